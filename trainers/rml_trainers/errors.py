@@ -1,0 +1,25 @@
+"""Errors meant for a person: each names what is wrong, where, and how to mend it."""
+
+
+class RmlError(Exception):
+    """Base of every error that the user can mend; the command line prints its message without a traceback."""
+
+
+class ConfigError(RmlError):
+    """A configuration that cannot be run: names the file, the key path, the value and the nearest valid choice."""
+
+
+class DataError(RmlError):
+    """Missing, damaged or inconsistent images, masks, lists or prepared files: names every bad file."""
+
+
+class CheckpointError(RmlError):
+    """A checkpoint that is incomplete, damaged or belongs to another run."""
+
+
+class NonFiniteLossError(RmlError):
+    """The loss became NaN or infinite; raised before anything is saved over the last good checkpoint."""
+
+
+class DeviceError(RmlError):
+    """The requested device or number of devices is not there."""

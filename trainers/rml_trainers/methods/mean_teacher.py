@@ -1,0 +1,14 @@
+"""`mean_teacher`: one network taught by its own mean teacher (paper, Fig. 4; Tarvainen and Valpola, 2017)."""
+
+from typing import ClassVar, Literal
+
+from rml_trainers.configuration import configuration
+
+
+@configuration
+class MeanTeacherConfig:
+    """L_u = CE(ŷ, h_θ(Γ(x_u))), ŷ = argmax h_θ̃(γ(x_u))."""
+
+    num_students: ClassVar[int] = 1
+    name: Literal["mean_teacher"] = "mean_teacher"
+    soft_labels: bool = False

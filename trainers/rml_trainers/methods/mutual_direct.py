@@ -1,0 +1,14 @@
+"""`mutual_direct`: two students that teach each other directly (paper, Eq. 3, Fig. 1c)."""
+
+from typing import ClassVar, Literal
+
+from rml_trainers.configuration import configuration
+
+
+@configuration
+class MutualDirectConfig:
+    """L_u = CE(ŷ_2, h_θ1(Γ(x_u))) + CE(ŷ_1, h_θ2(Γ(x_u))), ŷ_i = argmax h_θi(γ(x_u))."""
+
+    num_students: ClassVar[int] = 2
+    name: Literal["mutual_direct"] = "mutual_direct"
+    soft_labels: bool = False

@@ -1,0 +1,79 @@
+"""Who is told what during training. The trainer knows this protocol only; the platform brings Ray and MLflow."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """Where a run stands. Steps count optimiser steps over all stages."""
+
+    stage: int
+    num_stages: int
+    step: int
+    num_steps: int
+    seconds_per_step: float
+    """Mean wall time of the steps since the previous report (0 when none was made)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Scores of one network on the validation images under one protocol."""
+
+    protocol: str
+    """Protocol id, for example `camvid-360x480/teacher_1/last`: size, network and moment are part of the number."""
+    network: str
+    miou: float
+    """Mean IoU in [0, 1] over the classes that occur in truth or prediction."""
+    accuracy: float
+    """Fraction of valid pixels that are right."""
+    iou_by_class: dict[str, float]
+    """IoU in [0, 1] by class name; NaN for a class that neither occurs nor is predicted."""
+    confusion: npt.NDArray[np.int64] = field(repr=False)
+    """(K, K) pixel counts, truth by row, prediction by column."""
+
+
+class Reporter(Protocol):
+    """Receives what happens in a run. Called on rank 0 only, except `on_checkpoint`, which every rank calls."""
+
+    def on_step(self, progress: Progress, scalars: dict[str, float]) -> None:
+        """Means of the scalars since the last call; comes every `runtime.log_every_steps`."""
+
+    def on_evaluation(self, progress: Progress, evaluations: tuple[Evaluation, ...]) -> None:
+        """One entry per scored network; the first is the one that tables read."""
+
+    def on_checkpoint(self, progress: Progress, folder: Path | None) -> None:
+        """A complete checkpoint folder (None on ranks other than 0). The folder is deleted after the call: copy it.
+
+        Everything reported before this call is now safe to publish; what was reported since the previous
+        checkpoint would be reported again, with equal values, should the process die before this call returns.
+        """
+
+    def on_note(self, kind: str, text: str) -> None:
+        """Something a person should read, such as a class absent from every labelled image (`kind`: warning, info)."""
+
+
+class MemoryReporter:
+    """Keeps everything in lists: for tests, notebooks and as the base of richer reporters."""
+
+    def __init__(self) -> None:
+        self.steps: list[tuple[Progress, dict[str, float]]] = []
+        self.evaluations: list[tuple[Progress, tuple[Evaluation, ...]]] = []
+        self.checkpoints: list[Progress] = []
+        self.notes: list[tuple[str, str]] = []
+
+    def on_step(self, progress: Progress, scalars: dict[str, float]) -> None:
+        self.steps.append((progress, scalars))
+
+    def on_evaluation(self, progress: Progress, evaluations: tuple[Evaluation, ...]) -> None:
+        self.evaluations.append((progress, evaluations))
+
+    def on_checkpoint(self, progress: Progress, folder: Path | None) -> None:
+        self.checkpoints.append(progress)
+
+    def on_note(self, kind: str, text: str) -> None:
+        self.notes.append((kind, text))
