@@ -1,0 +1,144 @@
+"""Reading YAML safely: plain values plus the line of every key, and nothing else.
+
+Stricter than YAML itself, because a silent surprise here costs a night on a cluster: a key given twice, an alias, a
+key that is not text, NaN and infinity are errors. `1e-4` is a number, as everywhere but in YAML 1.1.
+"""
+
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from rml_trainers.errors import ConfigError
+
+Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+KeyPath = tuple[str | int, ...]
+
+_FLOAT_TAG = "tag:yaml.org,2002:float"
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that reads `1e-4` as a float and leaves dates and `1:30` (YAML 1.1: ninety) as text."""
+
+
+_NUMBER = {
+    _FLOAT_TAG: re.compile(
+        r"^([-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)([eE][-+]?\d+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$"
+    ),
+    "tag:yaml.org,2002:int": re.compile(r"^[-+]?(0|[1-9][\d_]*)$"),
+}
+_REPLACED = {*_NUMBER, "tag:yaml.org,2002:timestamp"}
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in _REPLACED]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+for _tag in ("tag:yaml.org,2002:int", _FLOAT_TAG):  # the first that fits wins
+    _Loader.add_implicit_resolver(_tag, _NUMBER[_tag], list("-+.0123456789"))
+
+
+@dataclass(frozen=True)
+class Document:
+    """A parsed file: its value, and where each key path stands ("study.yaml:12")."""
+
+    source: str
+    value: dict[str, Json]
+    places: dict[KeyPath, str]
+
+    def place(self, path: KeyPath) -> str:
+        """Place of a key, or of the nearest one that contains it."""
+        for length in range(len(path), 0, -1):
+            if path[:length] in self.places:
+                return self.places[path[:length]]
+        return self.source
+
+
+def read_document(path: Path) -> Document:
+    """Parse a YAML file whose top level is a mapping. Raises ConfigError naming file and line."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: no such file") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read as text ({error})") from error
+    value, places = _parse(text, str(path), with_lines=True)
+    if value is None:
+        raise ConfigError(f"{path}: the file is empty")
+    if not isinstance(value, dict):
+        raise ConfigError(f"{path}: expected keys and values at the top level, got a {type(value).__name__}")
+    return Document(str(path), value, places)
+
+
+def read_value(text: str, source: str) -> Json:
+    """Parse one YAML value from the command line, such as `1e-4`, `[8, 8]`, `null` or `french`."""
+    return _parse(text, source, with_lines=False)[0]
+
+
+def _parse(text: str, source: str, *, with_lines: bool) -> tuple[Json, dict[KeyPath, str]]:
+    try:
+        loader = _Loader(text)
+        try:
+            node = loader.get_single_node()
+            if node is None:
+                return None, {}
+            notes = _Notes(source, with_lines)
+            notes.walk(node, ())
+            value: Json = loader.construct_document(node)
+        finally:
+            loader.dispose()
+    except yaml.MarkedYAMLError as error:
+        line = f":{error.problem_mark.line + 1}" if error.problem_mark and with_lines else ""
+        raise ConfigError(f"{source}{line}: not valid YAML: {error.problem or error.context}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{source}: not valid YAML: {error}") from error
+    return value, notes.places
+
+
+class _Notes:
+    """Walks a parsed tree, notes the place of every key and refuses what could surprise."""
+
+    def __init__(self, source: str, with_lines: bool) -> None:
+        self.places: dict[KeyPath, str] = {}
+        self._source = source
+        self._with_lines = with_lines
+        self._seen: set[int] = set()
+
+    def walk(self, node: yaml.Node, path: KeyPath) -> None:
+        if id(node) in self._seen:
+            where = f"{self._place(node)}: {dotted(path)}"
+            raise ConfigError(f"{where}: YAML aliases (*name) are not used here; write the value out")
+        self._seen.add(id(node))
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                self._walk_entry(key, value, path)
+        elif isinstance(node, yaml.SequenceNode):
+            for index, value in enumerate(node.value):
+                self.places[(*path, index)] = self._place(value)
+                self.walk(value, (*path, index))
+        elif node.tag == _FLOAT_TAG and not _is_finite(node.value):
+            raise ConfigError(f"{self._place(node)}: {dotted(path)} = {node.value}: expected a finite number")
+
+    def _walk_entry(self, key: yaml.Node, value: yaml.Node, path: KeyPath) -> None:
+        place = self._place(key)
+        if not isinstance(key, yaml.ScalarNode) or key.tag != "tag:yaml.org,2002:str":
+            inside = f" in {dotted(path)}" if path else ""
+            raise ConfigError(f'{place}: key {key.value!r}{inside} is not text; put it in quotes ("{key.value}")')
+        inner = (*path, str(key.value))
+        if inner in self.places:
+            raise ConfigError(f"{place}: {dotted(inner)}: key given twice (first at {self.places[inner]})")
+        self.places[inner] = place
+        self.walk(value, inner)
+
+    def _place(self, node: yaml.Node) -> str:
+        return f"{self._source}:{node.start_mark.line + 1}" if self._with_lines else self._source
+
+
+def _is_finite(scalar: str) -> bool:
+    text = scalar.lower().lstrip("+-")
+    return text not in (".inf", ".nan") and math.isfinite(float(text.replace("_", "")))
+
+
+def dotted(path: KeyPath) -> str:
+    """Key path as a person writes it: `optimiser.lr`."""
+    return ".".join(map(str, path)) or "top level"
