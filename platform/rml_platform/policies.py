@@ -38,6 +38,8 @@ class FailureClass(StrEnum):
     CHECKPOINT = "checkpoint"
     LOST = "lost"
     """Worker process, actor or node died, or the connection to it."""
+    CANCELLED = "cancelled"
+    """A person stopped it."""
     UNKNOWN = "unknown"
 
 
@@ -50,20 +52,22 @@ RETRY_BUDGET: Mapping[FailureClass, int] = MappingProxyType(
         FailureClass.DISK_FULL: 0,
         FailureClass.CHECKPOINT: 2,  # each retry falls back to an older checkpoint; two are kept
         FailureClass.LOST: 5,  # preempted nodes are ordinary on a shared cluster
+        FailureClass.CANCELLED: 0,
         FailureClass.UNKNOWN: 1,
     }
 )
 """Retries per kind of failure within one launch. A new launch starts afresh: a person asked for it."""
 
 STALE_AFTER_S = 120.0
-"""A heartbeat older than this means that nobody is at the run any more (heartbeats come every 10 s; six fold and
-more, because clocks of hosts differ and a shared file system can be slow)."""
+"""A heartbeat older than this means that nobody is at the run any more. Heartbeats come every 15 s at least; eight
+fold, because clocks of hosts differ and a shared file system can be slow."""
 
 _BY_ERROR_TYPE = {
     "ConfigError": FailureClass.CONFIG,
     "DeviceError": FailureClass.CONFIG,
     "DataError": FailureClass.DATA,
     "NonFiniteLossError": FailureClass.NON_FINITE,
+    "Cancelled": FailureClass.CANCELLED,
     "CheckpointError": FailureClass.CHECKPOINT,
     "OutOfMemoryError": FailureClass.OUT_OF_MEMORY,
     "MemoryError": FailureClass.OUT_OF_MEMORY,
@@ -106,13 +110,13 @@ def classify(error_types: tuple[str, ...], message: str) -> FailureClass:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunStatus:
-    """Facts about one run, as its folder and this launch know them."""
+class RunFacts:
+    """What the folder of a run and the present launch know about it."""
 
     finished: bool = False
     """A result is there."""
-    heartbeat_age_s: float | None = None
-    """Age of the last sign of life; None when there is none, or when the process said goodbye."""
+    alive: bool = False
+    """A process is at it: its heartbeat is fresh and it has not said goodbye."""
     has_checkpoint: bool = False
     failures: tuple[FailureClass, ...] = ()
     """Failures within this launch, oldest first."""
@@ -125,14 +129,12 @@ def retries_left(failures: tuple[FailureClass, ...], budget: Mapping[FailureClas
     return max(0, budget[failures[-1]] + 1 - failures.count(failures[-1]))
 
 
-def decide(
-    status: RunStatus, *, budget: Mapping[FailureClass, int] = RETRY_BUDGET, stale_after_s: float = STALE_AFTER_S
-) -> Decision:
+def decide(facts: RunFacts, *, budget: Mapping[FailureClass, int] = RETRY_BUDGET) -> Decision:
     """What to do with a run. Finished work is never done again, and two processes never share a run."""
-    if status.finished:
+    if facts.finished:
         return Decision.SKIP_DONE
-    if status.failures:
-        return Decision.RETRY if retries_left(status.failures, budget) else Decision.GIVE_UP
-    if status.heartbeat_age_s is not None and status.heartbeat_age_s < stale_after_s:
+    if facts.alive:
         return Decision.SKIP_RUNNING
-    return Decision.RESUME if status.has_checkpoint else Decision.RUN
+    if facts.failures:
+        return Decision.RETRY if retries_left(facts.failures, budget) else Decision.GIVE_UP
+    return Decision.RESUME if facts.has_checkpoint else Decision.RUN
