@@ -1,1 +1,32 @@
-"""Methods by name: each in one short file with its configuration, its equation and its step."""
+"""Methods by name: each in one short file with its configuration, its equation and its step.
+
+A new method is one file and one line in `METHODS`, and its configuration one more name in `config.MethodConfig`.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from rml_trainers.methods.iml import IndirectMutualLearning
+from rml_trainers.methods.mean_teacher import MeanTeacher
+from rml_trainers.methods.method import Method
+from rml_trainers.methods.mutual_direct import MutualDirect
+from rml_trainers.methods.pseudo_label import PseudoLabelMethod
+from rml_trainers.methods.rml import RobustMutualLearning
+from rml_trainers.methods.supervised import Supervised
+
+if TYPE_CHECKING:
+    from rml_trainers.config import RunConfig
+
+METHODS: "dict[str, Callable[[RunConfig, int], Method]]" = {
+    "supervised": Supervised,
+    "pseudo_label": PseudoLabelMethod,
+    "mean_teacher": MeanTeacher,
+    "mutual_direct": MutualDirect,
+    "iml": IndirectMutualLearning,
+    "rml": RobustMutualLearning,
+}
+
+
+def build_method(config: "RunConfig", num_classes: int) -> Method:
+    """The method that `config.method.name` names."""
+    return METHODS[config.method.name](config, num_classes)

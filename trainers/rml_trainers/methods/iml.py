@@ -3,6 +3,7 @@
 from typing import ClassVar, Literal
 
 from rml_trainers.configuration import configuration
+from rml_trainers.methods.consistency import Consistency
 
 
 @configuration
@@ -14,3 +15,12 @@ class ImlConfig:
     own_teacher: bool = True
     """Also teach each student by its own mean teacher (Eq. 5); false leaves the peer's alone (Eq. 3 with EMA)."""
     soft_labels: bool = False
+
+
+class IndirectMutualLearning(Consistency):
+    """Mean teachers label; `own_teacher` decides between Eq. 5 and Eq. 3 with EMA."""
+
+    def taught_by(self, student: int, num_students: int) -> tuple[int, ...]:
+        method = self.config.method
+        own = bool(getattr(method, "own_teacher", True))
+        return tuple(j for j in range(num_students) if own or j != student)

@@ -3,6 +3,7 @@
 from typing import ClassVar, Literal
 
 from rml_trainers.configuration import configuration
+from rml_trainers.methods.consistency import Consistency
 
 
 @configuration
@@ -12,3 +13,10 @@ class MeanTeacherConfig:
     num_students: ClassVar[int] = 1
     name: Literal["mean_teacher"] = "mean_teacher"
     soft_labels: bool = False
+
+
+class MeanTeacher(Consistency):
+    """The student's own mean teacher labels."""
+
+    def taught_by(self, student: int, num_students: int) -> tuple[int, ...]:
+        return (student,)

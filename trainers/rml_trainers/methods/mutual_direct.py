@@ -3,6 +3,8 @@
 from typing import ClassVar, Literal
 
 from rml_trainers.configuration import configuration
+from rml_trainers.learners import Labeller
+from rml_trainers.methods.consistency import Consistency
 
 
 @configuration
@@ -12,3 +14,12 @@ class MutualDirectConfig:
     num_students: ClassVar[int] = 2
     name: Literal["mutual_direct"] = "mutual_direct"
     soft_labels: bool = False
+
+
+class MutualDirect(Consistency):
+    """The peer student itself labels, without gradient and without EMA."""
+
+    labeller: ClassVar[Labeller] = "students"
+
+    def taught_by(self, student: int, num_students: int) -> tuple[int, ...]:
+        return tuple(j for j in range(num_students) if j != student)

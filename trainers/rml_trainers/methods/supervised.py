@@ -1,8 +1,13 @@
 """`supervised`: labelled images only (paper, Eq. 1; the tables' "Deeplabv2 (reimplement)")."""
 
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from rml_trainers.configuration import configuration
+from rml_trainers.learners import Learners
+from rml_trainers.methods.method import Stateless, StepResult, supervised_step
+
+if TYPE_CHECKING:
+    from rml_trainers.data.loaders import Batch
 
 
 @configuration
@@ -11,3 +16,12 @@ class SupervisedConfig:
 
     num_students: ClassVar[int] = 1
     name: Literal["supervised"] = "supervised"
+
+
+class Supervised(Stateless):
+    """Every stage is the warm-up."""
+
+    uses_unlabelled = False
+
+    def step(self, batch: "Batch", learners: Learners) -> StepResult:
+        return supervised_step(batch, learners)

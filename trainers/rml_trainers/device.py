@@ -1,0 +1,44 @@
+"""Which device a run uses and what it can do. The choice is ours, never made by a scheduler's bookkeeping."""
+
+import contextlib
+from typing import Literal
+
+import torch
+
+from rml_trainers.errors import DeviceError
+
+
+def choose_device(requested: Literal["auto", "cpu", "cuda"], local_index: int = 0) -> torch.device:
+    """The device that is really there.
+
+    Args:
+        requested: `auto` takes a GPU when torch can use one, else the CPU.
+        local_index: which of the GPUs visible to this process.
+    Raises:
+        DeviceError: `cuda` was asked for and torch sees no usable GPU, or fewer than needed.
+    """
+    available = torch.cuda.is_available()
+    if requested == "cpu" or (requested == "auto" and not available):
+        return torch.device("cpu")
+    if not available:
+        raise DeviceError(
+            "runtime.device = 'cuda': torch sees no usable GPU on this machine; "
+            "run `rml doctor`, or set runtime.device to 'cpu' or 'auto'"
+        )
+    if local_index >= torch.cuda.device_count():
+        raise DeviceError(f"worker {local_index} of this machine needs its own GPU; torch sees {torch.cuda.device_count()}")
+    return torch.device("cuda", local_index)
+
+
+def compute_dtype(precision: Literal["auto", "float32", "bfloat16"], device: torch.device) -> torch.dtype:
+    """Type of the matrix products: bf16 where the GPU has it, unless the configuration says otherwise."""
+    if precision == "auto":
+        return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
+    return torch.bfloat16 if precision == "bfloat16" else torch.float32
+
+
+def autocast(device: torch.device, dtype: torch.dtype) -> contextlib.AbstractContextManager[object]:
+    """Autocast to bf16, or nothing for float32."""
+    if dtype == torch.float32:
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, dtype=dtype)

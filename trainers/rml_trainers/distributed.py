@@ -1,0 +1,62 @@
+"""The few collectives that training needs. Every function is a no-op in a single process.
+
+None of them reads a value back to the host: on a GPU they are queued like any other kernel.
+"""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+from torch import distributed as dist
+
+
+def rank() -> int:
+    """Number of this worker, 0 for the first or only one."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def world_size() -> int:
+    """Number of workers."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def sum_over_workers(tensor: Tensor) -> Tensor:
+    """Sum in place over all workers."""
+    if world_size() > 1:
+        dist.all_reduce(tensor)
+    return tensor
+
+
+def share_of_total(count: Tensor) -> Tensor:
+    """Total count over all workers divided by their number.
+
+    A local sum divided by this, averaged over workers as DDP averages gradients, is the mean over the global batch:
+    workers that hold more valid pixels weigh more, and the number of workers does not change the loss.
+    """
+    if world_size() == 1:
+        return count
+    return sum_over_workers(count.clone()) / world_size()
+
+
+def broadcast(tensors: Iterable[Tensor]) -> None:
+    """Overwrite each tensor with rank 0's."""
+    if world_size() > 1:
+        for tensor in tensors:
+            dist.broadcast(tensor, src=0)
+
+
+def average_buffers(module: nn.Module) -> None:
+    """Mean of the floating-point buffers (BatchNorm's running statistics) over all workers, in one all-reduce.
+
+    Afterwards all workers hold the same network, so that rank 0's checkpoint is the whole state.
+    """
+    if world_size() == 1:
+        return
+    buffers = [buffer for buffer in module.buffers() if buffer.is_floating_point()]
+    if not buffers:
+        return
+    flat = torch.cat([buffer.detach().float().flatten() for buffer in buffers])
+    dist.all_reduce(flat)
+    flat /= world_size()
+    for buffer, mean in zip(buffers, flat.split([b.numel() for b in buffers]), strict=True):
+        buffer.copy_(mean.view_as(buffer))

@@ -1,0 +1,56 @@
+"""What makes two runs the same run: every field that can change the result, the split, the data and the trainer."""
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from rml_trainers import RESULT_VERSION
+from rml_trainers.config import RunConfig
+
+NOT_IDENTITY = ("runtime",)
+"""Parts of the configuration that say how a run is carried out, not what it computes."""
+
+
+def identity_fields(config: RunConfig) -> dict[str, Any]:
+    """Nested fields that differ from their defaults, names always kept; paths replaced by the hash of what they hold.
+
+    Fields at their default are left out, so that adding a field to the project does not orphan recorded runs. Whoever
+    changes a default, or what a field means, raises RESULT_VERSION.
+    """
+    fields = _differing(config)
+    for part in NOT_IDENTITY:
+        fields.pop(part, None)
+    split = fields.get("split", {})
+    for path in ("labelled_list", "unlabelled_list"):
+        split.pop(path, None)  # the split's content hash stands for it
+    for network in ("network", "peer_network"):
+        weights_file = fields.get(network, {}).get("weights_file")
+        if weights_file is not None:
+            fields[network]["weights_file"] = _file_hash(Path(weights_file))
+    return fields
+
+
+def identity_hash(config: RunConfig, *, split_hash: str, data_hash: str) -> str:
+    """sha256 (hex) over the identity fields, the split's and the data's content hash and the result version."""
+    parts = [identity_fields(config), split_hash, data_hash, RESULT_VERSION]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _differing(value: Any) -> dict[str, Any]:
+    kept: dict[str, Any] = {}
+    for field in dataclasses.fields(value):
+        item = getattr(value, field.name)
+        if dataclasses.is_dataclass(item):
+            nested = _differing(item)
+            if nested:
+                kept[field.name] = nested
+        elif field.name == "name" or item != field.default:
+            kept[field.name] = item
+    return kept
+
+
+def _file_hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

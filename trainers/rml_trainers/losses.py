@@ -1,0 +1,40 @@
+"""Cross entropies over pixels. Every one is a mean over valid pixels, of all workers together, and 0 when none is valid."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from rml_trainers import IGNORE_LABEL
+from rml_trainers.distributed import share_of_total
+
+
+def hard_cross_entropy(log_prob: Tensor, label: Tensor) -> Tensor:
+    """Mean of −log p_y over the pixels whose label is not 255 (paper, Eq. 1 and 5).
+
+    Args:
+        log_prob: [B, K, H, W], log-softmax of the prediction.
+        label: [B, H, W] int64, classes or 255.
+    Returns:
+        Scalar in the type of `log_prob`.
+    """
+    total = functional.nll_loss(log_prob, label, ignore_index=IGNORE_LABEL, reduction="sum")
+    count = (label != IGNORE_LABEL).sum().to(log_prob.dtype)
+    return total / share_of_total(count).clamp(min=1)
+
+
+def soft_cross_entropy(log_prob: Tensor, prob: Tensor, valid: Tensor) -> Tensor:
+    """Mean of −Σ_k q_k log p_k over the valid pixels (footnote 1 of the paper: the alternative to hard labels).
+
+    Args:
+        log_prob: [B, K, H, W], log-softmax of the prediction.
+        prob: [B, K, H, W], the soft target q.
+        valid: [B, H, W] bool.
+    """
+    per_pixel = -(prob * log_prob).sum(dim=1)
+    total = torch.where(valid, per_pixel, 0).sum()
+    return total / share_of_total(valid.sum().to(log_prob.dtype)).clamp(min=1)
+
+
+def log_softmax(logits: Tensor) -> Tensor:
+    """Log-softmax over classes in float32, whatever the precision of the network: [B, K, H, W]."""
+    return functional.log_softmax(logits.float(), dim=1)

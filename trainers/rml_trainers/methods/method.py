@@ -1,0 +1,124 @@
+"""What a method is: it owns a step. The trainer owns time, the reporters what is told to whom."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from rml_trainers.learners import Learners, to_unit_range
+from rml_trainers.losses import hard_cross_entropy, log_softmax
+from rml_trainers.networks.network import SegmentationNetwork
+
+if TYPE_CHECKING:
+    from rml_trainers.config import RunConfig
+    from rml_trainers.data.cache import PreparedData
+    from rml_trainers.data.loaders import Batch, InitialLabels, LabelledCrops
+    from rml_trainers.data.splits import Split
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepResult:
+    """Loss to minimise and what to report of it. Everything stays on the device."""
+
+    loss: Tensor
+    """Scalar with gradient."""
+    scalars: dict[str, Tensor]
+    """Detached scalars; the trainer averages them between reports."""
+    confusions: dict[str, Tensor] = field(default_factory=dict)
+    """[K, K] pixel counts by name (pseudo labels against hidden truth); the trainer sums them between reports."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageContext:
+    """What a method may need when a stage begins."""
+
+    stage: int
+    learners: Learners
+    data: "PreparedData"
+    split: "Split"
+    work_dir: Path
+    """Scratch folder of this worker on a local disk; may be empty again after a restart."""
+
+
+class Method(Protocol):
+    """One way to learn from unlabelled images. `METHODS` maps a name to its builder."""
+
+    uses_unlabelled: bool
+
+    def begin_stage(self, context: StageContext) -> None:
+        """Compute what stays fixed or starts afresh in a stage (p⁰, prototypes)."""
+
+    def resume_stage(self, context: StageContext) -> None:
+        """The same after a restart in the middle of the stage: `load_tensors` has been called before."""
+
+    def initial_labels(self) -> "tuple[InitialLabels, ...]":
+        """Readers of the stored p⁰, one per network, for the loader; empty when the method stores none."""
+        ...
+
+    def step(self, batch: "Batch", learners: Learners) -> StepResult:
+        """Forward passes and loss of one step: no `.item()`, no input or output, no Ray."""
+        ...
+
+    def tensors(self) -> dict[str, Tensor]:
+        """State beyond the networks that exact resume needs."""
+        ...
+
+    def load_tensors(self, tensors: dict[str, Tensor]) -> None:
+        """Take back what `tensors` gave."""
+
+
+class Supervision(NamedTuple):
+    """Labelled images of one student on the device."""
+
+    images: Tensor
+    label: Tensor
+
+
+def labelled_part(crops: "LabelledCrops") -> Supervision:
+    """γ(x_l) as float [B, 3, H, W] in [0, 1] and y_l as int64 [B, H, W]."""
+    return Supervision(to_unit_range(crops.image), crops.label.long())
+
+
+def supervised_loss(logits: Tensor, label: Tensor, network: SegmentationNetwork) -> Tensor:
+    """L_s = CE(y_l, h_θ(γ(x_l))) at label resolution (paper, Eq. 1)."""
+    size = (label.shape[-2], label.shape[-1])
+    return hard_cross_entropy(log_softmax(network.upsample(logits, size)), label)
+
+
+def supervised_step(batch: "Batch", learners: Learners) -> StepResult:
+    """The step of stage 0 for any number of students: each learns from its own labelled images alone."""
+    parts = [labelled_part(crops) for crops in batch.labelled]
+    outputs = learners.forward_students([part.images for part in parts])
+    losses = torch.stack(
+        [
+            supervised_loss(output.logits, part.label, learners.student(i))
+            for i, (output, part) in enumerate(zip(outputs, parts, strict=True))
+        ]
+    )
+    scalars = {f"loss_supervised_{i + 1}": loss for i, loss in enumerate(losses.detach())}
+    return StepResult(loss=losses.sum(), scalars={"loss": losses.detach().sum(), **scalars})
+
+
+class Stateless:
+    """Base of methods that keep nothing beyond the networks."""
+
+    def __init__(self, config: "RunConfig", num_classes: int) -> None:
+        self.config = config
+        self.num_classes = num_classes
+
+    def begin_stage(self, context: StageContext) -> None:
+        pass
+
+    def resume_stage(self, context: StageContext) -> None:
+        pass
+
+    def initial_labels(self) -> "tuple[InitialLabels, ...]":
+        return ()
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {}
+
+    def load_tensors(self, tensors: dict[str, Tensor]) -> None:
+        assert not tensors, f"{type(self).__name__} keeps no tensors, got {sorted(tensors)}"

@@ -1,0 +1,55 @@
+"""SGD with polynomial decay; the head learns faster than the backbone."""
+
+from typing import cast
+
+import torch
+from torch import nn
+
+from rml_trainers.config import OptimiserConfig
+from rml_trainers.learners import Learners
+
+
+class Optimiser:
+    """One multi-tensor SGD over all students; learning rates are set per step from the schedule."""
+
+    def __init__(self, learners: Learners, config: OptimiserConfig) -> None:
+        students = [learners.student(i) for i in range(learners.num_students)]
+        self._config = config
+        self._students = [list(s.backbone_parameters()) + list(s.head_parameters()) for s in students]
+        backbone = [p for s in students for p in s.backbone_parameters()]
+        head = [p for s in students for p in s.head_parameters()]
+        groups = [{"params": backbone, "factor": 1.0}, {"params": head, "factor": config.head_lr_factor}]
+        self.sgd = torch.optim.SGD(
+            [group for group in groups if group["params"]],
+            lr=config.lr,
+            momentum=config.momentum,
+            weight_decay=config.weight_decay,
+            foreach=True,
+        )
+
+    def step(self, loss: torch.Tensor, progress: float) -> None:
+        """Backward, clip, update. `progress` is the share of the stage done, in [0, 1)."""
+        lr = self._config.lr * (1 - progress) ** self._config.poly_power
+        for group in self.sgd.param_groups:
+            group["lr"] = lr * group["factor"]
+        self.sgd.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self._config.gradient_clip is not None:
+            for parameters in self._students:
+                nn.utils.clip_grad_norm_(parameters, self._config.gradient_clip, foreach=True)
+        self.sgd.step()
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Momentum buffers by position; empty before the first step."""
+        state = self.sgd.state_dict()["state"]
+        return {
+            str(i): cast(torch.Tensor, slot["momentum_buffer"])
+            for i, slot in state.items()
+            if slot.get("momentum_buffer") is not None
+        }
+
+    def load_tensors(self, tensors: dict[str, torch.Tensor]) -> None:
+        """Take back what `tensors` gave."""
+        state = self.sgd.state_dict()
+        state["state"] = {int(i): {"momentum_buffer": tensor} for i, tensor in tensors.items()}
+        self.sgd.load_state_dict(state)

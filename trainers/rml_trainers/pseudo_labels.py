@@ -1,0 +1,56 @@
+"""Pseudo labels: from logits at feature resolution to targets at pixel resolution, mixed like the images."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from rml_trainers import IGNORE_LABEL
+from rml_trainers.losses import hard_cross_entropy, soft_cross_entropy
+from rml_trainers.networks.network import SegmentationNetwork
+from rml_trainers.noise.input_noise import InputNoiseDraw, mix
+
+
+class PseudoLabel(NamedTuple):
+    """Target of one labeller on the weak views."""
+
+    hard: Tensor
+    """[B, H, W] int64: argmax class, 255 where there is nothing to learn from."""
+    soft: Tensor | None
+    """[B, K, H, W] probabilities, only when soft labels are asked for."""
+
+    def mixed(self, draw: InputNoiseDraw) -> "PseudoLabel":
+        """Cut with the same boxes as the images."""
+        return PseudoLabel(mix(self.hard, draw), None if self.soft is None else mix(self.soft, draw))
+
+    def cross_entropy(self, log_prob: Tensor) -> Tensor:
+        """Mean cross entropy of a student's log-probabilities [B, K, H, W] over valid pixels."""
+        if self.soft is None:
+            return hard_cross_entropy(log_prob, self.hard)
+        return soft_cross_entropy(log_prob, self.soft, self.hard != IGNORE_LABEL)
+
+
+def make_pseudo_label(
+    scores: Tensor,
+    inside: Tensor,
+    network: SegmentationNetwork,
+    *,
+    soft: bool = False,
+    threshold: float | None = None,
+) -> PseudoLabel:
+    """Upsample scores, take the class, and ignore padding and, with a threshold, pixels of little confidence.
+
+    Args:
+        scores: [B, K, h, w] logits, or any log-scores that are right up to a constant per cell. The constant is
+            common to all classes after the linear upsampling too, so neither argmax nor softmax changes.
+        inside: [B, H, W] bool, False where the crop overhangs the image.
+        threshold: τ of Eq. 2: pixels with max p ≤ τ are ignored.
+    """
+    scores = network.upsample(scores, (inside.shape[-2], inside.shape[-1])).float()
+    hard = scores.argmax(dim=1)
+    keep = inside
+    prob = scores.softmax(dim=1) if soft or threshold is not None else None
+    if threshold is not None:
+        assert prob is not None
+        keep = keep & (prob.amax(dim=1) > threshold)
+    return PseudoLabel(torch.where(keep, hard, IGNORE_LABEL), prob if soft else None)

@@ -1,0 +1,145 @@
+"""Checkpoint folders: weights as safetensors, the rest as JSON, a manifest with hashes written last. No pickle.
+
+    students.safetensors   "1.<parameter>", "2.<parameter>": student networks
+    teachers.safetensors   the same names: mean teachers
+    optimiser.safetensors  momentum buffers
+    extras.safetensors     what the method keeps, running sums of the report window
+    state.json             step, final scores, identity of the run
+    manifest.json          sha256 of every other file
+"""
+
+import dataclasses
+import errno
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from rml_trainers.errors import CheckpointError
+from rml_trainers.reporting import Evaluation
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointHeader:
+    """What can be known of a checkpoint without loading its tensors."""
+
+    step: int
+    """Completed optimiser steps over all stages."""
+    finished: bool
+    identity: str
+    """Hash of everything that can change the result; a checkpoint resumes only the run that made it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """Everything that exact resume needs, in memory."""
+
+    header: CheckpointHeader
+    students: dict[str, Tensor]
+    teachers: dict[str, Tensor]
+    optimiser: dict[str, Tensor]
+    extras: dict[str, Tensor]
+    evaluations: tuple[Evaluation, ...]
+
+
+def numbered(networks: nn.ModuleList) -> dict[str, Tensor]:
+    """State of all networks with their number, from 1, in front."""
+    return {
+        f"{i + 1}.{name}": tensor for i, network in enumerate(networks) for name, tensor in network.state_dict().items()
+    }
+
+
+def load_numbered(networks: nn.ModuleList, tensors: Mapping[str, Tensor]) -> None:
+    """Take back what `numbered` gave, strictly."""
+    for i, network in enumerate(networks):
+        prefix = f"{i + 1}."
+        own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+        network.load_state_dict(own)
+
+
+def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
+    """Write a complete checkpoint into a new folder; nothing of it is left behind when writing fails.
+
+    Raises:
+        CheckpointError: the disk is full or not writable. Earlier checkpoints are untouched.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=False)
+        for part in ("students", "teachers", "optimiser", "extras"):
+            tensors = {name: t.detach().cpu().contiguous() for name, t in getattr(checkpoint, part).items()}
+            save_file(tensors, folder / f"{part}.safetensors")
+        state = dataclasses.asdict(checkpoint.header) | {
+            "evaluations": [_evaluation_to_json(e) for e in checkpoint.evaluations]
+        }
+        (folder / "state.json").write_text(json.dumps(state, indent=1))
+        files = {path.name: _sha256(path) for path in sorted(folder.iterdir())}
+        (folder / "manifest.json").write_text(json.dumps({"format": _FORMAT, "files": files}, indent=1))
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
+        reason = "the disk is full; free some space and start the run again" if full else str(error)
+        raise CheckpointError(f"cannot write a checkpoint under {folder.parent}: {reason}. The last good one is kept") from error
+
+
+def verify_checkpoint(folder: Path) -> CheckpointHeader:
+    """Check that every file is there and unchanged.
+
+    Raises:
+        CheckpointError: incomplete or damaged; names the file.
+    """
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text())
+        files: dict[str, str] = manifest["files"]
+    except FileNotFoundError as error:
+        raise CheckpointError(f"checkpoint {folder.name} is incomplete: manifest.json is missing") from error
+    except (ValueError, KeyError, OSError) as error:
+        raise CheckpointError(f"checkpoint {folder.name}: manifest.json is damaged: {error}") from error
+    for name, expected in files.items():
+        path = folder / name
+        if not path.is_file():
+            raise CheckpointError(f"checkpoint {folder.name} is incomplete: {name} is missing")
+        if _sha256(path) != expected:
+            raise CheckpointError(f"checkpoint {folder.name} is damaged: {name} differs from its recorded hash")
+    state = json.loads((folder / "state.json").read_text())
+    return CheckpointHeader(step=state["step"], finished=state["finished"], identity=state["identity"])
+
+
+def load_checkpoint(folder: Path, identity: str | None = None) -> Checkpoint:
+    """Verify and read a checkpoint.
+
+    Args:
+        identity: refuse a checkpoint of another run.
+    Raises:
+        CheckpointError: damaged, incomplete, or of another run.
+    """
+    header = verify_checkpoint(folder)
+    if identity is not None and header.identity != identity:
+        raise CheckpointError(
+            f"checkpoint {folder.name} belongs to another run (other configuration, split, data or trainer version)"
+        )
+    parts = {part: load_file(folder / f"{part}.safetensors") for part in ("students", "teachers", "optimiser", "extras")}
+    evaluations = json.loads((folder / "state.json").read_text())["evaluations"]
+    return Checkpoint(header=header, **parts, evaluations=tuple(_evaluation_from_json(e) for e in evaluations))
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _evaluation_to_json(evaluation: Evaluation) -> dict[str, Any]:
+    return dataclasses.asdict(evaluation) | {"confusion": evaluation.confusion.tolist()}
+
+
+def _evaluation_from_json(fields: dict[str, Any]) -> Evaluation:
+    return Evaluation(**(fields | {"confusion": np.asarray(fields["confusion"], dtype=np.int64)}))

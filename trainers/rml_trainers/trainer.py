@@ -1,0 +1,234 @@
+"""The one training loop. It owns time: stages, steps, and the moments of reports, evaluations and checkpoints."""
+
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from rml_trainers.config import RunConfig
+from rml_trainers.data.cache import PreparedData
+from rml_trainers.data.loaders import Batch, TrainingBatches, read_ahead
+from rml_trainers.data.splits import Split
+from rml_trainers.distributed import rank, world_size
+from rml_trainers.errors import DataError
+from rml_trainers.evaluation import evaluate
+from rml_trainers.identity import identity_hash
+from rml_trainers.learners import Learners
+from rml_trainers.meter import Meter
+from rml_trainers.methods import build_method
+from rml_trainers.methods.method import StageContext, StepResult, supervised_step
+from rml_trainers.optim import Optimiser
+from rml_trainers.randomness import seed_model_noise
+from rml_trainers.reporting import Evaluation, Progress, Reporter
+from rml_trainers.stages import Stage, stage_at, stages_of
+from rml_trainers.state import Checkpoint, CheckpointHeader, load_checkpoint, load_numbered, numbered, save_checkpoint
+
+
+class Trainer:
+    """Trains one run from its configuration, or from a checkpoint of it, to its final scores.
+
+    Args:
+        config: the run.
+        data: prepared images.
+        split: which of them have labels.
+        device: where to compute; see `choose_device`.
+        reporter: is told what happens; on ranks other than 0 only `on_checkpoint` is called.
+        work_dir: scratch folder of this worker on a local disk.
+        resume_from: checkpoint folder of the same run.
+    Raises:
+        DataError: there is no labelled image, or no unlabelled one for a method that needs some.
+        CheckpointError: `resume_from` is damaged or belongs to another run.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        data: PreparedData,
+        split: Split,
+        *,
+        device: torch.device,
+        reporter: Reporter,
+        work_dir: Path,
+        resume_from: Path | None = None,
+    ) -> None:
+        self.config, self.data, self.split, self.device = config, data, split, device
+        self.reporter, self.work_dir = reporter, work_dir
+        self.stages = stages_of(config)
+        self.method = build_method(config, data.num_classes)
+        _check_split(split, needs_unlabelled=self.method.uses_unlabelled)
+        self.identity = identity_hash(config, split_hash=split.hash, data_hash=data.content_hash)
+        self.learners = Learners(config, data.num_classes, device)
+        self.batches = TrainingBatches(
+            data, split, config, num_students=self.learners.num_students, rank=rank(), world_size=world_size()
+        )
+        self.optimiser = Optimiser(self.learners, config.optimiser)
+        self.meter = Meter()
+        self.step = 0
+        self.evaluations: tuple[Evaluation, ...] = ()
+        self._clock = _Clock()
+        if resume_from is not None:
+            self._restore(resume_from)
+
+    @property
+    def num_steps(self) -> int:
+        """Optimiser steps over all stages."""
+        return self.stages[-1].last_step
+
+    @property
+    def finished(self) -> bool:
+        return self.step >= self.num_steps
+
+    def fit(self) -> tuple[Evaluation, ...]:
+        """Train what is left and return the final scores; a finished run returns its stored ones.
+
+        Raises:
+            NonFiniteLossError: the loss became NaN or infinite; the last good checkpoint stands.
+        """
+        if self.step == 0 and rank() == 0:
+            self._warn_of_absent_classes()
+        while not self.finished:
+            self._run_stage(stage_at(self.stages, self.step))
+        return self.evaluations
+
+    def _run_stage(self, stage: Stage) -> None:
+        context = StageContext(
+            stage=stage.index, learners=self.learners, data=self.data, split=self.split, work_dir=self.work_dir
+        )
+        if self.step == stage.first_step:
+            self._begin_stage(stage, context)
+        elif not stage.warm_up:
+            self.method.resume_stage(context)
+        with_unlabelled = self.method.uses_unlabelled and not stage.warm_up
+        initial = self.method.initial_labels() if with_unlabelled else ()
+
+        def make(step: int) -> Batch:
+            batch = self.batches.batch(stage.index, step, with_unlabelled=with_unlabelled, initial=initial)
+            return batch.pin_memory() if self.device.type == "cuda" else batch
+
+        self._clock.start(self.step)
+        steps = range(self.step - stage.first_step, stage.num_steps)
+        for step, batch in read_ahead(make, steps, self.config.runtime.num_read_ahead):
+            self._train_step(stage, step, batch)
+            self._after_step(stage)
+
+    def _begin_stage(self, stage: Stage, context: StageContext) -> None:
+        if stage.index > 0:
+            seed_model_noise(self.config.seed, "begin_stage", stage.index)
+            self.method.begin_stage(context)
+            if stage.index > 1 and self.config.schedule.students_restart:
+                self.learners.restart_students()
+            self.optimiser = Optimiser(self.learners, self.config.optimiser)
+        self.meter = Meter()
+
+    def _train_step(self, stage: Stage, step: int, batch: Batch) -> None:
+        """One optimiser step. Nothing in here waits for the device."""
+        seed_model_noise(self.config.seed, "model_noise", stage.index, step, rank())
+        batch = batch.to(self.device, non_blocking=True)
+        self.meter.add(self.train_on(batch, warm_up=stage.warm_up, progress=step / stage.num_steps))
+        self.step += 1
+
+    def train_on(self, batch: Batch, *, warm_up: bool, progress: float) -> StepResult:
+        """Forward, backward, update and mean teachers for one batch that is on the device."""
+        step: Callable[[Batch, Learners], StepResult] = supervised_step if warm_up else self.method.step
+        result = step(batch, self.learners)
+        self.optimiser.step(result.loss, progress)
+        self.learners.after_step()
+        return result
+
+    def _after_step(self, stage: Stage) -> None:
+        """Report, score and save when it is time; the end of a stage is time for all three."""
+        runtime, evaluation = self.config.runtime, self.config.evaluation
+        stage_ends, done = self.step == stage.last_step, self.step - stage.first_step
+        log = stage_ends or done % runtime.log_every_steps == 0
+        score = stage_ends or (evaluation.every_steps > 0 and done % evaluation.every_steps == 0)
+        save = stage_ends or done % runtime.checkpoint_every_steps == 0
+        if not (log or score or save):
+            return
+        progress = self._progress(stage)
+        if log:
+            scalars = self.meter.read(self.step)
+            if rank() == 0:
+                self.reporter.on_step(progress, scalars)
+        self.meter.check(self.step)
+        if score:
+            self.evaluations = evaluate(self.learners, self.data, self.config)
+            if rank() == 0:
+                self.reporter.on_evaluation(progress, self.evaluations)
+        if save:
+            self._save(progress)
+        self._clock.start(self.step)
+
+    def _progress(self, stage: Stage) -> Progress:
+        return Progress(
+            stage=stage.index,
+            num_stages=self.stages[-1].index + 1,
+            step=self.step,
+            num_steps=self.num_steps,
+            seconds_per_step=self._clock.seconds_per_step(self.step, self.device),
+        )
+
+    def _save(self, progress: Progress) -> None:
+        """Hand a complete checkpoint to the reporter. All workers hold the same networks: rank 0 writes."""
+        folder = self.work_dir / f"checkpoint-{self.step}" if rank() == 0 else None
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+            save_checkpoint(folder, self._checkpoint())
+        self.reporter.on_checkpoint(progress, folder)
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _checkpoint(self) -> Checkpoint:
+        extras = {f"method/{name}": tensor for name, tensor in self.method.tensors().items()}
+        extras |= {f"meter/{name}": tensor for name, tensor in self.meter.tensors().items()}
+        return Checkpoint(
+            header=CheckpointHeader(step=self.step, finished=self.finished, identity=self.identity),
+            students=numbered(self.learners.students),
+            teachers=numbered(self.learners.teachers),
+            optimiser=self.optimiser.tensors(),
+            extras=extras,
+            evaluations=self.evaluations,
+        )
+
+    def _restore(self, folder: Path) -> None:
+        checkpoint = load_checkpoint(folder, self.identity)
+        load_numbered(self.learners.students, checkpoint.students)
+        load_numbered(self.learners.teachers, checkpoint.teachers)
+        self.optimiser.load_tensors(checkpoint.optimiser)
+        extras = {name: tensor.to(self.device) for name, tensor in checkpoint.extras.items()}
+        self.method.load_tensors({n.removeprefix("method/"): t for n, t in extras.items() if n.startswith("method/")})
+        self.meter.load_tensors({n.removeprefix("meter/"): t for n, t in extras.items() if n.startswith("meter/")})
+        self.step, self.evaluations = checkpoint.header.step, checkpoint.evaluations
+
+    def _warn_of_absent_classes(self) -> None:
+        counts = self.data.class_pixel_counts(self.split.labelled)
+        absent = [name for name, count in zip(self.data.class_names, counts.tolist(), strict=True) if count == 0]
+        if absent:
+            self.reporter.on_note(
+                "warning",
+                f"no labelled image shows {', '.join(absent)}: the networks cannot learn these classes, and they count "
+                "with IoU 0 in the mean where they occur in the validation images",
+            )
+
+
+class _Clock:
+    """Wall time per step since the last moment that was not training."""
+
+    def start(self, step: int) -> None:
+        self._step, self._time = step, time.perf_counter()
+
+    def seconds_per_step(self, step: int, device: torch.device) -> float:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)  # report time only: otherwise we would time the queue, not the work
+        return (time.perf_counter() - self._time) / max(1, step - self._step)
+
+
+def _check_split(split: Split, *, needs_unlabelled: bool) -> None:
+    if not split.labelled:
+        raise DataError("the split has no labelled image; give split.num_labelled or split.fraction a larger value")
+    if needs_unlabelled and not split.unlabelled:
+        raise DataError(
+            "the split leaves no unlabelled image for a method that learns from them; label fewer images, "
+            "use method: supervised, or set split.pool_includes_labelled: true"
+        )
