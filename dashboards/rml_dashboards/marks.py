@@ -1,0 +1,109 @@
+"""Footnotes and bold type: what a reader must know before comparing two numbers of a table."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from rml_dashboards.statistics import STATES
+from rml_dashboards.tables import Entry, Table
+
+STATE_WORDS = {
+    "running": "running",
+    "failed": "failed",
+    "stopped": "stopped",
+    "unscored": "finished without a score",
+    "missing": "missing",
+}
+
+OPEN = ("running", "stopped", "missing")
+"""Statuses of a cell that will have a score once the study goes on."""
+
+
+@dataclass
+class Footnotes:
+    """Numbers each different text once, in order of first use."""
+
+    texts: list[str] = field(default_factory=list)
+
+    def numbers(self, texts: Iterable[str]) -> tuple[int, ...]:
+        found = []
+        for text in texts:
+            if text not in self.texts:
+                self.texts.append(text)
+            found.append(self.texts.index(text) + 1)
+        return tuple(found)
+
+
+def annotate(table: Table) -> Table:
+    """The table with its footnotes, and the best entry of each column marked."""
+    notes = Footnotes()
+    columns = list(zip(*table.entries, strict=True))
+    protocols = [sorted({protocol for entry in column for protocol in entry.protocols}) for column in columns]
+    best = [
+        _best_of(column, len(found) > 1, table.spec.higher_is_better)
+        for column, found in zip(columns, protocols, strict=True)
+    ]
+    name_source = len({e.reported.source for e in table.cells() if e.reported is not None}) > 1
+    lines = []
+    for line in table.entries:
+        marked = []
+        for index, entry in enumerate(line):
+            own = notes.numbers(own_notes(entry, column_is_mixed=len(protocols[index]) > 1))
+            quoted = notes.numbers(reported_notes(entry, protocols[index], name_source))
+            marked.append(replace(entry, best=entry.row in best[index], marks=own, reported_marks=quoted))
+        lines.append(tuple(marked))
+    return replace(table, entries=tuple(lines), notes=tuple(notes.texts))
+
+
+def own_notes(entry: Entry, *, column_is_mixed: bool) -> list[str]:
+    """What must be known about our own score: seeds that lack, protocol, uncommitted code."""
+    notes = []
+    lacking = [
+        f"{entry.count(state)} {STATE_WORDS[state]}" for state in STATES if state != "done" and entry.count(state)
+    ]
+    if lacking and (entry.n or len(lacking) > 1):
+        notes.append(f"{entry.n} of {entry.n_expected} runs have a score: {', '.join(lacking)}.")
+    if entry.status == "mixed":
+        notes.append(f"Seeds were scored under different protocols and are not averaged: {_list(entry.protocols)}.")
+    elif column_is_mixed and entry.protocols:
+        notes.append(
+            f"Protocol {_list(entry.protocols)}. This column holds scores of several protocols: "
+            "compare only those with the same mark."
+        )
+    versions = sorted(
+        {trace.code_version or "unknown" for trace in entry.traces if trace.state == "done" and trace.dirty}
+    )
+    if versions:
+        notes.append(f"Made by code with uncommitted changes (on top of {', '.join(versions)}).")
+    return notes
+
+
+def reported_notes(entry: Entry, column_protocols: Sequence[str], name_source: bool) -> list[str]:
+    """What must be known about a reported number: its source (when there are several), its note, its protocol."""
+    reported = entry.reported
+    if reported is None:
+        return []
+    notes = [f"Reported by {reported.source}."] if name_source and reported.source else []
+    if reported.note:
+        notes.append(reported.note if reported.note.endswith(".") else f"{reported.note}.")
+    if not all(reported.comparable_with(protocol) for protocol in column_protocols):
+        notes.append(f"Reported under protocol `{reported.protocol}`: not comparable with our scores of this column.")
+    return notes
+
+
+def _best_of(column: Sequence[Entry], is_mixed: bool, higher_is_better: bool) -> set[str]:
+    """Rows that hold the column's best score; none while the competition is open, protocols mix or nothing competes.
+
+    Open: a cell without any score may still get one, or an incomplete cell leads. Reported numbers do not compete:
+    their protocol, splits and seeds are somebody else's.
+    """
+    scored = [entry for entry in column if entry.mean is not None]
+    if is_mixed or len(scored) < 2 or any(entry.status in OPEN for entry in column):
+        return set()
+    pick = max if higher_is_better else min
+    leading = pick(entry.mean for entry in scored if entry.mean is not None)
+    leaders = [entry for entry in scored if entry.mean == leading]
+    return {entry.row for entry in leaders} if all(entry.status == "complete" for entry in leaders) else set()
+
+
+def _list(protocols: Iterable[str]) -> str:
+    return ", ".join(f"`{protocol}`" if protocol else "unknown" for protocol in protocols)

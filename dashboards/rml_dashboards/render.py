@@ -1,0 +1,149 @@
+"""Tables as files: Markdown that also reads well raw in a terminal, and tidy CSV. The same table, the same bytes."""
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+from rich.cells import cell_len
+
+from rml_dashboards.tables import Entry, Table
+from rml_dashboards.texts import NOTHING, Text, grid
+
+CSV_DECIMALS = 6
+
+
+def markdown(table: Table) -> str:
+    """Title, caption, table, footnotes, what the marks mean, and the runs behind every number."""
+    spec = table.spec
+    parts = [f"# {_one_line(spec.title)}"]
+    if spec.caption:
+        parts.append(spec.caption.strip())
+    layout = grid(table)
+    lines = [[_markdown_cell(cell) for cell in line] for line in layout.lines]
+    parts.append(_pipe_table([_escape(cell) for cell in layout.header], lines))
+    parts.append(legend(table))
+    if table.notes:
+        parts.append("\n".join(f"- [{number}] {_one_line(note)}" for number, note in enumerate(table.notes, start=1)))
+    if table.warnings:
+        parts.append("\n".join(["**Warnings**", "", *(f"- {_one_line(warning)}" for warning in table.warnings)]))
+    parts.append(_traces(table))
+    return "\n\n".join(parts) + "\n"
+
+
+def legend(table: Table) -> str:
+    """One paragraph: what a number is, who reported the others, when and with what ours were made."""
+    spec = table.spec
+    metrics = ", ".join(f"`{metric}`" for metric in dict.fromkeys(spec.metric_of(c) for c in spec.columns))
+    scale = f" × {spec.scale:g}" if spec.scale != 1 else ""
+    sentences = [f"{metrics}{scale}: mean ± sample standard deviation (number of seeds); one seed has no ±."]
+    if any(entry.best for entry in table.cells()):
+        sentences.append("Bold: best of its column, all seeds there.")
+    sources = sorted({e.reported.source for e in table.cells() if e.reported is not None and e.reported.source})
+    if len(sources) == 1:
+        sentences.append(f"Reported: {sources[0]}.")
+    done = [trace for entry in table.cells() for trace in entry.traces if trace.state == "done"]
+    if done:
+        facts = [f"Our scores: {len({trace.run_id for trace in done})} runs"]
+        days = sorted({trace.ended for trace in done if trace.ended})
+        facts += [f"ended {days[0]}" if len(days) == 1 else f"ended {days[0]} to {days[-1]}"] if days else []
+        for word, values in (("code", {t.code_version for t in done}), ("device", {t.device for t in done})):
+            named = sorted(values - {""})
+            facts += [f"{word} {', '.join(named)}"] if named else []
+        sentences.append(f"{'; '.join(facts)}.")
+    return " ".join(_one_line(sentence) for sentence in sentences)
+
+
+def _traces(table: Table) -> str:
+    """One line per run: the way from a printed number back to MLflow."""
+    header = [table.spec.row_heading, "Column", "Seed", "State", "Score", "Run id", "MLflow run id", "Protocol", "Code"]
+    lines = []
+    for entry in table.cells():
+        for trace in entry.traces:
+            score = NOTHING if trace.value is None else f"{trace.value:.{table.spec.digits + 2}f}"
+            code = trace.code_version + (" + changes" if trace.dirty else "")
+            fields = [entry.row, entry.column, str(trace.seed), trace.state, score, trace.run_id]
+            fields += [trace.mlflow_run_id or NOTHING, trace.protocol or NOTHING, code or NOTHING]
+            lines.append([_escape(cell) for cell in fields])
+    how = "Every number is the mean of the runs listed with its row and column. In MLflow, search for"
+    parts = ["## How to trace a number", f"{how} `` tags.`rml.run_id` = '<run id>' ``, or open the MLflow run id."]
+    return "\n\n".join([*parts, _pipe_table([_escape(cell) for cell in header], lines)] if lines else parts)
+
+
+def csv(table: Table) -> str:
+    """One tidy line per cell, in the units of the table; empty where undefined; several run ids joined by spaces."""
+    frame = pd.DataFrame([_csv_line(table, entry) for entry in table.cells()])
+    return frame.round(CSV_DECIMALS).to_csv(index=False, lineterminator="\n")
+
+
+def _csv_line(table: Table, entry: Entry) -> dict[str, object]:
+    reported = entry.reported
+    done = [trace for trace in entry.traces if trace.state == "done"]
+    return {
+        "row": entry.row,
+        "column": entry.column,
+        "mean": entry.mean,
+        "std": entry.std,
+        "n": entry.n,
+        "n_expected": entry.n_expected,
+        "status": entry.status,
+        "minimum": entry.minimum,
+        "maximum": entry.maximum,
+        "ci95_low": entry.ci_low,
+        "ci95_high": entry.ci_high,
+        "reported_mean": reported and reported.mean,
+        "reported_std": reported and reported.std,
+        "reported_source": reported and reported.source,
+        "difference": entry.difference,
+        "protocol": " ".join(entry.protocols),
+        "metric": entry.metric,
+        "scale": table.spec.scale,
+        "seeds": " ".join(str(trace.seed) for trace in entry.traces),
+        "run_ids": " ".join(trace.run_id for trace in entry.traces),
+        "mlflow_run_ids": " ".join(trace.mlflow_run_id for trace in done),
+        "dirty": any(trace.dirty for trace in done),
+        "notes": " ".join(table.notes[number - 1] for number in (*entry.marks, *entry.reported_marks)),
+    }
+
+
+def write_text(text: str, path: Path) -> Path:
+    """Write UTF-8 with Unix line ends to a temporary name, then rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+        Path(temporary).chmod(0o644)  # mkstemp makes it readable for its owner only
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return path
+
+
+def _markdown_cell(cell: Text) -> str:
+    text = _escape(cell.text)
+    marks = {"best": "**", "group": "*"}.get(cell.kind, "")
+    return f"{marks}{text}{marks}"
+
+
+def _pipe_table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """Markdown table with columns padded to equal width."""
+    widths = [max(3, *(cell_len(line[i]) for line in [header, *lines])) for i in range(len(header))]
+    rule = ["-" * width for width in widths]
+    return "\n".join(
+        "| "
+        + " | ".join(cell + " " * (width - cell_len(cell)) for cell, width in zip(line, widths, strict=True))
+        + " |"
+        for line in [header, rule, *lines]
+    )
+
+
+def _escape(text: str) -> str:
+    return _one_line(text, keep_indent=True).replace("|", "\\|")
+
+
+def _one_line(text: str, *, keep_indent: bool = False) -> str:
+    indent = " " * (len(text) - len(text.lstrip(" "))) if keep_indent else ""
+    return indent + " ".join(text.split())

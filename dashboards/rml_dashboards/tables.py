@@ -1,0 +1,186 @@
+"""Fill a table specification with recorded runs: one entry per cell, each traceable to its runs."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from rml_dashboards.records import Records
+from rml_dashboards.specification import CellSpec, ReportedValue, RowSpec, TableSpec
+from rml_dashboards.statistics import summarise
+
+STATE_OF_STATUS = {"SCHEDULED": "running", "RUNNING": "running", "FAILED": "failed", "KILLED": "stopped"}
+# What a cell without any score is called: the first of these that one of its runs is.
+WITHOUT_SCORE = ("running", "failed", "unscored", "stopped", "missing")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trace:
+    """One run of a cell: where its number comes from."""
+
+    seed: int
+    run_id: str
+    state: str
+    """One of statistics.STATES."""
+    value: float | None
+    """In the units of the table; None unless done."""
+    mlflow_run_id: str = ""
+    protocol: str = ""
+    code_version: str = ""
+    dirty: bool = False
+    device: str = ""
+    ended: str = ""
+    """Day on which the run ended, UTC (ISO)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One cell of the table. All numbers are in the units of the table; None where undefined."""
+
+    row: str
+    column: str
+    metric: str
+    status: str
+    """complete · partial (some seeds have no score) · mixed (seeds of several protocols: not averaged) · running,
+    failed, unscored, stopped, missing (no seed has a score) · reported (a quoted row) · empty (not in the study)."""
+    n: int = 0
+    n_expected: int = 0
+    mean: float | None = None
+    std: float | None = None
+    """Sample standard deviation (ddof = 1); None for one seed."""
+    minimum: float | None = None
+    maximum: float | None = None
+    ci_low: float | None = None
+    """Lower end of the 95 % t interval of the mean."""
+    ci_high: float | None = None
+    reported: ReportedValue | None = None
+    traces: tuple[Trace, ...] = ()
+    best: bool = False
+    """Complete, and no other score of the column is better (see marks.py)."""
+    marks: tuple[int, ...] = ()
+    """Numbers of the footnotes of our own score."""
+    reported_marks: tuple[int, ...] = ()
+
+    @property
+    def protocols(self) -> tuple[str, ...]:
+        """Protocol ids of the scores in this cell, sorted."""
+        return tuple(sorted({trace.protocol for trace in self.traces if trace.state == "done"}))
+
+    @property
+    def comparable(self) -> bool:
+        """Whether the reported number may stand beside ours without a mark."""
+        reported = self.reported
+        return reported is not None and all(reported.comparable_with(protocol) for protocol in self.protocols)
+
+    @property
+    def difference(self) -> float | None:
+        """Ours minus the reported number."""
+        if self.mean is None or self.reported is None or not self.comparable:
+            return None
+        return self.mean - self.reported.mean
+
+    def count(self, state: str) -> int:
+        """Number of this cell's runs in the given state."""
+        return sum(trace.state == state for trace in self.traces)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A filled table."""
+
+    spec: TableSpec
+    entries: tuple[tuple[Entry, ...], ...]
+    """By row, then column, as in the specification."""
+    notes: tuple[str, ...] = ()
+    """Footnotes; number 1 is the first."""
+    warnings: tuple[str, ...] = ()
+
+    def cells(self) -> Iterator[Entry]:
+        """All entries, row by row."""
+        return (entry for line in self.entries for entry in line)
+
+
+def build(spec: TableSpec, cells: Sequence[CellSpec], records: Records) -> Table:
+    """Fill the table, without footnotes (marks.annotate adds them). DashboardError: a cell has no place in it."""
+    spec.check_cells(cells)
+    seeds = seed_frame(spec, cells, records)
+    summary = summarise(seeds, ["row", "column"]).to_dict("index")
+    runs = dict(tuple(seeds.groupby(["row", "column"], sort=False)))
+    entries = []
+    for row in spec.rows:
+        line = []
+        for column in spec.columns:
+            key = (row.label, column.label)
+            own = _own_fields(summary[key], runs[key]) if key in runs else _unfilled(row, column.label)
+            line.append(
+                Entry(
+                    row=row.label,
+                    column=column.label,
+                    metric=spec.metric_of(column),
+                    reported=row.reported.get(column.label),
+                    **own,
+                )
+            )
+        entries.append(tuple(line))
+    return Table(spec=spec, entries=tuple(entries), warnings=records.warnings)
+
+
+def seed_frame(spec: TableSpec, cells: Sequence[CellSpec], records: Records) -> pd.DataFrame:
+    """One row per expected run, sorted by seed: row, column, seed, run_id, state, value and where it was recorded."""
+    wanted = pd.DataFrame(
+        [(c.row, c.column, c.seed, c.run_id) for c in cells], columns=["row", "column", "seed", "run_id"]
+    ).sort_values("seed", kind="stable", ignore_index=True)
+    wanted["metric"] = wanted["column"].map({c.label: spec.metric_of(c) for c in spec.columns})
+    recorded = records.runs[
+        ["run_id", "mlflow_run_id", "status", "protocol", "code_version", "dirty", "device", "end_time"]
+    ]
+    frame = wanted.merge(recorded, how="left", on="run_id").merge(
+        records.scores[["run_id", "metric", "value"]], how="left", on=["run_id", "metric"]
+    )
+    frame["value"] = frame["value"] * spec.scale
+    scored = frame["value"].notna() & ~frame["value"].isin([float("inf"), float("-inf")])
+    finished = scored.map({True: "done", False: "unscored"})
+    frame["state"] = (
+        frame["status"].map(STATE_OF_STATUS).fillna("missing").mask(frame["status"] == "FINISHED", finished)
+    )
+    frame["ended"] = frame["end_time"].dt.strftime("%Y-%m-%d")
+    return frame
+
+
+def _own_fields(summary: dict[Any, Any], seeds: pd.DataFrame) -> dict[str, Any]:
+    """Status, numbers and traces of a cell that the study runs."""
+    n, n_expected = int(summary["n"]), int(summary["n_expected"])
+    traces = tuple(_trace(record) for record in seeds.to_dict("records"))
+    fields: dict[str, Any] = {"n": n, "n_expected": n_expected, "traces": traces}
+    if n == 0:
+        return fields | {"status": next(state for state in WITHOUT_SCORE if summary[state] > 0)}
+    if len({trace.protocol for trace in traces if trace.state == "done"}) > 1:
+        return fields | {"status": "mixed"}
+    numbers = {
+        key: None if pd.isna(summary[key]) else float(summary[key])
+        for key in ("mean", "std", "minimum", "maximum", "ci_low", "ci_high")
+    }
+    return fields | numbers | {"status": "complete" if n == n_expected else "partial"}
+
+
+def _trace(record: dict[Any, Any]) -> Trace:
+    state = record["state"]
+    texts = {
+        key: "" if pd.isna(record[key]) else str(record[key])
+        for key in ("mlflow_run_id", "protocol", "code_version", "device", "ended")
+    }
+    if state == "running":  # a run that was taken up again keeps the end of its previous attempt in MLflow
+        texts["ended"] = ""
+    return Trace(
+        seed=int(record["seed"]),
+        run_id=record["run_id"],
+        state=state,
+        value=float(record["value"]) if state == "done" else None,
+        dirty=record["dirty"] is True,
+        **texts,
+    )
+
+
+def _unfilled(row: RowSpec, column: str) -> dict[str, Any]:
+    return {"status": "reported" if column in row.reported else "empty"}
