@@ -1,0 +1,36 @@
+"""Networks by name. A new one is a file with its configuration and its class, and one line here."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from rml_trainers.configuration import suggest
+from rml_trainers.errors import ConfigError
+from rml_trainers.networks.deeplab_v2 import DeepLabV2Config, build_deeplab_v2
+from rml_trainers.networks.network import SegmentationNetwork
+from rml_trainers.noise.config import NoiseConfig
+
+
+@dataclass(frozen=True)
+class NetworkEntry:
+    """What a configuration's `name` stands for."""
+
+    config: type[Any]
+    build: Callable[[Any, int, NoiseConfig], SegmentationNetwork]
+    """From its configuration, the number of classes and the model noise."""
+
+
+NETWORKS: dict[str, NetworkEntry] = {
+    "deeplab_v2": NetworkEntry(DeepLabV2Config, build_deeplab_v2),
+}
+
+
+def build_network(config: DeepLabV2Config, num_classes: int, noise: NoiseConfig) -> SegmentationNetwork:
+    """Network of one student, in training mode. Seed torch first: new layers are drawn from its generator.
+
+    Raises:
+        ConfigError: a backbone or weights that cannot be had; the message names the way out.
+    """
+    if config.name not in NETWORKS:
+        raise ConfigError(f"network.name = {config.name!r}: {suggest(config.name, NETWORKS)}")
+    return NETWORKS[config.name].build(config, num_classes, noise).train()

@@ -1,8 +1,21 @@
 """Deeplabv2: a timm backbone, dropout, and ASPP whose dilated convolutions are summed."""
 
+from collections.abc import Sequence
 from typing import Literal
 
+from torch import Tensor, nn
+
 from rml_trainers.configuration import configuration, require
+from rml_trainers.networks.backbones import Backbone, build_backbone
+from rml_trainers.networks.network import SegmentationNetwork, SegmentationOutput
+from rml_trainers.noise.config import NoiseConfig
+
+ASPP_RATES = (6, 12, 18, 24)
+"""Deeplabv2 (Chen et al., 2017), ASPP-L."""
+INITIAL_STD = 0.01
+"""New layers start from N(0, 0.01) with zero bias (Deeplabv2's code)."""
+PROJECTION_GROUPS = 32
+"""GroupNorm of the projection head (ProDA's code)."""
 
 
 @configuration
@@ -28,3 +41,92 @@ class DeepLabV2Config:
         require(with_file, "weights_file", self.weights_file, "a path exactly when weights is 'file'")
         width = self.projection_width
         require(width is None or (width >= 32 and width % 32 == 0), "projection_width", width, "a multiple of 32")
+
+
+class SummedASPP(nn.Module):
+    """Parallel dilated 3×3 convolutions of the same map, summed: [B, D, h, w] → [B, out, h, w]."""
+
+    def __init__(self, in_width: int, out_width: int, rates: Sequence[int]) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(
+            nn.Conv2d(in_width, out_width, kernel_size=3, padding=rate, dilation=rate) for rate in rates
+        )
+        for branch in self.branches:
+            initialise(branch)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        first, *others = (dilated_convolution(maps, branch) for branch in self.branches)
+        return sum(others, start=first)
+
+
+def dilated_convolution(maps: Tensor, branch: nn.Module) -> Tensor:
+    """The branch's convolution without the taps that fall outside a map smaller than the dilation.
+
+    Those taps only ever see padding, so leaving them out changes nothing; training crops are often that small.
+    """
+    assert isinstance(branch, nn.Conv2d)
+    rate, weight, padding = branch.dilation[0], branch.weight, [branch.dilation[0]] * 2
+    for axis in (0, 1):
+        if maps.shape[2 + axis] <= rate:
+            weight, padding[axis] = weight.narrow(2 + axis, 1, 1), 0
+    return nn.functional.conv2d(maps, weight, branch.bias, padding=padding, dilation=rate)
+
+
+def initialise(layer: nn.Module) -> None:
+    """Deeplabv2's initialisation of a new convolution."""
+    assert isinstance(layer, nn.Conv2d) and layer.bias is not None
+    nn.init.normal_(layer.weight, std=INITIAL_STD)
+    nn.init.zeros_(layer.bias)
+
+
+class DeepLabV2(SegmentationNetwork):
+    """Backbone → dropout → summed ASPP with K outputs.
+
+    With a projection head (ProDA): backbone → summed ASPP → GroupNorm → dropout → linear classifier. Dropout stands in
+    front of the last classifier only (paper, 5.2) and drops single elements (the paper names no channel dropout).
+    """
+
+    def __init__(self, config: DeepLabV2Config, backbone: Backbone, num_classes: int, dropout: float) -> None:
+        super().__init__(
+            mean=backbone.mean,
+            std=backbone.std,
+            feature_width=backbone.feature_width,
+            projection_width=config.projection_width,
+            align_corners=True,
+            batchnorm=config.batchnorm,
+        )
+        rates = ASPP_RATES[: config.aspp_branches]
+        self.backbone = backbone.module
+        self.dropout = nn.Dropout(dropout)
+        self.aspp = SummedASPP(backbone.feature_width, config.projection_width or num_classes, rates)
+        self.projection_norm: nn.GroupNorm | None = None
+        self.classifier: nn.Conv2d | None = None
+        if config.projection_width is not None:
+            self.projection_norm = nn.GroupNorm(PROJECTION_GROUPS, config.projection_width)
+            self.classifier = nn.Conv2d(config.projection_width, num_classes, kernel_size=1)
+            initialise(self.classifier)
+        self.apply_batchnorm_mode()
+
+    def forward(self, images: Tensor) -> SegmentationOutput:
+        (feature,) = self.backbone(self.normalise(images))
+        if self.projection_norm is None or self.classifier is None:
+            return SegmentationOutput(self.aspp(self.dropout(feature)), feature, None)
+        projected = self.projection_norm(self.aspp(feature))
+        return SegmentationOutput(self.classifier(self.dropout(projected)), feature, projected)
+
+    def head_modules(self) -> Sequence[nn.Module]:
+        parts = (self.aspp, self.projection_norm, self.classifier)
+        return [part for part in parts if part is not None]
+
+
+def build_deeplab_v2(config: DeepLabV2Config, num_classes: int, noise: NoiseConfig) -> DeepLabV2:
+    """Build with pretrained weights loaded; dropout and stochastic depth only where `noise.model` is on."""
+    dropout, drop_path = (noise.dropout, noise.drop_path) if noise.model else (0.0, 0.0)
+    backbone = build_backbone(
+        config.backbone,
+        output_stride=config.output_stride,
+        drop_path=drop_path,
+        weights=config.weights,
+        weights_file=config.weights_file,
+    )
+    return DeepLabV2(config, backbone, num_classes, dropout)

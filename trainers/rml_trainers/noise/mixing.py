@@ -4,6 +4,7 @@ Source: CutMix (Yun et al., 2019) as used for segmentation by French et al. (202
 are applied by comparing pixel coordinates with the box's edges, without a loop and without host synchronisation.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -47,7 +48,8 @@ def draw_boxes(rng: np.random.Generator, num_images: int, crop_px: tuple[int, in
     """One box per image: share of the area uniform, aspect log-uniform, position uniform inside the crop."""
     height, width = crop_px
     area = rng.uniform(*config.cutmix_area, size=num_images)
-    aspect = np.exp(rng.uniform(*np.log(config.cutmix_aspect), size=num_images))
+    smallest, largest = config.cutmix_aspect
+    aspect = np.exp(rng.uniform(math.log(smallest), math.log(largest), size=num_images))
     # A box too long for the crop is cut to it and widened instead, so that the area stays what was drawn.
     tall = np.clip(np.sqrt(area * aspect), area, 1.0)
     box_height = np.clip(np.rint(tall * height), 1, height).astype(np.int64)

@@ -1,4 +1,4 @@
-"""The photometric operations whose strength differs per image, as batched tensor maths.
+"""The photometric operations as batched tensor maths.
 
 Each takes images [n, 3, H, W] in [0, 1] and strengths [n, 1, 1, 1] and agrees with Pillow's operation of the same
 name up to its rounding to grey levels (torchvision's take one strength for a whole batch).
@@ -14,6 +14,14 @@ NUM_LEVELS = 255.0
 def _blend(degenerate: Tensor | float, images: Tensor, factor: Tensor) -> Tensor:
     """Pillow's `Image.blend`: factor 0 gives the degenerate image, 1 the image itself, more exaggerates it."""
     return (degenerate + factor * (images - degenerate)).clamp(0.0, 1.0)
+
+
+def autocontrast(images: Tensor) -> Tensor:
+    """Stretch every channel of every image to [0, 1]; a channel of one value stays (no boolean indexing, hence
+    not torchvision's)."""
+    smallest = images.amin(dim=(-2, -1), keepdim=True)
+    spread = images.amax(dim=(-2, -1), keepdim=True) - smallest
+    return torch.where(spread > 0, (images - smallest) / spread, images).clamp(0.0, 1.0)
 
 
 def brightness(images: Tensor, factor: Tensor) -> Tensor:

@@ -45,7 +45,7 @@ def _factor(share: float, sign: float) -> float:
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation("identity", lambda images, strength: images, _unused),
-    Operation("autocontrast", lambda images, strength: F.autocontrast_image(images), _unused),
+    Operation("autocontrast", lambda images, strength: operations.autocontrast(images), _unused),
     Operation("equalize", lambda images, strength: F.equalize_image(images), _unused),
     Operation("brightness", operations.brightness, _factor),
     Operation("contrast", operations.contrast, _factor),
@@ -93,7 +93,7 @@ def draw_photometric(rng: np.random.Generator, num_images: int, config: NoiseCon
     signs = rng.choice((-1.0, 1.0), size=shape)
     strengths = np.empty(shape, dtype=np.float32)
     for at in np.ndindex(shape):
-        strengths[at] = OPERATIONS[indices[at]].strength(shares[at], signs[at])
+        strengths[at] = OPERATIONS[indices[at]].strength(float(shares[at]), float(signs[at]))
     return PhotometricDraw.from_indices(tuple(map(tuple, indices.tolist())), torch.from_numpy(strengths))
 
 
@@ -105,8 +105,8 @@ def apply_photometric(images: Tensor, draw: PhotometricDraw) -> Tensor:
         if all(index == IDENTITY for index, _ in runs):
             continue
         counts = [count for _, count in runs]
-        sorted_images = images.index_select(0, order).split(counts)
-        sorted_strengths = strengths.index_select(0, order)[:, None, None, None].split(counts)
+        sorted_images = torch.split(images.index_select(0, order), counts)
+        sorted_strengths = torch.split(strengths.index_select(0, order)[:, None, None, None], counts)
         changed = [
             OPERATIONS[index].apply(part, strength)
             for (index, _), part, strength in zip(runs, sorted_images, sorted_strengths, strict=True)

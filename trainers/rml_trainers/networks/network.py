@@ -1,0 +1,90 @@
+"""What every segmentation network offers, whatever is inside."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from rml_trainers.networks.batchnorm import freeze_affine, hold_statistics
+
+BatchNormMode = Literal["trainable", "frozen_affine", "frozen"]
+
+
+class SegmentationOutput(NamedTuple):
+    """What one forward gives, all at feature resolution."""
+
+    logits: Tensor
+    """[B, K, h, w]."""
+    feature: Tensor
+    """[B, D, h, w]: the backbone's map that the head reads, before dropout."""
+    projected: Tensor | None
+    """[B, P, h, w]: output of the projection head, before dropout; None without one."""
+
+
+class SegmentationNetwork(nn.Module, ABC):
+    """Base of the networks: normalises its own input, upsamples its own maps, keeps its BatchNorm mode.
+
+    Subclasses fill `backbone` and the head, and call `apply_batchnorm_mode` once both are there.
+    """
+
+    mean: Tensor
+    std: Tensor
+    backbone: nn.Module
+
+    def __init__(
+        self,
+        *,
+        mean: Sequence[float],
+        std: Sequence[float],
+        feature_width: int,
+        projection_width: int | None,
+        align_corners: bool,
+        batchnorm: BatchNormMode,
+    ) -> None:
+        super().__init__()
+        # Saved with the weights they belong to, so that a checkpoint alone says how its input is normalised.
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, -1, 1, 1))
+        self.feature_width = feature_width
+        self.projection_width = projection_width
+        self.align_corners = align_corners
+        self.batchnorm = batchnorm
+
+    @abstractmethod
+    def forward(self, images: Tensor) -> SegmentationOutput:
+        """Images [B, 3, H, W], RGB in [0, 1]."""
+
+    @abstractmethod
+    def head_modules(self) -> Sequence[nn.Module]:
+        """The newly initialised layers, which learn at the head's rate."""
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """From [0, 1] to the range that the backbone was pretrained on."""
+        return (images - self.mean) / self.std
+
+    def upsample(self, maps: Tensor, size_px: tuple[int, int]) -> Tensor:
+        """Maps [B, C, h, w] at the size of the image, float32, bilinear with the network's own alignment."""
+        return nn.functional.interpolate(maps.float(), size=size_px, mode="bilinear", align_corners=self.align_corners)
+
+    def backbone_parameters(self) -> Iterator[nn.Parameter]:
+        """Trainable parameters of the backbone."""
+        return (parameter for parameter in self.backbone.parameters() if parameter.requires_grad)
+
+    def head_parameters(self) -> Iterator[nn.Parameter]:
+        """Trainable parameters of the head."""
+        for module in self.head_modules():
+            yield from (parameter for parameter in module.parameters() if parameter.requires_grad)
+
+    def apply_batchnorm_mode(self) -> None:
+        """Fix scale and shift of every BatchNorm layer unless the mode is `trainable`."""
+        if self.batchnorm != "trainable":
+            freeze_affine(self)
+
+    def train(self, mode: bool = True) -> "SegmentationNetwork":
+        """As usual, but `frozen` BatchNorm layers keep their running statistics whatever the mode."""
+        super().train(mode)
+        if self.batchnorm == "frozen":
+            hold_statistics(self)
+        return self
