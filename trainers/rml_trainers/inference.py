@@ -1,0 +1,111 @@
+"""Predictions from a finished run: a checkpoint folder and its configuration are all that is needed."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from rml_trainers.config import SCORED_NETWORKS, RunConfig
+from rml_trainers.configuration import suggest
+from rml_trainers.device import autocast, compute_dtype
+from rml_trainers.errors import CheckpointError, ConfigError
+from rml_trainers.networks import build_network
+from rml_trainers.networks.network import SegmentationNetwork
+from rml_trainers.overlays import overlay, palette
+from rml_trainers.state import verify_checkpoint
+
+__all__ = ["Predictor", "load_network", "overlay", "palette", "predict_image"]
+
+
+class Predictor(nn.Module):
+    """One network, or several whose probabilities are averaged, in evaluation mode on one device."""
+
+    def __init__(self, networks: list[SegmentationNetwork], device: torch.device, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+        self.device = device
+        self._dtype = dtype
+        self.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last)
+
+    @torch.no_grad()
+    def forward(self, images: Tensor, size_px: tuple[int, int]) -> Tensor:
+        """Images [B, 3, H, W] in [0, 1] → class probabilities float32 [B, K, *size_px]."""
+        images = images.to(device=self.device, memory_format=torch.channels_last)
+        probabilities = []
+        for network in self.networks:
+            assert isinstance(network, SegmentationNetwork)
+            with autocast(self.device, self._dtype):
+                logits = network(images).logits
+            probabilities.append(network.upsample(logits, size_px).softmax(dim=1))
+        return torch.stack(probabilities).mean(dim=0)
+
+
+def load_network(
+    checkpoint: Path, config: RunConfig, num_classes: int, network: str, device: torch.device
+) -> Predictor:
+    """Load one of `SCORED_NETWORKS` of a run; `ensemble` is the mean of the mean teachers' probabilities.
+
+    Raises:
+        CheckpointError: the folder is incomplete or damaged, or was made by another configuration.
+        ConfigError: no such network in this run.
+    """
+    numbers = _network_numbers(config, network)
+    verify_checkpoint(checkpoint)
+    file = "students.safetensors" if network.startswith("student") else "teachers.safetensors"
+    tensors = load_file(checkpoint / file)
+    networks = [_load_one(tensors, number, config, num_classes, checkpoint / file) for number in numbers]
+    return Predictor(networks, device, compute_dtype(config.precision, device))
+
+
+def _network_numbers(config: RunConfig, network: str) -> list[int]:
+    """Numbers, from 1, of the networks behind a name."""
+    if network not in SCORED_NETWORKS:
+        raise ConfigError(f"network {network!r}: {suggest(network, SCORED_NETWORKS)}")
+    num_students = len(config.student_networks)
+    if network == "ensemble":
+        return list(range(1, num_students + 1))
+    number = int(network.rsplit("_", maxsplit=1)[1])
+    if number > num_students:
+        raise ConfigError(f"network {network!r}: a run of {config.method.name!r} has one student and one teacher")
+    return [number]
+
+
+def _load_one(
+    tensors: dict[str, Tensor], number: int, config: RunConfig, num_classes: int, path: Path
+) -> SegmentationNetwork:
+    """Build network `number` without fetching pretrained weights, then fill it from the checkpoint."""
+    without_weights = dataclasses.replace(config.student_networks[number - 1], weights="none", weights_file=None)
+    network = build_network(without_weights, num_classes, config.noise)
+    prefix = f"{number}."
+    own = {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}
+    try:
+        network.load_state_dict(own)
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"{path}: network {number} does not fit the configuration with {num_classes} classes ({error})"
+        ) from error
+    return network
+
+
+def predict_image(
+    predictor: Predictor, image: npt.NDArray[np.uint8], size_px: tuple[int, int]
+) -> npt.NDArray[np.uint8]:
+    """Class of every pixel: image uint8 [H, W, 3] → mask uint8 [H, W] at the image's own size.
+
+    Args:
+        size_px: height and width that the network was trained at; the image is resized to it first.
+    """
+    own_size_px = (image.shape[0], image.shape[1])
+    if own_size_px != size_px:
+        resized = Image.fromarray(image).resize((size_px[1], size_px[0]), Image.Resampling.BILINEAR)
+        pixels = torch.from_numpy(np.array(resized))
+    else:
+        pixels = torch.from_numpy(np.array(image))
+    images = pixels.permute(2, 0, 1)[None].to(torch.float32) / 255.0
+    mask: npt.NDArray[np.uint8] = predictor(images, own_size_px)[0].argmax(dim=0).to(torch.uint8).cpu().numpy()
+    return mask
