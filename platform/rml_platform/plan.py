@@ -1,0 +1,165 @@
+"""A study made concrete before any GPU is asked for: data prepared, splits drawn, runs named, everything checked."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from rml_platform.machine import Machine
+from rml_platform.run_id import run_id
+from rml_platform.search_space import Cell, Study, bad_cells_error, expand
+from rml_platform.study_file import ResourcesConfig
+from rml_trainers.config import DataConfig, RunConfig
+from rml_trainers.data.cache import PreparedData
+from rml_trainers.data.prepare import cache_folder, ensure_prepared
+from rml_trainers.data.splits import Split, make_split
+from rml_trainers.errors import ConfigError, DeviceError, RmlError
+
+OnPrepare = Callable[[str, int, int], None]
+"""Told the data set's name, images done and images in all, while data are prepared."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedRun:
+    """One run, whichever cells it fills."""
+
+    run_id: str
+    cells: tuple[Cell, ...]
+    config: RunConfig
+    split: Split
+    data_hash: str
+    prepared_folder: Path
+
+    @property
+    def split_hash(self) -> str:
+        return self.split.hash
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Every run of a study, each once, in the order of the table."""
+
+    study: Study
+    runs: tuple[PlannedRun, ...]
+    warnings: tuple[str, ...] = ()
+    """Things a person should know before launching, each once."""
+
+    @property
+    def cells(self) -> tuple[tuple[Cell, str], ...]:
+        """Every cell with the id of the run that fills it."""
+        return tuple((cell, run.run_id) for run in self.runs for cell in run.cells)
+
+
+def make_plan(
+    study: Study,
+    *,
+    data_root: Path | None,
+    cache_root: Path,
+    machine: Machine | None = None,
+    on_prepare: OnPrepare | None = None,
+) -> Plan:
+    """Resolve a study into runs. `machine` is where they will run; None when that is a cluster yet to be asked.
+
+    Raises ConfigError that lists every cell that cannot run, DataError when the data set itself is at fault.
+    """
+    cells = expand(study)
+    if machine is not None:
+        check_machine(study, machine)
+    prepared = _prepare_each({cell.config.data for cell in cells}, data_root, cache_root, on_prepare)
+    by_id: dict[str, PlannedRun] = {}
+    bad: list[tuple[str, str]] = []
+    for cell in cells:
+        try:
+            run = _plan_cell(cell, study.resources, prepared[cell.config.data], data_root, cache_root)
+        except RmlError as error:
+            bad.append((str(error), cell.name))
+            continue
+        earlier = by_id.get(run.run_id)
+        cells_of_run = (*earlier.cells, cell) if earlier else (cell,)
+        by_id[run.run_id] = replace(run, cells=cells_of_run)
+    if bad:
+        raise bad_cells_error(study.source, bad, len(cells))
+    runs = tuple(by_id.values())
+    return Plan(study=study, runs=runs, warnings=_warnings(runs, prepared))
+
+
+def plan_run(
+    config: RunConfig, *, data_root: Path | None, cache_root: Path, on_prepare: OnPrepare | None
+) -> PlannedRun:
+    """The plan of a single run outside any study. Raises ConfigError or DataError."""
+    prepared = _prepare_each({config.data}, data_root, cache_root, on_prepare)
+    cell = Cell(row=config.method.name, column="", seed=config.seed, config=config)
+    return _plan_cell(cell, ResourcesConfig(), prepared[config.data], data_root, cache_root)
+
+
+def check_machine(study: Study, machine: Machine) -> None:
+    """Raise ConfigError or DeviceError when one run of the study asks for more than the machine has."""
+    resources = study.resources
+    wanted = resources.workers * resources.cpus_per_worker
+    asks = f"{study.source}: resources: one run asks for"
+    if wanted > machine.cores:
+        workers = f"{resources.workers} workers × {resources.cpus_per_worker:g} cores"
+        raise ConfigError(
+            f"{asks} {workers} = {wanted:g} cores; this machine has {machine.cores}. Lower resources.workers or "
+            "resources.cpus_per_worker, or give the address of a cluster (--address)"
+        )
+    gpus = resources.workers * resources.gpus(machine.gpus)
+    if gpus > machine.gpus:
+        raise DeviceError(
+            f"{asks} {gpus:g} GPUs; this machine has {machine.gpus}. Lower resources.workers or "
+            "resources.gpus_per_worker, or give the address of a cluster (--address)"
+        )
+
+
+def _prepare_each(
+    configs: set[DataConfig], data_root: Path | None, cache_root: Path, on_prepare: OnPrepare | None
+) -> dict[DataConfig, PreparedData]:
+    prepared = {}
+    for config in sorted(configs, key=repr):
+
+        def tell(done: int, total: int, name: str = config.name) -> None:
+            if on_prepare is not None:
+                on_prepare(name, done, total)
+
+        prepared[config] = ensure_prepared(config, data_root, cache_root, on_progress=tell)
+    return prepared
+
+
+def _plan_cell(
+    cell: Cell, resources: ResourcesConfig, data: PreparedData, data_root: Path | None, cache_root: Path
+) -> PlannedRun:
+    config = cell.config
+    split = make_split(data.names("train"), config.split, data_root=data_root)
+    if config.method.name != "supervised" and not split.unlabelled:
+        raise ConfigError(
+            f"split: all {len(split.labelled)} training images are labelled, so {config.method.name} has none to learn "
+            "from; label fewer, set split.pool_includes_labelled, or leave the cell out with the row's `columns`"
+        )
+    for name, size in (("labelled", config.batch.labelled), ("unlabelled", config.batch.unlabelled)):
+        if size % resources.workers:
+            raise ConfigError(
+                f"batch.{name} = {size}: {resources.workers} workers (resources.workers) cannot share it evenly"
+            )
+    name = run_id(config, split_hash=split.hash, data_hash=data.content_hash, num_labelled=len(split.labelled))
+    return PlannedRun(
+        run_id=name,
+        cells=(cell,),
+        config=config,
+        split=split,
+        data_hash=data.content_hash,
+        prepared_folder=cache_folder(config.data, cache_root),
+    )
+
+
+def _warnings(runs: tuple[PlannedRun, ...], prepared: Mapping[DataConfig, PreparedData]) -> tuple[str, ...]:
+    """Classes that no labelled image shows: they cannot be learnt, which is worth knowing before days of training."""
+    found: dict[str, None] = {}
+    for run in runs:
+        data = prepared[run.config.data]
+        absent = np.flatnonzero(data.class_pixel_counts(run.split.labelled) == 0)
+        if len(absent):
+            names = ", ".join(data.class_names[k] for k in absent)
+            split = f"{run.config.split.family}/{len(run.split.labelled)}/{run.config.split.seed}"
+            found[f"{run.config.data.name}, split {split}: no labelled image shows {names}"] = None
+    return tuple(found)

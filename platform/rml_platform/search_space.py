@@ -1,0 +1,161 @@
+"""A study: rows × columns × seeds of one table, and its expansion into checked run configurations.
+
+The settings of a cell are laid over each other in this order, the later one wins:
+base, profile's base, row, profile's row, axis, column, profile's column, seeds, `--set`.
+"""
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from rml_platform.settings import Assignment, Layer, compose
+from rml_platform.study_file import ReportedConfig, ResourcesConfig, TableConfig
+from rml_platform.validation import InvalidValuesError, validate
+from rml_platform.yaml_document import Json
+from rml_trainers.config import RunConfig
+from rml_trainers.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One row of the table."""
+
+    label: str
+    layers: tuple[Layer, ...] = ()
+    columns: tuple[str, ...] = ()
+    """Labels of the columns that this row is run for (none for a comparator)."""
+    reported: Mapping[str, tuple[ReportedConfig, ...]]
+    """Column label → numbers that somebody printed."""
+    group: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """One column of the table."""
+
+    label: str
+    layers: tuple[Layer, ...] = ()
+    metric: str
+
+
+@dataclass(frozen=True)
+class AxisValue:
+    """One value of an axis."""
+
+    value: Json
+    layer: Layer
+
+    @property
+    def shown(self) -> str:
+        """How a row's label writes it: a block by its name."""
+        return str(self.value.get("name", self.value)) if isinstance(self.value, dict) else str(self.value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """A study file with its profile and overrides applied, not yet expanded."""
+
+    name: str
+    title: str
+    description: str
+    source: str
+    """The file it was read from, for messages."""
+    profile: str | None
+    execution: Literal["train", "direct"]
+    resources: ResourcesConfig
+    base: tuple[Layer, ...]
+    rows: tuple[Row, ...]
+    columns: tuple[Column, ...]
+    seeds: tuple[int, ...]
+    split_seeds: tuple[int, ...] | None
+    """`split.seed` for each of `seeds`."""
+    table: TableConfig
+    overrides: Layer = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One run of one row, column and seed; several cells may turn out to be the same run."""
+
+    row: str
+    column: str
+    seed: int
+    config: RunConfig
+
+    @property
+    def name(self) -> str:
+        return cell_name(self.row, self.column, self.seed)
+
+
+def cell_name(row: str, column: str, seed: int) -> str:
+    return f"row {row!r}, column {column!r}, seed {seed}"
+
+
+def expand(study: Study) -> tuple[Cell, ...]:
+    """Every cell of the study. Raises ConfigError that names all bad cells and why each cannot be."""
+    cells: list[Cell] = []
+    bad: list[tuple[str, str]] = []
+    for row, column, seed, split_seed in _coordinates(study):
+        layers = [*study.base, *row.layers, *column.layers, _seed_layer(seed, split_seed), study.overrides]
+        settings = compose(layers, study.source)
+        try:
+            config = validate(RunConfig, settings.values, settings.place)
+        except InvalidValuesError as error:
+            bad += [(problem, cell_name(row.label, column.label, seed)) for problem in error.problems]
+        else:
+            cells.append(Cell(row=row.label, column=column.label, seed=seed, config=config))
+    if bad:
+        raise bad_cells_error(study.source, bad, num_cells=len(list(_coordinates(study))))
+    return tuple(cells)
+
+
+def bad_cells_error(source: str, bad: Sequence[tuple[str, str]], num_cells: int) -> ConfigError:
+    """One error for many cells: every distinct problem once, with the cells that have it."""
+    by_problem: dict[str, list[str]] = {}
+    for problem, name in bad:
+        by_problem.setdefault(problem, []).append(name)
+    num_bad = len({name for _, name in bad})
+    lines = [f"{source}: {num_bad} of {num_cells} cells cannot run"]
+    for problem, names in by_problem.items():
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        lines += [f"  {problem}", f"    in {names[0]}{more}"]
+    return ConfigError("\n".join(lines))
+
+
+def multiply_rows(rows: Sequence[Row], axes: Mapping[str, Sequence[AxisValue]]) -> tuple[Row, ...]:
+    """Every row once per combination of the axes' values; the combination is written behind the row's label.
+
+    Rows that are not run (comparators) stay as they are.
+    """
+    if not axes:
+        return tuple(rows)
+    last = [key.rpartition(".")[2] for key in axes]
+    names = [key if last.count(short) > 1 else short for key, short in zip(axes, last, strict=True)]
+    multiplied: list[Row] = []
+    for row in rows:
+        if not row.columns:
+            multiplied.append(row)
+            continue
+        for combination in itertools.product(*axes.values()):
+            values = ", ".join(f"{name}={axis.shown}" for name, axis in zip(names, combination, strict=True))
+            label = f"{row.label} · {values}" if row.label else values
+            layers = (*row.layers, *(axis.layer for axis in combination))
+            multiplied.append(replace(row, label=label, layers=layers))
+    return tuple(multiplied)
+
+
+def _coordinates(study: Study) -> Iterator[tuple[Row, Column, int, int | None]]:
+    columns = {column.label: column for column in study.columns}
+    split_seeds = study.split_seeds or (None,) * len(study.seeds)
+    for row in study.rows:
+        for label in row.columns:
+            for seed, split_seed in zip(study.seeds, split_seeds, strict=True):
+                yield row, columns[label], seed, split_seed
+
+
+def _seed_layer(seed: int, split_seed: int | None) -> Layer:
+    layer = [Assignment(("seed",), seed, "seeds")]
+    if split_seed is not None:
+        layer.append(Assignment(("split", "seed"), split_seed, "split_seeds"))
+    return tuple(layer)

@@ -1,0 +1,134 @@
+"""From the validated keys of a study file to a Study: labels checked, profile laid over, rows multiplied by axes."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rml_platform.search_space import AxisValue, Column, Row, Study, multiply_rows
+from rml_platform.settings import Layer, layer
+from rml_platform.study_file import ColumnConfig, ProfileConfig, RowConfig, StudyConfig
+from rml_platform.validation import shown
+from rml_platform.yaml_document import Document, KeyPath, dotted
+from rml_trainers.configuration import suggest
+from rml_trainers.errors import ConfigError
+
+NO_PROFILE = ProfileConfig()
+
+
+def build_study(document: Document, config: StudyConfig, profile: str | None, overrides: Layer) -> Study:
+    """Join a study file's parts. `overrides` are laid over every cell. Raises ConfigError."""
+    builder = _Builder(document, config, profile)
+    if problems := tuple(dict.fromkeys(builder.problems())):
+        raise ConfigError("\n".join(problems))
+    return Study(
+        name=config.name,
+        title=config.title or config.table.title or config.name,
+        description=config.description,
+        source=document.source,
+        profile=profile,
+        execution=config.execution,
+        resources=config.resources,
+        base=builder.base(),
+        rows=multiply_rows(builder.rows(), builder.axes()),
+        columns=builder.columns(),
+        seeds=config.seeds,
+        split_seeds=config.split_seeds,
+        table=config.table,
+        overrides=overrides,
+    )
+
+
+class _Builder:
+    """Rows, columns and axes of one study file under one profile."""
+
+    def __init__(self, document: Document, config: StudyConfig, profile: str | None) -> None:
+        self._document = document
+        self._config = config
+        self._profile = NO_PROFILE if profile is None else config.profiles[profile]
+        self._profile_path: KeyPath = ("profiles", str(profile))
+        # A study without rows or columns has one of each; axes alone name the rows by their values.
+        self._rows = config.rows or (RowConfig(label=config.name),)
+        self._columns = config.columns or (ColumnConfig(label=config.table.metric.rpartition("/")[2]),)
+
+    def _layer(self, mapping: Mapping[str, Any], path: KeyPath) -> Layer:
+        return layer(mapping, self._document.places, path, self._document.source)
+
+    def base(self) -> tuple[Layer, ...]:
+        laid_over = self._layer(self._profile.base, (*self._profile_path, "base"))
+        return (self._layer(self._config.base, ("base",)), laid_over)
+
+    def rows(self) -> tuple[Row, ...]:
+        labels = tuple(column.label for column in self._columns)
+        keep = self._profile is NO_PROFILE or self._profile.keep_reported
+        rows = []
+        for i, row in enumerate(self._rows):
+            more = self._profile.rows.get(row.label, {})
+            layers = (
+                self._layer(row.set, ("rows", i, "set")),
+                self._layer(more, (*self._profile_path, "rows", row.label)),
+            )
+            label = "" if self._config.axes and not self._config.rows else row.label
+            columns = () if row.reported_only else labels if row.columns is None else row.columns
+            reported = row.reported if keep else {}
+            rows.append(Row(label=label, layers=layers, columns=columns, reported=reported, group=row.group))
+        return tuple(rows)
+
+    def columns(self) -> tuple[Column, ...]:
+        columns = []
+        for i, column in enumerate(self._columns):
+            more = self._profile.columns.get(column.label, {})
+            layers = (
+                self._layer(column.set, ("columns", i, "set")),
+                self._layer(more, (*self._profile_path, "columns", column.label)),
+            )
+            metric = column.metric or self._config.table.metric
+            columns.append(Column(label=column.label, layers=layers, metric=metric))
+        return tuple(columns)
+
+    def axes(self) -> dict[str, tuple[AxisValue, ...]]:
+        return {
+            key: tuple(AxisValue(value, self._layer({key: value}, ("axes", key, i))) for i, value in enumerate(values))
+            for key, values in self._config.axes.items()
+        }
+
+    def problems(self) -> Iterator[str]:
+        """What validation of single keys cannot see: labels, lengths and settings that do not go together."""
+        config = self._config
+        columns, rows = [column.label for column in self._columns], [row.label for row in self._rows]
+        yield from self._twice("rows", rows)
+        yield from self._twice("columns", columns)
+        for i, row in enumerate(self._rows):
+            yield from self._unknown(("rows", i, "columns"), row.columns or (), columns, "column")
+            yield from self._unknown(("rows", i, "reported"), row.reported, columns, "column")
+            if row.reported and config.axes and not row.reported_only:
+                path: KeyPath = ("rows", i, "reported")
+                yield self._problem(path, "axes multiply this row, so its numbers have no row; write the rows out")
+        for name, profile in config.profiles.items():
+            yield from self._unknown(("profiles", name, "rows"), profile.rows, rows, "row")
+            yield from self._unknown(("profiles", name, "columns"), profile.columns, columns, "column")
+        if config.split_seeds is not None and len(config.split_seeds) != len(config.seeds):
+            lengths = f"{len(config.split_seeds)} split seeds for {len(config.seeds)} seeds; give one for each"
+            yield self._problem(("split_seeds",), f"{shown(list(config.split_seeds))}: {lengths}")
+        yield from self._seeds_elsewhere()
+
+    def _seeds_elsewhere(self) -> Iterator[str]:
+        parts: tuple[Row | Column, ...] = (*self.rows(), *self.columns())
+        layers = [*self.base(), *(one for part in parts for one in part.layers)]
+        layers += [value.layer for values in self.axes().values() for value in values]
+        for assignment in (a for one in layers for a in one):
+            if assignment.path == ("seed",):
+                yield f"{assignment.place}: seed: the cells of a study differ by seed; give `seeds: [...]` instead"
+            if assignment.path == ("split", "seed") and self._config.split_seeds is not None:
+                yield f"{assignment.place}: split.seed: `split_seeds` gives it already; keep one of the two"
+
+    def _twice(self, key: str, labels: list[str]) -> Iterator[str]:
+        for i, label in enumerate(labels):
+            if label in labels[:i]:
+                yield self._problem((key, i, "label"), f"{shown(label)}: label given twice")
+
+    def _unknown(self, path: KeyPath, labels: Any, known: list[str], what: str) -> Iterator[str]:
+        for label in labels:
+            if label not in known:
+                yield self._problem((*path, label), f"no such {what}; {suggest(label, known)}")
+
+    def _problem(self, path: KeyPath, text: str) -> str:
+        return f"{self._document.place(path)}: {dotted(path)}: {text}"

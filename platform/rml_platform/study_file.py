@@ -1,0 +1,147 @@
+"""The keys of a study file, as search_spaces/README.md documents them. `search_space` makes a Study of them."""
+
+from dataclasses import field
+from typing import Any, Literal
+
+from rml_trainers.configuration import configuration, require
+
+
+@configuration
+class ReportedConfig:
+    """A number that somebody printed, in the unit of the table (per cent where `scale` is 100)."""
+
+    mean: float
+    std: float | None = None
+    source: str = ""
+    """Where it stands, for example "paper, Table 1"."""
+    note: str = ""
+    """What a reader must know about it; becomes a footnote."""
+    protocol: str = ""
+    """Evaluation protocol as far as the source tells, for example `cityscapes-512x1024`."""
+
+    def __post_init__(self) -> None:
+        require(self.std is None or self.std >= 0, "std", self.std, "zero or more")
+
+
+@configuration
+class RowConfig:
+    """One row of the table: settings, or a comparator of which only reported numbers exist."""
+
+    label: str
+    set: dict[str, Any] = field(default_factory=dict)
+    columns: tuple[str, ...] | None = None
+    """Labels of the columns that this row is run for; default: all."""
+    reported: dict[str, tuple[ReportedConfig, ...]] = field(default_factory=dict)
+    reported_only: bool = False
+    group: str = ""
+    """Heading over consecutive rows of the same group."""
+
+    def __post_init__(self) -> None:
+        require(self.label != "", "label", self.label, "a name for the row")
+        idle = self.reported_only and (self.set or self.columns is not None)
+        require(not idle, "reported_only", self.reported_only, "false for a row with `set` or `columns`: it is run")
+
+
+@configuration
+class ColumnConfig:
+    """One column of the table."""
+
+    label: str
+    set: dict[str, Any] = field(default_factory=dict)
+    metric: str | None = None
+    """Metric of this column where it differs from the table's (Table 5 of the paper scores both students)."""
+
+    def __post_init__(self) -> None:
+        require(self.label != "", "label", self.label, "a name for the column")
+
+
+@configuration
+class ResourcesConfig:
+    """What one run is given."""
+
+    workers: int = 1
+    """Processes that train one run together (DDP); `execution: direct` has one."""
+    cpus_per_worker: float = 1
+    gpus_per_worker: float | Literal["auto"] = "auto"
+    """`auto`: one whole GPU per worker where there are GPUs, none where there are not."""
+
+    def __post_init__(self) -> None:
+        require(self.workers >= 1, "workers", self.workers, "at least 1")
+        require(self.cpus_per_worker > 0, "cpus_per_worker", self.cpus_per_worker, "a positive number")
+        gpus = self.gpus_per_worker
+        require(gpus == "auto" or gpus >= 0, "gpus_per_worker", gpus, "auto, or zero or more")
+
+    def gpus(self, gpus_there: float) -> float:
+        """GPUs of one worker on a machine or cluster that has `gpus_there` of them."""
+        if self.gpus_per_worker == "auto":
+            return 1.0 if gpus_there >= 1 else 0.0
+        return self.gpus_per_worker
+
+
+@configuration
+class TableConfig:
+    """How the study's table is printed."""
+
+    title: str = ""
+    caption: str = ""
+    row_heading: str = "Method"
+    metric: str = "final/miou"
+    scale: float = 100.0
+    """Recorded scores are fractions; the table shows them times this."""
+    digits: int = 1
+    """Digits after the decimal point."""
+
+    def __post_init__(self) -> None:
+        require(0 <= self.digits <= 6, "digits", self.digits, "0 to 6")
+        require(self.scale > 0, "scale", self.scale, "a positive number")
+
+
+@configuration
+class ProfileConfig:
+    """The same study at another size, chosen by --profile. What is not given stays as it is."""
+
+    base: dict[str, Any] = field(default_factory=dict)
+    """Laid over the study's base."""
+    rows: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Row label → settings laid over that row's."""
+    columns: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Column label → settings laid over that column's."""
+    seeds: tuple[int, ...] | None = None
+    split_seeds: tuple[int, ...] | None = None
+    execution: Literal["train", "direct"] | None = None
+    resources: ResourcesConfig | None = None
+    keep_reported: bool = False
+    """Show reported numbers beside this profile's too; off, because another size is no comparison."""
+
+
+@configuration
+class StudyConfig:
+    """One study file."""
+
+    name: str
+    """Also the name of the MLflow experiment and of the study's folder."""
+    title: str = ""
+    description: str = ""
+    execution: Literal["train", "direct"] = "train"
+    """`train`: Ray Train workers inside Ray Tune; `direct`: the trainer in the Tune actor itself, one process."""
+    resources: ResourcesConfig = ResourcesConfig()
+    base: dict[str, Any]
+    """RunConfig, as far as all cells share it."""
+    rows: tuple[RowConfig, ...] = ()
+    columns: tuple[ColumnConfig, ...] = ()
+    axes: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    """Dotted key → values. Every row is multiplied by every combination."""
+    seeds: tuple[int, ...] = (0,)
+    split_seeds: tuple[int, ...] | None = None
+    """`split.seed` for each of `seeds`, in order; default: the same split for all."""
+    profiles: dict[str, ProfileConfig] = field(default_factory=dict)
+    table: TableConfig = TableConfig()
+
+    def __post_init__(self) -> None:
+        plain = self.name != "" and all(c.isascii() and (c.isalnum() or c in "_-") for c in self.name)
+        require(plain, "name", self.name, "letters, digits, - and _ (it names a folder)")
+        require(len(self.seeds) >= 1, "seeds", self.seeds, "at least one seed")
+        require(len(set(self.seeds)) == len(self.seeds), "seeds", self.seeds, "no seed twice")
+        alone = self.execution == "train" or self.resources.workers == 1
+        require(alone, "resources.workers", self.resources.workers, "1, because execution is `direct`")
+        require(all(values for values in self.axes.values()), "axes", self.axes, "at least one value per axis")

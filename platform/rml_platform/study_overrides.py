@@ -1,0 +1,88 @@
+"""What `--profile` and `--set` do to a study file before it is validated."""
+
+import copy
+from collections.abc import Mapping, Sequence
+
+from rml_platform.config_tree import keys
+from rml_platform.settings import Assignment, Layer
+from rml_platform.study_file import StudyConfig
+from rml_platform.yaml_document import Document, Json, KeyPath
+from rml_trainers.config import RunConfig
+from rml_trainers.configuration import suggest
+from rml_trainers.errors import ConfigError
+
+RUN_KEYS, STUDY_KEYS = frozenset(keys(RunConfig)), frozenset(keys(StudyConfig))
+
+
+def split_overrides(overrides: Sequence[Assignment]) -> tuple[Layer, Layer]:
+    """Overrides that change the study itself, and those that are laid over every cell. Raises ConfigError."""
+    for override in overrides:
+        first = override.path[0]
+        if first == "seed":
+            raise ConfigError(f"{override.place}: the cells of a study differ by seed; use --set seeds=[...]")
+        if first in ("rows", "columns", "profiles") or override.path == ("base",):
+            raise ConfigError(f"{override.place}: `{first}` cannot be set from the command line; edit the file")
+        if first not in STUDY_KEYS | RUN_KEYS:
+            raise ConfigError(f"{override.place}: unknown key {first!r}; {suggest(first, STUDY_KEYS | RUN_KEYS)}")
+    of_study = tuple(override for override in overrides if override.path[0] in STUDY_KEYS)
+    return of_study, tuple(override for override in overrides if override.path[0] in RUN_KEYS)
+
+
+def resolve(document: Document, profile: str | None, overrides: Layer) -> Document:
+    """The document with what a profile and the overrides say of the study itself (seeds, execution, resources …)."""
+    value, places = copy.deepcopy(document.value), dict(document.places)
+    chosen = _chosen_profile(document, profile)
+    for key in ("seeds", "split_seeds", "execution", "resources"):
+        if key in chosen:
+            value[key], places[(key,)] = chosen[key], document.place(("profiles", str(profile), key))
+    for override in overrides:
+        places[_put(value, override)] = override.place
+    _keep_split_seeds(document.value, value)
+    _wrap_single_numbers(value)
+    return Document(document.source, value, places)
+
+
+def _chosen_profile(document: Document, profile: str | None) -> Mapping[str, Json]:
+    if profile is None:
+        return {}
+    profiles = document.value.get("profiles")
+    known = profiles if isinstance(profiles, dict) else {}
+    if profile not in known:
+        hint = suggest(profile, known) if known else "this study has none"
+        raise ConfigError(f"{document.source}: --profile {profile}: no such profile; {hint}")
+    chosen = known[profile]
+    return chosen if isinstance(chosen, dict) else {}  # validation says what is wrong with anything else
+
+
+def _put(value: dict[str, Json], override: Assignment) -> KeyPath:
+    """Put an override into the study; under `base` and `axes` the rest of the path stays one dotted key."""
+    first, *rest = override.path
+    path = (first, ".".join(rest)) if first in ("base", "axes") and rest else override.path
+    block = value
+    for key in path[:-1]:
+        inner = block.get(key)
+        if not isinstance(inner, dict):
+            inner = block[key] = {}
+        block = inner
+    block[path[-1]] = override.value
+    return path
+
+
+def _keep_split_seeds(original: Mapping[str, Json], value: dict[str, Json]) -> None:
+    """Where only the seeds were exchanged, each keeps the split seed that the file pairs it with."""
+    seeds, split_seeds, now = original.get("seeds"), original.get("split_seeds"), value.get("seeds")
+    if value.get("split_seeds") != split_seeds or now == seeds:
+        return
+    if isinstance(seeds, list) and isinstance(split_seeds, list) and isinstance(now, list):
+        pairs = dict(zip(map(str, seeds), split_seeds, strict=False))
+        if all(str(seed) in pairs for seed in now):
+            value["split_seeds"] = [pairs[str(seed)] for seed in now]
+
+
+def _wrap_single_numbers(value: Mapping[str, Json]) -> None:
+    """`reported: {column: {mean: …}}` is short for a list of one number."""
+    rows = value.get("rows")
+    for row in rows if isinstance(rows, list) else ():
+        reported = row.get("reported") if isinstance(row, dict) else None
+        if isinstance(reported, dict):
+            reported.update({label: [number] for label, number in reported.items() if isinstance(number, dict)})
