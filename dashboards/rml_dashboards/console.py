@@ -4,8 +4,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table as RichTable
 from rich.text import Text as RichText
 
+from rml_dashboards.entries import Table
 from rml_dashboards.render import legend
-from rml_dashboards.tables import Table
 from rml_dashboards.texts import grid
 
 STYLES = {

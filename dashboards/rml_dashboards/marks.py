@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
+from rml_dashboards.entries import Entry, Table
+from rml_dashboards.specification import ReportedValue
 from rml_dashboards.statistics import STATES
-from rml_dashboards.tables import Entry, Table
 
 STATE_WORDS = {
     "running": "running",
@@ -42,13 +43,15 @@ def annotate(table: Table) -> Table:
         _best_of(column, len(found) > 1, table.spec.higher_is_better)
         for column, found in zip(columns, protocols, strict=True)
     ]
-    name_source = len({e.reported.source for e in table.cells() if e.reported is not None}) > 1
+    name_source = len({value.source for entry in table.cells() for value in entry.reported}) > 1
     lines = []
     for line in table.entries:
         marked = []
         for index, entry in enumerate(line):
             own = notes.numbers(own_notes(entry, column_is_mixed=len(protocols[index]) > 1))
-            quoted = notes.numbers(reported_notes(entry, protocols[index], name_source))
+            quoted = tuple(
+                notes.numbers(reported_notes(value, protocols[index], name_source)) for value in entry.reported
+            )
             marked.append(replace(entry, best=entry.row in best[index], marks=own, reported_marks=quoted))
         lines.append(tuple(marked))
     return replace(table, entries=tuple(lines), notes=tuple(notes.texts))
@@ -77,11 +80,8 @@ def own_notes(entry: Entry, *, column_is_mixed: bool) -> list[str]:
     return notes
 
 
-def reported_notes(entry: Entry, column_protocols: Sequence[str], name_source: bool) -> list[str]:
+def reported_notes(reported: ReportedValue, column_protocols: Sequence[str], name_source: bool) -> list[str]:
     """What must be known about a reported number: its source (when there are several), its note, its protocol."""
-    reported = entry.reported
-    if reported is None:
-        return []
     notes = [f"Reported by {reported.source}."] if name_source and reported.source else []
     if reported.note:
         notes.append(reported.note if reported.note.endswith(".") else f"{reported.note}.")

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from rml_dashboards.marks import annotate
+from rml_dashboards.entries import Table
 from rml_dashboards.records import read_records
 from rml_dashboards.render import csv, markdown, write_text
 from rml_dashboards.specification import CellSpec, TableSpec
-from rml_dashboards.tables import Table, build
+from rml_dashboards.tables import build
 
 
 def load_table(
@@ -17,7 +17,7 @@ def load_table(
 
     Raises DashboardError when a cell has no place in the table, or when there is neither store nor ledger.
     """
-    return annotate(build(spec, cells, read_records(tracking_uri, ledger_folder, fresh=fresh)))
+    return build(spec, cells, read_records(tracking_uri, ledger_folder, fresh=fresh))
 
 
 def write_tables(

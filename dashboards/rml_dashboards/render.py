@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 from rich.cells import cell_len
 
-from rml_dashboards.tables import Entry, Table
+from rml_dashboards.entries import Entry, Table
 from rml_dashboards.texts import NOTHING, Text, grid
 
 CSV_DECIMALS = 6
@@ -40,7 +40,7 @@ def legend(table: Table) -> str:
     sentences = [f"{metrics}{scale}: mean ± sample standard deviation (number of seeds); one seed has no ±."]
     if any(entry.best for entry in table.cells()):
         sentences.append("Bold: best of its column, all seeds there.")
-    sources = sorted({e.reported.source for e in table.cells() if e.reported is not None and e.reported.source})
+    sources = sorted({value.source for entry in table.cells() for value in entry.reported} - {""})
     if len(sources) == 1:
         sentences.append(f"Reported: {sources[0]}.")
     done = [trace for entry in table.cells() for trace in entry.traces if trace.state == "done"]
@@ -78,7 +78,7 @@ def csv(table: Table) -> str:
 
 
 def _csv_line(table: Table, entry: Entry) -> dict[str, object]:
-    reported = entry.reported
+    reported = entry.reported[0] if entry.reported else None
     done = [trace for trace in entry.traces if trace.state == "done"]
     return {
         "row": entry.row,
@@ -95,6 +95,7 @@ def _csv_line(table: Table, entry: Entry) -> dict[str, object]:
         "reported_mean": reported and reported.mean,
         "reported_std": reported and reported.std,
         "reported_source": reported and reported.source,
+        "reported_also": "; ".join(f"{value.mean} ({value.source})" for value in entry.reported[1:]),
         "difference": entry.difference,
         "protocol": " ".join(entry.protocols),
         "metric": entry.metric,
@@ -103,7 +104,7 @@ def _csv_line(table: Table, entry: Entry) -> dict[str, object]:
         "run_ids": " ".join(trace.run_id for trace in entry.traces),
         "mlflow_run_ids": " ".join(trace.mlflow_run_id for trace in done),
         "dirty": any(trace.dirty for trace in done),
-        "notes": " ".join(table.notes[number - 1] for number in (*entry.marks, *entry.reported_marks)),
+        "notes": " ".join(table.notes[number - 1] for number in (*entry.marks, *sum(entry.reported_marks, ()))),
     }
 
 

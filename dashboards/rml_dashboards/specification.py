@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from rml_dashboards.errors import DashboardError
 
-FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+FILE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +39,8 @@ class RowSpec:
     """One line of the table, usually a method."""
 
     label: str
-    reported: Mapping[str, ReportedValue] = field(default_factory=dict)
-    """Reported numbers by column label."""
+    reported: Mapping[str, tuple[ReportedValue, ...]] = field(default_factory=dict)
+    """Reported numbers by column label; ours is compared with the first one of a cell."""
     reported_only: bool = False
     """A comparator that is quoted and never run here."""
     group: str = ""

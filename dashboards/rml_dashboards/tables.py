@@ -1,13 +1,14 @@
 """Fill a table specification with recorded runs: one entry per cell, each traceable to its runs."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
+from rml_dashboards.entries import Entry, Table, Trace
+from rml_dashboards.marks import annotate
 from rml_dashboards.records import Records
-from rml_dashboards.specification import CellSpec, ReportedValue, RowSpec, TableSpec
+from rml_dashboards.specification import CellSpec, RowSpec, TableSpec
 from rml_dashboards.statistics import summarise
 
 STATE_OF_STATUS = {"SCHEDULED": "running", "RUNNING": "running", "FAILED": "failed", "KILLED": "stopped"}
@@ -15,94 +16,8 @@ STATE_OF_STATUS = {"SCHEDULED": "running", "RUNNING": "running", "FAILED": "fail
 WITHOUT_SCORE = ("running", "failed", "unscored", "stopped", "missing")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Trace:
-    """One run of a cell: where its number comes from."""
-
-    seed: int
-    run_id: str
-    state: str
-    """One of statistics.STATES."""
-    value: float | None
-    """In the units of the table; None unless done."""
-    mlflow_run_id: str = ""
-    protocol: str = ""
-    code_version: str = ""
-    dirty: bool = False
-    device: str = ""
-    ended: str = ""
-    """Day on which the run ended, UTC (ISO)."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Entry:
-    """One cell of the table. All numbers are in the units of the table; None where undefined."""
-
-    row: str
-    column: str
-    metric: str
-    status: str
-    """complete · partial (some seeds have no score) · mixed (seeds of several protocols: not averaged) · running,
-    failed, unscored, stopped, missing (no seed has a score) · reported (a quoted row) · empty (not in the study)."""
-    n: int = 0
-    n_expected: int = 0
-    mean: float | None = None
-    std: float | None = None
-    """Sample standard deviation (ddof = 1); None for one seed."""
-    minimum: float | None = None
-    maximum: float | None = None
-    ci_low: float | None = None
-    """Lower end of the 95 % t interval of the mean."""
-    ci_high: float | None = None
-    reported: ReportedValue | None = None
-    traces: tuple[Trace, ...] = ()
-    best: bool = False
-    """Complete, and no other score of the column is better (see marks.py)."""
-    marks: tuple[int, ...] = ()
-    """Numbers of the footnotes of our own score."""
-    reported_marks: tuple[int, ...] = ()
-
-    @property
-    def protocols(self) -> tuple[str, ...]:
-        """Protocol ids of the scores in this cell, sorted."""
-        return tuple(sorted({trace.protocol for trace in self.traces if trace.state == "done"}))
-
-    @property
-    def comparable(self) -> bool:
-        """Whether the reported number may stand beside ours without a mark."""
-        reported = self.reported
-        return reported is not None and all(reported.comparable_with(protocol) for protocol in self.protocols)
-
-    @property
-    def difference(self) -> float | None:
-        """Ours minus the reported number."""
-        if self.mean is None or self.reported is None or not self.comparable:
-            return None
-        return self.mean - self.reported.mean
-
-    def count(self, state: str) -> int:
-        """Number of this cell's runs in the given state."""
-        return sum(trace.state == state for trace in self.traces)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Table:
-    """A filled table."""
-
-    spec: TableSpec
-    entries: tuple[tuple[Entry, ...], ...]
-    """By row, then column, as in the specification."""
-    notes: tuple[str, ...] = ()
-    """Footnotes; number 1 is the first."""
-    warnings: tuple[str, ...] = ()
-
-    def cells(self) -> Iterator[Entry]:
-        """All entries, row by row."""
-        return (entry for line in self.entries for entry in line)
-
-
 def build(spec: TableSpec, cells: Sequence[CellSpec], records: Records) -> Table:
-    """Fill the table, without footnotes (marks.annotate adds them). DashboardError: a cell has no place in it."""
+    """The filled table with its footnotes. Raises DashboardError when a cell has no place in it."""
     spec.check_cells(cells)
     seeds = seed_frame(spec, cells, records)
     summary = summarise(seeds, ["row", "column"]).to_dict("index")
@@ -118,12 +33,12 @@ def build(spec: TableSpec, cells: Sequence[CellSpec], records: Records) -> Table
                     row=row.label,
                     column=column.label,
                     metric=spec.metric_of(column),
-                    reported=row.reported.get(column.label),
+                    reported=row.reported.get(column.label, ()),
                     **own,
                 )
             )
         entries.append(tuple(line))
-    return Table(spec=spec, entries=tuple(entries), warnings=records.warnings)
+    return annotate(Table(spec=spec, entries=tuple(entries), warnings=records.warnings))
 
 
 def seed_frame(spec: TableSpec, cells: Sequence[CellSpec], records: Records) -> pd.DataFrame:
@@ -183,4 +98,4 @@ def _trace(record: dict[Any, Any]) -> Trace:
 
 
 def _unfilled(row: RowSpec, column: str) -> dict[str, Any]:
-    return {"status": "reported" if column in row.reported else "empty"}
+    return {"status": "reported" if row.reported.get(column) else "empty"}

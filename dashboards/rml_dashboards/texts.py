@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from rml_dashboards.entries import Entry, Table
 from rml_dashboards.specification import RowSpec
-from rml_dashboards.tables import Entry, Table
 
 NOTHING = "–"
 BESIDE_AT_MOST = 2
@@ -52,8 +52,7 @@ def _beside(
 ) -> tuple[tuple[Text, ...], list[tuple[Text, ...]]]:
     line = [Text(text=row.label, kind="label")]
     for entry, quoted in zip(entries, quoting, strict=True):
-        own_is_empty = entry.status == "reported"
-        line.append(Text(text=NOTHING) if own_is_empty else score_text(entry, table.spec.digits))
+        line.append(score_text(entry, table.spec.digits))
         if quoted:
             line += [reported_text(entry, row), Text(text=difference_text(entry, table.spec.digits) or NOTHING)]
     return tuple(line), []
@@ -61,30 +60,23 @@ def _beside(
 
 def _below(table: Table, row: RowSpec, entries: tuple[Entry, ...]) -> tuple[tuple[Text, ...], list[tuple[Text, ...]]]:
     digits = table.spec.digits
-    quoted_only = all(entry.status in ("reported", "empty") for entry in entries)
-    if quoted_only:
-        return (
-            Text(text=f"{row.label} (reported)", kind="label"),
-            *(reported_text(entry, row) for entry in entries),
-        ), []
-    own = (
-        Text(text=row.label, kind="label"),
-        *(Text(text=NOTHING) if e.status == "reported" else score_text(e, digits) for e in entries),
-    )
-    if not any(entry.reported for entry in entries):
+    quoted = [reported_text(entry, row) for entry in entries]
+    if row.reported and all(entry.status in ("reported", "empty") for entry in entries):
+        return (Text(text=f"{row.label} (reported)", kind="label"), *quoted), []
+    own = (Text(text=row.label, kind="label"), *(score_text(entry, digits) for entry in entries))
+    if not row.reported:
         return own, []
     below = [Text(text="  ↳ reported", kind="label")]
-    for entry in entries:
+    for entry, number in zip(entries, quoted, strict=True):
         difference = difference_text(entry, digits)
-        quoted = reported_text(entry, row)
-        below.append(Text(text=f"{quoted.text} ({difference})" if difference else quoted.text, kind=quoted.kind))
+        below.append(Text(text=f"{number.text} ({difference})" if difference else number.text, kind=number.kind))
     return own, [tuple(below)]
 
 
 def score_text(entry: Entry, digits: int) -> Text:
     """`62.1 ± 0.4 (3)`: mean ± sample standard deviation (seeds); `(2 of 3)` when seeds lack; else the status."""
     marks = marks_text(entry.marks)
-    if entry.status == "empty":
+    if entry.status in ("empty", "reported"):
         return Text(text=NOTHING)
     if entry.mean is None:
         word = "not averaged" if entry.status == "mixed" else entry.status
@@ -96,12 +88,16 @@ def score_text(entry: Entry, digits: int) -> Text:
 
 
 def reported_text(entry: Entry, row: RowSpec) -> Text:
-    """`63.97 ± 0.46` with the decimals that its row has in the source, and its marks."""
-    if entry.reported is None:
+    """`63.97 ± 0.46` with the decimals that its row has in the source, and its marks; several joined by `/`."""
+    if not entry.reported:
         return Text(text=NOTHING)
-    decimals = max(_decimals(number) for value in row.reported.values() for number in (value.mean, value.std or 0.0))
-    spread = "" if entry.reported.std is None else f" ± {entry.reported.std:.{decimals}f}"
-    return Text(text=f"{entry.reported.mean:.{decimals}f}{spread}{marks_text(entry.reported_marks)}", kind="reported")
+    quoted = [value for values in row.reported.values() for value in values]
+    decimals = max(_decimals(number) for value in quoted for number in (value.mean, value.std or 0.0))
+    numbers = []
+    for value, marks in zip(entry.reported, entry.reported_marks, strict=True):
+        spread = "" if value.std is None else f" ± {value.std:.{decimals}f}"
+        numbers.append(f"{value.mean:.{decimals}f}{spread}{marks_text(marks)}")
+    return Text(text=" / ".join(numbers), kind="reported")
 
 
 def _decimals(number: float) -> int:

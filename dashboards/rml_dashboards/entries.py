@@ -1,0 +1,88 @@
+"""A filled table as values: entries, the runs behind them, footnotes."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from rml_dashboards.specification import ReportedValue, TableSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trace:
+    """One run of a cell: where its number comes from."""
+
+    seed: int
+    run_id: str
+    state: str
+    """One of statistics.STATES."""
+    value: float | None
+    """In the units of the table; None unless done."""
+    mlflow_run_id: str = ""
+    protocol: str = ""
+    code_version: str = ""
+    dirty: bool = False
+    device: str = ""
+    ended: str = ""
+    """Day on which the run ended, UTC (ISO)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One cell of the table. All numbers are in the units of the table; None where undefined."""
+
+    row: str
+    column: str
+    metric: str
+    status: str
+    """complete · partial (some seeds have no score) · mixed (seeds of several protocols: not averaged) · running,
+    failed, unscored, stopped, missing (no seed has a score) · reported (a quoted row) · empty (not in the study)."""
+    n: int = 0
+    n_expected: int = 0
+    mean: float | None = None
+    std: float | None = None
+    """Sample standard deviation (ddof = 1); None for one seed."""
+    minimum: float | None = None
+    maximum: float | None = None
+    ci_low: float | None = None
+    """Lower end of the 95 % t interval of the mean."""
+    ci_high: float | None = None
+    reported: tuple[ReportedValue, ...] = ()
+    traces: tuple[Trace, ...] = ()
+    best: bool = False
+    """Complete, and no other score of the column is better (see marks.py)."""
+    marks: tuple[int, ...] = ()
+    """Numbers of the footnotes of our own score."""
+    reported_marks: tuple[tuple[int, ...], ...] = ()
+    """The same, one group per reported number."""
+
+    @property
+    def protocols(self) -> tuple[str, ...]:
+        """Protocol ids of the scores in this cell, sorted."""
+        return tuple(sorted({trace.protocol for trace in self.traces if trace.state == "done"}))
+
+    @property
+    def difference(self) -> float | None:
+        """Ours minus the first reported number; None under another protocol."""
+        if self.mean is None or not self.reported:
+            return None
+        comparable = all(self.reported[0].comparable_with(protocol) for protocol in self.protocols)
+        return self.mean - self.reported[0].mean if comparable else None
+
+    def count(self, state: str) -> int:
+        """Number of this cell's runs in the given state."""
+        return sum(trace.state == state for trace in self.traces)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A filled table."""
+
+    spec: TableSpec
+    entries: tuple[tuple[Entry, ...], ...]
+    """By row, then column, as in the specification."""
+    notes: tuple[str, ...] = ()
+    """Footnotes; number 1 is the first."""
+    warnings: tuple[str, ...] = ()
+
+    def cells(self) -> Iterator[Entry]:
+        """All entries, row by row."""
+        return (entry for line in self.entries for entry in line)
