@@ -1,0 +1,42 @@
+# One command each; `make help` lists them. Needs Python >= 3.11, make and pip; everything else goes into .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+CODE := platform trainers dashboards tests
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format bench clean
+
+help: ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+setup: $(STAMP) ## install everything into .venv (again only when the requirements change)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("rml needs Python 3.11 or newer; try make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/python -m uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[weights,dev]'
+	@touch $@
+
+demo: $(STAMP) ## the embedded study end to end: Ray, MLflow, table (minutes, no download)
+	$(BIN)/rml demo
+
+check: $(STAMP) ## formatting, lint and types of code and tests
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/mypy $(CODE)
+
+test: check ## check, then every test
+	$(BIN)/python -m pytest
+
+format: $(STAMP) ## let ruff format and mend what it can
+	$(BIN)/ruff format $(CODE)
+	$(BIN)/ruff check --fix $(CODE)
+
+bench: $(STAMP) ## speed as ratios measured in one run
+	$(BIN)/python -m pytest tests/benchmarks -m '' -s
+
+clean: ## remove the virtual environment, caches and build output (never ./outputs)
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
