@@ -22,13 +22,14 @@ def summarise(seeds: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     scores = groups["done_value"].agg(["count", "mean", "std", "min", "max"])
     scores = scores.rename(columns={"count": "n", "min": "minimum", "max": "maximum"})
     half = t_half_width(scores["std"].to_numpy(), scores["n"].to_numpy())
+    # A mean lies between its extremes; rounding in the sum must not carry it outside.
+    mean = scores["mean"].clip(scores["minimum"], scores["maximum"])
     states = pd.DataFrame({state: (seeds["state"] == state).groupby([seeds[b] for b in by]).sum() for state in STATES})
     scores = scores.assign(
         n_expected=groups.size(),
-        # A mean lies between its extremes; rounding in the sum must not carry it outside.
-        mean=scores["mean"].clip(scores["minimum"], scores["maximum"]),
-        ci_low=scores["mean"] - half,
-        ci_high=scores["mean"] + half,
+        mean=mean,
+        ci_low=mean - half,
+        ci_high=mean + half,
     )
     return scores.join(states)
 
