@@ -1,0 +1,34 @@
+"""Data sets by name, and the way from a configuration to the adapter that reads it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rml_trainers.data.camvid import CamvidConfig, CamvidDataset
+from rml_trainers.data.dataset import Dataset
+from rml_trainers.data.folder import FolderConfig, FolderDataset
+from rml_trainers.data.scenes import ScenesConfig, ScenesDataset
+
+if TYPE_CHECKING:
+    from rml_trainers.config import DataConfig
+
+
+@dataclass(frozen=True)
+class DatasetEntry:
+    """A data set's configuration class, and its builder from (configuration, data root)."""
+
+    config: type
+    build: Callable[[Any, Path | None], Dataset]
+
+
+DATASETS: dict[str, DatasetEntry] = {
+    "scenes": DatasetEntry(ScenesConfig, ScenesDataset),
+    "camvid": DatasetEntry(CamvidConfig, CamvidDataset),
+    "folder": DatasetEntry(FolderConfig, FolderDataset),
+}
+
+
+def build_dataset(config: "DataConfig", data_root: Path | None) -> Dataset:
+    """Adapter of a configured data set. Raises DataError where its folders are not as they should be."""
+    return DATASETS[config.name].build(config, data_root)
