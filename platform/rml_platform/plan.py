@@ -130,7 +130,8 @@ def _plan_cell(
     cell: Cell, resources: ResourcesConfig, data: PreparedData, data_root: Path | None, cache_root: Path
 ) -> PlannedRun:
     config = cell.config
-    split = make_split(data.names("train"), config.split, data_root=data_root)
+    names, bare = data.names("train"), data.names_without_label()
+    split = make_split(names, config.split, data_root=data_root, without_label=bare)
     if config.method.name != "supervised" and not split.unlabelled:
         raise ConfigError(
             f"split: all {len(split.labelled)} training images are labelled, so {config.method.name} has none to learn "

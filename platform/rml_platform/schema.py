@@ -5,9 +5,10 @@ Every error is a ConfigError that names the file and line, the key path, the val
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from rml_platform.search_space import Study
-from rml_platform.settings import compose, layer, override
+from rml_platform.settings import Settings, compose, layer, override
 from rml_platform.study_builder import build_study
 from rml_platform.study_file import StudyConfig
 from rml_platform.study_overrides import resolve, split_overrides
@@ -15,6 +16,8 @@ from rml_platform.validation import InvalidValuesError, validate
 from rml_platform.yaml_document import read_document
 from rml_trainers.config import RunConfig
 from rml_trainers.errors import ConfigError
+
+T = TypeVar("T")
 
 
 def load_run_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
@@ -24,8 +27,13 @@ def load_run_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
         raise ConfigError(f"{path}: this is a study (it has `base` and `rows`); use `rml plan` or `rml launch` with it")
     base = layer(document.value, document.places, (), document.source)
     settings = compose([base, *((override(text),) for text in overrides)], document.source)
+    return validated(RunConfig, settings)
+
+
+def validated(config_class: type[T], settings: Settings) -> T:
+    """The configuration that settings describe. Raises ConfigError with one line per problem."""
     try:
-        return validate(RunConfig, settings.values, settings.place)
+        return validate(config_class, settings.values, settings.place)
     except InvalidValuesError as error:
         raise ConfigError(str(error)) from error
 

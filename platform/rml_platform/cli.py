@@ -1,0 +1,40 @@
+"""The command line `rml`. Commands parse and call; each imports what it needs when it runs, so that help is quick."""
+
+import sys
+
+import typer
+
+from rml_platform.commands import data, doctor, plan, predict, status, tables
+from rml_trainers.errors import RmlError
+
+app = typer.Typer(
+    name="rml",
+    help="Robust mutual learning: from a study in YAML to a table of mean ± std, on one machine or a Ray cluster.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(data.app, name="data")
+app.command("plan")(plan.plan)
+app.command("status")(status.status)
+app.command("tables")(tables.tables)
+app.command("predict")(predict.predict)
+app.command("doctor")(doctor.doctor)
+
+
+def main() -> None:
+    """Run the command line. An error that the user can mend is told in one message, without a traceback."""
+    try:
+        app()
+    except Exception as error:
+        if not _is_for_a_person(error):
+            raise
+        typer.echo(f"rml: {error}", err=True)
+        sys.exit(2)
+
+
+def _is_for_a_person(error: Exception) -> bool:
+    """RmlError, or the dashboards' own counterpart (they import nothing of ours; loaded only where it can occur)."""
+    dashboards = sys.modules.get("rml_dashboards.errors")
+    return isinstance(error, RmlError) or (dashboards is not None and isinstance(error, dashboards.DashboardError))

@@ -1,0 +1,75 @@
+"""`rml data`: prepare, check and split data sets."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rml_platform.commands.options import DEFAULT_OUT, DataRoot, Out, Overrides
+
+app = typer.Typer(help="Prepare, check and split data sets.", no_args_is_help=True)
+
+Target = Annotated[
+    str, typer.Argument(metavar="DATASET|FILE.yaml", help="Name of a data set, or a run or study file that uses one.")
+]
+
+
+@app.command()
+def prepare(target: Target, set_: Overrides = None, out: Out = DEFAULT_OUT, data_root: DataRoot = None) -> None:
+    """Decode and resize every image once into a memory-mapped file under OUT/cache, and print where it lies.
+
+    With the name of a data set, --set changes its own keys: [bold]rml data prepare camvid --set size_px=\\[180,240][/].
+    """
+    from rich.console import Console
+
+    from rml_platform.commands.planning import preparing
+    from rml_platform.data_target import data_configs
+    from rml_trainers.data.prepare import cache_folder, ensure_prepared
+
+    cache = out / "cache"
+    with preparing(Console(stderr=True)) as tell:
+        for config in data_configs(target, set_ or ()):
+
+            def on_progress(done: int, total: int, name: str = config.name) -> None:
+                tell(name, done, total)
+
+            data = ensure_prepared(config, data_root, cache, on_progress=on_progress)
+            typer.echo(f"{cache_folder(config, cache)}  {data.content_hash}")
+
+
+@app.command()
+def check(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR…", help="Prepared folders, as `prepare` prints them.")],
+) -> None:
+    """Verify prepared data completely: content hash, sizes, every label value."""
+    from rml_trainers.data.cache import check_prepared
+
+    for folder in folders:
+        report = check_prepared(folder)
+        images = ", ".join(f"{count} {subset}" for subset, count in report.num_images.items())
+        typer.echo(f"{folder}: sound; {images} images, {report.num_unlabelled} of them without a mask")
+        total = max(1, sum(report.class_pixels.values()))
+        for name, pixels in report.class_pixels.items():
+            typer.echo(f"  {name:<20} {100 * pixels / total:5.2f} % of the labelled training pixels")
+
+
+@app.command()
+def splits(
+    target: Target,
+    family: Annotated[str, typer.Option(help="Recipe: french, dmt or lists.")] = "french",
+    count: Annotated[int | None, typer.Option(help="Number of labelled images.")] = None,
+    fraction: Annotated[float | None, typer.Option(help="Share of labelled images, instead of --count.")] = None,
+    seed: Annotated[int, typer.Option(help="The family's own seed.")] = 12345,
+    unlabelled: Annotated[bool, typer.Option("--unlabelled", help="Print the unlabelled names instead.")] = False,
+    set_: Overrides = None,
+    data_root: DataRoot = None,
+) -> None:
+    """Print the names of the labelled images of a split, one a line, and its hash on stderr."""
+    from rml_platform.data_target import split_of
+
+    keys = {"family": family, "num_labelled": count, "fraction": fraction, "seed": seed}
+    split = split_of(target, set_ or (), {k: v for k, v in keys.items() if v is not None}, data_root)
+    for name in split.unlabelled if unlabelled else split.labelled:
+        typer.echo(name)
+    sizes = f"{len(split.labelled)} labelled, {len(split.unlabelled)} unlabelled"
+    typer.echo(f"{sizes}, hash {split.hash}", err=True)

@@ -1,0 +1,50 @@
+"""From a study file to a Plan, with a progress bar while data are prepared and warnings on stderr."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from rml_platform.machine import Machine
+from rml_platform.plan import OnPrepare, Plan, make_plan
+from rml_platform.schema import load_study
+
+
+def planned(
+    study_file: Path,
+    overrides: list[str] | None,
+    profile: str | None,
+    *,
+    out: Path,
+    data_root: Path | None,
+    is_local: bool = True,
+) -> Plan:
+    """The plan of a study; `is_local` checks it against this machine. Raises ConfigError or DataError."""
+    study = load_study(study_file, overrides or (), profile)
+    console = Console(stderr=True)
+    machine = Machine.here() if is_local else None
+    with preparing(console) as on_prepare:
+        plan = make_plan(study, data_root=data_root, cache_root=out / "cache", machine=machine, on_prepare=on_prepare)
+    for warning in plan.warnings:
+        console.print(f"warning: {warning}", style="yellow", markup=False, highlight=False)
+    return plan
+
+
+@contextmanager
+def preparing(console: Console) -> Iterator[OnPrepare]:
+    """Progress bar for the decoding of images; nothing at all is shown when there is nothing to prepare."""
+    columns = (TextColumn("preparing {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with ExitStack() as stack:
+        bars: dict[str, TaskID] = {}
+        progress = Progress(*columns, console=console, transient=True)
+
+        def tell(name: str, done: int, total: int) -> None:
+            if not bars:
+                stack.enter_context(progress)
+            if name not in bars:
+                bars[name] = progress.add_task(name, total=total)
+            progress.update(bars[name], completed=done, total=total)
+
+        yield tell

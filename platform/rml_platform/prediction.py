@@ -1,0 +1,71 @@
+"""Predictions of a recorded run on image files."""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from rml_platform.checkpoints import CheckpointStore
+from rml_platform.run_folder import RunFolder
+from rml_platform.run_task import RunTask
+from rml_platform.storage import Folder
+from rml_trainers.configuration import suggest
+from rml_trainers.data.cache import PreparedData
+from rml_trainers.data.dataset import read_image
+from rml_trainers.device import choose_device
+from rml_trainers.errors import CheckpointError, ConfigError, DataError
+from rml_trainers.inference import load_network, overlay, palette, predict_image
+
+
+def predict_files(
+    storage: str, run_id: str, images: Sequence[Path], to: Path, *, network: str | None, device: str
+) -> Iterator[tuple[Path, Path]]:
+    """Paths of mask and overlay of each image, as they are written.
+
+    The mask is a PNG of class numbers (8-bit grey) at the image's own size. Raises ConfigError for an unknown run,
+    network or device, CheckpointError when the run has no sound checkpoint, DataError naming every unreadable image.
+    """
+    task = _task(storage, run_id)
+    _check_files(images)
+    if device not in ("auto", "cpu", "cuda"):
+        raise ConfigError(f"--device {device}: {suggest(device, ('auto', 'cpu', 'cuda'))}")
+    data = PreparedData.open(Path(task.prepared_folder))
+    run = RunFolder.of(storage, run_id)
+    notes: list[str] = []
+    with tempfile.TemporaryDirectory(prefix="rml-predict-") as scratch:
+        found = CheckpointStore(run.folder, "predict").newest_sound(Path(scratch), notes.append)
+        if found is None:
+            reasons = "".join(f"\n  {note}" for note in notes)
+            raise CheckpointError(f"run {run_id}: no sound checkpoint to predict with{reasons}")
+        name = network or task.config.evaluation.networks[0]
+        predictor = load_network(found.folder, task.config, data.num_classes, name, choose_device(device))  # type: ignore[arg-type]
+        colours = palette(data.num_classes)
+        to.mkdir(parents=True, exist_ok=True)
+        for path in images:
+            image = read_image(path)
+            mask = predict_image(predictor, image, data.size_px)
+            files = to / f"{path.stem}_mask.png", to / f"{path.stem}_overlay.png"
+            Image.fromarray(mask).save(files[0])
+            Image.fromarray(np.ascontiguousarray(overlay(image, mask, colours))).save(files[1])
+            yield files
+
+
+def _task(storage: str, run_id: str) -> RunTask:
+    task = RunFolder.of(storage, run_id).task()
+    if task is None:
+        known = Folder.open(storage).child("runs").folders()
+        raise ConfigError(f"no run {run_id!r} under {storage}; {suggest(run_id, known) if known else 'there are none'}")
+    return task
+
+
+def _check_files(images: Sequence[Path]) -> None:
+    """Complain about every missing file, and about two that would overwrite each other, before any work."""
+    problems = [f"{path}: no such file" for path in images if not path.is_file()]
+    stems = [path.stem for path in images]
+    problems += [
+        f"{path}: another image is called {path.stem!r} too" for i, path in enumerate(images) if path.stem in stems[:i]
+    ]
+    if problems:
+        raise DataError("\n".join(problems))
