@@ -29,7 +29,7 @@ def _palette(num_classes: int) -> bytes:
     """Okabe and Ito's colours, then each time the candidate farthest from all chosen ones for either kind of eye."""
     grid = np.arange(0, 256, 51)
     candidates = np.stack(np.meshgrid(grid, grid, grid, indexing="ij"), axis=-1).reshape(-1, 3)
-    candidates = candidates[candidates.max(axis=1) >= 102]  # nearly black would look ignored
+    candidates = candidates[candidates.max(axis=1) >= 153]  # nearly black would look ignored
     chosen = np.array(OKABE_ITO)[:num_classes]
     seen = _as_seen(candidates)
     while len(chosen) < num_classes:

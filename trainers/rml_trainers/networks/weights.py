@@ -61,10 +61,11 @@ def read_state(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return dict(load_safetensors(path))
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, ValueError, KeyError, EOFError, OSError) as error:
+        reason = str(error).partition("\n")[0] or type(error).__name__
         raise ConfigError(
             f"network.weights_file = {str(path)!r}: neither safetensors nor a plain PyTorch state dict "
-            f"({str(error).splitlines()[0]}); files that hold pickled objects are not opened"
+            f"({reason}); files that hold pickled objects are not opened"
         ) from error
     for wrapper in ("state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
