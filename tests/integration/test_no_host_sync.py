@@ -1,0 +1,65 @@
+"""A training step never waits for the device: it reads no tensor value back to Python."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from rml_trainers.data.cache import PreparedData
+from rml_trainers.data.splits import make_split
+from rml_trainers.methods import METHODS
+from rml_trainers.methods.method import StageContext
+from rml_trainers.reporting import MemoryReporter
+from rml_trainers.trainer import Trainer
+from tests.tiny import tiny_config
+
+READ_BACKS = ("item", "tolist", "cpu", "numpy", "nonzero", "__bool__", "__int__", "__float__", "__index__")
+pytestmark = pytest.mark.usefixtures("single_thread")
+
+
+@pytest.fixture
+def forbid_read_backs(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """On a GPU each of these waits for all queued work; on the CPU we make them raise instead."""
+
+    def forbid() -> None:
+        for name in READ_BACKS:
+
+            def raising(self: Tensor, *args: object, _name: str = name, **kwargs: object) -> object:
+                raise AssertionError(f"Tensor.{_name} reads back to the host inside a training step")
+
+            monkeypatch.setattr(Tensor, name, raising)
+
+    return forbid
+
+
+def _trainer(method: str, data: PreparedData, work_dir: Path) -> Trainer:
+    config = tiny_config(method)
+    split = make_split(data.names("train"), config.split)
+    return Trainer(config, data, split, device=torch.device("cpu"), reporter=MemoryReporter(), work_dir=work_dir)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("warm_up", [True, False])
+def test_a_step_reads_nothing_back(
+    method: str, warm_up: bool, tiny_data: PreparedData, scratch: Path, forbid_read_backs: Callable[[], None]
+) -> None:
+    trainer = _trainer(method, tiny_data, scratch)
+    with_unlabelled = trainer.method.uses_unlabelled and not warm_up
+    if with_unlabelled:
+        context = StageContext(
+            stage=1, learners=trainer.learners, data=tiny_data, split=trainer.split, work_dir=scratch
+        )
+        trainer.method.begin_stage(context)
+    initial = trainer.method.initial_labels() if with_unlabelled else ()
+    batch = trainer.batches.batch(1, 0, with_unlabelled=with_unlabelled, initial=initial)
+    trainer.meter.add(trainer.train_on(batch, warm_up=warm_up, progress=0.0))
+    forbid_read_backs()
+    trainer.meter.add(trainer.train_on(batch, warm_up=warm_up, progress=0.5))
+
+
+def test_the_guard_itself_notices(forbid_read_backs: Callable[[], None]) -> None:
+    forbid_read_backs()
+    with pytest.raises(AssertionError, match="reads back"):
+        torch.ones(()).item()

@@ -1,0 +1,55 @@
+"""The smallest run that exercises everything: 32×48 scenes, a half-million-parameter backbone, a handful of steps."""
+
+from dataclasses import replace
+from typing import Any
+
+from rml_trainers.config import (
+    BatchConfig,
+    EvaluationConfig,
+    MethodConfig,
+    OptimiserConfig,
+    RunConfig,
+    RuntimeConfig,
+    ScheduleConfig,
+    SplitConfig,
+    TeacherConfig,
+)
+from rml_trainers.data.scenes import ScenesConfig
+from rml_trainers.methods.iml import ImlConfig
+from rml_trainers.methods.mean_teacher import MeanTeacherConfig
+from rml_trainers.methods.mutual_direct import MutualDirectConfig
+from rml_trainers.methods.pseudo_label import PseudoLabelConfig
+from rml_trainers.methods.rml import RmlConfig
+from rml_trainers.methods.supervised import SupervisedConfig
+from rml_trainers.networks.deeplab_v2 import DeepLabV2Config
+from rml_trainers.noise.config import GeometryConfig
+
+METHOD_CONFIGS: dict[str, MethodConfig] = {
+    "supervised": SupervisedConfig(),
+    "pseudo_label": PseudoLabelConfig(threshold=0.2),
+    "mean_teacher": MeanTeacherConfig(),
+    "mutual_direct": MutualDirectConfig(),
+    "iml": ImlConfig(),
+    "rml": RmlConfig(min_cells=1),
+}
+
+SCENES = ScenesConfig(size_px=(32, 48), num_train=10, num_val=3)
+NETWORK = DeepLabV2Config(backbone="test_resnet", weights="none", aspp_branches=2)
+
+
+def tiny_config(method: str = "rml", /, **changes: Any) -> RunConfig:
+    """Warm-up of 4 steps and two stages of 4; top-level fields can be exchanged."""
+    config = RunConfig(
+        data=SCENES,
+        split=SplitConfig(num_labelled=4),
+        method=METHOD_CONFIGS[method],
+        network=NETWORK,
+        geometry=GeometryConfig(crop_px=(24, 32), scale=(0.75, 1.25)),
+        batch=BatchConfig(labelled=2, unlabelled=2),
+        optimiser=OptimiserConfig(lr=0.01),
+        schedule=ScheduleConfig(warm_up_steps=4, stage_steps=(4, 4)),
+        teacher=TeacherConfig(ema_decay=0.9),
+        evaluation=EvaluationConfig(batch=3),
+        runtime=RuntimeConfig(device="cpu", log_every_steps=3, checkpoint_every_steps=3, num_read_ahead=0, threads=1),
+    )
+    return replace(config, **changes)

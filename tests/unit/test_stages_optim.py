@@ -1,0 +1,71 @@
+"""Stages, the learning-rate schedule, mean teachers and the report window."""
+
+import pytest
+import torch
+from torch import nn
+
+from rml_trainers.config import ScheduleConfig
+from rml_trainers.ema import MeanTeacherUpdate
+from rml_trainers.errors import NonFiniteLossError
+from rml_trainers.meter import Meter
+from rml_trainers.methods.method import StepResult
+from rml_trainers.stages import stage_at, stages_of
+from tests.tiny import tiny_config
+
+
+def test_stages_follow_each_other_without_gap() -> None:
+    stages = stages_of(tiny_config("rml", schedule=ScheduleConfig(warm_up_steps=5, stage_steps=(7, 3))))
+    assert [(s.index, s.first_step, s.last_step, s.warm_up) for s in stages] == [
+        (0, 0, 5, True),
+        (1, 5, 12, False),
+        (2, 12, 15, False),
+    ]
+    assert [stage_at(stages, step).index for step in (0, 4, 5, 11, 12, 14)] == [0, 0, 1, 1, 2, 2]
+
+
+def test_supervised_is_one_stage_of_the_same_total_length() -> None:
+    (stage,) = stages_of(tiny_config("supervised", schedule=ScheduleConfig(warm_up_steps=5, stage_steps=(7, 3))))
+    assert (stage.num_steps, stage.warm_up) == (15, True)
+
+
+def test_without_warm_up_the_method_begins_at_once() -> None:
+    stages = stages_of(tiny_config("iml", schedule=ScheduleConfig(warm_up_steps=0, stage_steps=(7,))))
+    assert [(s.index, s.warm_up) for s in stages] == [(1, False)]
+
+
+def test_mean_teacher_averages_parameters_and_copies_buffers() -> None:
+    student, teacher = (nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2)) for _ in range(2))
+    with torch.no_grad():
+        student[1].running_mean.fill_(7.0)
+        student[1].num_batches_tracked.fill_(5)
+    expected = [0.9 * t.detach() + 0.1 * s.detach() for t, s in zip(teacher.parameters(), student.parameters(), strict=True)]
+    MeanTeacherUpdate(student, teacher, decay=0.9)()
+    for wanted, parameter in zip(expected, teacher.parameters(), strict=True):
+        torch.testing.assert_close(parameter.detach(), wanted)
+    for mine, theirs in zip(teacher.buffers(), student.buffers(), strict=True):
+        assert torch.equal(mine, theirs)
+
+
+def _result(loss: float) -> StepResult:
+    value = torch.tensor(loss)
+    return StepResult(loss=value, scalars={"loss": value}, confusions={"pseudo_label_1": torch.eye(2, dtype=torch.int64)})
+
+
+def test_the_meter_averages_scalars_sums_counts_and_starts_afresh() -> None:
+    meter = Meter()
+    for loss in (1.0, 2.0, 6.0):
+        meter.add(_result(loss))
+    assert meter.read(3) == {"loss": pytest.approx(3.0), "pseudo_label_1_miou": 1.0}
+    meter.add(_result(5.0))
+    assert meter.read(4)["loss"] == 5.0
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_one_bad_loss_in_the_window_is_an_error_that_says_what_to_do(bad: float) -> None:
+    meter = Meter()
+    for loss in (1.0, bad, 1.0):
+        meter.add(_result(loss))
+    with pytest.raises(NonFiniteLossError, match=r"up to 3.*optimiser\.lr"):
+        meter.check(3)
+    with pytest.raises(NonFiniteLossError):
+        meter.read(3)

@@ -1,0 +1,81 @@
+"""Checkpoint folders: complete, unchanged and of the right run, or refused."""
+
+import errno
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import rml_trainers.state as state_module
+from rml_trainers.errors import CheckpointError
+from rml_trainers.reporting import Evaluation
+from rml_trainers.state import Checkpoint, CheckpointHeader, load_checkpoint, save_checkpoint, verify_checkpoint
+
+
+def _checkpoint() -> Checkpoint:
+    evaluation = Evaluation(
+        protocol="p/teacher_1/last",
+        network="teacher_1",
+        miou=0.1 + 0.2,
+        accuracy=1 / 3,
+        iou_by_class={"road": 0.5, "sky": float("nan")},
+        confusion=np.array([[3, 1], [0, 2]]),
+    )
+    return Checkpoint(
+        header=CheckpointHeader(step=7, finished=False, identity="abc"),
+        students={"1.weight": torch.randn(3, 2)},
+        teachers={"1.weight": torch.randn(3, 2)},
+        optimiser={"0": torch.randn(4)},
+        extras={"meter/count": torch.tensor(2.0, dtype=torch.float64), "method/seen": torch.tensor([True, False])},
+        evaluations=(evaluation,),
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    save_checkpoint(tmp_path / "checkpoint-7", _checkpoint())
+    return tmp_path / "checkpoint-7"
+
+
+def test_what_is_saved_comes_back_bit_by_bit(tmp_path: Path) -> None:
+    saved = _checkpoint()
+    save_checkpoint(tmp_path / "c", saved)
+    loaded = load_checkpoint(tmp_path / "c", "abc")
+    assert loaded.header == saved.header
+    for part in ("students", "teachers", "optimiser", "extras"):
+        mine, theirs = getattr(loaded, part), getattr(saved, part)
+        assert mine.keys() == theirs.keys()
+        assert all(torch.equal(mine[name], theirs[name]) and mine[name].dtype == theirs[name].dtype for name in mine)
+    assert loaded.evaluations[0].miou == saved.evaluations[0].miou
+    np.testing.assert_array_equal(loaded.evaluations[0].confusion, saved.evaluations[0].confusion)
+
+
+@pytest.mark.parametrize("name", ["students.safetensors", "optimiser.safetensors", "state.json"])
+def test_a_file_cut_in_half_is_found(folder: Path, name: str) -> None:
+    content = (folder / name).read_bytes()
+    (folder / name).write_bytes(content[: len(content) // 2])
+    with pytest.raises(CheckpointError, match=rf"damaged: {name}"):
+        verify_checkpoint(folder)
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "teachers.safetensors"])
+def test_a_missing_file_is_found(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    with pytest.raises(CheckpointError, match=rf"incomplete: {name}"):
+        load_checkpoint(folder)
+
+
+def test_a_checkpoint_of_another_run_is_refused(folder: Path) -> None:
+    with pytest.raises(CheckpointError, match="belongs to another run"):
+        load_checkpoint(folder, "another identity")
+
+
+def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(state_module, "save_file", full)
+    with pytest.raises(CheckpointError, match="the disk is full"):
+        save_checkpoint(tmp_path / "c", _checkpoint())
+    assert not (tmp_path / "c").exists()
