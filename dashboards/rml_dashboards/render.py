@@ -12,6 +12,13 @@ from rml_dashboards.entries import Entry, Table
 from rml_dashboards.texts import NOTHING, Text, grid
 
 CSV_DECIMALS = 6
+MEANINGS = {
+    "running": "recorded as at work",
+    "failed": "ended in an error",
+    "stopped": "cut off by a person and resumable",
+    "unscored": "finished, but the score is absent or not a number",
+    "missing": "never recorded",
+}
 
 
 def markdown(table: Table) -> str:
@@ -40,12 +47,15 @@ def legend(table: Table) -> str:
     sentences = [f"{metrics}{scale}: mean ± sample standard deviation (number of seeds); one seed has no ±."]
     if any(entry.best for entry in table.cells()):
         sentences.append("Bold: best of its column, all seeds there.")
+    present = {entry.status for entry in table.cells()}
+    sentences += [f"{status.capitalize()}: {meaning}." for status, meaning in MEANINGS.items() if status in present]
     sources = sorted({value.source for entry in table.cells() for value in entry.reported} - {""})
     if len(sources) == 1:
         sentences.append(f"Reported: {sources[0]}.")
     done = [trace for entry in table.cells() for trace in entry.traces if trace.state == "done"]
     if done:
-        facts = [f"Our scores: {len({trace.run_id for trace in done})} runs"]
+        num_runs = len({trace.run_id for trace in done})
+        facts = [f"Our scores: {num_runs} {'run' if num_runs == 1 else 'runs'}"]
         days = sorted({trace.ended for trace in done if trace.ended})
         facts += [f"ended {days[0]}" if len(days) == 1 else f"ended {days[0]} to {days[-1]}"] if days else []
         for word, values in (("code", {t.code_version for t in done}), ("device", {t.device for t in done})):
@@ -72,7 +82,7 @@ def _traces(table: Table) -> str:
 
 
 def csv(table: Table) -> str:
-    """One tidy line per cell, in the units of the table; empty where undefined; several run ids joined by spaces."""
+    """One tidy line per cell, in the units of the table; empty where undefined; what belongs to seeds is joined by spaces."""
     frame = pd.DataFrame([_csv_line(table, entry) for entry in table.cells()])
     return frame.round(CSV_DECIMALS).to_csv(index=False, lineterminator="\n")
 
@@ -102,7 +112,8 @@ def _csv_line(table: Table, entry: Entry) -> dict[str, object]:
         "scale": table.spec.scale,
         "seeds": " ".join(str(trace.seed) for trace in entry.traces),
         "run_ids": " ".join(trace.run_id for trace in entry.traces),
-        "mlflow_run_ids": " ".join(trace.mlflow_run_id for trace in done),
+        "mlflow_run_ids": " ".join(trace.mlflow_run_id or "-" for trace in entry.traces),
+        "states": " ".join(trace.state for trace in entry.traces),
         "dirty": any(trace.dirty for trace in done),
         "notes": " ".join(table.notes[number - 1] for number in (*entry.marks, *sum(entry.reported_marks, ()))),
     }
