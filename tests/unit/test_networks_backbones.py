@@ -72,6 +72,7 @@ def test_random_weights_take_imagenet_statistics() -> None:
         ("vit_tiny_patch16_224", 8, 0.0, ("vit_tiny_patch16_224", "output stride 8", "resnet101")),
         ("densenet121", 16, 0.0, ("densenet121", "output stride 16")),
         ("vgg11", 8, 0.2, ("vgg11", "drop_path")),
+        ("vgg11", 8, 0.0, ("vgg11", "AssertionError")),
     ],
 )
 def test_a_model_that_cannot_serve_is_refused_with_a_way_out(

@@ -135,7 +135,7 @@ def test_channels_last_changes_nothing_but_the_layout(config: DeepLabV2Config) -
     output = network(_images().to(memory_format=torch.channels_last))
     assert output.feature.is_contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(output.logits, expected.logits, atol=1e-4, rtol=1e-4)
-    output.logits.sum().backward()  # type: ignore[no-untyped-call]
+    output.logits.sum().backward()
 
 
 @pytest.mark.parametrize("config", [CONFIG, PROJECTED], ids=["plain", "projected"])
@@ -148,7 +148,7 @@ def test_bfloat16_autocast_trains_and_stays_near_float32(config: DeepLabV2Config
     assert upsampled.dtype == torch.float32
     scale = expected.feature.std()
     assert (output.feature.float() - expected.feature).abs().mean() < 0.05 * scale
-    upsampled.square().mean().backward()
+    upsampled.square().mean().backward()  # type: ignore[no-untyped-call]
     assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters() if p.requires_grad)
 
 

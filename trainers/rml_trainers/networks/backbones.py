@@ -76,9 +76,10 @@ def _create(name: str, output_stride: int, drop_path: float, *, pretrained: bool
     try:
         return create(drop_path_rate=drop_path or None)  # type: ignore[no-any-return]
     except Exception as error:  # models refuse arguments in many ways: TypeError, RuntimeError, AssertionError, …
+        reason = str(error) or type(error).__name__
         raise ConfigError(
             f"network.backbone = {name!r}: timm cannot build it as a feature extractor with output stride "
-            f"{output_stride} and stochastic depth {drop_path} ({error}); choose a convolutional model such as "
+            f"{output_stride} and stochastic depth {drop_path} ({reason}); choose a convolutional model such as "
             f"'resnet101' or 'tf_efficientnet_lite0', another network.output_stride, or noise.drop_path = 0"
         ) from error
 
