@@ -61,21 +61,23 @@ def read_records(tracking_uri: str, ledger_folder: Path, *, fresh: bool = False)
     returned and a warning says so.
     """
     path = ledger_path(ledger_folder, tracking_uri)
-    ledger, problem = (Ledger(), None) if fresh else load_ledger(path)
+    known, problem = (Ledger(), None) if fresh else load_ledger(path)
     warnings = [problem] if problem else []
     try:
         with _impatient_client(tracking_uri) as client:
-            ledger, changed = update(ledger, client)
+            ledger, changed = update(known, client)
     except (MlflowException, SQLAlchemyError, FileNotFoundError) as error:
         reason = str(error).splitlines()[0]
-        if not ledger.runs:
+        if not known.runs:
             raise DashboardError(
                 f"the MLflow store cannot be read: {reason}. Launch the study first, or give its --tracking-uri."
             ) from error
+        ledger = known
         warnings.append(f"the MLflow store could not be read; shown is what was read before ({reason})")
     else:
         warnings.extend(changed)
-        save_ledger(ledger, path)
+        if ledger != known or not path.is_file():
+            save_ledger(ledger, path)
     return to_records([run for run in ledger.runs.values() if not run.deleted], warnings)
 
 

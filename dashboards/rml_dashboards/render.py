@@ -82,7 +82,7 @@ def _traces(table: Table) -> str:
 
 
 def csv(table: Table) -> str:
-    """One tidy line per cell, in the units of the table; empty where undefined; what belongs to seeds is joined by spaces."""
+    """One tidy line per cell, in the units of the table; empty where undefined; one word per seed in lists of runs."""
     frame = pd.DataFrame([_csv_line(table, entry) for entry in table.cells()])
     return frame.round(CSV_DECIMALS).to_csv(index=False, lineterminator="\n")
 
