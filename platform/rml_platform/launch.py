@@ -1,0 +1,224 @@
+"""Launching the runs of a plan: what is done is left alone, what was cut off goes on, the rest is started.
+
+Every launch is a fresh sweep over the runs that have no result yet. Launching twice does nothing the second time;
+launching again after anything was killed finishes it.
+"""
+
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from rich.console import Console
+
+from rml_platform.environment import code_version
+from rml_platform.machine import Machine
+from rml_platform.plan import Plan, PlannedRun
+from rml_platform.policies import Decision, RunFacts, decide
+from rml_platform.progress import LiveView
+from rml_platform.publishing import Publisher
+from rml_platform.ray_session import ray_session
+from rml_platform.run_folder import Failure, RunFolder, RunRecord
+from rml_platform.run_task import Process, RunTask, config_to_json
+from rml_platform.search_space import Study
+from rml_platform.tracking import Tracker, default_tracking_uri
+from rml_trainers.errors import ConfigError
+
+DYING_S = 30.0
+"""How long the workers of a killed launcher may take to follow it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputLayout:
+    """Where everything goes."""
+
+    root: Path
+    """Prepared data (`cache/`), `mlflow.db`, `mlartifacts/` and tables (`studies/`)."""
+    storage: str
+    """Path or URI under which `runs/` lies; the same as `root` unless a cluster's nodes share another place."""
+
+    @property
+    def artifacts(self) -> Path:
+        return self.root / "mlartifacts"
+
+
+@dataclass(kw_only=True)
+class LaunchReport:
+    """What became of a launch: run ids by outcome."""
+
+    done: list[str] = field(default_factory=list)
+    """Finished in this launch."""
+    done_before: list[str] = field(default_factory=list)
+    running_elsewhere: list[str] = field(default_factory=list)
+    failed: dict[str, Failure] = field(default_factory=dict)
+    left: list[str] = field(default_factory=list)
+    """Stopped on the way or never started; launching again goes on with them."""
+    untracked: list[str] = field(default_factory=list)
+    """Not yet in MLflow, because it was away; the next launch sends them."""
+    interrupted: bool = False
+    seconds: float = 0.0
+
+
+def launch(
+    plan: Plan,
+    *,
+    layout: OutputLayout,
+    data_root: Path | None,
+    tracking_uri: str | None = None,
+    address: str | None = None,
+    max_concurrent: int | None = None,
+    console: Console | None = None,
+    trainer_class: Callable[..., Any] | None = None,
+) -> LaunchReport:
+    """Bring every run of a plan to its end; Ctrl-C stops cleanly and is told in the report.
+
+    Args:
+        tracking_uri: MLflow server or database; default: an SQLite file under the layout's root.
+        address: Ray cluster; default: a local Ray for this launch alone.
+        max_concurrent: most runs at the same time; default: as many as the resources allow.
+    Raises:
+        TrackingError: MLflow cannot be used; nothing was started.
+        ConfigError: one run needs more than the cluster has.
+    """
+    started, report = time.monotonic(), LaunchReport()
+    console = console or Console()
+    tracker = Tracker(tracking_uri or default_tracking_uri(layout.root), layout.artifacts)
+    tracker.check()
+    publisher = Publisher(tracker, lambda text: console.print(f"note: {text}", markup=False, highlight=False))
+    launch_id = time.strftime("%Y%m%d-%H%M%S-") + uuid.uuid4().hex[:4]
+    folders = {run.run_id: RunFolder.of(layout.storage, run.run_id) for run in plan.runs}
+    todo = _triage(folders, report)
+    publisher.sync(folders[i] for i in report.done_before)
+    if todo:
+        tasks = [task_of(run, plan.study, layout, data_root, launch_id) for run in plan.runs if run.run_id in todo]
+        try:
+            with LiveView([folders[i] for i in todo], publisher, console):
+                lost = _carry_out(tasks, plan.study, address, max_concurrent, trainer_class)
+            _write_losses(lost, folders, launch_id)
+        except KeyboardInterrupt:
+            report.interrupted = True
+        finally:
+            for run_id in todo:
+                _close(folders[run_id], launch_id, report)
+            report.untracked = publisher.sync(folders.values(), insist=True)
+    report.seconds = time.monotonic() - started
+    return report
+
+
+def task_of(run: PlannedRun, study: Study, layout: OutputLayout, data_root: Path | None, launch_id: str) -> RunTask:
+    """What a worker is told about a run. Resources are filled in when the cluster is known."""
+    code = code_version()
+    return RunTask(
+        run_id=run.run_id,
+        config_json=config_to_json(run.config),
+        storage=layout.storage if "://" in layout.storage else str(Path(layout.storage).resolve()),
+        prepared_folder=str(run.prepared_folder.resolve()),
+        data_root=str(data_root.resolve()) if data_root else None,
+        split_hash=run.split_hash,
+        data_hash=run.data_hash,
+        study=study.name,
+        launch_id=launch_id,
+        launcher=Process.current(),
+        code_version=code.version,
+        dirty=code.dirty,
+        execution=study.execution,
+        num_workers=study.resources.workers,
+        cpus_per_worker=study.resources.cpus_per_worker,
+    )
+
+
+def _carry_out(
+    tasks: Sequence[RunTask],
+    study: Study,
+    address: str | None,
+    max_concurrent: int | None,
+    trainer_class: Callable[..., Any] | None,
+) -> dict[str, str]:
+    machine = Machine.here()
+    with ray_session(address, with_train=study.execution == "train", num_cpus=machine.cores, num_gpus=machine.gpus):
+        from rml_platform.sweep import cluster_resources, sweep
+
+        there = cluster_resources()
+        gpus = study.resources.gpus(there.get("GPU", 0))
+        # Whether reserved GPUs are real can be seen on this machine only; a cluster that offers some is believed.
+        is_real = address is not None or torch.cuda.is_available()
+        backend: Literal["gloo", "nccl"] = "nccl" if gpus and is_real else "gloo"
+        sized = [replace(task, gpus_per_worker=gpus, backend=backend) for task in tasks]
+        if concurrency(sized[0], there) < 1:
+            raise ConfigError(
+                f"{study.source}: resources: one run asks for {study.resources.workers} × "
+                f"({study.resources.cpus_per_worker:g} cores, {gpus:g} GPUs); the cluster has "
+                f"{there.get('CPU', 0):g} cores and {there.get('GPU', 0):g} GPUs in all"
+            )
+        return sweep(sized, max_concurrent=max_concurrent or concurrency(sized[0], there), trainer_class=trainer_class)
+
+
+def concurrency(task: RunTask, resources: Mapping[str, float]) -> int:
+    """How many runs of this size the cluster holds at once."""
+    need = {"CPU": task.num_workers * task.cpus_per_worker, "GPU": task.num_workers * task.gpus_per_worker}
+    return min(int(resources.get(name, 0) // amount) for name, amount in need.items() if amount > 0)
+
+
+def _triage(folders: Mapping[str, RunFolder], report: LaunchReport) -> list[str]:
+    """Ids of the runs to carry out; the others go to the report."""
+    todo = []
+    for run_id, folder in folders.items():
+        record = wait_for_the_dying(folder)
+        decision = decide(RunFacts(finished=record.result is not None, alive=record.state == "running"))
+        if decision is Decision.SKIP_DONE:
+            report.done_before.append(run_id)
+        elif decision is Decision.SKIP_RUNNING:
+            report.running_elsewhere.append(run_id)
+        else:
+            folder.folder.delete("cancel")
+            todo.append(run_id)
+    return todo
+
+
+def wait_for_the_dying(folder: RunFolder) -> RunRecord:
+    """Status of a run, once a worker whose launcher was just killed on this machine has followed it."""
+    deadline = time.monotonic() + DYING_S
+    while True:
+        record = folder.record()
+        beat = record.heartbeat
+        orphan = beat is not None and beat.launcher.is_gone() is True and beat.worker.is_gone() is False
+        if record.result is not None or not orphan or time.monotonic() > deadline:
+            return record
+        time.sleep(0.2)
+
+
+def _write_losses(lost: Mapping[str, str], folders: Mapping[str, RunFolder], launch_id: str) -> None:
+    """Note what Ray says about runs that could not write down their failure themselves."""
+    for run_id, text in lost.items():
+        record = folders[run_id].record()
+        known = record.failure is not None and record.failure.launch_id == launch_id
+        if record.result is None and not known:
+            attempt = record.heartbeat.attempt if record.heartbeat else 0
+            last_line = text.strip().splitlines()[-1] if text.strip() else "no reason given"
+            folders[run_id].write_failure(
+                Failure(
+                    kind="WorkerLost",
+                    message=f"its process was lost: {last_line}",
+                    traceback=text,
+                    attempt=attempt,
+                    launch_id=launch_id,
+                    time=time.time(),
+                )
+            )
+
+
+def _close(folder: RunFolder, launch_id: str, report: LaunchReport) -> None:
+    """Sort a run into the report; whoever of this launch was at it is gone now."""
+    record = folder.record()
+    if record.result is not None:
+        report.done.append(folder.run_id)
+        return
+    if record.heartbeat is not None and record.heartbeat.launch_id == launch_id:
+        folder.write_heartbeat(replace(record.heartbeat, state="stopped"))
+    if record.failure is not None and record.failure.launch_id == launch_id and record.failure.kind != "Cancelled":
+        report.failed[folder.run_id] = record.failure
+    else:
+        report.left.append(folder.run_id)

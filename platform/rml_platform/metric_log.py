@@ -1,0 +1,89 @@
+"""Everything a run measured, as small files in its folder: one piece per checkpoint, written just before it.
+
+A killed run loses only what came after its newest checkpoint, and measures that again when it resumes; so the pieces
+up to a stored checkpoint hold every value exactly once, and the tracker can be filled from them at any time.
+"""
+
+import json
+import math
+import time
+from dataclasses import dataclass
+
+from rml_platform.storage import Folder
+from rml_trainers.reporting import Evaluation
+
+END = "end.json"
+"""What was measured after the last checkpoint of a finished run."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One value of one metric at one step."""
+
+    key: str
+    step: int
+    time_ms: int
+    value: float
+
+
+class MetricLog:
+    """Collects measurements and writes them piece by piece."""
+
+    def __init__(self, run_folder: Folder) -> None:
+        self.folder = run_folder.child("metrics")
+        self._rows: list[Measurement] = []
+
+    def add(self, step: int, values: dict[str, float]) -> None:
+        """Values that are not finite are left out: they mean "does not occur" (IoU) or end the run (loss)."""
+        now = int(time.time() * 1000)
+        self._rows += [Measurement(key, step, now, v) for key, v in values.items() if math.isfinite(v)]
+
+    def close_piece(self, step: int) -> None:
+        """Write what was collected since the last piece; the checkpoint of `step` is about to be stored."""
+        self._write(piece_name(step))
+
+    def close(self) -> None:
+        """Write the rest of a finished run."""
+        self._write(END)
+
+    def _write(self, name: str) -> None:
+        rows = [[row.key, row.step, row.time_ms, row.value] for row in self._rows]
+        if rows:
+            self.folder.write(name, json.dumps(rows).encode())
+        self._rows = []
+
+    def forget_after(self, step: int) -> None:
+        """Delete the pieces beyond the checkpoint that the run resumes from: they will be measured again."""
+        for name in self.folder.files():
+            if name != END and step_of(name) > step:
+                self.folder.delete(name)
+
+
+def pieces(run_folder: Folder, first: int, last: float) -> list[tuple[int, list[Measurement]]]:
+    """Pieces with first < step <= last in order, with their steps; `last` = infinity includes the end piece."""
+    folder = run_folder.child("metrics")
+    names = [n for n in folder.files() if n != END and first < step_of(n) <= last]
+    found = [(step_of(name), name) for name in names]
+    if last == math.inf and END in folder.files():
+        found.append((max([first, *(step for step, _ in found)]), END))
+    rows = [(step, json.loads(folder.read(name) or b"[]")) for step, name in found]
+    return [(step, [Measurement(*row) for row in piece]) for step, piece in rows]
+
+
+def piece_name(step: int) -> str:
+    return f"{step:09d}.json"
+
+
+def step_of(name: str) -> int:
+    return int(name.removesuffix(".json"))
+
+
+def evaluation_metrics(evaluations: tuple[Evaluation, ...], prefix: str = "val") -> dict[str, float]:
+    """Metric names of an evaluation: `val/miou`, … of the first network, `val/<network>/miou`, … of the others."""
+    values: dict[str, float] = {}
+    for place, evaluation in enumerate(evaluations):
+        start = prefix if place == 0 else f"{prefix}/{evaluation.network}"
+        values[f"{start}/miou"] = evaluation.miou
+        values[f"{start}/accuracy"] = evaluation.accuracy
+        values |= {f"{start}/iou/{name}": iou for name, iou in evaluation.iou_by_class.items()}
+    return values

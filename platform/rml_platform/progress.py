@@ -1,0 +1,158 @@
+"""The view of a grid while it runs: a live table on a terminal, plain lines at changes elsewhere.
+
+It reads run folders only, from a thread of its own, beside the one that sends them to the tracker.
+"""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from types import TracebackType
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from rml_platform.publishing import Publisher
+from rml_platform.run_folder import RunFolder, RunRecord
+
+POLL_LOCAL_S = 1.0
+POLL_REMOTE_S = 10.0
+MAX_ROWS = 12
+STYLES = {"done": "green", "running": "cyan", "failed": "red", "cancelled": "yellow", "to do": "dim"}
+
+
+class LiveView:
+    """Shows the runs of a launch and keeps the tracker up to date while its context is open."""
+
+    def __init__(self, runs: Sequence[RunFolder], publisher: Publisher, console: Console) -> None:
+        self._runs = {run.run_id: run for run in runs}
+        self._publisher, self._console = publisher, console
+        self._started_at = time.time()
+        self._records = {run_id: RunRecord(state="new") for run_id in self._runs}
+        self._stop = threading.Event()
+        is_local = all(run.folder.local for run in runs)
+        self._poll_s = POLL_LOCAL_S if is_local else POLL_REMOTE_S
+        self._threads = [self._thread(self._look), self._thread(self._publish)]
+        self._live = Live(console=console, refresh_per_second=2, transient=True) if console.is_terminal else None
+
+    def __enter__(self) -> "LiveView":
+        if self._live:
+            self._live.start()
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+        self._look()
+        if self._live:
+            self._live.stop()
+
+    def _thread(self, work: Callable[[], None]) -> threading.Thread:
+        def loop() -> None:
+            while not self._stop.wait(self._poll_s):
+                work()
+
+        return threading.Thread(target=loop, name=f"view-{work.__name__}", daemon=True)
+
+    def _publish(self) -> None:
+        self._publisher.sync(run for run_id, run in self._runs.items() if self._records[run_id].heartbeat is not None)
+
+    def _look(self) -> None:
+        for run_id, run in self._runs.items():
+            before = self._records[run_id]
+            if before.state != "done":
+                self._records[run_id] = self._fresh(run.record())
+                if not self._live:
+                    self._print_change(run_id, before, self._records[run_id])
+        if self._live:
+            self._live.update(render(self._records))
+
+    def _fresh(self, record: RunRecord) -> RunRecord:
+        """What earlier launches left behind (a failure, an old heartbeat) is not news: the run is still to do."""
+        beat = record.heartbeat
+        is_old = record.state != "done" and (beat is None or beat.time < self._started_at)
+        return RunRecord(state="new", heartbeat=beat) if is_old else record
+
+    def _print_change(self, run_id: str, before: RunRecord, now: RunRecord) -> None:
+        stage = now.heartbeat.stage if now.heartbeat else 0
+        stage_before = before.heartbeat.stage if before.heartbeat else 0
+        if now.state == before.state and (now.state != "running" or stage == stage_before):
+            return
+        counts = Counter(shown_state(record) for record in self._records.values())
+        line = f"{time.strftime('%H:%M:%S')} {run_id}: {shown_state(now)}"
+        if now.state == "running" and now.heartbeat is not None:
+            beat = now.heartbeat
+            line += f", stage {beat.stage}/{max(0, beat.num_stages - 1)}, step {beat.step}/{beat.num_steps}"
+        if now.result is not None:
+            line += f", mIoU {100 * now.result.evaluations[0].miou:.1f}"
+        if now.failure is not None:
+            line += f": {now.failure.message}"
+        self._console.print(f"{line}  [{counts['done']}/{len(self._records)} done]", markup=False, highlight=False)
+
+
+def shown_state(record: RunRecord) -> str:
+    return {"new": "to do", "cut_off": "to do"}.get(record.state, record.state)
+
+
+def render(records: dict[str, RunRecord]) -> RenderableType:
+    """Summary line and one line for each run that is moving or failed."""
+    counts = Counter(shown_state(record) for record in records.values())
+    parts = [Text(f"{counts[state]} {state}", style=style) for state, style in STYLES.items() if counts[state]]
+    left = seconds_left(records)
+    summary = Text(" · ").join([*parts, *([Text(f"about {duration(left)} left")] if left else [])])
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("run", "stage", "", "step", "loss", "mIoU", "left"):
+        table.add_column(heading, justify="left" if heading in ("run", "") else "right", no_wrap=True)
+    moving = [(i, r) for i, r in records.items() if r.state in ("running", "failed")]
+    for run_id, record in moving[:MAX_ROWS]:
+        table.add_row(*_row(run_id, record))
+    more = [Text(f"… and {len(moving) - MAX_ROWS} more", style="dim")] if len(moving) > MAX_ROWS else []
+    return Group(summary, *([table] if moving else []), *more)
+
+
+def _row(run_id: str, record: RunRecord) -> Iterable[RenderableType]:
+    if record.failure is not None:
+        return (Text(run_id, style="red"), "", Text(record.failure.message.splitlines()[0][:60], style="red"))
+    beat = record.heartbeat
+    if beat is None or beat.num_steps == 0:
+        return (run_id,)
+    loss = "" if beat.loss is None else f"{beat.loss:.3f}"
+    miou = "" if beat.miou is None else f"{100 * beat.miou:.1f}"
+    bar = ProgressBar(total=beat.num_steps, completed=beat.step, width=20)
+    stage = f"{beat.stage}/{max(0, beat.num_stages - 1)}"
+    left = _own_seconds_left(record)
+    return (run_id, stage, bar, f"{beat.step}/{beat.num_steps}", loss, miou, duration(left) if left else "")
+
+
+def _own_seconds_left(record: RunRecord) -> float | None:
+    """From the run's own pace so far, evaluations and checkpoints included."""
+    beat = record.heartbeat
+    if beat is None or beat.step <= 0:
+        return None
+    return beat.seconds / beat.step * (beat.num_steps - beat.step)
+
+
+def seconds_left(records: dict[str, RunRecord]) -> float | None:
+    """Until the whole grid is done, taking runs not begun to be as long as the mean of the others; None: no idea."""
+    beats = [r.heartbeat for r in records.values() if r.heartbeat is not None and r.heartbeat.step > 0]
+    whole = [beat.seconds / beat.step * beat.num_steps for beat in beats]
+    if not whole:
+        return None
+    moving = [left for r in records.values() if r.state == "running" and (left := _own_seconds_left(r))]
+    waiting = sum(r.state in ("new", "cut_off") for r in records.values())
+    at_once = max(1, sum(r.state == "running" for r in records.values()))
+    total = sum(moving) + waiting * sum(whole) / len(whole)
+    return max(total / at_once, max(moving, default=0.0))
+
+
+def duration(seconds: float) -> str:
+    """Rough and short: 40 s, 12 min, 3.5 h."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

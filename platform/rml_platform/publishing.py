@@ -1,0 +1,200 @@
+"""Brings what run folders hold into the tracker: the folder is the truth, MLflow the record for comparison.
+
+One process does it, the launcher (or `rml run` itself), so that workers need neither MLflow nor a way to its server.
+Nothing is sent before the checkpoint that covers it is stored, so a killed and resumed run has no value twice. What
+cannot be sent stays where it is, in the run's folder, and goes out at the next opportunity or launch.
+"""
+
+import json
+import math
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rml_platform.checkpoints import CheckpointStore
+from rml_platform.metric_log import Measurement, evaluation_metrics, pieces
+from rml_platform.run_folder import Heartbeat, RunFolder, RunRecord
+from rml_platform.run_task import RunTask
+from rml_platform.tracking import Tracker, TrackingError
+from rml_trainers import RESULT_VERSION
+
+RETRY_AFTER_S = 15.0
+FINAL_STATUS = {"done": "FINISHED", "failed": "FAILED", "cancelled": "KILLED", "cut_off": "KILLED"}
+
+
+@dataclass
+class _Published:
+    """What the tracker has of one run; kept in published.json between launches."""
+
+    uri: str
+    mlflow_run: str
+    step: int = -1
+    """Step of the newest piece of metrics that was sent."""
+    status: str = ""
+    last_steps: dict[str, int] = field(default_factory=dict)
+    """Largest step sent, by metric; looked up in the tracker for a run that was there before this process."""
+    is_new: bool = False
+    state_seen: tuple[Any, ...] = ()
+
+
+class Publisher:
+    """Sends run folders to one tracker; never raises when the tracker is away."""
+
+    def __init__(self, tracker: Tracker, on_note: Callable[[str], None]) -> None:
+        self._tracker, self._on_note = tracker, on_note
+        self._runs: dict[str, _Published] = {}
+        self._not_before = 0.0
+        self._is_away = False
+
+    def sync(self, runs: Iterable[RunFolder], *, insist: bool = False) -> list[str]:
+        """Send what is new; returns the ids of the runs that could not be brought up to date.
+
+        After a failure the tracker is left alone for a while, unless `insist`.
+        """
+        behind = []
+        for run in runs:
+            if self._is_away and not insist and time.monotonic() < self._not_before:
+                behind.append(run.run_id)
+                continue
+            try:
+                self._sync_run(run)
+                self._note_back()
+            except TrackingError as error:
+                behind.append(run.run_id)
+                self._note_away(error)
+                if insist and self._is_away:
+                    insist = False
+        return behind
+
+    def _note_away(self, error: TrackingError) -> None:
+        self._not_before = time.monotonic() + RETRY_AFTER_S
+        if not self._is_away:
+            self._on_note(f"{error}. Training goes on; everything is kept in the run folders and sent later")
+        self._is_away = True
+
+    def _note_back(self) -> None:
+        if self._is_away:
+            self._on_note(f"MLflow at {self._tracker.uri} is back")
+        self._is_away = False
+
+    def _sync_run(self, run: RunFolder) -> None:
+        task, record = run.task(), run.record()
+        if task is None or record.heartbeat is None:
+            return
+        seen = (record.state, record.heartbeat.checkpoint_step, record.heartbeat.attempt)
+        known = self._runs.get(run.run_id)
+        if known is not None and known.state_seen == seen:
+            return
+        published = known or self._open(run, task)
+        last = math.inf if record.state == "done" else record.heartbeat.checkpoint_step
+        for step, rows in pieces(run.folder, published.step, last):
+            self._send(published, rows)
+            published.step = step
+        status = FINAL_STATUS.get(record.state, "RUNNING")
+        if status != published.status:
+            self._finish(run, task, record, published, status)
+        published.state_seen = seen
+        self._remember(run, published)
+
+    def _open(self, run: RunFolder, task: RunTask) -> _Published:
+        """The run in the tracker: as remembered, as found there, or made now."""
+        stored = run.folder.read_json("published.json") or {}
+        found = self._tracker.find(run.run_id)
+        if found is None:
+            mlflow_run = self._tracker.create(task.study, run.run_id, flatten(json.loads(task.config_json)))
+            published = _Published(self._tracker.uri, mlflow_run, is_new=True)
+            self._upload(run, mlflow_run, ["config.yaml"])
+        else:
+            same = (stored.get("uri"), stored.get("mlflow_run")) == (self._tracker.uri, found)
+            published = _Published(self._tracker.uri, found, step=stored["step"] if same else -1)
+            published.status = stored["status"] if same else ""
+        self._runs[run.run_id] = published
+        self._remember(run, published)
+        return published
+
+    def _send(self, published: _Published, rows: list[Measurement]) -> None:
+        fresh = []
+        for row in rows:
+            if row.key not in published.last_steps:
+                known = -1 if published.is_new else self._tracker.last_step(published.mlflow_run, row.key)
+                published.last_steps[row.key] = known
+            if row.step > published.last_steps[row.key]:
+                fresh.append(row)
+        self._tracker.log(published.mlflow_run, fresh)
+        for row in fresh:
+            published.last_steps[row.key] = max(row.step, published.last_steps[row.key])
+
+    def _finish(self, run: RunFolder, task: RunTask, record: RunRecord, published: _Published, status: str) -> None:
+        """Status, and what belongs to it: tags at the start, final scores and artifacts at the end."""
+        studies = self._tracker.tags(published.mlflow_run).get("rml.studies", "")
+        tags = run_tags(task, record.heartbeat, studies)
+        if record.result is not None:
+            final = evaluation_metrics(record.result.evaluations, "final") | {"final/seconds": record.result.seconds}
+            now, step = int(record.result.time * 1000), record.result.steps
+            self._send(published, [Measurement(k, step, now, v) for k, v in final.items() if math.isfinite(v)])
+            tags["rml.protocol"] = record.result.evaluations[0].protocol
+            with tempfile.TemporaryDirectory(prefix="rml-") as scratch:
+                found = CheckpointStore(run.folder, "").newest_sound(Path(scratch), self._on_note)
+                if found is not None:
+                    self._tracker.upload(published.mlflow_run, found.folder, "checkpoint")
+            self._upload(run, published.mlflow_run, ["result.json", "log.txt", "predictions"])
+        if record.failure is not None:
+            tags["rml.failure"] = f"{record.failure.kind}: {record.failure.message}"
+        self._tracker.set_tags(published.mlflow_run, tags)
+        self._tracker.set_status(published.mlflow_run, status)
+        published.status = status
+
+    def _upload(self, run: RunFolder, mlflow_run: str, names: list[str]) -> None:
+        with tempfile.TemporaryDirectory(prefix="rml-") as scratch:
+            for name in names:
+                if run.folder.child(name).exists():
+                    self._tracker.upload(mlflow_run, run.folder.child(name).download(Path(scratch) / name), name)
+                elif (content := run.folder.read(name)) is not None:
+                    (Path(scratch) / name).write_bytes(content)
+                    self._tracker.upload(mlflow_run, Path(scratch) / name, None)
+
+    def _remember(self, run: RunFolder, published: _Published) -> None:
+        keep = ("uri", "mlflow_run", "step", "status")
+        run.folder.write_json("published.json", {key: getattr(published, key) for key in keep})
+
+
+def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested configuration as flat `a.b.c` parameters."""
+    flat: dict[str, str] = {}
+    for key, value in config.items():
+        if isinstance(value, dict):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = json.dumps(value) if isinstance(value, list) else str(value)
+    return flat
+
+
+def run_tags(task: RunTask, heartbeat: Heartbeat | None, studies: str) -> dict[str, str]:
+    """Tags of a run; `studies` are those it is already tagged with."""
+    config = task.config
+    split = config.split
+    amount = split.num_labelled if split.num_labelled is not None else split.fraction
+    all_studies = sorted({task.study, *task.study_runs_too, *filter(None, studies.split(","))})
+    tags = {
+        "rml.study": task.study,
+        "rml.studies": ",".join(all_studies),
+        "rml.method": config.method.name,
+        "rml.data": config.data.name,
+        "rml.split": f"{split.family}/{amount}/{split.seed}",
+        "rml.split_hash": task.split_hash,
+        "rml.data_hash": task.data_hash,
+        "rml.seed": str(config.seed),
+        "rml.code_version": task.code_version,
+        "rml.dirty": str(task.dirty).lower(),
+        "rml.result_version": str(RESULT_VERSION),
+    }
+    if heartbeat is not None:
+        tags |= {
+            "rml.host": heartbeat.worker.host,
+            "rml.device": heartbeat.device,
+            "rml.attempt": str(heartbeat.attempt),
+        }
+    return tags

@@ -1,0 +1,131 @@
+"""Reporters of the platform: what a run tells its folder, and how its checkpoints reach the storage."""
+
+import math
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+
+from rml_platform.metric_log import MetricLog, evaluation_metrics
+from rml_platform.run_folder import Heartbeat, RunFolder
+from rml_trainers.errors import RmlError
+from rml_trainers.reporting import Evaluation, Progress
+
+Deliver = Callable[[Progress, Path | None], None]
+"""Brings a checkpoint folder (None off rank 0) into the storage; every rank calls it."""
+
+WRITE_EVERY_S = 2.0
+ALIVE_EVERY_S = 15.0
+
+
+class Cancelled(RmlError):
+    """Somebody asked the run to stop; launching again goes on from its newest checkpoint."""
+
+
+class Heart:
+    """Keeps heartbeat.json fresh from a thread of its own, so that a long evaluation does not look like death."""
+
+    def __init__(self, run: RunFolder, heartbeat: Heartbeat) -> None:
+        self.run = run
+        self.heartbeat = heartbeat
+        self._started, self._seconds_before = time.monotonic(), heartbeat.seconds
+        self._changed = threading.Event()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+
+    def update(self, **changes: object) -> None:
+        self.heartbeat = replace(self.heartbeat, **changes)  # type: ignore[arg-type]
+        self._changed.set()
+
+    @property
+    def seconds(self) -> float:
+        """Wall time spent on the run, earlier attempts included."""
+        return self._seconds_before + time.monotonic() - self._started
+
+    def write(self) -> None:
+        self.run.write_heartbeat(replace(self.heartbeat, seconds=self.seconds))
+
+    def _beat(self) -> None:
+        while not self._stop.is_set():
+            self._changed.wait(ALIVE_EVERY_S)
+            self._changed.clear()
+            if not self._stop.is_set():
+                self._try_write()
+            self._stop.wait(WRITE_EVERY_S)
+
+    def _try_write(self) -> None:
+        """A full disk or a storage that is away for a moment must not end a run over its heartbeat."""
+        try:
+            self.write()
+        except OSError:
+            self._changed.set()
+
+    def __enter__(self) -> "Heart":
+        self.write()
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._stop.set()
+        self._changed.set()
+        self._thread.join()
+        self.heartbeat = replace(self.heartbeat, state="stopped")
+        self._try_write()
+
+
+class WorkerReporter:
+    """Reporter of the ranks other than 0: takes part in delivering checkpoints, says nothing."""
+
+    def __init__(self, deliver: Deliver) -> None:
+        self._deliver = deliver
+
+    def on_step(self, progress: Progress, scalars: dict[str, float]) -> None: ...
+
+    def on_evaluation(self, progress: Progress, evaluations: tuple[Evaluation, ...]) -> None: ...
+
+    def on_note(self, kind: str, text: str) -> None: ...
+
+    def on_checkpoint(self, progress: Progress, folder: Path | None) -> None:
+        self._deliver(progress, folder)
+
+
+class RunReporter(WorkerReporter):
+    """Reporter of rank 0: heartbeat, metrics, notes, the wish to cancel, and the order around a checkpoint."""
+
+    def __init__(self, run: RunFolder, heart: Heart, deliver: Deliver, after_checkpoint: Callable[[], None]) -> None:
+        super().__init__(deliver)
+        self._run, self._heart, self._after_checkpoint = run, heart, after_checkpoint
+        self.metrics = MetricLog(run.folder)
+        self._notes = [line for line in (run.folder.read("log.txt") or b"").decode().splitlines() if line]
+
+    def on_step(self, progress: Progress, scalars: dict[str, float]) -> None:
+        speed = {"seconds_per_step": progress.seconds_per_step} if progress.seconds_per_step > 0 else {}
+        self.metrics.add(progress.step, {f"train/{key}": value for key, value in (scalars | speed).items()})
+        loss = scalars.get("loss", math.nan)
+        self._advance(progress, loss=loss if math.isfinite(loss) else None)
+        if self._run.cancel_requested():
+            raise Cancelled(f"cancelled at step {progress.step} of {progress.num_steps}")
+
+    def on_evaluation(self, progress: Progress, evaluations: tuple[Evaluation, ...]) -> None:
+        self.metrics.add(progress.step, evaluation_metrics(evaluations))
+        self._advance(progress, miou=evaluations[0].miou)
+
+    def on_checkpoint(self, progress: Progress, folder: Path | None) -> None:
+        """Metrics first, then the checkpoint: whatever moment the process dies at, no value is lost or told twice."""
+        self.metrics.close_piece(progress.step)
+        self._deliver(progress, folder)
+        self._advance(progress, checkpoint_step=progress.step)
+        self._after_checkpoint()
+
+    def on_note(self, kind: str, text: str) -> None:
+        line = f"{time.strftime('%Y-%m-%d %H:%M:%S')} {kind}: {' '.join(text.split())}"
+        self._notes.append(line)
+        self._run.folder.write("log.txt", ("\n".join(self._notes) + "\n").encode())
+
+    def _advance(self, progress: Progress, **more: object) -> None:
+        place = {key: getattr(progress, key) for key in ("stage", "num_stages", "step", "num_steps")}
+        if progress.seconds_per_step > 0:
+            place["seconds_per_step"] = progress.seconds_per_step
+        self._heart.update(**place, **{key: value for key, value in more.items() if value is not None})

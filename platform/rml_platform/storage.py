@@ -1,0 +1,126 @@
+"""Folders on any pyarrow filesystem: a local path, or a URI such as s3://bucket/runs, gs://…, hdfs://….
+
+Single files appear whole or not at all: they are written under a temporary name and moved.
+"""
+
+import json
+import shutil
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from pyarrow import fs
+
+
+@dataclass(frozen=True)
+class Folder:
+    """One folder; it need not exist yet."""
+
+    filesystem: Any
+    path: str
+
+    @classmethod
+    def open(cls, location: str | Path) -> "Folder":
+        """Folder at a local path (relative to the working directory) or at a URI that pyarrow understands."""
+        text = str(location)
+        filesystem, path = fs.FileSystem.from_uri(text if "://" in text else str(Path(text).resolve()))
+        return cls(filesystem, path)
+
+    @property
+    def local(self) -> Path | None:
+        """The folder as a local path, or None when it lies elsewhere."""
+        return Path(self.path) if isinstance(self.filesystem, fs.LocalFileSystem) else None
+
+    @property
+    def name(self) -> str:
+        return self.path.rstrip("/").rsplit("/", 1)[-1]
+
+    def child(self, *names: str) -> "Folder":
+        return Folder(self.filesystem, "/".join((self.path.rstrip("/"), *names)))
+
+    def exists(self) -> bool:
+        return bool(self.filesystem.get_file_info(self.path).type == fs.FileType.Directory)
+
+    def read(self, name: str) -> bytes | None:
+        """Content of a file, or None if it is not there."""
+        try:
+            with self.filesystem.open_input_stream(f"{self.path}/{name}") as stream:
+                return cast(bytes, stream.read())
+        except FileNotFoundError:
+            return None
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file whole: a reader sees the old content or the new, never half of it."""
+        temporary = f"{self.path}/.{name}.{uuid.uuid4().hex[:8]}"
+        self.filesystem.create_dir(self.path, recursive=True)
+        try:
+            with self.filesystem.open_output_stream(temporary) as stream:
+                stream.write(content)
+            self.filesystem.move(temporary, f"{self.path}/{name}")
+        except OSError:
+            if self.filesystem.get_file_info(temporary).type == fs.FileType.File:
+                self.filesystem.delete_file(temporary)
+            raise
+
+    def read_json(self, name: str) -> Any:
+        """Decoded content of a JSON file, or None if it is not there."""
+        content = self.read(name)
+        return None if content is None else json.loads(content)
+
+    def write_json(self, name: str, value: Any) -> None:
+        self.write(name, json.dumps(value, indent=1, allow_nan=False).encode())
+
+    def delete(self, name: str) -> None:
+        """Delete a file if it is there."""
+        if self.filesystem.get_file_info(f"{self.path}/{name}").type == fs.FileType.File:
+            self.filesystem.delete_file(f"{self.path}/{name}")
+
+    def delete_all(self) -> None:
+        """Delete the folder and everything in it, if it is there."""
+        if self.exists():
+            self.filesystem.delete_dir(self.path)
+
+    def files(self) -> list[str]:
+        """Names of the files in the folder, sorted; temporary ones left out."""
+        return self._names(fs.FileType.File)
+
+    def folders(self) -> list[str]:
+        """Names of the folders in the folder, sorted; temporary ones left out."""
+        return self._names(fs.FileType.Directory)
+
+    def _names(self, kind: Any) -> list[str]:
+        found = self.filesystem.get_file_info(fs.FileSelector(self.path, allow_not_found=True))
+        return sorted(i.base_name for i in found if i.type == kind and not i.base_name.startswith("."))
+
+    def upload(self, source: Path, name: str, last: str) -> None:
+        """Copy a local folder to `name`. The file `last`, which marks it complete, is copied after all others.
+
+        Locally the copy is made under a temporary name and renamed; object stores cannot rename folders.
+        """
+        target = self.child(name)
+        staging = self.child(f".{name}.{uuid.uuid4().hex[:8]}") if self.local else target
+        try:
+            staging.filesystem.create_dir(staging.path, recursive=True)
+            for file in sorted(source.iterdir(), key=lambda f: (f.name == last, f.name)):
+                self._copy_file(file, f"{staging.path}/{file.name}")
+            if self.local:
+                Path(staging.path).replace(target.path)
+        except OSError:
+            staging.delete_all()
+            raise
+
+    def _copy_file(self, file: Path, target: str) -> None:
+        if self.local:
+            shutil.copyfile(file, target)
+            return
+        with file.open("rb") as source, self.filesystem.open_output_stream(target) as sink:
+            shutil.copyfileobj(source, sink, 16 * 1024 * 1024)
+
+    def download(self, target: Path) -> Path:
+        """Local copy of the folder in `target` (made afresh); the folder itself when it is local already."""
+        if self.local:
+            return self.local
+        shutil.rmtree(target, ignore_errors=True)
+        fs.copy_files(self.path, str(target), source_filesystem=self.filesystem)
+        return target

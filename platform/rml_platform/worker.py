@@ -1,0 +1,69 @@
+"""`execution: train`: one Ray Train group per run, one worker process per device. Nothing else knows Ray Train."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import ray.train
+import ray.train.collective
+from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+
+from rml_platform.checkpoints import NUM_TO_KEEP
+from rml_platform.run_task import RunTask
+from rml_platform.single_worker import SingleWorker
+from rml_platform.storage import Folder
+
+STARTUP_FAILURES_ALLOWED = 3
+"""Ray's default is without end: a cluster that shrank below one group would be asked every minute for ever."""
+
+
+def run_with_ray_train(task: RunTask, trainer_class: Callable[..., Any] | None = None) -> None:
+    """Train one run with a group of `num_workers` workers; the outcome is in the run's folder.
+
+    Raises:
+        ray.train.TrainingFailedError: the group was lost more often than `max_retries`, or could not be started.
+    """
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    store = Folder.open(task.storage).child("runs", task.run_id, "checkpoints")
+    taken = store.folders()
+    writer = next(name for i in range(len(taken) + 1) if (name := f"{task.launch_id}.{i}") not in taken)
+    needs_gpu = task.gpus_per_worker > 0
+    resources = {"CPU": task.cpus_per_worker} | ({"GPU": task.gpus_per_worker} if needs_gpu else {})
+    trainer = TorchTrainer(
+        _work,
+        train_loop_config={"task": task.to_json(), "writer": writer, "trainer_class": trainer_class},
+        scaling_config=ScalingConfig(num_workers=task.num_workers, use_gpu=needs_gpu, resources_per_worker=resources),
+        torch_config=TorchConfig(backend=task.backend) if task.num_workers > 1 else SingleWorker(),
+        run_config=RunConfig(
+            name=writer,
+            storage_path=store.path,
+            storage_filesystem=None if store.local else store.filesystem,
+            checkpoint_config=CheckpointConfig(num_to_keep=NUM_TO_KEEP),
+            failure_config=FailureConfig(
+                max_failures=task.max_retries, controller_failure_limit=STARTUP_FAILURES_ALLOWED
+            ),
+        ),
+    )
+    trainer.fit()
+
+
+def _work(config: dict[str, Any]) -> None:
+    """What every worker of the group does."""
+    from rml_platform.execute import Place, execute
+
+    context = ray.train.get_context()
+
+    def deliver(name: str, folder: Path | None) -> None:
+        checkpoint = None if folder is None else ray.train.Checkpoint.from_directory(str(folder))
+        ray.train.report({"checkpoint": name}, checkpoint=checkpoint, checkpoint_dir_name=name)
+
+    place = Place(
+        writer=config["writer"],
+        rank=context.get_world_rank(),
+        world_size=context.get_world_size(),
+        local_index=context.get_local_rank(),
+        deliver=deliver,
+        agree=ray.train.collective.broadcast_from_rank_zero,
+    )
+    execute(RunTask.from_json(config["task"]), place, config["trainer_class"])
