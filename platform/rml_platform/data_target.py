@@ -6,7 +6,7 @@ from pathlib import Path
 from rml_platform.config_tree import choices, hints
 from rml_platform.schema import load_run_config, load_study, validated
 from rml_platform.search_space import expand
-from rml_platform.settings import Assignment, compose, override
+from rml_platform.settings import Assignment, override
 from rml_platform.yaml_document import Json, read_document
 from rml_trainers.config import DataConfig, RunConfig, SplitConfig
 from rml_trainers.configuration import suggest
@@ -26,7 +26,7 @@ def data_configs(target: str, overrides: Sequence[str]) -> tuple[DataConfig, ...
     if target not in by_name:
         raise ConfigError(f"{target}: no such data set, nor a .yaml file; {suggest(target, by_name)}")
     own = [Assignment(("name",), target, target), *(override(text) for text in overrides)]
-    config: DataConfig = validated(by_name[target], compose([(one,) for one in own], target))
+    config: DataConfig = validated(by_name[target], [(one,) for one in own], target)
     return (config,)
 
 
@@ -39,7 +39,7 @@ def split_of(target: str, overrides: Sequence[str], keys: dict[str, Json], data_
         Assignment((key,), value, f"--{key.removeprefix('num_').replace('labelled', 'count')}")
         for key, value in keys.items()
     )
-    split = validated(SplitConfig, compose([given], target))
+    split = validated(SplitConfig, [given], target)
     dataset = build_dataset(configs[0], data_root)
     names, bare = dataset.names("train"), dataset.names_without_label()
     return make_split(names, split, data_root=data_root, without_label=bare)

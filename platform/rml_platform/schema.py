@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from rml_platform.search_space import Study
-from rml_platform.settings import Settings, compose, layer, override
+from rml_platform.settings import Layer, compose, layer, override
 from rml_platform.study_builder import build_study
 from rml_platform.study_file import StudyConfig
 from rml_platform.study_overrides import resolve, split_overrides
@@ -26,13 +26,13 @@ def load_run_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     if "base" in document.value or "rows" in document.value:
         raise ConfigError(f"{path}: this is a study (it has `base` and `rows`); use `rml plan` or `rml launch` with it")
     base = layer(document.value, document.places, (), document.source)
-    settings = compose([base, *((override(text),) for text in overrides)], document.source)
-    return validated(RunConfig, settings)
+    return validated(RunConfig, [base, *((override(text),) for text in overrides)], document.source)
 
 
-def validated(config_class: type[T], settings: Settings) -> T:
-    """The configuration that settings describe. Raises ConfigError with one line per problem."""
+def validated(config_class: type[T], layers: Sequence[Layer], source: str) -> T:
+    """The configuration that layers of settings add up to. Raises ConfigError with one line per problem."""
     try:
+        settings = compose(layers, source)
         return validate(config_class, settings.values, settings.place)
     except InvalidValuesError as error:
         raise ConfigError(str(error)) from error

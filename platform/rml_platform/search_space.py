@@ -98,8 +98,8 @@ def expand(study: Study) -> tuple[Cell, ...]:
     bad: list[tuple[str, str]] = []
     for row, column, seed, split_seed in _coordinates(study):
         layers = [*study.base, *row.layers, *column.layers, _seed_layer(seed, split_seed), study.overrides]
-        settings = compose(layers, study.source)
         try:
+            settings = compose(layers, study.source)
             config = validate(RunConfig, settings.values, settings.place)
         except InvalidValuesError as error:
             bad += [(problem, cell_name(row.label, column.label, seed)) for problem in error.problems]

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rml_platform.config_tree import keys, named_blocks
+from rml_platform.validation import InvalidValuesError, shown
 from rml_platform.yaml_document import Json, KeyPath, dotted, read_value
 from rml_trainers.config import RunConfig
 from rml_trainers.errors import ConfigError
@@ -29,8 +30,8 @@ class Assignment:
     path: tuple[str, ...]
     value: Json
     place: str
-    inner_places: Mapping[tuple[str, ...], str] = field(default_factory=dict)
-    """Places of the keys inside a mapping that is assigned whole."""
+    more_places: Mapping[tuple[str, ...], str] = field(default_factory=dict)
+    """Places of the blocks around it, and of the keys inside a mapping that is assigned whole."""
 
     @property
     def is_choice(self) -> bool:
@@ -41,6 +42,7 @@ class Assignment:
 
 
 Layer = tuple[Assignment, ...]
+Places = dict[tuple[str, ...], str]
 
 
 @dataclass
@@ -50,15 +52,23 @@ class Settings:
     source: str
     """The file that all of it belongs to."""
     values: dict[str, Json] = field(default_factory=dict)
-    places: dict[tuple[str, ...], str] = field(default_factory=dict)
+    places: dict[tuple[str, ...], tuple[int, str]] = field(default_factory=dict)
+    """Key path → number of the layer that set it, and the place there."""
 
     def place(self, path: KeyPath) -> str:
-        """Place of a key, or what was set last inside the nearest block around it; the file when nothing was."""
+        """Where a key was set, or the nearest block around it; the file when nothing was.
+
+        Of a block it is where it was changed last: what is wrong with its keys together came with the last change.
+        """
         names = tuple(part for part in path if isinstance(part, str))
         for length in range(len(names), 0, -1):
-            for known in reversed(self.places):
-                if known[:length] == names[:length]:
-                    return self.places[known]
+            found = [
+                (-number, len(known), text)
+                for known, (number, text) in self.places.items()
+                if known[:length] == names[:length]
+            ]
+            if found:
+                return min(found)[2]
         return self.source
 
 
@@ -68,17 +78,18 @@ def layer(mapping: Mapping[str, Json], places: Mapping[KeyPath, str], prefix: Ke
     def place(path: KeyPath) -> str:
         return next((places[path[:n]] for n in range(len(path), 0, -1) if path[:n] in places), source)
 
-    def flatten(value: Json, path: tuple[str, ...], origin: KeyPath) -> Iterable[Assignment]:
+    def flatten(value: Json, path: tuple[str, ...], origin: KeyPath, around: Places) -> Iterable[Assignment]:
         is_block = len(path) == 1 and path[0] in NAMED_BLOCKS
-        if not isinstance(value, dict) or not value or (is_block and "name" in value):
-            inside = [known for known in places if known[: len(origin)] == origin and len(known) > len(origin)]
-            inner_places = {(*path, *map(str, known[len(origin) :])): places[known] for known in inside}
-            yield Assignment(path, value, place(origin), inner_places)
+        if isinstance(value, dict) and value and not (is_block and "name" in value):
+            for key, item in value.items():
+                inside = (*origin, key)
+                yield from flatten(item, (*path, *key.split(".")), inside, {**around, path: place(origin)})
             return
-        for key, inner in value.items():
-            yield from flatten(inner, (*path, *key.split(".")), (*origin, key))
+        within = [known for known in places if known[: len(origin)] == origin and len(known) > len(origin)]
+        inner = {(*path, *map(str, known[len(origin) :])): places[known] for known in within}
+        yield Assignment(path, value, place(origin), {**around, **inner})
 
-    found = [a for key, value in mapping.items() for a in flatten(value, tuple(key.split(".")), (*prefix, key))]
+    found = [a for key, value in mapping.items() for a in flatten(value, tuple(key.split(".")), (*prefix, key), {})]
     first: dict[tuple[str, ...], Assignment] = {}
     for assignment in found:
         if assignment.path in first:
@@ -99,32 +110,35 @@ def override(text: str) -> Assignment:
 
 
 def compose(layers: Sequence[Layer], source: str) -> Settings:
-    """Lay every layer over the ones before it."""
+    """Lay every layer over the ones before it. Raises InvalidValuesError for a key inside a plain value."""
     settings = Settings(source)
-    for assignments in layers:
+    for number, assignments in enumerate(layers):
         # Choices first, whole blocks before names: what else the layer says belongs to the class it chooses.
         for assignment in sorted(assignments, key=lambda a: (not a.is_choice, len(a.path) if a.is_choice else 0)):
-            _assign(settings, assignment)
+            _assign(settings, assignment, number)
     return settings
 
 
-def _assign(settings: Settings, assignment: Assignment) -> None:
+def _assign(settings: Settings, assignment: Assignment, number: int) -> None:
     path = assignment.path
     if assignment.is_choice and len(path) == 2:
         _drop_foreign_keys(settings, path[0], assignment.value)
     block: dict[str, Json] = settings.values
-    for key in path[:-1]:
-        inner = block.get(key)
+    for depth, key in enumerate(path[:-1], start=1):
+        if block.get(key) is None:
+            block[key] = {}
+        inner = block[key]
         if not isinstance(inner, dict):
-            inner = block[key] = {}
+            holder = f"{dotted(path[:depth])} = {shown(inner)}"
+            raise InvalidValuesError((f"{assignment.place}: {dotted(path)}: {holder} holds no keys",))
         block = inner
     if assignment.value == {} and isinstance(block.get(path[-1]), dict):
         return  # an empty mapping lays nothing over what is there
     block[path[-1]] = copy.deepcopy(assignment.value)
     for known in [known for known in settings.places if known[: len(path)] == path]:
         del settings.places[known]
-    settings.places[path] = assignment.place
-    settings.places.update(assignment.inner_places)
+    for known, place in {**assignment.more_places, path: assignment.place}.items():
+        settings.places[known] = (number, place)
 
 
 def _drop_foreign_keys(settings: Settings, block: str, name: Json) -> None:

@@ -83,7 +83,7 @@ def _parse(text: str, source: str, *, with_lines: bool) -> tuple[Json, dict[KeyP
             if node is None:
                 return None, {}
             notes = _Notes(source, with_lines)
-            notes.walk(node, ())
+            notes.walk(node, (), notes.place(node))
             value: Json = loader.construct_document(node)
         finally:
             loader.dispose()
@@ -104,23 +104,25 @@ class _Notes:
         self._with_lines = with_lines
         self._seen: set[int] = set()
 
-    def walk(self, node: yaml.Node, path: KeyPath) -> None:
+    def walk(self, node: yaml.Node, path: KeyPath, place: str) -> None:
+        """Note everything inside a node; `place` is where it stands (an alias itself does not tell)."""
         if id(node) in self._seen:
-            where = f"{self._place(node)}: {dotted(path)}"
-            raise ConfigError(f"{where}: YAML aliases (*name) are not used here; write the value out")
+            raise ConfigError(f"{place}: {dotted(path)}: YAML aliases (*name) are not used here; write the value out")
         self._seen.add(id(node))
         if isinstance(node, yaml.MappingNode):
             for key, value in node.value:
                 self._walk_entry(key, value, path)
         elif isinstance(node, yaml.SequenceNode):
             for index, value in enumerate(node.value):
-                self.places[(*path, index)] = self._place(value)
-                self.walk(value, (*path, index))
+                # An alias carries the mark of its anchor, which stands before the list.
+                at = self.place(value) if value.start_mark.index >= node.start_mark.index else place
+                self.places[(*path, index)] = at
+                self.walk(value, (*path, index), at)
         elif node.tag == _FLOAT_TAG and not _is_finite(node.value):
-            raise ConfigError(f"{self._place(node)}: {dotted(path)} = {node.value}: expected a finite number")
+            raise ConfigError(f"{place}: {dotted(path)} = {node.value}: expected a finite number")
 
     def _walk_entry(self, key: yaml.Node, value: yaml.Node, path: KeyPath) -> None:
-        place = self._place(key)
+        place = self.place(key)
         if not isinstance(key, yaml.ScalarNode) or key.tag != "tag:yaml.org,2002:str":
             inside = f" in {dotted(path)}" if path else ""
             raise ConfigError(f'{place}: key {key.value!r}{inside} is not text; put it in quotes ("{key.value}")')
@@ -128,9 +130,9 @@ class _Notes:
         if inner in self.places:
             raise ConfigError(f"{place}: {dotted(inner)}: key given twice (first at {self.places[inner]})")
         self.places[inner] = place
-        self.walk(value, inner)
+        self.walk(value, inner, place)
 
-    def _place(self, node: yaml.Node) -> str:
+    def place(self, node: yaml.Node) -> str:
         return f"{self._source}:{node.start_mark.line + 1}" if self._with_lines else self._source
 
 

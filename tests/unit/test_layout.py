@@ -1,0 +1,163 @@
+"""The house rules that a program can check: folders, import directions, sizes, portability."""
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = {
+    "rml_trainers": ROOT / "trainers" / "rml_trainers",
+    "rml_platform": ROOT / "platform" / "rml_platform",
+    "rml_dashboards": ROOT / "dashboards" / "rml_dashboards",
+}
+SOURCES = sorted(file for folder in PACKAGES.values() for file in folder.rglob("*.py"))
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
+TEXTS = [ROOT / name for name in ("Makefile", "pyproject.toml", "constraints.txt", ".ci/run")]
+TEXTS += [
+    file
+    for folder in ("search_spaces", "platform", "trainers", "dashboards")
+    for file in sorted((ROOT / folder).rglob("*"))
+    if file.suffix in (".md", ".yaml", ".j2")
+]
+
+MAX_FILE_LINES = 250
+MAX_FUNCTION_LINES = 60
+MAY_NOT_IMPORT = {
+    "rml_trainers": {"rml_platform", "rml_dashboards", "ray", "mlflow", "pandas", "pydantic", "typer"},
+    "rml_platform": set[str](),
+    "rml_dashboards": {"rml_platform", "rml_trainers", "ray", "torch"},
+}
+
+
+def _name(file: Path) -> str:
+    return file.relative_to(ROOT).as_posix()
+
+
+def _imports(tree: ast.AST) -> Iterator[str]:
+    """Dotted names of everything that a file imports, at the top or inside functions."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            yield node.module
+
+
+def _top_level_imports(tree: ast.Module) -> set[str]:
+    return {
+        name.split(".")[0]
+        for statement in tree.body
+        for name in _imports(statement)
+        if not isinstance(statement, ast.FunctionDef | ast.ClassDef)
+    }
+
+
+def test_every_folder_of_code_holds_exactly_one_package() -> None:
+    for package, folder in PACKAGES.items():
+        siblings = {path.name for path in folder.parent.iterdir() if path.is_dir() and path.name != "__pycache__"}
+        assert siblings == {package}, f"{folder.parent.name}/ holds {sorted(siblings)}"
+        assert (folder / "__init__.py").is_file()
+        assert (folder / "py.typed").is_file()
+    assert not list(ROOT.glob("*/__init__.py")), "an __init__.py in a root folder hides standard modules (platform)"
+
+
+def test_files_that_the_root_shows() -> None:
+    expected = ("README.md", "LICENSE", "CONTRIBUTING.md", "Makefile", "pyproject.toml", "constraints.txt", ".ci/run")
+    missing = [name for name in expected if not (ROOT / name).is_file() or not (ROOT / name).read_text().strip()]
+    assert not missing
+
+
+def test_standard_platform_module_works_from_the_root() -> None:
+    code = "import platform; print(platform.system()); import rml_platform; print(rml_platform.__name__)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[1] == "rml_platform"
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_imports_go_one_way(package: str) -> None:
+    wrong = {
+        f"{_name(file)} imports {name}"
+        for file in PACKAGES[package].rglob("*.py")
+        for name in _imports(ast.parse(file.read_text()))
+        if name.split(".")[0] in MAY_NOT_IMPORT[package]
+    }
+    assert not wrong
+
+
+def test_platform_reaches_the_dashboards_only_from_its_commands() -> None:
+    folder = PACKAGES["rml_platform"]
+    wrong = [
+        _name(file)
+        for file in folder.rglob("*.py")
+        if file.parent != folder / "commands"
+        and any(name.startswith("rml_dashboards") for name in _imports(ast.parse(file.read_text())))
+    ]
+    assert not wrong
+
+
+def test_a_command_imports_nothing_heavy_before_it_runs() -> None:
+    """`rml --help` must not wait for torch: command modules that cli.py imports take typer and the options only."""
+    cli = PACKAGES["rml_platform"] / "cli.py"
+    light = {"typer", "rml_platform", "rml_trainers", *sys.stdlib_module_names}
+    assert _top_level_imports(ast.parse(cli.read_text())) <= light
+    code = "import sys, rml_platform.cli; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"torch", "ray", "mlflow", "pydantic", "pandas", "numpy", "yaml"} & set(loaded)
+
+
+@pytest.mark.parametrize("file", SOURCES + TESTS, ids=_name)
+def test_size(file: Path) -> None:
+    text = file.read_text()
+    num_lines = len(text.splitlines())
+    assert num_lines <= MAX_FILE_LINES, f"{_name(file)} has {num_lines} lines; split it by responsibility"
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert node.end_lineno is not None
+            length = node.end_lineno - node.lineno + 1
+            assert length <= MAX_FUNCTION_LINES, f"{_name(file)}: {node.name} has {length} lines"
+
+
+@pytest.mark.parametrize("file", SOURCES, ids=_name)
+def test_every_module_says_what_it_is(file: Path) -> None:
+    tree = ast.parse(file.read_text())
+    assert not tree.body or ast.get_docstring(tree), f"{_name(file)} has code and no docstring"
+
+
+FORBIDDEN = {
+    "an absolute path": re.compile(r"[\"'\s=(](/home/|/root/|/work/|/Users/|/mnt/|/data/|[A-Z]:\\)"),
+    "a private host or address": re.compile(r"\b(10|192\.168|172\.(1[6-9]|2\d|3[01]))\.\d+\.\d+\b|[a-z]\.internal[:/]"),
+    "a package index": re.compile(r"--(extra-)?index-url|pypi\.org/simple|find-links"),
+    "loading of pickles": re.compile(
+        r"weights_only\s*=\s*False|pickle\.loads?\(|yaml\.(unsafe_)?load\(|torch\.load\((?!.*weights_only)"
+    ),
+}
+
+
+@pytest.mark.parametrize("what", FORBIDDEN)
+def test_nothing_ties_the_project_to_one_machine_or_opens_it(what: str) -> None:
+    found = [
+        f"{_name(file)}:{number}: {line.strip()}"
+        for file in SOURCES + TEXTS
+        if file.is_file()
+        for number, line in enumerate(file.read_text().splitlines(), start=1)
+        if FORBIDDEN[what].search(line)
+    ]
+    assert not found, "\n".join(found)
+
+
+def test_no_asserted_time_in_tests() -> None:
+    """A slow machine is no bug: tests never assert how long something took."""
+    timed = re.compile(r"assert.*\b(elapsed|duration|perf_counter|monotonic\(\))")
+    found = [
+        f"{_name(file)}: {line.strip()}"
+        for file in TESTS
+        if file != Path(__file__)
+        for line in file.read_text().splitlines()
+        if timed.search(line)
+    ]
+    assert not found
