@@ -11,6 +11,7 @@ from rml_trainers.data.scene_canvas import (
     ROAD,
     SKY,
     VEGETATION,
+    BoolArray,
     Canvas,
     FloatArray,
 )
@@ -63,7 +64,7 @@ def paint_ground(canvas: Canvas, street: Street) -> None:
     metre = np.maximum(rows - np.float32(canvas.horizon), 0.5) / np.float32(CAMERA_M)
     lateral = (canvas.cols - np.float32(canvas.vanishing)) / metre
     depth = np.broadcast_to(canvas.depth(rows), lateral.shape)
-    grain = canvas.noise(canvas.width / 3, 2, lateral.shape[0])
+    grain = canvas.fine[first:]
     patches = canvas.noise(4, 3, lateral.shape[0])
     grass = _grass(canvas, grain, patches)
     canvas.paint(np.ones_like(lateral, bool), grass, VEGETATION, first)
@@ -89,7 +90,9 @@ def _pavement(
     slab = rng.uniform(0.5, 1.1)
     joint = ((lateral / slab) % 1 < 0.1) | ((depth / slab) % 1 < 0.1)
     visible = np.clip(14 / depth, 0, 1) * (0.3 if rng.random() < 0.75 else 0.0)
-    return tone * (1 + 0.1 * grain + 0.12 * patches - joint * visible)[..., None]
+    light = 1 + 0.1 * grain + 0.12 * patches - (joint * visible).astype(np.float32)
+    slabs: FloatArray = tone * light[..., None]
+    return slabs
 
 
 def _road(
@@ -98,9 +101,9 @@ def _road(
     """Asphalt with wheel tracks, repaired patches and, on most roads, lane markings."""
     rng = canvas.rng
     asphalt = canvas.vary(np.full(3, rng.uniform(0.2, 0.52)), 0.035)
-    repaired = (patches > rng.uniform(0.35, 1.0)) * rng.uniform(-0.25, 0.2)
-    tracks = 0.08 * np.cos(lateral * (2 * np.pi / 1.7))
-    colour = asphalt * (1 + 0.16 * grain + 0.1 * patches + repaired + tracks)[..., None]
+    repaired = (patches > rng.uniform(0.35, 1.0)) * np.float32(rng.uniform(-0.25, 0.2))
+    tracks = np.float32(0.08) * np.cos(lateral * np.float32(2 * np.pi / 1.7))
+    colour: FloatArray = asphalt * (1 + 0.16 * grain + 0.1 * patches + repaired + tracks)[..., None]
     if rng.random() < 0.75:
         middle = (street.road[0] + street.road[1]) / 2
         dash = (depth / 3.0 + rng.random()) % 2 < 1
@@ -119,7 +122,7 @@ def paint_far_end(canvas: Canvas) -> None:
     tone = canvas.vary((WALLS if label == BUILDING else LEAVES)[rng.integers(5)], 0.05)
     mask = (canvas.rows > canvas.horizon - height) & (canvas.rows <= canvas.horizon + 1)
     hazy = tone + (canvas.sky_colour - tone) * np.float32(rng.uniform(0.1, 0.5))
-    canvas.paint(mask, hazy * (1 + 0.15 * canvas.noise(30, 2))[..., None], label)
+    canvas.paint(mask, hazy * (1 + 0.15 * canvas.fine)[..., None], label)
 
 
 def paint_buildings(canvas: Canvas, street: Street) -> None:
@@ -138,40 +141,44 @@ def paint_buildings(canvas: Canvas, street: Street) -> None:
             start = end
 
 
-def _paint_house(canvas: Canvas, columns: FloatArray, depth: FloatArray, metre: FloatArray, light: float) -> None:
+def _paint_house(canvas: Canvas, columns: BoolArray, depth: FloatArray, metre: FloatArray, light: float) -> None:
     """One front over the given columns ([1, W] fields); rows of windows in metres along the wall and up it."""
     where = np.flatnonzero(columns[0])
     if where.size == 0:
         return
+    rng = canvas.rng
+    height = rng.uniform(4, 16)
     left, right = int(where[0]), int(where[-1]) + 1
     depth, metre = depth[:, left:right], metre[:, left:right]
-    rng = canvas.rng
-    up = CAMERA_M - (canvas.rows - np.float32(canvas.horizon)) / metre
-    height = rng.uniform(4, 16)
-    wall = canvas.vary(WALLS[rng.integers(len(WALLS))], 0.08)
-    texture = 0.12 * canvas.noise(max(2, up.shape[1] / 4), 2, width=max(up.shape[1], 2))[:, : up.shape[1]]
-    courses = 0.12 * (rng.random() < 0.5) * np.sign(np.sin(up * (2 * np.pi / 0.5))) * np.clip(metre / 8, 0, 1)
-    front = wall * np.float32(light) * (1 + texture + courses)[..., None]
-    front = _windows(canvas, front, depth, up, height)
-    roof = up > height - rng.uniform(0.3, 1.2)
-    front[roof] *= np.float32(rng.uniform(0.5, 1.15))
-    haze = np.clip(depth / 160, 0, 0.6)[..., None]
-    front = front + (canvas.sky_colour - front) * haze
-    canvas.paint((up > 0) & (up < height), front, BUILDING, 0, left)
+    nearest = float(metre.max())
+    top = max(0, int(canvas.horizon - (height - CAMERA_M) * nearest))
+    bottom = min(canvas.height, int(canvas.horizon + CAMERA_M * nearest) + 2)
+    up = np.float32(CAMERA_M) - (canvas.rows[top:bottom] - np.float32(canvas.horizon)) / metre
+    wall = canvas.vary(WALLS[rng.integers(len(WALLS))], 0.08) * np.float32(light)
+    pattern = 1 + np.float32(0.12) * canvas.fine[top:bottom, left:right]
+    if rng.random() < 0.5:  # courses of brick or boards, seen on near houses
+        pattern += np.float32(0.12) * np.sign(np.sin(up * np.float32(2 * np.pi / 0.5))) * np.clip(metre / 8, 0, 1)
+    pattern[up > height - rng.uniform(0.3, 1.2)] *= np.float32(rng.uniform(0.5, 1.15))
+    front = _windows(canvas, wall * pattern[..., None], depth, up, height)
+    front += (canvas.sky_colour - front) * np.clip(depth / 160, 0, 0.6)[..., None]
+    canvas.paint((up > 0) & (up < height), front, BUILDING, top, left)
 
 
 def _windows(canvas: Canvas, front: FloatArray, depth: FloatArray, up: FloatArray, height: float) -> FloatArray:
-    """Windows in a grid; each is dark or mirrors the sky. Small shops below some houses."""
+    """Windows in a grid; each is dark or mirrors the sky."""
     rng = canvas.rng
-    bay, storey = rng.uniform(1.6, 3.6), rng.uniform(2.6, 3.6)
-    across, above = depth / bay, up / storey
+    across, above = depth / np.float32(rng.uniform(1.6, 3.6)), up / np.float32(rng.uniform(2.6, 3.6))
     wide, tall = rng.uniform(0.35, 0.75), rng.uniform(0.35, 0.7)
-    inside = (abs(across % 1 - 0.5) < wide / 2) & (abs(above % 1 - 0.55) < tall / 2) & (up < height - 0.8)
-    mirrors = rng.random((64, 8))
-    which = mirrors[np.floor(across).astype(int) % 64, np.floor(above).astype(int) % 8]
-    glass = np.where((which < 0.35)[..., None], canvas.sky_colour * 0.8, canvas.vary(np.full(3, 0.15), 0.04))
-    seen = np.clip(40 / depth, 0.2, 0.9)[..., None] * inside[..., None]
-    return front + (glass.astype(np.float32) - front) * seen.astype(np.float32)
+    in_bay = abs(across % 1 - 0.5) < wide / 2
+    inside = in_bay & (abs(above % 1 - np.float32(0.55)) < tall / 2) & (up < height - 0.8)
+    mirrors = rng.random((64, 8)) < 0.35
+    dark = canvas.vary(np.full(3, 0.15), 0.04)
+    rows, cols = np.nonzero(inside)
+    mirroring = mirrors[(across[0, cols] % 64).astype(int), (above[rows, cols] % 8).astype(int)]
+    glass = np.where(mirroring[:, None], canvas.sky_colour * np.float32(0.8), dark)
+    seen = np.clip(40 / depth[0, cols], 0.2, 0.9)[:, None]
+    front[rows, cols] += (glass - front[rows, cols]) * seen
+    return front
 
 
 def paint_building_shadow(canvas: Canvas, street: Street) -> None:

@@ -37,6 +37,8 @@ class Canvas:
         self.sun = rng.uniform(0.15, 1.0)
         """Strength of the direct light: 0 is an overcast sky without shadows."""
         sky = np.array([[0.45, 0.65, 0.95], [0.78, 0.8, 0.83], [0.95, 0.78, 0.6], [0.6, 0.64, 0.7]], np.float32)
+        self.fine = self.noise(width / 3, 2)
+        """Fine grain of asphalt, walls and leaves: one field for all of them."""
         self.sky_colour: Colour = self.vary(sky[rng.integers(len(sky))], 0.06)
 
     def vary(self, colour: npt.ArrayLike, spread: float) -> Colour:
@@ -67,7 +69,8 @@ class Canvas:
 
     def depth(self, row: FloatArray) -> FloatArray:
         """Metres to the ground at image rows below the horizon."""
-        return np.float32(self.focal * CAMERA_M) / np.maximum(row - np.float32(self.horizon), np.float32(0.5))
+        metres: FloatArray = np.float32(self.focal * CAMERA_M) / np.maximum(row - np.float32(self.horizon), 0.5)
+        return metres
 
     def paint(self, mask: BoolArray, colour: FloatArray, label: int | None, top: int = 0, left: int = 0) -> None:
         """Put a colour ([3], or [h, w, 3] like the mask) where a [h, w] mask at (top, left) holds; clips at the border.

@@ -1,25 +1,26 @@
 """What stands in a scene: trees, cars, people, poles and signs, each painted inside its own box with a soft shadow."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from rml_trainers.data.scene_backdrop import LEAVES, Street
 from rml_trainers.data.scene_canvas import CAR, PERSON, POLE, VEGETATION, BoolArray, Canvas, Colour, FloatArray
 
+Painter = Callable[[Canvas, Street, float], None]
+
 
 def paint_objects(canvas: Canvas, street: Street) -> None:
     """Draw a scene's things and paint them from far to near, so that near ones hide far ones."""
     rng = canvas.rng
-    crowd = [(paint_tree, rng.integers(0, 5)), (paint_car, rng.integers(0, 5)), (paint_person, rng.integers(0, 6))]
-    crowd.append((paint_pole, rng.integers(1, 5)))
-    placed = []
-    for painter, count in crowd:
-        for _ in range(int(count)):
-            # Uniform in 1 / row distance would put all things far away; this puts about a third of them near.
-            near = canvas.rng.uniform(0.06, 1.0) ** 1.7
-            placed.append((near, painter))
-    for near, painter in sorted(placed, key=lambda item: item[0]):
-        row = canvas.horizon + near * (canvas.height * 1.05 - canvas.horizon)
-        painter(canvas, street, row)
+    crowd: tuple[tuple[Painter, int], ...] = ((paint_tree, 6), (paint_car, 5), (paint_person, 8), (paint_pole, 6))
+    placed: list[tuple[float, Painter]] = []
+    for painter, most in crowd:
+        for _ in range(int(rng.integers(0, most))):
+            # Uniform on the ground would put nearly all things far away; this puts about a third of them near.
+            placed.append((float(rng.uniform(0.06, 1.0) ** 1.7), painter))
+    for near, painter in sorted(placed, key=lambda thing: thing[0]):
+        painter(canvas, street, canvas.horizon + near * (canvas.height * 1.05 - canvas.horizon))
 
 
 def _beside(rng: np.random.Generator, street: Street, spread: float) -> float:
@@ -39,9 +40,9 @@ def _box(canvas: Canvas, lateral: float, row: float, wide: float, tall: float) -
 
 def _unit(height: int, width: int) -> tuple[FloatArray, FloatArray]:
     """Coordinates of the pixel centres of a box: x in [-1, 1] across, y in [0, 1] from the top."""
-    x = (np.arange(width, dtype=np.float32) + 0.5) / width * 2 - 1
-    y = (np.arange(height, dtype=np.float32) + 0.5) / height
-    return x[None, :], y[:, None]
+    x = (np.arange(width) + 0.5) / width * 2 - 1
+    y = (np.arange(height) + 0.5) / height
+    return x[None, :].astype(np.float32), y[:, None].astype(np.float32)
 
 
 def _round_light(canvas: Canvas, x: FloatArray) -> FloatArray:
