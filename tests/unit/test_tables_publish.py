@@ -1,5 +1,6 @@
 """From a real MLflow store to files: what `rml tables` does."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -74,3 +75,11 @@ def test_a_misplaced_cell_writes_nothing(store: Store, tmp_path: Path) -> None:
     with pytest.raises(DashboardError, match="row 'CPS'"):
         write_tables(SPEC, [*CELLS, wrong], store.uri, tmp_path / "out")
     assert not list((tmp_path / "out").glob("ladder.*"))
+
+
+def test_the_example_of_the_readme_runs(store: Store, tmp_path: Path) -> None:
+    readme = Path(__file__).parents[2] / "dashboards" / "README.md"
+    (example,) = re.findall(r"```python\n(.*?)```", readme.read_text(encoding="utf-8"), flags=re.DOTALL)
+    example = example.replace("sqlite:///outputs/mlflow.db", store.uri).replace("outputs/tables", str(tmp_path / "out"))
+    exec(compile(example, str(readme), "exec"), {})
+    assert "62.85" in (tmp_path / "out" / "table4.md").read_text()
