@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from rml_platform.commands import data, doctor, plan, predict, status, tables
+from rml_platform.commands import cancel, data, doctor, launch, plan, predict, run, status, tables
 from rml_trainers.errors import RmlError
 
 app = typer.Typer(
@@ -15,9 +15,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command("demo")(launch.demo)
 app.add_typer(data.app, name="data")
+app.command("run")(run.run)
 app.command("plan")(plan.plan)
+app.command("launch")(launch.launch)
 app.command("status")(status.status)
+app.command("cancel")(cancel.cancel)
 app.command("tables")(tables.tables)
 app.command("predict")(predict.predict)
 app.command("doctor")(doctor.doctor)

@@ -1,0 +1,90 @@
+"""`rml launch` and `rml demo`: all runs of a study on Ray, then the table."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rml_platform.commands.options import (
+    DEFAULT_OUT,
+    Address,
+    DataRoot,
+    Out,
+    Overrides,
+    Profile,
+    Storage,
+    StudyFile,
+    TrackingUri,
+)
+
+MaxConcurrent = Annotated[
+    int | None, typer.Option(min=1, help="Most runs at the same time; default: what cores and GPUs allow.")
+]
+
+
+def launch(
+    study: StudyFile,
+    set_: Overrides = None,
+    profile: Profile = None,
+    out: Out = DEFAULT_OUT,
+    storage: Storage = None,
+    data_root: DataRoot = None,
+    tracking_uri: TrackingUri = None,
+    address: Address = None,
+    max_concurrent: MaxConcurrent = None,
+) -> None:
+    """Train every run of a study that is not done yet, track it in MLflow, and print the study's table.
+
+    What is finished is left alone and what was cut off goes on from its checkpoint: launch again as often as you
+    like. Ctrl-C stops cleanly. Exit code 1: a run failed; 130: stopped.
+    """
+    from rich.console import Console
+
+    from rml_platform.commands.planning import planned
+    from rml_platform.commands.summary import print_launch
+    from rml_platform.launch import OutputLayout
+    from rml_platform.launch import launch as carry_out
+
+    console = Console()
+    plan = planned(study, set_, profile, out=out, data_root=data_root, is_local=address is None)
+    layout = OutputLayout(root=out, storage=storage or str(out))
+    console.print(f"{plan.study.title}: {len(plan.runs)} runs", markup=False, highlight=False)
+    report = carry_out(
+        plan,
+        layout=layout,
+        data_root=data_root,
+        tracking_uri=tracking_uri,
+        address=address,
+        max_concurrent=max_concurrent,
+        console=console,
+    )
+    print_launch(plan, report, layout, tracking_uri, study, console)
+    if report.interrupted:
+        raise typer.Exit(130)
+    if report.failed:
+        raise typer.Exit(1)
+
+
+def demo(
+    set_: Overrides = None, out: Out = DEFAULT_OUT, tracking_uri: TrackingUri = None, address: Address = None
+) -> None:
+    """Run the embedded demo study end to end: three methods, two seeds, pictures that the program draws itself."""
+    launch(demo_study(), set_=set_, out=out, tracking_uri=tracking_uri, address=address)
+
+
+def demo_study() -> Path:
+    """The demo's file: in the installed package, or in the checkout that it is installed from."""
+    import rml_platform
+    from rml_trainers.errors import ConfigError
+
+    package = Path(rml_platform.__file__).parent
+    places = (package / "search_spaces" / "demo.yaml", package.parents[1] / "search_spaces" / "demo.yaml")
+    for place in places:
+        if place.is_file():
+            return Path(_shortest(place))
+    raise ConfigError(f"demo.yaml is missing from this installation (looked at {', '.join(map(str, places))})")
+
+
+def _shortest(path: Path) -> str:
+    """Path relative to the working folder where that is a part of it, for commands a person can copy."""
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
