@@ -20,12 +20,14 @@ class DatasetEntry:
 
     config: type
     build: Callable[[Any, Path | None], Dataset]
+    needs_root: bool
+    """Whether its images come from the data root."""
 
 
 DATASETS: dict[str, DatasetEntry] = {
-    "scenes": DatasetEntry(ScenesConfig, ScenesDataset),
-    "camvid": DatasetEntry(CamvidConfig, CamvidDataset),
-    "folder": DatasetEntry(FolderConfig, FolderDataset),
+    "scenes": DatasetEntry(ScenesConfig, ScenesDataset, needs_root=False),
+    "camvid": DatasetEntry(CamvidConfig, CamvidDataset, needs_root=True),
+    "folder": DatasetEntry(FolderConfig, FolderDataset, needs_root=True),
 }
 
 

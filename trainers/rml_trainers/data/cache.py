@@ -1,92 +1,61 @@
 """Prepared images: decoded and resized once, read from a memory-mapped Arrow file ever after.
 
-train.arrow, val.arrow   one row per image: name, size, pixels [H, W, 3], label [H, W], pixels per class
+train.arrow, val.arrow   one row per image: name, size, pixels [H, W, 3], label [H, W], pixels per class, hash
 manifest.json            written last: what the files hold, their sizes and hashes
 """
 
 import hashlib
-import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from rml_trainers.data.dataset import SUBSETS, Subset, UInt8Array
-from rml_trainers.errors import DataError
+from rml_trainers.data.manifest import Manifest, damaged
 
-FORMAT = 1
-SCHEMA = pa.schema(
-    [
-        ("name", pa.string()),
-        ("height", pa.int32()),
-        ("width", pa.int32()),
-        ("image", pa.large_binary()),
-        ("label", pa.large_binary()),
-        ("class_pixels", pa.list_(pa.int64())),
-    ]
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Manifest:
-    """What a prepared folder holds."""
-
-    format: int
-    name: str
-    class_names: tuple[str, ...]
-    size_px: tuple[int, int]
-    mean_colour: tuple[int, int, int]
-    fingerprint: str
-    """Of the source files, to notice when the prepared set is out of date."""
-    num_images: dict[str, int]
-    file_bytes: dict[str, int]
-    row_hashes: dict[str, str]
-    """sha256 per subset over all names, pixels and labels."""
-
-    def write(self, folder: Path) -> None:
-        """Write atomically."""
-        temporary = folder / "manifest.json.writing"
-        temporary.write_text(json.dumps(asdict(self), indent=1))
-        temporary.replace(folder / "manifest.json")
-
-    @property
-    def content_hash(self) -> str:
-        """12 hex digits over images, labels, their order and their classes."""
-        parts = [self.row_hashes[subset] for subset in SUBSETS] + list(self.class_names)
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
+_FIELDS: "list[pa.Field[Any]]" = [
+    pa.field("name", pa.string()),
+    pa.field("height", pa.int32()),
+    pa.field("width", pa.int32()),
+    pa.field("image", pa.large_binary()),
+    pa.field("label", pa.large_binary()),
+    pa.field("class_pixels", pa.list_(pa.int64())),
+    pa.field("hash", pa.binary(32)),
+]
+SCHEMA = pa.schema(_FIELDS)
 
 
 class PreparedData:
-    """Reads images and labels of a prepared folder without decoding or copying."""
+    """Reads images and labels of a prepared folder without decoding or copying. Safe to share between threads."""
 
-    def __init__(self, folder: Path, manifest: Manifest, tables: dict[Subset, pa.Table]) -> None:
-        self.folder, self.manifest, self._tables = folder, manifest, tables
-        self._names = {subset: tuple(table.column("name").to_pylist()) for subset, table in tables.items()}
-        self._index = {subset: {name: i for i, name in enumerate(names)} for subset, names in self._names.items()}
-        self._rows = {subset: _Rows(table) for subset, table in tables.items()}
+    def __init__(self, folder: Path, manifest: Manifest, rows: "dict[Subset, _Rows]") -> None:
+        self.folder, self.manifest, self._rows = folder, manifest, rows
 
     @classmethod
     def open(cls, folder: Path) -> "PreparedData":
-        """Open after a cheap check (sizes and footers); `check_prepared` verifies every byte.
+        """Open after a cheap check (sizes, footers, offsets); `check_prepared` verifies every byte.
 
         Raises:
             DataError: not a prepared folder, half-written, truncated, or of another version of the program.
         """
-        manifest = _read_manifest(folder)
-        tables: dict[Subset, pa.Table] = {}
+        manifest = Manifest.read(folder)
+        rows: dict[Subset, _Rows] = {}
         for subset in SUBSETS:
             path = folder / f"{subset}.arrow"
-            if not path.is_file() or path.stat().st_size != manifest.file_bytes[subset]:
-                found = f"{path.stat().st_size} bytes" if path.is_file() else "nothing"
-                raise _damaged(folder, f"{path.name} should have {manifest.file_bytes[subset]} bytes, found {found}")
+            expected = manifest.file_bytes[subset]
+            if not path.is_file():
+                raise damaged(folder, f"{path.name} is missing")
+            if path.stat().st_size != expected:
+                raise damaged(folder, f"{path.name} has {path.stat().st_size} bytes instead of {expected}")
             try:
-                tables[subset] = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-            except (pa.ArrowInvalid, OSError) as error:
-                raise _damaged(folder, f"{path.name}: {error}") from error
-        return cls(folder, manifest, tables)
+                rows[subset] = _Rows(path)
+            except (pa.ArrowException, OSError, ValueError) as error:
+                raise damaged(folder, f"{path.name}: {error}") from error
+        return cls(folder, manifest, rows)
 
     @property
     def name(self) -> str:
@@ -116,17 +85,19 @@ class PreparedData:
         return self.manifest.mean_colour
 
     def names(self, subset: Subset) -> tuple[str, ...]:
-        return self._names[subset]
+        return self._rows[subset].names
 
     def names_without_label(self) -> tuple[str, ...]:
         """Training images without a mask."""
-        labels = self._tables["train"].column("label")
-        return tuple(
-            name for name, null in zip(self._names["train"], labels.is_null().to_pylist(), strict=True) if null
-        )
+        rows = self._rows["train"]
+        return tuple(name for i, name in enumerate(rows.names) if rows.label(i) is None)
 
     def index(self, subset: Subset, name: str) -> int:
-        return self._index[subset][name]
+        return self._rows[subset].index[name]
+
+    def image_size(self, subset: Subset, i: int) -> tuple[int, int]:
+        """Height and width of one image."""
+        return self._rows[subset].sizes[i]
 
     def image(self, subset: Subset, i: int) -> UInt8Array:
         """[H, W, 3], a read-only view of the memory map."""
@@ -138,33 +109,75 @@ class PreparedData:
 
     def class_pixel_counts(self, names: Iterable[str]) -> npt.NDArray[np.int64]:
         """Labelled pixels of every class over some training images: [K]."""
-        counts = self._tables["train"].column("class_pixels")
-        rows = [counts[self.index("train", name)].as_py() for name in names]
-        return np.sum([row for row in rows if row is not None] or [[0] * self.num_classes], axis=0, dtype=np.int64)
+        rows = self._rows["train"]
+        counts = np.zeros(self.num_classes, np.int64)
+        for name in names:
+            counts += np.asarray(rows.class_pixels(rows.index[name]), dtype=np.int64)
+        return counts
+
+    def damaged_rows(self, subset: Subset) -> list[str]:
+        """Names whose bytes, labels or pixel counts are not what was written; reads everything."""
+        rows, wrong = self._rows[subset], []
+        for i, name in enumerate(rows.names):
+            image, label = rows.image(i), rows.label(i)
+            changed = rows.hashes[i] != row_hash(name, image, label)
+            if changed or class_pixels(label, self.num_classes) != rows.class_pixels(i):
+                wrong.append(name)
+        return wrong
+
+    def subset_content(self, subset: Subset) -> str:
+        """sha256 over the stored hashes of all rows, to compare with the manifest."""
+        return hashlib.sha256(b"".join(self._rows[subset].hashes)).hexdigest()
 
 
 class _Rows:
-    """Buffers of one subset, looked up once."""
+    """One Arrow file: small columns as Python values, pixels as buffers of the memory map, looked up once."""
 
-    def __init__(self, table: pa.Table) -> None:
-        self._sizes = list(zip(table.column("height").to_pylist(), table.column("width").to_pylist(), strict=True))
+    def __init__(self, path: Path) -> None:
+        table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+        if not table.schema.equals(SCHEMA):
+            raise ValueError("columns are not those of prepared images")
+        table.validate(full=True)  # offsets inside their buffers: without it a flipped bit could end the process
+        small: dict[str, list[Any]] = table.drop_columns(["image", "label"]).to_pydict()
+        self.names: tuple[str, ...] = tuple(small["name"])
+        self.index = {name: i for i, name in enumerate(self.names)}
+        self.sizes: list[tuple[int, int]] = list(zip(small["height"], small["width"], strict=True))
+        self.hashes: list[bytes] = small["hash"]
+        self._counts: list[list[int]] = small["class_pixels"]
         self._images = [value.as_buffer() for value in table.column("image")]
         self._labels = [value.as_buffer() if value.is_valid else None for value in table.column("label")]
+        for i, (height, width) in enumerate(self.sizes):
+            label = self._labels[i]
+            sound = self._images[i].size == height * width * 3 and (label is None or label.size == height * width)
+            if not sound:
+                raise ValueError(f"{self.names[i]} does not have its {height}×{width} pixels")
 
     def image(self, i: int) -> UInt8Array:
-        return np.frombuffer(self._images[i], dtype=np.uint8).reshape(*self._sizes[i], 3)
+        return np.frombuffer(self._images[i], dtype=np.uint8).reshape(*self.sizes[i], 3)
 
     def label(self, i: int) -> UInt8Array | None:
         buffer = self._labels[i]
-        return None if buffer is None else np.frombuffer(buffer, dtype=np.uint8).reshape(self._sizes[i])
+        return None if buffer is None else np.frombuffer(buffer, dtype=np.uint8).reshape(self.sizes[i])
+
+    def class_pixels(self, i: int) -> list[int]:
+        return self._counts[i]
 
 
-def hash_row(digest: "hashlib._Hash", name: str, image: bytes, label: bytes | None) -> None:
-    """Add name, pixels and label of one image to the content hash."""
-    digest.update(f"{name}\n{len(image)}\n{-1 if label is None else len(label)}\n".encode())
-    digest.update(image)
+def row_hash(name: str, image: UInt8Array, label: UInt8Array | None) -> bytes:
+    """sha256 over name, size, pixels and label of one image."""
+    digest = hashlib.sha256(f"{name}\n{image.shape[0]}x{image.shape[1]}\n{label is not None}\n".encode())
+    digest.update(np.ascontiguousarray(image).data)
     if label is not None:
-        digest.update(label)
+        digest.update(np.ascontiguousarray(label).data)
+    return digest.digest()
+
+
+def class_pixels(label: UInt8Array | None, num_classes: int) -> list[int]:
+    """Pixels of each class 0..K-1 in a label (all zero without one)."""
+    if label is None:
+        return [0] * num_classes
+    counts: list[int] = np.bincount(label.ravel(), minlength=256)[:num_classes].tolist()
+    return counts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,32 +186,28 @@ class CheckReport:
 
     num_images: dict[str, int]
     num_unlabelled: int
+    """Training images without a mask."""
     class_pixels: dict[str, int]
+    """Training pixels by class name."""
 
 
 def check_prepared(folder: Path) -> CheckReport:
     """Verify every byte and every label value of a prepared folder.
 
     Raises:
-        DataError: names the images whose labels are out of range, or the file whose content has changed.
+        DataError: names every image that is not what was written, or whose label has a class id out of range.
     """
     data = PreparedData.open(folder)
     for subset in SUBSETS:
-        names = data.names(subset)
-        wrong = []
-        for i, name in enumerate(names):
-            label = data.label(subset, i)
-            if label is not None and bool(((label >= data.num_classes) & (label != 255)).any()):
-                wrong.append(name)
-        if wrong:
-            raise _damaged(folder, f"{subset}: class ids out of range in {', '.join(wrong)}")
-        digest = hashlib.sha256()
-        for i, name in enumerate(names):
-            label = data.label(subset, i)
-            image_bytes, label_bytes = data.image(subset, i).tobytes(), None if label is None else label.tobytes()
-            hash_row(digest, name, image_bytes, label_bytes)
-        if digest.hexdigest() != data.manifest.row_hashes[subset]:
-            raise _damaged(folder, f"the content of {subset}.arrow has changed since it was written")
+        if wrong := data.damaged_rows(subset):
+            raise damaged(folder, f"{subset}.arrow has changed since it was written, in {', '.join(wrong)}")
+        if data.subset_content(subset) != data.manifest.content[subset]:
+            raise damaged(folder, f"{subset}.arrow is not the one that manifest.json describes")
+        out_of_range = [
+            name for i, name in enumerate(data.names(subset)) if _out_of_range(data.label(subset, i), data.num_classes)
+        ]
+        if out_of_range:
+            raise damaged(folder, f"{subset}: class ids out of range in {', '.join(out_of_range)}")
     pixels = data.class_pixel_counts(data.names("train")).tolist()
     return CheckReport(
         num_images=dict(data.manifest.num_images),
@@ -207,24 +216,5 @@ def check_prepared(folder: Path) -> CheckReport:
     )
 
 
-def _read_manifest(folder: Path) -> Manifest:
-    path = folder / "manifest.json"
-    if not path.is_file():
-        state = "was never finished" if any(folder.glob("*.arrow*")) else "holds no prepared data"
-        raise DataError(f"{folder}: {state} (no manifest.json); run `rml data prepare` for it")
-    try:
-        fields = json.loads(path.read_text())
-        for key in ("class_names", "size_px", "mean_colour"):
-            fields[key] = tuple(fields[key])
-        manifest = Manifest(**fields)
-    except (ValueError, TypeError, KeyError) as error:
-        raise _damaged(folder, f"manifest.json: {error}") from error
-    if manifest.format != FORMAT:
-        raise _damaged(folder, f"written in format {manifest.format}, this version reads {FORMAT}")
-    return manifest
-
-
-def _damaged(folder: Path, what: str) -> DataError:
-    return DataError(
-        f"prepared data {folder} cannot be used: {what}. Delete the folder and run `rml data prepare` again"
-    )
+def _out_of_range(label: UInt8Array | None, num_classes: int) -> bool:
+    return label is not None and bool(((label >= num_classes) & (label != 255)).any())
