@@ -1,4 +1,7 @@
-"""Random scale, crop and flip: drawn as windows of the source image, cut from it without touching the rest."""
+"""Random scale, crop and flip: drawn as windows of the source image, cut from it without touching the rest.
+
+A crop pixel takes what lies under its centre in the window; images, labels, padding and stored p⁰ share this mapping.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +13,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from rml_trainers.noise.config import GeometryConfig
+
+UInt8Array = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -29,58 +34,95 @@ class CropWindow:
 def draw_windows(
     rng: np.random.Generator, image_sizes: Sequence[tuple[int, int]], config: GeometryConfig
 ) -> list[CropWindow]:
-    """One window per image of (height, width). An image smaller than the scaled crop is padded, not refused."""
+    """One window per image of (height, width). An image smaller than the scaled crop is padded, not refused.
+
+    The scale enlarges the image, so the window is the crop's size divided by it. Four numbers are drawn per image
+    whatever the configuration, so one setting changes only what it is about.
+    """
+    smallest, largest = config.scale
     windows = []
-    for height, width in image_sizes:
-        scale = rng.uniform(*config.scale)
+    for (height, width), draw in zip(image_sizes, rng.random((len(image_sizes), 4)), strict=True):
+        scale = smallest + (largest - smallest) * draw[0]
         rows, columns = (max(1, round(size / scale)) for size in config.crop_px)
-        top = int(rng.integers(0, max(0, height - rows) + 1))
-        left = int(rng.integers(0, max(0, width - columns) + 1))
-        flip = bool(rng.random() < config.flip_probability)
-        windows.append(CropWindow(top, left, rows, columns, flip))
+        top = int(draw[1] * (max(0, height - rows) + 1))
+        left = int(draw[2] * (max(0, width - columns) + 1))
+        windows.append(CropWindow(top, left, rows, columns, flip=bool(draw[3] < config.flip_probability)))
     return windows
 
 
 def cut_image(
-    image: npt.NDArray[np.uint8], window: CropWindow, crop_px: tuple[int, int], fill: tuple[int, int, int]
+    image: UInt8Array,
+    window: CropWindow,
+    crop_px: tuple[int, int],
+    fill: tuple[int, int, int],
+    out: Tensor | None = None,
 ) -> Tensor:
-    """Crop of an image [H, W, 3]: uint8 [3, h, w], bilinear with antialiasing, padded with `fill`."""
+    """Crop of an image [H, W, 3]: uint8 [3, h, w] (channels last in memory), padded with the colour `fill`.
+
+    Bilinear with antialiasing; nothing is resized where window and crop have one size. `out`, uint8 [h, w, 3], receives
+    the pixels where it is given.
+    """
+    out = torch.empty((*crop_px, 3), dtype=torch.uint8) if out is None else out
     part = image[window.top : window.top + window.height, window.left : window.left + window.width]
-    if part.shape[:2] != (window.height, window.width):
-        padded = np.empty((window.height, window.width, 3), dtype=np.uint8)
-        padded[:] = fill
-        padded[: part.shape[0], : part.shape[1]] = part
-        part = padded
-    crop = torch.from_numpy(np.ascontiguousarray(part)).permute(2, 0, 1)
-    if part.shape[:2] != crop_px:
-        resized = functional.interpolate(
-            crop[None].float(), crop_px, mode="bilinear", antialias=True, align_corners=False
+    if (window.height, window.width) == crop_px:
+        _place(part, out, fill)
+    else:
+        source = torch.empty((window.height, window.width, 3), dtype=torch.uint8)
+        _place(part, source, fill)
+        # On bytes with channels last this is several times faster than on floats, and exact integer arithmetic.
+        resized = functional.interpolate(source.permute(2, 0, 1)[None], crop_px, mode="bilinear", antialias=True)
+        out.copy_(resized[0].permute(1, 2, 0))
+    if window.flip:
+        out.copy_(out.flip(1))
+    return out.permute(2, 0, 1)
+
+
+def cut_label(
+    label: UInt8Array, window: CropWindow, crop_px: tuple[int, int], fill: int, out: Tensor | None = None
+) -> Tensor:
+    """Crop of a label [H, W]: uint8 [h, w], nearest pixel, padded with `fill`; written into `out` where it is given."""
+    out = torch.empty(crop_px, dtype=torch.uint8) if out is None else out
+    rows, columns = _source_pixels(window, crop_px, label.shape)
+    out.fill_(fill)
+    out.numpy()[: len(rows), _valid_columns(len(columns), crop_px[1], window.flip)] = label[rows][:, columns]
+    return out
+
+
+def inside_mask(
+    image_size: tuple[int, int], window: CropWindow, crop_px: tuple[int, int], out: Tensor | None = None
+) -> Tensor:
+    """Which pixels of the crop lie in the image: bool [h, w]; written into `out` where it is given."""
+    out = torch.empty(crop_px, dtype=torch.bool) if out is None else out
+    rows, columns = _source_pixels(window, crop_px, image_size)
+    out.fill_(False)
+    out[: len(rows), _valid_columns(len(columns), crop_px[1], window.flip)] = True
+    return out
+
+
+def _place(part: UInt8Array, target: Tensor, fill: tuple[int, int, int]) -> None:
+    """Copy pixels into the upper left of `target` [h, w, 3] and fill the rest."""
+    height, width = part.shape[:2]
+    pixels = target.numpy()
+    pixels[:height, :width] = part
+    pixels[height:] = fill
+    pixels[:height, width:] = fill
+
+
+def _source_pixels(
+    window: CropWindow, crop_px: tuple[int, int], image_size: tuple[int, ...]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Source rows and columns under the centres of the crop's pixels that are not padding, in the crop's order."""
+    rows, columns = (
+        start + (2 * np.arange(size) + 1) * length // (2 * size)
+        for start, length, size in (
+            (window.top, window.height, crop_px[0]),
+            (window.left, window.width, crop_px[1]),
         )
-        crop = resized[0].round_().clamp_(0, 255).to(torch.uint8)
-    return crop.flip(-1) if window.flip else crop
+    )
+    rows, columns = rows[rows < image_size[0]], columns[columns < image_size[1]]
+    return rows, columns[::-1] if window.flip else columns
 
 
-def cut_label(label: npt.NDArray[np.uint8], window: CropWindow, crop_px: tuple[int, int], fill: int) -> Tensor:
-    """Crop of a label [H, W]: uint8 [h, w], nearest pixel, padded with `fill`."""
-    rows = _nearest(window.top, window.height, crop_px[0])
-    columns = _nearest(window.left, window.width, crop_px[1])
-    if window.flip:
-        columns = columns[::-1]
-    crop = np.full(crop_px, fill, dtype=np.uint8)
-    inside_rows, inside_columns = rows < label.shape[0], columns < label.shape[1]
-    crop[np.ix_(inside_rows, inside_columns)] = label[np.ix_(rows[inside_rows], columns[inside_columns])]
-    return torch.from_numpy(crop)
-
-
-def inside_mask(image_size: tuple[int, int], window: CropWindow, crop_px: tuple[int, int]) -> Tensor:
-    """Which pixels of the crop lie in the image: bool [h, w]."""
-    rows = _nearest(window.top, window.height, crop_px[0]) < image_size[0]
-    columns = _nearest(window.left, window.width, crop_px[1]) < image_size[1]
-    if window.flip:
-        columns = columns[::-1]
-    return torch.from_numpy(rows[:, None] & columns[None, :])
-
-
-def _nearest(start: int, length: int, size: int) -> npt.NDArray[np.int64]:
-    """Source pixel under the centre of each crop pixel along one axis."""
-    return start + np.minimum(((np.arange(size) + 0.5) * (length / size)).astype(np.int64), length - 1)
+def _valid_columns(count: int, width: int, flip: bool) -> slice:
+    """Columns of the crop that are not padding."""
+    return slice(width - count, width) if flip else slice(0, count)
