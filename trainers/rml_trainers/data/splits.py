@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 DMT_SEED = 7777
 """Seed of DMT's generator; the split's own seed counts how often the list is shuffled on."""
+MAX_DMT_ID = 100
+"""DMT itself has three; each further one shuffles the whole list once more."""
 
 
 @dataclass(frozen=True)
@@ -45,31 +47,31 @@ def make_split(
     `without_label` are images that have no mask: they are never labelled and always in the unlabelled pool.
     Raises ConfigError when more labels are asked for than there are, DataError when a list is missing or wrong.
     """
-    missing = set(without_label)
-    candidates = sorted(name for name in names if name not in missing)
-    if not candidates:
-        raise DataError(f"none of the {len(names)} training images has a mask: nothing to learn from")
     if config.family == "lists":
         labelled = _from_list(config.labelled_list, "labelled_list", names, data_root)
-        if unmasked := [name for name in labelled if name in missing]:
-            raise DataError(f"split.labelled_list: labelled images without a mask: {', '.join(unmasked)}")
+        if unmasked := sorted(set(labelled) & set(without_label)):
+            raise DataError(f"split.labelled_list: images without a mask: {', '.join(unmasked)}")
     else:
-        count = _num_labelled(len(candidates), config)
-        if count > len(candidates):
-            key = "num_labelled" if config.num_labelled is not None else "fraction"
-            value = config.num_labelled if config.num_labelled is not None else config.fraction
-            raise ConfigError(
-                f"split.{key} = {value}: {count} labelled images asked for, the data set has {len(candidates)}"
-            )
-        order = _french_order(candidates, config) if config.family == "french" else _dmt_order(candidates, config)
-        labelled = tuple(sorted(order[:count]))
-    listed = config.family == "lists" and config.unlabelled_list is not None
-    if listed:
+        labelled = _from_recipe(sorted(set(names) - set(without_label)), config)
+    if config.family == "lists" and config.unlabelled_list is not None:
         unlabelled = _from_list(config.unlabelled_list, "unlabelled_list", names, data_root)
-    else:
-        taken = set() if config.pool_includes_labelled else set(labelled)
-        unlabelled = tuple(sorted(name for name in names if name not in taken))
-    return Split(labelled, unlabelled, _split_hash(names, labelled, unlabelled if listed else ()))
+        return Split(labelled, unlabelled, _split_hash(names, labelled, unlabelled))
+    taken = set() if config.pool_includes_labelled else set(labelled)
+    unlabelled = tuple(sorted(name for name in names if name not in taken))
+    return Split(labelled, unlabelled, _split_hash(names, labelled, ()))
+
+
+def _from_recipe(candidates: Sequence[str], config: "SplitConfig") -> tuple[str, ...]:
+    """Sorted labelled names among the images that have a mask."""
+    if not candidates:
+        raise DataError("none of the training images has a mask: zero labelled images to learn from")
+    count = _num_labelled(len(candidates), config)
+    if count > len(candidates):
+        raise ConfigError(
+            f"split.num_labelled = {count}: the data set has {len(candidates)} training images with masks"
+        )
+    order = _french_order(candidates, config.seed) if config.family == "french" else _dmt_order(candidates, config.seed)
+    return tuple(sorted(order[:count]))
 
 
 def _num_labelled(num_images: int, config: "SplitConfig") -> int:
@@ -87,16 +89,21 @@ def _num_labelled(num_images: int, config: "SplitConfig") -> int:
     return count
 
 
-def _french_order(names: Sequence[str], config: "SplitConfig") -> list[str]:
+def _french_order(names: Sequence[str], seed: int) -> list[str]:
     """French et al. (CutMix-Seg): one permutation of the sorted list."""
-    order = np.random.RandomState(config.seed).permutation(len(names))
-    return [names[i] for i in order]
+    if not 0 <= seed < 2**32:
+        raise ConfigError(f"split.seed = {seed}: expected a number from 0 to 2**32 - 1")
+    return [names[i] for i in np.random.RandomState(seed).permutation(len(names))]
 
 
-def _dmt_order(names: Sequence[str], config: "SplitConfig") -> list[str]:
+def _dmt_order(names: Sequence[str], seed: int) -> list[str]:
     """DMT: the sorted list shuffled `seed + 1` times on by one generator."""
+    if not 0 <= seed < MAX_DMT_ID:
+        raise ConfigError(
+            f"split.seed = {seed}: family 'dmt' counts its splits 0, 1, 2, …; expected below {MAX_DMT_ID}"
+        )
     order, shuffler = list(names), random.Random(DMT_SEED)
-    for _ in range(config.seed + 1):
+    for _ in range(seed + 1):
         shuffler.shuffle(order)
     return order
 
