@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Literal, cast
 
 import torch
+from timm.layers import convert_sync_batchnorm
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -47,7 +48,8 @@ class Learners:
         self._dtype = compute_dtype(config.precision, device)
         students = self._initial_students()
         if config.sync_batchnorm:
-            students = [cast(SegmentationNetwork, nn.SyncBatchNorm.convert_sync_batchnorm(s)) for s in students]
+            # timm's own conversion: torch's drops the activation inside the BatchNorm layers of EfficientNets.
+            students = [cast(SegmentationNetwork, convert_sync_batchnorm(s)) for s in students]
         joint = _Students(students).to(device=device, memory_format=torch.channels_last)
         self.students = joint.networks
         self.teachers = copy.deepcopy(self.students).requires_grad_(False)

@@ -29,8 +29,9 @@ class NoiseConfig:
     """Dropout before the classifier and stochastic depth."""
     rand_augment_ops: int = 2
     """Operations per image (RandAugment's N); not stated in the paper, ProDA uses 2."""
-    rand_augment_magnitude: float = 10.0
-    """Largest strength on RandAugment's scale of 30; each operation draws uniformly below it (ProDA: 10)."""
+    rand_augment_magnitude: float = 30.0
+    """Largest strength on RandAugment's scale of 30; each operation draws uniformly below it (ProDA's code counts to
+    10 and uses 10, which is 30 here)."""
     rand_augment_probability: float = 0.5
     """Chance that each operation is applied at all (ProDA: 0.5)."""
     cutmix: bool = True
