@@ -8,8 +8,7 @@ from rml_platform.run_task import RunTask
 
 def run_direct(
     task: RunTask,
-    after_checkpoint: Callable[[], None] = lambda: None,
     trainer_class: Callable[..., TrainerLike] | None = None,
 ) -> Outcome:
     """One run on one device. The actor of a scheduler sees its own device only, so the first visible one is right."""
-    return execute(task, Place(writer=task.launch_id, after_checkpoint=after_checkpoint), trainer_class)
+    return execute(task, Place(writer=task.launch_id), trainer_class)

@@ -16,6 +16,7 @@ from typing import Any, Literal, Protocol, cast
 import torch
 
 from rml_platform.checkpoints import CheckpointStore, SoundCheckpoint, checkpoint_name
+from rml_platform.pictures import write_pictures
 from rml_platform.policies import FailureClass, classify
 from rml_platform.reporters import Cancelled, Heart, RunReporter, WorkerReporter
 from rml_platform.run_folder import Failure, Heartbeat, Result, RunFolder
@@ -49,7 +50,6 @@ class Place:
     deliver: Callable[[str, Path | None], None] | None = None
     """Brings a checkpoint into the storage under the given name; every rank calls it, with a folder on rank 0 only.
     Default: this process copies it itself."""
-    after_checkpoint: Callable[[], None] = lambda: None
     agree: Callable[[Any], Any] = lambda value: value
     """Rank 0's value, on every rank."""
 
@@ -96,7 +96,7 @@ class Attempt:
             reporter: Reporter = WorkerReporter(self.deliver)
             if self.is_first:
                 heart = stack.enter_context(Heart(self.run, self._heartbeat(device, found)))
-                reporter = RunReporter(self.run, heart, self.deliver, place.after_checkpoint)
+                reporter = RunReporter(self.run, heart, self.deliver)
                 reporter.metrics.forget_after(found.step if found else -1)
             for note in notes:
                 reporter.on_note("warning", note)
@@ -113,7 +113,17 @@ class Attempt:
             evaluations = trainer.fit()
             if isinstance(reporter, RunReporter):
                 reporter.metrics.close()
+                self._write_pictures(scratch, data, device, reporter)
                 self.run.write_result(self._result(evaluations, heart, device))
+
+    def _write_pictures(self, scratch: Path, data: PreparedData, device: torch.device, reporter: Reporter) -> None:
+        found = self.store.newest_sound(scratch, lambda text: reporter.on_note("warning", text))
+        if found is None:
+            return
+        try:
+            write_pictures(self.run.folder, found.folder, self.task.config, data, device)
+        except (OSError, RuntimeError) as error:  # full disk or memory: the run itself is finished, and stays so
+            reporter.on_note("warning", f"no pictures of predictions: {error}")
 
     def deliver(self, progress: Progress, folder: Path | None) -> None:
         if self.place.deliver is not None:
@@ -139,7 +149,7 @@ class Attempt:
 
     def _split(self, config: RunConfig, data: PreparedData) -> Split:
         root = Path(self.task.data_root) if self.task.data_root else None
-        split = make_split(data.names("train"), config.split, data_root=root)
+        split = make_split(data.names("train"), config.split, data_root=root, without_label=data.names_without_label())
         if (split.hash, data.content_hash) != (self.task.split_hash, self.task.data_hash):
             raise ConfigError(
                 f"run {self.task.run_id}: the prepared data in {self.task.prepared_folder} or its split changed since "

@@ -88,12 +88,13 @@ def launch(
     tracker = Tracker(tracking_uri or default_tracking_uri(layout.root), layout.artifacts)
     tracker.check()
     publisher = Publisher(tracker, lambda text: console.print(f"note: {text}", markup=False, highlight=False))
-    launch_id = time.strftime("%Y%m%d-%H%M%S-") + uuid.uuid4().hex[:4]
+    launch_id = new_launch_id()
     folders = {run.run_id: RunFolder.of(layout.storage, run.run_id) for run in plan.runs}
     todo = _triage(folders, report)
     publisher.sync(folders[i] for i in report.done_before)
     if todo:
-        tasks = [task_of(run, plan.study, layout, data_root, launch_id) for run in plan.runs if run.run_id in todo]
+        runs = [run for run in plan.runs if run.run_id in todo]
+        tasks = [task_of(run, plan.study.name, layout, data_root, launch_id) for run in runs]
         try:
             with LiveView([folders[i] for i in todo], publisher, console):
                 lost = _carry_out(tasks, plan.study, address, max_concurrent, trainer_class)
@@ -108,8 +109,13 @@ def launch(
     return report
 
 
-def task_of(run: PlannedRun, study: Study, layout: OutputLayout, data_root: Path | None, launch_id: str) -> RunTask:
-    """What a worker is told about a run. Resources are filled in when the cluster is known."""
+def new_launch_id() -> str:
+    """Unique and sortable."""
+    return time.strftime("%Y%m%d-%H%M%S-") + uuid.uuid4().hex[:4]
+
+
+def task_of(run: PlannedRun, study: str, layout: OutputLayout, data_root: Path | None, launch_id: str) -> RunTask:
+    """What a worker is told about a run. Resources are filled in when it is known where it will run."""
     code = code_version()
     return RunTask(
         run_id=run.run_id,
@@ -119,14 +125,11 @@ def task_of(run: PlannedRun, study: Study, layout: OutputLayout, data_root: Path
         data_root=str(data_root.resolve()) if data_root else None,
         split_hash=run.split_hash,
         data_hash=run.data_hash,
-        study=study.name,
+        study=study,
         launch_id=launch_id,
         launcher=Process.current(),
         code_version=code.version,
         dirty=code.dirty,
-        execution=study.execution,
-        num_workers=study.resources.workers,
-        cpus_per_worker=study.resources.cpus_per_worker,
     )
 
 
@@ -142,15 +145,26 @@ def _carry_out(
         from rml_platform.sweep import cluster_resources, sweep
 
         there = cluster_resources()
-        gpus = study.resources.gpus(there.get("GPU", 0))
+        resources = study.resources
+        gpus = resources.gpus(there.get("GPU", 0))
         # Whether reserved GPUs are real can be seen on this machine only; a cluster that offers some is believed.
         is_real = address is not None or torch.cuda.is_available()
         backend: Literal["gloo", "nccl"] = "nccl" if gpus and is_real else "gloo"
-        sized = [replace(task, gpus_per_worker=gpus, backend=backend) for task in tasks]
+        sized = [
+            replace(
+                task,
+                execution=study.execution,
+                num_workers=resources.workers,
+                cpus_per_worker=resources.cpus_per_worker,
+                gpus_per_worker=gpus,
+                backend=backend,
+            )
+            for task in tasks
+        ]
         if concurrency(sized[0], there) < 1:
             raise ConfigError(
-                f"{study.source}: resources: one run asks for {study.resources.workers} × "
-                f"({study.resources.cpus_per_worker:g} cores, {gpus:g} GPUs); the cluster has "
+                f"{study.source}: resources: one run asks for {resources.workers} × "
+                f"({resources.cpus_per_worker:g} cores, {gpus:g} GPUs); the cluster has "
                 f"{there.get('CPU', 0):g} cores and {there.get('GPU', 0):g} GPUs in all"
             )
         return sweep(sized, max_concurrent=max_concurrent or concurrency(sized[0], there), trainer_class=trainer_class)

@@ -93,7 +93,9 @@ class LiveView:
             line += f", mIoU {100 * now.result.evaluations[0].miou:.1f}"
         if now.failure is not None:
             line += f": {now.failure.message}"
-        self._console.print(f"{line}  [{counts['done']}/{len(self._records)} done]", markup=False, highlight=False)
+        self._console.print(
+            f"{line}  [{counts['done']}/{len(self._records)} done]", markup=False, highlight=False, soft_wrap=True
+        )
 
 
 def shown_state(record: RunRecord) -> str:

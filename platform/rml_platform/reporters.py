@@ -94,9 +94,9 @@ class WorkerReporter:
 class RunReporter(WorkerReporter):
     """Reporter of rank 0: heartbeat, metrics, notes, the wish to cancel, and the order around a checkpoint."""
 
-    def __init__(self, run: RunFolder, heart: Heart, deliver: Deliver, after_checkpoint: Callable[[], None]) -> None:
+    def __init__(self, run: RunFolder, heart: Heart, deliver: Deliver) -> None:
         super().__init__(deliver)
-        self._run, self._heart, self._after_checkpoint = run, heart, after_checkpoint
+        self._run, self._heart = run, heart
         self.metrics = MetricLog(run.folder)
         self._notes = [line for line in (run.folder.read("log.txt") or b"").decode().splitlines() if line]
 
@@ -117,7 +117,6 @@ class RunReporter(WorkerReporter):
         self.metrics.close_piece(progress.step)
         self._deliver(progress, folder)
         self._advance(progress, checkpoint_step=progress.step)
-        self._after_checkpoint()
 
     def on_note(self, kind: str, text: str) -> None:
         line = f"{time.strftime('%Y-%m-%d %H:%M:%S')} {kind}: {' '.join(text.split())}"

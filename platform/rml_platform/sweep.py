@@ -10,10 +10,17 @@ from typing import Any
 
 import ray
 from ray import tune
+from ray.tune.progress_reporter import TrialProgressCallback
 
 from rml_platform.direct import run_direct
 from rml_platform.execute import TrainerLike
 from rml_platform.run_task import RunTask
+
+
+class Silence(TrialProgressCallback):  # type: ignore[misc]
+    """Takes the place of the callback that prints a line for every trial, whatever the verbosity."""
+
+    def _print(self, msg: str) -> None: ...
 
 
 def sweep(
@@ -51,6 +58,7 @@ def sweep(
                 name=first.launch_id,
                 storage_path=folder,
                 failure_config=tune.FailureConfig(max_failures=first.max_retries),
+                callbacks=[Silence()],
                 verbose=0,
             ),
         )

@@ -4,7 +4,6 @@ Uses explicit clients only (no fluent global state). Everything raised here is a
 """
 
 import contextlib
-import io
 import logging
 import os
 import warnings
@@ -43,10 +42,11 @@ class Tracker:
         self.uri = uri
         self._artifact_root = artifact_root
         self._experiments: dict[str, str] = {}
-        with _quietly(f"cannot open the tracking store {uri}"):
+        with _one_error(f"cannot open the tracking store {uri}"):
             _limit_patience()
             import mlflow
 
+            warnings.filterwarnings("ignore", module="mlflow")
             logging.getLogger("mlflow").setLevel(logging.ERROR)
             logging.getLogger("alembic").setLevel(logging.ERROR)
             self._client: Any = mlflow.MlflowClient(tracking_uri=uri)
@@ -57,7 +57,7 @@ class Tracker:
         Raises:
             TrackingError: it cannot; the message says what to do.
         """
-        with _quietly(f"MLflow at {self.uri} cannot be used; start it, correct the tracking URI, or leave it out"):
+        with _one_error(f"MLflow at {self.uri} cannot be used; start it, correct the tracking URI, or leave it out"):
             if self.uri.startswith(("http://", "https://")):
                 requests.get(f"{self.uri.rstrip('/')}/health", timeout=CHECK_TIMEOUT_S)
             self._client.search_experiments(max_results=1)
@@ -65,7 +65,7 @@ class Tracker:
     def experiment(self, name: str) -> str:
         """Id of an experiment, made or restored when needed."""
         if name not in self._experiments:
-            with _quietly(f"cannot open the MLflow experiment {name!r}"):
+            with _one_error(f"cannot open the MLflow experiment {name!r}"):
                 found = self._client.get_experiment_by_name(name)
                 if found is None:
                     root = self._artifact_root
@@ -81,7 +81,7 @@ class Tracker:
         """MLflow run of a run id, wherever it is: in any experiment, restored if somebody deleted it."""
         from mlflow.entities import ViewType
 
-        with _quietly(f"cannot look for run {run_id}"):
+        with _one_error(f"cannot look for run {run_id}"):
             experiments = [e.experiment_id for e in self._client.search_experiments(view_type=ViewType.ALL)]
             query = f"tags.`{RUN_ID_TAG}` = '{run_id}'"
             found = self._client.search_runs(experiments, query, ViewType.ALL, max_results=10)
@@ -98,7 +98,7 @@ class Tracker:
         from mlflow.entities import Param
 
         experiment = self.experiment(study)
-        with _quietly(f"cannot create run {run_id}"):
+        with _one_error(f"cannot create run {run_id}"):
             run = self._client.create_run(experiment, tags={RUN_ID_TAG: run_id}, run_name=run_id)
             rows = [Param(key, value[:MAX_PARAM]) for key, value in sorted(parameters.items())]
             for i in range(0, len(rows), BATCH_PARAMS):
@@ -106,32 +106,32 @@ class Tracker:
             return str(run.info.run_id)
 
     def tags(self, mlflow_run: str) -> dict[str, str]:
-        with _quietly(f"cannot read MLflow run {mlflow_run}"):
+        with _one_error(f"cannot read MLflow run {mlflow_run}"):
             return dict(self._client.get_run(mlflow_run).data.tags)
 
     def set_tags(self, mlflow_run: str, tags: Mapping[str, str]) -> None:
         from mlflow.entities import RunTag
 
         rows = [RunTag(key, value[:MAX_TAG]) for key, value in tags.items()]
-        with _quietly(f"cannot tag MLflow run {mlflow_run}"):
+        with _one_error(f"cannot tag MLflow run {mlflow_run}"):
             self._client.log_batch(mlflow_run, tags=rows)
 
     def last_step(self, mlflow_run: str, key: str) -> int:
         """Largest step recorded for a metric, -1 if there is none."""
-        with _quietly(f"cannot read {key} of MLflow run {mlflow_run}"):
+        with _one_error(f"cannot read {key} of MLflow run {mlflow_run}"):
             return max((m.step for m in self._client.get_metric_history(mlflow_run, key)), default=-1)
 
     def log(self, mlflow_run: str, rows: Sequence[Measurement]) -> None:
         from mlflow.entities import Metric
 
         metrics = [Metric(row.key, row.value, row.time_ms, row.step) for row in rows]
-        with _quietly(f"cannot write metrics to MLflow run {mlflow_run}"):
+        with _one_error(f"cannot write metrics to MLflow run {mlflow_run}"):
             for i in range(0, len(metrics), BATCH_METRICS):
                 self._client.log_batch(mlflow_run, metrics=metrics[i : i + BATCH_METRICS])
 
     def upload(self, mlflow_run: str, folder_or_file: Path, place: str | None) -> None:
         """Copy a file, or a folder's content, to the artifacts under `place`."""
-        with _quietly(f"cannot store {folder_or_file.name} in MLflow run {mlflow_run}"):
+        with _one_error(f"cannot store {folder_or_file.name} in MLflow run {mlflow_run}"):
             if folder_or_file.is_dir():
                 self._client.log_artifacts(mlflow_run, str(folder_or_file), place)
             else:
@@ -139,7 +139,7 @@ class Tracker:
 
     def set_status(self, mlflow_run: str, status: str) -> None:
         """RUNNING, FINISHED, FAILED or KILLED; a run that ended can run again."""
-        with _quietly(f"cannot set the status of MLflow run {mlflow_run}"):
+        with _one_error(f"cannot set the status of MLflow run {mlflow_run}"):
             if status == "RUNNING":
                 self._client.update_run(mlflow_run, status=status)
             else:
@@ -154,15 +154,13 @@ def _limit_patience() -> None:
 
 
 @contextlib.contextmanager
-def _quietly(what: str) -> Iterator[None]:
-    """Keep MLflow's prints from the terminal and turn whatever it raises into one error."""
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")
-        try:
-            yield
-        except (OSError, requests.RequestException, ValueError) as error:
-            raise TrackingError(f"{what}: {error}") from error
-        except Exception as error:
-            if type(error).__module__.split(".")[0] not in ("mlflow", "sqlalchemy"):
-                raise
-            raise TrackingError(f"{what}: {error}") from error
+def _one_error(what: str) -> Iterator[None]:
+    """Turn whatever MLflow raises into one error; our own mistakes pass."""
+    try:
+        yield
+    except (OSError, requests.RequestException, ValueError) as error:
+        raise TrackingError(f"{what}: {error}") from error
+    except Exception as error:
+        if type(error).__module__.split(".")[0] not in ("mlflow", "sqlalchemy"):
+            raise
+        raise TrackingError(f"{what}: {error}") from error
