@@ -13,12 +13,17 @@ Painter = Callable[[Canvas, Street, float], None]
 def paint_objects(canvas: Canvas, street: Street) -> None:
     """Draw a scene's things and paint them from far to near, so that near ones hide far ones."""
     rng = canvas.rng
-    crowd: tuple[tuple[Painter, int], ...] = ((paint_tree, 6), (paint_car, 5), (paint_person, 8), (paint_pole, 6))
+    crowd: tuple[tuple[Painter, int, float], ...] = (
+        (paint_tree, 6, 1.7),
+        (paint_car, 5, 1.7),
+        (paint_person, 9, 1.2),
+        (paint_pole, 6, 1.2),
+    )
     placed: list[tuple[float, Painter]] = []
-    for painter, most in crowd:
+    for painter, most, farness in crowd:
         for _ in range(int(rng.integers(0, most))):
             # Uniform on the ground would put nearly all things far away; this puts about a third of them near.
-            placed.append((float(rng.uniform(0.06, 1.0) ** 1.7), painter))
+            placed.append((float(rng.uniform(0.06, 1.0) ** farness), painter))
     for near, painter in sorted(placed, key=lambda thing: thing[0]):
         painter(canvas, street, canvas.horizon + near * (canvas.height * 1.05 - canvas.horizon))
 
@@ -145,7 +150,7 @@ def paint_pole(canvas: Canvas, street: Street, row: float) -> None:
     tall = rng.uniform(2.2, 3.2) if plate else rng.uniform(4, 8)
     top, left, height, width, _scale = _box(canvas, lateral, row, 0.8 if plate else 0.16, tall)
     x, y = _unit(height, width)
-    post = abs(x) < max(0.11 if plate else 1.0, 0.6 / width)
+    post = abs(x) < max(0.11 if plate else 1.0, 1.01 / width)
     tone = canvas.vary(np.full(3, rng.uniform(0.15, 0.7)), 0.05)
     canvas.paint(np.broadcast_to(post, (height, width)), np.broadcast_to(tone, (height, width, 3)), POLE, top, left)
     if plate:
