@@ -11,7 +11,7 @@ from typing import Literal
 
 from rml_platform.settings import Assignment, Layer, compose
 from rml_platform.study_file import ReportedConfig, ResourcesConfig, TableConfig
-from rml_platform.validation import InvalidValuesError, validate
+from rml_platform.validation import InvalidValuesError, shown, validate
 from rml_platform.yaml_document import Json
 from rml_trainers.config import RunConfig
 from rml_trainers.errors import ConfigError
@@ -48,8 +48,9 @@ class AxisValue:
 
     @property
     def shown(self) -> str:
-        """How a row's label writes it: a block by its name."""
-        return str(self.value.get("name", self.value)) if isinstance(self.value, dict) else str(self.value)
+        """How a row's label writes it: as in the file, a block by its name."""
+        value = self.value.get("name", self.value) if isinstance(self.value, dict) else self.value
+        return value if isinstance(value, str) else shown(value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +63,9 @@ class Study:
     source: str
     """The file it was read from, for messages."""
     profile: str | None
+    """The profile that was chosen."""
+    profiles: tuple[str, ...] = ()
+    """The profiles that there are."""
     execution: Literal["train", "direct"]
     resources: ResourcesConfig
     base: tuple[Layer, ...]
@@ -126,7 +130,8 @@ def bad_cells_error(source: str, bad: Sequence[tuple[str, str]], num_cells: int)
 def multiply_rows(rows: Sequence[Row], axes: Mapping[str, Sequence[AxisValue]]) -> tuple[Row, ...]:
     """Every row once per combination of the axes' values; the combination is written behind the row's label.
 
-    Rows that are not run (comparators) stay as they are.
+    Numbers reported for the row are not about any of the combinations and are left out. Rows that are not run
+    (comparators) stay as they are.
     """
     if not axes:
         return tuple(rows)
@@ -141,7 +146,7 @@ def multiply_rows(rows: Sequence[Row], axes: Mapping[str, Sequence[AxisValue]]) 
             values = ", ".join(f"{name}={axis.shown}" for name, axis in zip(names, combination, strict=True))
             label = f"{row.label} · {values}" if row.label else values
             layers = (*row.layers, *(axis.layer for axis in combination))
-            multiplied.append(replace(row, label=label, layers=layers))
+            multiplied.append(replace(row, label=label, layers=layers, reported={}))
     return tuple(multiplied)
 
 

@@ -25,6 +25,7 @@ def build_study(document: Document, config: StudyConfig, profile: str | None, ov
         description=config.description,
         source=document.source,
         profile=profile,
+        profiles=tuple(config.profiles),
         execution=config.execution,
         resources=config.resources,
         base=builder.base(),
@@ -99,9 +100,6 @@ class _Builder:
         for i, row in enumerate(self._rows):
             yield from self._unknown(("rows", i, "columns"), row.columns or (), columns, "column")
             yield from self._unknown(("rows", i, "reported"), row.reported, columns, "column")
-            if row.reported and config.axes and not row.reported_only:
-                path: KeyPath = ("rows", i, "reported")
-                yield self._problem(path, "axes multiply this row, so its numbers have no row; write the rows out")
         for name, profile in config.profiles.items():
             yield from self._unknown(("profiles", name, "rows"), profile.rows, rows, "row")
             yield from self._unknown(("profiles", name, "columns"), profile.columns, columns, "column")

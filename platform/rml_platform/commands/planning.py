@@ -38,7 +38,7 @@ def preparing(console: Console) -> Iterator[OnPrepare]:
     columns = (TextColumn("preparing {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with ExitStack() as stack:
         bars: dict[str, TaskID] = {}
-        progress = Progress(*columns, console=console, transient=True)
+        progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
         def tell(name: str, done: int, total: int) -> None:
             if not bars:

@@ -11,6 +11,7 @@ from rich.text import Text
 from rml_platform.cost import RunCost, estimate, runs_at_once
 from rml_platform.machine import Machine
 from rml_platform.plan import Plan, PlannedRun
+from rml_platform.progress import duration
 from rml_platform.run_folder import RunFolder, RunRecord
 
 SHOWN = {"new": "to do", "cut_off": "cut off"}
@@ -55,8 +56,8 @@ def print_summary(plan: Plan, states: Mapping[str, RunRecord], *, is_local: bool
     if left.hours:
         unknown = f", and {left.num_unknown} runs of methods not seen before" if left.num_unknown else ""
         at_once = runs_at_once(plan.study.resources, Machine.here()) if is_local else None
-        eta = f", about {left.hours / at_once:.1f} h on this machine ({at_once} at once)" if at_once else ""
-        console.print(f"left: about {left.hours:.1f} run-hours{eta}{unknown}")
+        eta = f", {duration(3600 * left.hours / at_once)} on this machine with {at_once} at once" if at_once else ""
+        console.print(f"left: about {duration(3600 * left.hours)} of runs{eta}{unknown}")
     elif left.num_unknown:
         console.print(f"left: {left.num_unknown} runs; how long they take is unknown until one of them has trained")
 

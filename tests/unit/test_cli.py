@@ -1,0 +1,135 @@
+"""The command line: help, options, exit codes, and errors a person can read."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from rml_platform.cli import app, main
+from tests.studies import STUDY, write_study
+
+COMMANDS = ("demo", "run", "plan", "launch", "status", "cancel", "tables", "predict", "doctor", "data")
+runner = CliRunner()
+
+
+def rml(*arguments: object, env: dict[str, str] | None = None) -> tuple[int, str]:
+    """Exit code and output of a command that ends well."""
+    done = runner.invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "200", **(env or {})})
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return done.exit_code, done.output
+
+
+def failure(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """What a command that a person used wrongly says on stderr, its exit code being 2."""
+    monkeypatch.setattr(sys, "argv", ["rml", *map(str, arguments)])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 2
+    printed = capsys.readouterr()
+    assert "Traceback" not in printed.err + printed.out
+    return printed.err
+
+
+def test_help_lists_every_command() -> None:
+    code, text = rml("--help")
+    assert code == 0
+    for command in COMMANDS:
+        assert f" {command} " in text
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "data prepare", "data check", "data splits"])
+def test_every_command_explains_itself_and_its_options(command: str) -> None:
+    code, text = rml(*command.split(), "--help")
+    assert code == 0
+    assert "Usage" in text
+    if command in ("run", "plan", "launch", "status", "cancel", "tables", "demo", "data prepare", "data splits"):
+        assert "--set" in text
+
+
+def test_the_installed_command_starts_without_heavy_imports() -> None:
+    code = (
+        "import sys; sys.argv = ['rml', '--help']\n"
+        "from rml_platform.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: print('loaded', *(m for m in ('torch', 'ray', 'mlflow', 'pydantic') if m in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1].strip() == "loaded"
+
+
+def test_plan_lists_cells_and_status_their_runs(tmp_path: Path) -> None:
+    study = write_study(tmp_path)
+    code, text = rml("plan", study, "--out", tmp_path / "out")
+    assert code == 0
+    assert text.count("to do") == 8 + 1
+    assert "8 runs for 8 cells: 8 to do" in text
+    assert "unknown until one of them has trained" in text
+    code, text = rml("status", study, "--out", tmp_path / "out", "--set", "seeds=[0]")
+    assert "4 runs for 4 cells: 4 to do" in text
+    assert "0/8" in text
+    assert not (tmp_path / "out" / "runs").exists(), "planning starts nothing"
+
+
+def test_cancel_without_anything_running(tmp_path: Path) -> None:
+    code, text = rml("cancel", write_study(tmp_path), "--out", tmp_path / "out")
+    assert code == 0
+    assert text.endswith("nothing is running\n")
+
+
+def test_data_can_be_prepared_checked_and_split(tmp_path: Path) -> None:
+    settings = ("--set", "size_px=[32, 48]", "--set", "num_train=10", "--set", "num_val=3")
+    _, text = rml("data", "prepare", "scenes", *settings, "--out", tmp_path)
+    folder, content_hash = text.split()
+    assert (Path(folder) / "manifest.json").is_file()
+    assert len(content_hash) == 12
+    _, text = rml("data", "check", folder)
+    assert "sound; 10 train, 3 val images" in text
+    done = runner.invoke(app, ["data", "splits", "scenes", *settings, "--count", "3"])
+    assert len(done.stdout.split()) == 3
+    assert "3 labelled, 7 unlabelled, hash " in done.stderr
+    _, text = rml("data", "prepare", write_study(tmp_path), "--out", tmp_path)
+    assert text.split()[0] == folder, "a study names the same data"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["plan", "absent.yaml"], ["absent.yaml: no such file"]),
+        (["plan", "STUDY", "--set", "optimser.lr=1"], ["--set optimser.lr", "did you mean 'optimiser'?"]),
+        (["plan", "STUDY", "--set", "split.num_labelled=99"], ["8 of 8 cells", "split.num_labelled = 99"]),
+        (["launch", "STUDY", "--set", "execution=train", "--set", "resources.workers=9999"], ["this machine has"]),
+        (["run", "STUDY"], ["this is a study", "rml launch"]),
+        (["predict", "no-such-run", "x.png"], ["no run 'no-such-run'"]),
+        (["data", "prepare", "camvit"], ["did you mean 'camvid'?"]),
+        (["data", "prepare", "scenes", "--set", "size=3"], ["--set size", "did you mean 'size_px'?"]),
+        (["data", "splits", "scenes", "--family", "frensh", "--count", "3"], ["did you mean 'french'?"]),
+        (["data", "splits", "scenes", "--count", "3", "--fraction", "0.5"], ["exactly one of the two"]),
+        (["data", "check", "nowhere"], ["nowhere"]),
+        (["nonsense"], ["No such command"]),
+    ],
+)
+def test_errors_are_one_message_on_stderr(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    parts: list[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    study = str(write_study(tmp_path, STUDY))
+    text = failure(monkeypatch, capsys, *(study if argument == "STUDY" else argument for argument in arguments))
+    for part in parts:
+        assert part in text
+
+
+def test_an_error_of_the_program_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr("rml_platform.doctor.examine", broken)
+    monkeypatch.setattr(sys, "argv", ["rml", "doctor"])
+    with pytest.raises(ZeroDivisionError, match="a bug"):
+        main()

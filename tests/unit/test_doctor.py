@@ -1,0 +1,98 @@
+"""What the doctor finds, and that what it finds decides the exit code."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from rml_platform import doctor, environment
+from rml_platform.cli import app
+
+
+def state_of(name: str, out: Path, data_root: Path | None = None) -> tuple[str, str]:
+    findings = {finding.name: finding for finding in doctor.examine(out, data_root)}
+    return findings[name].state, f"{findings[name].found} {findings[name].mend}"
+
+
+def versions(monkeypatch: pytest.MonkeyPatch, **known: str) -> None:
+    real = environment.package_version
+    monkeypatch.setattr(doctor, "package_version", lambda name: known.get(name.replace("-", "_"), real(name)))
+
+
+def test_this_machine_can_run_rml(tmp_path: Path) -> None:
+    """The tests run here, so what rml cannot do without is here."""
+    done = CliRunner().invoke(app, ["doctor", "--out", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    assert "0 problems" in done.output
+
+
+def test_a_missing_part_is_a_problem_with_a_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    versions(monkeypatch, ray="missing")
+    assert state_of("Ray", tmp_path)[0] == "problem"
+    done = CliRunner().invoke(app, ["doctor", "--out", str(tmp_path)])
+    assert done.exit_code == 1
+    assert "pip install 'ray[default,train,tune]'" in done.output
+
+
+def test_ray_without_its_dashboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    state, text = state_of("Ray", tmp_path)
+    assert state == "problem"
+    assert "ray[default]" in text
+
+
+@pytest.mark.parametrize(
+    ("known", "state"),
+    [
+        ({"mlflow": "3.17.2", "mlflow_skinny": "3.17.2"}, "ok"),
+        ({"mlflow": "3.18.0", "mlflow_skinny": "3.17.2"}, "problem"),
+        ({"mlflow": "3.1.0", "mlflow_skinny": "3.1.0"}, "problem"),
+        ({"mlflow": "3.5rc1", "mlflow_skinny": "missing"}, "ok"),
+        ({"mlflow": "missing"}, "problem"),
+    ],
+)
+def test_mlflow_versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: dict[str, str], state: str) -> None:
+    versions(monkeypatch, **known)
+    assert state_of("MLflow", tmp_path)[0] == state
+
+
+@pytest.mark.parametrize(("free_gb", "state"), [(100, "ok"), (3, "note"), (0.5, "problem")])
+def test_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free_gb: float, state: str) -> None:
+    usage = shutil.disk_usage(tmp_path)._replace(free=int(free_gb * 1e9))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    assert state_of("Disk", tmp_path / "not" / "there" / "yet")[0] == state
+
+
+def test_data_root(tmp_path: Path) -> None:
+    assert state_of("Data root", tmp_path)[0] == "note"
+    (tmp_path / "camvid" / "train").mkdir(parents=True)
+    state, text = state_of("Data root", tmp_path, tmp_path)
+    assert (state, "camvid" in text, "mnist" in text) == ("ok", True, False)
+    assert state_of("Data root", tmp_path, tmp_path / "absent")[0] == "problem"
+
+
+def test_environment_names_versions_without_importing_anything() -> None:
+    before = set(sys.modules)
+    facts = environment.environment()
+    assert facts.packages["torch"] != "missing"
+    assert facts.python.startswith("3.")
+    assert not {"ray", "mlflow"} & (set(sys.modules) - before)
+    assert environment.package_version("no-such-distribution") == "missing"
+
+
+def test_code_version_outside_a_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "site-packages" / "platform" / "rml_platform"
+    package.mkdir(parents=True)
+    monkeypatch.setattr("rml_platform.__file__", str(package / "__init__.py"))
+    environment.code_version.cache_clear()
+    try:
+        found = environment.code_version()
+    finally:
+        environment.code_version.cache_clear()
+    assert found == environment.CodeVersion(version=environment.package_version("rml"), dirty=False)
+
+
+def test_device_name() -> None:
+    assert environment.device_name("cpu")

@@ -1,0 +1,120 @@
+"""From a study to its cells: order, precedence of settings, axes, profiles, seeds."""
+
+from pathlib import Path
+
+from rml_platform.schema import load_study
+from rml_platform.search_space import Cell, expand
+from rml_trainers.methods.rml import RmlConfig
+from tests.studies import STUDY, write_study
+
+
+def cells_of(folder: Path, *overrides: str, text: str = STUDY, profile: str | None = None) -> tuple[Cell, ...]:
+    return expand(load_study(write_study(folder, text), overrides, profile))
+
+
+def coordinates(cells: tuple[Cell, ...]) -> list[tuple[str, str, int]]:
+    return [(cell.row, cell.column, cell.seed) for cell in cells]
+
+
+def test_cells_are_rows_by_columns_by_seeds_in_the_order_of_the_file(tmp_path: Path) -> None:
+    cells = cells_of(tmp_path)
+    rows, columns, seeds = ("Supervised", "RML"), ("1/4", "1/2"), (0, 1)
+    assert coordinates(cells) == [(r, c, s) for r in rows for c in columns for s in seeds]
+    assert [cell.config.split.num_labelled for cell in cells] == [2, 2, 5, 5] * 2
+    assert [cell.config.seed for cell in cells] == [0, 1] * 4
+    assert [cell.config.method.name for cell in cells] == ["supervised"] * 4 + ["rml"] * 4
+
+
+def test_comparators_have_no_cells_but_numbers(tmp_path: Path) -> None:
+    study = load_study(write_study(tmp_path))
+    other = study.rows[2]
+    assert other.columns == ()
+    assert [(number.mean, number.note) for number in other.reported["1/4"]] == [(50, ""), (51, "second version")]
+    assert [number.std for number in study.rows[1].reported["1/4"]] == [0.5]
+    assert [column.metric for column in study.columns] == ["final/miou", "final/accuracy"]
+
+
+def test_a_row_can_be_run_for_some_columns_only(tmp_path: Path) -> None:
+    text = STUDY.replace("set: {method.name: rml}", 'set: {method.name: rml}\n    columns: ["1/2"]')
+    assert {(cell.row, cell.column) for cell in cells_of(tmp_path, text=text)} == {
+        ("Supervised", "1/4"),
+        ("Supervised", "1/2"),
+        ("RML", "1/2"),
+    }
+
+
+def test_column_beats_row_and_override_beats_all(tmp_path: Path) -> None:
+    text = STUDY.replace("{method.name: rml}", "{method.name: rml, split.num_labelled: 9}")
+    assert {cell.config.split.num_labelled for cell in cells_of(tmp_path, text=text)} == {2, 5}
+    overridden = cells_of(tmp_path, "split.num_labelled=6", text=text)
+    assert {cell.config.split.num_labelled for cell in overridden} == {6}
+
+
+def test_a_row_with_a_whole_method_starts_from_its_defaults(tmp_path: Path) -> None:
+    base = STUDY.replace("method: {name: supervised}", "method: {name: rml, temperature: 3, soft_labels: true}")
+    dotted = cells_of(tmp_path, text=base.replace("{method.name: rml}", "{method.name: rml}"))
+    assert dotted[-1].config.method == RmlConfig(temperature=3, soft_labels=True)
+    nested = cells_of(tmp_path, text=base.replace("{method.name: rml}", "{method: {name: rml}}"))
+    assert nested[-1].config.method == RmlConfig()
+    other = cells_of(tmp_path, text=base.replace("{method.name: rml}", "{method.name: mean_teacher}"))
+    assert other[-1].config.method.name == "mean_teacher"
+
+
+def test_profile_changes_base_rows_columns_and_seeds_and_hides_reported_numbers(tmp_path: Path) -> None:
+    cells = cells_of(tmp_path, profile="small")
+    assert {cell.seed for cell in cells} == {7}
+    assert {cell.config.schedule.warm_up_steps for cell in cells} == {2}
+    assert [cell.config.schedule.stage_steps for cell in cells] == [(4,), (4,), (2, 2), (2, 2)]
+    assert [cell.config.split.num_labelled for cell in cells] == [3, 5, 3, 5]
+    path = tmp_path / "study.yaml"
+    assert not any(row.reported for row in load_study(path, (), "small").rows)
+    path.write_text(STUDY.replace("seeds: [7]", "seeds: [7]\n    keep_reported: true"))
+    assert any(row.reported for row in load_study(path, (), "small").rows)
+
+
+def test_axes_multiply_the_rows_by_every_combination(tmp_path: Path) -> None:
+    text = STUDY.replace("seeds: [0, 1]", "seeds: [0]\naxes: {optimiser.lr: [1e-2, 1e-3], noise.input: [true, false]}")
+    cells = cells_of(tmp_path, text=text)
+    rml = [cell for cell in cells if cell.row.startswith("RML") and cell.column == "1/4"]
+    assert [cell.row for cell in rml] == [
+        "RML · lr=0.01, input=true",
+        "RML · lr=0.01, input=false",
+        "RML · lr=0.001, input=true",
+        "RML · lr=0.001, input=false",
+    ]
+    assert [(cell.config.optimiser.lr, cell.config.noise.input) for cell in rml] == [
+        (0.01, True),
+        (0.01, False),
+        (0.001, True),
+        (0.001, False),
+    ]
+    assert len(cells) == 2 * 4 * 2
+
+
+def test_axes_alone_are_a_study(tmp_path: Path) -> None:
+    text = STUDY[: STUDY.index("rows:")]
+    methods = "axes: {method: [{name: iml}, {name: rml, temperature: 2}]}\n"
+    cells = cells_of(tmp_path, text=text + methods)
+    assert coordinates(cells) == [("method=iml", "miou", 0), ("method=rml", "miou", 0)]
+    assert cells[1].config.method == RmlConfig(temperature=2)
+
+
+def test_axes_and_seeds_from_the_command_line(tmp_path: Path) -> None:
+    text = STUDY[: STUDY.index("rows:")]
+    cells = cells_of(tmp_path, "axes.optimiser.lr=[1e-2, 1e-3]", "seeds=[3, 4]", text=text)
+    assert coordinates(cells) == [(f"lr={lr}", "miou", seed) for lr in (0.01, 0.001) for seed in (3, 4)]
+
+
+def test_each_seed_has_its_split_seed(tmp_path: Path) -> None:
+    text = STUDY.replace("seeds: [0, 1]", "seeds: [0, 1]\nsplit_seeds: [12345, 23456]")
+    paired = {cell.seed: cell.config.split.seed for cell in cells_of(tmp_path, text=text)}
+    assert paired == {0: 12345, 1: 23456}
+    fewer = cells_of(tmp_path, "seeds=[1]", text=text)
+    assert {cell.config.split.seed for cell in fewer} == {23456}
+
+
+def test_study_keys_can_be_overridden(tmp_path: Path) -> None:
+    study = load_study(write_study(tmp_path), ["execution=train", "resources.workers=2", "table.digits=2"])
+    assert (study.execution, study.resources.workers, study.table.digits) == ("train", 2, 2)
+    based = load_study(tmp_path / "study.yaml", ["base.optimiser.lr=0.5"])
+    assert {cell.config.optimiser.lr for cell in expand(based)} == {0.5}
