@@ -1,7 +1,7 @@
 """A study: rows × columns × seeds of one table, and its expansion into checked run configurations.
 
 The settings of a cell are laid over each other in this order, the later one wins:
-base, profile's base, row, profile's row, axis, column, profile's column, seeds, `--set`.
+base, profile's base, row, profile's row, axis, column, profile's column, `--set`. Seeds are set nowhere else.
 """
 
 import itertools
@@ -101,7 +101,8 @@ def expand(study: Study) -> tuple[Cell, ...]:
     cells: list[Cell] = []
     bad: list[tuple[str, str]] = []
     for row, column, seed, split_seed in _coordinates(study):
-        layers = [*study.base, *row.layers, *column.layers, _seed_layer(seed, split_seed), study.overrides]
+        seeds = _seed_layer(study.source, seed, split_seed)
+        layers = [seeds, *study.base, *row.layers, *column.layers, study.overrides]
         try:
             settings = compose(layers, study.source)
             config = validate(RunConfig, settings.values, settings.place)
@@ -159,8 +160,8 @@ def _coordinates(study: Study) -> Iterator[tuple[Row, Column, int, int | None]]:
                 yield row, columns[label], seed, split_seed
 
 
-def _seed_layer(seed: int, split_seed: int | None) -> Layer:
-    layer = [Assignment(("seed",), seed, "seeds")]
+def _seed_layer(source: str, seed: int, split_seed: int | None) -> Layer:
+    layer = [Assignment(("seed",), seed, f"{source}: seeds")]
     if split_seed is not None:
-        layer.append(Assignment(("split", "seed"), split_seed, "split_seeds"))
+        layer.append(Assignment(("split", "seed"), split_seed, f"{source}: split_seeds"))
     return tuple(layer)

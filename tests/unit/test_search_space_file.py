@@ -1,11 +1,13 @@
 """Study files: what is accepted, and that every error says where, what and how to mend it."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from rml_platform.schema import load_study
 from rml_platform.search_space import expand
+from rml_platform.study_overrides import STUDY_KEYS
 from rml_trainers.errors import ConfigError
 from tests.studies import STUDY, write_study
 
@@ -26,6 +28,17 @@ def test_the_studies_of_the_project_expand() -> None:
             assert expand(study), file
             assert study.title
             assert study.description
+
+
+def test_the_documented_grammar_is_a_study(tmp_path: Path) -> None:
+    """What search_spaces/README.md shows can be copied and run."""
+    readme = Path(__file__).parents[2] / "search_spaces" / "README.md"
+    (block,) = re.findall(r"```yaml\n(.*?)```", readme.read_text(), re.DOTALL)
+    path = write_study(tmp_path, block)
+    assert len(expand(load_study(path))) == 21
+    assert len(expand(load_study(path, (), "small"))) == 7
+    documented = set(re.findall(r"^(\w+):", block, re.MULTILINE))
+    assert documented == STUDY_KEYS - {"axes"}, "axes have a chapter of their own"
 
 
 @pytest.mark.parametrize(
