@@ -2,12 +2,12 @@
 
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 
 from rml_trainers.data.batches import Batch
 
 
-def read_ahead(make: Callable[[int], Batch], steps: range, num_ahead: int) -> Iterator[tuple[int, Batch]]:
+def read_ahead(make: Callable[[int], Batch], steps: range, num_ahead: int) -> Generator[tuple[int, Batch], None, None]:
     """Yield (step, batch), read by a background thread up to `num_ahead` batches before they are needed.
 
     An error while reading is raised where the batch was wanted; leaving the loop early stops the thread. With
