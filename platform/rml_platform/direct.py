@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-from rml_platform.execute import Outcome, Place, TrainerLike, execute
+from rml_platform.attempt import Outcome, Place, TrainerLike
+from rml_platform.execute import execute
 from rml_platform.run_task import RunTask
 
 

@@ -7,7 +7,7 @@ launching again after anything was killed finishes it.
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,18 +17,15 @@ from rich.console import Console
 from rml_platform.environment import code_version
 from rml_platform.machine import Machine
 from rml_platform.plan import Plan, PlannedRun
-from rml_platform.policies import Decision, RunFacts, decide
 from rml_platform.progress import LiveView
 from rml_platform.publishing import Publisher
 from rml_platform.ray_session import ray_session
-from rml_platform.run_folder import Failure, RunFolder, RunRecord
+from rml_platform.run_folder import RunFolder
 from rml_platform.run_task import Process, RunTask, config_to_json
 from rml_platform.search_space import Study
+from rml_platform.settling import LaunchReport, close, triage, write_losses
 from rml_platform.tracking import Tracker, default_tracking_uri
 from rml_trainers.errors import ConfigError
-
-DYING_S = 30.0
-"""How long the workers of a killed launcher may take to follow it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,23 +40,6 @@ class OutputLayout:
     @property
     def artifacts(self) -> Path:
         return self.root / "mlartifacts"
-
-
-@dataclass(kw_only=True)
-class LaunchReport:
-    """What became of a launch: run ids by outcome."""
-
-    done: list[str] = field(default_factory=list)
-    """Finished in this launch."""
-    done_before: list[str] = field(default_factory=list)
-    running_elsewhere: list[str] = field(default_factory=list)
-    failed: dict[str, Failure] = field(default_factory=dict)
-    left: list[str] = field(default_factory=list)
-    """Stopped on the way or never started; launching again goes on with them."""
-    untracked: list[str] = field(default_factory=list)
-    """Not yet in MLflow, because it was away; the next launch sends them."""
-    interrupted: bool = False
-    seconds: float = 0.0
 
 
 def launch(
@@ -87,10 +67,10 @@ def launch(
     console = console or Console()
     tracker = Tracker(tracking_uri or default_tracking_uri(layout.root), layout.artifacts)
     tracker.check()
-    publisher = Publisher(tracker, lambda text: console.print(f"note: {text}", markup=False, highlight=False))
+    publisher = Publisher(tracker, plan.study.name, note_on(console))
     launch_id = new_launch_id()
     folders = {run.run_id: RunFolder.of(layout.storage, run.run_id) for run in plan.runs}
-    todo = _triage(folders, report)
+    todo = triage(folders, report)
     publisher.sync(folders[i] for i in report.done_before)
     if todo:
         runs = [run for run in plan.runs if run.run_id in todo]
@@ -98,15 +78,20 @@ def launch(
         try:
             with LiveView([folders[i] for i in todo], publisher, console):
                 lost = _carry_out(tasks, plan.study, address, max_concurrent, trainer_class)
-            _write_losses(lost, folders, launch_id)
+            write_losses(lost, folders, launch_id)
         except KeyboardInterrupt:
             report.interrupted = True
         finally:
             for run_id in todo:
-                _close(folders[run_id], launch_id, report)
+                close(folders[run_id], launch_id, report)
             report.untracked = publisher.sync(folders.values(), insist=True)
     report.seconds = time.monotonic() - started
     return report
+
+
+def note_on(console: Console) -> Callable[[str], None]:
+    """Where the publisher's notes go."""
+    return lambda text: console.print(f"note: {text}", markup=False, highlight=False)
 
 
 def new_launch_id() -> str:
@@ -174,65 +159,3 @@ def concurrency(task: RunTask, resources: Mapping[str, float]) -> int:
     """How many runs of this size the cluster holds at once."""
     need = {"CPU": task.num_workers * task.cpus_per_worker, "GPU": task.num_workers * task.gpus_per_worker}
     return min(int(resources.get(name, 0) // amount) for name, amount in need.items() if amount > 0)
-
-
-def _triage(folders: Mapping[str, RunFolder], report: LaunchReport) -> list[str]:
-    """Ids of the runs to carry out; the others go to the report."""
-    todo = []
-    for run_id, folder in folders.items():
-        record = wait_for_the_dying(folder)
-        decision = decide(RunFacts(finished=record.result is not None, alive=record.state == "running"))
-        if decision is Decision.SKIP_DONE:
-            report.done_before.append(run_id)
-        elif decision is Decision.SKIP_RUNNING:
-            report.running_elsewhere.append(run_id)
-        else:
-            folder.folder.delete("cancel")
-            todo.append(run_id)
-    return todo
-
-
-def wait_for_the_dying(folder: RunFolder) -> RunRecord:
-    """Status of a run, once a worker whose launcher was just killed on this machine has followed it."""
-    deadline = time.monotonic() + DYING_S
-    while True:
-        record = folder.record()
-        beat = record.heartbeat
-        orphan = beat is not None and beat.launcher.is_gone() is True and beat.worker.is_gone() is False
-        if record.result is not None or not orphan or time.monotonic() > deadline:
-            return record
-        time.sleep(0.2)
-
-
-def _write_losses(lost: Mapping[str, str], folders: Mapping[str, RunFolder], launch_id: str) -> None:
-    """Note what Ray says about runs that could not write down their failure themselves."""
-    for run_id, text in lost.items():
-        record = folders[run_id].record()
-        known = record.failure is not None and record.failure.launch_id == launch_id
-        if record.result is None and not known:
-            attempt = record.heartbeat.attempt if record.heartbeat else 0
-            last_line = text.strip().splitlines()[-1] if text.strip() else "no reason given"
-            folders[run_id].write_failure(
-                Failure(
-                    kind="WorkerLost",
-                    message=f"its process was lost: {last_line}",
-                    traceback=text,
-                    attempt=attempt,
-                    launch_id=launch_id,
-                    time=time.time(),
-                )
-            )
-
-
-def _close(folder: RunFolder, launch_id: str, report: LaunchReport) -> None:
-    """Sort a run into the report; whoever of this launch was at it is gone now."""
-    record = folder.record()
-    if record.result is not None:
-        report.done.append(folder.run_id)
-        return
-    if record.heartbeat is not None and record.heartbeat.launch_id == launch_id:
-        folder.write_heartbeat(replace(record.heartbeat, state="stopped"))
-    if record.failure is not None and record.failure.launch_id == launch_id and record.failure.kind != "Cancelled":
-        report.failed[folder.run_id] = record.failure
-    else:
-        report.left.append(folder.run_id)

@@ -16,10 +16,10 @@ from typing import Any
 
 from rml_platform.checkpoints import CheckpointStore
 from rml_platform.metric_log import Measurement, evaluation_metrics, pieces
-from rml_platform.run_folder import Heartbeat, RunFolder, RunRecord
+from rml_platform.run_folder import RunFolder, RunRecord
+from rml_platform.run_tags import flatten, run_tags
 from rml_platform.run_task import RunTask
 from rml_platform.tracking import Tracker, TrackingError
-from rml_trainers import RESULT_VERSION
 
 RETRY_AFTER_S = 15.0
 FINAL_STATUS = {"done": "FINISHED", "failed": "FAILED", "cancelled": "KILLED", "cut_off": "KILLED"}
@@ -43,8 +43,9 @@ class _Published:
 class Publisher:
     """Sends run folders to one tracker; never raises when the tracker is away."""
 
-    def __init__(self, tracker: Tracker, on_note: Callable[[str], None]) -> None:
-        self._tracker, self._on_note = tracker, on_note
+    def __init__(self, tracker: Tracker, study: str, on_note: Callable[[str], None]) -> None:
+        """Every run that is synchronised becomes one of `study`'s, whichever study trained it."""
+        self._tracker, self._study, self._on_note = tracker, study, on_note
         self._runs: dict[str, _Published] = {}
         self._not_before = 0.0
         self._is_away = False
@@ -102,18 +103,25 @@ class Publisher:
     def _open(self, run: RunFolder, task: RunTask) -> _Published:
         """The run in the tracker: as remembered, as found there, or made now."""
         stored = run.folder.read_json("published.json") or {}
-        found = self._tracker.find(run.run_id)
-        if found is None:
-            mlflow_run = self._tracker.create(task.study, run.run_id, flatten(json.loads(task.config_json)))
-            published = _Published(self._tracker.uri, mlflow_run, is_new=True)
-            self._upload(run, mlflow_run, ["config.yaml"])
-        else:
-            same = (stored.get("uri"), stored.get("mlflow_run")) == (self._tracker.uri, found)
-            published = _Published(self._tracker.uri, found, step=stored["step"] if same else -1)
-            published.status = stored["status"] if same else ""
+        published = _Published(self._tracker.uri, stored.get("mlflow_run", ""))
+        tags = None
+        if stored.get("uri") == self._tracker.uri:
+            published.step, published.status = stored["step"], stored["status"]
+            tags = self._tracker.tags(published.mlflow_run)
+        if tags is None:
+            found = self._tracker.find(run.run_id)
+            published = _Published(self._tracker.uri, found or self._create(run, task), is_new=found is None)
+            tags = self._tracker.tags(published.mlflow_run) or {}
+        studies = {task.study, self._study, *filter(None, tags.get("rml.studies", "").split(","))}
+        self._tracker.set_tags(published.mlflow_run, {"rml.studies": ",".join(sorted(studies))})
         self._runs[run.run_id] = published
         self._remember(run, published)
         return published
+
+    def _create(self, run: RunFolder, task: RunTask) -> str:
+        mlflow_run = self._tracker.create(task.study, run.run_id, flatten(json.loads(task.config_json)))
+        self._upload(run, mlflow_run, ["config.yaml"])
+        return mlflow_run
 
     def _send(self, published: _Published, rows: list[Measurement]) -> None:
         fresh = []
@@ -129,8 +137,7 @@ class Publisher:
 
     def _finish(self, run: RunFolder, task: RunTask, record: RunRecord, published: _Published, status: str) -> None:
         """Status, and what belongs to it: tags at the start, final scores and artifacts at the end."""
-        studies = self._tracker.tags(published.mlflow_run).get("rml.studies", "")
-        tags = run_tags(task, record.heartbeat, studies)
+        tags = run_tags(task, record.heartbeat)
         if record.result is not None:
             final = evaluation_metrics(record.result.evaluations, "final") | {"final/seconds": record.result.seconds}
             now, step = int(record.result.time * 1000), record.result.steps
@@ -159,42 +166,3 @@ class Publisher:
     def _remember(self, run: RunFolder, published: _Published) -> None:
         keep = ("uri", "mlflow_run", "step", "status")
         run.folder.write_json("published.json", {key: getattr(published, key) for key in keep})
-
-
-def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested configuration as flat `a.b.c` parameters."""
-    flat: dict[str, str] = {}
-    for key, value in config.items():
-        if isinstance(value, dict):
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = json.dumps(value) if isinstance(value, list) else str(value)
-    return flat
-
-
-def run_tags(task: RunTask, heartbeat: Heartbeat | None, studies: str) -> dict[str, str]:
-    """Tags of a run; `studies` are those it is already tagged with."""
-    config = task.config
-    split = config.split
-    amount = split.num_labelled if split.num_labelled is not None else split.fraction
-    all_studies = sorted({task.study, *task.study_runs_too, *filter(None, studies.split(","))})
-    tags = {
-        "rml.study": task.study,
-        "rml.studies": ",".join(all_studies),
-        "rml.method": config.method.name,
-        "rml.data": config.data.name,
-        "rml.split": f"{split.family}/{amount}/{split.seed}",
-        "rml.split_hash": task.split_hash,
-        "rml.data_hash": task.data_hash,
-        "rml.seed": str(config.seed),
-        "rml.code_version": task.code_version,
-        "rml.dirty": str(task.dirty).lower(),
-        "rml.result_version": str(RESULT_VERSION),
-    }
-    if heartbeat is not None:
-        tags |= {
-            "rml.host": heartbeat.worker.host,
-            "rml.device": heartbeat.device,
-            "rml.attempt": str(heartbeat.attempt),
-        }
-    return tags

@@ -75,8 +75,6 @@ class RunTask:
     """Of torch.distributed; chosen where it is known whether the GPUs are real."""
     max_retries: int = 2
     """Restarts after the death of a process; errors of the program itself are never retried."""
-    study_runs_too: tuple[str, ...] = ()
-    """Other studies that this run is known to belong to."""
 
     @functools.cached_property
     def config(self) -> RunConfig:
@@ -89,7 +87,6 @@ class RunTask:
     def from_json(cls, value: dict[str, Any]) -> "RunTask":
         known = {field.name for field in dataclasses.fields(cls)}
         fields = {name: item for name, item in value.items() if name in known}
-        fields["study_runs_too"] = tuple(fields.get("study_runs_too", ()))
         return cls(**{**fields, "launcher": Process(**value["launcher"])})
 
 

@@ -6,17 +6,18 @@ from pathlib import Path
 from rich.console import Console
 
 from rml_platform.direct import run_direct
-from rml_platform.launch import OutputLayout, new_launch_id, task_of, wait_for_the_dying
+from rml_platform.launch import OutputLayout, new_launch_id, note_on, task_of
 from rml_platform.machine import Machine
 from rml_platform.plan import PlannedRun
 from rml_platform.progress import LiveView
 from rml_platform.publishing import Publisher
 from rml_platform.run_folder import RunFolder, RunRecord
+from rml_platform.settling import wait_for_the_dying
 from rml_platform.tracking import Tracker, default_tracking_uri
 from rml_trainers.errors import ConfigError
 
-EXPERIMENT = "runs"
-"""MLflow experiment of runs outside any study."""
+EXPERIMENT = "single-runs"
+"""MLflow experiment of runs that belong to no study (a study that has the same run adds itself to its tags)."""
 
 
 def run_single(
@@ -31,7 +32,7 @@ def run_single(
     """
     tracker = Tracker(tracking_uri or default_tracking_uri(layout.root), layout.artifacts)
     tracker.check()
-    publisher = Publisher(tracker, lambda text: console.print(f"note: {text}", markup=False, highlight=False))
+    publisher = Publisher(tracker, EXPERIMENT, note_on(console))
     folder = RunFolder.of(layout.storage, run.run_id)
     record = wait_for_the_dying(folder)
     if record.state == "running" and record.heartbeat is not None:

@@ -12,8 +12,8 @@ import ray
 from ray import tune
 from ray.tune.progress_reporter import TrialProgressCallback
 
+from rml_platform.attempt import TrainerLike
 from rml_platform.direct import run_direct
-from rml_platform.execute import TrainerLike
 from rml_platform.run_task import RunTask
 
 

@@ -105,9 +105,20 @@ class Tracker:
                 self._client.log_batch(run.info.run_id, params=rows[i : i + BATCH_PARAMS])
             return str(run.info.run_id)
 
-    def tags(self, mlflow_run: str) -> dict[str, str]:
+    def tags(self, mlflow_run: str) -> dict[str, str] | None:
+        """Tags of an MLflow run, restored if somebody deleted it; None if it is gone for good."""
+        from mlflow import MlflowException
+
         with _one_error(f"cannot read MLflow run {mlflow_run}"):
-            return dict(self._client.get_run(mlflow_run).data.tags)
+            try:
+                run = self._client.get_run(mlflow_run)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
+                return None
+            if run.info.lifecycle_stage == "deleted":
+                self._client.restore_run(mlflow_run)
+            return dict(run.data.tags)
 
     def set_tags(self, mlflow_run: str, tags: Mapping[str, str]) -> None:
         from mlflow.entities import RunTag

@@ -50,7 +50,8 @@ def run_with_ray_train(task: RunTask, trainer_class: Callable[..., Any] | None =
 
 def _work(config: dict[str, Any]) -> None:
     """What every worker of the group does."""
-    from rml_platform.execute import Place, execute
+    from rml_platform.attempt import Place
+    from rml_platform.execute import execute
 
     context = ray.train.get_context()
 

@@ -10,10 +10,11 @@ from rml_dashboards.console import console_table
 from rml_dashboards.publish import load_table, write_tables
 from rml_platform.commands.options import DEFAULT_OUT
 from rml_platform.commands.table_spec import cell_specs, table_spec
-from rml_platform.launch import LaunchReport, OutputLayout
+from rml_platform.launch import OutputLayout
 from rml_platform.plan import Plan, PlannedRun
 from rml_platform.progress import duration
 from rml_platform.run_folder import RunRecord
+from rml_platform.settling import LaunchReport
 from rml_platform.tracking import default_tracking_uri
 
 

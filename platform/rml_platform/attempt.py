@@ -1,0 +1,215 @@
+"""One start of one run on one rank: what it resumes from, what it trains with, what it writes down. Knows no Ray."""
+
+import contextlib
+import shutil
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import torch
+
+from rml_platform.checkpoints import CheckpointStore, SoundCheckpoint, checkpoint_name
+from rml_platform.pictures import write_pictures
+from rml_platform.reporters import Cancelled, Heart, RunReporter, WorkerReporter
+from rml_platform.run_folder import Failure, Heartbeat, Result, RunFolder
+from rml_platform.run_task import Process, RunTask
+from rml_trainers.config import RunConfig
+from rml_trainers.data.cache import PreparedData
+from rml_trainers.data.splits import Split, make_split
+from rml_trainers.device import choose_device
+from rml_trainers.errors import ConfigError
+from rml_trainers.reporting import Evaluation, Progress, Reporter
+
+Outcome = Literal["done", "failed", "cancelled"]
+
+
+class TrainerLike(Protocol):
+    """What is needed of `rml_trainers.trainer.Trainer`."""
+
+    def fit(self) -> tuple[Evaluation, ...]: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where in the machinery this process stands."""
+
+    writer: str
+    """Name of the checkpoint folder that this launch or controller adds to."""
+    rank: int = 0
+    world_size: int = 1
+    local_index: int = 0
+    """Which of the devices that this process sees is its own."""
+    deliver: Callable[[str, Path | None], None] | None = None
+    """Brings a checkpoint into the storage under the given name; every rank calls it, with a folder on rank 0 only.
+    Default: this process copies it itself."""
+    agree: Callable[[Any], Any] = lambda value: value
+    """Rank 0's value, on every rank."""
+
+
+class Attempt:
+    """One start of one run on one rank."""
+
+    def __init__(self, task: RunTask, place: Place) -> None:
+        self.task, self.place = task, place
+        self.run = RunFolder.of(task.storage, task.run_id)
+        self.store = CheckpointStore(self.run.folder, place.writer)
+        self.is_first = place.rank == 0
+        earlier = self.run.heartbeat()
+        self.number = earlier.attempt + 1 if earlier else 1
+        same_launch = earlier is not None and earlier.launch_id == task.launch_id
+        self.launch_number = earlier.launch_attempt + 1 if earlier and same_launch else 1
+        self.seconds_before = earlier.seconds if earlier else 0.0
+
+    def settled(self) -> Outcome | None:
+        """What the run already came to in this launch, or None when there is something to do.
+
+        A worker group that Ray restarts after a final failure, or too often, has nothing to do.
+        """
+        if self.run.result() is not None:
+            return "done"
+        failure = self.run.failure()
+        if failure is not None and failure.launch_id == self.task.launch_id:
+            return "cancelled" if failure.kind == Cancelled.__name__ else "failed"
+        if self.launch_number > self.task.max_retries + 1:
+            lost = RuntimeError(f"its process was killed or died {self.launch_number - 1} times in this launch")
+            self.run.write_failure(self.failure(lost))
+            return "failed"
+        self.run.begin(self.task)
+        return None
+
+    def train(self, trainer_class: Callable[..., TrainerLike]) -> None:
+        config, place = self.task.config, self.place
+        device = choose_device(config.runtime.device, place.local_index)
+        if device.type == "cpu":
+            torch.set_num_threads(config.runtime.threads or max(1, int(self.task.cpus_per_worker)))
+        with _scratch(self.run, place.rank) as scratch, contextlib.ExitStack() as stack:
+            notes: list[str] = []
+            found = self.resume_point(scratch, notes)
+            reporter: Reporter = WorkerReporter(self.deliver)
+            if self.is_first:
+                heart = stack.enter_context(Heart(self.run, self._heartbeat(device, found)))
+                reporter = RunReporter(self.run, heart, self.deliver)
+                reporter.metrics.forget_after(found.step if found else -1)
+            for note in notes:
+                reporter.on_note("warning", note)
+            data = PreparedData.open(Path(self.task.prepared_folder))
+            trainer = trainer_class(
+                config,
+                data,
+                self._split(config, data),
+                device=device,
+                reporter=reporter,
+                work_dir=scratch,
+                resume_from=found.folder if found else None,
+            )
+            evaluations = trainer.fit()
+            if isinstance(reporter, RunReporter):
+                reporter.metrics.close()
+                self._write_pictures(scratch, data, device, reporter)
+                self.run.write_result(self._result(evaluations, heart, device))
+
+    def _write_pictures(self, scratch: Path, data: PreparedData, device: torch.device, reporter: Reporter) -> None:
+        found = self.store.newest_sound(scratch, lambda text: reporter.on_note("warning", text))
+        if found is None:
+            return
+        try:
+            write_pictures(self.run.folder, found.folder, self.task.config, data, device)
+        except (OSError, RuntimeError) as error:  # full disk or memory: the run itself is finished, and stays so
+            reporter.on_note("warning", f"no pictures of predictions: {error}")
+
+    def deliver(self, progress: Progress, folder: Path | None) -> None:
+        if self.place.deliver is not None:
+            self.place.deliver(checkpoint_name(progress.step, self.number), folder)
+            if self.is_first:
+                self.store.prune(own=False)
+        elif folder is not None:
+            self.store.save(progress.step, self.number, folder)
+
+    def resume_point(self, scratch: Path, notes: list[str]) -> SoundCheckpoint | None:
+        """Newest sound checkpoint, chosen by rank 0 for all; on storage that is not local every rank downloads it."""
+        if not self.is_first:
+            name: str | None = self.place.agree(None)
+            if name is None:
+                return None
+            writer, checkpoint = name.split("/")
+            folder = self.store.folder.child(writer, checkpoint).download(scratch / checkpoint)
+            return SoundCheckpoint(0, name, folder)
+        found = self.store.newest_sound(scratch, notes.append)
+        self.place.agree(found.name if found else None)
+        self.store.discard_newer_than(found.step if found else -1)
+        return found
+
+    def failure(self, error: Exception) -> Failure:
+        """Why this attempt failed."""
+        return Failure(
+            kind=type(error).__name__,
+            message=str(error) or type(error).__name__,
+            traceback="".join(traceback.format_exception(error)),
+            attempt=self.number,
+            launch_id=self.task.launch_id,
+            time=time.time(),
+        )
+
+    def _split(self, config: RunConfig, data: PreparedData) -> Split:
+        root = Path(self.task.data_root) if self.task.data_root else None
+        split = make_split(data.names("train"), config.split, data_root=root, without_label=data.names_without_label())
+        if (split.hash, data.content_hash) != (self.task.split_hash, self.task.data_hash):
+            raise ConfigError(
+                f"run {self.task.run_id}: the prepared data in {self.task.prepared_folder} or its split changed since "
+                "the launch was planned; launch again"
+            )
+        return split
+
+    def _heartbeat(self, device: torch.device, found: SoundCheckpoint | None) -> Heartbeat:
+        return Heartbeat(
+            launch_id=self.task.launch_id,
+            launcher=self.task.launcher,
+            worker=Process.current(),
+            device=_device_name(device),
+            attempt=self.number,
+            launch_attempt=self.launch_number,
+            num_steps=self.task.config.schedule.total_steps,
+            step=found.step if found else 0,
+            checkpoint_step=found.step if found else -1,
+            seconds=self.seconds_before,
+        )
+
+    def _result(self, evaluations: tuple[Evaluation, ...], heart: Heart, device: torch.device) -> Result:
+        return Result(
+            evaluations=evaluations,
+            steps=self.task.config.schedule.total_steps,
+            seconds=heart.seconds,
+            device=_device_name(device),
+            host=heart.heartbeat.worker.host,
+            num_workers=self.place.world_size,
+            attempt=self.number,
+            code_version=self.task.code_version,
+            dirty=self.task.dirty,
+            time=time.time(),
+        )
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+
+
+@contextlib.contextmanager
+def _scratch(run: RunFolder, rank: int) -> Iterator[Path]:
+    """Working folder of a rank: beside the run when that is local.
+
+    After a kill nothing is left in /tmp then, and the next attempt finds again what the trainer keeps there.
+    """
+    if run.folder.local is None:
+        with tempfile.TemporaryDirectory(prefix="rml-") as folder:
+            yield Path(folder)
+        return
+    folder_of_rank = run.folder.local / f"work-{rank}"
+    folder_of_rank.mkdir(parents=True, exist_ok=True)
+    try:
+        yield folder_of_rank
+    finally:
+        shutil.rmtree(folder_of_rank, ignore_errors=True)

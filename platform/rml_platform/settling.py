@@ -1,0 +1,90 @@
+"""Around a launch: which runs it is to carry out, and what became of them."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from rml_platform.policies import Decision, RunFacts, decide
+from rml_platform.run_folder import Failure, RunFolder, RunRecord
+
+DYING_S = 30.0
+"""How long the workers of a killed launcher may take to follow it."""
+
+
+@dataclass(kw_only=True)
+class LaunchReport:
+    """What became of a launch: run ids by outcome."""
+
+    done: list[str] = field(default_factory=list)
+    """Finished in this launch."""
+    done_before: list[str] = field(default_factory=list)
+    running_elsewhere: list[str] = field(default_factory=list)
+    failed: dict[str, Failure] = field(default_factory=dict)
+    left: list[str] = field(default_factory=list)
+    """Stopped on the way or never started; launching again goes on with them."""
+    untracked: list[str] = field(default_factory=list)
+    """Not yet in MLflow, because it was away; the next launch sends them."""
+    interrupted: bool = False
+    seconds: float = 0.0
+
+
+def triage(folders: Mapping[str, RunFolder], report: LaunchReport) -> list[str]:
+    """Ids of the runs to carry out; the others go to the report."""
+    todo = []
+    for run_id, folder in folders.items():
+        record = wait_for_the_dying(folder)
+        decision = decide(RunFacts(finished=record.result is not None, alive=record.state == "running"))
+        if decision is Decision.SKIP_DONE:
+            report.done_before.append(run_id)
+        elif decision is Decision.SKIP_RUNNING:
+            report.running_elsewhere.append(run_id)
+        else:
+            folder.folder.delete("cancel")
+            todo.append(run_id)
+    return todo
+
+
+def wait_for_the_dying(folder: RunFolder) -> RunRecord:
+    """Status of a run, once a worker whose launcher was just killed on this machine has followed it."""
+    deadline = time.monotonic() + DYING_S
+    while True:
+        record = folder.record()
+        beat = record.heartbeat
+        orphan = beat is not None and beat.launcher.is_gone() is True and beat.worker.is_gone() is False
+        if record.result is not None or not orphan or time.monotonic() > deadline:
+            return record
+        time.sleep(0.2)
+
+
+def write_losses(lost: Mapping[str, str], folders: Mapping[str, RunFolder], launch_id: str) -> None:
+    """Note what Ray says about runs that could not write down their failure themselves."""
+    for run_id, text in lost.items():
+        record = folders[run_id].record()
+        known = record.failure is not None and record.failure.launch_id == launch_id
+        if record.result is None and not known:
+            attempt = record.heartbeat.attempt if record.heartbeat else 0
+            last_line = text.strip().splitlines()[-1] if text.strip() else "no reason given"
+            folders[run_id].write_failure(
+                Failure(
+                    kind="WorkerLost",
+                    message=f"its process was lost: {last_line}",
+                    traceback=text,
+                    attempt=attempt,
+                    launch_id=launch_id,
+                    time=time.time(),
+                )
+            )
+
+
+def close(folder: RunFolder, launch_id: str, report: LaunchReport) -> None:
+    """Sort a run into the report; whoever of this launch was at it is gone now."""
+    record = folder.record()
+    if record.result is not None:
+        report.done.append(folder.run_id)
+        return
+    if record.heartbeat is not None and record.heartbeat.launch_id == launch_id:
+        folder.write_heartbeat(replace(record.heartbeat, state="stopped"))
+    if record.failure is not None and record.failure.launch_id == launch_id and record.failure.kind != "Cancelled":
+        report.failed[folder.run_id] = record.failure
+    else:
+        report.left.append(folder.run_id)
