@@ -64,7 +64,12 @@ def test_whole_sets_and_the_stored_voc_order_have_the_published_hashes() -> None
     order = [voc[int(i)] for i in _published("voc2012_train_aug_split_0_order")]
     assert names_hash(_published("cityscapes_train")) == "356596e69da7"
     assert names_hash(voc) == "855dff350b7f"
-    for number, expected in ((106, "494702715ac1"), (212, "0f242c70a697"), (529, "eac3f69eeacc"), (1323, "306327ff6380")):
+    for number, expected in (
+        (106, "494702715ac1"),
+        (212, "0f242c70a697"),
+        (529, "eac3f69eeacc"),
+        (1323, "306327ff6380"),
+    ):
         assert names_hash(order[:number]) == expected
 
 
@@ -83,7 +88,9 @@ def test_dmt_splits_shuffle_on_and_do_not_start_anew() -> None:
         assert split.labelled == tuple(sorted(order[:9]))
 
 
-@pytest.mark.parametrize(("fraction", "number"), [(1 / 8, 8), (0.125, 8), (1 / 30, 2), (0.5, 30), (1.0, 60), (0.0083, 0)])
+@pytest.mark.parametrize(
+    ("fraction", "number"), [(1 / 8, 8), (0.125, 8), (1 / 30, 2), (0.5, 30), (1.0, 60), (0.0083, 0)]
+)
 def test_fractions_are_rounded_half_up(fraction: float, number: int) -> None:
     config = SplitConfig(fraction=fraction)
     if number == 0:
@@ -113,7 +120,11 @@ def test_images_without_a_mask_are_never_labelled() -> None:
 
 @pytest.mark.parametrize(
     ("family", "seed", "message"),
-    [("french", 2**32, "split.seed = 4294967296"), ("dmt", 12345, "counts its splits 0, 1, 2"), ("dmt", -1, "seed = -1")],
+    [
+        ("french", 2**32, "split.seed = 4294967296"),
+        ("dmt", 12345, "counts its splits 0, 1, 2"),
+        ("dmt", -1, "seed = -1"),
+    ],
 )
 def test_a_seed_that_the_family_does_not_have_is_refused(family: str, seed: int, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
