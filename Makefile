@@ -35,7 +35,7 @@ format: $(STAMP) ## let ruff format and mend what it can
 	$(BIN)/ruff check --fix $(CODE)
 
 bench: $(STAMP) ## speed as ratios measured in one run
-	$(BIN)/python -m pytest tests/benchmarks -m '' -s
+	for bench in tests/benchmarks/bench_*.py; do $(BIN)/python $$bench || exit 1; done
 
 clean: ## remove the virtual environment, caches and build output (never ./outputs)
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build dist
