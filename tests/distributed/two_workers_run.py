@@ -1,6 +1,6 @@
 """Program for the two-worker tests: trains a tiny `rml` run without what differs by worker (batch statistics, dropout).
 
-    torchrun --nproc-per-node=N two_workers_run.py FOLDER
+torchrun --nproc-per-node=N two_workers_run.py FOLDER
 """
 
 import json
@@ -13,11 +13,12 @@ from torch import distributed as dist
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from rml_trainers.config import NoiseConfig, OptimiserConfig
+from rml_trainers.config import OptimiserConfig
 from rml_trainers.data.prepare import ensure_prepared
 from rml_trainers.data.splits import make_split
 from rml_trainers.methods.rml import RmlConfig
 from rml_trainers.networks.deeplab_v2 import DeepLabV2Config
+from rml_trainers.noise.config import NoiseConfig
 from rml_trainers.reporting import MemoryReporter
 from rml_trainers.trainer import Trainer
 from tests.tiny import tiny_config

@@ -1,6 +1,6 @@
 """Program for the resume tests: trains the tiny `rml` run, keeps its checkpoints, and kills itself when told to.
 
-    python resumable_run.py FOLDER never | STEP | checkpoint:STEP
+python resumable_run.py FOLDER never | STEP | checkpoint:STEP
 """
 
 import json

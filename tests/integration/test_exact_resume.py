@@ -25,7 +25,7 @@ def start(folder: Path, *, workers: int = 1, kill_at: str = "never") -> subproce
 
 
 def outcome(folder: Path) -> tuple[dict[str, "np.ndarray[tuple[int, ...], np.dtype[np.float32]]"], dict[str, object]]:
-    weights = {}
+    weights: dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]] = {}
     for part in ("students", "teachers", "optimiser"):
         weights |= {f"{part}/{n}": t for n, t in load_file(folder / "final" / f"{part}.safetensors").items()}
     return weights, json.loads((folder / "log.json").read_text())

@@ -1,4 +1,4 @@
-"""Every method trains, reports, scores and checkpoints; parametrised over METHODS, so a new one is tested on arrival."""
+"""Every method trains, reports, scores and checkpoints; a new one is tested on arrival."""
 
 from pathlib import Path
 
@@ -61,9 +61,7 @@ def test_the_loss_of_a_method_reaches_every_trainable_parameter(
     before = {}
     config = tiny_config(method)
     split = make_split(tiny_data.names("train"), config.split)
-    trainer = Trainer(
-        config, tiny_data, split, device=torch.device("cpu"), reporter=MemoryReporter(), work_dir=scratch
-    )
+    trainer = Trainer(config, tiny_data, split, device=torch.device("cpu"), reporter=MemoryReporter(), work_dir=scratch)
     before = {name: p.detach().clone() for name, p in trainer.learners.students.named_parameters()}
     trainer.fit()
     for name, parameter in trainer.learners.students.named_parameters():
@@ -76,7 +74,7 @@ def test_students_begin_different_and_teachers_as_their_students(tiny_data: Prep
     learners = Trainer(
         config, tiny_data, split, device=torch.device("cpu"), reporter=MemoryReporter(), work_dir=scratch
     ).learners
-    first, second = (list(learners.student(i).head_parameters())[0] for i in (0, 1))
+    first, second = (next(iter(learners.student(i).head_parameters())) for i in (0, 1))
     assert not torch.equal(first, second)
     for student, teacher in zip(learners.students.parameters(), learners.teachers.parameters(), strict=True):
         assert torch.equal(student, teacher)
@@ -84,7 +82,7 @@ def test_students_begin_different_and_teachers_as_their_students(tiny_data: Prep
 
 
 def test_all_networks_can_be_scored_at_once(tiny_data: PreparedData, scratch: Path) -> None:
-    networks = ("ensemble", "teacher_1", "teacher_2", "student_1", "student_2")
-    trainer, _ = train(tiny_config("iml", evaluation=EvaluationConfig(networks=networks)), tiny_data, scratch)
-    assert tuple(e.network for e in trainer.evaluations) == networks
+    scored = EvaluationConfig(networks=("ensemble", "teacher_1", "teacher_2", "student_1", "student_2"))
+    trainer, _ = train(tiny_config("iml", evaluation=scored), tiny_data, scratch)
+    assert tuple(e.network for e in trainer.evaluations) == scored.networks
     assert len({e.confusion.tobytes() for e in trainer.evaluations}) > 1

@@ -1,4 +1,4 @@
-"""What a careless user or an unlucky run meets: each a clear error or a stated behaviour, and nothing finished is lost."""
+"""What a careless user or an unlucky run meets: each a clear error or a stated behaviour, nothing is lost."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -53,9 +53,7 @@ def test_zero_labelled_images_are_refused_before_training(tiny_data: PreparedDat
 
 
 @pytest.mark.parametrize("method", ["supervised", "rml"])
-def test_without_unlabelled_images_only_supervised_trains(
-    method: str, tiny_data: PreparedData, scratch: Path
-) -> None:
+def test_without_unlabelled_images_only_supervised_trains(method: str, tiny_data: PreparedData, scratch: Path) -> None:
     config = tiny_config(method, split=SplitConfig(fraction=1.0))
     if method == "supervised":
         trainer_for(config, tiny_data, scratch).fit()

@@ -83,7 +83,9 @@ def test_upsampling_is_bilinear_with_aligned_corners(network: DeepLabV2) -> None
 def test_new_layers_start_from_the_stated_distribution() -> None:
     torch.manual_seed(0)
     aspp = SummedASPP(256, 20, ASPP_RATES)
-    weights = torch.cat([parameter.flatten() for name, parameter in aspp.named_parameters() if "weight" in name]).detach()
+    weights = torch.cat(
+        [parameter.flatten() for name, parameter in aspp.named_parameters() if "weight" in name]
+    ).detach()
     assert abs(float(weights.std()) - INITIAL_STD) < 1e-4
     assert abs(float(weights.mean())) < 1e-4
     assert all(not parameter.any() for name, parameter in aspp.named_parameters() if "bias" in name)

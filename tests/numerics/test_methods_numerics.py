@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from rml_trainers.config import NoiseConfig, RunConfig
+from rml_trainers.config import RunConfig
 from rml_trainers.data.cache import PreparedData
 from rml_trainers.data.loaders import Batch
 from rml_trainers.data.splits import make_split
@@ -19,6 +19,7 @@ from rml_trainers.methods.method import StageContext
 from rml_trainers.methods.pseudo_label import PseudoLabelConfig
 from rml_trainers.methods.rml import RmlConfig, RobustMutualLearning
 from rml_trainers.networks.deeplab_v2 import DeepLabV2Config
+from rml_trainers.noise.config import NoiseConfig
 from rml_trainers.noise.input_noise import mix, photometric
 from rml_trainers.reporting import MemoryReporter
 from rml_trainers.trainer import Trainer

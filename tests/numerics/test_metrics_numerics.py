@@ -10,7 +10,7 @@ K = 5
 
 
 @pytest.fixture
-def maps() -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+def maps() -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(3)
     truth, predicted = rng.integers(0, K - 1, (3, 8, 9)), rng.integers(0, K - 1, (3, 8, 9))
     truth[rng.random(truth.shape) < 0.2] = 255
@@ -18,7 +18,7 @@ def maps() -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
     return predicted, truth
 
 
-def test_confusion_counts_truth_by_row_and_leaves_ignored_pixels_out(maps: tuple[np.ndarray, np.ndarray]) -> None:  # type: ignore[type-arg]
+def test_confusion_counts_truth_by_row_and_leaves_ignored_pixels_out(maps: tuple[np.ndarray, np.ndarray]) -> None:
     predicted, truth = maps
     expected = np.zeros((K, K), dtype=np.int64)
     for p, t in zip(predicted.ravel(), truth.ravel(), strict=True):
@@ -28,7 +28,7 @@ def test_confusion_counts_truth_by_row_and_leaves_ignored_pixels_out(maps: tuple
     np.testing.assert_array_equal(counts.numpy(), expected)
 
 
-def test_iou_is_intersection_over_union_and_absent_classes_do_not_count(maps: tuple[np.ndarray, np.ndarray]) -> None:  # type: ignore[type-arg]
+def test_iou_is_intersection_over_union_and_absent_classes_do_not_count(maps: tuple[np.ndarray, np.ndarray]) -> None:
     predicted, truth = maps
     valid = (truth != 255) & (predicted != 255)
     expected = []

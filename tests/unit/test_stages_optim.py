@@ -35,10 +35,9 @@ def test_without_warm_up_the_method_begins_at_once() -> None:
 
 def test_mean_teacher_averages_parameters_and_copies_buffers() -> None:
     student, teacher = (nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2)) for _ in range(2))
-    with torch.no_grad():
-        student[1].running_mean.fill_(7.0)
-        student[1].num_batches_tracked.fill_(5)
-    expected = [0.9 * t.detach() + 0.1 * s.detach() for t, s in zip(teacher.parameters(), student.parameters(), strict=True)]
+    student(torch.randn(5, 3))  # moves running mean, running variance and the batch count
+    pairs = list(zip(teacher.parameters(), student.parameters(), strict=True))
+    expected = [0.9 * t.detach() + 0.1 * s.detach() for t, s in pairs]
     MeanTeacherUpdate(student, teacher, decay=0.9)()
     for wanted, parameter in zip(expected, teacher.parameters(), strict=True):
         torch.testing.assert_close(parameter.detach(), wanted)
@@ -48,7 +47,8 @@ def test_mean_teacher_averages_parameters_and_copies_buffers() -> None:
 
 def _result(loss: float) -> StepResult:
     value = torch.tensor(loss)
-    return StepResult(loss=value, scalars={"loss": value}, confusions={"pseudo_label_1": torch.eye(2, dtype=torch.int64)})
+    counts = torch.eye(2, dtype=torch.int64)
+    return StepResult(loss=value, scalars={"loss": value}, confusions={"pseudo_label_1": counts})
 
 
 def test_the_meter_averages_scalars_sums_counts_and_starts_afresh() -> None:

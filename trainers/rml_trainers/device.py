@@ -26,7 +26,9 @@ def choose_device(requested: Literal["auto", "cpu", "cuda"], local_index: int = 
             "run `rml doctor`, or set runtime.device to 'cpu' or 'auto'"
         )
     if local_index >= torch.cuda.device_count():
-        raise DeviceError(f"worker {local_index} of this machine needs its own GPU; torch sees {torch.cuda.device_count()}")
+        raise DeviceError(
+            f"worker {local_index} of this machine needs its own GPU; torch sees {torch.cuda.device_count()}"
+        )
     return torch.device("cuda", local_index)
 
 

@@ -58,5 +58,5 @@ def average_buffers(module: nn.Module) -> None:
     flat = torch.cat([buffer.detach().float().flatten() for buffer in buffers])
     dist.all_reduce(flat)
     flat /= world_size()
-    for buffer, mean in zip(buffers, flat.split([b.numel() for b in buffers]), strict=True):
+    for buffer, mean in zip(buffers, torch.split(flat, [b.numel() for b in buffers]), strict=True):
         buffer.copy_(mean.view_as(buffer))

@@ -16,7 +16,7 @@ class MeanTeacherUpdate:
         self._teacher_params: list[Tensor] = [p.detach() for p in teachers.parameters()]
         self._student_buffers = list(students.buffers())
         self._teacher_buffers = list(teachers.buffers())
-        self._average = get_ema_multi_avg_fn(decay)
+        self._average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
 
     @torch.no_grad()
     def __call__(self) -> None:

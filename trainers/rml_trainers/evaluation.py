@@ -59,7 +59,9 @@ def _scores(
     return scores
 
 
-def _evaluation(data: PreparedData, network: str, confusion: "np.ndarray[tuple[int, int], np.dtype[np.int64]]") -> Evaluation:
+def _evaluation(
+    data: PreparedData, network: str, confusion: "np.ndarray[tuple[int, int], np.dtype[np.int64]]"
+) -> Evaluation:
     return Evaluation(
         protocol=protocol_id(data, network),
         network=network,

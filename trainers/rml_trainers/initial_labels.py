@@ -8,6 +8,7 @@ bilinearly resizes its own window, with the flip and scale of the image. Citysca
 import errno
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -39,10 +40,9 @@ class InitialLabelWriter:
         if self._dtype == np.uint8:
             prob = np.rint(prob * 255)
         stored = [row.astype(self._dtype).tobytes() for row in prob]
-        columns = [list(names), [list(prob.shape[1:])] * len(names), stored]
-        arrays = [pa.array(column, field.type) for column, field in zip(columns, _SCHEMA, strict=True)]
+        columns: dict[str, list[Any]] = {"name": list(names), "cells": [list(prob.shape[1:])] * len(names), "prob": stored}
         try:
-            self._writer.write_batch(pa.record_batch(arrays, schema=_SCHEMA))
+            self._writer.write_batch(pa.RecordBatch.from_pydict(columns, schema=_SCHEMA))
         except OSError as error:
             raise _disk_error(self._path, error) from error
 

@@ -50,7 +50,7 @@ class Learners:
         if config.sync_batchnorm:
             # timm's own conversion: torch's drops the activation inside the BatchNorm layers of EfficientNets.
             students = [cast(SegmentationNetwork, convert_sync_batchnorm(s)) for s in students]
-        joint = _Students(students).to(device=device, memory_format=torch.channels_last)
+        joint = _Students(students).to(device).to(memory_format=torch.channels_last)
         self.students = joint.networks
         self.teachers = copy.deepcopy(self.students).requires_grad_(False)
         self.teachers.train(config.teacher.mode == "train")

@@ -1,4 +1,4 @@
-"""Cross entropies over pixels. Every one is a mean over valid pixels, of all workers together, and 0 when none is valid."""
+"""Cross entropies over pixels: each a mean over the valid pixels of all workers together, 0 when none is valid."""
 
 import torch
 from torch import Tensor

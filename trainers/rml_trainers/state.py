@@ -1,11 +1,11 @@
 """Checkpoint folders: weights as safetensors, the rest as JSON, a manifest with hashes written last. No pickle.
 
-    students.safetensors   "1.<parameter>", "2.<parameter>": student networks
-    teachers.safetensors   the same names: mean teachers
-    optimiser.safetensors  momentum buffers
-    extras.safetensors     what the method keeps, running sums of the report window
-    state.json             step, final scores, identity of the run
-    manifest.json          sha256 of every other file
+students.safetensors   "1.<parameter>", "2.<parameter>": student networks
+teachers.safetensors   the same names: mean teachers
+optimiser.safetensors  momentum buffers
+extras.safetensors     what the method keeps, running sums of the report window
+state.json             step, final scores, identity of the run
+manifest.json          sha256 of every other file
 """
 
 import dataclasses
@@ -88,7 +88,9 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
         reason = "the disk is full; free some space and start the run again" if full else str(error)
-        raise CheckpointError(f"cannot write a checkpoint under {folder.parent}: {reason}. The last good one is kept") from error
+        raise CheckpointError(
+            f"cannot write a checkpoint under {folder.parent}: {reason}. The last good one is kept"
+        ) from error
 
 
 def verify_checkpoint(folder: Path) -> CheckpointHeader:
@@ -127,7 +129,9 @@ def load_checkpoint(folder: Path, identity: str | None = None) -> Checkpoint:
         raise CheckpointError(
             f"checkpoint {folder.name} belongs to another run (other configuration, split, data or trainer version)"
         )
-    parts = {part: load_file(folder / f"{part}.safetensors") for part in ("students", "teachers", "optimiser", "extras")}
+    parts = {
+        part: load_file(folder / f"{part}.safetensors") for part in ("students", "teachers", "optimiser", "extras")
+    }
     evaluations = json.loads((folder / "state.json").read_text())["evaluations"]
     return Checkpoint(header=header, **parts, evaluations=tuple(_evaluation_from_json(e) for e in evaluations))
 

@@ -1,4 +1,4 @@
-"""`rml`: `iml` with every pseudo label rectified by its own network's prototypes first (paper, Eq. 6 to 11, Fig. 1d)."""
+"""`rml`: `iml` with every pseudo label rectified by its own network's prototypes (paper, Eq. 6 to 11, Fig. 1d)."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
