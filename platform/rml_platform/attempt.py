@@ -118,8 +118,8 @@ class Attempt:
             return
         try:
             write_pictures(self.run.folder, found.folder, self.task.config, data, device)
-        except (OSError, RuntimeError) as error:  # full disk or memory: the run itself is finished, and stays so
-            reporter.on_note("warning", f"no pictures of predictions: {error}")
+        except Exception as error:  # whatever it is, the run itself is finished: told, and no reason to fail it
+            reporter.on_note("warning", f"no pictures of predictions: {type(error).__name__}: {error}")
 
     def deliver(self, progress: Progress, folder: Path | None) -> None:
         if self.place.deliver is not None:
@@ -140,7 +140,8 @@ class Attempt:
             return SoundCheckpoint(0, name, folder)
         found = self.store.newest_sound(scratch, notes.append)
         self.place.agree(found.name if found else None)
-        self.store.discard_newer_than(found.step if found else -1)
+        # Ray Train deletes its own checkpoints, and breaks when one of them is gone already.
+        self.store.discard_newer_than(found.step if found else -1, own=self.place.deliver is None)
         return found
 
     def failure(self, error: Exception) -> Failure:

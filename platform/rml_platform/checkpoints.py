@@ -101,10 +101,10 @@ class CheckpointStore:
             if writer not in kept:
                 self.folder.child(writer).delete_all()
 
-    def discard_newer_than(self, step: int) -> None:
-        """Delete what lies beyond the checkpoint that a run resumes from: it was found damaged."""
+    def discard_newer_than(self, step: int, *, own: bool) -> None:
+        """Delete what lies beyond the checkpoint that a run resumes from (it was found damaged); `own` as for prune."""
         for checkpoint in self.stored():
-            if checkpoint.step > step:
+            if checkpoint.step > step and (own or checkpoint.writer != self.writer):
                 self.folder.child(checkpoint.writer, checkpoint.name).delete_all()
 
 

@@ -23,7 +23,12 @@ class Process:
 
     @classmethod
     def current(cls) -> "Process":
-        return cls(host=socket.gethostname(), pid=os.getpid(), started=_start_time(os.getpid()) or "")
+        return cls.of(os.getpid())
+
+    @classmethod
+    def of(cls, pid: int) -> "Process":
+        """A process of this machine."""
+        return cls(host=socket.gethostname(), pid=pid, started=_start_time(pid) or "")
 
     def is_gone(self) -> bool | None:
         """True or False for a process of this machine; None for another machine's, of which nothing is known."""

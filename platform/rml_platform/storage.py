@@ -122,5 +122,7 @@ class Folder:
         if self.local:
             return self.local
         shutil.rmtree(target, ignore_errors=True)
-        fs.copy_files(self.path, str(target), source_filesystem=self.filesystem)
+        target.mkdir(parents=True)
+        local = fs.LocalFileSystem()
+        fs.copy_files(self.path, str(target), source_filesystem=self.filesystem, destination_filesystem=local)
         return target

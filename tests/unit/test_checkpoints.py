@@ -1,0 +1,126 @@
+"""Which checkpoint a run goes on from, whatever happened to the newest one."""
+
+import errno
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from pyarrow import fs
+
+from rml_platform.checkpoints import CheckpointStore, checkpoint_name
+from rml_platform.storage import Folder
+from rml_trainers.errors import CheckpointError
+from rml_trainers.state import Checkpoint, CheckpointHeader, save_checkpoint
+
+
+@pytest.fixture(params=["local", "remote"])
+def run_folder(request: pytest.FixtureRequest, tmp_path: Path) -> Folder:
+    root = tmp_path / "store"
+    root.mkdir()
+    if request.param == "local":
+        return Folder.open(root / "run")
+    return Folder(fs.SubTreeFileSystem(str(root), fs.LocalFileSystem()), "run")
+
+
+@pytest.fixture
+def store(run_folder: Folder) -> CheckpointStore:
+    return CheckpointStore(run_folder, "launch-1")
+
+
+def made(folder: Path, step: int) -> Path:
+    """A real checkpoint folder of a step."""
+    nothing: dict[str, torch.Tensor] = {}
+    weights = {"1.weight": torch.full((64,), float(step))}
+    header = CheckpointHeader(step=step, finished=False, identity="x")
+    shutil.rmtree(folder / "new", ignore_errors=True)
+    save_checkpoint(
+        folder / "new",
+        Checkpoint(
+            header=header, students=weights, teachers=nothing, optimiser=nothing, extras=nothing, evaluations=()
+        ),
+    )
+    return folder / "new"
+
+
+def files_of(store: CheckpointStore, tmp_path: Path) -> dict[int, Path]:
+    """Where the checkpoints lie on this disk, by step."""
+    return {int(path.name.split("_")[1]): path for path in (tmp_path / "store").rglob("checkpoint_*") if path.is_dir()}
+
+
+def test_only_the_newest_two_are_kept(store: CheckpointStore, tmp_path: Path) -> None:
+    for step in (10, 20, 30):
+        store.save(step, 1, made(tmp_path, step))
+    assert [c.step for c in store.stored()] == [20, 30]
+    found = store.newest_sound(tmp_path / "scratch", pytest.fail)
+    assert found is not None
+    assert found.step == 30
+
+
+def test_without_checkpoints_there_is_nothing_to_resume(store: CheckpointStore, tmp_path: Path) -> None:
+    assert store.newest_sound(tmp_path / "scratch", pytest.fail) is None
+
+
+@pytest.mark.parametrize("damage", ["cut in half", "changed", "file missing", "manifest missing"])
+def test_a_damaged_one_is_told_and_the_one_before_is_used(store: CheckpointStore, tmp_path: Path, damage: str) -> None:
+    for step in (10, 20):
+        store.save(step, 1, made(tmp_path, step))
+    weights = files_of(store, tmp_path)[20] / "students.safetensors"
+    content = weights.read_bytes()
+    if damage == "cut in half":
+        weights.write_bytes(content[: len(content) // 2])
+    elif damage == "changed":
+        weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    elif damage == "file missing":
+        weights.unlink()
+    else:
+        (weights.parent / "manifest.json").unlink()
+    told: list[str] = []
+    found = store.newest_sound(tmp_path / "scratch", told.append)
+    assert found is not None
+    assert found.step == 10
+    assert len(told) == 1
+    assert "step 20" in told[0]
+    store.discard_newer_than(10, own=True)
+    assert [c.step for c in store.stored()] == [10]
+
+
+def test_a_full_disk_is_one_clear_error_and_the_checkpoint_before_stays(
+    store: CheckpointStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.save(10, 1, made(tmp_path, 10))
+
+    def full(self: Folder, file: Path, target: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Folder, "_copy_file", full)
+    with pytest.raises(CheckpointError, match=r"step 20 .*No space left.* before it is intact"):
+        store.save(20, 1, made(tmp_path, 20))
+    monkeypatch.undo()
+    found = store.newest_sound(tmp_path / "scratch", pytest.fail)
+    assert found is not None
+    assert found.step == 10
+
+
+def test_checkpoints_of_earlier_launches_serve_until_there_are_two_new_ones(
+    run_folder: Folder, store: CheckpointStore, tmp_path: Path
+) -> None:
+    for step in (10, 20):
+        store.save(step, 1, made(tmp_path, step))
+    later = CheckpointStore(run_folder, "launch-2")
+    later.save(30, 2, made(tmp_path, 30))
+    assert [c.step for c in later.stored()] == [20, 30]
+    later.save(40, 2, made(tmp_path, 40))
+    assert [c.step for c in later.stored()] == [30, 40]
+    assert later.folder.folders() == ["launch-2"]
+
+
+def test_what_ray_train_wrote_is_left_to_ray_train(run_folder: Folder, store: CheckpointStore, tmp_path: Path) -> None:
+    store.save(10, 1, made(tmp_path, 10))
+    controller = CheckpointStore(run_folder, "launch-2.0")
+    for step in (20, 30, 40):
+        controller.folder.child("launch-2.0").upload(made(tmp_path, step), checkpoint_name(step, 1), "manifest.json")
+    controller.prune(own=False)
+    assert [c.step for c in controller.stored()] == [20, 30, 40]
+    controller.discard_newer_than(30, own=False)
+    assert [c.step for c in controller.stored()] == [20, 30, 40]

@@ -1,0 +1,182 @@
+"""What a launch does with runs that are done, running, dead or failed; Ray itself is tested under distributed/."""
+
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from rml_platform import launch as module
+from rml_platform import settling
+from rml_platform.attempt import Place
+from rml_platform.execute import execute
+from rml_platform.launch import OutputLayout, concurrency, launch
+from rml_platform.plan import Plan, make_plan
+from rml_platform.run_folder import Failure, Heartbeat, RunFolder
+from rml_platform.run_task import Process, RunTask
+from rml_platform.schema import load_study
+from rml_platform.settling import LaunchReport
+from rml_platform.tracking import TrackingError
+from rml_trainers.data.cache import PreparedData
+from tests.fake_trainer import GOOD, NON_FINITE, FakeTrainer
+from tests.recorded import Store
+from tests.studies import write_study
+from tests.tasks import fake_config, task_for
+
+STUDY = f"""\
+name: tiny
+execution: direct
+base:
+  data: {{name: scenes, size_px: [32, 48], num_train: 10, num_val: 3}}
+  split: {{num_labelled: 4}}
+  method: {{name: supervised}}
+  network: {{backbone: test_resnet, weights: none, aspp_branches: 2}}
+  schedule: {{warm_up_steps: 5, stage_steps: []}}
+seeds: [{GOOD}, {NON_FINITE}]
+"""
+
+
+class Grid:
+    """A plan of one good and one bad run, and launches of it in this process instead of Ray's."""
+
+    def __init__(self, folder: Path, uri: str) -> None:
+        self.folder, self.uri = folder, uri
+        study = load_study(write_study(folder, STUDY))
+        self.plan: Plan = make_plan(study, data_root=None, cache_root=folder / "cache")
+        self.good, self.bad = (run.run_id for run in self.plan.runs)
+        self.said = io.StringIO()
+        self.trained: list[str] = []
+
+    def launch(self, uri: str | None = None) -> LaunchReport:
+        layout = OutputLayout(root=self.folder, storage=str(self.folder))
+        console = Console(file=self.said, width=200)
+        return launch(self.plan, layout=layout, data_root=None, tracking_uri=uri or self.uri, console=console)
+
+    def run(self, run_id: str) -> RunFolder:
+        return RunFolder.of(str(self.folder), run_id)
+
+    def carry_out(self, tasks: Sequence[RunTask], *rest: object) -> dict[str, str]:
+        for task in tasks:
+            self.trained.append(task.run_id)
+            execute(task, Place(writer=task.launch_id), FakeTrainer)
+        return {}
+
+
+@pytest.fixture
+def grid(tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> Grid:
+    grid = Grid(tmp_path, store.uri)
+    monkeypatch.setattr(module, "_carry_out", grid.carry_out)
+    return grid
+
+
+def test_one_failed_run_does_not_stop_the_others_and_is_told_with_its_message(grid: Grid) -> None:
+    report = grid.launch()
+    assert report.done == [grid.good]
+    assert report.failed[grid.bad].message == "loss is nan at step 3"
+    assert (report.left, report.untracked, report.interrupted) == ([], [], False)
+    assert f"{grid.good}: done, mIoU 5.0  [1/2 done]" in grid.said.getvalue()
+
+
+def test_launching_again_leaves_finished_runs_alone_and_tries_failed_ones(grid: Grid) -> None:
+    grid.launch()
+    grid.trained.clear()
+    report = grid.launch()
+    assert grid.trained == [grid.bad]
+    assert report.done_before == [grid.good]
+
+
+def test_a_run_that_another_launch_is_at_is_skipped(grid: Grid) -> None:
+    here = Process.current()
+    beat = Heartbeat(launch_id="x", launcher=here, worker=here, device="cpu", attempt=1, launch_attempt=1, time=1.0)
+    grid.run(grid.good).write_heartbeat(beat)
+    report = grid.launch()
+    assert report.running_elsewhere == [grid.good]
+    assert grid.trained == [grid.bad]
+
+
+def test_without_a_tracker_nothing_is_started(grid: Grid) -> None:
+    with pytest.raises(TrackingError):
+        grid.launch("http://127.0.0.1:9")
+    assert grid.trained == []
+
+
+def test_ctrl_c_is_a_clean_stop_and_the_next_launch_goes_on(grid: Grid, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(tasks: Sequence[RunTask], *rest: object) -> dict[str, str]:
+        class Stopped(FakeTrainer):
+            def _fail(self) -> None:
+                if self.step == 3:
+                    raise KeyboardInterrupt
+
+        execute(tasks[0], Place(writer=tasks[0].launch_id), Stopped)
+        return {}
+
+    monkeypatch.setattr(module, "_carry_out", interrupted)
+    report = grid.launch()
+    assert (report.interrupted, report.left) == (True, [grid.good, grid.bad])
+    assert grid.run(grid.good).record().state == "cut_off"
+    monkeypatch.setattr(module, "_carry_out", grid.carry_out)
+    assert grid.launch().done == [grid.good]
+    result = grid.run(grid.good).result()
+    assert result is not None
+    assert result.attempt == 2
+
+
+def test_a_run_whose_process_ray_lost_for_good_is_a_failed_run(grid: Grid, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_carry_out", lambda tasks, *rest: {grid.good: "Traceback …\nActorDiedError: gone"})
+    report = grid.launch()
+    assert report.failed[grid.good].message == "its process was lost: ActorDiedError: gone"
+    assert report.left == [grid.bad]
+
+
+def test_what_a_run_wrote_down_itself_outweighs_what_ray_says(tmp_path: Path, tiny_data: PreparedData) -> None:
+    run = RunFolder.of(str(tmp_path), "run-1")
+    own = Failure(kind="ValueError", message="own", traceback="", attempt=1, launch_id="launch-1", time=1.0)
+    run.write_failure(own)
+    settling.write_losses({"run-1": "lost"}, {"run-1": run}, "launch-1")
+    assert run.failure() == own
+
+
+def test_a_launch_waits_for_the_workers_of_a_killed_launcher(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gone: Callable[[], Process]
+) -> None:
+    run = RunFolder.of(str(tmp_path), "run-1")
+    worker = Process.current()
+    beat = Heartbeat(launch_id="x", launcher=gone(), worker=worker, device="cpu", attempt=1, launch_attempt=1)
+    run.write_heartbeat(beat)
+    naps: list[float] = []
+
+    def nap(seconds: float) -> None:
+        naps.append(seconds)
+        if len(naps) == 2:
+            dead = gone()
+            run.write_heartbeat(Heartbeat(**{**vars(beat), "worker": dead}))
+
+    monkeypatch.setattr("rml_platform.settling.time.sleep", nap)
+    assert settling.wait_for_the_dying(run).state == "cut_off"
+    assert len(naps) == 2
+
+
+@pytest.fixture
+def gone() -> Callable[[], Process]:
+    """A process of this machine that does not exist."""
+    return lambda: Process(host=Process.current().host, pid=2**22 - 1, started="1")
+
+
+@pytest.mark.parametrize(
+    ("workers", "cpus", "gpus", "there", "expected"),
+    [
+        (1, 1, 0, {"CPU": 2.0}, 2),
+        (2, 1, 0, {"CPU": 3.0}, 1),
+        (1, 2, 1, {"CPU": 16.0, "GPU": 4.0}, 4),
+        (2, 8, 1, {"CPU": 16.0, "GPU": 4.0}, 1),
+        (1, 1, 0.5, {"CPU": 16.0, "GPU": 1.0}, 2),
+        (4, 1, 0, {"CPU": 2.0}, 0),
+    ],
+)
+def test_as_many_runs_at_once_as_the_scarcest_resource_allows(
+    tiny_data: PreparedData, workers: int, cpus: float, gpus: float, there: dict[str, float], expected: int
+) -> None:
+    changes: dict[str, Any] = {"num_workers": workers, "cpus_per_worker": cpus, "gpus_per_worker": gpus}
+    assert concurrency(task_for(fake_config(GOOD), tiny_data, Path("x"), "run", **changes), there) == expected

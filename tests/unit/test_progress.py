@@ -1,0 +1,75 @@
+"""The view of a grid: what is counted, how long it takes, how it looks."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from rml_platform.progress import duration, render, seconds_left
+from rml_platform.run_folder import Failure, Heartbeat, RunRecord
+from rml_platform.run_task import Process
+
+HERE = Process(host="h", pid=1, started="1")
+
+
+def running(step: int, seconds: float, **changes: object) -> RunRecord:
+    beat = Heartbeat(
+        launch_id="a", launcher=HERE, worker=HERE, device="cpu", attempt=1, launch_attempt=1, step=step, num_steps=100,
+        seconds=seconds, stage=1, num_stages=3, loss=0.5, miou=0.25, **changes,  # type: ignore[arg-type]
+    )  # fmt: skip
+    return RunRecord(state="running", heartbeat=beat)
+
+
+FAILED = RunRecord(
+    state="failed",
+    failure=Failure(kind="ValueError", message="two\nlines", traceback="", attempt=1, launch_id="a", time=0.0),
+)
+
+
+def shown(records: dict[str, RunRecord]) -> str:
+    console = Console(file=io.StringIO(), width=160)
+    console.print(render(records))
+    return str(console.file.getvalue())  # type: ignore[attr-defined]
+
+
+def test_the_view_names_what_moves_and_what_failed() -> None:
+    said = shown({"a": running(25, 50.0), "b": RunRecord(state="new"), "c": FAILED, "d": RunRecord(state="done")})
+    assert "1 done · 1 running · 1 failed · 1 to do" in said
+    line = next(line for line in said.splitlines() if line.startswith("a "))
+    assert "1/2" in line
+    assert "25/100" in line
+    assert "0.500" in line
+    assert "25.0" in line
+    assert line.rstrip().endswith("2 min")
+    assert "two" in said
+    assert "lines" not in said
+
+
+def test_a_large_grid_is_cut_to_a_screen() -> None:
+    said = shown({f"run-{i}": running(1, 1.0) for i in range(40)})
+    assert "… and 28 more" in said
+    assert len(said.splitlines()) < 20
+
+
+def test_time_left_counts_waiting_runs_at_the_pace_of_the_others() -> None:
+    records = {
+        "a": running(50, 100.0),
+        "b": running(50, 100.0),
+        "c": RunRecord(state="new"),
+        "d": RunRecord(state="new"),
+    }
+    assert seconds_left(records) == (100 + 100 + 2 * 200) / 2
+
+
+def test_time_left_is_at_least_that_of_the_slowest_run() -> None:
+    assert seconds_left({"a": running(10, 10.0), "b": running(90, 9.0)}) == 90.0
+
+
+def test_nothing_is_guessed_before_a_run_has_a_pace() -> None:
+    assert seconds_left({"a": running(0, 5.0), "b": RunRecord(state="new")}) is None
+    assert "left" not in shown({"a": RunRecord(state="new")})
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(12.3, "12 s"), (89, "89 s"), (600, "10 min"), (7200, "2.0 h")])
+def test_durations_are_short(seconds: float, text: str) -> None:
+    assert duration(seconds) == text

@@ -1,0 +1,157 @@
+"""What a run tells its folder, and in which order."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from rml_platform import reporters
+from rml_platform.metric_log import Measurement, MetricLog, evaluation_metrics, pieces
+from rml_platform.reporters import Cancelled, Heart, RunReporter, WorkerReporter
+from rml_platform.run_folder import Heartbeat, RunFolder
+from rml_platform.run_task import Process
+from rml_trainers.reporting import Progress
+from tests.fake_trainer import evaluation
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    return RunFolder.of(str(tmp_path), "run-1")
+
+
+def heart(run: RunFolder) -> Heart:
+    here = Process.current()
+    return Heart(run, Heartbeat(launch_id="a", launcher=here, worker=here, device="cpu", attempt=1, launch_attempt=1))
+
+
+def progress(step: int) -> Progress:
+    return Progress(stage=1, num_stages=3, step=step, num_steps=10, seconds_per_step=0.5)
+
+
+def rows(run: RunFolder, last: float = float("inf")) -> list[tuple[str, int, float]]:
+    return [(row.key, row.step, row.value) for _, piece in pieces(run.folder, -1, last) for row in piece]
+
+
+def test_metrics_are_on_disk_before_the_checkpoint_that_covers_them(run: RunFolder, tmp_path: Path) -> None:
+    seen: list[list[tuple[str, int, float]]] = []
+    reporter = RunReporter(run, heart(run), lambda progress, folder: seen.append(rows(run)))
+    reporter.on_step(progress(4), {"loss": 2.0})
+    assert rows(run) == []
+    reporter.on_checkpoint(progress(5), tmp_path)
+    assert seen == [[("train/loss", 4, 2.0), ("train/seconds_per_step", 4, 0.5)]]
+
+
+def test_the_heartbeat_names_a_checkpoint_only_once_it_is_stored(run: RunFolder, tmp_path: Path) -> None:
+    beat = heart(run)
+
+    def fail(progress: Progress, folder: Path | None) -> None:
+        raise OSError("storage is away")
+
+    with pytest.raises(OSError, match="away"):
+        RunReporter(run, beat, fail).on_checkpoint(progress(5), tmp_path)
+    assert beat.heartbeat.checkpoint_step == -1
+    RunReporter(run, beat, lambda progress, folder: None).on_checkpoint(progress(6), tmp_path)
+    assert beat.heartbeat.checkpoint_step == 6
+
+
+def test_values_that_are_not_finite_are_not_metrics(run: RunFolder) -> None:
+    beat = heart(run)
+    reporter = RunReporter(run, beat, lambda progress, folder: None)
+    reporter.on_step(progress(1), {"loss": float("nan"), "other": 1.0})
+    reporter.on_evaluation(progress(1), (evaluation(0.5),))
+    reporter.metrics.close_piece(1)
+    keys = {key for key, _, _ in rows(run)}
+    assert keys == {"train/other", "train/seconds_per_step", "val/miou", "val/accuracy", "val/iou/sky"}
+    assert (beat.heartbeat.loss, beat.heartbeat.miou) == (None, 0.5)
+
+
+def test_only_the_first_network_has_the_short_names() -> None:
+    names = evaluation_metrics((evaluation(0.5), evaluation(0.25)), "val")
+    assert (names["val/miou"], names["val/teacher_1/miou"]) == (0.5, 0.25)
+
+
+def test_a_wish_to_cancel_ends_the_run_at_its_next_report(run: RunFolder) -> None:
+    reporter = RunReporter(run, heart(run), lambda progress, folder: None)
+    reporter.on_step(progress(1), {"loss": 1.0})
+    run.request_cancel()
+    with pytest.raises(Cancelled, match="step 2 of 10"):
+        reporter.on_step(progress(2), {"loss": 1.0})
+
+
+def test_notes_of_all_attempts_are_in_the_log(run: RunFolder) -> None:
+    for text in ("first\nattempt", "second"):
+        RunReporter(run, heart(run), lambda progress, folder: None).on_note("warning", text)
+    lines = (run.folder.read("log.txt") or b"").decode().splitlines()
+    assert [line.split(" warning: ")[1] for line in lines] == ["first attempt", "second"]
+
+
+def test_the_heart_beats_without_being_told_to_and_says_goodbye(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reporters, "ALIVE_EVERY_S", 0.01)
+    monkeypatch.setattr(reporters, "WRITE_EVERY_S", 0.01)
+    with heart(run):
+        first = run.heartbeat()
+        assert first is not None
+        while (later := run.heartbeat()) is None or later.time <= first.time:
+            time.sleep(0.005)
+        assert run.record().state == "running"
+        assert later.seconds > first.seconds
+    last = run.heartbeat()
+    assert last is not None
+    assert last.state == "stopped"
+
+
+def test_a_storage_that_is_away_for_a_moment_does_not_stop_the_heart(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reporters, "WRITE_EVERY_S", 0.01)
+    calls = 0
+    write = RunFolder.write_heartbeat
+
+    def flaky(self: RunFolder, beat: Heartbeat) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise OSError("away")
+        write(self, beat)
+
+    monkeypatch.setattr(RunFolder, "write_heartbeat", flaky)
+    with heart(run) as beating:
+        beating.update(step=7)
+        while (seen := run.heartbeat()) is None or seen.step != 7:
+            time.sleep(0.005)
+    assert calls >= 3
+
+
+def test_other_ranks_deliver_and_say_nothing(run: RunFolder) -> None:
+    delivered: list[Path | None] = []
+    reporter = WorkerReporter(lambda progress, folder: delivered.append(folder))
+    reporter.on_step(progress(1), {"loss": 1.0})
+    reporter.on_note("info", "x")
+    reporter.on_checkpoint(progress(1), None)
+    assert delivered == [None]
+    assert not run.folder.exists()
+
+
+def test_a_resumed_run_measures_again_what_no_checkpoint_covers(run: RunFolder) -> None:
+    log = MetricLog(run.folder)
+    for step in (1, 2, 3):
+        log.add(step, {"a": step})
+        log.close_piece(step)
+    log.forget_after(2)
+    assert rows(run) == [("a", 1, 1.0), ("a", 2, 2.0)]
+    again = MetricLog(run.folder)
+    again.add(3, {"a": 33})
+    again.close()
+    assert rows(run)[-1] == ("a", 3, 33.0)
+    assert rows(run, last=2) == [("a", 1, 1.0), ("a", 2, 2.0)]
+
+
+def test_a_piece_is_plain_json(run: RunFolder) -> None:
+    log = MetricLog(run.folder)
+    log.add(1, {"a": 0.1})
+    log.close_piece(1)
+    ((key, step, time_ms, value),) = json.loads((run.folder.child("metrics").read("000000001.json")) or b"")
+    assert (Measurement(key, step, time_ms, value).value, step) == (0.1, 1)

@@ -1,0 +1,133 @@
+"""What the files of a run say about it."""
+
+import math
+import subprocess
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from rml_platform.policies import STALE_AFTER_S
+from rml_platform.run_folder import Failure, Heartbeat, Result, RunFolder
+from rml_platform.run_task import Process, RunTask, config_to_json
+from tests.fake_trainer import evaluation
+from tests.tiny import METHOD_CONFIGS, tiny_config
+
+FAILURE = Failure(kind="ValueError", message="no", traceback="…", attempt=1, launch_id="a", time=1.0)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    return RunFolder.of(str(tmp_path), "run-1")
+
+
+def heartbeat(**changes: object) -> Heartbeat:
+    here = Process.current()
+    beat = Heartbeat(launch_id="a", launcher=here, worker=here, device="cpu", attempt=1, launch_attempt=1)
+    return replace(beat, **changes)  # type: ignore[arg-type]
+
+
+def result() -> Result:
+    return Result(
+        evaluations=(evaluation(0.5),),
+        steps=5,
+        seconds=1.5,
+        device="cpu",
+        host="here",
+        num_workers=1,
+        attempt=2,
+        code_version="abc",
+        dirty=True,
+        time=3.0,
+    )
+
+
+def test_a_run_without_files_is_new(run: RunFolder) -> None:
+    assert run.record().state == "new"
+
+
+def test_a_fresh_heartbeat_of_living_processes_is_a_running_run(run: RunFolder) -> None:
+    run.write_heartbeat(heartbeat())
+    assert run.record().state == "running"
+
+
+def test_an_old_heartbeat_is_a_run_that_was_cut_off(run: RunFolder) -> None:
+    run.write_heartbeat(heartbeat())
+    assert run.record(now=time.time() + STALE_AFTER_S - 5).state == "running"
+    assert run.record(now=time.time() + STALE_AFTER_S + 5).state == "cut_off"
+
+
+def test_a_run_that_said_goodbye_is_cut_off_at_once(run: RunFolder) -> None:
+    run.write_heartbeat(heartbeat(state="stopped"))
+    assert run.record().state == "cut_off"
+
+
+@pytest.mark.parametrize("role", ["launcher", "worker"])
+def test_a_fresh_heartbeat_of_a_killed_process_is_cut_off_at_once(run: RunFolder, role: str) -> None:
+    with subprocess.Popen(["sleep", "60"]) as child:
+        run.write_heartbeat(heartbeat(**{role: Process.of(child.pid)}))
+        assert run.record().state == "running"
+        child.kill()
+    assert run.record().state == "cut_off"
+
+
+def test_another_process_with_the_number_of_a_dead_one_is_not_taken_for_it() -> None:
+    here = Process.current()
+    assert here.is_gone() is False
+    assert replace(here, started="1").is_gone() is True
+
+
+def test_nothing_is_known_of_processes_of_other_machines() -> None:
+    assert replace(Process.current(), host="elsewhere").is_gone() is None
+
+
+def test_a_result_outweighs_everything_and_survives_the_disk(run: RunFolder) -> None:
+    run.write_failure(FAILURE)
+    run.write_heartbeat(heartbeat())
+    run.write_result(result())
+    record = run.record()
+    assert record.state == "done"
+    assert record.result is not None
+    (stored,) = record.result.evaluations
+    assert (stored.miou, stored.iou_by_class["sky"]) == (0.5, 0.5)
+    assert math.isnan(stored.iou_by_class["pole"])
+    assert stored.confusion.tolist() == [[3, 1], [0, 4]]
+    assert (record.result.seconds, record.result.dirty) == (1.5, True)
+
+
+def test_a_failure_is_told_until_the_next_attempt_begins(run: RunFolder) -> None:
+    run.write_failure(FAILURE)
+    assert run.record().state == "failed"
+    run.begin(task("supervised"))
+    assert run.record().state == "new"
+
+
+def test_a_cancelled_run_is_not_a_failed_one(run: RunFolder) -> None:
+    run.write_failure(replace(FAILURE, kind="Cancelled"))
+    assert run.record().state == "cancelled"
+
+
+@pytest.mark.parametrize("method", METHOD_CONFIGS)
+def test_a_task_travels_unchanged(run: RunFolder, method: str) -> None:
+    run.begin(task(method))
+    assert run.task() == task(method)
+    assert task(method).config == tiny_config(method)
+    assert f"name: {method}" in (run.folder.read("config.yaml") or b"").decode()
+
+
+def task(method: str) -> RunTask:
+    return RunTask(
+        run_id="run-1",
+        config_json=config_to_json(tiny_config(method)),
+        storage="/s",
+        prepared_folder="/p",
+        data_root=None,
+        split_hash="s",
+        data_hash="d",
+        study="study",
+        launch_id="a",
+        launcher=Process(host="h", pid=1, started="2"),
+        code_version="abc",
+        dirty=False,
+    )

@@ -1,0 +1,100 @@
+"""Folders on local and remote filesystems."""
+
+import errno
+import shutil
+from pathlib import Path
+
+import pytest
+from pyarrow import fs
+
+from rml_platform.storage import Folder
+
+
+@pytest.fixture(params=["local", "remote"])
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Folder:
+    return open_folder(request.param, tmp_path / "place")
+
+
+def open_folder(kind: str, path: Path) -> Folder:
+    """A local folder, or one that pretends not to be (the same code path as an object store)."""
+    if kind == "local":
+        return Folder.open(path)
+    path.mkdir(parents=True, exist_ok=True)
+    return Folder(fs.SubTreeFileSystem(str(path), fs.LocalFileSystem()), "in/store")
+
+
+def test_reading_gives_back_what_was_written(folder: Folder) -> None:
+    assert folder.read("a.json") is None
+    folder.write_json("a.json", {"x": [1, 2.5, None]})
+    folder.write_json("a.json", {"x": 2})
+    assert folder.read_json("a.json") == {"x": 2}
+    assert folder.files() == ["a.json"]
+
+
+def test_a_write_that_fails_leaves_the_old_content_and_no_litter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Folder.open(tmp_path)
+    folder.write("a", b"old")
+
+    class Full:
+        def __getattr__(self, name: str) -> object:
+            return getattr(folder.filesystem, name)
+
+        def move(self, source: str, target: str) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        Folder(Full(), folder.path).write("a", b"new")
+    assert folder.read("a") == b"old"
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_nan_is_refused_in_json(folder: Folder) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        folder.write_json("a", float("nan"))
+
+
+def test_a_folder_goes_up_and_comes_down_whole(folder: Folder, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    for name in ("manifest.json", "b.bin"):
+        (source / name).write_text(name)
+    folder.upload(source, "copy", last="manifest.json")
+    assert folder.folders() == ["copy"]
+    down = folder.child("copy").download(tmp_path / "down")
+    assert {path.name: path.read_text() for path in down.iterdir()} == {
+        "manifest.json": "manifest.json",
+        "b.bin": "b.bin",
+    }
+    folder.child("copy").delete_all()
+    assert folder.folders() == []
+
+
+@pytest.mark.parametrize("kind", ["local", "remote"])
+def test_an_upload_cut_short_leaves_nothing_that_looks_complete(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = open_folder(kind, tmp_path / "place")
+    source = tmp_path / "source"
+    source.mkdir()
+    for name in ("manifest.json", "z.bin"):
+        (source / name).write_text(name)
+    original = Folder._copy_file
+
+    def fail_on_manifest(self: Folder, file: Path, target: str) -> None:
+        if file.name == "manifest.json":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        original(self, file, target)
+
+    monkeypatch.setattr(Folder, "_copy_file", fail_on_manifest)
+    with pytest.raises(OSError, match="No space"):
+        folder.upload(source, "copy", last="manifest.json")
+    assert folder.folders() == []
+    shutil.rmtree(source)
+
+
+def test_deleting_what_is_not_there_is_no_error(folder: Folder) -> None:
+    folder.delete("nothing")
+    folder.delete_all()
+    assert not folder.exists()
