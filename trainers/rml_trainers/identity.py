@@ -23,8 +23,8 @@ def identity_fields(config: RunConfig) -> dict[str, Any]:
     for part in NOT_IDENTITY:
         fields.pop(part, None)
     split = fields.get("split", {})
-    for path in ("labelled_list", "unlabelled_list"):
-        split.pop(path, None)  # the split's content hash stands for it
+    for recipe in ("family", "num_labelled", "fraction", "seed", "labelled_list", "unlabelled_list"):
+        split.pop(recipe, None)  # the split's content hash stands for them: two recipes, one split, one run
     for network in ("network", "peer_network"):
         weights_file = fields.get(network, {}).get("weights_file")
         if weights_file is not None:
