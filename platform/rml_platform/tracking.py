@@ -70,7 +70,9 @@ class Tracker:
                 if found is None:
                     root = self._artifact_root
                     where = (root / name).resolve().as_uri() if root else None
-                    self._experiments[name] = self._client.create_experiment(name, artifact_location=where)
+                    # Without it MLflow opens an experiment in its GenAI view, which hides metrics and charts.
+                    kind = {"mlflow.experimentKind": "custom_model_development"}
+                    self._experiments[name] = self._client.create_experiment(name, artifact_location=where, tags=kind)
                 else:
                     if found.lifecycle_stage == "deleted":
                         self._client.restore_experiment(found.experiment_id)
