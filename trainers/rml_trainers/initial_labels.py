@@ -40,7 +40,11 @@ class InitialLabelWriter:
         if self._dtype == np.uint8:
             prob = np.rint(prob * 255)
         stored = [row.astype(self._dtype).tobytes() for row in prob]
-        columns: dict[str, list[Any]] = {"name": list(names), "cells": [list(prob.shape[1:])] * len(names), "prob": stored}
+        columns: dict[str, list[Any]] = {
+            "name": list(names),
+            "cells": [list(prob.shape[1:])] * len(names),
+            "prob": stored,
+        }
         try:
             self._writer.write_batch(pa.RecordBatch.from_pydict(columns, schema=_SCHEMA))
         except OSError as error:
