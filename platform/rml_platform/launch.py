@@ -84,7 +84,7 @@ def launch(
         finally:
             for run_id in todo:
                 close(folders[run_id], launch_id, report)
-            report.untracked = publisher.sync(folders.values(), insist=True)
+            report.untracked = publisher.sync(folders.values(), closing=True)
     report.seconds = time.monotonic() - started
     return report
 

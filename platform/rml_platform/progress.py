@@ -3,6 +3,7 @@
 It reads run folders only, from a thread of its own, beside the one that sends them to the tracker.
 """
 
+import contextlib
 import threading
 import time
 from collections import Counter
@@ -21,7 +22,14 @@ from rml_platform.run_folder import RunFolder, RunRecord
 POLL_LOCAL_S = 1.0
 POLL_REMOTE_S = 10.0
 MAX_ROWS = 12
-STYLES = {"done": "green", "running": "cyan", "failed": "red", "cancelled": "yellow", "to do": "dim"}
+STYLES = {
+    "done": "green",
+    "running": "cyan",
+    "restarting": "yellow",
+    "failed": "red",
+    "cancelled": "yellow",
+    "to do": "dim",
+}
 
 
 class LiveView:
@@ -56,7 +64,8 @@ class LiveView:
     def _thread(self, work: Callable[[], None]) -> threading.Thread:
         def loop() -> None:
             while not self._stop.wait(self._poll_s):
-                work()
+                with contextlib.suppress(OSError):  # a storage that is away for a moment is asked again
+                    work()
 
         return threading.Thread(target=loop, name=f"view-{work.__name__}", daemon=True)
 
@@ -99,7 +108,8 @@ class LiveView:
 
 
 def shown_state(record: RunRecord) -> str:
-    return {"new": "to do", "cut_off": "to do"}.get(record.state, record.state)
+    """In words; a run that is cut off while its launch lives has lost its process and is about to get a new one."""
+    return {"new": "to do", "cut_off": "restarting"}.get(record.state, record.state)
 
 
 def render(records: dict[str, RunRecord]) -> RenderableType:
@@ -111,7 +121,7 @@ def render(records: dict[str, RunRecord]) -> RenderableType:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("run", "stage", "", "step", "loss", "mIoU", "left"):
         table.add_column(heading, justify="left" if heading in ("run", "") else "right", no_wrap=True)
-    moving = [(i, r) for i, r in records.items() if r.state in ("running", "failed")]
+    moving = [(i, r) for i, r in records.items() if r.state in ("running", "cut_off", "failed")]
     for run_id, record in moving[:MAX_ROWS]:
         table.add_row(*_row(run_id, record))
     more = [Text(f"… and {len(moving) - MAX_ROWS} more", style="dim")] if len(moving) > MAX_ROWS else []
@@ -146,8 +156,8 @@ def seconds_left(records: dict[str, RunRecord]) -> float | None:
     whole = [beat.seconds / beat.step * beat.num_steps for beat in beats]
     if not whole:
         return None
-    moving = [left for r in records.values() if r.state == "running" and (left := _own_seconds_left(r))]
-    waiting = sum(r.state in ("new", "cut_off") for r in records.values())
+    moving = [left for r in records.values() if r.state in ("running", "cut_off") and (left := _own_seconds_left(r))]
+    waiting = sum(r.state == "new" for r in records.values())
     at_once = max(1, sum(r.state == "running" for r in records.values()))
     total = sum(moving) + waiting * sum(whole) / len(whole)
     return max(total / at_once, max(moving, default=0.0))

@@ -38,6 +38,8 @@ class _Published:
     """Largest step sent, by metric; looked up in the tracker for a run that was there before this process."""
     is_new: bool = False
     state_seen: tuple[Any, ...] = ()
+    stored: dict[str, Any] = field(default_factory=dict)
+    """Content of published.json."""
 
 
 class Publisher:
@@ -50,24 +52,25 @@ class Publisher:
         self._not_before = 0.0
         self._is_away = False
 
-    def sync(self, runs: Iterable[RunFolder], *, insist: bool = False) -> list[str]:
+    def sync(self, runs: Iterable[RunFolder], *, closing: bool = False) -> list[str]:
         """Send what is new; returns the ids of the runs that could not be brought up to date.
 
-        After a failure the tracker is left alone for a while, unless `insist`.
+        After a failure the tracker is left alone for a while. `closing`: the launch is over, so it is asked once more
+        whatever happened before, and a run that nobody is at any more is not about to be restarted.
         """
         behind = []
+        if closing:
+            self._not_before = 0.0
         for run in runs:
-            if self._is_away and not insist and time.monotonic() < self._not_before:
+            if self._is_away and time.monotonic() < self._not_before:
                 behind.append(run.run_id)
                 continue
             try:
-                self._sync_run(run)
+                self._sync_run(run, closing)
                 self._note_back()
             except TrackingError as error:
                 behind.append(run.run_id)
                 self._note_away(error)
-                if insist and self._is_away:
-                    insist = False
         return behind
 
     def _note_away(self, error: TrackingError) -> None:
@@ -81,11 +84,11 @@ class Publisher:
             self._on_note(f"MLflow at {self._tracker.uri} is back")
         self._is_away = False
 
-    def _sync_run(self, run: RunFolder) -> None:
+    def _sync_run(self, run: RunFolder, closing: bool) -> None:
         task, record = run.task(), run.record()
         if task is None or record.heartbeat is None:
             return
-        seen = (record.state, record.heartbeat.checkpoint_step, record.heartbeat.attempt)
+        seen = (record.state, record.heartbeat.checkpoint_step, record.heartbeat.attempt, closing)
         known = self._runs.get(run.run_id)
         if known is not None and known.state_seen == seen:
             return
@@ -94,7 +97,8 @@ class Publisher:
         for step, rows in pieces(run.folder, published.step, last):
             self._send(published, rows)
             published.step = step
-        status = FINAL_STATUS.get(record.state, "RUNNING")
+        is_restarting = record.state == "cut_off" and not closing
+        status = "RUNNING" if is_restarting else FINAL_STATUS.get(record.state, "RUNNING")
         if status != published.status:
             self._finish(run, task, record, published, status)
         published.state_seen = seen
@@ -107,13 +111,16 @@ class Publisher:
         tags = None
         if stored.get("uri") == self._tracker.uri:
             published.step, published.status = stored["step"], stored["status"]
+            published.stored = stored
             tags = self._tracker.tags(published.mlflow_run)
         if tags is None:
             found = self._tracker.find(run.run_id)
             published = _Published(self._tracker.uri, found or self._create(run, task), is_new=found is None)
             tags = self._tracker.tags(published.mlflow_run) or {}
-        studies = {task.study, self._study, *filter(None, tags.get("rml.studies", "").split(","))}
-        self._tracker.set_tags(published.mlflow_run, {"rml.studies": ",".join(sorted(studies))})
+        known = tags.get("rml.studies", "")
+        studies = ",".join(sorted({task.study, self._study, *filter(None, known.split(","))}))
+        if studies != known:
+            self._tracker.set_tags(published.mlflow_run, {"rml.studies": studies})
         self._runs[run.run_id] = published
         self._remember(run, published)
         return published
@@ -150,6 +157,8 @@ class Publisher:
             self._upload(run, published.mlflow_run, ["result.json", "log.txt", "predictions"])
         if record.failure is not None:
             tags["rml.failure"] = f"{record.failure.kind}: {record.failure.message}"
+        elif published.status == "FAILED":
+            tags["rml.failure"] = ""  # overcome
         self._tracker.set_tags(published.mlflow_run, tags)
         self._tracker.set_status(published.mlflow_run, status)
         published.status = status
@@ -164,5 +173,7 @@ class Publisher:
                     self._tracker.upload(mlflow_run, Path(scratch) / name, None)
 
     def _remember(self, run: RunFolder, published: _Published) -> None:
-        keep = ("uri", "mlflow_run", "step", "status")
-        run.folder.write_json("published.json", {key: getattr(published, key) for key in keep})
+        now = {key: getattr(published, key) for key in ("uri", "mlflow_run", "step", "status")}
+        if now != published.stored:
+            run.folder.write_json("published.json", now)
+            published.stored = now

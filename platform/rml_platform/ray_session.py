@@ -9,7 +9,9 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-QUIET = {
+from rml_trainers.errors import RmlError
+
+ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # default 2.0: every checkpoint would wait that long
     "RAY_TRAIN_METRICS_ENABLED": "0",
@@ -24,7 +26,14 @@ QUIET = {
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "GLOG_minloglevel": "3",
+    "RAY_DASHBOARD_STARTUP_TIMEOUT_S": "180",  # default 60: too short on a machine that is busy with other work
+    "RAY_DASHBOARD_SUBPROCESS_MODULE_WAIT_READY_TIMEOUT": "120",
+    "RAY_worker_niceness": "0",  # default 15: beside any other busy process training would nearly stand still
 }
+
+
+class ClusterError(RmlError):
+    """Ray could not be started here, or the cluster not be reached."""
 
 
 @contextlib.contextmanager
@@ -36,13 +45,32 @@ def ray_session(
     Without an address a new local one is started that only this machine can reach, and is gone with everything it
     started when the context ends or this process dies. Only `train` needs its dashboard process, which frees the
     resources of a Ray Train group whose controller was killed.
+
+    Raises:
+        ClusterError: Ray cannot be started, or not be reached at `address`.
     """
     _prepare_environment(local=address is None)
     import ray
 
+    # Otherwise Ray prints a paragraph across the live view whenever a worker dies; the view tells it in one line.
+    ray._private.worker._worker_logs_enabled = False
     with tempfile.TemporaryDirectory(prefix="rml-ray-", ignore_cleanup_errors=True) as folder:
-        quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
         if address is None:
+            _start_local(folder, with_train, num_cpus, num_gpus)
+        else:
+            _connect(address)
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+def _start_local(folder: str, with_train: bool, num_cpus: int | None, num_gpus: int | None) -> None:
+    """Start Ray, a second time if need be: it gives its own processes 30 s, which a busy machine can exceed."""
+    import ray
+
+    for is_last in (False, True):
+        try:
             ray.init(
                 address="local",
                 num_cpus=num_cpus or os.cpu_count(),
@@ -50,23 +78,37 @@ def ray_session(
                 include_dashboard=with_train,
                 dashboard_host="127.0.0.1",
                 _temp_dir=folder,
-                **quiet,
+                log_to_driver=False,
+                logging_level=logging.CRITICAL,
             )
-        else:
-            ray.init(address=address, **quiet)
-        try:
-            yield
-        finally:
+            return
+        except Exception as error:  # Ray raises bare Exception, RuntimeError and its own kinds here
             ray.shutdown()
+            if is_last:
+                raise ClusterError(
+                    f"Ray could not be started on this machine: {error}. Is the machine very busy, or /tmp full? "
+                    "`rml doctor` checks it; nothing is lost, launch again"
+                ) from error
+
+
+def _connect(address: str) -> None:
+    import ray
+
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
+    except Exception as error:
+        raise ClusterError(
+            f"no Ray cluster can be reached at {address}: {error}. Check the address and that it runs the same Ray "
+            "version and token (RAY_AUTH_TOKEN), or leave --address out to use this machine"
+        ) from error
 
 
 def _prepare_environment(*, local: bool) -> None:
-    for name, value in QUIET.items():
+    for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     warnings.filterwarnings("ignore", module=r"ray\..*")
     token_file = Path.home() / ".ray" / "auth_token"
     known = {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys()
     if local and not known and not token_file.exists():
         # Ray guards local clusters by a token that it would otherwise write into the home folder.
-        os.environ["RAY_AUTH_MODE"] = "token"
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)

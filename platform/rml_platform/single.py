@@ -45,7 +45,7 @@ def run_single(
             with LiveView([folder], publisher, console):
                 run_direct(replace(task, execution="direct", cpus_per_worker=Machine.here().cores))
         finally:
-            publisher.sync([folder], insist=True)
+            publisher.sync([folder], closing=True)
     else:
-        publisher.sync([folder], insist=True)
+        publisher.sync([folder], closing=True)
     return folder.record()

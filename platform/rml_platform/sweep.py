@@ -57,7 +57,7 @@ def sweep(
             run_config=tune.RunConfig(
                 name=first.launch_id,
                 storage_path=folder,
-                failure_config=tune.FailureConfig(max_failures=first.max_retries),
+                failure_config=tune.FailureConfig(max_failures=first.max_retries + 1),
                 callbacks=[Silence()],
                 verbose=0,
             ),

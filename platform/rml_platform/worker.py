@@ -8,7 +8,7 @@ import ray.train
 import ray.train.collective
 from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 
-from rml_platform.checkpoints import NUM_TO_KEEP
+from rml_platform.checkpoints import NUM_TO_KEEP, CheckpointStore
 from rml_platform.run_task import RunTask
 from rml_platform.single_worker import SingleWorker
 from rml_platform.storage import Folder
@@ -25,7 +25,8 @@ def run_with_ray_train(task: RunTask, trainer_class: Callable[..., Any] | None =
     """
     from ray.train.torch import TorchConfig, TorchTrainer
 
-    store = Folder.open(task.storage).child("runs", task.run_id, "checkpoints")
+    run_folder = Folder.open(task.storage).child("runs", task.run_id)
+    store = run_folder.child("checkpoints")
     taken = store.folders()
     writer = next(name for i in range(len(taken) + 1) if (name := f"{task.launch_id}.{i}") not in taken)
     needs_gpu = task.gpus_per_worker > 0
@@ -46,6 +47,8 @@ def run_with_ray_train(task: RunTask, trainer_class: Callable[..., Any] | None =
         ),
     )
     trainer.fit()
+    # A worker killed right after it stored a checkpoint leaves one that Ray Train never heard of and never deletes.
+    CheckpointStore(run_folder, writer).prune(own=True)
 
 
 def _work(config: dict[str, Any]) -> None:

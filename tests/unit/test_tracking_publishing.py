@@ -132,7 +132,7 @@ def test_a_failed_and_resumed_run_is_one_mlflow_run_without_repeated_values(scen
     scene.train(scene.task, "launch-2")
     scene.publisher().sync([scene.run])
     status, _, tags = scene.recorded()
-    assert (status, tags["rml.attempt"]) == ("FINISHED", "2")
+    assert (status, tags["rml.attempt"], tags["rml.failure"]) == ("FINISHED", "2", "")
     assert scene.loss_steps() == [1, 2, 3, 4, 5]
 
 
@@ -161,12 +161,12 @@ def test_a_tracker_that_goes_away_is_told_once_and_gets_everything_later(scene: 
     publisher = scene.publisher()
     scene.train(scene.bad_task)
     scene.wire.is_away = True
-    assert publisher.sync([scene.run], insist=True) == ["run-1"]
-    assert publisher.sync([scene.run], insist=True) == ["run-1"]
+    assert publisher.sync([scene.run], closing=True) == ["run-1"]
+    assert publisher.sync([scene.run], closing=True) == ["run-1"]
     assert len(scene.notes) == 1
     assert "sent later" in scene.notes[0]
     scene.wire.is_away = False
-    assert publisher.sync([scene.run], insist=True) == []
+    assert publisher.sync([scene.run], closing=True) == []
     assert scene.notes[1].endswith("is back")
     assert scene.loss_steps() == [1, 2]
 
@@ -178,14 +178,14 @@ def test_it_is_left_alone_for_a_while_after_it_went_away(scene: Scene) -> None:
     publisher.sync([scene.run])
     scene.wire.is_away = False
     assert publisher.sync([scene.run]) == ["run-1"]
-    assert publisher.sync([scene.run], insist=True) == []
+    assert publisher.sync([scene.run], closing=True) == []
 
 
 def test_what_could_not_be_sent_goes_out_with_the_next_launch(scene: Scene) -> None:
     publisher = scene.publisher()
     scene.train(scene.task)
     scene.wire.is_away = True
-    assert publisher.sync([scene.run], insist=True) == ["run-1"]
+    assert publisher.sync([scene.run], closing=True) == ["run-1"]
     assert scene.publisher().sync([scene.run]) == []
     assert scene.recorded()[0] == "FINISHED"
 
@@ -207,6 +207,28 @@ def test_a_study_that_finds_a_run_done_joins_its_tags(scene: Scene) -> None:
     scene.publisher("another").sync([scene.run])
     tags = scene.recorded()[2]
     assert (tags["rml.studies"], tags["rml.study"]) == ("another,study", "study")
+
+
+def test_a_run_without_a_process_is_killed_only_when_nobody_will_restart_it(scene: Scene) -> None:
+    class Dies(BaseException):
+        pass
+
+    class Dying(FakeTrainer):
+        def _fail(self) -> None:
+            if self.step == 3:
+                raise Dies
+
+    with pytest.raises(Dies):
+        scene.train(scene.task, trainer=Dying)
+    publisher = scene.publisher()
+    publisher.sync([scene.run])
+    assert scene.recorded()[0] == "RUNNING"
+    publisher.sync([scene.run], closing=True)
+    assert scene.recorded()[0] == "KILLED"
+    scene.train(scene.task, "launch-2")
+    scene.publisher().sync([scene.run])
+    assert scene.recorded()[0] == "FINISHED"
+    assert scene.loss_steps() == [1, 2, 3, 4, 5]
 
 
 def test_runs_that_never_began_are_not_recorded(scene: Scene) -> None:

@@ -1,0 +1,103 @@
+"""`rml launch` stopped by Ctrl-C, then killed, then let finish: nothing is lost, nothing is left behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from rml_platform.run_folder import Heartbeat, RunFolder
+from rml_platform.run_task import Process
+from tests.studies import write_study
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
+
+STUDY = """\
+name: stopped
+execution: direct
+base:
+  data: {name: scenes, size_px: [32, 48], num_train: 10, num_val: 3}
+  split: {num_labelled: 4}
+  method: {name: supervised}
+  network: {backbone: test_resnet, weights: none, aspp_branches: 2}
+  geometry: {crop_px: [24, 32]}
+  batch: {labelled: 2}
+  schedule: {warm_up_steps: 150, stage_steps: []}
+  runtime: {device: cpu, log_every_steps: 1, checkpoint_every_steps: 5, num_read_ahead: 0}
+seeds: [0]
+"""
+
+
+class Launch:
+    """`rml launch` in a process group of its own, as a terminal starts it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        command = [
+            str(Path(sys.executable).with_name("rml")),
+            "launch",
+            str(folder / "study.yaml"),
+            "--out",
+            str(folder / "out"),
+        ]
+        self.process = subprocess.Popen(
+            command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        )
+
+    def wait_for_step(self, beyond: int) -> Heartbeat:
+        """Heartbeat of the running run once a checkpoint beyond a step is stored."""
+        while self.process.poll() is None:
+            for path in (self.folder / "out" / "runs").glob("*"):
+                beat = RunFolder.of(str(self.folder / "out"), path.name).heartbeat()
+                if beat is not None and beat.launcher.pid == self.process.pid and beat.checkpoint_step > beyond:
+                    return beat
+            time.sleep(0.1)
+        raise AssertionError(self.process.communicate()[0])
+
+    def end(self) -> tuple[int, str]:
+        said, _ = self.process.communicate()
+        return self.process.returncode, said
+
+
+def wait_until_gone(process: Process) -> None:
+    while not process.is_gone():
+        time.sleep(0.1)
+
+
+def test_a_launch_can_be_stopped_and_killed_and_still_finishes(tmp_path: Path) -> None:
+    write_study(tmp_path, STUDY)
+
+    stopped = Launch(tmp_path)
+    beat = stopped.wait_for_step(0)
+    os.killpg(stopped.process.pid, signal.SIGINT)
+    code, said = stopped.end()
+    assert code == 130, said
+    assert "stopped" in said
+    assert "Traceback" not in said
+    wait_until_gone(beat.worker)
+
+    killed = Launch(tmp_path)
+    beat = killed.wait_for_step(beat.checkpoint_step)
+    assert beat.attempt == 2
+    killed.process.kill()
+    killed.end()
+    wait_until_gone(beat.worker)
+
+    (run_id,) = (path.name for path in (tmp_path / "out" / "runs").iterdir())
+    run = RunFolder.of(str(tmp_path / "out"), run_id)
+    assert run.record().state == "cut_off"
+
+    code, said = Launch(tmp_path).end()
+    assert code == 0, said
+    result = run.result()
+    assert result is not None
+    assert (result.steps, result.attempt) == (150, 3)
+    client = MlflowClient(f"sqlite:///{tmp_path / 'out' / 'mlflow.db'}")
+    (recorded,) = client.search_runs([e.experiment_id for e in client.search_experiments()])
+    assert recorded.info.status == "FINISHED"
+    steps = [m.step for m in client.get_metric_history(recorded.info.run_id, "train/loss")]
+    assert sorted(steps) == list(range(1, 151))
