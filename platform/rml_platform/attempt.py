@@ -71,8 +71,8 @@ class Attempt:
         """
         if self.run.result() is not None:
             return "done"
-        failure = self.run.failure()
-        if failure is not None and failure.launch_id == self.task.launch_id:
+        failure = self.written_failure()
+        if failure is not None:
             return "cancelled" if failure.kind == Cancelled.__name__ else "failed"
         if self.launch_number > self.task.max_retries + 1:
             lost = RuntimeError(f"its process was killed or died {self.launch_number - 1} times in this launch")
@@ -80,6 +80,11 @@ class Attempt:
             return "failed"
         self.run.begin(self.task)
         return None
+
+    def written_failure(self) -> Failure | None:
+        """Failure of this launch that is written down already, by an earlier attempt or another worker."""
+        failure = self.run.failure()
+        return failure if failure is not None and failure.launch_id == self.task.launch_id else None
 
     def train(self, trainer_class: Callable[..., TrainerLike]) -> None:
         config, place = self.task.config, self.place

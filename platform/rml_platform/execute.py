@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from typing import cast
 
-import torch
-
 from rml_platform.attempt import Attempt, Outcome, Place, TrainerLike
 from rml_platform.policies import FailureClass, classify
 from rml_platform.reporters import Cancelled
@@ -28,16 +26,21 @@ def execute(task: RunTask, place: Place, trainer_class: Callable[..., TrainerLik
     try:
         attempt.train(trainer_class)
     except Exception as error:
-        if _is_lost_peer(error):
+        if _is_collateral(error, place.world_size):
             raise
-        attempt.run.write_failure(attempt.failure(error))
+        if attempt.written_failure() is None:
+            attempt.run.write_failure(attempt.failure(error))
         if place.world_size > 1:
             raise
         return "cancelled" if isinstance(error, Cancelled) else "failed"
     return "done"
 
 
-def _is_lost_peer(error: Exception) -> bool:
-    """Whether another worker died under this one: worth another try, unlike every error of the program itself."""
+def _is_collateral(error: Exception, world_size: int) -> bool:
+    """Whether another process died under this one: worth another try, unlike every error of the program itself.
+
+    That may be another worker of the group, or one of Ray's helpers that goes first when a group is taken down.
+    """
     kind = classify(tuple(c.__name__ for c in reversed(type(error).__mro__)), str(error))
-    return kind is FailureClass.LOST and torch.distributed.is_initialized()
+    is_rays = type(error).__module__.split(".")[0] == "ray"
+    return kind is FailureClass.LOST and (world_size > 1 or is_rays)

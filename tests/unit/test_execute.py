@@ -5,13 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from ray.exceptions import ActorDiedError
 
 from rml_platform.attempt import Place
 from rml_platform.checkpoints import CheckpointStore
 from rml_platform.execute import execute
 from rml_platform.metric_log import pieces
 from rml_platform.reporters import RunReporter
-from rml_platform.run_folder import RunFolder
+from rml_platform.run_folder import Failure, RunFolder
 from rml_platform.run_task import RunTask
 from rml_platform.storage import Folder
 from rml_trainers.data.cache import PreparedData
@@ -154,6 +155,35 @@ def test_one_of_several_workers_raises_after_writing_down_why(task: RunTask) -> 
         execute(failing(task), place, FakeTrainer)
     assert folder_of(task).record().state == "failed"
     assert execute(failing(task), place, FakeTrainer) == "failed"
+
+
+@pytest.mark.parametrize("collateral", [RuntimeError("[gloo/pair.cc:547] Connection closed by peer"), ActorDiedError()])
+def test_the_death_of_another_worker_is_not_a_failure_of_this_one(task: RunTask, collateral: Exception) -> None:
+    class Bereft(FakeTrainer):
+        def _fail(self) -> None:
+            if self.step == 3:
+                raise collateral
+
+    place = Place(writer="launch-1", world_size=2, deliver=lambda name, folder: None)
+    with pytest.raises(type(collateral)):
+        execute(task, place, Bereft)
+    assert folder_of(task).failure() is None
+
+
+def test_the_first_of_several_failures_is_the_reason(task: RunTask) -> None:
+    class Second(FakeTrainer):
+        def _fail(self) -> None:
+            failure = Failure(
+                kind="ValueError", message="first", traceback="", attempt=1, launch_id="launch-1", time=1.0
+            )
+            folder_of(task).write_failure(failure)
+            raise ValueError("second")
+
+    with pytest.raises(ValueError, match="second"):
+        execute(task, Place(writer="launch-1", world_size=2), Second)
+    failure = folder_of(task).failure()
+    assert failure is not None
+    assert failure.message == "first"
 
 
 def test_every_worker_does_what_rank_0_found_settled(task: RunTask) -> None:
