@@ -75,11 +75,16 @@ class Attempt:
         if failure is not None:
             return "cancelled" if failure.kind == Cancelled.__name__ else "failed"
         if self.launch_number > self.task.max_retries + 1:
-            lost = RuntimeError(f"its process was killed or died {self.launch_number - 1} times in this launch")
-            self.run.write_failure(self.failure(lost))
+            self.give_up()
             return "failed"
         self.run.begin(self.task)
         return None
+
+    def give_up(self) -> None:
+        """Write down that the run was lost too often, unless it came to an end of its own."""
+        if self.run.result() is None and self.written_failure() is None:
+            lost = RuntimeError(f"its process was killed or died {self.launch_number - 1} times in this launch")
+            self.run.write_failure(self.failure(lost))
 
     def written_failure(self) -> Failure | None:
         """Failure of this launch that is written down already, by an earlier attempt or another worker."""

@@ -36,6 +36,11 @@ def execute(task: RunTask, place: Place, trainer_class: Callable[..., TrainerLik
     return "done"
 
 
+def give_up(task: RunTask) -> None:
+    """Write down, from outside, that a run lost its processes more often than it may."""
+    Attempt(task, Place(writer="")).give_up()
+
+
 def _is_collateral(error: Exception, world_size: int) -> bool:
     """Whether another process died under this one: worth another try, unlike every error of the program itself.
 

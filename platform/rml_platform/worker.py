@@ -21,9 +21,11 @@ def run_with_ray_train(task: RunTask, trainer_class: Callable[..., Any] | None =
     """Train one run with a group of `num_workers` workers; the outcome is in the run's folder.
 
     Raises:
-        ray.train.TrainingFailedError: the group was lost more often than `max_retries`, or could not be started.
+        ray.train.ControllerError: the group could not be started.
     """
     from ray.train.torch import TorchConfig, TorchTrainer
+
+    from rml_platform.execute import give_up
 
     run_folder = Folder.open(task.storage).child("runs", task.run_id)
     store = run_folder.child("checkpoints")
@@ -46,7 +48,10 @@ def run_with_ray_train(task: RunTask, trainer_class: Callable[..., Any] | None =
             ),
         ),
     )
-    trainer.fit()
+    try:
+        trainer.fit()
+    except ray.train.WorkerGroupError:
+        give_up(task)
     # A worker killed right after it stored a checkpoint leaves one that Ray Train never heard of and never deletes.
     CheckpointStore(run_folder, writer).prune(own=True)
 

@@ -26,8 +26,8 @@ base:
   network: {backbone: test_resnet, weights: none, aspp_branches: 2}
   geometry: {crop_px: [24, 32]}
   batch: {labelled: 2}
-  schedule: {warm_up_steps: 150, stage_steps: []}
-  runtime: {device: cpu, log_every_steps: 1, checkpoint_every_steps: 5, num_read_ahead: 0}
+  schedule: {warm_up_steps: 1000, stage_steps: []}
+  runtime: {device: cpu, log_every_steps: 10, checkpoint_every_steps: 50, num_read_ahead: 0}
 seeds: [0]
 """
 
@@ -95,9 +95,9 @@ def test_a_launch_can_be_stopped_and_killed_and_still_finishes(tmp_path: Path) -
     assert code == 0, said
     result = run.result()
     assert result is not None
-    assert (result.steps, result.attempt) == (150, 3)
+    assert (result.steps, result.attempt) == (1000, 3)
     client = MlflowClient(f"sqlite:///{tmp_path / 'out' / 'mlflow.db'}")
     (recorded,) = client.search_runs([e.experiment_id for e in client.search_experiments()])
     assert recorded.info.status == "FINISHED"
     steps = [m.step for m in client.get_metric_history(recorded.info.run_id, "train/loss")]
-    assert sorted(steps) == list(range(1, 151))
+    assert sorted(steps) == list(range(10, 1001, 10))
