@@ -1,10 +1,13 @@
 """Starting and stopping Ray: a quiet one of our own on this machine, or somebody's cluster."""
 
+import _thread
 import contextlib
 import logging
 import os
 import secrets
+import shutil
 import tempfile
+import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,6 +35,9 @@ ENVIRONMENT = {
 }
 
 
+WATCH_EVERY_S = 5.0
+
+
 class ClusterError(RmlError):
     """Ray could not be started here, or the cluster not be reached."""
 
@@ -54,15 +60,69 @@ def ray_session(
 
     # Otherwise Ray prints a paragraph across the live view whenever a worker dies; the view tells it in one line.
     ray._private.worker._worker_logs_enabled = False
-    with tempfile.TemporaryDirectory(prefix="rml-ray-", ignore_cleanup_errors=True) as folder:
-        if address is None:
-            _start_local(folder, with_train, num_cpus, num_gpus)
-        else:
-            _connect(address)
+    if address is not None:
+        _connect(address)
         try:
             yield
         finally:
             ray.shutdown()
+        return
+    with _session_folder() as folder:
+        _start_local(folder, with_train, num_cpus, num_gpus)
+        watch = _Watch()
+        try:
+            yield
+        except KeyboardInterrupt:
+            if watch.found_dead:
+                raise ClusterError("Ray died on this machine (memory full?); nothing is lost, launch again") from None
+            raise
+        finally:
+            watch.stop.set()
+            ray.shutdown()
+
+
+class _Watch:
+    """Interrupts the main thread when the local Ray died: Tune would wait for its runs for ever."""
+
+    def __init__(self) -> None:
+        self.found_dead = False
+        self.stop = threading.Event()
+        threading.Thread(target=self._watch, name="ray-watch", daemon=True).start()
+
+    def _watch(self) -> None:
+        import ray
+
+        while not self.stop.wait(WATCH_EVERY_S):
+            if not any(node["Alive"] for node in ray.nodes()) and not self.stop.is_set():
+                self.found_dead = True
+                _thread.interrupt_main()
+                return
+
+
+@contextlib.contextmanager
+def _session_folder() -> Iterator[str]:
+    """Folder for Ray's sockets and logs, named after this process; those of killed launchers are swept away.
+
+    Socket paths are limited to 107 characters, so a long TMPDIR is not used.
+    """
+    place = Path(tempfile.gettempdir())
+    place = place if len(str(place)) < 16 else Path("/tmp")
+    for old in place.glob("rml-ray-*-*"):
+        owner = old.name.split("-")[2]
+        if owner.isdigit() and not _exists(int(owner)):
+            shutil.rmtree(old, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=f"rml-ray-{os.getpid()}-", dir=place, ignore_cleanup_errors=True) as folder:
+        yield folder
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _start_local(folder: str, with_train: bool, num_cpus: int | None, num_gpus: int | None) -> None:

@@ -1,4 +1,4 @@
-"""`rml launch` stopped by Ctrl-C, then killed, then let finish: nothing is lost, nothing is left behind."""
+"""`rml launch` stopped by Ctrl-C, killed, bereft of its Ray: nothing is lost, nothing hangs, nothing is left behind."""
 
 import os
 import signal
@@ -35,7 +35,7 @@ seeds: [0]
 class Launch:
     """`rml launch` in a process group of its own, as a terminal starts it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *options: str) -> None:
         self.folder = folder
         command = [
             str(Path(sys.executable).with_name("rml")),
@@ -43,6 +43,7 @@ class Launch:
             str(folder / "study.yaml"),
             "--out",
             str(folder / "out"),
+            *options,
         ]
         self.process = subprocess.Popen(
             command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
@@ -101,3 +102,14 @@ def test_a_launch_can_be_stopped_and_killed_and_still_finishes(tmp_path: Path) -
     assert recorded.info.status == "FINISHED"
     steps = [m.step for m in client.get_metric_history(recorded.info.run_id, "train/loss")]
     assert sorted(steps) == list(range(10, 1001, 10))
+
+
+def test_a_launch_whose_ray_died_says_so_instead_of_waiting_for_ever(tmp_path: Path) -> None:
+    write_study(tmp_path, STUDY)
+    launch = Launch(tmp_path, "--set", "schedule.warm_up_steps=50000")
+    launch.wait_for_step(0)
+    subprocess.run(["pkill", "-KILL", "-P", str(launch.process.pid), "raylet"], check=True)
+    code, said = launch.end()
+    assert code == 2, said
+    assert "Ray died on this machine" in said
+    assert "Traceback" not in said
