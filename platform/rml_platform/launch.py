@@ -17,6 +17,7 @@ from rich.console import Console
 from rml_platform.environment import code_version
 from rml_platform.machine import Machine
 from rml_platform.plan import Plan, PlannedRun
+from rml_platform.policies import RETRY_BUDGET, FailureClass
 from rml_platform.progress import LiveView
 from rml_platform.publishing import Publisher
 from rml_platform.ray_session import ray_session
@@ -115,6 +116,7 @@ def task_of(run: PlannedRun, study: str, layout: OutputLayout, data_root: Path |
         launcher=Process.current(),
         code_version=code.version,
         dirty=code.dirty,
+        max_retries=RETRY_BUDGET[FailureClass.LOST],
     )
 
 
@@ -146,13 +148,14 @@ def _carry_out(
             )
             for task in tasks
         ]
-        if concurrency(sized[0], there) < 1:
+        at_once = concurrency(sized[0], there)
+        if at_once < 1:
             raise ConfigError(
                 f"{study.source}: resources: one run asks for {resources.workers} × "
                 f"({resources.cpus_per_worker:g} cores, {gpus:g} GPUs); the cluster has "
                 f"{there.get('CPU', 0):g} cores and {there.get('GPU', 0):g} GPUs in all"
             )
-        return sweep(sized, max_concurrent=max_concurrent or concurrency(sized[0], there), trainer_class=trainer_class)
+        return sweep(sized, max_concurrent=min(max_concurrent or at_once, at_once), trainer_class=trainer_class)
 
 
 def concurrency(task: RunTask, resources: Mapping[str, float]) -> int:

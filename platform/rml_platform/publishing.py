@@ -29,7 +29,8 @@ FINAL_STATUS = {"done": "FINISHED", "failed": "FAILED", "cancelled": "KILLED", "
 class _Published:
     """What the tracker has of one run; kept in published.json between launches."""
 
-    uri: str
+    tracker: str
+    """Key of the tracker."""
     mlflow_run: str
     step: int = -1
     """Step of the newest piece of metrics that was sent."""
@@ -81,7 +82,7 @@ class Publisher:
 
     def _note_back(self) -> None:
         if self._is_away:
-            self._on_note(f"MLflow at {self._tracker.uri} is back")
+            self._on_note(f"MLflow at {self._tracker.shown_uri} is back")
         self._is_away = False
 
     def _sync_run(self, run: RunFolder, closing: bool) -> None:
@@ -107,15 +108,15 @@ class Publisher:
     def _open(self, run: RunFolder, task: RunTask) -> _Published:
         """The run in the tracker: as remembered, as found there, or made now."""
         stored = run.folder.read_json("published.json") or {}
-        published = _Published(self._tracker.uri, stored.get("mlflow_run", ""))
+        published = _Published(self._tracker.key, stored.get("mlflow_run", ""))
         tags = None
-        if stored.get("uri") == self._tracker.uri:
+        if stored.get("tracker") == self._tracker.key:
             published.step, published.status = stored["step"], stored["status"]
             published.stored = stored
             tags = self._tracker.tags(published.mlflow_run)
         if tags is None:
             found = self._tracker.find(run.run_id)
-            published = _Published(self._tracker.uri, found or self._create(run, task), is_new=found is None)
+            published = _Published(self._tracker.key, found or self._create(run, task), is_new=found is None)
             tags = self._tracker.tags(published.mlflow_run) or {}
         known = tags.get("rml.studies", "")
         studies = ",".join(sorted({task.study, self._study, *filter(None, known.split(","))}))
@@ -173,7 +174,7 @@ class Publisher:
                     self._tracker.upload(mlflow_run, Path(scratch) / name, None)
 
     def _remember(self, run: RunFolder, published: _Published) -> None:
-        now = {key: getattr(published, key) for key in ("uri", "mlflow_run", "step", "status")}
+        now = {key: getattr(published, key) for key in ("tracker", "mlflow_run", "step", "status")}
         if now != published.stored:
             run.folder.write_json("published.json", now)
             published.stored = now

@@ -1,11 +1,11 @@
 """Starting and stopping Ray: a quiet one of our own on this machine, or somebody's cluster."""
 
-import _thread
 import contextlib
 import logging
 import os
 import secrets
 import shutil
+import signal
 import tempfile
 import threading
 import warnings
@@ -18,7 +18,6 @@ ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # default 2.0: every checkpoint would wait that long
     "RAY_TRAIN_METRICS_ENABLED": "0",
-    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -36,6 +35,10 @@ ENVIRONMENT = {
 
 
 WATCH_EVERY_S = 5.0
+
+
+ON_WORKERS = ("RAY_TRAIN_", "RAY_CHDIR_")
+"""What the processes of a cluster must be told too; a local Ray inherits everything."""
 
 
 class ClusterError(RmlError):
@@ -95,7 +98,7 @@ class _Watch:
         while not self.stop.wait(WATCH_EVERY_S):
             if not any(node["Alive"] for node in ray.nodes()) and not self.stop.is_set():
                 self.found_dead = True
-                _thread.interrupt_main()
+                os.kill(os.getpid(), signal.SIGINT)
                 return
 
 
@@ -155,7 +158,9 @@ def _connect(address: str) -> None:
     import ray
 
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
+        told = {name: os.environ[name] for name in ENVIRONMENT if name.startswith(ON_WORKERS)}
+        quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL}
+        ray.init(address=address, runtime_env={"env_vars": told}, **quiet)
     except Exception as error:
         raise ClusterError(
             f"no Ray cluster can be reached at {address}: {error}. Check the address and that it runs the same Ray "
@@ -169,6 +174,8 @@ def _prepare_environment(*, local: bool) -> None:
     warnings.filterwarnings("ignore", module=r"ray\..*")
     token_file = Path.home() / ".ray" / "auth_token"
     known = {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys()
+    if local:
+        os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # one process less per run
     if local and not known and not token_file.exists():
         # Ray guards local clusters by a token that it would otherwise write into the home folder.
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)

@@ -4,8 +4,10 @@ Uses explicit clients only (no fluent global state). Everything raised here is a
 """
 
 import contextlib
+import hashlib
 import logging
 import os
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -40,9 +42,11 @@ class Tracker:
     def __init__(self, uri: str, artifact_root: Path | None) -> None:
         """`artifact_root`: folder for the artifacts of new experiments; None leaves them to the server."""
         self.uri = uri
+        self.shown_uri = re.sub(r"(//[^/@:]*):[^/@]*@", r"\1:***@", uri)
+        """Without the password that a database's URI may hold; for messages."""
         self._artifact_root = artifact_root
         self._experiments: dict[str, str] = {}
-        with _one_error(f"cannot open the tracking store {uri}"):
+        with _one_error(f"cannot open the tracking store {self.shown_uri}"):
             _limit_patience()
             import mlflow
 
@@ -57,10 +61,16 @@ class Tracker:
         Raises:
             TrackingError: it cannot; the message says what to do.
         """
-        with _one_error(f"MLflow at {self.uri} cannot be used; start it, correct the tracking URI, or leave it out"):
+        what = f"MLflow at {self.shown_uri} cannot be used; start it, correct the tracking URI, or leave it out"
+        with _one_error(what):
             if self.uri.startswith(("http://", "https://")):
                 requests.get(f"{self.uri.rstrip('/')}/health", timeout=CHECK_TIMEOUT_S)
             self._client.search_experiments(max_results=1)
+
+    @property
+    def key(self) -> str:
+        """Tells this store from others without holding its password."""
+        return hashlib.sha256(self.uri.encode()).hexdigest()[:16]
 
     def experiment(self, name: str) -> str:
         """Id of an experiment, made or restored when needed."""
@@ -171,7 +181,7 @@ def _one_error(what: str) -> Iterator[None]:
     """Turn whatever MLflow raises into one error; our own mistakes pass."""
     try:
         yield
-    except (OSError, requests.RequestException, ValueError) as error:
+    except (OSError, ImportError, requests.RequestException, ValueError) as error:
         raise TrackingError(f"{what}: {error}") from error
     except Exception as error:
         if type(error).__module__.split(".")[0] not in ("mlflow", "sqlalchemy"):

@@ -109,3 +109,11 @@ def test_a_store_that_cannot_be_opened_is_one_clear_error(uri: str) -> None:
 def test_our_own_mistakes_are_not_taken_for_the_servers() -> None:
     with pytest.raises(KeyError), tracking._one_error("cannot"):
         raise KeyError("a bug")
+
+
+def test_passwords_are_neither_told_nor_kept() -> None:
+    uri = "postgresql://me:secret@nowhere.invalid:5432/mlflow"
+    with pytest.raises(TrackingError) as caught:
+        Tracker(uri, None).check()
+    assert "postgresql://me:***@nowhere.invalid:5432/mlflow" in str(caught.value)
+    assert "secret" not in str(caught.value)
