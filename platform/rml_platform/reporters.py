@@ -25,11 +25,15 @@ class Cancelled(RmlError):
 
 
 class Heart:
-    """Keeps heartbeat.json fresh from a thread of its own, so that a long evaluation does not look like death."""
+    """Keeps heartbeat.json fresh from a thread of its own, so that a long evaluation does not look like death.
+
+    The same thread looks for the wish to cancel, so that training never waits for the storage.
+    """
 
     def __init__(self, run: RunFolder, heartbeat: Heartbeat) -> None:
         self.run = run
         self.heartbeat = heartbeat
+        self.is_cancelled = False
         self._started, self._seconds_before = time.monotonic(), heartbeat.seconds
         self._changed = threading.Event()
         self._stop = threading.Event()
@@ -59,6 +63,7 @@ class Heart:
         """A full disk or a storage that is away for a moment must not end a run over its heartbeat."""
         try:
             self.write()
+            self.is_cancelled = self.run.cancel_requested()
         except OSError:
             self._changed.set()
 
@@ -105,7 +110,7 @@ class RunReporter(WorkerReporter):
         self.metrics.add(progress.step, {f"train/{key}": value for key, value in (scalars | speed).items()})
         loss = scalars.get("loss", math.nan)
         self._advance(progress, loss=loss if math.isfinite(loss) else None)
-        if self._run.cancel_requested():
+        if self._heart.is_cancelled:
             raise Cancelled(f"cancelled at step {progress.step} of {progress.num_steps}")
 
     def on_evaluation(self, progress: Progress, evaluations: tuple[Evaluation, ...]) -> None:

@@ -25,7 +25,7 @@ FAULTS = {"non-finite": NON_FINITE, "killed-once": KILLED_ONCE, "killed-always":
 @pytest.fixture(scope="module", autouse=True)
 def ray() -> Iterator[None]:
     cloudpickle.register_pickle_by_value(tests.fake_trainer)  # workers cannot import the tests
-    with ray_session(None, with_train=True, num_cpus=2):
+    with ray_session(None, with_train=True, num_cpus=4):  # more than there may be: starting is mostly waiting
         yield
 
 
@@ -36,7 +36,7 @@ def carried_out(
     from rml_platform.sweep import sweep
 
     tasks = [task_for(fake_config(fault), data, folder, name, **changes) for name, fault in faults.items()]
-    lost = sweep(tasks, max_concurrent=2, trainer_class=FakeTrainer)
+    lost = sweep(tasks, max_concurrent=4, trainer_class=FakeTrainer)
     return {name: RunFolder.of(str(folder), name).record() for name in faults}, lost
 
 

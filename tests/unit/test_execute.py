@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from ray.exceptions import ActorDiedError
 
+from rml_platform import reporters
 from rml_platform.attempt import Place
 from rml_platform.checkpoints import CheckpointStore
 from rml_platform.execute import execute
@@ -101,11 +102,16 @@ def test_a_run_that_keeps_dying_is_given_up_within_a_launch(task: RunTask) -> No
     assert execute(replace(task, launch_id="launch-2"), Place(writer="launch-2"), FakeTrainer) == "done"
 
 
-def test_a_cancelled_run_goes_on_when_launched_again(task: RunTask) -> None:
+def test_a_cancelled_run_goes_on_when_launched_again(task: RunTask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reporters, "WRITE_EVERY_S", 0.01)
+
     class Cancelling(FakeTrainer):
         def _fail(self) -> None:
             if self.step == 3:
                 folder_of(task).request_cancel()
+                assert isinstance(self.reporter, RunReporter)
+                while not self.reporter._heart.is_cancelled:
+                    self.reporter._heart.update(step=3)
 
     assert execute(task, PLACE, Cancelling) == "cancelled"
     assert folder_of(task).record().state == "cancelled"

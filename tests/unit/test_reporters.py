@@ -71,12 +71,17 @@ def test_only_the_first_network_has_the_short_names() -> None:
     assert (names["val/miou"], names["val/teacher_1/miou"]) == (0.5, 0.25)
 
 
-def test_a_wish_to_cancel_ends_the_run_at_its_next_report(run: RunFolder) -> None:
-    reporter = RunReporter(run, heart(run), lambda progress, folder: None)
-    reporter.on_step(progress(1), {"loss": 1.0})
-    run.request_cancel()
-    with pytest.raises(Cancelled, match="step 2 of 10"):
-        reporter.on_step(progress(2), {"loss": 1.0})
+def test_a_wish_to_cancel_ends_the_run_at_its_next_report(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reporters, "WRITE_EVERY_S", 0.01)
+    with heart(run) as beating:
+        reporter = RunReporter(run, beating, lambda progress, folder: None)
+        reporter.on_step(progress(1), {"loss": 1.0})
+        run.request_cancel()
+        while not beating.is_cancelled:
+            beating.update(step=1)
+            time.sleep(0.005)
+        with pytest.raises(Cancelled, match="step 2 of 10"):
+            reporter.on_step(progress(2), {"loss": 1.0})
 
 
 def test_notes_of_all_attempts_are_in_the_log(run: RunFolder) -> None:
