@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CODE := platform trainers dashboards tests
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-ray check format bench clean
+.PHONY: help setup demo test check format bench clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -29,9 +29,6 @@ check: $(STAMP) ## formatting, lint and types of code and tests
 
 test: check ## check, then every test
 	$(BIN)/python -m pytest
-
-test-ray: $(STAMP) ## faults on a local Ray cluster: kills, stops, lost workers (minutes, wants an idle machine)
-	$(BIN)/python -m pytest tests/distributed -m ray
 
 format: $(STAMP) ## let ruff format and mend what it can
 	$(BIN)/ruff format $(CODE)

@@ -6,11 +6,13 @@ import os
 import secrets
 import shutil
 import signal
+import sys
 import tempfile
 import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 from rml_trainers.errors import RmlError
 
@@ -35,7 +37,8 @@ ENVIRONMENT = {
 
 
 WATCH_EVERY_S = 5.0
-
+LEAVE_AFTER_S = 10.0
+DIED = "Ray died on this machine (memory full?); nothing is lost, launch again"
 
 ON_WORKERS = ("RAY_TRAIN_", "RAY_CHDIR_")
 """What the processes of a cluster must be told too; a local Ray inherits everything."""
@@ -77,7 +80,7 @@ def ray_session(
             yield
         except KeyboardInterrupt:
             if watch.found_dead:
-                raise ClusterError("Ray died on this machine (memory full?); nothing is lost, launch again") from None
+                raise ClusterError(DIED) from None
             raise
         finally:
             watch.stop.set()
@@ -85,7 +88,11 @@ def ray_session(
 
 
 class _Watch:
-    """Interrupts the main thread when the local Ray died: Tune would wait for its runs for ever."""
+    """Ends the launch when the local Ray died: Tune would wait for its runs for ever.
+
+    The main thread is interrupted first. Where it is inside a call of Ray that will never return to Python, the process
+    is ended instead: everything that a launch knows is in the run folders.
+    """
 
     def __init__(self) -> None:
         self.found_dead = False
@@ -99,7 +106,23 @@ class _Watch:
             if not any(node["Alive"] for node in ray.nodes()) and not self.stop.is_set():
                 self.found_dead = True
                 os.kill(os.getpid(), signal.SIGINT)
+                if not self.stop.wait(LEAVE_AFTER_S):
+                    _leave()
                 return
+
+
+def _leave() -> NoReturn:
+    """End this process and what is left of its Ray without the main thread."""
+    import ray
+
+    sys.stdout.write("\x1b[?25h" if sys.stdout.isatty() else "")  # the live view hides the cursor
+    sys.stdout.flush()
+    sys.stderr.write(f"rml: {DIED}\n")
+    sys.stderr.flush()
+    node = ray._private.worker._global_node
+    if node is not None:
+        node.kill_all_processes(check_alive=False, allow_graceful=False)
+    os._exit(2)
 
 
 @contextlib.contextmanager

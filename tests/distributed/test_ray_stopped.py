@@ -37,16 +37,16 @@ class Launch:
 
     def __init__(self, folder: Path, *options: str) -> None:
         self.folder = folder
-        command = [
-            str(Path(sys.executable).with_name("rml")),
-            "launch",
-            str(folder / "study.yaml"),
-            "--out",
-            str(folder / "out"),
-            *options,
-        ]
+        rml, out = Path(sys.executable).with_name("rml"), str(folder / "out")
+        command = [str(rml), "launch", str(folder / "study.yaml"), "--out", out, *options]
         self.process = subprocess.Popen(
-            command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+            command,
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored where tests run in the background
         )
 
     def wait_for_step(self, beyond: int) -> Heartbeat:
