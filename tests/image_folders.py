@@ -50,6 +50,15 @@ def write_folder(root: Path, num_labelled: int = 6, num_bare: int = 3) -> Path:
     return root / "own"
 
 
+def write_mixed_sizes(root: Path) -> Path:
+    """`root/own/images` and `root/own/masks`: eight pairs of four sizes, classes 0..2."""
+    sizes = ((24, 40), (40, 24), (32, 56), (40, 56))
+    for i in range(8):
+        save(image(i, *sizes[i % 4]), root / "own" / "images" / f"a{i}.png")
+        save(mask(i, (0, 1, 2), *sizes[i % 4]), root / "own" / "masks" / f"a{i}.png")
+    return root / "own"
+
+
 def real_root() -> Path:
     """The folder of real images, or a skip that says how to give it."""
     root = os.environ.get("RML_DATA")

@@ -1,7 +1,9 @@
 """What every data set must do; a new one is tested as soon as it is listed and has a sample here."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import numpy as np
 import pytest
@@ -77,6 +79,19 @@ def test_it_can_be_prepared_and_checked(name: str, dataset: Dataset, tmp_path: P
     assert data.class_names == dataset.class_names
     assert data.names_without_label() == dataset.names_without_label()
     assert check_prepared(data.folder).num_images == {subset: len(dataset.names(subset)) for subset in SUBSETS}
+
+
+def test_it_can_keep_the_sizes_of_its_images(name: str, tmp_path: Path) -> None:
+    config, write = SAMPLES[name]
+    if type(None) not in get_args(get_type_hints(type(config))["size_px"]):
+        pytest.skip("its images have one size by nature")
+    write(tmp_path)
+    own: DataConfig = replace(config, size_px=None)  # type: ignore[arg-type]
+    dataset, data = build_dataset(own, tmp_path), ensure_prepared(own, tmp_path, tmp_path / "cache")
+    assert data.size_px is None
+    for subset in SUBSETS:
+        for i, image in enumerate(data.names(subset)):
+            assert np.array_equal(data.image(subset, i), dataset.read(subset, image).image)
 
 
 def test_a_data_set_without_a_data_root_works_or_says_what_it_needs(name: str) -> None:

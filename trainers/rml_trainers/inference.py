@@ -93,15 +93,16 @@ def _load_one(
 
 
 def predict_image(
-    predictor: Predictor, image: npt.NDArray[np.uint8], size_px: tuple[int, int]
+    predictor: Predictor, image: npt.NDArray[np.uint8], size_px: tuple[int, int] | None
 ) -> npt.NDArray[np.uint8]:
     """Class of every pixel: image uint8 [H, W, 3] → mask uint8 [H, W] at the image's own size.
 
     Args:
-        size_px: height and width that the network was trained at; the image is resized to it first.
+        size_px: height and width that the network was trained at; the image is resized to it first (None: it was
+            trained on images of their own size, and nothing is resized).
     """
     own_size_px = (image.shape[0], image.shape[1])
-    if own_size_px != size_px:
+    if size_px is not None and own_size_px != size_px:
         resized = Image.fromarray(image).resize((size_px[1], size_px[0]), Image.Resampling.BILINEAR)
         pixels = torch.from_numpy(np.array(resized))
     else:

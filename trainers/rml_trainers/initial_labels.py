@@ -20,28 +20,34 @@ from torch.nn import functional
 from rml_trainers.errors import DataError
 from rml_trainers.noise.geometry import CropWindow
 
-_SCHEMA = pa.schema([("name", pa.string()), ("cells", pa.list_(pa.int32(), 3)), ("prob", pa.large_binary())])
+_FIELDS: "list[pa.Field[Any]]" = [
+    pa.field("name", pa.string()),
+    pa.field("size_px", pa.list_(pa.int32(), 2)),
+    pa.field("cells", pa.list_(pa.int32(), 3)),
+    pa.field("prob", pa.large_binary()),
+]
+_SCHEMA = pa.schema(_FIELDS)
 
 
 class InitialLabelWriter:
     """Streams p⁰ batch by batch into a temporary file that gets its name only when complete."""
 
-    def __init__(self, path: Path, *, bits: int, size_px: tuple[int, int], made_by: str) -> None:
+    def __init__(self, path: Path, *, bits: int, made_by: str) -> None:
         self._path = path
         self._temporary = path.with_suffix(".writing")
         self._dtype = np.float16 if bits == 16 else np.uint8
         path.parent.mkdir(parents=True, exist_ok=True)
-        metadata = {"bits": str(bits), "made_by": made_by, "height": str(size_px[0]), "width": str(size_px[1])}
         self._file = pa.OSFile(str(self._temporary), "wb")
-        self._writer = pa.ipc.new_file(self._file, _SCHEMA.with_metadata(metadata))
+        self._writer = pa.ipc.new_file(self._file, _SCHEMA.with_metadata({"bits": str(bits), "made_by": made_by}))
 
-    def add(self, names: Sequence[str], prob: npt.NDArray[np.float32]) -> None:
-        """Append [B, K, h, w] probabilities."""
+    def add(self, names: Sequence[str], prob: npt.NDArray[np.float32], size_px: tuple[int, int]) -> None:
+        """Append [B, K, h, w] probabilities of images of one size."""
         if self._dtype == np.uint8:
             prob = np.rint(prob * 255)
         stored = [row.astype(self._dtype).tobytes() for row in prob]
         columns: dict[str, list[Any]] = {
             "name": list(names),
+            "size_px": [list(size_px)] * len(names),
             "cells": [list(prob.shape[1:])] * len(names),
             "prob": stored,
         }
@@ -71,15 +77,21 @@ def _disk_error(path: Path, error: OSError) -> DataError:
 
 
 class InitialLabelStore:
-    """Reads windows of p⁰; `cells` is the feature map size (h, w) of a training crop."""
+    """Reads windows of p⁰.
 
-    def __init__(self, path: Path, cells: tuple[int, int]) -> None:
+    Args:
+        cells: feature map size (h, w) of a training crop.
+        align_corners: where the network's upsampling puts the cells, in the crop as in the whole image. True: first and
+            last cell on the centres of the first and last pixel. False: each cell in the middle of an equal share.
+    """
+
+    def __init__(self, path: Path, cells: tuple[int, int], *, align_corners: bool) -> None:
         self._table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
         metadata = {key.decode(): value.decode() for key, value in self._table.schema.metadata.items()}
         self._dtype = np.float16 if metadata["bits"] == "16" else np.uint8
-        self._size_px = (int(metadata["height"]), int(metadata["width"]))
         self._rows = {name: i for i, name in enumerate(self._table.column("name").to_pylist())}
-        self._cells = cells
+        self._sizes_px: list[list[int]] = self._table.column("size_px").to_pylist()
+        self._cells, self._align_corners = cells, align_corners
 
     @staticmethod
     def matches(path: Path, made_by: str) -> bool:
@@ -87,10 +99,10 @@ class InitialLabelStore:
         if not path.is_file():
             return False
         try:
-            metadata = pa.ipc.open_file(pa.memory_map(str(path))).schema.metadata
+            schema = pa.ipc.open_file(pa.memory_map(str(path))).schema
         except pa.ArrowInvalid:
             return False
-        return bool(metadata.get(b"made_by") == made_by.encode())
+        return schema.equals(_SCHEMA) and bool(schema.metadata.get(b"made_by") == made_by.encode())
 
     def whole(self, name: str) -> Tensor:
         """p⁰ of a whole image: float32 [K, h, w] in [0, 1]."""
@@ -103,23 +115,26 @@ class InitialLabelStore:
     def crop(self, name: str, window: CropWindow, crop_px: tuple[int, int]) -> Tensor:
         """p⁰ at the cells of a training crop: float32 [K, h, w].
 
-        Cells sit where upsampling with align_corners=True puts them: first and last cell on the first and last pixel,
-        in the crop as in the whole image. Cells in the padding repeat the nearest image cell; the pixels there are
-        ignored anyway.
+        Cells in the padding repeat the nearest image cell; the pixels there are ignored anyway.
         """
-        rows = _positions(self._cells[0], crop_px[0], window.top, window.height, self._size_px[0], flip=False)
-        columns = _positions(self._cells[1], crop_px[1], window.left, window.width, self._size_px[1], flip=window.flip)
+        height, width = self._sizes_px[self._rows[name]]
+        rows = self._positions(self._cells[0], crop_px[0], window.top, window.height, height, flip=False)
+        columns = self._positions(self._cells[1], crop_px[1], window.left, window.width, width, flip=window.flip)
         grid = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1)
         sampled = functional.grid_sample(
-            self.whole(name)[None], grid[None], mode="bilinear", padding_mode="border", align_corners=True
+            self.whole(name)[None], grid[None], "bilinear", "border", align_corners=self._align_corners
         )
         return sampled[0]
 
-
-def _positions(cells: int, crop_px: int, start: int, length: int, size_px: int, *, flip: bool) -> Tensor:
-    """Centre of each crop cell along one axis, as a position in [−1, 1] of the whole image."""
-    pixel = torch.linspace(0, crop_px - 1, cells)
-    if flip:
-        pixel = (crop_px - 1) - pixel
-    source = (pixel + 0.5) * (length / crop_px) - 0.5 + start
-    return 2 * source / (size_px - 1) - 1
+    def _positions(self, cells: int, crop_px: int, start: int, length: int, size_px: int, *, flip: bool) -> Tensor:
+        """Centre of each crop cell along one axis, as `grid_sample` counts positions in the whole image."""
+        if self._align_corners:
+            pixel = torch.linspace(0, crop_px - 1, cells)
+        else:
+            pixel = (torch.arange(cells) + 0.5) * (crop_px / cells) - 0.5
+        if flip:
+            pixel = (crop_px - 1) - pixel
+        source = (pixel + 0.5) * (length / crop_px) - 0.5 + start
+        if self._align_corners:
+            return 2 * source / max(1, size_px - 1) - 1
+        return (2 * source + 1) / size_px - 1

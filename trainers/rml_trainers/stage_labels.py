@@ -70,7 +70,8 @@ class StageLabels:
                         rectifiers[i].gather(output)
                     if writers and wanted:
                         prob = output.logits.float().softmax(dim=1)[wanted]
-                        writers[i].add([batch_names[j] for j in wanted], prob.cpu().numpy())
+                        size_px = (images.shape[-2], images.shape[-1])
+                        writers[i].add([batch_names[j] for j in wanted], prob.cpu().numpy(), size_px)
         except BaseException:
             for writer in writers:
                 writer.discard()
@@ -85,15 +86,17 @@ class StageLabels:
         blank = torch.zeros(1, 3, *crop_px, device=context.learners.device)
         cells = context.learners.predict("teachers", blank)
         self.readers = tuple(
-            InitialLabelStore(self._path(context, i), (output.logits.shape[-2], output.logits.shape[-1]))
+            InitialLabelStore(
+                self._path(context, i),
+                (output.logits.shape[-2], output.logits.shape[-1]),
+                align_corners=context.learners.student(i).align_corners,
+            )
             for i, output in enumerate(cells)
         )
 
     def _writer(self, context: StageContext, network: int) -> InitialLabelWriter:
         bits = int(getattr(self._config.method, "initial_label_bits", 16))
-        return InitialLabelWriter(
-            self._path(context, network), bits=bits, size_px=context.data.size_px, made_by=self._weights_hash()
-        )
+        return InitialLabelWriter(self._path(context, network), bits=bits, made_by=self._weights_hash())
 
     def _path(self, context: StageContext, network: int) -> Path:
         return context.work_dir / f"initial-labels-stage{context.stage}-network{network + 1}-worker{rank()}.arrow"

@@ -70,8 +70,8 @@ class PreparedData:
         return len(self.manifest.class_names)
 
     @property
-    def size_px(self) -> tuple[int, int]:
-        """Height and width."""
+    def size_px(self) -> tuple[int, int] | None:
+        """Height and width of every image; None where each keeps its own (see `image_size`)."""
         return self.manifest.size_px
 
     @property

@@ -4,7 +4,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from rml_trainers.configuration import configuration, require
+from rml_trainers.configuration import configuration
 from rml_trainers.data.dataset import (
     SUBSETS,
     RawImage,
@@ -16,6 +16,7 @@ from rml_trainers.data.dataset import (
     read_mask,
     require_folder,
     require_root,
+    require_size,
 )
 from rml_trainers.errors import DataError
 
@@ -42,11 +43,11 @@ class CamvidConfig:
 
     name: Literal["camvid"] = "camvid"
     folder: str = "camvid"
-    size_px: tuple[int, int] = (360, 480)
-    """Height and width that every image is resized to when prepared (the original is 360×480)."""
+    size_px: tuple[int, int] | None = (360, 480)
+    """Height and width that every image is resized to when prepared (the original is 360×480); None: its own size."""
 
     def __post_init__(self) -> None:
-        require(min(self.size_px) >= 32, "size_px", self.size_px, "at least 32 pixels each way")
+        require_size(self.size_px)
 
 
 class CamvidDataset:

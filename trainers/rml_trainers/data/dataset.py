@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from rml_trainers.configuration import require
 from rml_trainers.errors import DataError
 
 if TYPE_CHECKING:
@@ -24,10 +25,18 @@ if TYPE_CHECKING:
 Subset = Literal["train", "val"]
 SUBSETS: tuple[Subset, ...] = ("train", "val")
 UInt8Array = npt.NDArray[np.uint8]
+SizePx = tuple[int, int]
+"""Height and width."""
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
 # Everything Pillow raises on bytes that are not the image they claim to be (it has no common base class for them).
 _BROKEN_IMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
+
+
+def require_size(size_px: SizePx | None) -> None:
+    """The check that the configurations of image files share: large enough, or None for every image's own size."""
+    expected = "at least 32 pixels each way, or null to keep every image's own size"
+    require(size_px is None or min(size_px) >= 32, "size_px", size_px, expected)
 
 
 @dataclass(frozen=True)

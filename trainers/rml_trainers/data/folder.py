@@ -17,6 +17,7 @@ from rml_trainers.data.dataset import (
     read_mask,
     require_folder,
     require_root,
+    require_size,
 )
 from rml_trainers.data.splits import read_names
 from rml_trainers.errors import DataError
@@ -40,15 +41,15 @@ class FolderConfig:
     val_fraction: float = 0.2
     ignore_value: int = 255
     """Mask value that is neither trained on nor scored."""
-    size_px: tuple[int, int]
-    """Height and width that every image is resized to when prepared."""
+    size_px: tuple[int, int] | None
+    """Height and width that every image is resized to when prepared; None: every image keeps its own size."""
 
     def __post_init__(self) -> None:
         require(2 <= len(self.class_names) <= 255, "class_names", self.class_names, "2 to 255 names")
         require(len(set(self.class_names)) == len(self.class_names), "class_names", self.class_names, "no name twice")
         require(0 < self.val_fraction < 1, "val_fraction", self.val_fraction, "a share in (0, 1)")
         require(0 <= self.ignore_value <= 255, "ignore_value", self.ignore_value, "a mask value from 0 to 255")
-        require(min(self.size_px) >= 32, "size_px", self.size_px, "at least 32 pixels each way")
+        require_size(self.size_px)
 
 
 class FolderDataset:

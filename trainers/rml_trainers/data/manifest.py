@@ -20,7 +20,8 @@ class Manifest:
     format: int
     name: str
     class_names: tuple[str, ...]
-    size_px: tuple[int, int]
+    size_px: tuple[int, int] | None
+    """Height and width of every image; None where each keeps its own, which stands with its row."""
     mean_colour: tuple[int, int, int]
     fingerprint: str
     """Of the source files, to notice when the prepared set is out of date."""
@@ -56,7 +57,7 @@ class Manifest:
             if fields.pop("checksum") != _checksum(fields):
                 raise damaged(folder, "manifest.json has been changed since it was written")
             for key in ("class_names", "size_px", "mean_colour"):
-                fields[key] = tuple(fields[key])
+                fields[key] = None if fields[key] is None else tuple(fields[key])
             return cls(**fields)
         except (ValueError, TypeError, KeyError) as error:
             raise damaged(folder, f"manifest.json is not readable ({error!r})") from error

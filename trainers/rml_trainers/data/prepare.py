@@ -1,5 +1,6 @@
 """Decode and resize every image once. A set appears whole under its name, or not at all."""
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -19,7 +20,7 @@ from PIL import Image
 
 from rml_trainers.data.arrow_writer import ArrowWriter, Row
 from rml_trainers.data.cache import PreparedData
-from rml_trainers.data.dataset import SUBSETS, Dataset, RawImage, Subset
+from rml_trainers.data.dataset import SUBSETS, Dataset, RawImage, SizePx, Subset
 from rml_trainers.data.manifest import FORMAT, Manifest
 from rml_trainers.errors import DataError
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 OnProgress = Callable[[int, int], None]
 """Told how many images are done and how many there are."""
 
+NUM_SAMPLED = 8
+"""Images per subset from whose sizes the space is estimated, where every image keeps its own."""
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _logger = logging.getLogger(__name__)
 
@@ -36,8 +39,8 @@ _logger = logging.getLogger(__name__)
 def cache_folder(config: "DataConfig", cache_root: Path) -> Path:
     """Folder of a prepared set: readable name and a hash of its configuration."""
     fields = json.dumps(asdict(config), sort_keys=True)
-    height, width = config.size_px
-    return cache_root / f"{config.name}-{height}x{width}-{hashlib.sha256(fields.encode()).hexdigest()[:8]}"
+    size = "original" if config.size_px is None else f"{config.size_px[0]}x{config.size_px[1]}"
+    return cache_root / f"{config.name}-{size}-{hashlib.sha256(fields.encode()).hexdigest()[:8]}"
 
 
 def ensure_prepared(
@@ -120,18 +123,29 @@ def _prepare(dataset: Dataset, folder: Path, on_progress: OnProgress | None, num
 
 def _require_space(dataset: Dataset, folder: Path) -> None:
     """Refuse before hours of decoding what cannot fit: four bytes per pixel."""
-    height, width = dataset.config.size_px
-    needed = 4 * height * width * sum(len(dataset.names(subset)) for subset in SUBSETS)
+    needed = sum(4 * len(dataset.names(subset)) * _pixels_per_image(dataset, subset) for subset in SUBSETS)
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise OSError(errno.ENOSPC, f"{needed / 1e9:.1f} GB needed, {free / 1e9:.1f} GB free")
+
+
+def _pixels_per_image(dataset: Dataset, subset: Subset) -> float:
+    """Exact where all images get one size; else the mean over a few images spread over the set."""
+    if dataset.config.size_px is not None:
+        return dataset.config.size_px[0] * dataset.config.size_px[1]
+    names, pixels = dataset.names(subset), list[int]()
+    for i in np.unique(np.linspace(0, len(names) - 1, min(NUM_SAMPLED, len(names))).astype(int)).tolist():
+        with contextlib.suppress(DataError):  # told by name, with every other bad file, when its turn comes
+            height, width = dataset.read(subset, names[i]).image.shape[:2]
+            pixels.append(height * width)
+    return sum(pixels) / max(1, len(pixels))
 
 
 def _write_all(dataset: Dataset, folder: Path, on_progress: OnProgress | None, num_threads: int) -> None:
     """Both Arrow files and then the manifest; every bad image is met before the error that lists them all."""
     names = {subset: dataset.names(subset) for subset in SUBSETS}
     total, done, bad = sum(map(len, names.values())), 0, list[str]()
-    colour = np.zeros(3, np.int64)
+    colour, num_pixels = np.zeros(3, np.int64), 0
     fingerprint = dataset.fingerprint()
     content: dict[str, str] = {}
     for subset in SUBSETS:
@@ -144,13 +158,14 @@ def _write_all(dataset: Dataset, folder: Path, on_progress: OnProgress | None, n
                     bad.append(str(row))
                 elif not bad:
                     writer.add(row)
-                    colour += row.colour_sum if subset == "train" else 0
+                    if subset == "train":
+                        colour += row.colour_sum
+                        num_pixels += row.image.shape[0] * row.image.shape[1]
         content[subset] = writer.content
     if bad:
         listed = "\n  ".join(bad)
         raise DataError(f"data set {dataset.name!r}: {len(bad)} of {total} images cannot be used:\n  {listed}")
-    height, width = dataset.config.size_px
-    red, green, blue = (round(int(channel) / (len(names["train"]) * height * width)) for channel in colour)
+    red, green, blue = (round(int(channel) / num_pixels) for channel in colour)
     Manifest(
         format=FORMAT,
         name=dataset.name,
@@ -188,9 +203,9 @@ def _decoded(dataset: Dataset, subset: Subset, names: tuple[str, ...], num_threa
                 future.cancel()
 
 
-def _resized(raw: RawImage, size_px: tuple[int, int]) -> RawImage:
-    """Image by antialiased bilinear, label by nearest pixel; untouched where the size is right."""
-    if raw.image.shape[:2] == size_px:
+def _resized(raw: RawImage, size_px: SizePx | None) -> RawImage:
+    """Image by antialiased bilinear, label by nearest pixel; untouched where the size is right or its own."""
+    if size_px is None or raw.image.shape[:2] == size_px:
         return raw
     width_height = (size_px[1], size_px[0])
     image = np.asarray(Image.fromarray(raw.image).resize(width_height, Image.Resampling.BILINEAR))
