@@ -46,7 +46,12 @@ def test_a_crop_of_the_whole_image_is_the_whole_map(tmp_path: Path) -> None:
 
 
 def reference_crop(
-    prob: Array, size_px: tuple[int, int], window: CropWindow, crop_px: tuple[int, int], cells: tuple[int, int], aligned: bool
+    prob: Array,
+    size_px: tuple[int, int],
+    window: CropWindow,
+    crop_px: tuple[int, int],
+    cells: tuple[int, int],
+    aligned: bool,
 ) -> Array:
     """Cell by cell: where it sits in the crop, which image pixel that is, and what the map of p⁰ says there."""
     out = np.empty((len(prob), *cells))
@@ -108,9 +113,7 @@ def test_cells_lie_where_upsampling_puts_them(aligned: bool, tmp_path: Path) -> 
     write(tmp_path / "p.arrow", prob)
     store = InitialLabelStore(tmp_path / "p.arrow", SIZE_PX, align_corners=aligned)
     crop = store.crop("image_0", CropWindow(0, 0, *SIZE_PX, flip=False), SIZE_PX)
-    upsampled = torch.nn.functional.interpolate(
-        torch.from_numpy(prob), SIZE_PX, mode="bilinear", align_corners=aligned
-    )
+    upsampled = torch.nn.functional.interpolate(torch.from_numpy(prob), SIZE_PX, mode="bilinear", align_corners=aligned)
     torch.testing.assert_close(crop, upsampled[0], atol=1e-3, rtol=0)
 
 

@@ -18,7 +18,7 @@ from rml_trainers.data.prepare import cache_folder, ensure_prepared
 from rml_trainers.data.splits import make_split
 from rml_trainers.errors import DataError
 from rml_trainers.noise.config import GeometryConfig
-from tests.image_folders import image, mask, save, write_mixed_sizes
+from tests.image_folders import mask, save, write_mixed_sizes
 from tests.tiny import tiny_config
 
 OWN_SIZE = FolderConfig(folder="own", class_names=("road", "car", "tree"), size_px=None)
@@ -51,7 +51,9 @@ def test_the_folder_says_so(tmp_path: Path) -> None:
     assert cache_folder(CamvidConfig(), tmp_path) != cache_folder(CamvidConfig(size_px=None), tmp_path)
 
 
-@pytest.mark.parametrize("config", [CamvidConfig, lambda **size: FolderConfig(folder="f", class_names=("a", "b"), **size)])
+@pytest.mark.parametrize(
+    "config", [CamvidConfig, lambda **size: FolderConfig(folder="f", class_names=("a", "b"), **size)]
+)
 def test_a_size_too_small_is_refused_and_none_is_not(config: Callable[..., DataConfig]) -> None:
     assert config(size_px=None).size_px is None
     with pytest.raises(ValueError, match=r"size_px = \(31, 64\): expected .* or null to keep every image's own size"):
@@ -96,7 +98,7 @@ def test_crops_are_cut_from_images_of_any_size_and_padded_where_they_are_small(d
 
 @pytest.mark.parametrize("batch_size", [1, 3])
 def test_whole_images_come_in_batches_of_one_size(data: PreparedData, batch_size: int) -> None:
-    seen = []
+    seen: list[str] = []
     for names, images in whole_images(data, data.names("train"), batch_size):
         for name, pixels in zip(names, images, strict=True):
             expected = data.image("train", data.index("train", name))

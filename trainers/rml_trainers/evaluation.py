@@ -18,8 +18,8 @@ def protocol_id(data: PreparedData, network: str) -> str:
 
     The moment is `last`: the network as it is at that step. Nothing is selected on the validation images.
     """
-    height, width = data.size_px
-    return f"{data.name}-{height}x{width}/{network}/last"
+    size = "original" if data.size_px is None else f"{data.size_px[0]}x{data.size_px[1]}"
+    return f"{data.name}-{size}/{network}/last"
 
 
 @torch.no_grad()

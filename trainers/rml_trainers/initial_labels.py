@@ -90,7 +90,7 @@ class InitialLabelStore:
         metadata = {key.decode(): value.decode() for key, value in self._table.schema.metadata.items()}
         self._dtype = np.float16 if metadata["bits"] == "16" else np.uint8
         self._rows = {name: i for i, name in enumerate(self._table.column("name").to_pylist())}
-        self._sizes_px: list[list[int]] = self._table.column("size_px").to_pylist()
+        self._sizes_px: list[Any] = self._table.column("size_px").to_pylist()
         self._cells, self._align_corners = cells, align_corners
 
     @staticmethod
