@@ -1,10 +1,19 @@
-"""How long a study will still take, as far as its own runs tell. Nothing is guessed from the size of a network."""
+"""How long a study will still take: as its own runs measured, or, before there are any, by the rate its file states.
+
+Nothing is guessed from the size of a network: a rate says per network what a million pixels take, and where that was
+measured; here they are only counted.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rml_platform.machine import Machine
-from rml_platform.study_file import ResourcesConfig
+from rml_platform.study_file import CostConfig, ResourcesConfig
+from rml_trainers.config import RunConfig
+from rml_trainers.stages import stages_of
+
+FORWARD, LEARN = 1, 3
+"""Passes over an image that is labelled (forward) and over one that is learnt from (forward, and a backward of two)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +26,8 @@ class RunCost:
     steps_done: int = 0
     seconds_spent: float = 0.0
     """Wall time of the steps done, evaluations and checkpoints included."""
+    stated_seconds_left: float | None = None
+    """Device-seconds of the steps left by the rate that the study states."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +37,11 @@ class Estimate:
     hours: float
     """Run-hours of the runs whose kind has been seen before."""
     num_unknown: int
-    """Runs left of which no run of the same kind has been seen."""
+    """Runs left of which neither a run of the same kind has been seen nor a rate is stated."""
+    stated_hours: float = 0.0
+    """Device-hours, by the stated rate, of the runs whose kind has not been seen."""
+    num_stated: int = 0
+    """Number of those runs."""
 
 
 def estimate(runs: Sequence[RunCost]) -> Estimate:
@@ -38,9 +53,45 @@ def estimate(runs: Sequence[RunCost]) -> Estimate:
             steps[run.kind] = steps.get(run.kind, 0) + run.steps_done
             seconds[run.kind] = seconds.get(run.kind, 0.0) + run.seconds_spent
     left = [run for run in runs if run.steps_left]
-    known = [run for run in left if run.kind in steps]
-    hours = sum(run.steps_left * seconds[run.kind] / steps[run.kind] for run in known) / 3600
-    return Estimate(hours=hours, num_unknown=len(left) - len(known))
+    hours = sum(run.steps_left * seconds[run.kind] / steps[run.kind] for run in left if run.kind in steps) / 3600
+    unseen = [run for run in left if run.kind not in steps]
+    stated = [run.stated_seconds_left for run in unseen if run.stated_seconds_left is not None]
+    return Estimate(
+        hours=hours, num_unknown=len(unseen) - len(stated), stated_hours=sum(stated) / 3600, num_stated=len(stated)
+    )
+
+
+def megapixel_passes(config: RunConfig) -> dict[str, float]:
+    """Million training pixels times passes of a whole run, by network's name.
+
+    Every student learns from its labelled images; in the stages of the method it also learns from as many views of
+    the unlabelled ones as the method makes, and those are labelled once. The passes over whole images at the start of
+    a stage and in evaluations are left out: they are about one in a hundred.
+    """
+    height, width = config.geometry.crop_px
+    labelled, unlabelled = config.batch.labelled, config.batch.unlabelled
+    images = 0
+    for stage in stages_of(config):
+        images += stage.num_steps * LEARN * labelled
+        if not stage.warm_up:
+            images += stage.num_steps * (LEARN * strong_views(config) + FORWARD) * unlabelled
+    passes: dict[str, float] = {}
+    for network in config.student_networks:
+        passes[network.name] = passes.get(network.name, 0.0) + images * height * width / 1e6
+    return passes
+
+
+def strong_views(config: RunConfig) -> int:
+    """Views of an unlabelled image that a student learns from in one step: at least the weak one (DMT)."""
+    return max(1, int(getattr(config.method, "num_strong_views", 1)))
+
+
+def stated_seconds(config: RunConfig, cost: CostConfig | None) -> float | None:
+    """Device-seconds of a whole run by a study's rate; None where it states none for a network of the run."""
+    passes = megapixel_passes(config)
+    if cost is None or not set(passes) <= set(cost.seconds_per_megapixel):
+        return None
+    return sum(amount * cost.seconds_per_megapixel[network] for network, amount in passes.items())
 
 
 def runs_at_once(resources: ResourcesConfig, machine: Machine) -> int:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from rml_platform.settings import Assignment, Layer, compose
-from rml_platform.study_file import ReportedConfig, ResourcesConfig, TableConfig
+from rml_platform.study_file import CostConfig, ReportedConfig, ResourcesConfig, TableConfig
 from rml_platform.validation import InvalidValuesError, shown, validate
 from rml_platform.yaml_document import Json
 from rml_trainers.config import RunConfig
@@ -75,6 +75,8 @@ class Study:
     split_seeds: tuple[int, ...] | None
     """`split.seed` for each of `seeds`."""
     table: TableConfig
+    cost: CostConfig | None = None
+    """What the device takes at this size, as far as the file states it."""
     overrides: Layer = ()
 
 

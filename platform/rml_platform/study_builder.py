@@ -34,6 +34,7 @@ def build_study(document: Document, config: StudyConfig, profile: str | None, ov
         seeds=config.seeds,
         split_seeds=config.split_seeds,
         table=config.table,
+        cost=config.cost if profile is None else config.profiles[profile].cost,
         overrides=overrides,
     )
 

@@ -97,6 +97,23 @@ class TableConfig:
 
 
 @configuration
+class CostConfig:
+    """What the device takes, for `rml plan` as long as no run of the study has told."""
+
+    seconds_per_megapixel: dict[str, float]
+    """Network's name → device-seconds per million training pixels and pass (a forward is one pass, a backward two)."""
+    device: str = "GPU"
+    """What the seconds are of: "V100", "CPU core"."""
+    source: str
+    """Where the rate comes from."""
+
+    def __post_init__(self) -> None:
+        rates = self.seconds_per_megapixel
+        require(all(rate > 0 for rate in rates.values()), "seconds_per_megapixel", rates, "positive numbers")
+        require(self.source != "", "source", self.source, "where the rate comes from")
+
+
+@configuration
 class ProfileConfig:
     """The same study at another size, chosen by --profile. What is not given stays as it is."""
 
@@ -110,6 +127,8 @@ class ProfileConfig:
     split_seeds: tuple[int, ...] | None = None
     execution: Literal["train", "direct"] | None = None
     resources: ResourcesConfig | None = None
+    cost: CostConfig | None = None
+    """The study's own rate is of its own size and does not hold here."""
     keep_reported: bool = False
     """Show reported numbers beside this profile's too; off, because another size is no comparison."""
 
@@ -136,6 +155,7 @@ class StudyConfig:
     """`split.seed` for each of `seeds`, in order; default: the same split for all."""
     profiles: dict[str, ProfileConfig] = field(default_factory=dict)
     table: TableConfig = TableConfig()
+    cost: CostConfig | None = None
 
     def __post_init__(self) -> None:
         plain = self.name != "" and all(c.isascii() and (c.isalnum() or c in "_-") for c in self.name)

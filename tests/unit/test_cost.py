@@ -1,10 +1,13 @@
-"""Estimates of what is left: from measured runs of the same method, or not at all."""
+"""Estimates of what is left: from measured runs of the same method, from a stated rate, or not at all."""
 
 import pytest
 
-from rml_platform.cost import Estimate, RunCost, estimate, runs_at_once
+from rml_platform.cost import Estimate, RunCost, estimate, megapixel_passes, runs_at_once, stated_seconds
 from rml_platform.machine import Machine
-from rml_platform.study_file import ResourcesConfig
+from rml_platform.study_file import CostConfig, ResourcesConfig
+from rml_trainers.config import BatchConfig, ScheduleConfig
+from rml_trainers.noise.config import GeometryConfig
+from tests.tiny import METHOD_CONFIGS, tiny_config
 
 
 def test_nothing_is_known_before_the_first_run() -> None:
@@ -28,6 +31,44 @@ def test_a_finished_study_has_nothing_left() -> None:
     assert estimate([RunCost(kind="rml", steps_left=0, steps_done=5, seconds_spent=1)]) == Estimate(
         hours=0.0, num_unknown=0
     )
+
+
+def test_a_measured_pace_goes_before_a_stated_one() -> None:
+    runs = [
+        RunCost(kind="rml", steps_left=0, steps_done=100, seconds_spent=360),
+        RunCost(kind="rml", steps_left=100, stated_seconds_left=7200),
+        RunCost(kind="iml", steps_left=100, stated_seconds_left=7200),
+        RunCost(kind="iml", steps_left=0, stated_seconds_left=0),
+        RunCost(kind="dmt", steps_left=100),
+    ]
+    assert estimate(runs) == Estimate(hours=0.1, num_unknown=1, stated_hours=2.0, num_stated=1)
+
+
+# A crop of 1000×1000 is one megapixel; 2 labelled, 3 unlabelled images; 10 steps of warm-up, 5 + 5 of the method.
+# Warm-up: 3 passes over 2 images of each student. Method: the same, and 3 + 1 over 3 images of each student.
+PASSES = {"supervised": 20 * 6, "mean_teacher": 10 * 6 + 10 * (6 + 12), "rml": 2 * (10 * 6 + 10 * (6 + 12))}
+
+
+@pytest.mark.parametrize("method", PASSES)
+def test_passes_are_counted_by_hand(method: str) -> None:
+    config = tiny_config(
+        method,
+        geometry=GeometryConfig(crop_px=(1000, 1000)),
+        batch=BatchConfig(labelled=2, unlabelled=3),
+        schedule=ScheduleConfig(warm_up_steps=10, stage_steps=(5, 5)),
+    )
+    assert megapixel_passes(config) == {"deeplab_v2": pytest.approx(PASSES[method])}
+    rate = CostConfig(seconds_per_megapixel={"deeplab_v2": 0.5}, source="measured")
+    assert stated_seconds(config, rate) == pytest.approx(PASSES[method] / 2)
+    assert stated_seconds(config, CostConfig(seconds_per_megapixel={"other": 1}, source="measured")) is None
+    assert stated_seconds(config, None) is None
+
+
+@pytest.mark.parametrize("method", METHOD_CONFIGS)
+def test_every_method_costs_something_and_more_with_a_second_stage(method: str) -> None:
+    one, two = (tiny_config(method, schedule=ScheduleConfig(warm_up_steps=4, stage_steps=n)) for n in ((4,), (4, 4)))
+    first, second = (sum(megapixel_passes(config).values()) for config in (one, two))
+    assert 0 < first < second
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,10 @@ class DataError(RmlError):
     """Missing, damaged or inconsistent images, masks, lists or prepared files: names every bad file."""
 
 
+class DataMissingError(DataError):
+    """The data set is not there at all: no data root, or no folder of it. `rml plan` can do without; nothing else can."""
+
+
 class CheckpointError(RmlError):
     """A checkpoint that is incomplete, damaged or belongs to another run."""
 

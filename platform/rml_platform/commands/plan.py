@@ -1,10 +1,15 @@
 """`rml plan`: every cell of a study before anything is started."""
 
-from rml_platform.commands.options import DEFAULT_OUT, Address, DataRoot, Out, Overrides, Profile, Storage, StudyFile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rml_platform.commands.options import DEFAULT_OUT, Address, DataRoot, Out, Overrides, Profile, Storage
 
 
 def plan(
-    study: StudyFile,
+    studies: Annotated[list[Path], typer.Argument(metavar="STUDY.yaml…", help="Study files.")],
     set_: Overrides = None,
     profile: Profile = None,
     out: Out = DEFAULT_OUT,
@@ -15,11 +20,27 @@ def plan(
     """List every cell of a study: done, running, failed or to do, what is left and how long it takes.
 
     Checks everything a run will need (settings, data, splits, cores and GPUs) and prepares the data; starts nothing.
+    Without the images it lists the cells and their cost, and says what is missing. Of several studies it also says
+    which runs they share.
     """
-    from rml_platform.commands.planning import planned
+    from rml_platform.commands.outlines import print_outline, print_together
+    from rml_platform.commands.planning import planned_or_outlined
     from rml_platform.commands.states import print_cells, print_summary, states_of
+    from rml_platform.outline import Outline
+    from rml_platform.run_folder import RunRecord
 
-    made = planned(study, set_, profile, out=out, data_root=data_root, is_local=address is None)
-    states = states_of(made, storage or str(out))
-    print_cells(made, states)
-    print_summary(made, states, is_local=address is None)
+    shown = []
+    for study in studies:
+        made = planned_or_outlined(study, set_, profile, out=out, data_root=data_root, is_local=address is None)
+        if len(studies) > 1:
+            typer.secho(f"{study}: {made.study.title}", bold=True)
+        states: dict[str, RunRecord] = {}
+        if isinstance(made, Outline):
+            print_outline(made)
+        else:
+            states = states_of(made, storage or str(out))
+            print_cells(made, states)
+            print_summary(made, states, is_local=address is None)
+        shown.append((made, states))
+    if len(shown) > 1:
+        print_together(shown)

@@ -8,8 +8,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from rml_platform.machine import Machine
+from rml_platform.outline import Outline, make_outline
 from rml_platform.plan import OnPrepare, Plan, make_plan
 from rml_platform.schema import load_study
+from rml_trainers.errors import DataMissingError
 
 
 def planned(
@@ -30,6 +32,22 @@ def planned(
     for warning in plan.warnings:
         console.print(f"warning: {warning}", style="yellow", markup=False, highlight=False)
     return plan
+
+
+def planned_or_outlined(
+    study_file: Path,
+    overrides: list[str] | None,
+    profile: str | None,
+    *,
+    out: Path,
+    data_root: Path | None,
+    is_local: bool = True,
+) -> Plan | Outline:
+    """The plan of a study, or its outline where its images are not at hand. Raises ConfigError or DataError."""
+    try:
+        return planned(study_file, overrides, profile, out=out, data_root=data_root, is_local=is_local)
+    except DataMissingError as error:
+        return make_outline(load_study(study_file, overrides or (), profile), str(error))
 
 
 @contextmanager

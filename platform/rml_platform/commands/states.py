@@ -8,11 +8,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from rml_platform.cost import RunCost, estimate, runs_at_once
+from rml_platform.cost import Estimate, RunCost, estimate, runs_at_once, stated_seconds
 from rml_platform.machine import Machine
 from rml_platform.plan import Plan, PlannedRun
 from rml_platform.progress import duration
 from rml_platform.run_folder import RunFolder, RunRecord
+from rml_platform.study_file import CostConfig
 
 SHOWN = {"new": "to do", "cut_off": "cut off"}
 STYLES = {"done": "green", "running": "cyan", "failed": "red", "cancelled": "yellow", "cut_off": "yellow", "new": "dim"}
@@ -50,15 +51,24 @@ def print_summary(plan: Plan, states: Mapping[str, RunRecord], *, is_local: bool
     """Counts, and the time that is left as far as it is known."""
     counts = Counter[str](status.state for status in states.values())
     parts = ", ".join(f"{counts[state]} {SHOWN.get(state, state)}" for state in STYLES if counts[state])
-    left = estimate([_cost(run, states[run.run_id]) for run in plan.runs])
+    left = estimate([run_cost(run, states[run.run_id], plan.study.cost) for run in plan.runs])
     console = Console(highlight=False)
     console.print(f"{len(plan.runs)} runs for {len(plan.cells)} cells: {parts}", markup=False)
     if left.hours:
-        unknown = f", and {left.num_unknown} runs of methods not seen before" if left.num_unknown else ""
         at_once = runs_at_once(plan.study.resources, Machine.here()) if is_local else None
         eta = f", {duration(3600 * left.hours / at_once)} on this machine with {at_once} at once" if at_once else ""
-        console.print(f"left: about {duration(3600 * left.hours)} of runs{eta}{unknown}")
-    elif left.num_unknown:
+        console.print(f"left: about {duration(3600 * left.hours)} of runs{eta}, as measured on runs of their methods")
+    print_stated(console, left, plan.study.cost)
+
+
+def print_stated(console: Console, left: Estimate, cost: CostConfig | None) -> None:
+    """What is left of methods that have not been measured: by the study's own rate, or unknown."""
+    if left.num_stated and cost is not None:
+        console.print(
+            f"left: about {left.stated_hours:,.1f} {cost.device}-hours for {left.num_stated} runs ({cost.source})",
+            markup=False,
+        )
+    if left.num_unknown:
         console.print(f"left: {left.num_unknown} runs; how long they take is unknown until one of them has trained")
 
 
@@ -90,11 +100,17 @@ def _progress(run: PlannedRun, status: RunRecord) -> tuple[Text | str, ...]:
     )
 
 
-def _cost(run: PlannedRun, status: RunRecord) -> RunCost:
+def run_cost(run: PlannedRun, status: RunRecord, cost: CostConfig | None) -> RunCost:
+    """What one run has taken and what of it is left."""
     total, kind = run.config.schedule.total_steps, run.config.method.name
     if status.result is not None:
         return RunCost(kind=kind, steps_left=0, steps_done=status.result.steps, seconds_spent=status.result.seconds)
-    beat = status.heartbeat
-    if beat is None:
-        return RunCost(kind=kind, steps_left=total)
-    return RunCost(kind=kind, steps_left=total - beat.step, steps_done=beat.step, seconds_spent=beat.seconds)
+    beat, seconds = status.heartbeat, stated_seconds(run.config, cost)
+    step = beat.step if beat else 0
+    return RunCost(
+        kind=kind,
+        steps_left=total - step,
+        steps_done=step,
+        seconds_spent=beat.seconds if beat else 0.0,
+        stated_seconds_left=None if seconds is None else seconds * (total - step) / total,
+    )

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from rml_trainers.configuration import require
-from rml_trainers.errors import DataError
+from rml_trainers.errors import DataError, DataMissingError
 
 if TYPE_CHECKING:
     from rml_trainers.config import DataConfig
@@ -148,17 +148,17 @@ def files_fingerprint(files: Iterable[tuple[str, Path]]) -> str:
 
 
 def require_folder(folder: Path, root: Path, layout: str) -> None:
-    """Raise a DataError that shows the expected layout unless `folder` is a folder."""
+    """Raise a DataMissingError that shows the expected layout unless `folder` is a folder."""
     if not folder.is_dir():
-        raise DataError(
+        raise DataMissingError(
             f"{folder}: no such folder. The data root is {root} (--data-root or RML_DATA); it must hold\n{layout}"
         )
 
 
 def require_root(data_root: Path | None, name: str, layout: str) -> Path:
-    """The data root, or a DataError that says how to give one."""
+    """The data root, or a DataMissingError that says how to give one."""
     if data_root is None:
-        raise DataError(
+        raise DataMissingError(
             f"data set {name!r} needs images on disk: give --data-root DIR or set RML_DATA to a folder with\n{layout}"
         )
     return data_root
