@@ -47,6 +47,7 @@ class FakeTrainer:
         reporter: Reporter,
         work_dir: Path,
         resume_from: Path | None = None,
+        begin_from: Path | None = None,
     ) -> None:
         assert split.labelled
         assert data.names("val")

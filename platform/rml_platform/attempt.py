@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol
 
 import torch
 
+from rml_platform.beginnings import SharedBeginnings
 from rml_platform.checkpoints import CheckpointStore, SoundCheckpoint, checkpoint_name
 from rml_platform.pictures import write_pictures
 from rml_platform.reporters import Cancelled, Heart, RunReporter, WorkerReporter
@@ -57,6 +58,7 @@ class Attempt:
         self.task, self.place = task, place
         self.run = RunFolder.of(task.storage, task.run_id)
         self.store = CheckpointStore(self.run.folder, place.writer)
+        self.beginnings = SharedBeginnings(task)
         self.is_first = place.rank == 0
         earlier = self.run.heartbeat()
         self.number = earlier.attempt + 1 if earlier else 1
@@ -99,6 +101,7 @@ class Attempt:
         with _scratch(self.run, place.rank) as scratch, contextlib.ExitStack() as stack:
             notes: list[str] = []
             found = self.resume_point(scratch, notes)
+            begin_from = None if found else self.beginning(scratch, notes)
             reporter: Reporter = WorkerReporter(self.deliver)
             if self.is_first:
                 heart = stack.enter_context(Heart(self.run, self._heartbeat(device, found)))
@@ -115,6 +118,7 @@ class Attempt:
                 reporter=reporter,
                 work_dir=scratch,
                 resume_from=found.folder if found else None,
+                begin_from=begin_from,
             )
             evaluations = trainer.fit()
             if isinstance(reporter, RunReporter):
@@ -132,6 +136,8 @@ class Attempt:
             reporter.on_note("warning", f"no pictures of predictions: {type(error).__name__}: {error}")
 
     def deliver(self, progress: Progress, folder: Path | None) -> None:
+        if folder is not None:
+            self.beginnings.leave(progress.step, folder)
         if self.place.deliver is not None:
             self.place.deliver(checkpoint_name(progress.step, self.number), folder)
             if self.is_first:
@@ -153,6 +159,14 @@ class Attempt:
         # Ray Train deletes its own checkpoints, and breaks when one of them is gone already.
         self.store.discard_newer_than(found.step if found else -1, own=self.place.deliver is None)
         return found
+
+    def beginning(self, scratch: Path, notes: list[str]) -> Path | None:
+        """Checkpoint of another run that begins as this one does, chosen by rank 0 for all."""
+        found = self.beginnings.find(scratch, notes.append) if self.is_first else None
+        name: str | None = self.place.agree(found[0] if found else None)
+        if found is not None or name is None:
+            return found[1] if found else None
+        return self.beginnings.fetch(name, scratch)
 
     def failure(self, error: Exception) -> Failure:
         """Why this attempt failed."""

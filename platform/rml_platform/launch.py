@@ -14,6 +14,7 @@ from typing import Any, Literal
 import torch
 from rich.console import Console
 
+from rml_platform.beginnings import mark_shared
 from rml_platform.environment import code_version
 from rml_platform.machine import Machine
 from rml_platform.plan import Plan, PlannedRun
@@ -74,8 +75,9 @@ def launch(
     todo = triage(folders, report)
     publisher.sync(folders[i] for i in report.done_before)
     if todo:
-        runs = [run for run in plan.runs if run.run_id in todo]
-        tasks = [task_of(run, plan.study.name, layout, data_root, launch_id) for run in runs]
+        all_tasks = [task_of(run, plan.study.name, layout, data_root, launch_id) for run in plan.runs]
+        done = [task for task in all_tasks if task.run_id not in todo]
+        tasks = mark_shared([task for task in all_tasks if task.run_id in todo], done)
         try:
             with LiveView([folders[i] for i in todo], publisher, console):
                 lost = _carry_out(tasks, plan.study, address, max_concurrent, trainer_class)

@@ -78,6 +78,8 @@ class RunTask:
     gpus_per_worker: float = 0
     backend: Literal["gloo", "nccl"] = "gloo"
     """Of torch.distributed; chosen where it is known whether the GPUs are real."""
+    shared_beginnings: tuple[str, ...] = ()
+    """Hashes of the ends of stages that other runs of the study pass through too."""
     max_retries: int = 2
     """Restarts after the death of a process; errors of the program itself are never retried."""
 
@@ -92,6 +94,7 @@ class RunTask:
     def from_json(cls, value: dict[str, Any]) -> "RunTask":
         known = {field.name for field in dataclasses.fields(cls)}
         fields = {name: item for name, item in value.items() if name in known}
+        fields["shared_beginnings"] = tuple(fields.get("shared_beginnings", ()))
         return cls(**{**fields, "launcher": Process(**value["launcher"])})
 
 

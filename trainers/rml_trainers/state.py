@@ -38,6 +38,8 @@ class CheckpointHeader:
     finished: bool
     identity: str
     """Hash of everything that can change the result; a checkpoint resumes only the run that made it."""
+    beginning: str | None = None
+    """At the end of a stage: hash of what the networks depend on up to here (see `beginnings`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +115,9 @@ def verify_checkpoint(folder: Path) -> CheckpointHeader:
         if _sha256(path) != expected:
             raise CheckpointError(f"checkpoint {folder.name} is damaged: {name} differs from its recorded hash")
     state = json.loads((folder / "state.json").read_text())
-    return CheckpointHeader(step=state["step"], finished=state["finished"], identity=state["identity"])
+    return CheckpointHeader(
+        step=state["step"], finished=state["finished"], identity=state["identity"], beginning=state.get("beginning")
+    )
 
 
 def load_checkpoint(folder: Path, identity: str | None = None) -> Checkpoint:

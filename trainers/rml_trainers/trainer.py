@@ -1,18 +1,19 @@
 """The one training loop. It owns time: stages, steps, and the moments of reports, evaluations and checkpoints."""
 
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
+from rml_trainers.beginnings import beginnings
+from rml_trainers.clock import Clock
 from rml_trainers.config import RunConfig
 from rml_trainers.data.cache import PreparedData
 from rml_trainers.data.loaders import Batch, TrainingBatches, read_ahead
-from rml_trainers.data.splits import Split
+from rml_trainers.data.splits import Split, require_images
 from rml_trainers.distributed import rank, world_size
-from rml_trainers.errors import DataError
+from rml_trainers.errors import CheckpointError
 from rml_trainers.evaluation import evaluate
 from rml_trainers.identity import identity_hash
 from rml_trainers.learners import Learners
@@ -37,9 +38,10 @@ class Trainer:
         reporter: is told what happens; on ranks other than 0 only `on_checkpoint` is called.
         work_dir: scratch folder of this worker on a local disk.
         resume_from: checkpoint folder of the same run.
+        begin_from: checkpoint folder of any run that begins as this one does, written at the end of a stage.
     Raises:
         DataError: there is no labelled image, or no unlabelled one for a method that needs some.
-        CheckpointError: `resume_from` is damaged or belongs to another run.
+        CheckpointError: `resume_from` or `begin_from` is damaged, or belongs to another run or beginning.
     """
 
     def __init__(
@@ -52,13 +54,17 @@ class Trainer:
         reporter: Reporter,
         work_dir: Path,
         resume_from: Path | None = None,
+        begin_from: Path | None = None,
     ) -> None:
         self.config, self.data, self.split, self.device = config, data, split, device
         self.reporter, self.work_dir = reporter, work_dir
         self.stages = stages_of(config)
         self.method = build_method(config, data.num_classes)
-        _check_split(split, needs_unlabelled=self.method.uses_unlabelled)
+        require_images(split, needs_unlabelled=self.method.uses_unlabelled)
         self.identity = identity_hash(config, split_hash=split.hash, data_hash=data.content_hash)
+        self._beginnings = {
+            b.step: b.hash for b in beginnings(config, split_hash=split.hash, data_hash=data.content_hash)
+        }
         self.learners = Learners(config, data.num_classes, device)
         self.batches = TrainingBatches(
             data, split, config, num_students=self.learners.num_students, rank=rank(), world_size=world_size()
@@ -67,9 +73,12 @@ class Trainer:
         self.meter = Meter()
         self.step = 0
         self.evaluations: tuple[Evaluation, ...] = ()
-        self._clock = _Clock()
+        self._clock = Clock()
+        self._took_over = False
         if resume_from is not None:
-            self._restore(resume_from)
+            self._restore(load_checkpoint(resume_from, self.identity))
+        elif begin_from is not None:
+            self._take_over(begin_from)
 
     @property
     def num_steps(self) -> int:
@@ -88,6 +97,8 @@ class Trainer:
         """
         if self.step == 0 and rank() == 0:
             self._warn_of_absent_classes()
+        if self._took_over:
+            self._report_beginning()
         while not self.finished:
             self._run_stage(stage_at(self.stages, self.step))
         return self.evaluations
@@ -183,7 +194,12 @@ class Trainer:
         extras = {f"method/{name}": tensor for name, tensor in self.method.tensors().items()}
         extras |= {f"meter/{name}": tensor for name, tensor in self.meter.tensors().items()}
         return Checkpoint(
-            header=CheckpointHeader(step=self.step, finished=self.finished, identity=self.identity),
+            header=CheckpointHeader(
+                step=self.step,
+                finished=self.finished,
+                identity=self.identity,
+                beginning=self._beginnings.get(self.step),
+            ),
             students=numbered(self.learners.students),
             teachers=numbered(self.learners.teachers),
             optimiser=self.optimiser.tensors(),
@@ -191,8 +207,22 @@ class Trainer:
             evaluations=self.evaluations,
         )
 
-    def _restore(self, folder: Path) -> None:
-        checkpoint = load_checkpoint(folder, self.identity)
+    def _take_over(self, folder: Path) -> None:
+        checkpoint = load_checkpoint(folder)
+        if checkpoint.header.beginning != self._beginnings.get(checkpoint.header.step, ""):
+            raise CheckpointError(f"checkpoint {folder.name} is not of a run that begins as this one does")
+        self._restore(checkpoint)
+        self._took_over = True
+
+    def _report_beginning(self) -> None:
+        """Score the networks that were taken over as this run scores them: its curves begin here."""
+        self._clock.start(self.step)
+        self.evaluations = evaluate(self.learners, self.data, self.config)
+        if rank() == 0:
+            self.reporter.on_note("info", f"the first {self.step} steps are those of a run that begins the same")
+            self.reporter.on_evaluation(self._progress(stage_at(self.stages, self.step - 1)), self.evaluations)
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
         load_numbered(self.learners.students, checkpoint.students)
         load_numbered(self.learners.teachers, checkpoint.teachers)
         self.optimiser.load_tensors(checkpoint.optimiser)
@@ -210,25 +240,3 @@ class Trainer:
                 f"no labelled image shows {', '.join(absent)}: the networks cannot learn these classes, and they count "
                 "with IoU 0 in the mean where they occur in the validation images",
             )
-
-
-class _Clock:
-    """Wall time per step since the last moment that was not training."""
-
-    def start(self, step: int) -> None:
-        self._step, self._time = step, time.perf_counter()
-
-    def seconds_per_step(self, step: int, device: torch.device) -> float:
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)  # report time only: otherwise we would time the queue, not the work
-        return (time.perf_counter() - self._time) / max(1, step - self._step)
-
-
-def _check_split(split: Split, *, needs_unlabelled: bool) -> None:
-    if not split.labelled:
-        raise DataError("the split has no labelled image; give split.num_labelled or split.fraction a larger value")
-    if needs_unlabelled and not split.unlabelled:
-        raise DataError(
-            "the split leaves no unlabelled image for a method that learns from them; label fewer images, "
-            "use method: supervised, or set split.pool_includes_labelled: true"
-        )

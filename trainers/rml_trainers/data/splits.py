@@ -61,6 +61,17 @@ def make_split(
     return Split(labelled, unlabelled, _split_hash(names, labelled, ()))
 
 
+def require_images(split: Split, *, needs_unlabelled: bool) -> None:
+    """Raise a DataError where there is nothing to learn from."""
+    if not split.labelled:
+        raise DataError("the split has no labelled image; give split.num_labelled or split.fraction a larger value")
+    if needs_unlabelled and not split.unlabelled:
+        raise DataError(
+            "the split leaves no unlabelled image for a method that learns from them; label fewer images, "
+            "use method: supervised, or set split.pool_includes_labelled: true"
+        )
+
+
 def _from_recipe(candidates: Sequence[str], config: "SplitConfig") -> tuple[str, ...]:
     """Sorted labelled names among the images that have a mask."""
     if not candidates:

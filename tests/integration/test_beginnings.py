@@ -1,0 +1,142 @@
+"""A run that takes over the end of another run's stage ends with the same bits as one that trains all its steps."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from rml_platform.attempt import Place
+from rml_platform.beginnings import FOLDER, mark_shared
+from rml_platform.execute import execute
+from rml_platform.metric_log import pieces
+from rml_platform.run_folder import RunFolder
+from rml_platform.run_task import RunTask
+from rml_trainers.config import RunConfig, ScheduleConfig
+from rml_trainers.data.cache import PreparedData
+from rml_trainers.data.splits import make_split
+from rml_trainers.errors import CheckpointError
+from rml_trainers.methods import METHODS
+from rml_trainers.reporting import MemoryReporter
+from rml_trainers.trainer import Trainer
+from tests.tasks import task_for
+from tests.tiny import tiny_config
+
+pytestmark = pytest.mark.usefixtures("single_thread")
+SEMI_SUPERVISED = [name for name in METHODS if name != "supervised"]
+MAKER = {1: "mean_teacher", 2: "iml"}
+"""Method whose warm-up the others with as many students take over."""
+
+
+def result(folder: Path, run_id: str) -> tuple[list[object], dict[str, torch.Tensor]]:
+    """Scores and final weights of a finished run."""
+    from safetensors.torch import load_file
+
+    run = RunFolder.of(str(folder), run_id)
+    done = run.result()
+    assert done is not None
+    (weights,) = (folder / "runs" / run_id / "checkpoints").rglob("checkpoint_000000012_*/teachers.safetensors")
+    return [(e.miou, e.confusion.tolist()) for e in done.evaluations], load_file(weights)
+
+
+def carry_out(tasks: list[RunTask]) -> None:
+    for task in tasks:
+        assert execute(task, Place(writer=task.launch_id)) == "done", RunFolder.of(task.storage, task.run_id).failure()
+
+
+def first_logged_step(folder: Path, run_id: str) -> int:
+    rows = [row for _, found in pieces(RunFolder.of(str(folder), run_id).folder, -1, float("inf")) for row in found]
+    return min(row.step for row in rows if row.key == "train/loss")
+
+
+@pytest.mark.parametrize("method", SEMI_SUPERVISED)
+def test_a_shared_warm_up_changes_no_bit(method: str, tiny_data: PreparedData, tmp_path: Path) -> None:
+    config = tiny_config(method, unsupervised_weight=0.5)
+    maker = tiny_config(MAKER[config.method.num_students])
+    carry_out([task_for(config, tiny_data, tmp_path / "alone", "run")])
+    carry_out(
+        mark_shared([task_for(maker, tiny_data, tmp_path, "maker"), task_for(config, tiny_data, tmp_path, "run")])
+    )
+    (shared,) = (tmp_path / FOLDER).iterdir()
+    assert len(shared.name) == 24
+    assert (first_logged_step(tmp_path / "alone", "run"), first_logged_step(tmp_path, "run")) == (3, 7)
+    scores_alone, weights_alone = result(tmp_path / "alone", "run")
+    scores, weights = result(tmp_path, "run")
+    assert scores == scores_alone
+    assert weights.keys() == weights_alone.keys()
+    assert all(torch.equal(weights[name], weights_alone[name]) for name in weights)
+
+
+def test_a_run_of_two_stages_goes_on_from_the_run_of_one(tiny_data: PreparedData, tmp_path: Path) -> None:
+    two = tiny_config("rml")
+    one = replace(two, schedule=ScheduleConfig(warm_up_steps=4, stage_steps=(4,)))
+    carry_out([task_for(two, tiny_data, tmp_path / "alone", "two")])
+    carry_out(mark_shared([task_for(one, tiny_data, tmp_path, "one"), task_for(two, tiny_data, tmp_path, "two")]))
+    assert first_logged_step(tmp_path, "two") == 11
+    scores_alone, weights_alone = result(tmp_path / "alone", "two")
+    scores, weights = result(tmp_path, "two")
+    assert scores == scores_alone
+    assert all(torch.equal(weights[name], weights_alone[name]) for name in weights_alone)
+
+
+def test_a_damaged_beginning_is_made_again(tiny_data: PreparedData, tmp_path: Path) -> None:
+    maker, run = mark_shared(
+        [
+            task_for(tiny_config("iml"), tiny_data, tmp_path, "maker"),
+            task_for(tiny_config(), tiny_data, tmp_path, "run"),
+        ]
+    )
+    carry_out([maker])
+    (shared,) = (tmp_path / FOLDER).iterdir()
+    weights = shared / "students.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-8])
+    carry_out([run])
+    assert first_logged_step(tmp_path, "run") == 3
+    assert "damaged" in (tmp_path / "runs" / "run" / "log.txt").read_text()
+    (shared,) = (tmp_path / FOLDER).iterdir()
+    assert weights.is_file()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        tiny_config("iml", seed=1),
+        tiny_config("iml", schedule=ScheduleConfig(warm_up_steps=5, stage_steps=(4, 4))),
+        tiny_config("mean_teacher"),
+        tiny_config("iml", noise=replace(tiny_config().noise, model=False)),
+    ],
+    ids=["seed", "steps", "students", "model noise"],
+)
+def test_other_beginnings_are_not_shared(other: RunConfig, tiny_data: PreparedData, tmp_path: Path) -> None:
+    tasks = [task_for(tiny_config(), tiny_data, tmp_path, "run"), task_for(other, tiny_data, tmp_path, "other")]
+    assert [task.shared_beginnings for task in mark_shared(tasks)] == [(), ()]
+
+
+def test_whoever_can_take_a_beginning_over_comes_after_all_others(tiny_data: PreparedData, tmp_path: Path) -> None:
+    configs = {
+        "iml-0": tiny_config("iml"),
+        "rml-0": tiny_config(),
+        "iml-1": tiny_config("iml", seed=1),
+        "rml-1": tiny_config(seed=1),
+        "supervised": tiny_config("supervised"),
+    }
+    tasks = [task_for(config, tiny_data, tmp_path, name) for name, config in configs.items()]
+    assert [task.run_id for task in mark_shared(tasks)] == ["iml-0", "iml-1", "supervised", "rml-0", "rml-1"]
+
+
+def test_a_checkpoint_of_another_beginning_is_refused(tiny_data: PreparedData, scratch: Path, tmp_path: Path) -> None:
+    maker = tiny_config("iml", seed=1)
+    made, _ = mark_shared([task_for(maker, tiny_data, tmp_path, name) for name in ("maker", "twin")])
+    carry_out([made])
+    shared = next((tmp_path / FOLDER).iterdir())
+    config = tiny_config("iml")
+    with pytest.raises(CheckpointError, match="not of a run that begins"):
+        Trainer(
+            config,
+            tiny_data,
+            make_split(tiny_data.names("train"), config.split),
+            device=torch.device("cpu"),
+            reporter=MemoryReporter(),
+            work_dir=scratch,
+            begin_from=shared,
+        )
