@@ -14,7 +14,7 @@ class DataError(RmlError):
 
 
 class DataMissingError(DataError):
-    """The data set is not there at all: no data root, or no folder of it. `rml plan` can do without; nothing else can."""
+    """The data set is not there at all: no data root, or no folder of it. Only `rml plan` can do without."""
 
 
 class CheckpointError(RmlError):
