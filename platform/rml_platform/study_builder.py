@@ -1,11 +1,12 @@
 """From the validated keys of a study file to a Study: labels checked, profile laid over, rows multiplied by axes."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from rml_platform.search_space import AxisValue, Column, Row, Study, multiply_rows
 from rml_platform.settings import Layer, layer
-from rml_platform.study_file import ColumnConfig, ProfileConfig, RowConfig, StudyConfig
+from rml_platform.study_file import ColumnConfig, ProfileConfig, RowConfig, StudyConfig, TableConfig
 from rml_platform.validation import shown
 from rml_platform.yaml_document import Document, KeyPath, dotted
 from rml_trainers.configuration import suggest
@@ -21,7 +22,7 @@ def build_study(document: Document, config: StudyConfig, profile: str | None, ov
         raise ConfigError("\n".join(problems))
     return Study(
         name=config.name,
-        title=config.title or config.table.title or config.name,
+        title=builder.title(),
         description=config.description,
         source=document.source,
         profile=profile,
@@ -33,7 +34,7 @@ def build_study(document: Document, config: StudyConfig, profile: str | None, ov
         columns=builder.columns(),
         seeds=config.seeds,
         split_seeds=config.split_seeds,
-        table=config.table,
+        table=builder.table(),
         cost=config.cost if profile is None else config.profiles[profile].cost,
         overrides=overrides,
     )
@@ -53,6 +54,14 @@ class _Builder:
 
     def _layer(self, mapping: Mapping[str, Any], path: KeyPath) -> Layer:
         return layer(mapping, self._document.places, path, self._document.source)
+
+    def title(self) -> str:
+        config = self._config
+        return self._profile.title or config.title or config.table.title or config.name
+
+    def table(self) -> TableConfig:
+        title = self._profile.title
+        return replace(self._config.table, title=title, caption="") if title else self._config.table
 
     def base(self) -> tuple[Layer, ...]:
         laid_over = self._layer(self._profile.base, (*self._profile_path, "base"))

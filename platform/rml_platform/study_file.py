@@ -117,6 +117,8 @@ class CostConfig:
 class ProfileConfig:
     """The same study at another size, chosen by --profile. What is not given stays as it is."""
 
+    title: str = ""
+    """Title of the study and of its table at this size, where other data make theirs untrue; their caption goes too."""
     base: dict[str, Any] = field(default_factory=dict)
     """Laid over the study's base."""
     rows: dict[str, dict[str, Any]] = field(default_factory=dict)
