@@ -4,11 +4,12 @@ Nothing is guessed from the size of a network: a rate says per network what a mi
 measured; here they are only counted.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rml_platform.machine import Machine
 from rml_platform.study_file import CostConfig, ResourcesConfig
+from rml_trainers.beginnings import beginnings
 from rml_trainers.config import RunConfig
 from rml_trainers.stages import stages_of
 
@@ -61,8 +62,24 @@ def estimate(runs: Sequence[RunCost]) -> Estimate:
     )
 
 
-def megapixel_passes(config: RunConfig) -> dict[str, float]:
-    """Million training pixels times passes of a whole run, by network's name.
+def first_steps(runs: Iterable[tuple[RunConfig, str, str]]) -> tuple[int, ...]:
+    """Step that each run has to begin at when what it has in common with those before it is trained once.
+
+    Args:
+        runs: configuration, split hash and data hash of each.
+    """
+    made: set[str] = set()
+    first = []
+    for config, split_hash, data_hash in runs:
+        own = beginnings(config, split_hash=split_hash, data_hash=data_hash)
+        total = config.schedule.total_steps
+        first.append(max((b.step for b in own if b.hash in made and b.step < total), default=0))
+        made.update(b.hash for b in own)
+    return tuple(first)
+
+
+def megapixel_passes(config: RunConfig, first_step: int = 0) -> dict[str, float]:
+    """Million training pixels times passes of a run from a step on, by network's name.
 
     Every student learns from its labelled images; in the stages of the method it also learns from as many views of
     the unlabelled ones as the method makes, and those are labelled once. The passes over whole images at the start of
@@ -72,9 +89,10 @@ def megapixel_passes(config: RunConfig) -> dict[str, float]:
     labelled, unlabelled = config.batch.labelled, config.batch.unlabelled
     images = 0
     for stage in stages_of(config):
-        images += stage.num_steps * LEARN * labelled
+        steps = max(0, stage.last_step - max(stage.first_step, first_step))
+        images += steps * LEARN * labelled
         if not stage.warm_up:
-            images += stage.num_steps * (LEARN * strong_views(config) + FORWARD) * unlabelled
+            images += steps * (LEARN * strong_views(config) + FORWARD) * unlabelled
     passes: dict[str, float] = {}
     for network in config.student_networks:
         passes[network.name] = passes.get(network.name, 0.0) + images * height * width / 1e6
@@ -86,9 +104,9 @@ def strong_views(config: RunConfig) -> int:
     return max(1, int(getattr(config.method, "num_strong_views", 1)))
 
 
-def stated_seconds(config: RunConfig, cost: CostConfig | None) -> float | None:
-    """Device-seconds of a whole run by a study's rate; None where it states none for a network of the run."""
-    passes = megapixel_passes(config)
+def stated_seconds(config: RunConfig, cost: CostConfig | None, first_step: int = 0) -> float | None:
+    """Device-seconds of a run from a step on by a study's rate; None where it states none for one of its networks."""
+    passes = megapixel_passes(config, first_step)
     if cost is None or not set(passes) <= set(cost.seconds_per_megapixel):
         return None
     return sum(amount * cost.seconds_per_megapixel[network] for network, amount in passes.items())

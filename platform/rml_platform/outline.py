@@ -5,6 +5,8 @@ cells are one run can: those of equal configuration.
 """
 
 from dataclasses import dataclass
+from dataclasses import replace as with_fields
+from typing import Any
 
 from rml_platform.search_space import Cell, Study, expand
 from rml_trainers.config import RunConfig, RuntimeConfig, replace
@@ -17,6 +19,15 @@ class OutlinedRun:
     config: RunConfig
     """With the default `runtime`, which decides nothing about the result: equal configurations are one run."""
     cells: tuple[Cell, ...]
+
+    def stand_in(self) -> tuple[RunConfig, str, str]:
+        """Configuration, split hash and data hash as far as settings tell; two runs that differ never have the same.
+
+        Files of weights need not be there: their names stand for what they hold.
+        """
+        config, peer = self.config, self.config.peer_network
+        without = replace(config, network=_without_file(config.network), peer_network=peer and _without_file(peer))
+        return without, repr(config.split), repr((config.data, config.student_networks))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,3 +56,10 @@ def make_outline(study: Study, missing: str) -> Outline:
 def identity_of(config: RunConfig) -> RunConfig:
     """A configuration without what does not decide its result."""
     return replace(config, runtime=RuntimeConfig())
+
+
+def _without_file(network: Any) -> Any:
+    """A network's configuration that names no file."""
+    if getattr(network, "weights_file", None) is None:
+        return network
+    return with_fields(network, weights="none", weights_file=None)

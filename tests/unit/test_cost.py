@@ -2,7 +2,7 @@
 
 import pytest
 
-from rml_platform.cost import Estimate, RunCost, estimate, megapixel_passes, runs_at_once, stated_seconds
+from rml_platform.cost import Estimate, RunCost, estimate, first_steps, megapixel_passes, runs_at_once, stated_seconds
 from rml_platform.machine import Machine
 from rml_platform.study_file import CostConfig, ResourcesConfig
 from rml_trainers.config import BatchConfig, ScheduleConfig
@@ -62,6 +62,28 @@ def test_passes_are_counted_by_hand(method: str) -> None:
     assert stated_seconds(config, rate) == pytest.approx(PASSES[method] / 2)
     assert stated_seconds(config, CostConfig(seconds_per_megapixel={"other": 1}, source="measured")) is None
     assert stated_seconds(config, None) is None
+
+
+def test_a_run_that_goes_on_costs_what_is_left() -> None:
+    config = tiny_config("iml", geometry=GeometryConfig(crop_px=(1000, 1000)))  # warm-up 4, stages of 4 and 4; 2 + 2
+    (whole,), (late,) = (megapixel_passes(config, step).values() for step in (0, 6))
+    assert whole == pytest.approx(2 * (12 * 6 + 8 * 8))
+    assert late == pytest.approx(2 * (6 * 6 + 6 * 8))
+    assert sum(megapixel_passes(config, 12).values()) == 0
+
+
+def test_what_runs_have_in_common_is_counted_with_the_first() -> None:
+    one, two = ScheduleConfig(warm_up_steps=4, stage_steps=(6,)), ScheduleConfig(warm_up_steps=4, stage_steps=(6, 5))
+    runs = [
+        tiny_config("supervised", schedule=one),
+        tiny_config("iml", schedule=one),
+        tiny_config("rml", schedule=one),  # the warm-up of iml
+        tiny_config("rml", schedule=two),  # the first stage of the run before
+        tiny_config("mean_teacher", schedule=one),  # one student: a warm-up of its own
+        tiny_config("iml", schedule=one, seed=1),
+    ]
+    assert first_steps((run, "split", "data") for run in runs) == (0, 0, 4, 10, 0, 0)
+    assert first_steps((run, f"split {i}", "data") for i, run in enumerate(runs)) == (0,) * 6
 
 
 @pytest.mark.parametrize("method", METHOD_CONFIGS)

@@ -32,6 +32,16 @@ def test_equal_settings_are_one_run_whatever_the_runtime(tmp_path: Path) -> None
     assert outline.missing == "nothing there"
 
 
+def test_weights_that_are_not_there_stand_in_by_their_name(tmp_path: Path) -> None:
+    files = "  - {label: One, set: {network: {weights: file, weights_file: nowhere/one.safetensors}}}\n"
+    text = CAMVID.replace(
+        "  - label: RML\n", f"{files}{files.replace('One', 'Two').replace('one', 'two')}  - label: RML\n"
+    )
+    outline = make_outline(load_study(write_study(tmp_path, text)), "nothing there")
+    assert len({run.stand_in() for run in outline.runs}) == len(outline.runs) == 16
+    assert "16 runs for 16 cells" in rml("plan", write_study(tmp_path, text), "--out", tmp_path / "out")
+
+
 def test_plan_without_images_lists_cells_cost_and_what_is_missing(tmp_path: Path) -> None:
     text = rml("plan", write_study(tmp_path, RATED), "--out", tmp_path / "out")
     assert text.count("Supervised") == 4

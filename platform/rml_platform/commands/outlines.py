@@ -6,9 +6,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from rml_platform.commands.states import print_stated, run_cost
-from rml_platform.cost import Estimate, RunCost, estimate, stated_seconds
-from rml_platform.outline import Outline, OutlinedRun
+from rml_platform.commands.states import print_stated, run_costs
+from rml_platform.cost import Estimate, RunCost, estimate, first_steps, stated_seconds
+from rml_platform.outline import Outline
 from rml_platform.plan import Plan
 from rml_platform.run_folder import RunRecord
 from rml_platform.study_file import CostConfig
@@ -27,8 +27,7 @@ def print_outline(outline: Outline) -> None:
     console = Console(highlight=False)
     console.print(table)
     console.print(f"{len(outline.runs)} runs for {outline.num_cells} cells, by their settings alone", markup=False)
-    costs = [outlined_cost(run, outline.study.cost) for run in outline.runs]
-    print_stated(console, estimate(costs), outline.study.cost)
+    print_stated(console, estimate(outlined_costs(outline)), outline.study.cost)
     console.print(Text(f"data missing, so runs have no ids yet: {outline.missing}", style="yellow"))
 
 
@@ -39,11 +38,17 @@ def labelled(split: SplitConfig) -> str:
     return f"{100 * split.fraction:.3g} %" if split.fraction is not None else str(split.labelled_list)
 
 
-def outlined_cost(run: OutlinedRun, cost: CostConfig | None) -> RunCost:
-    """Everything of it is left."""
-    config = run.config
-    steps = config.schedule.total_steps
-    return RunCost(kind=config.method.name, steps_left=steps, stated_seconds_left=stated_seconds(config, cost))
+def outlined_costs(outline: Outline) -> list[RunCost]:
+    """Everything of every run is left, beginnings that runs have in common counted once."""
+    begin = first_steps(run.stand_in() for run in outline.runs)
+    return [
+        RunCost(
+            kind=run.config.method.name,
+            steps_left=run.config.schedule.total_steps - step,
+            stated_seconds_left=stated_seconds(run.config, outline.study.cost, step),
+        )
+        for run, step in zip(outline.runs, begin, strict=True)
+    ]
 
 
 def print_together(studies: Sequence[tuple[Plan | Outline, Mapping[str, RunRecord]]]) -> None:
@@ -52,16 +57,16 @@ def print_together(studies: Sequence[tuple[Plan | Outline, Mapping[str, RunRecor
     num_cells = 0
     for made, states in studies:
         cost = made.study.cost
-        keyed: list[tuple[str | RunConfig, RunCost]]
+        keys: list[str | RunConfig]
         if isinstance(made, Outline):
             num_cells += made.num_cells
-            keyed = [(run.config, outlined_cost(run, cost)) for run in made.runs]
+            keys, costs = [run.config for run in made.runs], outlined_costs(made)
         else:
             num_cells += len(made.cells)
-            keyed = [(run.run_id, run_cost(run, states[run.run_id], cost)) for run in made.runs]
-        for key, left in keyed:
-            times, _, _ = found.get(key, (0, left, cost))
-            found[key] = (times + 1, left, cost)
+            keys, costs = [run.run_id for run in made.runs], run_costs(made, states)
+        for key, left in zip(keys, costs, strict=True):
+            times, earlier, _ = found.get(key, (0, left, cost))
+            found[key] = (times + 1, min(left, earlier, key=lambda one: one.steps_left), cost)
     shared = sum(times > 1 for times, _, _ in found.values())
     console = Console(highlight=False)
     console.print(

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from rml_platform.cost import Estimate, RunCost, estimate, runs_at_once, stated_seconds
+from rml_platform.cost import Estimate, RunCost, estimate, first_steps, runs_at_once, stated_seconds
 from rml_platform.machine import Machine
 from rml_platform.plan import Plan, PlannedRun
 from rml_platform.progress import duration
@@ -51,7 +51,7 @@ def print_summary(plan: Plan, states: Mapping[str, RunRecord], *, is_local: bool
     """Counts, and the time that is left as far as it is known."""
     counts = Counter[str](status.state for status in states.values())
     parts = ", ".join(f"{counts[state]} {SHOWN.get(state, state)}" for state in STYLES if counts[state])
-    left = estimate([run_cost(run, states[run.run_id], plan.study.cost) for run in plan.runs])
+    left = estimate(run_costs(plan, states))
     console = Console(highlight=False)
     console.print(f"{len(plan.runs)} runs for {len(plan.cells)} cells: {parts}", markup=False)
     if left.hours:
@@ -100,17 +100,23 @@ def _progress(run: PlannedRun, status: RunRecord) -> tuple[Text | str, ...]:
     )
 
 
-def run_cost(run: PlannedRun, status: RunRecord, cost: CostConfig | None) -> RunCost:
-    """What one run has taken and what of it is left."""
+def run_costs(plan: Plan, states: Mapping[str, RunRecord]) -> list[RunCost]:
+    """What each run has taken and what of it is left, beginnings that runs have in common counted once."""
+    begin = first_steps((run.config, run.split_hash, run.data_hash) for run in plan.runs)
+    cost = plan.study.cost
+    return [_cost(run, states[run.run_id], cost, step) for run, step in zip(plan.runs, begin, strict=True)]
+
+
+def _cost(run: PlannedRun, status: RunRecord, cost: CostConfig | None, begin: int) -> RunCost:
     total, kind = run.config.schedule.total_steps, run.config.method.name
     if status.result is not None:
         return RunCost(kind=kind, steps_left=0, steps_done=status.result.steps, seconds_spent=status.result.seconds)
-    beat, seconds = status.heartbeat, stated_seconds(run.config, cost)
-    step = beat.step if beat else 0
+    beat = status.heartbeat
+    step = max(beat.step, begin) if beat else begin
     return RunCost(
         kind=kind,
         steps_left=total - step,
-        steps_done=step,
+        steps_done=beat.step if beat else 0,
         seconds_spent=beat.seconds if beat else 0.0,
-        stated_seconds_left=None if seconds is None else seconds * (total - step) / total,
+        stated_seconds_left=stated_seconds(run.config, cost, step),
     )
