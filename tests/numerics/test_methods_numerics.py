@@ -7,58 +7,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-import torch
 
-from rml_trainers.config import RunConfig
 from rml_trainers.data.cache import PreparedData
-from rml_trainers.data.loaders import Batch
-from rml_trainers.data.splits import make_split
-from rml_trainers.learners import Learners
 from rml_trainers.methods.iml import ImlConfig
-from rml_trainers.methods.method import StageContext
 from rml_trainers.methods.pseudo_label import PseudoLabelConfig
 from rml_trainers.methods.rml import RmlConfig, RobustMutualLearning
-from rml_trainers.networks.deeplab_v2 import DeepLabV2Config
-from rml_trainers.noise.config import NoiseConfig
-from rml_trainers.noise.input_noise import mix, photometric
-from rml_trainers.reporting import MemoryReporter
-from rml_trainers.trainer import Trainer
-from tests.tiny import METHOD_CONFIGS, tiny_config
+from tests.method_case import Array, case, softmax, taken, upsample
+from tests.tiny import METHOD_CONFIGS
 
-Array = npt.NDArray[np.float64]
 pytestmark = pytest.mark.usefixtures("single_thread")
-
-
-# --- the reference: plain loops, nothing shared with the code under test --------------------------------------------
-
-
-def upsample(maps: Array, height: int, width: int) -> Array:
-    """Bilinear with corners on corners, of [C, h, w]."""
-    channels, h, w = maps.shape
-    out = np.zeros((channels, height, width))
-    for y in range(height):
-        for x in range(width):
-            sy, sx = y * (h - 1) / (height - 1), x * (w - 1) / (width - 1)
-            y0, x0 = min(int(sy), h - 2), min(int(sx), w - 2)
-            fy, fx = sy - y0, sx - x0
-            top = (1 - fx) * maps[:, y0, x0] + fx * maps[:, y0, x0 + 1]
-            bottom = (1 - fx) * maps[:, y0 + 1, x0] + fx * maps[:, y0 + 1, x0 + 1]
-            out[:, y, x] = (1 - fy) * top + fy * bottom
-    return out
-
-
-def softmax(scores: Array) -> Array:
-    weights = np.exp(scores - scores.max(axis=0))
-    return np.asarray(weights / weights.sum(axis=0))
-
-
-def mean_cross_entropy(logits: Array, label: npt.NDArray[np.int64]) -> float:
-    """logits [B, K, H, W], label [B, H, W] with 255 ignored."""
-    losses = []
-    for b, y, x in np.ndindex(*label.shape):
-        if label[b, y, x] != 255:
-            losses.append(-math.log(softmax(logits[b, :, y, x])[label[b, y, x]]))
-    return float(np.mean(losses)) if losses else 0.0
 
 
 def confidence(feature: Array, prototypes: Array, temperature: float) -> Array:
@@ -69,67 +26,6 @@ def confidence(feature: Array, prototypes: Array, temperature: float) -> Array:
         weights = [math.exp(-(d - min(distance)) / temperature) for d in distance]
         omega[:, y, x] = np.array(weights) / sum(weights)
     return omega
-
-
-# --- the case: one batch, noise in the images only, so that outputs can be taken again --------------------------------
-
-
-class Case:
-    def __init__(self, config: RunConfig, data: PreparedData, work_dir: Path) -> None:
-        split = make_split(data.names("train"), config.split)
-        reporter = MemoryReporter()
-        self.trainer = Trainer(config, data, split, device=torch.device("cpu"), reporter=reporter, work_dir=work_dir)
-        self.method = self.trainer.method
-        self.learners: Learners = self.trainer.learners
-        with torch.no_grad():  # teachers that differ from their students
-            for parameter in self.learners.teachers.parameters():
-                parameter.add_(torch.randn_like(parameter) * 0.02)
-        if self.method.uses_unlabelled:
-            self.method.begin_stage(
-                StageContext(stage=1, learners=self.learners, data=data, split=split, work_dir=work_dir)
-            )
-        self.batch: Batch = self.trainer.batches.batch(
-            1, 0, with_unlabelled=self.method.uses_unlabelled, initial=self.method.initial_labels()
-        )
-
-    def student_logits(self, images: torch.Tensor, i: int) -> Array:
-        with torch.no_grad():
-            small = self.learners.student(i)(images).logits.double().numpy()
-        return np.stack([upsample(maps, images.shape[-2], images.shape[-1]) for maps in small])
-
-    def supervised(self, i: int) -> float:
-        crops = self.batch.labelled[i]
-        label = crops.label.numpy().astype(np.int64)
-        return mean_cross_entropy(self.student_logits(crops.image.float() / 255, i), label)
-
-    def unsupervised(self, i: int, targets: list[npt.NDArray[np.int64]]) -> float:
-        unlabelled, draw = self.batch.unlabelled, self.batch.noise[i]
-        assert unlabelled is not None
-        strong = mix(photometric(unlabelled.image.float() / 255, draw), draw)
-        logits = self.student_logits(strong, i)
-        return sum(mean_cross_entropy(logits, mix(torch.from_numpy(t), draw).numpy()) for t in targets)
-
-    def scores(self, labeller: Any, i: int) -> Array:
-        """[B, K, H, W] upsampled logits of one labelling network on the weak views."""
-        assert self.batch.unlabelled is not None
-        images = self.batch.unlabelled.image.float() / 255
-        small = self.learners.label(labeller, images)[i].logits.double().numpy()
-        return np.stack([upsample(maps, images.shape[-2], images.shape[-1]) for maps in small])
-
-    def hard(self, scores: Array) -> npt.NDArray[np.int64]:
-        assert self.batch.unlabelled is not None
-        return np.where(self.batch.unlabelled.inside.numpy(), scores.argmax(1), 255)
-
-
-def case(method: Any, data: PreparedData, work_dir: Path) -> Case:
-    torch.manual_seed(0)
-    network = DeepLabV2Config(backbone="test_resnet", weights="none", aspp_branches=2, batchnorm="frozen")
-    noise = NoiseConfig(model=False)
-    return Case(tiny_config("rml", method=method, network=network, noise=noise), data, work_dir)
-
-
-def taken(case: Case) -> float:
-    return float(case.method.step(case.batch, case.learners).loss.detach())
 
 
 def test_supervised_is_eq_1(tiny_data: PreparedData, scratch: Path) -> None:

@@ -10,8 +10,7 @@ import torch
 from PIL import Image, ImageEnhance, ImageOps
 from torch import Tensor
 
-from rml_trainers.noise.config import NoiseConfig
-from rml_trainers.noise.mixing import MixingDraw, apply_mixing, draw_boxes, inside_boxes
+from rml_trainers.noise.mixing import BoxDraw, CutMix, inside_boxes
 from rml_trainers.noise.photometric import OPERATIONS, PhotometricDraw, apply_photometric
 
 NAMES = [operation.name for operation in OPERATIONS]
@@ -84,10 +83,10 @@ def test_every_image_gets_its_own_operations_in_their_order() -> None:
 def test_cutmix_copies_exactly_the_partners_box(shape: tuple[int, ...], dtype: torch.dtype) -> None:
     rng = np.random.default_rng(2)
     maps = torch.from_numpy(rng.integers(0, 2 if dtype == torch.bool else 200, size=shape)).to(dtype)
-    draw = draw_boxes(rng, shape[0], (9, 11), NoiseConfig())
-    mixed = apply_mixing(maps, draw)
+    draw = CutMix(area=(0.25, 0.5), aspect=(0.5, 2.0)).draw(rng, shape[0], (9, 11))
+    mixed = draw.apply(maps)
     expected = maps.clone()
-    for i, (top, left, bottom, right) in enumerate(draw.boxes.tolist()):
+    for i, (top, left, bottom, right) in enumerate(draw.boxes[:, 0].tolist()):
         partner = i - 1 if i % 2 else (i + 1 if i + 1 < shape[0] else 0)
         for y, x in itertools.product(range(top, bottom), range(left, right)):
             expected[i, ..., y, x] = maps[partner, ..., y, x]
@@ -96,9 +95,9 @@ def test_cutmix_copies_exactly_the_partners_box(shape: tuple[int, ...], dtype: t
 
 
 def test_boxes_cover_the_drawn_share_of_the_crop_and_stay_inside() -> None:
-    config = NoiseConfig(cutmix_area=(0.25, 0.5), cutmix_aspect=(0.25, 4.0))
     height, width = 100, 160
-    boxes = draw_boxes(np.random.default_rng(0), 2000, (height, width), config).boxes.numpy()
+    recipe = CutMix(area=(0.25, 0.5), aspect=(0.25, 4.0))
+    boxes = recipe.draw(np.random.default_rng(0), 2000, (height, width)).boxes[:, 0].numpy()
     top, left, bottom, right = boxes.T
     assert top.min() == 0 and left.min() == 0 and bottom.max() == height and right.max() == width
     share = (bottom - top) * (right - left) / (height * width)
@@ -106,13 +105,13 @@ def test_boxes_cover_the_drawn_share_of_the_crop_and_stay_inside() -> None:
     assert abs(share.mean() - 0.375) < 0.01
     aspect = (bottom - top) / height / ((right - left) / width)
     assert aspect.min() < 0.4 and aspect.max() > 2.5
-    covered = inside_boxes(torch.from_numpy(boxes), (height, width)).float().mean(dim=0)
+    covered = inside_boxes(torch.from_numpy(boxes)[:, None], (height, width)).float().mean(dim=0)
     assert covered.min() > 0, "some pixel is never pasted"
     assert float(covered.mean()) == pytest.approx(float(share.mean()), abs=1e-6)
 
 
 def test_a_box_of_one_pixel_is_one_pixel() -> None:
-    draw = MixingDraw.from_boxes(torch.tensor([[2, 3, 3, 4], [0, 0, 1, 1]]))
-    mixed = apply_mixing(torch.stack((torch.zeros(4, 5), torch.ones(4, 5))), draw)
+    draw = BoxDraw.from_boxes(torch.tensor([[[2, 3, 3, 4]], [[0, 0, 1, 1]]]))
+    mixed = draw.apply(torch.stack((torch.zeros(4, 5), torch.ones(4, 5))))
     assert mixed[0].nonzero().tolist() == [[2, 3]]
     assert (mixed[1] == 0).nonzero().tolist() == [[0, 0]]

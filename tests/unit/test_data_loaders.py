@@ -17,6 +17,7 @@ from rml_trainers.data.splits import Split, make_split
 from rml_trainers.errors import ConfigError, DataError
 from rml_trainers.noise.config import GeometryConfig, NoiseConfig
 from rml_trainers.noise.geometry import CropWindow
+from rml_trainers.noise.mixing import BoxDraw
 from tests.image_folders import write_folder
 from tests.tiny import tiny_config
 
@@ -114,12 +115,10 @@ def test_workers_draw_the_noise_of_their_share(tiny_data: PreparedData) -> None:
     for rank in range(2):
         shares = _batches(tiny_data, config, rank, 2).batch(1, 0, with_unlabelled=True).noise
         for share, draw in zip(shares, draws, strict=True):
-            assert share.mixing is not None
-            assert draw.mixing is not None
+            assert isinstance(share.mixing, BoxDraw) and isinstance(draw.mixing, BoxDraw)
             assert torch.equal(share.mixing.boxes, draw.mixing.boxes[2 * rank : 2 * rank + 2])
     first, second = draws
-    assert first.mixing is not None
-    assert second.mixing is not None
+    assert isinstance(first.mixing, BoxDraw) and isinstance(second.mixing, BoxDraw)
     assert not torch.equal(first.mixing.boxes, second.mixing.boxes), "the students' strong views are independent"
 
 

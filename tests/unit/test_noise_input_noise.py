@@ -7,7 +7,9 @@ from torch import Tensor
 
 from rml_trainers.noise.config import NoiseConfig
 from rml_trainers.noise.input_noise import InputNoiseDraw, draw_input_noise, mix, photometric
+from rml_trainers.noise.mixing import BoxDraw
 from rml_trainers.noise.photometric import IDENTITY, OPERATIONS, PhotometricDraw, apply_photometric
+from rml_trainers.noise.strong_view import strong_view
 from rml_trainers.randomness import generator
 
 CROP_PX = (12, 16)
@@ -15,7 +17,13 @@ STRONG = NoiseConfig(rand_augment_ops=3, rand_augment_magnitude=30.0, rand_augme
 
 
 def _draw(num_images: int, config: NoiseConfig = STRONG, seed: int = 0) -> InputNoiseDraw:
-    return draw_input_noise(generator(seed, "noise"), num_images, CROP_PX, config)
+    return draw_input_noise(generator(seed, "noise"), num_images, CROP_PX, strong_view(config))
+
+
+def _operations(num_images: int, config: NoiseConfig) -> PhotometricDraw:
+    photometric = _draw(num_images, config).photometric
+    assert isinstance(photometric, PhotometricDraw)
+    return photometric
 
 
 def _images(num_images: int) -> Tensor:
@@ -73,25 +81,22 @@ def test_each_part_can_be_switched_off_alone(config: NoiseConfig, is_photometric
 
 
 def test_probability_zero_draws_the_identity_only_and_one_draws_every_operation() -> None:
-    never = _draw(50, NoiseConfig(rand_augment_probability=0.0)).photometric
-    assert never is not None and {index for row in never.indices for index in row} == {IDENTITY}
+    never = _operations(50, NoiseConfig(rand_augment_probability=0.0))
+    assert {index for row in never.indices for index in row} == {IDENTITY}
     images = _images(50)
     assert apply_photometric(images, never) is images
-    always = _draw(200).photometric
-    assert always is not None
+    always = _operations(200, STRONG)
     counts = np.bincount(np.ravel(always.indices), minlength=len(OPERATIONS))
     assert counts.min() > 600 / len(OPERATIONS) / 2, "operations are drawn with equal chances"
 
 
 def test_strengths_grow_with_the_magnitude_and_never_beyond_it() -> None:
-    weakest = _draw(200, NoiseConfig(rand_augment_magnitude=0.0, rand_augment_probability=1.0)).photometric
-    assert weakest is not None
+    weakest = _operations(200, NoiseConfig(rand_augment_magnitude=0.0, rand_augment_probability=1.0))
     for row, strengths in zip(weakest.indices, weakest.strengths, strict=True):
         for index, strength in zip(row, strengths.tolist(), strict=True):
             unused = OPERATIONS[index].name in {"identity", "autocontrast", "equalize"}
             assert strength == {"posterize": 8.0}.get(OPERATIONS[index].name, 0.0 if unused else 1.0)
-    third = _draw(500, NoiseConfig(rand_augment_magnitude=10.0, rand_augment_probability=1.0)).photometric
-    assert third is not None
+    third = _operations(500, NoiseConfig(rand_augment_magnitude=10.0, rand_augment_probability=1.0))
     factors = [
         strength
         for row, strengths in zip(third.indices, third.strengths, strict=True)
@@ -125,7 +130,7 @@ def test_applying_noise_reads_nothing_back_to_the_host(monkeypatch: pytest.Monke
 def test_a_draw_moves_as_a_whole() -> None:
     draw = _draw(4)
     moved = draw.to("meta", non_blocking=True)
-    assert moved.photometric is not None and moved.mixing is not None
+    assert isinstance(moved.photometric, PhotometricDraw) and isinstance(moved.mixing, BoxDraw)
     tensors = (moved.photometric.strengths, moved.photometric.order, moved.photometric.position)
     assert all(tensor.is_meta for tensor in (*tensors, moved.mixing.boxes, moved.mixing.partner))
     assert torch.equal(_strong(_images(4), draw.to("cpu")), _strong(_images(4), draw))

@@ -1,4 +1,4 @@
-"""Cross entropies over pixels: each a mean over the valid pixels of all workers together, 0 when none is valid."""
+"""Losses over pixels: each a mean over the valid pixels of all workers together, 0 when none is valid."""
 
 import torch
 from torch import Tensor
@@ -33,6 +33,24 @@ def soft_cross_entropy(log_prob: Tensor, prob: Tensor, valid: Tensor) -> Tensor:
     per_pixel = -(prob * log_prob).sum(dim=1)
     total = torch.where(valid, per_pixel, 0).sum()
     return total / share_of_total(valid.sum().to(log_prob.dtype)).clamp(min=1)
+
+
+def squared_error(prob: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+    """Mean over the valid pixels of Σ_k (p_k − q_k)² (the consistency loss of French et al., 2020).
+
+    Args:
+        prob, target: [B, K, H, W] probabilities.
+        valid: [B, H, W] bool.
+    """
+    per_pixel = (prob - target).square().sum(dim=1)
+    total = torch.where(valid, per_pixel, 0).sum()
+    return total / share_of_total(valid.sum().to(prob.dtype)).clamp(min=1)
+
+
+def confident_share(confidence: Tensor, valid: Tensor, threshold: float) -> Tensor:
+    """Share of the valid pixels of all workers whose confidence [B, H, W] is at least the threshold."""
+    confident = (valid & (confidence >= threshold)).sum().to(confidence.dtype)
+    return share_of_total(confident) / share_of_total(valid.sum().to(confidence.dtype)).clamp(min=1)
 
 
 def log_softmax(logits: Tensor) -> Tensor:

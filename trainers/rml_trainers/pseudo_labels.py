@@ -18,10 +18,14 @@ class PseudoLabel(NamedTuple):
     """[B, H, W] int64: argmax class, 255 where there is nothing to learn from."""
     soft: Tensor | None
     """[B, K, H, W] probabilities, only when soft labels are asked for."""
+    confidence: Tensor | None = None
+    """[B, H, W] largest probability of every pixel, only when asked for."""
 
     def mixed(self, draw: InputNoiseDraw) -> "PseudoLabel":
-        """Cut with the same boxes as the images."""
-        return PseudoLabel(mix(self.hard, draw), None if self.soft is None else mix(self.soft, draw))
+        """Mixed in the same way as the images."""
+        soft = None if self.soft is None else mix(self.soft, draw)
+        confidence = None if self.confidence is None else mix(self.confidence, draw)
+        return PseudoLabel(mix(self.hard, draw), soft, confidence)
 
     def cross_entropy(self, log_prob: Tensor) -> Tensor:
         """Mean cross entropy of a student's log-probabilities [B, K, H, W] over valid pixels."""
@@ -37,6 +41,7 @@ def make_pseudo_label(
     *,
     soft: bool = False,
     threshold: float | None = None,
+    confidence: bool = False,
 ) -> PseudoLabel:
     """Upsample scores, take the class, and ignore padding and, with a threshold, pixels of little confidence.
 
@@ -45,12 +50,14 @@ def make_pseudo_label(
             common to all classes after the linear upsampling too, so neither argmax nor softmax changes.
         inside: [B, H, W] bool, False where the crop overhangs the image.
         threshold: τ of Eq. 2: pixels with max p ≤ τ are ignored.
+        soft, confidence: also give the probabilities, or the largest of every pixel.
     """
     scores = network.upsample(scores, (inside.shape[-2], inside.shape[-1])).float()
     hard = scores.argmax(dim=1)
     keep = inside
-    prob = scores.softmax(dim=1) if soft or threshold is not None else None
+    prob = scores.softmax(dim=1) if soft or confidence or threshold is not None else None
+    largest = None if prob is None else prob.amax(dim=1)
     if threshold is not None:
-        assert prob is not None
-        keep = keep & (prob.amax(dim=1) > threshold)
-    return PseudoLabel(torch.where(keep, hard, IGNORE_LABEL), prob if soft else None)
+        assert largest is not None
+        keep = keep & (largest > threshold)
+    return PseudoLabel(torch.where(keep, hard, IGNORE_LABEL), prob if soft else None, largest if confidence else None)

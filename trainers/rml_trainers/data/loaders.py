@@ -18,6 +18,7 @@ from rml_trainers.data.splits import Split
 from rml_trainers.errors import ConfigError, DataError
 from rml_trainers.noise.geometry import CropWindow, cut_image, cut_label, draw_windows, inside_mask
 from rml_trainers.noise.input_noise import InputNoiseDraw, draw_input_noise
+from rml_trainers.noise.strong_view import strong_view
 from rml_trainers.randomness import generator
 
 if TYPE_CHECKING:
@@ -47,7 +48,9 @@ class TrainingBatches:
     """Reads the crops of any step of one worker.
 
     Every epoch is a full permutation and batches run over its end, so no batch is ever short, also when the data set is
-    smaller than the batch. Each student has its own order of the labelled images; the unlabelled order is one for all.
+    smaller than the batch. Each student has its own order of the labelled images, and its own strong views, unless the
+    method's configuration says `shared_views`; the unlabelled order is one for all. `num_strong_views` of the method
+    is how many strong views each student sees in a step.
     All draws are made for the global batch and a worker takes its slice, so the number of workers changes none of them.
 
     Raises:
@@ -73,6 +76,9 @@ class TrainingBatches:
         self._labelled = [data.index("train", name) for name in split.labelled]
         self._unlabelled = [data.index("train", name) for name in split.unlabelled]
         self._crop_px = config.geometry.crop_px
+        self._strong_view = strong_view(config.noise, config.method)
+        self._shared = bool(getattr(config.method, "shared_views", False))
+        self._num_views = int(getattr(config.method, "num_strong_views", 1))
         if unmasked := [name for name in split.labelled if data.label("train", data.index("train", name)) is None]:
             raise DataError(f"labelled images without a mask: {', '.join(unmasked)}")
 
@@ -81,7 +87,7 @@ class TrainingBatches:
 
         Raises ConfigError when unlabelled images are wanted and the split has none.
         """
-        students = range(self._num_students)
+        students = [0 if self._shared else student for student in range(self._num_students)]
         labelled = tuple(self._labelled_crops(stage, step, student) for student in students)
         if not with_unlabelled:
             return Batch(labelled=labelled, unlabelled=None, noise=())
@@ -90,7 +96,8 @@ class TrainingBatches:
                 f"split: all {len(self._labelled)} training images are labelled, none is left for the unlabelled pool; "
                 "take a smaller share, split.pool_includes_labelled = true, or the method supervised"
             )
-        noise = tuple(self._input_noise(stage, step, student) for student in students)
+        views = range(self._num_views)
+        noise = tuple(self._input_noise(stage, step, student, view) for student in students for view in views)
         return Batch(labelled=labelled, unlabelled=self._unlabelled_crops(stage, step, initial), noise=noise)
 
     def _labelled_crops(self, stage: int, step: int, student: int) -> LabelledCrops:
@@ -110,11 +117,12 @@ class TrainingBatches:
             initial=tuple(torch.stack([p0.crop(names[i], w, self._crop_px) for i, w in picked]) for p0 in initial),
         )
 
-    def _input_noise(self, stage: int, step: int, student: int) -> InputNoiseDraw:
-        rng = generator(self._config.seed, "input_noise", student, stage, step)
+    def _input_noise(self, stage: int, step: int, student: int, view: int) -> InputNoiseDraw:
+        further = (view,) if view > 0 else ()  # the first view draws alike, however many there are
+        rng = generator(self._config.seed, "input_noise", student, stage, step, *further)
         size = self._config.batch.unlabelled
         share = self._share(size)
-        return draw_input_noise(rng, size, self._crop_px, self._config.noise).slice(share.start, share.stop)
+        return draw_input_noise(rng, size, self._crop_px, self._strong_view).slice(share.start, share.stop)
 
     def _images(self, picked: Sequence[tuple[int, CropWindow]]) -> Tensor:
         """uint8 [B, 3, H, W], channels last in memory: rows are copied from the memory map as they lie there."""

@@ -83,6 +83,19 @@ class PhotometricDraw:
         """The same draw with every tensor moved (to a device, to pinned memory)."""
         return PhotometricDraw(self.indices, move(self.strengths), move(self.order), move(self.position))
 
+    def apply(self, images: Tensor) -> Tensor:
+        return apply_photometric(images, self)
+
+
+@dataclass(frozen=True)
+class RandAugment:
+    """Recipe with the strengths of a noise configuration."""
+
+    noise: NoiseConfig
+
+    def draw(self, rng: np.random.Generator, num_images: int) -> PhotometricDraw:
+        return draw_photometric(rng, num_images, self.noise)
+
 
 def draw_photometric(rng: np.random.Generator, num_images: int, config: NoiseConfig) -> PhotometricDraw:
     """Draw `rand_augment_ops` operations for every image, each kept with `rand_augment_probability`."""
