@@ -10,7 +10,7 @@ from rml_platform.settings import Assignment, override
 from rml_platform.yaml_document import Json, read_document
 from rml_trainers.config import DataConfig, RunConfig, SplitConfig
 from rml_trainers.configuration import suggest
-from rml_trainers.data import build_dataset
+from rml_trainers.data import DATASETS, build_dataset
 from rml_trainers.data.splits import Split, make_split
 from rml_trainers.errors import ConfigError
 
@@ -31,7 +31,7 @@ def data_configs(target: str, overrides: Sequence[str]) -> tuple[DataConfig, ...
 
 
 def split_of(target: str, overrides: Sequence[str], keys: dict[str, Json], data_root: Path | None) -> Split:
-    """Split of a data set by the keys of SplitConfig. Raises ConfigError or DataError."""
+    """Split of a data set by the keys of SplitConfig; published sets need no images. Raises ConfigError, DataError."""
     configs = data_configs(target, overrides)
     if len(configs) > 1:
         raise ConfigError(f"{target} uses {len(configs)} data sets; name one of them")
@@ -40,6 +40,9 @@ def split_of(target: str, overrides: Sequence[str], keys: dict[str, Json], data_
         for key, value in keys.items()
     )
     split = validated(SplitConfig, [given], target)
+    published = DATASETS[configs[0].name].published_names(configs[0], "train")
+    if published is not None:
+        return make_split(published, split, data_root=data_root)
     dataset = build_dataset(configs[0], data_root)
     names, bare = dataset.names("train"), dataset.names_without_label()
     return make_split(names, split, data_root=data_root, without_label=bare)

@@ -16,8 +16,13 @@ State = Literal["ok", "note", "problem"]
 
 MIN_FREE_GB = 5.0
 """A prepared data set of a few hundred images, the demo's checkpoints and Ray's session files stay well below this."""
-DATA_FOLDERS = {"camvid": "train", "mnist": ""}
-"""Data sets that may lie under the data root, and a folder that tells that one does."""
+DATA_FOLDERS = {
+    "camvid": "camvid/train",
+    "cityscapes": "cityscapes/leftImg8bit",
+    "voc": "VOCdevkit/VOC2012",
+    "mnist": "mnist",
+}
+"""Data sets that may lie under the data root, and a folder there that tells that one does."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,7 +161,7 @@ def _data(root: Path | None) -> Finding:
         return Finding(name="Data root", state="note", found="not set", mend=mend)
     if not root.is_dir():
         return Finding(name="Data root", state="problem", found=f"{root}: no such folder", mend="mend RML_DATA")
-    present = [name for name, folder in DATA_FOLDERS.items() if (root / name / folder).is_dir()]
+    present = [name for name, folder in DATA_FOLDERS.items() if (root / folder).is_dir()]
     return Finding(name="Data root", state="ok", found=f"{root}: {', '.join(present) or 'no data set known by name'}")
 
 

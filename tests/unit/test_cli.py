@@ -1,5 +1,6 @@
 """The command line: help, options, exit codes, and errors a person can read."""
 
+import hashlib
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from rml_platform.cli import app, main
+from tests.published_trees import write_voc
 from tests.studies import STUDY, write_study
 
 COMMANDS = ("demo", "run", "plan", "launch", "status", "cancel", "tables", "predict", "doctor", "data")
@@ -40,12 +42,23 @@ def test_help_lists_every_command() -> None:
         assert f" {command} " in text
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, "data prepare", "data check", "data splits"])
+@pytest.mark.parametrize("command", [*COMMANDS, "data download", "data prepare", "data check", "data splits"])
 def test_every_command_explains_itself_and_its_options(command: str) -> None:
     code, text = rml(*command.split(), "--help")
     assert code == 0
     assert "Usage" in text
-    if command in ("run", "plan", "launch", "status", "cancel", "tables", "demo", "data prepare", "data splits"):
+    if command in (
+        "run",
+        "plan",
+        "launch",
+        "status",
+        "cancel",
+        "tables",
+        "demo",
+        "data download",
+        "data prepare",
+        "data splits",
+    ):
         assert "--set" in text
 
 
@@ -94,6 +107,32 @@ def test_data_can_be_prepared_checked_and_split(tmp_path: Path) -> None:
     assert text.split()[0] == folder, "a study names the same data"
 
 
+def test_a_download_goes_only_where_it_is_told_to(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.delenv("RML_DATA", raising=False)
+    assert "where to? Give --data-root DIR or set RML_DATA" in failure(monkeypatch, capsys, "data", "download", "voc")
+    write_voc(tmp_path)
+    monkeypatch.setenv("RML_DATA", str(tmp_path))
+    code, text = rml("data", "download", "voc", "--set", "complete=false")
+    assert (code, text) == (0, f"voc: already complete in {tmp_path}\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "split_hash"),
+    [
+        (("cityscapes", "--count", "100"), "8ae9b182a9cb"),
+        (("voc", "--count", "106", "--seed", "0"), "494702715ac1"),
+        (("voc", "--family", "dmt", "--fraction", str(1 / 50), "--seed", "0"), "f1ad6f69af3d"),
+    ],
+)
+def test_splits_of_published_sets_need_no_images(arguments: tuple[str, ...], split_hash: str) -> None:
+    done = runner.invoke(app, ["data", "splits", *arguments], env={"RML_DATA": ""})
+    assert done.exit_code == 0
+    assert f"hash {split_hash}" in done.stderr
+    assert hashlib.sha256("\n".join(sorted(done.stdout.split())).encode()).hexdigest()[:12] == split_hash
+
+
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
@@ -108,6 +147,7 @@ def test_data_can_be_prepared_checked_and_split(tmp_path: Path) -> None:
         (["data", "splits", "scenes", "--family", "frensh", "--count", "3"], ["did you mean 'french'?"]),
         (["data", "splits", "scenes", "--count", "3", "--fraction", "0.5"], ["exactly one of the two"]),
         (["data", "check", "nowhere"], ["nowhere"]),
+        (["data", "download", "cityscapes", "--data-root", "."], ["rml downloads", "www.cityscapes-dataset.com"]),
         (["nonsense"], ["No such command"]),
     ],
 )

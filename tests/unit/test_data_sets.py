@@ -12,17 +12,22 @@ from rml_trainers.config import DataConfig
 from rml_trainers.data import DATASETS, build_dataset
 from rml_trainers.data.cache import check_prepared
 from rml_trainers.data.camvid import CamvidConfig
+from rml_trainers.data.cityscapes import CityscapesConfig
 from rml_trainers.data.dataset import SUBSETS, Dataset
 from rml_trainers.data.folder import FolderConfig
 from rml_trainers.data.prepare import ensure_prepared
 from rml_trainers.data.scenes import ScenesConfig
+from rml_trainers.data.voc import VocConfig
 from rml_trainers.errors import DataError
 from tests.image_folders import write_camvid, write_folder
+from tests.published_trees import write_cityscapes, write_voc
 
 SAMPLES: dict[str, tuple[DataConfig, Callable[[Path], object]]] = {
     "scenes": (ScenesConfig(size_px=(32, 48), num_train=6, num_val=2), lambda root: None),
     "camvid": (CamvidConfig(size_px=(32, 48)), write_camvid),
     "folder": (FolderConfig(folder="own", class_names=("road", "car", "tree"), size_px=(32, 48)), write_folder),
+    "cityscapes": (CityscapesConfig(size_px=(32, 64), complete=False), write_cityscapes),
+    "voc": (VocConfig(size_px=(32, 48), complete=False), write_voc),
 }
 
 
@@ -101,3 +106,15 @@ def test_a_data_set_without_a_data_root_works_or_says_what_it_needs(name: str) -
         return
     with pytest.raises(DataError, match="RML_DATA"):
         build_dataset(config, None)
+
+
+def test_published_names_stand_for_a_whole_set_only(name: str) -> None:
+    config, _ = SAMPLES[name]
+    entry = DATASETS[name]
+    for subset in SUBSETS:
+        assert entry.published_names(config, subset) is None, "a miniature is not the published set"
+    if name in ("cityscapes", "voc"):
+        train, val = (entry.published_names(entry.config(), subset) for subset in SUBSETS)
+        assert train
+        assert val
+        assert not set(train) & set(val)

@@ -3,74 +3,88 @@
 import random
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from rml_trainers.config import SplitConfig
-from rml_trainers.data.splits import make_split, names_hash
+from rml_trainers.data.name_lists import names_hash
+from rml_trainers.data.published import published_names, stored_order
+from rml_trainers.data.splits import make_split
 from rml_trainers.errors import ConfigError, DataError
-from tests.image_folders import real_root
 
 NAMES = [f"img_{i:03d}" for i in range(60)]
 
 
-def _published(name: str) -> list[str]:
-    file = real_root() / "names" / f"{name}.txt"
-    if not file.is_file():
-        pytest.skip(f"needs the published name list {file}")
-    return file.read_text().split()
+CITYSCAPES = published_names("cityscapes_train")
+VOC = published_names("voc2012_train_aug")
 
 
-@pytest.mark.real_data
 @pytest.mark.parametrize(
-    ("family", "number", "seed", "expected"),
+    ("list_name", "number", "expected"),
+    [("cityscapes_train", 2975, "356596e69da7"), ("voc2012_train_aug", 10582, "855dff350b7f")],
+)
+def test_whole_sets_have_the_published_hashes(list_name: str, number: int, expected: str) -> None:
+    assert names_hash(published_names(list_name)) == expected
+    assert len(published_names(list_name)) == number
+
+
+@pytest.mark.parametrize(
+    ("number", "seed", "expected"),
     [
-        ("french", 100, 12345, "8ae9b182a9cb"),
-        ("french", 372, 12345, "dd0b8b098cce"),
-        ("french", 744, 12345, "e867a91f1ebc"),
-        ("french", 100, 23456, "a241b2d01133"),
-        ("dmt", 100, 0, "f66bb7e64deb"),
-        ("dmt", 371, 0, "84a0c61df170"),
-        ("dmt", 743, 0, "f0c47fc0574e"),
+        (100, 12345, "8ae9b182a9cb"),
+        (372, 12345, "dd0b8b098cce"),
+        (744, 12345, "e867a91f1ebc"),
+        (100, 23456, "a241b2d01133"),
     ],
 )
-def test_cityscapes_recipes_give_the_published_hashes(family: str, number: int, seed: int, expected: str) -> None:
-    names = _published("cityscapes_train")
-    split = make_split(names, SplitConfig(family=family, num_labelled=number, seed=seed))  # type: ignore[arg-type]
-    assert split.hash == expected
-    assert len(split.labelled) == number
-    assert len(split.unlabelled) == 2975 - number
+def test_french_splits_of_cityscapes_are_the_published_ones(number: int, seed: int, expected: str) -> None:
+    split = make_split(CITYSCAPES, SplitConfig(num_labelled=number, seed=seed))
+    assert (split.hash, len(split.labelled), len(split.unlabelled)) == (expected, number, 2975 - number)
 
 
-@pytest.mark.real_data
 @pytest.mark.parametrize(
     ("divisor", "number", "expected"),
     [
-        (105.82, 100, "0dcb0beed2b6"),
-        (50, 211, "f1ad6f69af3d"),
-        (20, 530, "bf601f75d6f5"),
-        (8, 1322, "2bcd9fbfb717"),
+        (100, 106, "494702715ac1"),
+        (50, 212, "0f242c70a697"),
+        (20, 529, "eac3f69eeacc"),
+        (8, 1323, "306327ff6380"),
     ],
 )
-def test_dmt_fractions_of_voc_give_the_published_sizes_and_hashes(divisor: float, number: int, expected: str) -> None:
-    config = SplitConfig(family="dmt", fraction=1 / divisor, seed=0)
-    split = make_split(_published("voc2012_train_aug"), config)
-    assert len(split.labelled) == number
-    assert split.hash == expected
+def test_french_splits_of_voc_follow_the_stored_order(divisor: float, number: int, expected: str) -> None:
+    """Seed 0 is the stored permutation; other seeds are permutations of their own."""
+    split = make_split(VOC, SplitConfig(fraction=1 / divisor, seed=0))
+    assert (split.hash, len(split.labelled), len(split.unlabelled)) == (expected, number, 10582 - number)
+    drawn = {VOC[i] for i in np.random.RandomState(1).permutation(10582)[:number]}
+    assert set(make_split(VOC, SplitConfig(num_labelled=number, seed=1)).labelled) == drawn
 
 
-@pytest.mark.real_data
-def test_whole_sets_and_the_stored_voc_order_have_the_published_hashes() -> None:
-    voc = _published("voc2012_train_aug")
-    order = [voc[int(i)] for i in _published("voc2012_train_aug_split_0_order")]
-    assert names_hash(_published("cityscapes_train")) == "356596e69da7"
-    assert names_hash(voc) == "855dff350b7f"
-    for number, expected in (
-        (106, "494702715ac1"),
-        (212, "0f242c70a697"),
-        (529, "eac3f69eeacc"),
-        (1323, "306327ff6380"),
-    ):
-        assert names_hash(order[:number]) == expected
+def test_the_stored_order_is_for_exactly_its_set() -> None:
+    fewer = VOC[:-1]
+    drawn = {fewer[i] for i in np.random.RandomState(0).permutation(10581)[:106]}
+    assert set(make_split(fewer, SplitConfig(num_labelled=106, seed=0)).labelled) == drawn
+    order = stored_order(VOC)
+    assert order is not None
+    assert sorted(order) == list(VOC)
+
+
+@pytest.mark.parametrize(
+    ("names", "divisor", "number", "expected"),
+    [
+        (CITYSCAPES, 29.75, 100, "f66bb7e64deb"),
+        (CITYSCAPES, 8, 371, "84a0c61df170"),
+        (CITYSCAPES, 4, 743, "f0c47fc0574e"),
+        (VOC, 105.82, 100, "0dcb0beed2b6"),
+        (VOC, 50, 211, "f1ad6f69af3d"),
+        (VOC, 20, 530, "bf601f75d6f5"),
+        (VOC, 8, 1322, "2bcd9fbfb717"),
+    ],
+)
+def test_dmt_fractions_have_the_published_sizes_and_hashes(
+    names: tuple[str, ...], divisor: float, number: int, expected: str
+) -> None:
+    split = make_split(names, SplitConfig(family="dmt", fraction=1 / divisor, seed=0))
+    assert (split.hash, len(split.labelled)) == (expected, number)
 
 
 def test_french_recipe_does_not_depend_on_the_order_of_the_names() -> None:
@@ -157,6 +171,33 @@ def test_a_wrong_list_is_refused_by_name(tmp_path: Path, content: str, message: 
     config = SplitConfig(family="lists", labelled_list="labelled.txt")
     with pytest.raises(DataError, match=message):
         make_split(NAMES, config, data_root=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "aachen/aachen_000000_000019",
+        "aachen_000000_000019",
+        "aachen_000000_000019_leftImg8bit.png",
+        "leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png",
+        "leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png gtFine/train/aachen/aachen_labelIds.png",
+        "/leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png\tSegmentationClass/aachen.png",
+    ],
+)
+def test_lists_may_spell_names_as_public_ones_do(tmp_path: Path, line: str) -> None:
+    (tmp_path / "labelled.txt").write_text(f"{line}\nulm_000000_000019\n")
+    split = make_split(CITYSCAPES, SplitConfig(family="lists", labelled_list="labelled.txt"), data_root=tmp_path)
+    assert split.labelled == ("aachen/aachen_000000_000019", "ulm/ulm_000000_000019")
+
+
+def test_one_image_in_two_spellings_or_two_images_of_one_bare_name_are_refused(tmp_path: Path) -> None:
+    config = SplitConfig(family="lists", labelled_list="labelled.txt")
+    (tmp_path / "labelled.txt").write_text("img_001\nimages/img_001.png\n")
+    with pytest.raises(DataError, match="come twice: img_001"):
+        make_split(NAMES, config, data_root=tmp_path)
+    (tmp_path / "labelled.txt").write_text("a/1\n1\n")
+    with pytest.raises(DataError, match=r"not in the training set: 1\."):
+        make_split(["a/1", "b/1"], config, data_root=tmp_path)
 
 
 def test_lists_that_are_no_text_or_not_there_or_without_masks_are_refused(tmp_path: Path) -> None:

@@ -68,8 +68,9 @@ def test_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free_gb: float, s
 def test_data_root(tmp_path: Path) -> None:
     assert state_of("Data root", tmp_path)[0] == "note"
     (tmp_path / "camvid" / "train").mkdir(parents=True)
+    (tmp_path / "VOCdevkit" / "VOC2012").mkdir(parents=True)
     state, text = state_of("Data root", tmp_path, tmp_path)
-    assert (state, "camvid" in text, "mnist" in text) == ("ok", True, False)
+    assert (state, "camvid, voc" in text, "mnist" in text, "cityscapes" in text) == ("ok", True, False, False)
     assert state_of("Data root", tmp_path, tmp_path / "absent")[0] == "problem"
 
 

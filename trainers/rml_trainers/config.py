@@ -9,8 +9,10 @@ from typing import Literal
 
 from rml_trainers.configuration import configuration, require
 from rml_trainers.data.camvid import CamvidConfig
+from rml_trainers.data.cityscapes import CityscapesConfig
 from rml_trainers.data.folder import FolderConfig
 from rml_trainers.data.scenes import ScenesConfig
+from rml_trainers.data.voc import VocConfig
 from rml_trainers.methods.iml import ImlConfig
 from rml_trainers.methods.mean_teacher import MeanTeacherConfig
 from rml_trainers.methods.mutual_direct import MutualDirectConfig
@@ -20,7 +22,7 @@ from rml_trainers.methods.supervised import SupervisedConfig
 from rml_trainers.networks.deeplab_v2 import DeepLabV2Config
 from rml_trainers.noise.config import GeometryConfig, NoiseConfig
 
-DataConfig = ScenesConfig | CamvidConfig | FolderConfig
+DataConfig = ScenesConfig | CamvidConfig | FolderConfig | CityscapesConfig | VocConfig
 MethodConfig = SupervisedConfig | PseudoLabelConfig | MeanTeacherConfig | MutualDirectConfig | ImlConfig | RmlConfig
 NetworkConfig = DeepLabV2Config
 

@@ -1,4 +1,4 @@
-"""`rml data`: prepare, check and split data sets."""
+"""`rml data`: download, prepare, check and split data sets."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,11 +7,28 @@ import typer
 
 from rml_platform.commands.options import DEFAULT_OUT, DataRoot, Out, Overrides
 
-app = typer.Typer(help="Prepare, check and split data sets.", no_args_is_help=True)
+app = typer.Typer(help="Download, prepare, check and split data sets.", no_args_is_help=True)
 
 Target = Annotated[
     str, typer.Argument(metavar="DATASET|FILE.yaml", help="Name of a data set, or a run or study file that uses one.")
 ]
+
+
+@app.command()
+def download(target: Target, set_: Overrides = None, data_root: DataRoot = None) -> None:
+    """Fetch a public data set (voc, mnist) into the data root, in the layout that rml reads.
+
+    VOC comes with SBD, whose labels its usual training set needs; [bold]--set train_set=train[/] leaves SBD out.
+    """
+    from rml_platform.data_target import data_configs
+    from rml_trainers.data.downloads import download as fetch
+    from rml_trainers.errors import DataError
+
+    if data_root is None:
+        raise DataError("rml data download: where to? Give --data-root DIR or set RML_DATA")
+    for config in data_configs(target, set_ or ()):
+        fetched = fetch(config, data_root)
+        typer.echo(f"{config.name}: {'downloaded to' if fetched else 'already complete in'} {data_root}")
 
 
 @app.command()
@@ -64,12 +81,17 @@ def splits(
     set_: Overrides = None,
     data_root: DataRoot = None,
 ) -> None:
-    """Print the names of the labelled images of a split, one a line, and its hash on stderr."""
+    """Print the bare names of the labelled images of a split, one a line, and its hash on stderr.
+
+    The published sets (cityscapes, voc) need no images for this. The output can be used as a list (family `lists`).
+    """
     from rml_platform.data_target import split_of
+    from rml_trainers.data.name_lists import are_bare_names_unique, bare_name
 
     keys = {"family": family, "num_labelled": count, "fraction": fraction, "seed": seed}
     split = split_of(target, set_ or (), {k: v for k, v in keys.items() if v is not None}, data_root)
-    for name in split.unlabelled if unlabelled else split.labelled:
+    shown = split.unlabelled if unlabelled else split.labelled
+    for name in map(bare_name, shown) if are_bare_names_unique({*split.labelled, *split.unlabelled}) else shown:
         typer.echo(name)
     sizes = f"{len(split.labelled)} labelled, {len(split.unlabelled)} unlabelled"
     typer.echo(f"{sizes}, hash {split.hash}", err=True)

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rml_trainers.data.camvid import CamvidConfig, CamvidDataset
-from rml_trainers.data.dataset import Dataset
+from rml_trainers.data.cityscapes import CityscapesConfig, CityscapesDataset, published_cityscapes
+from rml_trainers.data.dataset import Dataset, Subset
 from rml_trainers.data.folder import FolderConfig, FolderDataset
 from rml_trainers.data.scenes import ScenesConfig, ScenesDataset
+from rml_trainers.data.voc import VocConfig, VocDataset, published_voc
 
 if TYPE_CHECKING:
     from rml_trainers.config import DataConfig
@@ -22,12 +24,18 @@ class DatasetEntry:
     build: Callable[[Any, Path | None], Dataset]
     needs_root: bool
     """Whether its images come from the data root."""
+    published_names: Callable[[Any, Subset], tuple[str, ...] | None] = lambda config, subset: None
+    """Names that a configuration can only have, known without images; None where it takes what is on disk."""
 
 
 DATASETS: dict[str, DatasetEntry] = {
     "scenes": DatasetEntry(ScenesConfig, ScenesDataset, needs_root=False),
     "camvid": DatasetEntry(CamvidConfig, CamvidDataset, needs_root=True),
     "folder": DatasetEntry(FolderConfig, FolderDataset, needs_root=True),
+    "cityscapes": DatasetEntry(
+        CityscapesConfig, CityscapesDataset, needs_root=True, published_names=published_cityscapes
+    ),
+    "voc": DatasetEntry(VocConfig, VocDataset, needs_root=True, published_names=published_voc),
 }
 
 

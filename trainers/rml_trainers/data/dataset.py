@@ -70,7 +70,10 @@ class Dataset(Protocol):
         ...
 
     def read(self, subset: Subset, name: str) -> RawImage:
-        """Decode one image and its label at their own size. Raises DataError naming the file."""
+        """Decode one image and its label, at their own size unless the configuration wants a label reduced by vote.
+
+        Raises DataError naming the file.
+        """
         ...
 
     def fingerprint(self) -> str:
@@ -109,11 +112,8 @@ def _broken(path: Path, what: str, error: Exception) -> str:
 
 def check_pair(image: UInt8Array, label: UInt8Array, num_classes: int, ignore: int, path: Path) -> UInt8Array:
     """Label with `ignore` mapped to 255, once its size and class numbers are found right. Raises DataError."""
-    if label.shape != image.shape[:2]:
-        sizes = f"mask is {label.shape[0]}×{label.shape[1]}, image is {image.shape[0]}×{image.shape[1]}"
-        raise DataError(f"{path}: {sizes} (height×width)")
-    found = np.flatnonzero(np.bincount(label.ravel(), minlength=256))
-    wrong = [int(value) for value in found if value >= num_classes and value != ignore]
+    check_size(image, label, path)
+    wrong = [value for value in values_of(label) if value >= num_classes and value != ignore]
     if wrong:
         raise DataError(
             f"{path}: class id {', '.join(map(str, wrong))} out of range; expected 0..{num_classes - 1} or {ignore}"
@@ -121,6 +121,19 @@ def check_pair(image: UInt8Array, label: UInt8Array, num_classes: int, ignore: i
     if ignore == 255:
         return label
     return np.where(label == ignore, np.uint8(255), label)
+
+
+def check_size(image: UInt8Array, label: UInt8Array, path: Path) -> None:
+    """Raise a DataError naming the mask unless it has the size of its image."""
+    if label.shape != image.shape[:2]:
+        sizes = f"mask is {label.shape[0]}×{label.shape[1]}, image is {image.shape[0]}×{image.shape[1]}"
+        raise DataError(f"{path}: {sizes} (height×width)")
+
+
+def values_of(label: UInt8Array) -> list[int]:
+    """Numbers that occur in a label, ascending."""
+    values: list[int] = np.flatnonzero(np.bincount(label.ravel(), minlength=256)).tolist()
+    return values
 
 
 def image_files(folder: Path) -> dict[str, Path]:

@@ -19,7 +19,7 @@ from rml_trainers.data.dataset import (
     require_root,
     require_size,
 )
-from rml_trainers.data.splits import read_names
+from rml_trainers.data.name_lists import read_names
 from rml_trainers.errors import DataError
 
 

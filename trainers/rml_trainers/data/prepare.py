@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from filelock import FileLock
-from PIL import Image
 
 from rml_trainers.data.arrow_writer import ArrowWriter, Row
 from rml_trainers.data.cache import PreparedData
 from rml_trainers.data.dataset import SUBSETS, Dataset, RawImage, SizePx, Subset
 from rml_trainers.data.manifest import FORMAT, Manifest
+from rml_trainers.data.resizing import resize_image, resize_label
 from rml_trainers.errors import DataError
 
 if TYPE_CHECKING:
@@ -207,8 +207,5 @@ def _resized(raw: RawImage, size_px: SizePx | None) -> RawImage:
     """Image by antialiased bilinear, label by nearest pixel; untouched where the size is right or its own."""
     if size_px is None or raw.image.shape[:2] == size_px:
         return raw
-    width_height = (size_px[1], size_px[0])
-    image = np.asarray(Image.fromarray(raw.image).resize(width_height, Image.Resampling.BILINEAR))
-    if raw.label is None:
-        return RawImage(image, None)
-    return RawImage(image, np.asarray(Image.fromarray(raw.label).resize(width_height, Image.Resampling.NEAREST)))
+    label = None if raw.label is None else resize_label(raw.label, size_px)
+    return RawImage(resize_image(raw.image, size_px), label)

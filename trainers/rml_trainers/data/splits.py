@@ -3,16 +3,16 @@
 Nothing here depends on the order of a directory walk, and no split is ever unpickled: a list is a text file of names.
 """
 
-import hashlib
-import itertools
 import random
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rml_trainers.data.name_lists import are_bare_names_unique, hash_of, names_hash, read_names_of
+from rml_trainers.data.published import stored_order
 from rml_trainers.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -32,11 +32,6 @@ class Split:
     unlabelled: tuple[str, ...]
     hash: str
     """12 hex digits; `names_hash` of the labelled names unless the unlabelled pool is a list of its own."""
-
-
-def names_hash(names: Iterable[str]) -> str:
-    """First 12 hex digits of sha256 over the sorted bare names (no folder) joined by newlines."""
-    return _hash(name.rsplit("/", 1)[-1] for name in names)
 
 
 def make_split(
@@ -101,7 +96,9 @@ def _num_labelled(num_images: int, config: "SplitConfig") -> int:
 
 
 def _french_order(names: Sequence[str], seed: int) -> list[str]:
-    """French et al. (CutMix-Seg): one permutation of the sorted list."""
+    """French et al. (CutMix-Seg): one permutation of the sorted list; for VOC's training set seed 0 is a stored one."""
+    if seed == 0 and (stored := stored_order(names)) is not None:
+        return stored
     if not 0 <= seed < 2**32:
         raise ConfigError(f"split.seed = {seed}: expected a number from 0 to 2**32 - 1")
     return [names[i] for i in np.random.RandomState(seed).permutation(len(names))]
@@ -126,36 +123,16 @@ def _from_list(path: str | None, key: str, names: Sequence[str], data_root: Path
     file = next((place for place in places if place.is_file()), None)
     if file is None:
         raise DataError(f"split.{key} = {path}: no such file (looked at {', '.join(map(str, places))})")
-    listed = read_names(file)
-    known = set(names)
-    if unknown := [name for name in listed if name not in known]:
-        raise DataError(f"{file}: not in the training set: {', '.join(unknown)}. Names have no suffix, one a line")
+    listed = read_names_of(file, names)
     if not listed:
         raise DataError(f"{file}: zero names in split.{key}")
     return listed
 
 
-def read_names(file: Path) -> tuple[str, ...]:
-    """Sorted names of a text file, one a line, empty lines left out. Raises DataError for a name that comes twice."""
-    try:
-        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file}: not a text file of names ({error})") from error
-    listed = sorted(line for line in lines if line)
-    if twice := sorted({a for a, b in itertools.pairwise(listed) if a == b}):
-        raise DataError(f"{file}: names that come twice: {', '.join(twice)}")
-    return tuple(listed)
-
-
 def _split_hash(names: Sequence[str], labelled: Sequence[str], unlabelled: Sequence[str]) -> str:
     """The published hash where it is unambiguous: folders count only if two images share a bare name."""
-    bare = {name.rsplit("/", 1)[-1] for name in names}
-    strip = len(bare) == len(names)
-    labelled_hash = names_hash(labelled) if strip else _hash(labelled)
+    strip = are_bare_names_unique(names)
+    labelled_hash = names_hash(labelled) if strip else hash_of(labelled)
     if not unlabelled:
         return labelled_hash
-    return _hash([labelled_hash, names_hash(unlabelled) if strip else _hash(unlabelled)])
-
-
-def _hash(lines: Iterable[str]) -> str:
-    return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()[:12]
+    return hash_of([labelled_hash, names_hash(unlabelled) if strip else hash_of(unlabelled)])
