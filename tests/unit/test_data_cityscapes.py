@@ -75,6 +75,11 @@ def test_majority_wants_a_size_that_divides_the_mask(tmp_path: Path) -> None:
         ensure_prepared(config, tmp_path, tmp_path / "cache")
 
 
+def test_a_vote_without_a_size_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"label_reduction = 'majority': expected 'nearest' where size_px is null"):
+        CityscapesConfig(size_px=None, label_reduction="majority")
+
+
 def test_unknown_ids_and_masks_of_another_size_are_named(tmp_path: Path) -> None:
     folder = write_cityscapes(tmp_path)
     masks = folder / "gtFine" / "train" / "aachen"

@@ -27,7 +27,7 @@ SAMPLES: dict[str, tuple[DataConfig, Callable[[Path], object]]] = {
     "camvid": (CamvidConfig(size_px=(32, 48)), write_camvid),
     "folder": (FolderConfig(folder="own", class_names=("road", "car", "tree"), size_px=(32, 48)), write_folder),
     "cityscapes": (CityscapesConfig(size_px=(32, 64), complete=False), write_cityscapes),
-    "voc": (VocConfig(size_px=(32, 48), complete=False), write_voc),
+    "voc": (VocConfig(complete=False), write_voc),
 }
 
 

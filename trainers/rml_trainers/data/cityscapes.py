@@ -10,6 +10,7 @@ from rml_trainers.configuration import configuration, require
 from rml_trainers.data.dataset import (
     SUBSETS,
     RawImage,
+    SizePx,
     Subset,
     UInt8Array,
     check_size,
@@ -18,6 +19,7 @@ from rml_trainers.data.dataset import (
     read_mask,
     require_folder,
     require_root,
+    require_size,
     values_of,
 )
 from rml_trainers.data.published import published_names, require_published
@@ -62,8 +64,8 @@ class CityscapesConfig:
 
     name: Literal["cityscapes"] = "cityscapes"
     folder: str = "cityscapes"
-    size_px: tuple[int, int] = (512, 1024)
-    """Height and width that every image is resized to when prepared (the original is 1024×2048; half: the paper)."""
+    size_px: SizePx | None = (512, 1024)
+    """Height and width that every image is resized to when prepared (half of the original: paper); None: its own."""
     label_reduction: Literal["nearest", "majority"] = "nearest"
     """How labels are made smaller; `majority` is the vote of each block's pixels, as CutMix-Seg's conversion has it."""
     complete: bool = True
@@ -72,7 +74,9 @@ class CityscapesConfig:
     """Training images without labelIds are unlabelled instead of an error; recipes then split the other images only."""
 
     def __post_init__(self) -> None:
-        require(min(self.size_px) >= 32, "size_px", self.size_px, "at least 32 pixels each way")
+        require_size(self.size_px)
+        votes = self.label_reduction == "majority"
+        require(not votes or self.size_px is not None, "label_reduction", "majority", "'nearest' where size_px is null")
 
 
 def published_cityscapes(config: CityscapesConfig, subset: Subset) -> tuple[str, ...] | None:
@@ -132,7 +136,7 @@ class CityscapesDataset:
         check_size(image, ids, mask)
         _check_ids(ids, mask)
         size_px = self.config.size_px
-        if self.config.label_reduction == "majority" and ids.shape != size_px:
+        if self.config.label_reduction == "majority" and size_px is not None and ids.shape != size_px:
             if not is_multiple(ids, size_px):
                 raise ConfigError(
                     f"data.label_reduction = 'majority': {mask} is {ids.shape[0]}×{ids.shape[1]}, no whole multiple of "

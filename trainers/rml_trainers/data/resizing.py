@@ -3,20 +3,20 @@
 import numpy as np
 from PIL import Image
 
-from rml_trainers.data.dataset import UInt8Array
+from rml_trainers.data.dataset import SizePx, UInt8Array
 
 
-def resize_image(image: UInt8Array, size_px: tuple[int, int]) -> UInt8Array:
+def resize_image(image: UInt8Array, size_px: SizePx) -> UInt8Array:
     """[H, W, 3] → [*size_px, 3] by antialiased bilinear."""
     return np.asarray(Image.fromarray(image).resize((size_px[1], size_px[0]), Image.Resampling.BILINEAR))
 
 
-def resize_label(label: UInt8Array, size_px: tuple[int, int]) -> UInt8Array:
+def resize_label(label: UInt8Array, size_px: SizePx) -> UInt8Array:
     """[H, W] → [*size_px] by nearest pixel: class numbers are never mixed."""
     return np.asarray(Image.fromarray(label).resize((size_px[1], size_px[0]), Image.Resampling.NEAREST))
 
 
-def vote_label(label: UInt8Array, size_px: tuple[int, int]) -> UInt8Array:
+def vote_label(label: UInt8Array, size_px: SizePx) -> UInt8Array:
     """[H, W] → [*size_px]: the most frequent number of each block of pixels, the lowest one where several tie.
 
     As the conversion of CutMix-Seg does it. H and W are whole multiples of `size_px` (see `is_multiple`).
@@ -31,7 +31,6 @@ def vote_label(label: UInt8Array, size_px: tuple[int, int]) -> UInt8Array:
     return winners
 
 
-def is_multiple(label: UInt8Array, size_px: tuple[int, int]) -> bool:
+def is_multiple(label: UInt8Array, size_px: SizePx) -> bool:
     """Whether a label's height and width are whole multiples of a size."""
-    height, width = label.shape
-    return height % size_px[0] == 0 and width % size_px[1] == 0
+    return all(length % size == 0 for length, size in zip(label.shape, size_px, strict=True))

@@ -5,21 +5,23 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from rml_trainers.configuration import configuration, require
+from rml_trainers.configuration import configuration
 from rml_trainers.data.dataset import (
     SUBSETS,
     RawImage,
+    SizePx,
     Subset,
     check_pair,
     files_fingerprint,
     read_image,
     require_folder,
     require_root,
+    require_size,
 )
 from rml_trainers.data.name_lists import read_names
 from rml_trainers.data.published import published_names, require_published
 from rml_trainers.data.sbd import MAT_FOLDERS, PNG_FOLDER, read_sbd_mask, sbd_masks
-from rml_trainers.errors import DataError
+from rml_trainers.errors import DataError, DataMissingError
 
 VOC_CLASSES = (
     "background",
@@ -57,14 +59,13 @@ class VocConfig:
     sbd_folder: str = "SBD"
     train_set: Literal["train", "train_aug"] = "train_aug"
     """VOC's own 1464 training images, or the 10582 that everyone trains on: those and the ones that SBD labels."""
-    size_px: tuple[int, int] | None = None
-    """Height and width that every image is resized to when prepared; default: every image keeps its own size."""
+    size_px: SizePx | None = None
+    """Height and width that every image is resized to when prepared; None: every image keeps its own size."""
     complete: bool = True
     """Refuse a copy that lacks images of the published sets: its splits would differ."""
 
     def __post_init__(self) -> None:
-        least = 32 if self.size_px is None else min(self.size_px)
-        require(least >= 32, "size_px", self.size_px, "at least 32 pixels each way")
+        require_size(self.size_px)
 
     def list_name(self, subset: Subset) -> str:
         """Published list of a subset's names."""
@@ -116,7 +117,7 @@ class VocDataset:
         if self.config.train_set == "train":
             return self._checked(own, "train")
         if not self._sbd:
-            raise DataError(
+            raise DataMissingError(
                 f"{self.sbd_folder}: no masks of SBD for train_set 'train_aug': neither {PNG_FOLDER}/*.png there or in "
                 f"{self.folder}, nor {MAT_FOLDERS[0]}/*.mat. `rml data download voc` fetches them; without them set "
                 "data.train_set: train"
