@@ -9,6 +9,7 @@ from rml_trainers.config import EvaluationConfig, RunConfig
 from rml_trainers.data.cache import PreparedData
 from rml_trainers.data.splits import make_split
 from rml_trainers.methods import METHODS
+from rml_trainers.methods.rml import RmlConfig
 from rml_trainers.reporting import MemoryReporter
 from rml_trainers.trainer import Trainer
 from tests.tiny import METHOD_CONFIGS, tiny_config
@@ -49,7 +50,10 @@ def test_a_run_trains_every_stage_and_scores_at_its_end(method: str, tiny_data: 
     assert scalars["loss"] > 0
     if method != "supervised":
         assert "pseudo_label_1_miou" in scalars
+    if config.method.num_students == 2:
+        assert 0 <= scalars["coupling_tv"] <= 1
     if method == "rml":
+        assert "pseudo_label_2_unrectified_miou" in scalars
         assert 0 <= scalars["omega_entropy_1"] <= 1
         assert 0 <= scalars["rectified_2"] <= 1
 
@@ -86,3 +90,35 @@ def test_all_networks_can_be_scored_at_once(tiny_data: PreparedData, scratch: Pa
     trainer, _ = train(tiny_config("iml", evaluation=scored), tiny_data, scratch)
     assert tuple(e.network for e in trainer.evaluations) == scored.networks
     assert len({e.confusion.tobytes() for e in trainer.evaluations}) > 1
+
+
+def test_monitors_change_no_result(tiny_data: PreparedData, scratch: Path) -> None:
+    """Whatever is watched, weights and scores are the same bits."""
+    watched = EvaluationConfig(batch=3, every_steps=2, monitor_coupling="train_set", monitor_pseudo_labels=True)
+    plain = EvaluationConfig(batch=3, monitor_coupling="off")
+    runs = [train(tiny_config("rml", evaluation=evaluation), tiny_data, scratch) for evaluation in (watched, plain)]
+    (first, with_monitors), (second, without) = runs
+    for mine, theirs in zip(first.learners.students.parameters(), second.learners.students.parameters(), strict=True):
+        assert torch.equal(mine, theirs)
+    assert first.evaluations[0].confusion.tolist() == second.evaluations[0].confusion.tolist()
+    assert not any("coupling" in name for _, scalars in without.steps for name in scalars)
+    curve = {p.step: s["coupling_tv_train_set"] for p, s in with_monitors.steps if "coupling_tv_train_set" in s}
+    assert list(curve) == [0, 2, 4, 6, 8, 10, 12]
+    assert all(0 < distance <= 1 for distance in curve.values())
+
+
+def test_pseudo_labels_are_counted_from_one_evaluation_to_the_next(tiny_data: PreparedData, scratch: Path) -> None:
+    evaluation = EvaluationConfig(batch=3, every_steps=4, monitor_pseudo_labels=True)
+    _, reporter = train(tiny_config("iml", evaluation=evaluation), tiny_data, scratch)
+    assert [p.step for p, s in reporter.steps if "pseudo_label_1_miou" in s] == [8, 12]
+    assert [p.step for p, s in reporter.steps if "loss" in s] == [3, 4, 7, 8, 11, 12]
+
+
+def test_before_rectification_the_labels_are_those_of_p0(tiny_data: PreparedData, scratch: Path) -> None:
+    """With an ω that says nothing both are the same; with a saturated one they differ."""
+    monitored = EvaluationConfig(batch=3, monitor_pseudo_labels=True)
+    for temperature, changes in ((1e6, False), (1e-3, True)):
+        method = RmlConfig(min_cells=1, temperature=temperature)
+        _, reporter = train(tiny_config("rml", method=method, evaluation=monitored), tiny_data, scratch)
+        scores = [(s["pseudo_label_1_miou"], s["pseudo_label_1_unrectified_miou"]) for p, s in reporter.steps[2:]]
+        assert any(after != before for after, before in scores) is changes

@@ -60,6 +60,41 @@ def test_the_meter_averages_scalars_sums_counts_and_starts_afresh() -> None:
     assert meter.read(4)["loss"] == 5.0
 
 
+def test_confusions_can_go_on_summing_over_several_reports() -> None:
+    meter = Meter()
+    meter.add(_result(1.0))
+    assert meter.read(1, with_confusions=False) == {"loss": 1.0}
+    wrong = StepResult(
+        loss=torch.zeros(()),
+        scalars={"loss": torch.zeros(())},
+        confusions={"pseudo_label_1": torch.tensor([[0, 1], [0, 0]])},
+    )
+    meter.add(wrong)
+    assert meter.read(2) == {"loss": 0.0, "pseudo_label_1_miou": pytest.approx((1 / 2 + 1 / 2) / 2)}
+    assert meter.tensors() == {}
+
+
+def test_the_sums_of_all_workers_go_into_the_checkpoint_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two workers, the second played here: what rank 0 saves and both take back is the sum, not twice rank 0's."""
+    meters = [Meter(), Meter()]
+    for meter, loss in zip(meters, (1.0, 5.0), strict=True):
+        meter.add(_result(loss))
+    sums = {name: tensor + meters[1].tensors()[name] for name, tensor in meters[0].tensors().items()}
+    monkeypatch.setattr("rml_trainers.meter.sum_over_workers", lambda tensor: tensor)
+    saved = {name: tensor.clone() for name, tensor in sums.items()}
+    restored = []
+    for number in (0, 1):
+        monkeypatch.setattr("rml_trainers.meter.rank", lambda number=number: number)
+        meter = Meter()
+        meter.load_tensors(saved)
+        restored.append(meter.tensors())
+        meter.gather()
+        assert (float(meter.tensors()["count"]) == 0) is (number == 1)
+    assert {name: float(t.sum() + restored[1][name].sum()) for name, t in restored[0].items()} == {
+        name: float(t.sum()) for name, t in sums.items()
+    }
+
+
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_one_bad_loss_in_the_window_is_an_error_that_says_what_to_do(bad: float) -> None:
     meter = Meter()

@@ -12,6 +12,9 @@ class Clock:
         self._step, self._time = step, time.perf_counter()
 
     def seconds_per_step(self, step: int, device: torch.device) -> float:
+        """Mean since `start`; 0 when no step was made."""
+        if step == self._step:
+            return 0.0
         if device.type == "cuda":
             torch.cuda.synchronize(device)  # report time only: otherwise we would time the queue, not the work
-        return (time.perf_counter() - self._time) / max(1, step - self._step)
+        return (time.perf_counter() - self._time) / (step - self._step)

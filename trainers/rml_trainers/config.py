@@ -143,7 +143,12 @@ class EvaluationConfig:
     batch: int = 8
     """Images per forward; does not change the score."""
     monitor_pseudo_labels: bool = False
-    """Also measure the mIoU of the pseudo labels against the hidden truth of the unlabelled crops (paper, Fig. 4)."""
+    """Also measure the mIoU of the pseudo labels against the hidden truth of the unlabelled crops (paper, Fig. 4): over
+    all crops between two evaluations where there are extra ones (`every_steps`), else between two reports."""
+    monitor_coupling: Literal["off", "batch", "train_set"] = "batch"
+    """Total variation distance between the soft outputs of two labelling networks (paper, Fig. 2): `batch` on the weak
+    views of each step, which costs no forward; `train_set` also over all training images at every evaluation. Methods
+    with one labelling network have nothing to measure."""
 
     def __post_init__(self) -> None:
         require(len(self.networks) >= 1, "networks", self.networks, "at least one network to score")

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from rml_trainers.distributed import sum_over_workers
+from rml_trainers.distributed import rank, sum_over_workers
 from rml_trainers.errors import NonFiniteLossError
 from rml_trainers.methods.method import StepResult
 from rml_trainers.metrics import mean_iou
@@ -26,20 +26,23 @@ class Meter:
             else:
                 self._sums[name] = value.clone()
 
-    def read(self, step: int) -> dict[str, float]:
+    def read(self, step: int, *, with_confusions: bool = True) -> dict[str, float]:
         """Means over steps and workers, then start afresh. Waits for the device.
+
+        Without confusions these go on summing: few crops give a noisy mIoU, and a mean of noisy mIoUs is not the mIoU.
 
         Raises:
             NonFiniteLossError: the loss was NaN or infinite in at least one of the steps.
         """
-        for name in sorted(self._sums):
-            sum_over_workers(self._sums[name])
-        count = float(self._sums["count"])
-        means = {n.removeprefix("scalar/"): float(v) / count for n, v in self._sums.items() if n.startswith("scalar/")}
-        for name, confusion in self._sums.items():
+        taken = {n: v for n, v in self._sums.items() if with_confusions or not n.startswith("confusion/")}
+        for name in sorted(taken):
+            sum_over_workers(taken[name])
+        count = float(taken["count"])
+        means = {n.removeprefix("scalar/"): float(v) / count for n, v in taken.items() if n.startswith("scalar/")}
+        for name, confusion in taken.items():
             if name.startswith("confusion/"):
                 means[f"{name.removeprefix('confusion/')}_miou"] = mean_iou(confusion.cpu().numpy())
-        self._sums = {}
+        self._sums = {name: value for name, value in self._sums.items() if name not in taken}
         self._check(means["loss"], step)
         return means
 
@@ -56,9 +59,16 @@ class Meter:
                 "Lower optimiser.lr, set optimiser.gradient_clip, or use precision: float32"
             )
 
+    def gather(self) -> None:
+        """Bring the sums of all workers to rank 0, whose checkpoint is then the whole state; no read-back."""
+        for name in sorted(self._sums):
+            joint = sum_over_workers(self._sums[name])
+            self._sums[name] = joint if rank() == 0 else torch.zeros_like(joint)
+
     def tensors(self) -> dict[str, Tensor]:
-        """State for exact resume."""
+        """State for exact resume; `gather` comes first."""
         return dict(self._sums)
 
     def load_tensors(self, tensors: dict[str, Tensor]) -> None:
-        self._sums = {name: tensor.clone() for name, tensor in tensors.items()}
+        own = torch.Tensor.clone if rank() == 0 else torch.zeros_like
+        self._sums = {name: own(tensor) for name, tensor in tensors.items()}

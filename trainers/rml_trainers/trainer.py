@@ -9,6 +9,7 @@ import torch
 from rml_trainers.beginnings import beginnings
 from rml_trainers.clock import Clock
 from rml_trainers.config import RunConfig
+from rml_trainers.coupling import coupling_scalars
 from rml_trainers.data.cache import PreparedData
 from rml_trainers.data.loaders import Batch, TrainingBatches, read_ahead
 from rml_trainers.data.splits import Split, require_images
@@ -16,7 +17,7 @@ from rml_trainers.distributed import rank, world_size
 from rml_trainers.errors import CheckpointError
 from rml_trainers.evaluation import evaluate
 from rml_trainers.identity import identity_hash
-from rml_trainers.learners import Learners
+from rml_trainers.learners import Labeller, Learners
 from rml_trainers.meter import Meter
 from rml_trainers.methods import build_method
 from rml_trainers.methods.method import StageContext, StepResult, supervised_step
@@ -97,11 +98,25 @@ class Trainer:
         """
         if self.step == 0 and rank() == 0:
             self._warn_of_absent_classes()
+        self._clock.start(self.step)
         if self._took_over:
             self._report_beginning()
+        elif self.step == 0:
+            self._report_coupling(self.stages[0])
         while not self.finished:
             self._run_stage(stage_at(self.stages, self.step))
         return self.evaluations
+
+    def _coupling(self) -> dict[str, float]:
+        """Of the method's labelling networks, in the warm-up too: one curve of one quantity."""
+        labeller: Labeller = getattr(self.method, "labeller", "teachers")
+        return coupling_scalars(self.config, labeller, self.learners, self.data)
+
+    def _report_coupling(self, stage: Stage) -> None:
+        """The curve's first point, before any step of this run."""
+        coupling = self._coupling()
+        if rank() == 0 and coupling:
+            self.reporter.on_step(self._progress(stage), coupling)
 
     def _run_stage(self, stage: Stage) -> None:
         context = StageContext(
@@ -152,14 +167,16 @@ class Trainer:
         """Report, score and save when it is time; the end of a stage is time for all three."""
         runtime, evaluation = self.config.runtime, self.config.evaluation
         stage_ends, done = self.step == stage.last_step, self.step - stage.first_step
-        log = stage_ends or done % runtime.log_every_steps == 0
         score = stage_ends or (evaluation.every_steps > 0 and done % evaluation.every_steps == 0)
+        log = score or done % runtime.log_every_steps == 0
         save = stage_ends or done % runtime.checkpoint_every_steps == 0
-        if not (log or score or save):
+        if not (log or save):
             return
         progress = self._progress(stage)
         if log:
-            scalars = self.meter.read(self.step)
+            scalars = self.meter.read(self.step, with_confusions=score or evaluation.every_steps == 0)
+            if score:
+                scalars |= self._coupling()
             if rank() == 0:
                 self.reporter.on_step(progress, scalars)
         self.meter.check(self.step)
@@ -182,6 +199,7 @@ class Trainer:
 
     def _save(self, progress: Progress) -> None:
         """Hand a complete checkpoint to the reporter. All workers hold the same networks: rank 0 writes."""
+        self.meter.gather()
         folder = self.work_dir / f"checkpoint-{self.step}" if rank() == 0 else None
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
@@ -216,11 +234,12 @@ class Trainer:
 
     def _report_beginning(self) -> None:
         """Score the networks that were taken over as this run scores them: its curves begin here."""
-        self._clock.start(self.step)
+        stage = stage_at(self.stages, self.step - 1)
+        self._report_coupling(stage)
         self.evaluations = evaluate(self.learners, self.data, self.config)
         if rank() == 0:
             self.reporter.on_note("info", f"the first {self.step} steps are those of a run that begins the same")
-            self.reporter.on_evaluation(self._progress(stage_at(self.stages, self.step - 1)), self.evaluations)
+            self.reporter.on_evaluation(self._progress(stage), self.evaluations)
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         load_numbered(self.learners.students, checkpoint.students)

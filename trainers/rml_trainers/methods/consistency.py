@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
+from rml_trainers.coupling import total_variation
 from rml_trainers.learners import Labeller, Learners, to_unit_range
 from rml_trainers.losses import hard_cross_entropy, log_softmax
 from rml_trainers.methods.method import Stateless, StepResult, Supervision, labelled_part
@@ -81,6 +82,7 @@ class Consistency(Stateless):
         loss, scalars = self._student_losses(batch, weak, targets, learners)
         with torch.no_grad():
             scalars.update(self.after_loss(outputs))
+            scalars.update(self._coupling(outputs))
         return StepResult(loss=loss, scalars=scalars, confusions=self._monitor(targets, batch.unlabelled))
 
     def _student_losses(
@@ -128,6 +130,12 @@ class Consistency(Stateless):
             both = targets[0].hard != targets[1].hard
             scalars["disagreement"] = both.float().mean()
         return scalars
+
+    def _coupling(self, outputs: Sequence[SegmentationOutput]) -> dict[str, Tensor]:
+        """Distance of two labelling networks on the weak views; it is not part of any loss."""
+        if len(outputs) != 2 or self.config.evaluation.monitor_coupling == "off":
+            return {}
+        return {"coupling_tv": total_variation(outputs[0].logits, outputs[1].logits).mean()}
 
     def _monitor(self, targets: Sequence[PseudoLabel], unlabelled: "UnlabelledCrops") -> dict[str, Tensor]:
         if not self.config.evaluation.monitor_pseudo_labels:

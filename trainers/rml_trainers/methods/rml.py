@@ -10,6 +10,7 @@ from rml_trainers.configuration import configuration, require
 from rml_trainers.learners import Learners
 from rml_trainers.methods.iml import IndirectMutualLearning
 from rml_trainers.methods.method import StageContext
+from rml_trainers.metrics import confusion_matrix
 from rml_trainers.networks.network import SegmentationOutput
 from rml_trainers.pseudo_labels import PseudoLabel, make_pseudo_label
 from rml_trainers.rectification import Rectifier
@@ -82,6 +83,7 @@ class RobustMutualLearning(IndirectMutualLearning):
         """ŷ = argmax_k ω_k p⁰_k at feature resolution, then upsampled (Eq. 6)."""
         targets = []
         self._report: dict[str, Tensor] = {}
+        self._unrectified: list[Tensor] = []
         for i, (output, rectifier) in enumerate(zip(outputs, self.rectifiers, strict=True)):
             log_initial = output.logits.float().log_softmax(dim=1)
             if unlabelled.initial:
@@ -90,7 +92,17 @@ class RobustMutualLearning(IndirectMutualLearning):
             self._report |= {f"{name}_{i + 1}": value for name, value in scalars.items()}
             network = learners.student(i)
             targets.append(make_pseudo_label(scores, unlabelled.inside, network, soft=self.method.soft_labels))
+            if self.config.evaluation.monitor_pseudo_labels:
+                self._unrectified.append(make_pseudo_label(log_initial, unlabelled.inside, network).hard)
         return targets
+
+    def _monitor(self, targets: Sequence[PseudoLabel], unlabelled: "UnlabelledCrops") -> dict[str, Tensor]:
+        """Labels as they are taught, and as they were before rectification: the classes of p⁰."""
+        before = {
+            f"pseudo_label_{i + 1}_unrectified": confusion_matrix(label, unlabelled.truth, self.num_classes)
+            for i, label in enumerate(self._unrectified)
+        }
+        return super()._monitor(targets, unlabelled) | before
 
     def after_loss(self, outputs: Sequence[SegmentationOutput]) -> dict[str, Tensor]:
         """Move the prototypes by this batch's features (Eq. 11)."""
