@@ -15,10 +15,12 @@ from rml_trainers.data.camvid import CamvidConfig
 from rml_trainers.data.cityscapes import CityscapesConfig
 from rml_trainers.data.dataset import SUBSETS, Dataset
 from rml_trainers.data.folder import FolderConfig
+from rml_trainers.data.mnist import MnistConfig
 from rml_trainers.data.prepare import ensure_prepared
 from rml_trainers.data.scenes import ScenesConfig
 from rml_trainers.data.voc import VocConfig
 from rml_trainers.errors import DataError
+from tests.idx_files import write_mnist
 from tests.image_folders import write_camvid, write_folder
 from tests.published_trees import write_cityscapes, write_voc
 
@@ -28,6 +30,7 @@ SAMPLES: dict[str, tuple[DataConfig, Callable[[Path], object]]] = {
     "folder": (FolderConfig(folder="own", class_names=("road", "car", "tree"), size_px=(32, 48)), write_folder),
     "cityscapes": (CityscapesConfig(size_px=(32, 64), complete=False), write_cityscapes),
     "voc": (VocConfig(complete=False), write_voc),
+    "mnist": (MnistConfig(), lambda root: write_mnist(root, num_train=6, num_val=2)),
 }
 
 

@@ -13,6 +13,7 @@ from rml_trainers.networks.batchnorm import batchnorm_layers
 from rml_trainers.networks.deeplab_v2 import DeepLabV2Config
 from rml_trainers.networks.network import SegmentationNetwork
 from rml_trainers.noise.config import NoiseConfig
+from tests.tiny import NETWORK_CONFIGS
 
 CONFIG = DeepLabV2Config(backbone="test_resnet", weights="none")
 PROJECTED = replace(CONFIG, projection_width=64)
@@ -161,7 +162,7 @@ def test_a_batch_of_one_trains() -> None:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_network_can_be_copied_saved_and_loaded(name: str) -> None:
     entry = NETWORKS[name]
-    config = entry.config(backbone="test_resnet", weights="none")
+    config = NETWORK_CONFIGS[name]
     network = _network(config)
     assert isinstance(config, entry.config) and config.name == name
     other = build_network(config, K, SILENT)

@@ -11,6 +11,7 @@ from rml_trainers.configuration import configuration, require
 from rml_trainers.data.camvid import CamvidConfig
 from rml_trainers.data.cityscapes import CityscapesConfig
 from rml_trainers.data.folder import FolderConfig
+from rml_trainers.data.mnist import MnistConfig
 from rml_trainers.data.scenes import ScenesConfig
 from rml_trainers.data.voc import VocConfig
 from rml_trainers.methods.iml import ImlConfig
@@ -20,11 +21,12 @@ from rml_trainers.methods.pseudo_label import PseudoLabelConfig
 from rml_trainers.methods.rml import RmlConfig
 from rml_trainers.methods.supervised import SupervisedConfig
 from rml_trainers.networks.deeplab_v2 import DeepLabV2Config
+from rml_trainers.networks.mlp import MlpConfig
 from rml_trainers.noise.config import GeometryConfig, NoiseConfig
 
-DataConfig = ScenesConfig | CamvidConfig | FolderConfig | CityscapesConfig | VocConfig
+DataConfig = ScenesConfig | CamvidConfig | FolderConfig | CityscapesConfig | VocConfig | MnistConfig
 MethodConfig = SupervisedConfig | PseudoLabelConfig | MeanTeacherConfig | MutualDirectConfig | ImlConfig | RmlConfig
-NetworkConfig = DeepLabV2Config
+NetworkConfig = DeepLabV2Config | MlpConfig
 
 SCORED_NETWORKS = ("student_1", "student_2", "teacher_1", "teacher_2", "ensemble")
 
@@ -212,6 +214,17 @@ class RunConfig:
             require(not missing, "evaluation.networks", network, f"one of the {num_students} of {self.method.name}")
         if self.peer_network is not None:
             require(num_students == 2, "peer_network", self.peer_network.name, "a method with two students")
+        for network_config in self.student_networks:
+            if isinstance(network_config, MlpConfig):
+                self._check_mlp(network_config)
+
+    def _check_mlp(self, network: MlpConfig) -> None:
+        """An MLP reads whole images of one size and gives one cell."""
+        for field, size in (("geometry.crop_px", self.geometry.crop_px), ("data.size_px", self.data.size_px)):
+            require(size == network.input_px, field, size, f"the input of the network mlp, {network.input_px}")
+        if isinstance(self.method, RmlConfig):
+            cells = self.method.min_cells
+            require(cells == 1, "method.min_cells", cells, "1, because an image has one cell in the network mlp")
 
     @property
     def student_networks(self) -> tuple[NetworkConfig, ...]:

@@ -33,12 +33,14 @@ def _at(prob: Tensor, cells: tuple[int, int]) -> Tensor:
     return functional.interpolate(prob, size=cells, mode="bilinear", align_corners=True)
 
 
-def coupling_scalars(
-    config: "RunConfig", labeller: Labeller, learners: Learners, data: "PreparedData"
-) -> dict[str, float]:
-    """`coupling_tv_train_set` where the configuration wants it and there are two networks to compare, else nothing."""
+def coupling_scalars(config: "RunConfig", method: object, learners: Learners, data: "PreparedData") -> dict[str, float]:
+    """`coupling_tv_train_set` where the configuration wants it and there are two networks to compare, else nothing.
+
+    Compared are the method's labelling networks, in the warm-up too, so that the curve is of one quantity.
+    """
     if config.evaluation.monitor_coupling != "train_set" or learners.num_students != 2:
         return {}
+    labeller: Labeller = getattr(method, "labeller", "teachers")
     return {"coupling_tv_train_set": train_set_coupling(learners, labeller, data, config.evaluation.batch)}
 
 

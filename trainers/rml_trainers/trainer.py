@@ -17,10 +17,11 @@ from rml_trainers.distributed import rank, world_size
 from rml_trainers.errors import CheckpointError
 from rml_trainers.evaluation import evaluate
 from rml_trainers.identity import identity_hash
-from rml_trainers.learners import Labeller, Learners
+from rml_trainers.learners import Learners
 from rml_trainers.meter import Meter
 from rml_trainers.methods import build_method
 from rml_trainers.methods.method import StageContext, StepResult, supervised_step
+from rml_trainers.notes import absent_classes
 from rml_trainers.optim import Optimiser
 from rml_trainers.randomness import seed_model_noise
 from rml_trainers.reporting import Evaluation, Progress, Reporter
@@ -96,8 +97,8 @@ class Trainer:
         Raises:
             NonFiniteLossError: the loss became NaN or infinite; the last good checkpoint stands.
         """
-        if self.step == 0 and rank() == 0:
-            self._warn_of_absent_classes()
+        if self.step == 0 and rank() == 0 and (warning := absent_classes(self.data, self.split)):
+            self.reporter.on_note("warning", warning)
         self._clock.start(self.step)
         if self._took_over:
             self._report_beginning()
@@ -108,9 +109,7 @@ class Trainer:
         return self.evaluations
 
     def _coupling(self) -> dict[str, float]:
-        """Of the method's labelling networks, in the warm-up too: one curve of one quantity."""
-        labeller: Labeller = getattr(self.method, "labeller", "teachers")
-        return coupling_scalars(self.config, labeller, self.learners, self.data)
+        return coupling_scalars(self.config, self.method, self.learners, self.data)
 
     def _report_coupling(self, stage: Stage) -> None:
         """The curve's first point, before any step of this run."""
@@ -249,13 +248,3 @@ class Trainer:
         self.method.load_tensors({n.removeprefix("method/"): t for n, t in extras.items() if n.startswith("method/")})
         self.meter.load_tensors({n.removeprefix("meter/"): t for n, t in extras.items() if n.startswith("meter/")})
         self.step, self.evaluations = checkpoint.header.step, checkpoint.evaluations
-
-    def _warn_of_absent_classes(self) -> None:
-        counts = self.data.class_pixel_counts(self.split.labelled)
-        absent = [name for name, count in zip(self.data.class_names, counts.tolist(), strict=True) if count == 0]
-        if absent:
-            self.reporter.on_note(
-                "warning",
-                f"no labelled image shows {', '.join(absent)}: the networks cannot learn these classes, and they count "
-                "with IoU 0 in the mean where they occur in the validation images",
-            )

@@ -9,6 +9,7 @@ from rml_trainers.data.camvid import CamvidConfig, CamvidDataset
 from rml_trainers.data.cityscapes import CityscapesConfig, CityscapesDataset, published_cityscapes
 from rml_trainers.data.dataset import Dataset, Subset
 from rml_trainers.data.folder import FolderConfig, FolderDataset
+from rml_trainers.data.mnist import MnistConfig, MnistDataset
 from rml_trainers.data.scenes import ScenesConfig, ScenesDataset
 from rml_trainers.data.voc import VocConfig, VocDataset, published_voc
 
@@ -36,6 +37,7 @@ DATASETS: dict[str, DatasetEntry] = {
         CityscapesConfig, CityscapesDataset, needs_root=True, published_names=published_cityscapes
     ),
     "voc": DatasetEntry(VocConfig, VocDataset, needs_root=True, published_names=published_voc),
+    "mnist": DatasetEntry(MnistConfig, MnistDataset, needs_root=True),
 }
 
 
