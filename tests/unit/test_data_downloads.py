@@ -12,8 +12,10 @@ import torchvision.datasets.utils
 from rml_trainers.data.camvid import CamvidConfig
 from rml_trainers.data.cityscapes import CityscapesConfig
 from rml_trainers.data.downloads import download
+from rml_trainers.data.mnist import MnistConfig, MnistDataset
 from rml_trainers.data.voc import VocConfig
 from rml_trainers.errors import ConfigError, DataError
+from tests.idx_files import write_mnist
 from tests.published_trees import write_mats, write_voc
 
 VOC = VocConfig(complete=False)
@@ -44,6 +46,32 @@ def test_voc_and_sbd_are_fetched_once(tmp_path: Path, asked: list[tuple[str, str
     assert asked == [("voc 2012", str(root)), ("benchmark.tgz", str(root / "SBD"))]
     assert not download(VOC, root)
     assert len(asked) == 2
+
+
+def test_mnist_is_fetched_once_and_read_where_torchvision_lays_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def fetch(root: str, *, download: bool) -> None:
+        asked.append(root)
+        assert download
+        write_mnist(Path(root), place="MNIST/raw", suffix="")
+
+    monkeypatch.setattr(torchvision.datasets, "MNIST", fetch)
+    assert download(MnistConfig(), tmp_path)
+    assert not download(MnistConfig(), tmp_path)
+    assert asked == [str(tmp_path / "mnist")]
+    assert len(MnistDataset(MnistConfig(), tmp_path).names("train")) == 24
+
+
+def test_mnist_without_a_network_names_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise URLError("Name or service not known")
+
+    monkeypatch.setattr("torchvision.datasets.mnist.download_and_extract_archive", fail)
+    with pytest.raises(DataError, match=r"cannot download 'mnist' [\s\S]*train-images-idx3-ubyte.gz and .*t10k-labels"):
+        download(MnistConfig(), tmp_path)
 
 
 def test_only_what_is_missing_is_fetched(tmp_path: Path, asked: list[tuple[str, str]]) -> None:
