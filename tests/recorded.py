@@ -1,6 +1,7 @@
 """Recorded runs for the tests of the tables: as plain values, and in a real MLflow store on SQLite."""
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,6 +93,11 @@ class Store:
         if status != "RUNNING":
             self.client.set_terminated(run.info.run_id, status, end_time=start_ms + 60_000)
         return str(run.info.run_id)
+
+    def report(self, mlflow_run_id: str, key: str, values: Mapping[int, float]) -> None:
+        """Record a metric at several steps."""
+        points = [Metric(key, value, NOON + step, step) for step, value in values.items()]
+        self.client.log_batch(mlflow_run_id, metrics=points)
 
     def add_foreign(self) -> None:
         """A run that somebody else keeps in the same store: it has no run id of ours."""

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rml_dashboards.entries import Table
+from rml_dashboards.files import write_text
 from rml_dashboards.records import read_records
-from rml_dashboards.render import csv, markdown, write_text
+from rml_dashboards.render import csv, markdown
 from rml_dashboards.specification import CellSpec, TableSpec
 from rml_dashboards.tables import build
 

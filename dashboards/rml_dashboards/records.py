@@ -64,7 +64,7 @@ def read_records(tracking_uri: str, ledger_folder: Path, *, fresh: bool = False)
     known, problem = (Ledger(), None) if fresh else load_ledger(path)
     warnings = [problem] if problem else []
     try:
-        with _impatient_client(tracking_uri) as client:
+        with impatient_client(tracking_uri) as client:
             ledger, changed = update(known, client)
     except (MlflowException, SQLAlchemyError, FileNotFoundError) as error:
         reason = str(error).splitlines()[0]
@@ -188,7 +188,7 @@ def _quoted_chunks(ids: Sequence[str]) -> Iterator[str]:
 
 
 @contextmanager
-def _impatient_client(tracking_uri: str) -> Iterator[MlflowClient]:
+def impatient_client(tracking_uri: str) -> Iterator[MlflowClient]:
     """Client that does not create a missing SQLite file and gives up on a dead server within seconds.
 
     MLflow's seven retries with growing pauses take four minutes (measured 2026-11-22, mlflow 3.17.2).

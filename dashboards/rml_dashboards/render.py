@@ -1,14 +1,9 @@
 """Tables as files: Markdown that also reads well raw in a terminal, and tidy CSV. The same table, the same bytes."""
 
-import os
-import tempfile
-from collections.abc import Sequence
-from pathlib import Path
-
 import pandas as pd
-from rich.cells import cell_len
 
 from rml_dashboards.entries import Entry, Table
+from rml_dashboards.pipe_table import escape, one_line, pipe_table
 from rml_dashboards.texts import NOTHING, Text, grid
 
 CSV_DECIMALS = 6
@@ -24,17 +19,17 @@ MEANINGS = {
 def markdown(table: Table) -> str:
     """Title, caption, table, footnotes, what the marks mean, and the runs behind every number."""
     spec = table.spec
-    parts = [f"# {_one_line(spec.title)}"]
+    parts = [f"# {one_line(spec.title)}"]
     if spec.caption:
         parts.append(spec.caption.strip())
     layout = grid(table)
     lines = [[_markdown_cell(cell) for cell in line] for line in layout.lines]
-    parts.append(_pipe_table([_escape(cell) for cell in layout.header], lines))
+    parts.append(pipe_table([escape(cell) for cell in layout.header], lines))
     parts.append(legend(table))
     if table.notes:
-        parts.append("\n".join(f"- [{number}] {_one_line(note)}" for number, note in enumerate(table.notes, start=1)))
+        parts.append("\n".join(f"- [{number}] {one_line(note)}" for number, note in enumerate(table.notes, start=1)))
     if table.warnings:
-        parts.append("\n".join(["**Warnings**", "", *(f"- {_one_line(warning)}" for warning in table.warnings)]))
+        parts.append("\n".join(["**Warnings**", "", *(f"- {one_line(warning)}" for warning in table.warnings)]))
     parts.append(_traces(table))
     return "\n\n".join(parts) + "\n"
 
@@ -62,7 +57,7 @@ def legend(table: Table) -> str:
             named = sorted(values - {""})
             facts += [f"{word} {', '.join(named)}"] if named else []
         sentences.append(f"{'; '.join(facts)}.")
-    return " ".join(_one_line(sentence) for sentence in sentences)
+    return " ".join(one_line(sentence) for sentence in sentences)
 
 
 def _traces(table: Table) -> str:
@@ -75,10 +70,10 @@ def _traces(table: Table) -> str:
             code = trace.code_version + (" + changes" if trace.dirty else "")
             fields = [entry.row, entry.column, str(trace.seed), trace.state, score, trace.run_id]
             fields += [trace.mlflow_run_id or NOTHING, trace.protocol or NOTHING, code or NOTHING]
-            lines.append([_escape(cell) for cell in fields])
+            lines.append([escape(cell) for cell in fields])
     how = "Every number is the mean of the runs listed with its row and column. In MLflow, search for"
     parts = ["## How to trace a number", f"{how} `` tags.`rml.run_id` = '<run id>' ``, or open the MLflow run id."]
-    return "\n\n".join([*parts, _pipe_table([_escape(cell) for cell in header], lines)] if lines else parts)
+    return "\n\n".join([*parts, pipe_table([escape(cell) for cell in header], lines)] if lines else parts)
 
 
 def csv(table: Table) -> str:
@@ -119,43 +114,7 @@ def _csv_line(table: Table, entry: Entry) -> dict[str, object]:
     }
 
 
-def write_text(text: str, path: Path) -> Path:
-    """Write UTF-8 with Unix line ends to a temporary name, then rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-        Path(temporary).chmod(0o644)  # mkstemp makes it readable for its owner only
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    return path
-
-
 def _markdown_cell(cell: Text) -> str:
-    text = _escape(cell.text)
+    text = escape(cell.text)
     marks = {"best": "**", "group": "*"}.get(cell.kind, "")
     return f"{marks}{text}{marks}"
-
-
-def _pipe_table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """Markdown table with columns padded to equal width."""
-    widths = [max(3, *(cell_len(line[i]) for line in [header, *lines])) for i in range(len(header))]
-    rule = ["-" * width for width in widths]
-    return "\n".join(
-        "| "
-        + " | ".join(cell + " " * (width - cell_len(cell)) for cell, width in zip(line, widths, strict=True))
-        + " |"
-        for line in [header, rule, *lines]
-    )
-
-
-def _escape(text: str) -> str:
-    return _one_line(text, keep_indent=True).replace("|", "\\|")
-
-
-def _one_line(text: str, *, keep_indent: bool = False) -> str:
-    indent = " " * (len(text) - len(text.lstrip(" "))) if keep_indent else ""
-    return indent + " ".join(text.split())

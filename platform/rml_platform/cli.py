@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from rml_platform.commands import cancel, data, doctor, launch, plan, predict, run, status, tables
+from rml_platform.commands import cancel, compare, data, doctor, figures, launch, plan, predict, run, status, tables
 from rml_trainers.errors import RmlError
 
 app = typer.Typer(
@@ -23,7 +23,9 @@ app.command("launch")(launch.launch)
 app.command("status")(status.status)
 app.command("cancel")(cancel.cancel)
 app.command("tables")(tables.tables)
+app.command("figures")(figures.figures)
 app.command("predict")(predict.predict)
+app.command("compare")(compare.compare)
 app.command("doctor")(doctor.doctor)
 
 

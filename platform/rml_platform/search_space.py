@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from rml_platform.figure_config import FigureConfig
 from rml_platform.settings import Assignment, Layer, compose
 from rml_platform.study_file import CostConfig, ReportedConfig, ResourcesConfig, TableConfig
 from rml_platform.validation import InvalidValuesError, shown, validate
@@ -77,6 +78,7 @@ class Study:
     table: TableConfig
     cost: CostConfig | None = None
     """What the device takes at this size, as far as the file states it."""
+    figures: tuple[FigureConfig, ...] = ()
     overrides: Layer = ()
 
 

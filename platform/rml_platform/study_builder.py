@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from rml_platform.figure_config import figure_problems
 from rml_platform.search_space import AxisValue, Column, Row, Study, multiply_rows
 from rml_platform.settings import Layer, layer
 from rml_platform.study_file import ColumnConfig, ProfileConfig, RowConfig, StudyConfig, TableConfig
@@ -36,6 +37,7 @@ def build_study(document: Document, config: StudyConfig, profile: str | None, ov
         split_seeds=config.split_seeds,
         table=builder.table(),
         cost=config.cost if profile is None else config.profiles[profile].cost,
+        figures=config.figures,
         overrides=overrides,
     )
 
@@ -117,6 +119,10 @@ class _Builder:
             lengths = f"{len(config.split_seeds)} split seeds for {len(config.seeds)} seeds; give one for each"
             yield self._problem(("split_seeds",), f"{shown(list(config.split_seeds))}: {lengths}")
         yield from self._seeds_elsewhere()
+        drawn = multiply_rows(self.rows(), self.axes())
+        run, quoted = [row.label for row in drawn if row.columns], [row.label for row in drawn if not row.columns]
+        for path, text in figure_problems(config.figures, run, quoted, columns):
+            yield self._problem(path, text)
 
     def _seeds_elsewhere(self) -> Iterator[str]:
         parts: tuple[Row | Column, ...] = (*self.rows(), *self.columns())

@@ -3,6 +3,7 @@
 from dataclasses import field
 from typing import Any, Literal
 
+from rml_platform.figure_config import FigureConfig
 from rml_trainers.configuration import configuration, require
 
 
@@ -158,6 +159,7 @@ class StudyConfig:
     profiles: dict[str, ProfileConfig] = field(default_factory=dict)
     table: TableConfig = TableConfig()
     cost: CostConfig | None = None
+    figures: tuple[FigureConfig, ...] = ()
 
     def __post_init__(self) -> None:
         plain = self.name != "" and all(c.isascii() and (c.isalnum() or c in "_-") for c in self.name)

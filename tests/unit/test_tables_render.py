@@ -11,7 +11,8 @@ from rich.console import Console
 
 from rml_dashboards.console import console_table
 from rml_dashboards.entries import Entry, Table
-from rml_dashboards.render import csv, markdown, write_text
+from rml_dashboards.files import write_text
+from rml_dashboards.render import csv, markdown
 from rml_dashboards.specification import ColumnSpec, ReportedValue, RowSpec
 from rml_dashboards.texts import difference_text, grid, reported_text, score_text
 from tests.recorded import NOON, recorded

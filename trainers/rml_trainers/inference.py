@@ -1,5 +1,6 @@
 """Predictions from a finished run: a checkpoint folder and its configuration are all that is needed."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,10 @@ from rml_trainers.networks.network import SegmentationNetwork
 from rml_trainers.overlays import overlay, palette
 from rml_trainers.state import verify_checkpoint
 
-__all__ = ["Predictor", "load_network", "overlay", "palette", "predict_image"]
+__all__ = ["Predictor", "load_network", "overlay", "palette", "predict_image", "predict_images"]
+
+MAX_BATCH = 8
+"""Whole images at once; a ResNet-101 at 512×1024 takes about 2 GB for them."""
 
 
 class Predictor(nn.Module):
@@ -99,12 +103,30 @@ def predict_image(
         size_px: height and width that the network was trained at; the image is resized to it first (None: it was
             trained on images of their own size, and nothing is resized).
     """
-    own_size_px = (image.shape[0], image.shape[1])
-    if size_px is not None and own_size_px != size_px:
+    return predict_images(predictor, [image], size_px)[0]
+
+
+def predict_images(
+    predictor: Predictor, images: Sequence[npt.NDArray[np.uint8]], size_px: tuple[int, int] | None
+) -> list[npt.NDArray[np.uint8]]:
+    """The same for several images; those of one size go through the network together, at most `MAX_BATCH`."""
+    masks: dict[int, npt.NDArray[np.uint8]] = {}
+    by_size: dict[tuple[int, int], list[int]] = {}
+    for number, image in enumerate(images):
+        by_size.setdefault((image.shape[0], image.shape[1]), []).append(number)
+    for own_size_px, numbers in by_size.items():
+        for start in range(0, len(numbers), MAX_BATCH):
+            chosen = numbers[start : start + MAX_BATCH]
+            batch = torch.stack([_resized(images[number], size_px) for number in chosen])
+            pixels = batch.permute(0, 3, 1, 2).to(torch.float32) / 255.0
+            classes = predictor(pixels, own_size_px).argmax(dim=1).to(torch.uint8).cpu().numpy()
+            masks.update(zip(chosen, classes, strict=True))
+    return [masks[number] for number in range(len(images))]
+
+
+def _resized(image: npt.NDArray[np.uint8], size_px: tuple[int, int] | None) -> Tensor:
+    """[H, W, 3] uint8 at the given height and width."""
+    if size_px is not None and image.shape[:2] != size_px:
         resized = Image.fromarray(image).resize((size_px[1], size_px[0]), Image.Resampling.BILINEAR)
-        pixels = torch.from_numpy(np.array(resized))
-    else:
-        pixels = torch.from_numpy(np.array(image))
-    images = pixels.permute(2, 0, 1)[None].to(torch.float32) / 255.0
-    mask: npt.NDArray[np.uint8] = predictor(images, own_size_px)[0].argmax(dim=0).to(torch.uint8).cpu().numpy()
-    return mask
+        return torch.from_numpy(np.array(resized))
+    return torch.from_numpy(np.array(image))

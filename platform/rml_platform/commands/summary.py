@@ -35,6 +35,10 @@ def print_launch(
         console.print(Text(note, style="yellow"))
     files = [] if report.untracked else _print_table(plan, layout, tracking_uri, console)
     _print_places(layout, tracking_uri, files, console)
+    if plan.study.figures and (report.done or report.done_before):
+        profile = f" --profile {plan.study.profile}" if plan.study.profile else ""
+        command = f"rml figures {shlex.quote(str(study_file))}{profile}{_out(layout)}"
+        _print_next(command, f"draw {', '.join(figure.name for figure in plan.study.figures)}", console)
     if report.left or report.failed or report.running_elsewhere:
         _print_next(f"rml launch {shlex.quote(str(study_file))}{_places(layout)}", "finish what is left", console)
 
@@ -97,8 +101,12 @@ def _print_places(
 
 def _places(layout: OutputLayout) -> str:
     """Options that lead a further command to the same folders."""
-    out = "" if layout.root == DEFAULT_OUT else f" --out {shlex.quote(str(layout.root))}"
+    out = _out(layout)
     return out if layout.storage == str(layout.root) else f"{out} --storage {shlex.quote(layout.storage)}"
+
+
+def _out(layout: OutputLayout) -> str:
+    return "" if layout.root == DEFAULT_OUT else f" --out {shlex.quote(str(layout.root))}"
 
 
 def _print_next(command: str, why: str, console: Console) -> None:

@@ -1,0 +1,85 @@
+"""What a figure should look like: curves of recorded metrics over training, and the runs that they are made of.
+
+Plain frozen values. The command line makes them from a study file; nothing here knows that format.
+"""
+
+from dataclasses import dataclass
+
+from rml_dashboards.errors import DashboardError
+from rml_dashboards.specification import FILE_NAME
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricSpec:
+    """One metric of a figure; each has a line style of its own."""
+
+    key: str
+    """As recorded, for example `train/pseudo_label_1_miou`."""
+    label: str = ""
+    """What the legend calls it; empty where there is only one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurveRun:
+    """One run of a row and column, which has one of these per seed."""
+
+    row: str
+    column: str
+    seed: int
+    run_id: str
+    first_step: int = 0
+    """Recorded step at which the axis of steps begins."""
+    last_step: int | None = None
+    """Recorded step after which nothing is drawn; None: to the end."""
+
+    def first_step_of(self, key: str) -> int:
+        """First recorded step that belongs to the figure.
+
+        Values under `train/` are means over the steps since the report before, so that the report at which a stage
+        begins is about the stage before.
+        """
+        return self.first_step + 1 if self.first_step > 0 and key.startswith("train/") else self.first_step
+
+
+@dataclass(frozen=True, kw_only=True)
+class FigureSpec:
+    """The shape of one figure. Rows are colours, metrics line styles, columns panels side by side."""
+
+    name: str
+    """File name without suffix: letters, digits, `.`, `_` and `-`."""
+    title: str
+    metrics: tuple[MetricSpec, ...]
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    runs: tuple[CurveRun, ...]
+    caption: str = ""
+    scale: float = 1.0
+    """Factor from the recorded to the drawn value (100: fractions become per cent)."""
+    smoothing: int = 1
+    """Reports in the centred moving average that each seed's curve goes through; 1: none."""
+    x_label: str = "training step"
+    y_label: str = ""
+    x_range: tuple[float, float] | None = None
+    y_range: tuple[float, float] | None = None
+    log_y: bool = False
+
+    def __post_init__(self) -> None:
+        _check(FILE_NAME.fullmatch(self.name) is not None, f"name {self.name!r} is not a plain file name")
+        keys, labels = [metric.key for metric in self.metrics], [metric.label for metric in self.metrics]
+        for what, names in (("metric", keys), ("label", labels), ("row", self.rows), ("column", self.columns)):
+            _check(bool(names), f"figure {self.name}: no {what}s")
+            _check(len(set(names)) == len(names), f"figure {self.name}: {what}s occur twice: {', '.join(names)}")
+        _check(bool(self.runs), f"figure {self.name}: no runs")
+        odd = self.smoothing >= 1 and self.smoothing % 2 == 1
+        _check(odd, f"figure {self.name}: smoothing = {self.smoothing}, expected an odd number")
+        seen: set[tuple[str, str, int]] = set()
+        for run in self.runs:
+            where = f"figure {self.name}: run {run.run_id} (row {run.row!r}, column {run.column!r}, seed {run.seed})"
+            _check(run.row in self.rows and run.column in self.columns, f"{where} has no place in the figure")
+            _check((run.row, run.column, run.seed) not in seen, f"{where}: this seed is already there")
+            seen.add((run.row, run.column, run.seed))
+
+
+def _check(condition: bool, message: str) -> None:
+    if not condition:
+        raise DashboardError(message)

@@ -1,0 +1,126 @@
+"""The `figures` of a study file: what is accepted, what is refused, and which runs and steps they come to."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from rml_platform.commands.figure_spec import figure_specs
+from rml_platform.figure_config import FigureConfig
+from rml_platform.plan import Plan, PlannedRun, make_plan
+from rml_platform.schema import load_study
+from rml_platform.search_space import Study
+from rml_trainers.errors import ConfigError
+from tests.studies import STUDY, write_study
+
+FIGURES = """\
+figures:
+  - {name: all, metric: train/loss}
+  - name: pair
+    title: Two
+    metrics: {after: train/a, before: train/b}
+    rows: [RML]
+    columns: ["1/2"]
+    from_stage: 1
+    to_stage: 1
+    scale: 100
+    smoothing: 3
+    y_range: [0, 100]
+"""
+
+
+@pytest.fixture(scope="module")
+def planned(tmp_path_factory: pytest.TempPathFactory) -> Plan:
+    folder = tmp_path_factory.mktemp("study")
+    return make_plan(load_study(write_study(folder, STUDY + FIGURES)), data_root=None, cache_root=folder / "cache")
+
+
+def with_figure(plan: Plan, **changes: object) -> Plan:
+    """The plan with one figure, that of all rows and columns with changes."""
+    figure = FigureConfig(**{"name": "f", "metric": "train/loss", **changes})  # type: ignore[arg-type]
+    return replace(plan, study=replace(plan.study, figures=(figure,)))
+
+
+def test_a_figure_without_labels_has_every_run_of_the_table(planned: Plan) -> None:
+    everything, _ = figure_specs(planned)
+    assert everything.rows == ("Supervised", "RML")
+    assert everything.columns == ("1/4", "1/2")
+    assert everything.title == planned.study.title
+    expected = {(c.row, c.column, c.seed): run_id for c, run_id in planned.cells}
+    assert {(r.row, r.column, r.seed): r.run_id for r in everything.runs} == expected
+    assert {(r.first_step, r.last_step) for r in everything.runs} == {(0, None)}
+
+
+def test_labels_metrics_and_stage_are_taken_over(planned: Plan) -> None:
+    _, pair = figure_specs(planned)
+    assert [(m.label, m.key) for m in pair.metrics] == [("after", "train/a"), ("before", "train/b")]
+    assert [(r.row, r.column, r.seed) for r in pair.runs] == [("RML", "1/2", 0), ("RML", "1/2", 1)]
+    assert {(r.first_step, r.last_step) for r in pair.runs} == {(4, 8)}, "warm-up of 4 steps, stage 1 of 4"
+    assert (pair.title, pair.scale, pair.smoothing, pair.y_range) == ("Two", 100, 3, (0, 100))
+    assert pair.x_label == "training step since stage 1 began"
+
+
+@pytest.mark.parametrize(
+    ("stages", "first", "last"), [({}, 0, None), ({"to_stage": 0}, 0, 4), ({"from_stage": 1}, 4, None)]
+)
+def test_stages_become_steps_also_for_supervised_runs(
+    planned: Plan, stages: dict[str, int], first: int, last: int | None
+) -> None:
+    (spec,) = figure_specs(with_figure(planned, **stages))
+    assert {(run.first_step, run.last_step) for run in spec.runs} == {(first, last)}
+
+
+def test_a_stage_that_a_run_does_not_have_is_an_error(planned: Plan) -> None:
+    with pytest.raises(ConfigError, match=r"figure f: there is no stage 2 in row 'Supervised'.* 0 \(warm-up\) to 1"):
+        figure_specs(with_figure(planned, from_stage=2))
+
+
+def test_a_profile_has_files_and_runs_of_its_own(tmp_path: Path) -> None:
+    study = load_study(write_study(tmp_path, STUDY + FIGURES), (), "small")
+    plan = make_plan(study, data_root=None, cache_root=tmp_path / "cache")
+    _, pair = figure_specs(plan)
+    assert pair.name == "pair-small"
+    assert [(r.seed, r.first_step, r.last_step) for r in pair.runs] == [(7, 2, 4)]
+
+
+def test_rows_multiplied_by_axes_are_named_as_the_table_names_them(tmp_path: Path) -> None:
+    axes = STUDY + "axes: {optimiser.lr: [0.1, 0.2]}\nfigures: [{name: f, metric: m, rows: ['RML · lr=0.1']}]\n"
+    study = load_study(write_study(tmp_path, axes))
+    assert study.figures[0].rows == ("RML · lr=0.1",)
+    with pytest.raises(ConfigError, match="no such row; did you mean 'RML · lr=0.1'?"):
+        load_study(write_study(tmp_path, axes.replace("['RML · lr=0.1']", "['RML']")))
+
+
+def test_a_study_without_figures_has_none(tmp_path: Path) -> None:
+    study: Study = load_study(write_study(tmp_path))
+    assert study.figures == ()
+
+
+@pytest.mark.parametrize(
+    ("figure", "parts"),
+    [
+        ("{metric: m}", ["figures.0.name: missing"]),
+        ("{name: a/b, metric: m}", ["figures.0.name = 'a/b'", "letters, digits"]),
+        ("{name: f}", ["figures.0.metric = None", "either metric or metrics"]),
+        ("{name: f, metric: m, metrics: {a: b}}", ["either metric or metrics"]),
+        ("{name: f, metric: ''}", ["either metric or metrics"]),
+        ("{name: f, metrics: {a: a, b: b, c: c, d: d, e: e}}", ["figures.0.metrics", "at most 4"]),
+        ("{name: f, metrik: m}", ["figures.0.metrik", "did you mean 'metric'?"]),
+        ("{name: f, metric: m, rows: [RLM]}", ["figures.0.rows.0: 'RLM': no such row; did you mean 'RML'?"]),
+        ("{name: f, metric: m, rows: [Other]}", ["figures.0.rows.0: 'Other': only reported"]),
+        ("{name: f, metric: m, rows: []}", ["figures.0.rows", "at least one label"]),
+        ("{name: f, metric: m, columns: ['1/3']}", ["figures.0.columns.0: '1/3': no such column"]),
+        ("{name: f, metric: m, from_stage: -1}", ["figures.0.from_stage = -1"]),
+        ("{name: f, metric: m, from_stage: 2, to_stage: 1}", ["figures.0.to_stage = 1: expected from_stage (2)"]),
+        ("{name: f, metric: m, scale: 0}", ["figures.0.scale = 0.0", "a positive number"]),
+        ("{name: f, metric: m, smoothing: 4}", ["figures.0.smoothing = 4", "an odd number"]),
+        ("{name: f, metric: m, x_range: [3, 1]}", ["figures.0.x_range = (3.0, 1.0)", "the smaller one first"]),
+        ("{name: f, metric: m, log_y: true, y_range: [0, 1]}", ["figures.0.y_range", "because of log_y"]),
+        ("{name: f, metric: m}\n  - {name: f, metric: m}", ["figures.1.name: 'f': name given twice"]),
+    ],
+)
+def test_an_error_names_line_key_and_what_is_expected(tmp_path: Path, figure: str, parts: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_study(write_study(tmp_path, f"{STUDY}figures:\n  - {figure}\n"))
+    for part in ("study.yaml:", *parts):
+        assert part in str(caught.value)
