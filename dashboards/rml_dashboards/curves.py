@@ -127,7 +127,7 @@ def tidy_values(spec: FigureSpec, runs: pd.DataFrame, histories: Histories) -> p
                     seed=run.seed,
                     x=found["step"] - run.first_step,
                     run_id=run.run_id,
-                    finished=of_run.state == "done",
+                    finished=bool(of_run.state == "done"),
                 )
             )
     frame = pd.concat(parts, ignore_index=True)

@@ -1,6 +1,7 @@
 """A filled figure as a picture: colours that colour-blind eyes can tell apart, and markers that survive a printer."""
 
 import io
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -22,6 +23,8 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<")
 LINE_STYLES: tuple[Any, ...] = ("-", "--", ":", "-.")
 MARKERS_PER_CURVE = 8
 BAND_OPACITY = 0.18
+BANDS_AT_FULL_OPACITY = 4
+"""More bands than these in one panel get fainter, so that the lines stay the first thing seen."""
 PANEL_INCHES = (5.6, 3.6)
 """Width and height of one panel with its labels, without title and legend."""
 TITLE_INCHES = 0.35
@@ -100,7 +103,12 @@ def _draw_curve(panel: Axes, curve: Curve, filled: FilledFigure) -> None:
         low, high = curve.mean - curve.std, curve.mean + curve.std
         if filled.spec.log_y:  # the lower end of a band may fall below zero
             low = np.where(low > 0, low, curve.mean)
-        panel.fill_between(curve.x, low, high, color=look["color"], alpha=BAND_OPACITY, linewidth=0)
+        panel.fill_between(curve.x, low, high, color=look["color"], alpha=_band_opacity(filled), linewidth=0)
+
+
+def _band_opacity(filled: FilledFigure) -> float:
+    bands = Counter(curve.column for curve in filled.curves if curve.n > 1)
+    return BAND_OPACITY * min(1.0, BANDS_AT_FULL_OPACITY / max(bands.values()))
 
 
 def _row_style(filled: FilledFigure, row: str) -> dict[str, Any]:
@@ -111,7 +119,7 @@ def _row_style(filled: FilledFigure, row: str) -> dict[str, Any]:
 def _set_axes(panel: Axes, filled: FilledFigure) -> None:
     spec = filled.spec
     panel.set_xlabel(spec.x_label)
-    panel.xaxis.set_major_locator(MaxNLocator(6))
+    panel.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
     panel.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     panel.margins(x=0.02)
     if spec.log_y:

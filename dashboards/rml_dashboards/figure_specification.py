@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from rml_dashboards.errors import DashboardError
 from rml_dashboards.specification import FILE_NAME
 
+OF_A_MOMENT = ("train/coupling_tv_train_set",)
+"""Values under `train/` that are measured at a step, not over the steps since the report before."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class MetricSpec:
@@ -35,10 +38,11 @@ class CurveRun:
     def first_step_of(self, key: str) -> int:
         """First recorded step that belongs to the figure.
 
-        Values under `train/` are means over the steps since the report before, so that the report at which a stage
-        begins is about the stage before.
+        Most values under `train/` are means over the steps since the report before, so that the report at which a
+        stage begins is about the stage before.
         """
-        return self.first_step + 1 if self.first_step > 0 and key.startswith("train/") else self.first_step
+        is_mean = key.startswith("train/") and key not in OF_A_MOMENT
+        return self.first_step + 1 if self.first_step > 0 and is_mean else self.first_step
 
 
 @dataclass(frozen=True, kw_only=True)

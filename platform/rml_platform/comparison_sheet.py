@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Patch
 
 from rml_platform.comparison import Comparison, Pixels
@@ -34,7 +35,8 @@ def write_sheet(comparison: Comparison, path: Path, *, as_overlay: bool = False)
     """Draw the comparison into a file; `as_overlay` lays the colours over the image."""
     stream = io.BytesIO()
     with style.context({"font.size": 8.0, "svg.hashsalt": "rml"}, after_reset=True):
-        draw(comparison, as_overlay=as_overlay).savefig(stream, format=path.suffix.removeprefix("."))
+        figure = draw(comparison, as_overlay=as_overlay)
+        figure.savefig(stream, format=path.suffix.removeprefix("."), bbox_inches="tight", pad_inches=0.06)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(stream.getvalue())
 
@@ -52,7 +54,9 @@ def draw(comparison: Comparison, *, as_overlay: bool) -> Figure:
     size = (PANEL_INCHES * len(headings), PANEL_INCHES * sum(heights) + 0.22 * num_rows + 1.0)
     widest = max(image.shape[1] for image in comparison.images)
     dpi = float(np.clip(widest / PANEL_INCHES, MIN_PIXELS_PER_INCH, MAX_PIXELS_PER_INCH))
-    figure = Figure(figsize=size, dpi=dpi, layout="compressed")
+    figure = Figure(
+        figsize=size, dpi=dpi, layout=ConstrainedLayoutEngine(compress=True, h_pad=0.02, w_pad=0.03, hspace=0)
+    )
     panels = figure.subplots(num_rows, len(headings), squeeze=False, gridspec_kw={"height_ratios": heights})
     for i, (image, truth) in enumerate(zip(comparison.images, comparison.truths, strict=True)):
         _show(panels[i, 0], image, comparison.names[i])
@@ -62,7 +66,7 @@ def draw(comparison: Comparison, *, as_overlay: bool) -> Figure:
             _show(panel, overlay(image, mask, colours) if as_overlay else colour_mask(mask, colours), score)
     for panel, heading in zip(panels[0], headings, strict=True):
         panel.set_title(heading, fontsize=9, wrap=True)
-    handles = _legend(comparison, colours)
+    handles = _legend(comparison, colours, with_ignored=not as_overlay)
     fits = int(size[0] * LEGEND_CHARACTERS_PER_INCH / (max(len(str(h.get_label())) for h in handles) + 5))
     figure.legend(handles=handles, loc="outside lower center", ncols=max(1, min(fits, len(handles))), frameon=False)
     return figure
@@ -81,15 +85,14 @@ def _scores(comparison: Comparison, number: int) -> list[str]:
     return ["", *("" if np.isnan(score) else f"mIoU {100 * score:.1f} %" for score in scores)]
 
 
-def _legend(comparison: Comparison, colours: Pixels) -> list[Patch]:
+def _legend(comparison: Comparison, colours: Pixels, *, with_ignored: bool) -> list[Patch]:
     """Classes that occur somewhere in the sheet."""
     masks = [*comparison.truths, *(mask for run in comparison.runs for mask in run.masks)]
     present = np.unique(np.concatenate([np.unique(mask) for mask in masks])).tolist()
-    handles = [
-        Patch(facecolor=colours[k] / 255, edgecolor="#444444", linewidth=0.4, label=comparison.class_names[k])
-        for k in present
-        if k != IGNORE_LABEL
+    shown = [(colours[k].tolist(), comparison.class_names[k]) for k in present if k != IGNORE_LABEL]
+    if IGNORE_LABEL in present and with_ignored:
+        shown.append((list(IGNORE_COLOUR), "ignored"))
+    return [
+        Patch(facecolor=(red / 255, green / 255, blue / 255), edgecolor="#444444", linewidth=0.4, label=name)
+        for (red, green, blue), name in shown
     ]
-    if IGNORE_LABEL in present:
-        handles.append(Patch(facecolor=np.array(IGNORE_COLOUR) / 255, label="ignored"))
-    return handles

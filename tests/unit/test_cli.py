@@ -12,7 +12,8 @@ from rml_platform.cli import app, main
 from tests.published_trees import write_voc
 from tests.studies import STUDY, write_study
 
-COMMANDS = ("demo", "run", "plan", "launch", "status", "cancel", "tables", "predict", "doctor", "data")
+COMMANDS = ("demo", "run", "plan", "launch", "status", "cancel", "tables", "figures", "predict", "compare")
+COMMANDS += ("doctor", "data")
 runner = CliRunner()
 
 
@@ -54,6 +55,7 @@ def test_every_command_explains_itself_and_its_options(command: str) -> None:
         "status",
         "cancel",
         "tables",
+        "figures",
         "demo",
         "data download",
         "data prepare",
@@ -142,6 +144,8 @@ def test_splits_of_published_sets_need_no_images(arguments: tuple[str, ...], spl
         (["launch", "STUDY", "--set", "execution=train", "--set", "resources.workers=9999"], ["this machine has"]),
         (["run", "STUDY"], ["this is a study", "rml launch"]),
         (["predict", "no-such-run", "x.png"], ["no run 'no-such-run'"]),
+        (["compare", "no-such-run=ours"], ["no run 'no-such-run'", "there are none"]),
+        (["figures", "STUDY"], ["declares no figures"]),
         (["data", "prepare", "camvit"], ["did you mean 'camvid'?"]),
         (["data", "prepare", "scenes", "--set", "size=3"], ["--set size", "did you mean 'size_px'?"]),
         (["data", "splits", "scenes", "--family", "frensh", "--count", "3"], ["did you mean 'french'?"]),

@@ -83,6 +83,7 @@ def test_columns_and_metrics_are_curves_of_their_own() -> None:
     [
         (TV, {10: 0.3, 20: 0.4}),  # the report at step 20 is about the steps before the stage
         ("val/miou", {0: 0.2, 10: 0.3, 20: 0.4}),  # the score at step 20 is where the stage starts from
+        ("train/coupling_tv_train_set", {0: 0.2, 10: 0.3, 20: 0.4}),
     ],
 )
 def test_steps_count_from_the_begin_of_a_stage_to_its_end(key: str, expected: dict[int, float]) -> None:

@@ -121,6 +121,6 @@ def test_a_logarithmic_axis_keeps_bands_above_zero() -> None:
     (panel,) = draw(figure).axes
     (band,) = panel.collections
     assert panel.get_yscale() == "log"
-    assert (band.get_paths()[0].vertices[:, 1] > 0).all()  # type: ignore[index]
+    assert (np.asarray(band.get_paths()[0].vertices, dtype=float)[:, 1] > 0).all()
     assert seeds_text([only_curve(figure)]) == "n = 2"
     assert Image.open(io.BytesIO(pictures(figure)["png"])).size[0] > 500

@@ -4,13 +4,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from rml_platform.commands.figure_spec import figure_specs
+from rml_platform.commands.summary import print_launch
 from rml_platform.figure_config import FigureConfig
-from rml_platform.plan import Plan, PlannedRun, make_plan
+from rml_platform.launch import OutputLayout
+from rml_platform.plan import Plan, make_plan
 from rml_platform.schema import load_study
 from rml_platform.search_space import Study
+from rml_platform.settling import LaunchReport
 from rml_trainers.errors import ConfigError
+from tests.recorded import Store
 from tests.studies import STUDY, write_study
 
 FIGURES = """\
@@ -87,8 +92,18 @@ def test_rows_multiplied_by_axes_are_named_as_the_table_names_them(tmp_path: Pat
     axes = STUDY + "axes: {optimiser.lr: [0.1, 0.2]}\nfigures: [{name: f, metric: m, rows: ['RML · lr=0.1']}]\n"
     study = load_study(write_study(tmp_path, axes))
     assert study.figures[0].rows == ("RML · lr=0.1",)
-    with pytest.raises(ConfigError, match="no such row; did you mean 'RML · lr=0.1'?"):
+    with pytest.raises(ConfigError, match=r"'RML': no such row; choices: RML · lr=0\.1, "):
         load_study(write_study(tmp_path, axes.replace("['RML · lr=0.1']", "['RML']")))
+
+
+def test_the_end_of_a_launch_says_how_to_draw_them(planned: Plan, store: Store, tmp_path: Path) -> None:
+    layout = OutputLayout(root=tmp_path / "out", storage=str(tmp_path / "out"))
+    console = Console(record=True, width=200)
+    for plan in (planned, replace(planned, study=replace(planned.study, figures=(), profile="small"))):
+        print_launch(plan, LaunchReport(done=["r"]), layout, store.uri, Path("my study.yaml"), console)
+    drawn, other = console.export_text().split("1 finished")[1:]
+    assert f"rml figures 'my study.yaml' --out {tmp_path / 'out'}  # draw all, pair" in drawn
+    assert "rml figures" not in other
 
 
 def test_a_study_without_figures_has_none(tmp_path: Path) -> None:

@@ -21,8 +21,8 @@ from rml_trainers.state import verify_checkpoint
 
 __all__ = ["Predictor", "load_network", "overlay", "palette", "predict_image", "predict_images"]
 
-MAX_BATCH = 8
-"""Whole images at once; a ResNet-101 at 512×1024 takes about 2 GB for them."""
+MAX_BATCH = 4
+"""Whole images at once: enough to fill a device, few enough for the memory of any."""
 
 
 class Predictor(nn.Module):

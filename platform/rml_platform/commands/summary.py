@@ -35,7 +35,7 @@ def print_launch(
         console.print(Text(note, style="yellow"))
     files = [] if report.untracked else _print_table(plan, layout, tracking_uri, console)
     _print_places(layout, tracking_uri, files, console)
-    if plan.study.figures and (report.done or report.done_before):
+    if plan.study.figures and files:
         profile = f" --profile {plan.study.profile}" if plan.study.profile else ""
         command = f"rml figures {shlex.quote(str(study_file))}{profile}{_out(layout)}"
         _print_next(command, f"draw {', '.join(figure.name for figure in plan.study.figures)}", console)
