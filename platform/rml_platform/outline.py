@@ -1,15 +1,20 @@
 """A study whose images are not at hand: its cells, the runs that they share and what those cost, without run ids.
 
-A run's id covers the content of its images and of its split, so it cannot be known before the images are there. Which
-cells are one run can: those of equal configuration.
+A run's id covers the content of its images, so it cannot be known before they are there. Which cells are one run can:
+those of equal configuration. Splits of published sets (Cityscapes, VOC) can too: their names ship with the program.
 """
 
 from dataclasses import dataclass
 from dataclasses import replace as with_fields
+from pathlib import Path
 from typing import Any
 
-from rml_platform.search_space import Cell, Study, expand
+from rml_platform.plan import checked_split
+from rml_platform.search_space import Cell, Study, bad_cells_error, expand
 from rml_trainers.config import RunConfig, RuntimeConfig, replace
+from rml_trainers.data import DATASETS
+from rml_trainers.data.splits import Split
+from rml_trainers.errors import RmlError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +24,8 @@ class OutlinedRun:
     config: RunConfig
     """With the default `runtime`, which decides nothing about the result: equal configurations are one run."""
     cells: tuple[Cell, ...]
+    split: Split | None
+    """None where the names of the images are not known without them."""
 
     def stand_in(self) -> tuple[RunConfig, str, str]:
         """Configuration, split hash and data hash as far as settings tell; two runs that differ never have the same.
@@ -27,7 +34,11 @@ class OutlinedRun:
         """
         config, peer = self.config, self.config.peer_network
         without = replace(config, network=_without_file(config.network), peer_network=peer and _without_file(peer))
-        return without, repr(config.split), repr((config.data, config.student_networks))
+        return (
+            without,
+            self.split.hash if self.split else repr(config.split),
+            repr((config.data, config.student_networks)),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,13 +55,30 @@ class Outline:
         return sum(len(run.cells) for run in self.runs)
 
 
-def make_outline(study: Study, missing: str) -> Outline:
-    """Expand a study and join its equal cells. Raises ConfigError that lists every cell that cannot run."""
-    cells: dict[RunConfig, list[Cell]] = {}
-    for cell in expand(study):
-        cells.setdefault(identity_of(cell.config), []).append(cell)
-    runs = tuple(OutlinedRun(config=config, cells=tuple(found)) for config, found in cells.items())
-    return Outline(study=study, runs=runs, missing=missing)
+def make_outline(study: Study, missing: str, data_root: Path | None = None) -> Outline:
+    """Expand a study, join its equal cells and draw the splits of published sets.
+
+    Raises ConfigError that lists every cell that cannot run.
+    """
+    runs: dict[RunConfig, OutlinedRun] = {}
+    bad: list[tuple[str, str]] = []
+    cells = expand(study)
+    for cell in cells:
+        config = identity_of(cell.config)
+        try:
+            run = runs.get(config) or OutlinedRun(config=config, cells=(), split=_published_split(config, data_root))
+        except RmlError as error:
+            bad.append((str(error), cell.name))
+        else:
+            runs[config] = with_fields(run, cells=(*run.cells, cell))
+    if bad:
+        raise bad_cells_error(study.source, bad, len(cells))
+    return Outline(study=study, runs=tuple(runs.values()), missing=missing)
+
+
+def _published_split(config: RunConfig, data_root: Path | None) -> Split | None:
+    names = DATASETS[config.data.name].published_names(config.data, "train")
+    return None if names is None else checked_split(config, names, data_root)
 
 
 def identity_of(config: RunConfig) -> RunConfig:

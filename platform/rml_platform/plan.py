@@ -1,6 +1,6 @@
 """A study made concrete before any GPU is asked for: data prepared, splits drawn, runs named, everything checked."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -130,13 +130,7 @@ def _plan_cell(
     cell: Cell, resources: ResourcesConfig, data: PreparedData, data_root: Path | None, cache_root: Path
 ) -> PlannedRun:
     config = cell.config
-    names, bare = data.names("train"), data.names_without_label()
-    split = make_split(names, config.split, data_root=data_root, without_label=bare)
-    if config.method.name != "supervised" and not split.unlabelled:
-        raise ConfigError(
-            f"split: all {len(split.labelled)} training images are labelled, so {config.method.name} has none to learn "
-            "from; label fewer, set split.pool_includes_labelled, or leave the cell out with the row's `columns`"
-        )
+    split = checked_split(config, data.names("train"), data_root, data.names_without_label())
     for name, size in (("labelled", config.batch.labelled), ("unlabelled", config.batch.unlabelled)):
         if size % resources.workers:
             raise ConfigError(
@@ -151,6 +145,19 @@ def _plan_cell(
         data_hash=data.content_hash,
         prepared_folder=cache_folder(config.data, cache_root),
     )
+
+
+def checked_split(
+    config: RunConfig, names: Sequence[str], data_root: Path | None, without_label: Collection[str] = ()
+) -> Split:
+    """Split of a run over its training names. Raises ConfigError or DataError where the run cannot use it."""
+    split = make_split(names, config.split, data_root=data_root, without_label=without_label)
+    if config.method.name != "supervised" and not split.unlabelled:
+        raise ConfigError(
+            f"split: all {len(split.labelled)} training images are labelled, so {config.method.name} has none to learn "
+            "from; label fewer, set split.pool_includes_labelled, or leave the cell out with the row's `columns`"
+        )
+    return split
 
 
 def _warnings(runs: tuple[PlannedRun, ...], prepared: Mapping[DataConfig, PreparedData]) -> tuple[str, ...]:

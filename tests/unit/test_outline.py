@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 from rml_platform.cli import app
 from rml_platform.outline import make_outline
 from rml_platform.schema import load_study
+from rml_trainers.errors import ConfigError
 from tests.studies import STUDY, write_study
 
 CAMVID = STUDY.replace("data: {name: scenes, size_px: [32, 48], num_train: 10, num_val: 3}", "data: {name: camvid}")
@@ -49,6 +50,18 @@ def test_plan_without_images_lists_cells_cost_and_what_is_missing(tmp_path: Path
     assert "abacus-hours for 8 runs (counted on fingers)" in text
     assert "data missing, so runs have no ids yet: data set 'camvid' needs images on disk" in text
     assert not (tmp_path / "out" / "cache").exists()
+
+
+def test_the_splits_of_a_published_set_are_known_and_checked(tmp_path: Path) -> None:
+    text = CAMVID.replace("{name: camvid}", "{name: cityscapes}").replace(
+        "{split.num_labelled: 2}", "{split.num_labelled: 100}"
+    )
+    printed = rml("plan", write_study(tmp_path, text), "--out", tmp_path / "out")
+    assert printed.count("8ae9b182a9cb") == 4, "the published hash of French et al.'s first split of 100"
+    too_many = text.replace("{split.num_labelled: 5}", "{split.num_labelled: 2975}")
+    with pytest.raises(ConfigError, match="2 of 8 cells cannot run") as caught:
+        make_outline(load_study(write_study(tmp_path, too_many)), "nothing there")
+    assert "all 2975 training images are labelled, so rml has none" in str(caught.value)
 
 
 def test_a_data_root_without_the_data_set_is_missing_data_too(tmp_path: Path) -> None:

@@ -8,22 +8,23 @@ from rich.text import Text
 
 from rml_platform.commands.states import print_stated, run_costs
 from rml_platform.cost import Estimate, RunCost, estimate, first_steps, stated_seconds
-from rml_platform.outline import Outline
+from rml_platform.outline import Outline, OutlinedRun
 from rml_platform.plan import Plan
 from rml_platform.run_folder import RunRecord
 from rml_platform.study_file import CostConfig
-from rml_trainers.config import RunConfig, SplitConfig
+from rml_trainers.config import RunConfig
 
 
 def print_outline(outline: Outline) -> None:
     """One line per cell, in the order of the table, then what is missing and what it will all cost."""
-    table = Table("row", "column", "seed", "labelled", "steps", box=None, pad_edge=False, header_style="bold")
+    table = Table("row", "column", "seed", "labelled", "split", "steps", box=None, pad_edge=False, header_style="bold")
     for name in ("seed", "steps"):
         next(column for column in table.columns if column.header == name).justify = "right"
     for run in outline.runs:
         for cell in run.cells:
             steps = str(cell.config.schedule.total_steps)
-            table.add_row(Text(cell.row), Text(cell.column), str(cell.seed), labelled(cell.config.split), steps)
+            split = (labelled(run), run.split.hash if run.split else "")
+            table.add_row(Text(cell.row), Text(cell.column), str(cell.seed), *split, steps)
     console = Console(highlight=False)
     console.print(table)
     console.print(f"{len(outline.runs)} runs for {outline.num_cells} cells, by their settings alone", markup=False)
@@ -31,8 +32,11 @@ def print_outline(outline: Outline) -> None:
     console.print(Text(f"data missing, so runs have no ids yet: {outline.missing}", style="yellow"))
 
 
-def labelled(split: SplitConfig) -> str:
-    """How many images a split labels, as far as its settings tell."""
+def labelled(run: OutlinedRun) -> str:
+    """How many images of a run are labelled, as far as that is known without them."""
+    split = run.config.split
+    if run.split is not None:
+        return str(len(run.split.labelled))
     if split.num_labelled is not None:
         return str(split.num_labelled)
     return f"{100 * split.fraction:.3g} %" if split.fraction is not None else str(split.labelled_list)

@@ -47,7 +47,7 @@ def planned_or_outlined(
     try:
         return planned(study_file, overrides, profile, out=out, data_root=data_root, is_local=is_local)
     except DataMissingError as error:
-        return make_outline(load_study(study_file, overrides or (), profile), str(error))
+        return make_outline(load_study(study_file, overrides or (), profile), str(error), data_root)
 
 
 @contextmanager

@@ -1,0 +1,96 @@
+"""Every row of every table of the paper, in miniature: it trains, is scored, and one study becomes its table."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+from typer.testing import CliRunner
+
+from rml_platform.cli import app
+from rml_platform.direct import run_direct
+from rml_platform.launch import OutputLayout, new_launch_id, note_on, task_of
+from rml_platform.outline import make_outline
+from rml_platform.plan import make_plan
+from rml_platform.publishing import Publisher
+from rml_platform.run_folder import RunFolder
+from rml_platform.schema import load_study
+from rml_platform.tracking import Tracker, default_tracking_uri
+from rml_trainers.config import RunConfig, ScheduleConfig
+from rml_trainers.config import replace as with_parts
+from rml_trainers.data.prepare import ensure_prepared
+from rml_trainers.data.scenes import ScenesConfig
+from rml_trainers.data.splits import make_split
+from rml_trainers.reporting import MemoryReporter
+from rml_trainers.trainer import Trainer
+
+pytestmark = pytest.mark.usefixtures("single_thread")
+
+FOLDER = Path(__file__).parents[2] / "search_spaces"
+FEW_STEPS = ("schedule.warm_up_steps=1", "schedule.stage_steps=[1]", "data.num_train=16", "data.num_val=2")
+
+
+def shortened(config: RunConfig) -> RunConfig:
+    """The same run with one step per stage, on a handful of scenes."""
+    assert isinstance(config.data, ScenesConfig)
+    schedule = config.schedule
+    few = ScheduleConfig(
+        warm_up_steps=min(1, schedule.warm_up_steps),
+        stage_steps=(1,) * len(schedule.stage_steps),
+        students_restart=schedule.students_restart,
+    )
+    return with_parts(config, schedule=few, data=replace(config.data, num_train=16, num_val=2))
+
+
+def miniatures() -> dict[str, RunConfig]:
+    """One run per row of the studies that have a profile on scenes; rows that come to the same are one."""
+    found: dict[RunConfig, str] = {}
+    for file in sorted(FOLDER.glob("*.yaml")):
+        if "small" not in load_study(file).profiles:
+            continue
+        rows: set[str] = set()
+        for run in make_outline(load_study(file, (), "small"), "").runs:
+            cell = run.cells[0]
+            if cell.row not in rows and run.config.data.name == "scenes":
+                rows.add(cell.row)
+                found.setdefault(shortened(run.config), f"{file.stem}: {cell.row}")
+    return {name: config for config, name in found.items()}
+
+
+MINIATURES = miniatures()
+
+
+@pytest.mark.parametrize("name", MINIATURES)
+def test_a_row_trains_and_is_scored(name: str, tmp_path_factory: pytest.TempPathFactory, scratch: Path) -> None:
+    config = MINIATURES[name]
+    data = ensure_prepared(config.data, None, tmp_path_factory.getbasetemp() / "scenes")
+    reporter = MemoryReporter()
+    split = make_split(data.names("train"), config.split)
+    trainer = Trainer(config, data, split, device=torch.device("cpu"), reporter=reporter, work_dir=scratch)
+    evaluations = trainer.fit()
+    assert trainer.step == config.schedule.total_steps
+    assert [evaluation.network for evaluation in evaluations] == list(config.evaluation.networks)
+    assert all(0 <= evaluation.miou <= 1 for evaluation in evaluations)
+
+
+def test_a_table_of_the_paper_is_filled(tmp_path: Path) -> None:
+    """Plan, direct runs, tracking and table of Table 4's miniature; its two RML rows are one run at this length."""
+    study = load_study(FOLDER / "table4.yaml", (*FEW_STEPS, "seeds=[0]"), "small")
+    plan = make_plan(study, data_root=None, cache_root=tmp_path / "cache")
+    assert (len(plan.cells), len(plan.runs)) == (7, 6)
+    layout = OutputLayout(root=tmp_path, storage=str(tmp_path))
+    for run in plan.runs:
+        assert run_direct(task_of(run, study.name, layout, None, new_launch_id())) == "done"
+    tracker = Tracker(default_tracking_uri(tmp_path), layout.artifacts)
+    publisher = Publisher(tracker, study.name, note_on(Console(quiet=True)))
+    publisher.sync([RunFolder.of(layout.storage, run.run_id) for run in plan.runs], closing=True)
+    sets = [text for setting in (*FEW_STEPS, "seeds=[0]") for text in ("--set", setting)]
+    command = ["tables", str(FOLDER / "table4.yaml"), "--profile", "small", *sets, "--out", str(tmp_path)]
+    done = CliRunner().invoke(app, command, env={"COLUMNS": "200"})
+    assert done.exit_code == 0, done.output
+    (written,) = (tmp_path / "studies" / "table4").glob("*.md")
+    table = written.read_text().split("## How to trace")[0]
+    assert "Table 4 in miniature" in table
+    assert table.count("(1)") == 7, "every row has its score"
+    assert "62.85" not in table, "the paper's numbers are of another size"
