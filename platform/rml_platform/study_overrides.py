@@ -35,9 +35,11 @@ def resolve(document: Document, profile: str | None, overrides: Layer) -> Docume
     for key in ("seeds", "split_seeds", "execution", "resources"):
         if key in chosen:
             value[key], places[(key,)] = chosen[key], document.place(("profiles", str(profile), key))
+    _keep_split_seeds(document.value, value)
+    of_profile = dict(value)
     for override in overrides:
         places[_put(value, override)] = override.place
-    _keep_split_seeds(document.value, value)
+    _keep_split_seeds(of_profile, value)
     _wrap_single_numbers(value)
     return Document(document.source, value, places)
 

@@ -111,6 +111,9 @@ def test_each_seed_has_its_split_seed(tmp_path: Path) -> None:
     assert paired == {0: 12345, 1: 23456}
     fewer = cells_of(tmp_path, "seeds=[1]", text=text)
     assert {cell.config.split.seed for cell in fewer} == {23456}
+    of_profile = text.replace("    seeds: [7]", "    seeds: [7, 8]\n    split_seeds: [34567, 45678]")
+    few = expand(load_study(write_study(tmp_path, of_profile), ["seeds=[8]"], "small"))
+    assert {(cell.seed, cell.config.split.seed) for cell in few} == {(8, 45678)}, "the profile's pairs"
 
 
 def test_study_keys_can_be_overridden(tmp_path: Path) -> None:
