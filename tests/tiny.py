@@ -24,6 +24,7 @@ from rml_trainers.methods.rml import RmlConfig
 from rml_trainers.methods.supervised import SupervisedConfig
 from rml_trainers.networks.deeplab_v2 import DeepLabV2Config
 from rml_trainers.networks.mlp import MlpConfig
+from rml_trainers.networks.setr import SetrConfig
 from rml_trainers.noise.config import GeometryConfig
 
 METHOD_CONFIGS: dict[str, MethodConfig] = {
@@ -37,9 +38,10 @@ METHOD_CONFIGS: dict[str, MethodConfig] = {
 
 NETWORK_CONFIGS: dict[str, NetworkConfig] = {
     "deeplab_v2": DeepLabV2Config(backbone="test_resnet", weights="none"),
-    "mlp": MlpConfig(hidden=(16, 12), input_px=(48, 64)),
+    "mlp": MlpConfig(hidden=(16, 12), input_px=(32, 48)),
+    "setr": SetrConfig(backbone="test_vit", weights="none", decoder="naive", decoder_width=16),
 }
-"""One of each, for images of 48×64."""
+"""One of each, for images of 32×48."""
 
 SCENES = ScenesConfig(size_px=(32, 48), num_train=10, num_val=3)
 NETWORK = DeepLabV2Config(backbone="test_resnet", weights="none", aspp_branches=2)

@@ -41,6 +41,7 @@ def examine(out: Path, data_root: Path | None) -> tuple[Finding, ...]:
     checks: tuple[Callable[[], Finding], ...] = (
         _python,
         _torch,
+        _timm,
         _gpus,
         _ray,
         _mlflow,
@@ -67,6 +68,16 @@ def _torch() -> Finding:
         return Finding(name="torch", state="problem", found=f"cannot be imported: {error}", mend="reinstall torch")
     built_for = f"CUDA {torch.version.cuda}" if torch.version.cuda else "CPU only"
     return Finding(name="torch", state="ok", found=f"{torch.__version__} (built for {built_for})")
+
+
+def _timm() -> Finding:
+    version = package_version("timm")
+    if version == "missing":
+        return Finding(name="timm", state="problem", found="not installed", mend="make setup, or pip install rml")
+    if _numbers(version)[:3] < (1, 0, 20):
+        mend = "pip install 'timm>=1.0.20' for DINOv3's transformers as backbones of setr"
+        return Finding(name="timm", state="note", found=f"{version}, which does not know DINOv3", mend=mend)
+    return Finding(name="timm", state="ok", found=version)
 
 
 def _gpus() -> Finding:
@@ -176,4 +187,8 @@ def _auth() -> Finding:
 
 def _release(version: str) -> tuple[int, ...]:
     """(major, minor) of a version such as "2.60.0" or "3.5rc1"."""
-    return tuple(int(number) for number in re.findall(r"\d+", version)[:2])
+    return _numbers(version)[:2]
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", version))

@@ -79,9 +79,14 @@ def step_of(name: str) -> int:
 
 
 def evaluation_metrics(evaluations: tuple[Evaluation, ...], prefix: str = "val") -> dict[str, float]:
-    """Metric names of an evaluation: `val/miou`, … of the first network, `val/<network>/miou`, … of the others."""
+    """Metric names of an evaluation: `val/miou`, … of the first network, `val/<network>/miou`, … of the others.
+
+    Where several networks are scored, the first one's mIoU has both names.
+    """
     values: dict[str, float] = {}
     for place, evaluation in enumerate(evaluations):
+        if len(evaluations) > 1:
+            values[f"{prefix}/{evaluation.network}/miou"] = evaluation.miou
         start = prefix if place == 0 else f"{prefix}/{evaluation.network}"
         values[f"{start}/miou"] = evaluation.miou
         values[f"{start}/accuracy"] = evaluation.accuracy

@@ -42,7 +42,7 @@ def test_weights_and_prototypes_are_those_of_one_process(both: list[tuple[dict[s
     (_, one), (_, two) = both
     assert any(name.startswith("rectifier") for name in one)
     for name, tensor in one.items():
-        np.testing.assert_allclose(two[name], tensor, rtol=1e-3, atol=1e-4, err_msg=name)
+        np.testing.assert_allclose(two[name], tensor, rtol=1e-4, atol=1e-5, err_msg=name)
 
 
 def test_the_confusion_matrix_counts_every_image_once(both: list[tuple[dict[str, Any], dict[str, Any]]]) -> None:

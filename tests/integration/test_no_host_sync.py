@@ -11,9 +11,11 @@ from rml_trainers.data.cache import PreparedData
 from rml_trainers.data.splits import make_split
 from rml_trainers.methods import METHODS
 from rml_trainers.methods.method import StageContext
+from rml_trainers.networks import NETWORKS
+from rml_trainers.noise.config import GeometryConfig
 from rml_trainers.reporting import MemoryReporter
 from rml_trainers.trainer import Trainer
-from tests.tiny import tiny_config
+from tests.tiny import NETWORK_CONFIGS, tiny_config
 
 READ_BACKS = ("item", "tolist", "cpu", "numpy", "nonzero", "__bool__", "__int__", "__float__", "__index__")
 pytestmark = pytest.mark.usefixtures("single_thread")
@@ -34,8 +36,8 @@ def forbid_read_backs(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     return forbid
 
 
-def _trainer(method: str, data: PreparedData, work_dir: Path) -> Trainer:
-    config = tiny_config(method)
+def _trainer(method: str, data: PreparedData, work_dir: Path, **settings: object) -> Trainer:
+    config = tiny_config(method, **settings)
     split = make_split(data.names("train"), config.split)
     return Trainer(config, data, split, device=torch.device("cpu"), reporter=MemoryReporter(), work_dir=work_dir)
 
@@ -57,6 +59,18 @@ def test_a_step_reads_nothing_back(
     trainer.meter.add(trainer.train_on(batch, warm_up=warm_up, progress=0.0))
     forbid_read_backs()
     trainer.meter.add(trainer.train_on(batch, warm_up=warm_up, progress=0.5))
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_no_network_reads_anything_back(
+    network: str, tiny_data: PreparedData, scratch: Path, forbid_read_backs: Callable[[], None]
+) -> None:
+    whole_images = GeometryConfig(crop_px=(32, 48))
+    trainer = _trainer("mean_teacher", tiny_data, scratch, network=NETWORK_CONFIGS[network], geometry=whole_images)
+    batch = trainer.batches.batch(1, 0, with_unlabelled=True)
+    trainer.train_on(batch, warm_up=False, progress=0.0)
+    forbid_read_backs()
+    trainer.train_on(batch, warm_up=False, progress=0.5)
 
 
 def test_the_guard_itself_notices(forbid_read_backs: Callable[[], None]) -> None:

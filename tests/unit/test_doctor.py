@@ -58,6 +58,14 @@ def test_mlflow_versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known:
     assert state_of("MLflow", tmp_path)[0] == state
 
 
+@pytest.mark.parametrize(("version", "state"), [("1.0.31", "ok"), ("1.0.19", "note"), ("missing", "problem")])
+def test_timm_versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, state: str) -> None:
+    versions(monkeypatch, timm=version)
+    found, text = state_of("timm", tmp_path)
+    assert found == state
+    assert ("DINOv3" in text) is (state == "note")
+
+
 @pytest.mark.parametrize(("free_gb", "state"), [(100, "ok"), (3, "note"), (0.5, "problem")])
 def test_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free_gb: float, state: str) -> None:
     usage = shutil.disk_usage(tmp_path)._replace(free=int(free_gb * 1e9))

@@ -1,5 +1,6 @@
 """What a run tells its folder, and in which order."""
 
+import dataclasses
 import json
 import time
 from pathlib import Path
@@ -67,8 +68,12 @@ def test_values_that_are_not_finite_are_not_metrics(run: RunFolder) -> None:
 
 
 def test_only_the_first_network_has_the_short_names() -> None:
-    names = evaluation_metrics((evaluation(0.5), evaluation(0.25)), "val")
-    assert (names["val/miou"], names["val/teacher_1/miou"]) == (0.5, 0.25)
+    second = dataclasses.replace(evaluation(0.25), network="student_2")
+    names = evaluation_metrics((evaluation(0.5), second), "val")
+    assert (names["val/miou"], names["val/student_2/miou"]) == (0.5, 0.25)
+    assert names["val/teacher_1/miou"] == 0.5, "so that a table can ask for it by its name"
+    assert {name for name in names if "iou/sky" in name} == {"val/iou/sky", "val/student_2/iou/sky"}
+    assert not any("teacher_1" in name for name in evaluation_metrics((evaluation(0.5),)))
 
 
 def test_a_wish_to_cancel_ends_the_run_at_its_next_report(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,8 @@ import pytest
 from rml_platform.schema import load_run_config
 from rml_trainers.errors import ConfigError
 from rml_trainers.methods.rml import RmlConfig
+from rml_trainers.networks.deeplab_v2 import DeepLabV2Config
+from rml_trainers.networks.setr import SetrConfig
 
 RUN = """\
 data: {name: scenes, size_px: [32, 48]}
@@ -85,6 +87,29 @@ def test_a_wrong_network_name_and_backbone_key(tmp_path: Path) -> None:
     assert "network.name = \"deeplab_v3\": unknown network; did you mean 'deeplab_v2'?" in message(path)
     path = write(tmp_path, RUN + "network: {backbon: resnet18}\n")
     assert "run.yaml:9: network.backbon" in message(path)
+
+
+def test_two_kinds_of_network_are_chosen_by_name(tmp_path: Path) -> None:
+    peers = "network: {backbone: resnet18, weights: none}\npeer_network: {name: setr, decoder: naive}\n"
+    config = load_run_config(write(tmp_path, RUN + peers))
+    assert config.student_networks == (
+        DeepLabV2Config(backbone="resnet18", weights="none"),
+        SetrConfig(decoder="naive"),
+    )
+    path = write(tmp_path, RUN + peers.replace("decoder: naive", "aspp_branches: 2"))
+    assert "run.yaml:10: peer_network.aspp_branches = 2: unknown key" in message(path)
+    path = write(tmp_path, RUN + peers.replace("name: setr, decoder", "decoder"))
+    assert "peer_network.name: missing; choices: deeplab_v2, " in message(path)
+    path = write(tmp_path, RUN + peers)
+    assert "peer_network.decoder = \"up\": did you mean 'pup'?" in message(path, "peer_network.decoder=up")
+    assert "weights_file = null: expected a path" in message(path, "network.weights=coco").replace("None", "null")
+
+
+def test_projected_features_need_networks_that_project(tmp_path: Path) -> None:
+    path = write(tmp_path, RUN.replace("temperature: 0.5", "feature: projected"))
+    assert 'run.yaml:5: method.feature = "projected"' in message(path).replace("'", '"')
+    load_run_config(path, ["network.projection_width=256"])
+    assert "every student" in message(path, "network.projection_width=256", "peer_network.name=setr")
 
 
 def test_only_the_chosen_class_complains(tmp_path: Path) -> None:

@@ -22,11 +22,12 @@ from rml_trainers.methods.rml import RmlConfig
 from rml_trainers.methods.supervised import SupervisedConfig
 from rml_trainers.networks.deeplab_v2 import DeepLabV2Config
 from rml_trainers.networks.mlp import MlpConfig
+from rml_trainers.networks.setr import SetrConfig
 from rml_trainers.noise.config import GeometryConfig, NoiseConfig
 
 DataConfig = ScenesConfig | CamvidConfig | FolderConfig | CityscapesConfig | VocConfig | MnistConfig
 MethodConfig = SupervisedConfig | PseudoLabelConfig | MeanTeacherConfig | MutualDirectConfig | ImlConfig | RmlConfig
-NetworkConfig = DeepLabV2Config | MlpConfig
+NetworkConfig = DeepLabV2Config | SetrConfig | MlpConfig
 
 SCORED_NETWORKS = ("student_1", "student_2", "teacher_1", "teacher_2", "ensemble")
 
@@ -214,6 +215,10 @@ class RunConfig:
             require(not missing, "evaluation.networks", network, f"one of the {num_students} of {self.method.name}")
         if self.peer_network is not None:
             require(num_students == 2, "peer_network", self.peer_network.name, "a method with two students")
+        if getattr(self.method, "feature", None) == "projected":
+            widths = [getattr(network, "projection_width", None) for network in self.student_networks]
+            wanted = "a network with projection_width for every student"
+            require(None not in widths, "method.feature", "projected", wanted)
         for network_config in self.student_networks:
             if isinstance(network_config, MlpConfig):
                 self._check_mlp(network_config)

@@ -14,7 +14,7 @@ from rml_trainers.config import SCORED_NETWORKS, RunConfig
 from rml_trainers.configuration import suggest
 from rml_trainers.device import autocast, compute_dtype
 from rml_trainers.errors import CheckpointError, ConfigError
-from rml_trainers.networks import build_network, without_weights
+from rml_trainers.networks import build_network
 from rml_trainers.networks.network import SegmentationNetwork
 from rml_trainers.overlays import overlay, palette
 from rml_trainers.state import verify_checkpoint
@@ -82,7 +82,7 @@ def _load_one(
     tensors: dict[str, Tensor], number: int, config: RunConfig, num_classes: int, path: Path
 ) -> SegmentationNetwork:
     """Build network `number` without fetching pretrained weights, then fill it from the checkpoint."""
-    network = build_network(without_weights(config.student_networks[number - 1]), num_classes, config.noise)
+    network = build_network(config.student_networks[number - 1], num_classes, config.noise, pretrained=False)
     prefix = f"{number}."
     own = {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}
     try:

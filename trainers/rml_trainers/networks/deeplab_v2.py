@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from rml_trainers.configuration import configuration, require
 from rml_trainers.networks.backbones import Backbone, build_backbone
+from rml_trainers.networks.coco import ARCHITECTURE, build_coco_backbone
 from rml_trainers.networks.network import SegmentationNetwork, SegmentationOutput
 from rml_trainers.noise.config import NoiseConfig
 
@@ -26,8 +27,9 @@ class DeepLabV2Config:
     backbone: str = "resnet101"
     """Any timm model that supports `features_only`."""
     output_stride: Literal[8, 16] = 8
-    weights: Literal["none", "timm", "file"] = "timm"
-    """`none`: random; `timm`: timm's hub, or an installed weights package; `file`: `weights_file`."""
+    weights: Literal["none", "timm", "file", "coco"] = "timm"
+    """`none`: random; `timm`: timm's hub, or an installed weights package; `file`: `weights_file` with timm's keys;
+    `coco`: `weights_file` is the Deeplab family's `resnet101COCO`, and the graph becomes the one it belongs to."""
     weights_file: str | None = None
     aspp_branches: Literal[2, 4] = 4
     """Rates 6/12/18/24, or only 6/12 as most public baselines have it through a misplaced `return`."""
@@ -37,8 +39,10 @@ class DeepLabV2Config:
     """Width of a projection head in front of the classifier (ProDA: 256); default: none."""
 
     def __post_init__(self) -> None:
-        with_file = (self.weights == "file") == (self.weights_file is not None)
-        require(with_file, "weights_file", self.weights_file, "a path exactly when weights is 'file'")
+        with_file = (self.weights in ("file", "coco")) == (self.weights_file is not None)
+        require(with_file, "weights_file", self.weights_file, "a path exactly when weights is 'file' or 'coco'")
+        fits = self.weights != "coco" or self.backbone == ARCHITECTURE
+        require(fits, "backbone", self.backbone, f"{ARCHITECTURE!r}, the only one with weights: coco")
         width = self.projection_width
         require(width is None or (width >= 32 and width % 32 == 0), "projection_width", width, "a multiple of 32")
 
@@ -119,14 +123,23 @@ class DeepLabV2(SegmentationNetwork):
         return [part for part in parts if part is not None]
 
 
-def build_deeplab_v2(config: DeepLabV2Config, num_classes: int, noise: NoiseConfig) -> DeepLabV2:
-    """Build with pretrained weights loaded; dropout and stochastic depth only where `noise.model` is on."""
+def build_deeplab_v2(
+    config: DeepLabV2Config, num_classes: int, noise: NoiseConfig, pretrained: bool = True
+) -> DeepLabV2:
+    """Build with pretrained weights loaded; dropout and stochastic depth only where `noise.model` is on.
+
+    `pretrained=False` builds the same graph with random weights and opens nothing.
+    """
     dropout, drop_path = (noise.dropout, noise.drop_path) if noise.model else (0.0, 0.0)
-    backbone = build_backbone(
-        config.backbone,
-        output_stride=config.output_stride,
-        drop_path=drop_path,
-        weights=config.weights,
-        weights_file=config.weights_file,
-    )
+    file = config.weights_file if pretrained else None
+    if config.weights == "coco":
+        backbone = build_coco_backbone(output_stride=config.output_stride, drop_path=drop_path, weights_file=file)
+    else:
+        backbone = build_backbone(
+            config.backbone,
+            output_stride=config.output_stride,
+            drop_path=drop_path,
+            weights=config.weights if pretrained else "none",
+            weights_file=file,
+        )
     return DeepLabV2(config, backbone, num_classes, dropout)

@@ -43,3 +43,12 @@ def _stage_and_index(block: int) -> tuple[int, int]:
             return stage, block
         block -= repeats
     raise KeyError(f"block {block} after the last one")
+
+
+def resnet101_coco(key: str) -> str | None:
+    """timm's name for a key of the Deeplab family's `resnet101COCO`; None for its head, `layer5`.
+
+    Backbone keys are timm's already, but files converted with the multi-scale model have `Scale.` in front.
+    """
+    name = key.removeprefix("Scale.")
+    return None if name.startswith("layer5.") else name

@@ -67,6 +67,9 @@ class MLP(SegmentationNetwork):
         return [self.classifier]
 
 
-def build_mlp(config: MlpConfig, num_classes: int, noise: NoiseConfig) -> MLP:
-    """Build with PyTorch's initialisation; dropout only where `noise.model` is on, `noise.drop_path` has no effect."""
+def build_mlp(config: MlpConfig, num_classes: int, noise: NoiseConfig, pretrained: bool = True) -> MLP:
+    """Build with PyTorch's initialisation, as there are no pretrained weights.
+
+    Dropout only where `noise.model` is on; `noise.drop_path` has no effect.
+    """
     return MLP(config, num_classes, noise.dropout if noise.model else 0.0)
