@@ -105,11 +105,12 @@ class Case:
         return np.where(self.batch.unlabelled.inside.numpy(), scores.argmax(1), 255)
 
 
-def case(method: Any, data: PreparedData, work_dir: Path) -> Case:
+def case(method: Any, data: PreparedData, work_dir: Path, **changes: Any) -> Case:
+    """A case of a method (its configuration); top-level fields of the run can be exchanged."""
     torch.manual_seed(0)
     network = DeepLabV2Config(backbone="test_resnet", weights="none", aspp_branches=2, batchnorm="frozen")
     noise = NoiseConfig(model=False)
-    return Case(tiny_config("rml", method=method, network=network, noise=noise), data, work_dir)
+    return Case(tiny_config("rml", method=method, network=network, noise=noise, **changes), data, work_dir)
 
 
 def taken(case: Case) -> float:

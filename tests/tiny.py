@@ -16,6 +16,11 @@ from rml_trainers.config import (
     TeacherConfig,
 )
 from rml_trainers.data.scenes import ScenesConfig
+from rml_trainers.methods.classmix import ClassMixConfig
+from rml_trainers.methods.cowmix import CowMixConfig
+from rml_trainers.methods.cps import CpsConfig
+from rml_trainers.methods.cutmix_seg import CutMixSegConfig
+from rml_trainers.methods.ict import IctConfig
 from rml_trainers.methods.iml import ImlConfig
 from rml_trainers.methods.mean_teacher import MeanTeacherConfig
 from rml_trainers.methods.mutual_direct import MutualDirectConfig
@@ -34,6 +39,11 @@ METHOD_CONFIGS: dict[str, MethodConfig] = {
     "mutual_direct": MutualDirectConfig(),
     "iml": ImlConfig(),
     "rml": RmlConfig(min_cells=1),
+    "cutmix_seg": CutMixSegConfig(confidence=0.1),
+    "cowmix": CowMixConfig(confidence=0.1),
+    "classmix": ClassMixConfig(confidence=0.1),
+    "ict": IctConfig(confidence=0.1, ramp_up_steps=2),
+    "cps": CpsConfig(),
 }
 
 NETWORK_CONFIGS: dict[str, NetworkConfig] = {

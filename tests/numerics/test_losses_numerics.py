@@ -1,4 +1,4 @@
-"""Cross entropies against slow, independent NumPy references."""
+"""Losses over pixels against slow, independent NumPy references."""
 
 import math
 
@@ -7,7 +7,8 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from rml_trainers.losses import hard_cross_entropy, log_softmax, soft_cross_entropy
+from rml_trainers import losses
+from rml_trainers.losses import confident_share, hard_cross_entropy, log_softmax, soft_cross_entropy, squared_error
 
 B, K, H, W = 2, 5, 3, 4
 
@@ -50,6 +51,43 @@ def test_soft_cross_entropy_is_the_mean_over_valid_pixels() -> None:
         log_softmax(torch.from_numpy(logits)), torch.from_numpy(target.copy()).float(), torch.from_numpy(valid)
     )
     assert float(loss) == pytest.approx(sum(expected) / len(expected), rel=1e-5)
+
+
+def test_squared_error_sums_over_classes_and_is_the_mean_over_valid_pixels() -> None:
+    rng = np.random.default_rng(3)
+    prob, target = (rng.dirichlet(np.ones(K), size=(B, H, W)).transpose(0, 3, 1, 2) for _ in range(2))
+    valid = rng.random((B, H, W)) < 0.6
+    pixels = list(zip(*np.nonzero(valid), strict=True))
+    expected = [sum((prob[b, k, y, x] - target[b, k, y, x]) ** 2 for k in range(K)) for b, y, x in pixels]
+    loss = squared_error(torch.from_numpy(prob.copy()), torch.from_numpy(target.copy()), torch.from_numpy(valid))
+    assert float(loss) == pytest.approx(sum(expected) / len(expected), rel=1e-6)
+
+
+def test_confident_share_counts_valid_pixels_and_includes_the_threshold() -> None:
+    confidence = torch.tensor([[[0.5, 0.9, 0.7], [0.8, 0.95, 0.2]]])
+    valid = torch.tensor([[[True, True, True], [True, False, True]]])
+    assert float(confident_share(confidence, valid, confidence[0, 0, 2].item())) == pytest.approx(3 / 5)
+    assert float(confident_share(confidence, torch.zeros_like(valid), 0.5)) == 0.0
+
+
+def test_workers_with_unequal_shares_average_to_the_loss_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The collective is replaced by what it gives: the total count over the number of workers."""
+    rng = np.random.default_rng(4)
+    prob, target = (torch.from_numpy(rng.dirichlet(np.ones(K), size=(B, H, W)).transpose(0, 3, 1, 2)) for _ in range(2))
+    valid = torch.from_numpy(rng.random((B, H, W)) < np.array((0.2, 0.9))[:, None, None])
+
+    def weighted(part: slice) -> torch.Tensor:
+        share = confident_share(prob[part].amax(dim=1), valid[part], 0.5)
+        return share * squared_error(prob[part], target[part], valid[part])
+
+    together, counts = weighted(slice(None)), iter((0.0,))
+    total, confident = float(valid.sum()), float((valid & (prob.amax(dim=1) >= 0.5)).sum())
+    monkeypatch.setattr(losses, "share_of_total", lambda count: torch.tensor(next(counts) / B))
+    apart = []
+    for worker in range(B):
+        counts = iter((confident, total, total))
+        apart.append(weighted(slice(worker, worker + 1)))
+    assert float(torch.stack(apart).mean()) == pytest.approx(float(together), rel=1e-6)
 
 
 def test_a_batch_without_valid_pixel_has_loss_zero_and_no_gradient_noise() -> None:

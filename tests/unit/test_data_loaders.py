@@ -122,6 +122,16 @@ def test_workers_draw_the_noise_of_their_share(tiny_data: PreparedData) -> None:
     assert not torch.equal(first.mixing.boxes, second.mixing.boxes), "the students' strong views are independent"
 
 
+def test_students_of_a_method_may_share_their_views_but_never_their_warm_up(tiny_data: PreparedData) -> None:
+    batches = _batches(tiny_data, tiny_config("cps"))
+    batch = batches.batch(1, 0, with_unlabelled=True)
+    assert torch.equal(batch.labelled[0].image, batch.labelled[1].image)
+    first, second = (draw.mixing for draw in batch.noise)
+    assert isinstance(first, BoxDraw) and isinstance(second, BoxDraw) and torch.equal(first.boxes, second.boxes)
+    warm_up = batches.batch(0, 0, with_unlabelled=False)
+    assert not torch.equal(warm_up.labelled[0].image, warm_up.labelled[1].image)
+
+
 def test_input_noise_does_not_change_the_crops(tiny_data: PreparedData) -> None:
     """The rows of the noise ablation see the same images in the same windows."""
     quiet = tiny_config(noise=NoiseConfig(input=False, model=False))

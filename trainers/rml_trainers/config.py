@@ -14,19 +14,14 @@ from rml_trainers.data.folder import FolderConfig
 from rml_trainers.data.mnist import MnistConfig
 from rml_trainers.data.scenes import ScenesConfig
 from rml_trainers.data.voc import VocConfig
-from rml_trainers.methods.iml import ImlConfig
-from rml_trainers.methods.mean_teacher import MeanTeacherConfig
-from rml_trainers.methods.mutual_direct import MutualDirectConfig
-from rml_trainers.methods.pseudo_label import PseudoLabelConfig
+from rml_trainers.methods.configs import MethodConfig as MethodConfig
 from rml_trainers.methods.rml import RmlConfig
-from rml_trainers.methods.supervised import SupervisedConfig
 from rml_trainers.networks.deeplab_v2 import DeepLabV2Config
 from rml_trainers.networks.mlp import MlpConfig
 from rml_trainers.networks.setr import SetrConfig
 from rml_trainers.noise.config import GeometryConfig, NoiseConfig
 
 DataConfig = ScenesConfig | CamvidConfig | FolderConfig | CityscapesConfig | VocConfig | MnistConfig
-MethodConfig = SupervisedConfig | PseudoLabelConfig | MeanTeacherConfig | MutualDirectConfig | ImlConfig | RmlConfig
 NetworkConfig = DeepLabV2Config | SetrConfig | MlpConfig
 
 SCORED_NETWORKS = ("student_1", "student_2", "teacher_1", "teacher_2", "ensemble")

@@ -48,9 +48,9 @@ class TrainingBatches:
     """Reads the crops of any step of one worker.
 
     Every epoch is a full permutation and batches run over its end, so no batch is ever short, also when the data set is
-    smaller than the batch. Each student has its own order of the labelled images, and its own strong views, unless the
-    method's configuration says `shared_views`; the unlabelled order is one for all. `num_strong_views` of the method
-    is how many strong views each student sees in a step.
+    smaller than the batch. Each student has its own order of the labelled images and its own strong views, except in
+    the stages of a method whose configuration says `shared_views`; the unlabelled order is one for all. Each student
+    sees as many strong views in a step as `num_strong_views` of the method says, or one.
     All draws are made for the global batch and a worker takes its slice, so the number of workers changes none of them.
 
     Raises:
@@ -87,7 +87,8 @@ class TrainingBatches:
 
         Raises ConfigError when unlabelled images are wanted and the split has none.
         """
-        students = [0 if self._shared else student for student in range(self._num_students)]
+        shared = self._shared and with_unlabelled  # in the warm-up they differ for every method alike
+        students = [0 if shared else student for student in range(self._num_students)]
         labelled = tuple(self._labelled_crops(stage, step, student) for student in students)
         if not with_unlabelled:
             return Batch(labelled=labelled, unlabelled=None, noise=())

@@ -1,11 +1,16 @@
 """Methods by name: each in one short file with its configuration, its equation and its step.
 
-A new method is one file and one line in `METHODS`, and its configuration one more name in `config.MethodConfig`.
+A new method is one file and one line in `METHODS`, and its configuration one more name in `configs.MethodConfig`.
 """
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from rml_trainers.methods.classmix import ClassMixMethod
+from rml_trainers.methods.cowmix import CowMixSeg
+from rml_trainers.methods.cps import CrossPseudoSupervision
+from rml_trainers.methods.cutmix_seg import CutMixSeg
+from rml_trainers.methods.ict import InterpolationConsistency
 from rml_trainers.methods.iml import IndirectMutualLearning
 from rml_trainers.methods.mean_teacher import MeanTeacher
 from rml_trainers.methods.method import Method
@@ -24,6 +29,11 @@ METHODS: "dict[str, Callable[[RunConfig, int], Method]]" = {
     "mutual_direct": MutualDirect,
     "iml": IndirectMutualLearning,
     "rml": RobustMutualLearning,
+    "cutmix_seg": CutMixSeg,
+    "cowmix": CowMixSeg,
+    "classmix": ClassMixMethod,
+    "ict": InterpolationConsistency,
+    "cps": CrossPseudoSupervision,
 }
 
 
