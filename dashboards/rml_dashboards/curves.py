@@ -2,7 +2,7 @@
 
 import difflib
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from rml_dashboards.errors import DashboardError
-from rml_dashboards.figure_specification import FigureSpec, MetricSpec
+from rml_dashboards.figure_specification import CurveRun, FigureSpec, MetricSpec
 from rml_dashboards.histories import Histories
 from rml_dashboards.marks import STATE_WORDS
 from rml_dashboards.records import Records
@@ -70,7 +70,8 @@ def build_figure(spec: FigureSpec, records: Records, histories: Histories) -> Fi
     """
     runs = expected_runs(spec, records)
     _check_metrics(spec, runs, histories)
-    values = tidy_values(spec, runs, histories)
+    mlflow_ids = dict(zip(records.runs["run_id"], records.runs["mlflow_run_id"], strict=True))
+    values = tidy_values(spec, runs, histories, mlflow_ids)
     curves: list[Curve] = []
     notes: list[str] = []
     foreign: dict[str, list[str]] = {}
@@ -85,7 +86,7 @@ def build_figure(spec: FigureSpec, records: Records, histories: Histories) -> Fi
         if not own.empty and _is_foreign(own, reported):
             foreign.setdefault(metric.key, []).append(_place(spec, own))
     notes += [f"`{key}` is not measured by the runs of {', '.join(rows)}." for key, rows in foreign.items()]
-    notes += _about_all(spec, runs)
+    notes += _about_all(spec, runs, values)
     return FilledFigure(
         spec=spec,
         curves=tuple(curve for curve in curves if len(curve.x)),
@@ -110,11 +111,16 @@ def expected_runs(spec: FigureSpec, records: Records) -> pd.DataFrame:
     return frame.drop(columns="status")
 
 
-def tidy_values(spec: FigureSpec, runs: pd.DataFrame, histories: Histories) -> pd.DataFrame:
-    """What the runs recorded within the figure's stages, one line per value."""
+def tidy_values(
+    spec: FigureSpec, runs: pd.DataFrame, histories: Histories, mlflow_ids: Mapping[str, str]
+) -> pd.DataFrame:
+    """What was recorded of the runs within the figure's stages, one line per value; `mlflow_ids` by run id.
+
+    `mlflow_run_id` is where the value stands: another run's, for steps that a run took over from it.
+    """
     parts = []
     for run, of_run in zip(spec.runs, runs.itertuples(index=False), strict=True):
-        own = histories.values[histories.values["mlflow_run_id"] == of_run.mlflow_run_id]
+        own = _with_beginning(run, histories.values, mlflow_ids)
         for metric in spec.metrics:
             first, last = run.first_step_of(metric.key), np.inf if run.last_step is None else run.last_step
             found = own[(own["metric"] == metric.key) & own["step"].between(first, last)]
@@ -135,6 +141,19 @@ def tidy_values(spec: FigureSpec, runs: pd.DataFrame, histories: Histories) -> p
     some_finished = finished.groupby([frame["row"], frame["column"], frame["metric"]]).transform("any").astype(bool)
     frame["in_mean"] = finished | ~some_finished
     return frame[list(TIDY)]
+
+
+def _with_beginning(run: CurveRun, values: pd.DataFrame, mlflow_ids: Mapping[str, str]) -> pd.DataFrame:
+    """What a run has reported, and before it what was reported by runs that begin the same; nothing for a new run."""
+    own = values[values["mlflow_run_id"] == mlflow_ids.get(run.run_id)]
+    if own.empty:
+        return own
+    others = [
+        values[(values["mlflow_run_id"] == mlflow_ids.get(other.run_id)) & (values["step"] <= other.last_step)]
+        for other in run.beginnings
+    ]
+    joined = pd.concat([own, *others]).drop_duplicates(["metric", "step"], keep="first")
+    return joined.sort_values(["metric", "step"], kind="stable")
 
 
 def _curve(spec: FigureSpec, metric: MetricSpec, values: pd.DataFrame, n_expected: int) -> Curve:
@@ -177,7 +196,9 @@ def _is_foreign(runs: pd.DataFrame, reported: pd.DataFrame) -> bool:
     return bool(reported.empty and runs["state"].eq("done").all())
 
 
-def _about_all(spec: FigureSpec, runs: pd.DataFrame) -> Iterator[str]:
+def _about_all(spec: FigureSpec, runs: pd.DataFrame, values: pd.DataFrame) -> Iterator[str]:
+    if not set(values["mlflow_run_id"]) <= set(runs["mlflow_run_id"]):
+        yield "Steps that a run took over from one that begins the same are drawn as that run reported them."
     recorded = runs[runs["state"] != "missing"]
     dirty = sorted({version or "unknown" for version in recorded.loc[recorded["dirty"], "code_version"]})
     if dirty:

@@ -23,6 +23,15 @@ class MetricSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SharedBeginning:
+    """Another run whose first steps are, bit for bit, those of a run, which may have taken them over."""
+
+    run_id: str
+    last_step: int
+    """Recorded step up to which the two are the same."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class CurveRun:
     """One run of a row and column, which has one of these per seed."""
 
@@ -34,6 +43,8 @@ class CurveRun:
     """Recorded step at which the axis of steps begins."""
     last_step: int | None = None
     """Recorded step after which nothing is drawn; None: to the end."""
+    beginnings: tuple[SharedBeginning, ...] = ()
+    """Runs that may have reported what this one did not train itself."""
 
     def first_step_of(self, key: str) -> int:
         """First recorded step that belongs to the figure.

@@ -22,7 +22,8 @@ def load_figures(
     Raises DashboardError when the store cannot be read, or when no run has a metric that a figure asks for.
     """
     records = read_records(tracking_uri, ledger_folder, fresh=fresh)
-    wanted = {run.run_id for spec in specs for run in spec.runs}
+    drawn = [run for spec in specs for run in spec.runs]
+    wanted = {run.run_id for run in drawn} | {other.run_id for run in drawn for other in run.beginnings}
     recorded = records.runs.loc[records.runs["run_id"].isin(wanted), "mlflow_run_id"]
     metrics = {metric.key for spec in specs for metric in spec.metrics}
     histories = read_histories(tracking_uri, recorded, metrics)

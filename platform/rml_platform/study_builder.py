@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from rml_platform.figure_config import figure_problems
+from rml_platform.figure_config import FigureConfig, figure_problems
 from rml_platform.search_space import AxisValue, Column, Row, Study, multiply_rows
 from rml_platform.settings import Layer, layer
 from rml_platform.study_file import ColumnConfig, ProfileConfig, RowConfig, StudyConfig, TableConfig
@@ -37,7 +37,7 @@ def build_study(document: Document, config: StudyConfig, profile: str | None, ov
         split_seeds=config.split_seeds,
         table=builder.table(),
         cost=config.cost if profile is None else config.profiles[profile].cost,
-        figures=config.figures,
+        figures=builder.figures(),
         overrides=overrides,
     )
 
@@ -64,6 +64,20 @@ class _Builder:
     def table(self) -> TableConfig:
         title = self._profile.title
         return replace(self._config.table, title=title, caption="") if title else self._config.table
+
+    def figures(self) -> tuple[FigureConfig, ...]:
+        """Titles and captions that are about another size or other data are left out, as the table's are."""
+        if not self._profile.title:
+            return self._config.figures
+        own = {name: changes.keys() for name, changes in self._profile.figures.items()}
+        return tuple(
+            replace(
+                figure,
+                title=figure.title if "title" in own.get(figure.name, ()) else "",
+                caption=figure.caption if "caption" in own.get(figure.name, ()) else "",
+            )
+            for figure in self._config.figures
+        )
 
     def base(self) -> tuple[Layer, ...]:
         laid_over = self._layer(self._profile.base, (*self._profile_path, "base"))
@@ -115,6 +129,8 @@ class _Builder:
         for name, profile in config.profiles.items():
             yield from self._unknown(("profiles", name, "rows"), profile.rows, rows, "row")
             yield from self._unknown(("profiles", name, "columns"), profile.columns, columns, "column")
+            names = [figure.name for figure in config.figures]
+            yield from self._unknown(("profiles", name, "figures"), profile.figures, names, "figure")
         if config.split_seeds is not None and len(config.split_seeds) != len(config.seeds):
             lengths = f"{len(config.split_seeds)} split seeds for {len(config.seeds)} seeds; give one for each"
             yield self._problem(("split_seeds",), f"{shown(list(config.split_seeds))}: {lengths}")

@@ -126,6 +126,8 @@ class ProfileConfig:
     """Row label → settings laid over that row's."""
     columns: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Column label → settings laid over that column's."""
+    figures: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Name of a figure → keys of it that differ."""
     seeds: tuple[int, ...] | None = None
     split_seeds: tuple[int, ...] | None = None
     execution: Literal["train", "direct"] | None = None

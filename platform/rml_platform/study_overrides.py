@@ -35,6 +35,7 @@ def resolve(document: Document, profile: str | None, overrides: Layer) -> Docume
     for key in ("seeds", "split_seeds", "execution", "resources"):
         if key in chosen:
             value[key], places[(key,)] = chosen[key], document.place(("profiles", str(profile), key))
+    _change_figures(document, value, places, ("profiles", str(profile), "figures"), chosen.get("figures"))
     _keep_split_seeds(document.value, value)
     of_profile = dict(value)
     for override in overrides:
@@ -54,6 +55,21 @@ def _chosen_profile(document: Document, profile: str | None) -> Mapping[str, Jso
         raise ConfigError(f"{document.source}: --profile {profile}: no such profile; {hint}")
     chosen = known[profile]
     return chosen if isinstance(chosen, dict) else {}  # validation says what is wrong with anything else
+
+
+def _change_figures(
+    document: Document, value: dict[str, Json], places: dict[KeyPath, str], path: KeyPath, changes: Json
+) -> None:
+    """Lay a profile's changes over the figures they name; validation says what is wrong with either."""
+    figures = value.get("figures")
+    if not isinstance(figures, list) or not isinstance(changes, dict):
+        return
+    for i, figure in enumerate(figures):
+        name = figure.get("name") if isinstance(figure, dict) else None
+        changed = changes.get(name) if isinstance(name, str) else None
+        if isinstance(figure, dict) and isinstance(changed, dict):
+            figure.update(changed)
+            places.update({("figures", i, key): document.place((*path, str(name), key)) for key in changed})
 
 
 def _put(value: dict[str, Json], override: Assignment) -> KeyPath:

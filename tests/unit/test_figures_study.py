@@ -88,6 +88,31 @@ def test_a_profile_has_files_and_runs_of_its_own(tmp_path: Path) -> None:
     assert [(r.seed, r.first_step, r.last_step) for r in pair.runs] == [(7, 2, 4)]
 
 
+def test_a_profile_changes_single_keys_of_a_figure(tmp_path: Path) -> None:
+    patched = STUDY.replace(
+        "    seeds: [7]", "    seeds: [7]\n    title: Small\n    figures: {pair: {caption: C, scale: 1}}"
+    )
+    figures = load_study(write_study(tmp_path, patched + FIGURES), (), "small").figures
+    assert [(f.name, f.title, f.caption, f.scale) for f in figures] == [("all", "", "", 1), ("pair", "", "C", 1)]
+    assert load_study(write_study(tmp_path, patched + FIGURES)).figures[1].title == "Two"
+    with pytest.raises(ConfigError, match=r"study.yaml:28: figures\.1\.scale = 0\.0"):
+        load_study(write_study(tmp_path, patched.replace("scale: 1}", "scale: 0}") + FIGURES), (), "small")
+    with pytest.raises(ConfigError, match=r"profiles\.small\.figures\.pear: no such figure; did you mean 'pair'\?"):
+        load_study(write_study(tmp_path, patched.replace("{pair: ", "{pear: ") + FIGURES))
+
+
+def test_runs_that_begin_the_same_know_of_each_other(tmp_path: Path) -> None:
+    both = STUDY.replace("- label: Supervised\n", "- {label: IML, set: {method.name: iml}}\n")
+    for change, expected in (("", {4}), ("set: {method.name: rml, runtime.log_every_steps: 7}", set[int]())):
+        text = both.replace("set: {method.name: rml}", change) if change else both
+        plan = make_plan(load_study(write_study(tmp_path, text + FIGURES)), data_root=None, cache_root=tmp_path / "c")
+        runs = {(r.row, r.column, r.seed): r for r in figure_specs(plan)[0].runs}
+        for (row, column, seed), run in runs.items():
+            other = runs["IML" if row == "RML" else "RML", column, seed]
+            assert {b.last_step for b in run.beginnings} == expected
+            assert {b.run_id for b in run.beginnings} == ({other.run_id} if expected else set())
+
+
 def test_rows_multiplied_by_axes_are_named_as_the_table_names_them(tmp_path: Path) -> None:
     axes = STUDY + "axes: {optimiser.lr: [0.1, 0.2]}\nfigures: [{name: f, metric: m, rows: ['RML · lr=0.1']}]\n"
     study = load_study(write_study(tmp_path, axes))

@@ -1,12 +1,14 @@
 """A study's figures as the dashboards see them: plain specifications with the run of every seed."""
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 
-from rml_dashboards.figure_specification import CurveRun, FigureSpec, MetricSpec
+from rml_dashboards.figure_specification import CurveRun, FigureSpec, MetricSpec, SharedBeginning
 from rml_platform.figure_config import FigureConfig
-from rml_platform.plan import Plan
+from rml_platform.plan import Plan, PlannedRun
 from rml_platform.search_space import Study
-from rml_trainers.config import ScheduleConfig
+from rml_trainers.beginnings import beginnings
+from rml_trainers.config import EvaluationConfig, RunConfig, ScheduleConfig
 from rml_trainers.errors import ConfigError
 
 
@@ -44,6 +46,7 @@ def _figure_spec(plan: Plan, figure: FigureConfig) -> FigureSpec:
 
 
 def _runs(plan: Plan, figure: FigureConfig, rows: tuple[str, ...], columns: tuple[str, ...]) -> Iterator[CurveRun]:
+    shared = _shared_beginnings(plan.runs)
     for cell, run_id in plan.cells:
         if cell.row in rows and cell.column in columns:
             schedule = cell.config.schedule
@@ -60,7 +63,33 @@ def _runs(plan: Plan, figure: FigureConfig, rows: tuple[str, ...], columns: tupl
                 run_id=run_id,
                 first_step=_first_step(schedule, figure.from_stage),
                 last_step=None if figure.to_stage is None else _first_step(schedule, figure.to_stage + 1),
+                beginnings=shared[run_id],
             )
+
+
+def _shared_beginnings(runs: Sequence[PlannedRun]) -> dict[str, tuple[SharedBeginning, ...]]:
+    """By run id: other runs of the study that begin the same and report the same, the longest first."""
+    by_hash: dict[str, list[tuple[PlannedRun, int]]] = {}
+    for run in runs:
+        for beginning in beginnings(run.config, split_hash=run.split_hash, data_hash=run.data_hash):
+            by_hash.setdefault(beginning.hash, []).append((run, beginning.step))
+    found: dict[str, dict[str, int]] = {run.run_id: {} for run in runs}
+    for sharing in by_hash.values():
+        for (run, step), (other, _) in itertools.permutations(sharing, 2):
+            if _reports(run.config) == _reports(other.config):
+                found[run.run_id][other.run_id] = max(step, found[run.run_id].get(other.run_id, 0))
+    return {
+        run_id: tuple(
+            SharedBeginning(run_id=other, last_step=step)
+            for other, step in sorted(others.items(), key=lambda item: -item[1])
+        )
+        for run_id, others in found.items()
+    }
+
+
+def _reports(config: RunConfig) -> tuple[EvaluationConfig, int]:
+    """What a run measures, and when."""
+    return config.evaluation, config.runtime.log_every_steps
 
 
 def _first_step(schedule: ScheduleConfig, stage: int) -> int:
