@@ -15,7 +15,9 @@ FOLDER = Path(__file__).parents[2] / "search_spaces"
 STUDIES = sorted(file.stem for file in FOLDER.glob("*.yaml"))
 PAPER = {
     "table4": (21, 14),
+    "table5": (60, 20),
     "table6": (9, 6),
+    "figure4": (12, 8),
     "ablations": (48, 16),
 }
 """Cells of a study at the paper's size and in miniature."""
@@ -28,6 +30,14 @@ PRINTED = [
     ("table4", "IML (+ full noises)", "mIoU", 61.25, None),
     ("table4", "RML", "mIoU", 62.85, None),
     ("table4", "RML (two stages)", "mIoU", 63.65, None),
+    ("table5", "Deeplabv2 baseline", "Student 1", 55.86, None),
+    ("table5", "SETR baseline", "Student 1", 59.77, None),
+    ("table5", "Deeplabv2–Deeplabv2 IML", "Student 1", 61.25, None),
+    ("table5", "Deeplabv2–Deeplabv2 IML", "Student 2", 61.53, None),
+    ("table5", "SETR–SETR IML", "Student 1", 64.15, None),
+    ("table5", "SETR–SETR IML", "Student 2", 63.74, None),
+    ("table5", "Deeplabv2–SETR IML", "Student 1", 63.96, None),
+    ("table5", "Deeplabv2–SETR IML", "Student 2", 64.35, None),
     ("table6", "mIoU", "1e-3", 62.67, None),
     ("table6", "mIoU", "1e-4", 62.85, None),
     ("table6", "mIoU", "1e-5", 62.69, None),
@@ -35,7 +45,9 @@ PRINTED = [
 """Study, row, column, mean and standard deviation, read again from the paper (its later version)."""
 
 SHARED = [
+    ("table4", "table5", 9),  # the supervised baseline, IML without and with full noises
     ("table4", "table6", 3),  # RML
+    ("table4", "figure4", 6),  # RML and IML with full noises
     ("table4", "ablations", 9),  # RML of one and of two stages, IML with full noises
 ]
 """Two studies and the number of runs that they have in common."""
@@ -98,6 +110,26 @@ def test_the_printed_numbers_are_there(name: str, row: str, column: str, mean: f
     first = found.reported[column][0]
     assert (first.mean, first.std) == (mean, std)
     assert "paper" in first.source
+
+
+@pytest.mark.parametrize(("row", "first_version"), [("Deeplabv2 baseline", 54.52), ("SETR baseline", 57.79)])
+def test_where_the_versions_differ_both_stand_there(row: str, first_version: float) -> None:
+    (found,) = [one for one in study("table5").rows if one.label == row]
+    later, first = found.reported["Student 1"]
+    assert first.mean == first_version
+    assert "later version" in later.source and "first version" in first.source
+
+
+def test_both_students_of_a_pair_are_scored_by_one_run() -> None:
+    """Table 5 has a column per student; a pair's four cells of one seed are one run."""
+    columns = {column.label: column.metric for column in study("table5").columns}
+    assert columns["Student 1"] == "final/student_1/miou"
+    assert columns["Student 2"] == "final/student_2/miou"
+    by_row = {run.cells[0].row: run for run in outline("table5").runs}
+    assert len(by_row["Deeplabv2–SETR IML"].cells) == 4
+    mixed = by_row["Deeplabv2–SETR IML"].config
+    assert [network.name for network in mixed.student_networks] == ["deeplab_v2", "setr"]
+    assert not (mixed.noise.input or mixed.noise.model)
 
 
 @pytest.mark.parametrize(("first", "second", "number"), SHARED)
