@@ -13,6 +13,7 @@ from rml_platform.study_file import ResourcesConfig
 from rml_trainers.config import DataConfig, RunConfig
 from rml_trainers.data.cache import PreparedData
 from rml_trainers.data.prepare import cache_folder, ensure_prepared
+from rml_trainers.data.shares import check_shares
 from rml_trainers.data.splits import Split, make_split
 from rml_trainers.errors import ConfigError, DeviceError, RmlError
 
@@ -131,11 +132,7 @@ def _plan_cell(
 ) -> PlannedRun:
     config = cell.config
     split = checked_split(config, data.names("train"), data_root, data.names_without_label())
-    for name, size in (("labelled", config.batch.labelled), ("unlabelled", config.batch.unlabelled)):
-        if size % resources.workers:
-            raise ConfigError(
-                f"batch.{name} = {size}: {resources.workers} workers (resources.workers) cannot share it evenly"
-            )
+    check_shares(config, resources.workers)
     name = run_id(config, split_hash=split.hash, data_hash=data.content_hash, num_labelled=len(split.labelled))
     return PlannedRun(
         run_id=name,

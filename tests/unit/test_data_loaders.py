@@ -169,6 +169,14 @@ def test_a_batch_that_workers_cannot_share_is_refused(tiny_data: PreparedData) -
         _batches(tiny_data, config, 0, 2)
 
 
+def test_mixing_partners_are_not_torn_apart(tiny_data: PreparedData) -> None:
+    config = tiny_config(batch=BatchConfig(labelled=2, unlabelled=2))
+    with pytest.raises(ConfigError, match=r"batch.unlabelled = 2: 2 workers would get 1 each.*a multiple of 4"):
+        _batches(tiny_data, config, 0, 2)
+    for unmixed in (tiny_config("supervised"), tiny_config(noise=replace(tiny_config().noise, cutmix=False))):
+        assert _batches(tiny_data, unmixed, 0, 2).batch(0, 0, with_unlabelled=False).labelled
+
+
 def test_an_empty_unlabelled_pool_is_refused_only_where_it_is_needed(tiny_data: PreparedData) -> None:
     batches = _batches(tiny_data, tiny_config(split=SplitConfig(fraction=1.0)))
     assert batches.batch(0, 0, with_unlabelled=False).unlabelled is None

@@ -14,6 +14,7 @@ from rml_trainers.data.batches import Batch, LabelledCrops, UnlabelledCrops
 from rml_trainers.data.cache import PreparedData
 from rml_trainers.data.dataset import Subset
 from rml_trainers.data.read_ahead import read_ahead
+from rml_trainers.data.shares import check_shares
 from rml_trainers.data.splits import Split
 from rml_trainers.errors import ConfigError, DataError
 from rml_trainers.noise.geometry import CropWindow, cut_image, cut_label, draw_windows, inside_mask
@@ -54,7 +55,7 @@ class TrainingBatches:
     All draws are made for the global batch and a worker takes its slice, so the number of workers changes none of them.
 
     Raises:
-        ConfigError: the number of workers does not divide the batch.
+        ConfigError: the workers cannot share the batch (see `check_shares`).
         DataError: an image that the split calls labelled has no mask.
     """
 
@@ -68,9 +69,7 @@ class TrainingBatches:
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        for kind, size in (("labelled", config.batch.labelled), ("unlabelled", config.batch.unlabelled)):
-            if size % world_size:
-                raise ConfigError(f"batch.{kind} = {size}: expected a multiple of the number of workers, {world_size}")
+        check_shares(config, world_size)
         self._data, self._config, self._num_students = data, config, num_students
         self._rank, self._world_size = rank, world_size
         self._labelled = [data.index("train", name) for name in split.labelled]
