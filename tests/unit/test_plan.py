@@ -110,7 +110,7 @@ def test_more_than_the_machine_has(
 
 
 def test_a_cluster_is_not_judged_by_this_machine(tmp_path: Path, cache: Path) -> None:
-    study = replace(study_of(tmp_path), resources=ResourcesConfig(workers=4, cpus_per_worker=99), execution="train")
+    study = replace(study_of(tmp_path), resources=ResourcesConfig(workers=2, cpus_per_worker=99), execution="train")
     assert len(make_plan(study, data_root=None, cache_root=cache, machine=None).runs) == 8
 
 
