@@ -197,7 +197,8 @@ def _is_foreign(runs: pd.DataFrame, reported: pd.DataFrame) -> bool:
 
 
 def _about_all(spec: FigureSpec, runs: pd.DataFrame, values: pd.DataFrame) -> Iterator[str]:
-    if not set(values["mlflow_run_id"]) <= set(runs["mlflow_run_id"]):
+    own = dict(zip(runs["run_id"], runs["mlflow_run_id"], strict=True))
+    if (values["mlflow_run_id"] != values["run_id"].map(own)).any():
         yield "Steps that a run took over from one that begins the same are drawn as that run reported them."
     recorded = runs[runs["state"] != "missing"]
     dirty = sorted({version or "unknown" for version in recorded.loc[recorded["dirty"], "code_version"]})

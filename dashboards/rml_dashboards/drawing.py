@@ -89,7 +89,7 @@ def y_label(filled: FilledFigure) -> str:
     """What the figure says of its vertical axis: quantity and unit."""
     spec = filled.spec
     scale = f" × {spec.scale:g}" if spec.scale != 1 else ""
-    return spec.y_label or f"{', '.join(metric.key for metric in spec.metrics)}{scale}"
+    return spec.y_label or "\n".join(f"{metric.key}{scale}" for metric in spec.metrics)
 
 
 def _draw_curve(panel: Axes, curve: Curve, filled: FilledFigure) -> None:

@@ -65,9 +65,9 @@ def index(figures: Sequence[FilledFigure]) -> str:
 
 def _chapter(figure: FilledFigure) -> list[str]:
     spec = figure.spec
-    parts = [f"## {one_line(spec.title)}"]
+    parts = [f"## {spec.name}: {one_line(spec.title)}"]
     if not figure.curves:
-        parts.append(f"`{spec.name}`: nothing to draw yet.")
+        parts.append("Nothing to draw yet.")
     else:
         parts += [f"![{one_line(spec.title)}]({spec.name}.png)", _what_is_drawn(figure)]
     if spec.caption:

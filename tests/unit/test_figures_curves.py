@@ -97,19 +97,19 @@ def test_steps_count_from_the_begin_of_a_stage_to_its_end(key: str, expected: di
 
 
 def test_what_a_run_took_over_is_drawn_as_another_run_reported_it() -> None:
-    spec = spec_of("RML", num_seeds=2)
-    begins = (SharedBeginning(run_id="IML", last_step=20),)
-    spec = replace(spec, runs=tuple(replace(run, beginnings=begins) for run in spec.runs))
+    spec = spec_of("IML", "RML", num_seeds=2)
+    begins = (SharedBeginning(run_id="IML-1/8-0", last_step=20),)
+    spec = replace(spec, runs=tuple(replace(r, beginnings=begins if r.row == "RML" else ()) for r in spec.runs))
     reports = {
         "RML-1/8-0": {TV: {20: 0.25, 30: 0.3}},
-        "IML": {TV: {10: 0.1, 20: 0.2, 30: 0.9}},  # the step that both have reported is the run's own
+        "IML-1/8-0": {TV: {10: 0.1, 20: 0.2, 30: 0.9}},  # the step that both have reported is the run's own
     }
     figure = figure_of(spec, reports)
-    curve = only_curve(figure)
+    _, curve = figure.curves
     assert dict(zip(curve.x.tolist(), curve.mean.tolist(), strict=True)) == {10: 0.1, 20: 0.25, 30: 0.3}
     assert curve.n == 1, "a run that has not begun has reported nothing"
-    assert figure.values["mlflow_run_id"].tolist() == ["mlflow-IML", "mlflow-RML-1/8-0", "mlflow-RML-1/8-0"]
-    assert set(figure.values["run_id"]) == {"RML-1/8-0"}
+    own = figure.values[figure.values["run_id"] == "RML-1/8-0"]
+    assert own["mlflow_run_id"].tolist() == ["mlflow-IML-1/8-0", "mlflow-RML-1/8-0", "mlflow-RML-1/8-0"]
     assert (
         "Steps that a run took over from one that begins the same are drawn as that run reported them." in figure.notes
     )

@@ -93,7 +93,7 @@ def test_nothing_to_draw_and_no_store_are_errors_that_say_what_to_do(store: Stor
 def test_a_figure_without_reports_does_not_keep_the_others_from_being_drawn(filled: Store, tmp_path: Path) -> None:
     paths = write_figures([spec_of("IML", name="later"), spec_of("RML")], filled.uri, tmp_path)
     assert {path.name for path in paths} == {"f.svg", "f.png", "f.csv", "figures.md"}
-    assert "`later`: nothing to draw yet." in paths[-1].read_text()
+    assert "## later: F\n\nNothing to draw yet." in paths[-1].read_text()
 
 
 def test_panels_colours_line_styles_and_bands() -> None:
@@ -111,7 +111,7 @@ def test_panels_colours_line_styles_and_bands() -> None:
     assert left.get_ylim() == (0, 1)
     labels = [text.get_text() for text in drawn.legends[0].get_texts()]
     assert labels == ["IML (n = 2)", "RML (n = 1 to 2 of 2)", "after", "before", "± std over seeds"]
-    assert y_label(figure) == "train/a, train/b × 100"
+    assert y_label(figure) == "train/a × 100\ntrain/b × 100"
     assert "1/8" in index([figure])
 
 
