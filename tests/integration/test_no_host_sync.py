@@ -15,6 +15,7 @@ from rml_trainers.networks import NETWORKS
 from rml_trainers.noise.config import GeometryConfig
 from rml_trainers.reporting import MemoryReporter
 from rml_trainers.trainer import Trainer
+from tests.adversarial import Adversarial
 from tests.tiny import NETWORK_CONFIGS, tiny_config
 
 READ_BACKS = ("item", "tolist", "cpu", "numpy", "nonzero", "__bool__", "__int__", "__float__", "__index__")
@@ -71,6 +72,17 @@ def test_no_network_reads_anything_back(
     trainer.train_on(batch, warm_up=False, progress=0.0)
     forbid_read_backs()
     trainer.train_on(batch, warm_up=False, progress=0.5)
+
+
+def test_a_network_of_a_method_reads_nothing_back(
+    tiny_data: PreparedData, scratch: Path, forbid_read_backs: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(METHODS, "mean_teacher", Adversarial)
+    trainer = _trainer("mean_teacher", tiny_data, scratch)
+    batch = trainer.batches.batch(1, 0, with_unlabelled=True)
+    trainer.train_on(batch, warm_up=False, progress=0.0)
+    forbid_read_backs()
+    trainer.meter.add(trainer.train_on(batch, warm_up=False, progress=0.5))
 
 
 def test_the_guard_itself_notices(forbid_read_backs: Callable[[], None]) -> None:

@@ -3,7 +3,7 @@
 students.safetensors   "1.<parameter>", "2.<parameter>": student networks
 teachers.safetensors   the same names: mean teachers
 optimiser.safetensors  momentum buffers
-extras.safetensors     what the method keeps, running sums of the report window
+extras.safetensors     what the method keeps, its own networks, running sums of the report window
 state.json             step, final scores, identity of the run
 manifest.json          sha256 of every other file
 """
@@ -64,9 +64,12 @@ def numbered(networks: nn.ModuleList) -> dict[str, Tensor]:
 def load_numbered(networks: nn.ModuleList, tensors: Mapping[str, Tensor]) -> None:
     """Take back what `numbered` gave, strictly."""
     for i, network in enumerate(networks):
-        prefix = f"{i + 1}."
-        own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-        network.load_state_dict(own)
+        network.load_state_dict(part_of(tensors, f"{i + 1}."))
+
+
+def part_of(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names begin with a prefix, under the rest of their names."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:

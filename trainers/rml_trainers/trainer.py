@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -23,10 +24,19 @@ from rml_trainers.methods import build_method
 from rml_trainers.methods.method import StageContext, StepResult, supervised_step
 from rml_trainers.notes import absent_classes
 from rml_trainers.optim import Optimiser
+from rml_trainers.own_networks import OwnNetworks
 from rml_trainers.randomness import seed_model_noise
 from rml_trainers.reporting import Evaluation, Progress, Reporter
 from rml_trainers.stages import Stage, stage_at, stages_of
-from rml_trainers.state import Checkpoint, CheckpointHeader, load_checkpoint, load_numbered, numbered, save_checkpoint
+from rml_trainers.state import (
+    Checkpoint,
+    CheckpointHeader,
+    load_checkpoint,
+    load_numbered,
+    numbered,
+    part_of,
+    save_checkpoint,
+)
 
 
 class Trainer:
@@ -68,6 +78,7 @@ class Trainer:
             b.step: b.hash for b in beginnings(config, split_hash=split.hash, data_hash=data.content_hash)
         }
         self.learners = Learners(config, data.num_classes, device)
+        self.own_networks = OwnNetworks(self.method.own_networks(), device)
         self.batches = TrainingBatches(
             data, split, config, num_students=self.learners.num_students, rank=rank(), world_size=world_size()
         )
@@ -155,11 +166,12 @@ class Trainer:
         self.step += 1
 
     def train_on(self, batch: Batch, *, warm_up: bool, progress: float) -> StepResult:
-        """Forward, backward, update and mean teachers for one batch that is on the device."""
+        """Forward, backward, update, mean teachers and the method's own networks, for one batch on the device."""
         step: Callable[[Batch, Learners], StepResult] = supervised_step if warm_up else self.method.step
         result = step(batch, self.learners)
         self.optimiser.step(result.loss, progress)
         self.learners.after_step()
+        self.own_networks.minimise(result.own_losses, progress)
         return result
 
     def _after_step(self, stage: Stage) -> None:
@@ -210,6 +222,7 @@ class Trainer:
     def _checkpoint(self) -> Checkpoint:
         extras = {f"method/{name}": tensor for name, tensor in self.method.tensors().items()}
         extras |= {f"meter/{name}": tensor for name, tensor in self.meter.tensors().items()}
+        extras |= {f"own/{name}": tensor for name, tensor in self.own_networks.tensors().items()}
         return Checkpoint(
             header=CheckpointHeader(
                 step=self.step,
@@ -228,6 +241,8 @@ class Trainer:
         checkpoint = load_checkpoint(folder)
         if checkpoint.header.beginning != self._beginnings.get(checkpoint.header.step, ""):
             raise CheckpointError(f"checkpoint {folder.name} is not of a run that begins as this one does")
+        if stage_at(self.stages, checkpoint.header.step - 1).warm_up:
+            checkpoint = replace(checkpoint, extras={})  # the state of another method, perhaps, that has not begun
         self._restore(checkpoint)
         self._took_over = True
 
@@ -245,6 +260,8 @@ class Trainer:
         load_numbered(self.learners.teachers, checkpoint.teachers)
         self.optimiser.load_tensors(checkpoint.optimiser)
         extras = {name: tensor.to(self.device) for name, tensor in checkpoint.extras.items()}
-        self.method.load_tensors({n.removeprefix("method/"): t for n, t in extras.items() if n.startswith("method/")})
-        self.meter.load_tensors({n.removeprefix("meter/"): t for n, t in extras.items() if n.startswith("meter/")})
+        if kept := part_of(extras, "method/"):
+            self.method.load_tensors(kept)
+        self.meter.load_tensors(part_of(extras, "meter/"))
+        self.own_networks.load_tensors(part_of(extras, "own/"))
         self.step, self.evaluations = checkpoint.header.step, checkpoint.evaluations

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rml_trainers.data.cache import PreparedData
     from rml_trainers.data.loaders import Batch, InitialLabels, LabelledCrops
     from rml_trainers.data.splits import Split
+    from rml_trainers.own_networks import OwnNetwork
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,9 @@ class StepResult:
     """Detached scalars; the trainer averages them between reports."""
     confusions: dict[str, Tensor] = field(default_factory=dict)
     """[K, K] pixel counts by name (pseudo labels against hidden truth); the trainer sums them between reports."""
+    own_losses: dict[str, Tensor] = field(default_factory=dict)
+    """Loss of each of the method's own networks, by name: on detached predictions, so that it reaches no student. They
+    are minimised in this order, after the students' step."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +51,10 @@ class Method(Protocol):
 
     uses_unlabelled: bool
 
+    def own_networks(self) -> "dict[str, OwnNetwork]":
+        """Networks beside the students that have losses of their own, by name; the trainer saves and restores them."""
+        ...
+
     def begin_stage(self, context: StageContext) -> None:
         """Compute what stays fixed or starts afresh in a stage (p⁰, prototypes)."""
 
@@ -62,7 +70,7 @@ class Method(Protocol):
         ...
 
     def tensors(self) -> dict[str, Tensor]:
-        """State beyond the networks that exact resume needs."""
+        """State beyond all networks that exact resume needs."""
         ...
 
     def load_tensors(self, tensors: dict[str, Tensor]) -> None:
@@ -107,6 +115,9 @@ class Stateless:
     def __init__(self, config: "RunConfig", num_classes: int) -> None:
         self.config = config
         self.num_classes = num_classes
+
+    def own_networks(self) -> "dict[str, OwnNetwork]":
+        return {}
 
     def begin_stage(self, context: StageContext) -> None:
         pass

@@ -1,0 +1,75 @@
+"""Every method goes on from a checkpoint as if nothing had happened: weights, its own state and scores, bit by bit."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from rml_trainers.config import RuntimeConfig, ScheduleConfig
+from rml_trainers.data.cache import PreparedData
+from rml_trainers.data.splits import make_split
+from rml_trainers.methods import METHODS
+from rml_trainers.reporting import MemoryReporter, Progress
+from rml_trainers.state import Checkpoint, load_checkpoint
+from rml_trainers.trainer import Trainer
+from tests.adversarial import Adversarial
+from tests.tiny import tiny_config
+
+pytestmark = pytest.mark.usefixtures("single_thread")
+SCHEDULE = ScheduleConfig(warm_up_steps=1, stage_steps=(2, 2))
+IN_STAGE_1, IN_STAGE_2, END = 2, 4, 5
+
+
+class KeepCheckpoints(MemoryReporter):
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder = folder
+
+    def on_checkpoint(self, progress: Progress, folder: Path | None) -> None:
+        assert folder is not None
+        shutil.copytree(folder, self.folder / str(progress.step))
+
+
+def train(method: str, data: PreparedData, folder: Path, resume_from: Path | None = None) -> Checkpoint:
+    """Train to the end and return the last checkpoint; the work folder is new, so no scratch file survives."""
+    runtime = RuntimeConfig(device="cpu", checkpoint_every_steps=1, log_every_steps=5, num_read_ahead=0, threads=1)
+    config = tiny_config(method, schedule=SCHEDULE, runtime=runtime)
+    folder.mkdir()
+    Trainer(
+        config,
+        data,
+        make_split(data.names("train"), config.split),
+        device=torch.device("cpu"),
+        reporter=KeepCheckpoints(folder),
+        work_dir=folder,
+        resume_from=resume_from,
+    ).fit()
+    return load_checkpoint(folder / str(END))
+
+
+def assert_same(ours: Checkpoint, theirs: Checkpoint) -> None:
+    for part in ("students", "teachers", "optimiser", "extras"):
+        mine, other = getattr(ours, part), getattr(theirs, part)
+        assert mine.keys() == other.keys()
+        for name, tensor in other.items():
+            assert torch.equal(mine[name], tensor), f"{part}: {name} differs"
+    assert ours.evaluations[0].confusion.tolist() == theirs.evaluations[0].confusion.tolist()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_method_goes_on_from_stage_2(method: str, tiny_data: PreparedData, tmp_path: Path) -> None:
+    whole = train(method, tiny_data, tmp_path / "whole")
+    resumed = train(method, tiny_data, tmp_path / "resumed", tmp_path / "whole" / str(IN_STAGE_2))
+    assert_same(resumed, whole)
+
+
+@pytest.mark.parametrize("step", [IN_STAGE_1, IN_STAGE_2])
+def test_a_network_of_a_method_goes_on_with_its_optimiser(
+    step: int, tiny_data: PreparedData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(METHODS, "mean_teacher", Adversarial)
+    whole = train("mean_teacher", tiny_data, tmp_path / "whole")
+    assert any(name.startswith("own/discriminator/optimiser/") for name in whole.extras)
+    resumed = train("mean_teacher", tiny_data, tmp_path / "resumed", tmp_path / "whole" / str(step))
+    assert_same(resumed, whole)
