@@ -20,6 +20,7 @@ from rml_trainers.methods.classmix import ClassMixConfig
 from rml_trainers.methods.cowmix import CowMixConfig
 from rml_trainers.methods.cps import CpsConfig
 from rml_trainers.methods.cutmix_seg import CutMixSegConfig
+from rml_trainers.methods.dmt import DmtConfig
 from rml_trainers.methods.ict import IctConfig
 from rml_trainers.methods.iml import ImlConfig
 from rml_trainers.methods.mean_teacher import MeanTeacherConfig
@@ -27,6 +28,7 @@ from rml_trainers.methods.mutual_direct import MutualDirectConfig
 from rml_trainers.methods.pseudo_label import PseudoLabelConfig
 from rml_trainers.methods.rml import RmlConfig
 from rml_trainers.methods.supervised import SupervisedConfig
+from rml_trainers.methods.unimatch import UniMatchConfig
 from rml_trainers.networks.deeplab_v2 import DeepLabV2Config
 from rml_trainers.networks.mlp import MlpConfig
 from rml_trainers.networks.setr import SetrConfig
@@ -44,6 +46,8 @@ METHOD_CONFIGS: dict[str, MethodConfig] = {
     "classmix": ClassMixConfig(confidence=0.1),
     "ict": IctConfig(confidence=0.1, ramp_up_steps=2),
     "cps": CpsConfig(),
+    "dmt": DmtConfig(fractions=(0.5, 1.0)),
+    "unimatch": UniMatchConfig(threshold=0.2),
 }
 
 NETWORK_CONFIGS: dict[str, NetworkConfig] = {

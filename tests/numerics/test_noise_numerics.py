@@ -115,3 +115,16 @@ def test_a_box_of_one_pixel_is_one_pixel() -> None:
     mixed = draw.apply(torch.stack((torch.zeros(4, 5), torch.ones(4, 5))))
     assert mixed[0].nonzero().tolist() == [[2, 3]]
     assert (mixed[1] == 0).nonzero().tolist() == [[0, 0]]
+
+
+def test_a_share_of_the_images_is_spared() -> None:
+    often, always = (
+        CutMix(area=(0.25, 0.5), probability=p).draw(np.random.default_rng(3), 1000, (32, 48)).boxes for p in (0.3, 1.0)
+    )
+    spared = (often == 0).all(dim=(1, 2))
+    assert 650 < int(spared.sum()) < 750
+    assert torch.equal(often[~spared], always[~spared]), "the boxes are those that would be drawn anyway"
+    maps = torch.arange(1000)[:, None, None].expand(-1, 32, 48)
+    draw = BoxDraw.from_boxes(often)
+    changed = (draw.apply(maps) != maps).any(dim=(1, 2))
+    assert torch.equal(changed, ~spared)

@@ -15,11 +15,13 @@ from rml_trainers.data.loaders import Batch, TrainingBatches, validation_batches
 from rml_trainers.data.prepare import ensure_prepared
 from rml_trainers.data.splits import Split, make_split
 from rml_trainers.errors import ConfigError, DataError
+from rml_trainers.methods.unimatch import UniMatchConfig
 from rml_trainers.noise.config import GeometryConfig, NoiseConfig
 from rml_trainers.noise.geometry import CropWindow
 from rml_trainers.noise.mixing import BoxDraw
+from rml_trainers.noise.photometric import PhotometricDraw
 from tests.image_folders import write_folder
-from tests.tiny import tiny_config
+from tests.tiny import METHOD_CONFIGS, tiny_config
 
 WHOLE = GeometryConfig(crop_px=(32, 48), flip_probability=0.0)
 """Crops are whole images, so each can be recognised."""
@@ -130,6 +132,19 @@ def test_students_of_a_method_may_share_their_views_but_never_their_warm_up(tiny
     assert isinstance(first, BoxDraw) and isinstance(second, BoxDraw) and torch.equal(first.boxes, second.boxes)
     warm_up = batches.batch(0, 0, with_unlabelled=False)
     assert not torch.equal(warm_up.labelled[0].image, warm_up.labelled[1].image)
+
+
+def test_further_strong_views_leave_the_first_as_it_is(tiny_data: PreparedData) -> None:
+    methods = (METHOD_CONFIGS["pseudo_label"], UniMatchConfig(photometric="rand_augment"), METHOD_CONFIGS["dmt"])
+    one, two, none = (
+        _batches(tiny_data, tiny_config(method=method)).batch(1, 0, with_unlabelled=True) for method in methods
+    )
+    assert (len(one.noise), len(two.noise), len(none.noise)) == (2, 4, 0)
+    strengths = [d.photometric.strengths for d in two.noise if isinstance(d.photometric, PhotometricDraw)]
+    for student in (0, 1):
+        alone = one.noise[student].photometric
+        assert isinstance(alone, PhotometricDraw) and torch.equal(strengths[2 * student], alone.strengths)
+    assert len({tuple(s.flatten().tolist()) for s in strengths}) == 4, "every view draws for itself"
 
 
 def test_input_noise_does_not_change_the_crops(tiny_data: PreparedData) -> None:

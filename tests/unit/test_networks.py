@@ -103,3 +103,12 @@ def test_weights_are_not_opened_where_a_checkpoint_will_fill_the_network(name: s
     build_network(elsewhere, K, SILENT, pretrained=False)
     with pytest.raises(Exception, match=r"nowhere\.safetensors.*no such file"):
         build_network(elsewhere, K, SILENT)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_head_alone_gives_what_the_network_gives(name: str) -> None:
+    network = build(name).eval()
+    whole = network(images())
+    head = network.classify(whole.feature)
+    assert torch.equal(head.logits, whole.logits) and torch.equal(head.feature, whole.feature)
+    assert not torch.equal(network.classify(whole.feature * 0.5).logits, whole.logits)

@@ -156,3 +156,11 @@ def test_a_batch_of_one_trains() -> None:
     logits = _network()(_images(1)).logits
     logits.sum().backward()
     assert logits.isfinite().all()
+
+
+def test_the_head_alone_projects_as_the_network_does() -> None:
+    network = _network(PROJECTED).eval()
+    whole = network(_images())
+    head = network.classify(whole.feature)
+    assert whole.projected is not None and head.projected is not None
+    assert torch.equal(head.projected, whole.projected) and torch.equal(head.logits, whole.logits)

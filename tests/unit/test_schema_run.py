@@ -187,3 +187,12 @@ def test_a_study_is_refused_with_the_right_command(tmp_path: Path) -> None:
     text = message(write(tmp_path, "name: x\nbase: {}\nrows: []\n"))
     assert "this is a study" in text
     assert "rml launch" in text
+
+
+def test_every_phase_of_dmt_needs_its_share(tmp_path: Path) -> None:
+    text = RUN.replace("  name: rml\n  temperature: 0.5\n", "  name: dmt\n")
+    assert "schedule.stage_steps = (4,): expected 5 stages, one for each of method.fractions" in message(
+        write(tmp_path, text)
+    )
+    phases = load_run_config(write(tmp_path, text), ["schedule.stage_steps=[4, 4, 4, 4, 4]"])
+    assert phases.schedule.stage_steps == (4,) * 5

@@ -1,15 +1,17 @@
 """Stages, the learning-rate schedule, mean teachers and the report window."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
-from rml_trainers.config import ScheduleConfig
+from rml_trainers.config import EvaluationConfig, RuntimeConfig, ScheduleConfig
 from rml_trainers.ema import MeanTeacherUpdate
 from rml_trainers.errors import NonFiniteLossError
 from rml_trainers.meter import Meter
 from rml_trainers.methods.method import StepResult
-from rml_trainers.stages import stage_at, stages_of
+from rml_trainers.stages import Due, due_after, stage_at, stages_of
 from tests.tiny import tiny_config
 
 
@@ -31,6 +33,21 @@ def test_supervised_is_one_stage_of_the_same_total_length() -> None:
 def test_without_warm_up_the_method_begins_at_once() -> None:
     stages = stages_of(tiny_config("iml", schedule=ScheduleConfig(warm_up_steps=0, stage_steps=(7,))))
     assert [(s.index, s.warm_up) for s in stages] == [(1, False)]
+
+
+def test_what_it_is_time_for_is_counted_from_the_beginning_of_the_stage() -> None:
+    runtime = RuntimeConfig(log_every_steps=3, checkpoint_every_steps=4)
+    schedule = ScheduleConfig(warm_up_steps=5, stage_steps=(7,))
+    config = tiny_config("iml", schedule=schedule, runtime=runtime)
+    extra = replace(config, evaluation=EvaluationConfig(every_steps=2))
+    stage = stages_of(config)[1]
+    nothing = Due(log=False, score=False, save=False, confusions=True)
+    assert due_after(6, stage, config) == nothing
+    assert due_after(8, stage, config) == replace(nothing, log=True)
+    assert due_after(9, stage, config) == replace(nothing, save=True)
+    assert due_after(12, stage, config) == Due(log=True, score=True, save=True, confusions=True)
+    assert due_after(7, stage, extra) == Due(log=True, score=True, save=False, confusions=True)
+    assert due_after(8, stage, extra) == Due(log=True, score=False, save=False, confusions=False)
 
 
 def test_mean_teacher_averages_parameters_and_copies_buffers() -> None:

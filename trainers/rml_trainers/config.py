@@ -15,6 +15,7 @@ from rml_trainers.data.mnist import MnistConfig
 from rml_trainers.data.scenes import ScenesConfig
 from rml_trainers.data.voc import VocConfig
 from rml_trainers.methods.configs import MethodConfig as MethodConfig
+from rml_trainers.methods.dmt import DmtConfig
 from rml_trainers.methods.rml import RmlConfig
 from rml_trainers.networks.deeplab_v2 import DeepLabV2Config
 from rml_trainers.networks.mlp import MlpConfig
@@ -214,6 +215,10 @@ class RunConfig:
             widths = [getattr(network, "projection_width", None) for network in self.student_networks]
             wanted = "a network with projection_width for every student"
             require(None not in widths, "method.feature", "projected", wanted)
+        if isinstance(self.method, DmtConfig):
+            num_phases, steps = len(self.method.fractions), self.schedule.stage_steps
+            one_each = f"{num_phases} stages, one for each of method.fractions"
+            require(len(steps) == num_phases, "schedule.stage_steps", steps, one_each)
         for network_config in self.student_networks:
             if isinstance(network_config, MlpConfig):
                 self._check_mlp(network_config)

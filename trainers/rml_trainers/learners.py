@@ -92,6 +92,14 @@ class Learners:
         with self.autocast():
             return cast(tuple[SegmentationOutput, ...], self._joint(*(_channels_last(x) for x in images)))
 
+    def classify(self, student: int, feature: Tensor) -> SegmentationOutput:
+        """Head of one student, with gradient, on a map [B, D, h, w] that comes from `forward_students`.
+
+        Between workers nothing more is needed: a parameter exchanges its gradient once all its uses have given theirs.
+        """
+        with self.autocast():
+            return self.student(student).classify(feature)
+
     @torch.no_grad()
     def label(self, labeller: Labeller, images: Tensor) -> tuple[SegmentationOutput, ...]:
         """Outputs of every student or every teacher on the same images, without gradient.

@@ -8,18 +8,20 @@ from rml_trainers import IGNORE_LABEL
 from rml_trainers.distributed import share_of_total
 
 
-def hard_cross_entropy(log_prob: Tensor, label: Tensor) -> Tensor:
+def hard_cross_entropy(log_prob: Tensor, label: Tensor, over: Tensor | None = None) -> Tensor:
     """Mean of −log p_y over the pixels whose label is not 255 (paper, Eq. 1 and 5).
 
     Args:
         log_prob: [B, K, H, W], log-softmax of the prediction.
         label: [B, H, W] int64, classes or 255.
+        over: [B, H, W] bool, the pixels to divide by where these are more than the labelled ones: then a pixel that
+            a confidence threshold left without label counts with loss 0 (FixMatch, UniMatch).
     Returns:
         Scalar in the type of `log_prob`.
     """
     total = functional.nll_loss(log_prob, label, ignore_index=IGNORE_LABEL, reduction="sum")
-    count = (label != IGNORE_LABEL).sum().to(log_prob.dtype)
-    return total / share_of_total(count).clamp(min=1)
+    counted = label != IGNORE_LABEL if over is None else over
+    return total / share_of_total(counted.sum().to(log_prob.dtype)).clamp(min=1)
 
 
 def soft_cross_entropy(log_prob: Tensor, prob: Tensor, valid: Tensor) -> Tensor:
@@ -51,6 +53,32 @@ def confident_share(confidence: Tensor, valid: Tensor, threshold: float) -> Tens
     """Share of the valid pixels of all workers whose confidence [B, H, W] is at least the threshold."""
     confident = (valid & (confidence >= threshold)).sum().to(confidence.dtype)
     return share_of_total(confident) / share_of_total(valid.sum().to(confidence.dtype)).clamp(min=1)
+
+
+def of_class(maps: Tensor, label: Tensor) -> Tensor:
+    """[B, H, W] entries of [B, K, H, W] at the given classes; those of class 0 where the label is 255."""
+    known = torch.where(label == IGNORE_LABEL, 0, label)
+    return maps.gather(1, known.unsqueeze(1)).squeeze(1)
+
+
+def mutual_weight(log_prob: Tensor, label: Tensor, confidence: Tensor, gammas: tuple[float, float]) -> Tensor:
+    """DMT's weight of a pixel: how far the learning network agrees with another one's label (Feng et al., 2020).
+
+    p(y)^γ1 where its class is the label y; where it is not, 0 if it is surer of its own class than the other network
+    was of y, else p(y)^γ2.
+
+    Args:
+        log_prob: [B, K, H, W] of the network that learns.
+        label, confidence: [B, H, W], class from the other network and its probability there.
+        gammas: γ1 and γ2.
+    Returns:
+        [B, H, W] without gradient; of no meaning where the label is 255.
+    """
+    prob = log_prob.detach().exp()
+    own_confidence, own_label = prob.max(dim=1)
+    prob_label = of_class(prob, label)
+    disagree = torch.where(own_confidence > confidence, 0.0, prob_label.pow(gammas[1]))
+    return torch.where(own_label == label, prob_label.pow(gammas[0]), disagree)
 
 
 def log_softmax(logits: Tensor) -> Tensor:

@@ -2,8 +2,9 @@
 
 import copy
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from rml_trainers.data.loaders import InitialLabels, whole_images
 from rml_trainers.distributed import broadcast, rank
 from rml_trainers.initial_labels import InitialLabelStore, InitialLabelWriter
-from rml_trainers.learners import Learners, to_unit_range
+from rml_trainers.learners import Labeller, Learners, to_unit_range
 from rml_trainers.methods.method import StageContext
 from rml_trainers.networks.network import SegmentationNetwork, SegmentationOutput
 
@@ -22,25 +23,40 @@ if TYPE_CHECKING:
 PREFIX = "stage_teacher/"
 
 
+class SoftLabelObserver(Protocol):
+    """Looks at the p⁰ of one network while it is made."""
+
+    def gather(self, prob: Tensor, size_px: tuple[int, int]) -> None:
+        """Take [B, K, h, w] of unlabelled images of this height and width, in float32 and before it is stored."""
+
+
 class StageLabels:
     """p⁰ of one stage, as scratch files that can always be made again from the weights kept in the checkpoint.
 
     The files are too large to travel with every checkpoint (0.9 GB per network for Cityscapes); the weights of the
-    stage's starting teachers are small. Every worker makes its own copy: a pass costs each of them one evaluation of
-    the training images, and no shared file system is needed.
+    networks that start the stage are small. Every worker makes its own copy: a pass costs each of them one evaluation
+    of the training images, and no shared file system is needed.
+
+    Args:
+        labeller: whose p⁰ it is, the mean teachers' or the students'.
     """
 
-    def __init__(self, config: "RunConfig", num_classes: int) -> None:
+    def __init__(self, config: "RunConfig", num_classes: int, labeller: Labeller = "teachers") -> None:
         self._config = config
         self._num_classes = num_classes
+        self._labeller = labeller
         self._stored = getattr(config.method, "initial_label", "online") == "stage"
         self._weights: dict[str, Tensor] = {}
         self.readers: tuple[InitialLabels, ...] = ()
 
-    def begin(self, context: StageContext, rectifiers: "list[Rectifier]") -> None:
-        """Gather prototypes and write p⁰ with the teachers as they are now."""
-        self._weights = _named_weights(context.learners.teachers) if self._stored else {}
-        self._pass(context, context.learners.teachers, rectifiers)
+    def begin(
+        self, context: StageContext, rectifiers: "Sequence[Rectifier]", observers: Sequence[SoftLabelObserver] = ()
+    ) -> None:
+        """Gather prototypes and write p⁰ with the networks as they are now; one rectifier or observer per network."""
+        learners = context.learners
+        networks = learners.teachers if self._labeller == "teachers" else learners.students
+        self._weights = _named_weights(networks) if self._stored else {}
+        self._pass(context, networks, rectifiers, observers)
         for rectifier in rectifiers:
             rectifier.begin()
             broadcast(rectifier.tensors().values())
@@ -54,24 +70,32 @@ class StageLabels:
         if all(InitialLabelStore.matches(path, self._weights_hash()) for path in paths):
             self._open(context)
             return
-        teachers = copy.deepcopy(context.learners.teachers)
-        teachers.load_state_dict({name.removeprefix(PREFIX): tensor for name, tensor in self._weights.items()})
-        self._pass(context, teachers, [])
+        starting = copy.deepcopy(context.learners.teachers)
+        starting.load_state_dict({name.removeprefix(PREFIX): tensor for name, tensor in self._weights.items()})
+        self._pass(context, starting)
 
-    def _pass(self, context: StageContext, teachers: nn.ModuleList, rectifiers: "list[Rectifier]") -> None:
+    def _pass(
+        self,
+        context: StageContext,
+        networks: nn.ModuleList,
+        rectifiers: "Sequence[Rectifier]" = (),
+        observers: Sequence[SoftLabelObserver] = (),
+    ) -> None:
         pool = set(context.split.unlabelled)
         names = sorted(pool | set(context.split.labelled)) if rectifiers else sorted(pool)
-        writers = [self._writer(context, i) for i in range(len(teachers))] if self._stored else []
+        writers = [self._writer(context, i) for i in range(len(networks))] if self._stored else []
         try:
             for batch_names, images in whole_images(context.data, names, self._config.evaluation.batch):
                 wanted = [i for i, name in enumerate(batch_names) if name in pool]
-                for i, output in enumerate(_predict(context.learners, teachers, images)):
+                for i, output in enumerate(_predict(context.learners, networks, images)):
                     if rectifiers:
                         rectifiers[i].gather(output)
                     if writers and wanted:
                         prob = output.logits.float().softmax(dim=1)[wanted]
                         size_px = (images.shape[-2], images.shape[-1])
                         writers[i].add([batch_names[j] for j in wanted], prob.cpu().numpy(), size_px)
+                        if observers:
+                            observers[i].gather(prob, size_px)
         except BaseException:
             for writer in writers:
                 writer.discard()
@@ -109,20 +133,20 @@ class StageLabels:
         return digest.hexdigest()
 
     def tensors(self) -> dict[str, Tensor]:
-        """Weights of the stage's starting teachers."""
+        """Weights of the networks that start the stage."""
         return dict(self._weights)
 
     def load_tensors(self, tensors: dict[str, Tensor]) -> None:
         self._weights = {name: tensor.clone() for name, tensor in tensors.items() if name.startswith(PREFIX)}
 
 
-def _named_weights(teachers: nn.ModuleList) -> dict[str, Tensor]:
-    return {PREFIX + name: tensor.detach().clone() for name, tensor in teachers.state_dict().items()}
+def _named_weights(networks: nn.ModuleList) -> dict[str, Tensor]:
+    return {PREFIX + name: tensor.detach().clone() for name, tensor in networks.state_dict().items()}
 
 
 @torch.no_grad()
-def _predict(learners: Learners, teachers: nn.ModuleList, images: Tensor) -> list[SegmentationOutput]:
-    teachers.eval()
+def _predict(learners: Learners, networks: nn.ModuleList, images: Tensor) -> list[SegmentationOutput]:
+    networks.eval()
     unit = to_unit_range(images.to(learners.device)).contiguous(memory_format=torch.channels_last)
     with learners.autocast():
-        return [cast(SegmentationNetwork, teacher)(unit) for teacher in teachers]
+        return [cast(SegmentationNetwork, network)(unit) for network in networks]

@@ -1,4 +1,4 @@
-"""Stages of a run and where a step lies in them."""
+"""Stages of a run, where a step lies in them, and what it is time for after it."""
 
 from dataclasses import dataclass
 
@@ -41,3 +41,27 @@ def stages_of(config: RunConfig) -> tuple[Stage, ...]:
 def stage_at(stages: tuple[Stage, ...], step: int) -> Stage:
     """Stage that the next step belongs to; `step` counts completed steps and is below the total."""
     return next(stage for stage in stages if step < stage.last_step)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Due:
+    """What it is time for after a step. The end of a stage is time for everything."""
+
+    log: bool
+    score: bool
+    save: bool
+    confusions: bool
+    """Report what was counted since the last time: at every evaluation if there are extra ones, else at every log."""
+
+
+def due_after(step: int, stage: Stage, config: RunConfig) -> Due:
+    """What follows once `step` steps of the run are complete, the last of them in this stage."""
+    ends, done = step == stage.last_step, step - stage.first_step
+    every_steps = config.evaluation.every_steps
+    score = ends or (every_steps > 0 and done % every_steps == 0)
+    return Due(
+        log=score or done % config.runtime.log_every_steps == 0,
+        score=score,
+        save=ends or done % config.runtime.checkpoint_every_steps == 0,
+        confusions=score or every_steps == 0,
+    )

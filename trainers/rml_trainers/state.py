@@ -13,7 +13,8 @@ import errno
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,24 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
         raise CheckpointError(
             f"cannot write a checkpoint under {folder.parent}: {reason}. The last good one is kept"
         ) from error
+
+
+@contextmanager
+def published(folder: Path | None, make: Callable[[], Checkpoint]) -> Iterator[None]:
+    """Write a checkpoint that lies in `folder` for the time of the block; without a folder do nothing.
+
+    Raises:
+        CheckpointError: as `save_checkpoint`.
+    """
+    if folder is None:
+        yield
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    save_checkpoint(folder, make())
+    try:
+        yield
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def verify_checkpoint(folder: Path) -> CheckpointHeader:

@@ -1,6 +1,5 @@
 """The one training loop. It owns time: stages, steps, and the moments of reports, evaluations and checkpoints."""
 
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from rml_trainers.data.splits import Split, require_images
 from rml_trainers.distributed import rank, world_size
 from rml_trainers.errors import CheckpointError
 from rml_trainers.evaluation import evaluate
+from rml_trainers.extras import Keeper, gather_extras, restore_extras
 from rml_trainers.identity import identity_hash
 from rml_trainers.learners import Learners
 from rml_trainers.meter import Meter
@@ -27,16 +27,8 @@ from rml_trainers.optim import Optimiser
 from rml_trainers.own_networks import OwnNetworks
 from rml_trainers.randomness import seed_model_noise
 from rml_trainers.reporting import Evaluation, Progress, Reporter
-from rml_trainers.stages import Stage, stage_at, stages_of
-from rml_trainers.state import (
-    Checkpoint,
-    CheckpointHeader,
-    load_checkpoint,
-    load_numbered,
-    numbered,
-    part_of,
-    save_checkpoint,
-)
+from rml_trainers.stages import Stage, due_after, stage_at, stages_of
+from rml_trainers.state import Checkpoint, CheckpointHeader, load_checkpoint, load_numbered, numbered, published
 
 
 class Trainer:
@@ -175,27 +167,23 @@ class Trainer:
         return result
 
     def _after_step(self, stage: Stage) -> None:
-        """Report, score and save when it is time; the end of a stage is time for all three."""
-        runtime, evaluation = self.config.runtime, self.config.evaluation
-        stage_ends, done = self.step == stage.last_step, self.step - stage.first_step
-        score = stage_ends or (evaluation.every_steps > 0 and done % evaluation.every_steps == 0)
-        log = score or done % runtime.log_every_steps == 0
-        save = stage_ends or done % runtime.checkpoint_every_steps == 0
-        if not (log or save):
+        """Report, score and save when it is time."""
+        due = due_after(self.step, stage, self.config)
+        if not (due.log or due.save):
             return
         progress = self._progress(stage)
-        if log:
-            scalars = self.meter.read(self.step, with_confusions=score or evaluation.every_steps == 0)
-            if score:
+        if due.log:
+            scalars = self.meter.read(self.step, with_confusions=due.confusions)
+            if due.score:
                 scalars |= self._coupling()
             if rank() == 0:
                 self.reporter.on_step(progress, scalars)
         self.meter.check(self.step)
-        if score:
+        if due.score:
             self.evaluations = evaluate(self.learners, self.data, self.config)
             if rank() == 0:
                 self.reporter.on_evaluation(progress, self.evaluations)
-        if save:
+        if due.save:
             self._save(progress)
         self._clock.start(self.step)
 
@@ -212,17 +200,13 @@ class Trainer:
         """Hand a complete checkpoint to the reporter. All workers hold the same networks: rank 0 writes."""
         self.meter.gather()
         folder = self.work_dir / f"checkpoint-{self.step}" if rank() == 0 else None
-        if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
-            save_checkpoint(folder, self._checkpoint())
-        self.reporter.on_checkpoint(progress, folder)
-        if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
+        with published(folder, self._checkpoint):
+            self.reporter.on_checkpoint(progress, folder)
+
+    def _keepers(self) -> dict[str, Keeper]:
+        return {"method": self.method, "meter": self.meter, "own": self.own_networks}
 
     def _checkpoint(self) -> Checkpoint:
-        extras = {f"method/{name}": tensor for name, tensor in self.method.tensors().items()}
-        extras |= {f"meter/{name}": tensor for name, tensor in self.meter.tensors().items()}
-        extras |= {f"own/{name}": tensor for name, tensor in self.own_networks.tensors().items()}
         return Checkpoint(
             header=CheckpointHeader(
                 step=self.step,
@@ -233,7 +217,7 @@ class Trainer:
             students=numbered(self.learners.students),
             teachers=numbered(self.learners.teachers),
             optimiser=self.optimiser.tensors(),
-            extras=extras,
+            extras=gather_extras(self._keepers()),
             evaluations=self.evaluations,
         )
 
@@ -259,9 +243,5 @@ class Trainer:
         load_numbered(self.learners.students, checkpoint.students)
         load_numbered(self.learners.teachers, checkpoint.teachers)
         self.optimiser.load_tensors(checkpoint.optimiser)
-        extras = {name: tensor.to(self.device) for name, tensor in checkpoint.extras.items()}
-        if kept := part_of(extras, "method/"):
-            self.method.load_tensors(kept)
-        self.meter.load_tensors(part_of(extras, "meter/"))
-        self.own_networks.load_tensors(part_of(extras, "own/"))
+        restore_extras(self._keepers(), checkpoint.extras, self.device)
         self.step, self.evaluations = checkpoint.header.step, checkpoint.evaluations

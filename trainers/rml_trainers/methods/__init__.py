@@ -10,6 +10,7 @@ from rml_trainers.methods.classmix import ClassMixMethod
 from rml_trainers.methods.cowmix import CowMixSeg
 from rml_trainers.methods.cps import CrossPseudoSupervision
 from rml_trainers.methods.cutmix_seg import CutMixSeg
+from rml_trainers.methods.dmt import DynamicMutualTraining
 from rml_trainers.methods.ict import InterpolationConsistency
 from rml_trainers.methods.iml import IndirectMutualLearning
 from rml_trainers.methods.mean_teacher import MeanTeacher
@@ -18,6 +19,7 @@ from rml_trainers.methods.mutual_direct import MutualDirect
 from rml_trainers.methods.pseudo_label import PseudoLabelMethod
 from rml_trainers.methods.rml import RobustMutualLearning
 from rml_trainers.methods.supervised import Supervised
+from rml_trainers.methods.unimatch import UniMatch
 
 if TYPE_CHECKING:
     from rml_trainers.config import RunConfig
@@ -34,6 +36,8 @@ METHODS: "dict[str, Callable[[RunConfig, int], Method]]" = {
     "classmix": ClassMixMethod,
     "ict": InterpolationConsistency,
     "cps": CrossPseudoSupervision,
+    "dmt": DynamicMutualTraining,
+    "unimatch": UniMatch,
 }
 
 

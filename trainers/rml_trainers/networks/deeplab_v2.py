@@ -113,6 +113,9 @@ class DeepLabV2(SegmentationNetwork):
 
     def forward(self, images: Tensor) -> SegmentationOutput:
         (feature,) = self.backbone(self.normalise(images))
+        return self.classify(feature)
+
+    def classify(self, feature: Tensor) -> SegmentationOutput:
         if self.projection_norm is None or self.classifier is None:
             return SegmentationOutput(self.aspp(self.dropout(feature)), feature, None)
         projected = self.projection_norm(self.aspp(feature))

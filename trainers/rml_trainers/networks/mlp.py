@@ -55,9 +55,11 @@ class MLP(SegmentationNetwork):
 
     def forward(self, images: Tensor) -> SegmentationOutput:
         grey = images.mean(dim=1, keepdim=True)
-        feature = self.backbone(self.normalise(grey))
-        logits = self.classifier(self.dropout(feature))
-        return SegmentationOutput(logits[..., None, None], feature[..., None, None], None)
+        return self.classify(self.backbone(self.normalise(grey))[..., None, None])
+
+    def classify(self, feature: Tensor) -> SegmentationOutput:
+        logits = self.classifier(self.dropout(feature.flatten(1)))
+        return SegmentationOutput(logits[..., None, None], feature, None)
 
     def upsample(self, maps: Tensor, size_px: tuple[int, int]) -> Tensor:
         """The one cell at every pixel: a view of [B, C, 1, 1] as [B, C, H, W], float32."""

@@ -57,6 +57,10 @@ class SegmentationNetwork(nn.Module, ABC):
         """Images [B, 3, H, W], RGB in [0, 1]."""
 
     @abstractmethod
+    def classify(self, feature: Tensor) -> SegmentationOutput:
+        """What follows on a map [B, D, h, w] such as `SegmentationOutput.feature`, as it is or perturbed."""
+
+    @abstractmethod
     def head_modules(self) -> Sequence[nn.Module]:
         """The newly initialised layers, which learn at the head's rate."""
 

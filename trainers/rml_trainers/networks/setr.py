@@ -67,6 +67,9 @@ class SETR(SegmentationNetwork):
         (patches,) = self.backbone(self.normalise(images))
         padded_px = (patches.shape[-2] * self.patch_px, patches.shape[-1] * self.patch_px)
         feature = without_padding(self.decoder(patches), padded_px, (images.shape[-2], images.shape[-1]))
+        return self.classify(feature)
+
+    def classify(self, feature: Tensor) -> SegmentationOutput:
         return SegmentationOutput(self.classifier(self.dropout(feature)), feature, None)
 
     def head_modules(self) -> Sequence[nn.Module]:

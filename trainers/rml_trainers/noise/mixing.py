@@ -107,6 +107,8 @@ class CutMix:
     (French et al.)."""
     num_boxes: int = 1
     """Boxes per image; where two overlap, the image keeps its own pixels (French et al.: they invert)."""
+    probability: float = 1.0
+    """Chance that an image takes anything at all."""
 
     def draw(self, rng: np.random.Generator, num_images: int, crop_px: tuple[int, int]) -> BoxDraw:
         height, width = crop_px
@@ -124,7 +126,10 @@ class CutMix:
         box_width = np.clip(np.rint(area / tall * shrink * width), 1, width).astype(np.int64)
         top = rng.integers(0, height - box_height, endpoint=True)
         left = rng.integers(0, width - box_width, endpoint=True)
-        return BoxDraw.from_boxes(torch.from_numpy(np.stack((top, left, top + box_height, left + box_width), axis=2)))
+        boxes = np.stack((top, left, top + box_height, left + box_width), axis=2)
+        if self.probability < 1:
+            boxes[rng.random(num_images) >= self.probability] = 0
+        return BoxDraw.from_boxes(torch.from_numpy(boxes))
 
 
 def inside_boxes(boxes: Tensor, size_px: tuple[int, int]) -> Tensor:

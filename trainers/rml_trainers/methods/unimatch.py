@@ -1,0 +1,150 @@
+"""`unimatch`: the student teaches itself on two strong views and on a perturbed feature (Yang et al., 2023, version 1).
+
+Sources: "Revisiting Weak-to-Strong Consistency in Semi-Supervised Semantic Segmentation", sections 3.2 to 3.4, and the
+authors' code where the text leaves a choice open.
+
+Their settings of the run, to be written in a study: Deeplabv3+ on ResNet-101; SGD, momentum 0.9, weight decay 1e-4,
+poly 0.9; VOC lr 0.001 (head ×10), crops 321×321; Cityscapes lr 0.005 (head ×1), crops 801×801, online hard example
+mining; scales 0.5 to 2; no warm-up, no model noise. They score the student.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from rml_trainers.configuration import configuration, require
+from rml_trainers.learners import Labeller, Learners, to_unit_range
+from rml_trainers.losses import hard_cross_entropy, log_softmax
+from rml_trainers.methods.consistency import Consistency
+from rml_trainers.methods.method import StepResult, labelled_part, supervised_loss
+from rml_trainers.noise.colour_jitter import ColourJitter
+from rml_trainers.noise.config import NoiseConfig
+from rml_trainers.noise.input_noise import mix, strengthen
+from rml_trainers.noise.mixing import CutMix
+from rml_trainers.noise.strong_view import Photometry, StrongView, colour_noise
+from rml_trainers.pseudo_labels import make_pseudo_label
+
+if TYPE_CHECKING:
+    from rml_trainers.config import RunConfig
+    from rml_trainers.data.loaders import Batch
+
+
+STRONG_COLOUR = ColourJitter(
+    brightness=0.5,
+    contrast=0.5,
+    saturation=0.5,
+    hue=0.25,
+    probability=0.8,
+    grey_probability=0.2,
+    blur_probability=0.5,
+)
+"""The authors' strong colour noise, in their order."""
+BOX_ASPECT = (0.3, 1 / 0.3)
+"""Smallest and largest height-to-width ratio of a box (authors' code)."""
+
+
+@configuration
+class UniMatchConfig:
+    """L = ½ [ L_s + weight · ( μ/2 · CE(ŷ, h_θ(Γ_1(x_u))) + μ/2 · CE(ŷ, h_θ(Γ_2(x_u))) + λ · CE(ŷ, g(P(f(γ(x_u)))) ) ].
+
+    ŷ = argmax p where max p > τ, p = h_θ(γ(x_u)), no teacher; P drops channels; `weight` is `unsupervised_weight`. With
+    the authors' μ = λ = ½ this is ½ (L_x + ¼ L_s1 + ¼ L_s2 + ½ L_fp). Each CE is divided by the number of *valid*
+    pixels, confident or not (authors' code), so that few confident pixels weigh little.
+
+    The feature is what `SegmentationOutput.feature` is: the backbone's map for Deeplabv2, the decoder's for SETR.
+    Differs from the authors' code: the CutMix partner is another image of the batch instead of one of a second batch,
+    and the student labels all weak views in evaluation mode, where theirs labels the partner so and the image itself in
+    training mode.
+    """
+
+    num_students: ClassVar[int] = 1
+    num_strong_views: ClassVar[int] = 2
+    name: Literal["unimatch"] = "unimatch"
+    threshold: float = 0.95
+    """τ (authors' code: 0.95; its last version takes 0 for Cityscapes)."""
+    strong_weight: float = 0.5
+    """μ, of both strong views together (authors: 0.5)."""
+    feature_weight: float = 0.5
+    """λ, of the perturbed feature (authors: 0.5)."""
+    channel_dropout: float = 0.5
+    """Chance that P drops a channel of the feature (authors: 0.5)."""
+    box_area: tuple[float, float] = (0.02, 0.4)
+    """Smallest and largest share of the image that the box covers (authors' code)."""
+    box_probability: float = 0.5
+    """Chance that an image gets a box at all (authors' code)."""
+    photometric: Photometry = "colour_jitter"
+    """Colour noise of both strong views (authors: jitter, greyscale and blur)."""
+
+    def __post_init__(self) -> None:
+        require(0 <= self.threshold < 1, "threshold", self.threshold, "a number in [0, 1)")
+        require(self.strong_weight >= 0, "strong_weight", self.strong_weight, "zero or more")
+        require(self.feature_weight >= 0, "feature_weight", self.feature_weight, "zero or more")
+        require(0 <= self.channel_dropout < 1, "channel_dropout", self.channel_dropout, "a number in [0, 1)")
+        require(0 < self.box_area[0] <= self.box_area[1] < 1, "box_area", self.box_area, "shares in (0, 1)")
+        require(0 <= self.box_probability <= 1, "box_probability", self.box_probability, "a number in [0, 1]")
+
+    def strong_view(self, noise: NoiseConfig) -> StrongView:
+        mixing = CutMix(area=self.box_area, aspect=BOX_ASPECT, probability=self.box_probability)
+        return StrongView(photometric=colour_noise(self.photometric, noise, STRONG_COLOUR), mixing=mixing)
+
+
+class UniMatch(Consistency):
+    """One labelling forward, then one student forward over labelled, weak and both strong images together.
+
+    Of the weak images only the feature is needed, perturbed, so the head alone runs once more on it.
+    """
+
+    labeller: ClassVar[Labeller] = "students"
+
+    def __init__(self, config: "RunConfig", num_classes: int) -> None:
+        super().__init__(config, num_classes)
+        assert isinstance(config.method, UniMatchConfig)
+        self.method = config.method
+
+    def step(self, batch: "Batch", learners: Learners) -> StepResult:
+        assert batch.unlabelled is not None
+        network, inside = learners.student(0), batch.unlabelled.inside
+        weak = to_unit_range(batch.unlabelled.image)
+        (labelling,) = learners.label(self.labeller, weak)
+        with torch.no_grad():
+            target = make_pseudo_label(labelling.logits, inside, network, threshold=self.method.threshold)
+            strong = [strengthen(weak, draw) for draw in batch.noise]
+        supervised, logits = self._forward(batch, [weak, *strong], learners)
+        labels = [(target.hard, inside), *((mix(target.hard, draw), mix(inside, draw)) for draw in batch.noise)]
+        size = (weak.shape[-2], weak.shape[-1])
+        losses = [
+            hard_cross_entropy(log_softmax(network.upsample(part, size)), label, over=valid)
+            for part, (label, valid) in zip(logits, labels, strict=True)
+        ]
+        taught = self._taught(losses)
+        loss = (supervised + self.config.unsupervised_weight * taught) / 2
+        scalars = {
+            "loss": loss,
+            "loss_supervised_1": supervised,
+            "loss_unsupervised_1": taught,
+            "loss_feature_1": losses[0],
+            "pseudo_label_kept": (target.hard != 255).float().mean(),
+        }
+        return StepResult(
+            loss=loss,
+            scalars={name: value.detach() for name, value in scalars.items()},
+            confusions=self._monitor([target], batch.unlabelled),
+        )
+
+    def _forward(self, batch: "Batch", views: Sequence[Tensor], learners: Learners) -> tuple[Tensor, list[Tensor]]:
+        """L_s, and the logits of the perturbed weak view and of each strong one."""
+        part = labelled_part(batch.labelled[0])
+        (output,) = learners.forward_students([torch.cat([part.images, *views])])
+        sizes = [part.images.shape[0], *(view.shape[0] for view in views)]
+        labelled, _, *strong = torch.split(output.logits, sizes)
+        feature = torch.split(output.feature, sizes)[1]
+        perturbed = learners.classify(0, functional.dropout2d(feature, self.method.channel_dropout)).logits
+        return supervised_loss(labelled, part.label, learners.student(0)), [perturbed, *strong]
+
+    def _taught(self, losses: Sequence[Tensor]) -> Tensor:
+        """λ · L_fp + μ · mean of the strong views' losses."""
+        feature, *strong = losses
+        return self.method.feature_weight * feature + self.method.strong_weight * torch.stack(strong).mean()
