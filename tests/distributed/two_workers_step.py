@@ -1,0 +1,80 @@
+"""Program for the two-worker tests: two steps of a method by one process, then by two workers; ends well if both agree.
+
+torchrun --nproc-per-node=2 two_workers_step.py FOLDER METHOD…
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch import distributed as dist
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from rml_trainers.config import BatchConfig, OptimiserConfig, RunConfig
+from rml_trainers.data.cache import PreparedData
+from rml_trainers.data.prepare import ensure_prepared
+from rml_trainers.data.splits import make_split
+from rml_trainers.methods import METHODS
+from rml_trainers.methods.method import StageContext
+from rml_trainers.methods.unimatch import UniMatchConfig
+from rml_trainers.networks.deeplab_v2 import DeepLabV2Config
+from rml_trainers.noise.config import NoiseConfig
+from rml_trainers.reporting import MemoryReporter
+from rml_trainers.trainer import Trainer
+from tests.adversarial import Adversarial
+from tests.tiny import tiny_config
+
+
+def config_of(method: str) -> RunConfig:
+    """Without what differs by worker: batch statistics and dropout."""
+    changes = {"method": UniMatchConfig(threshold=0.0, channel_dropout=0.0)} if method == "unimatch" else {}
+    return tiny_config(
+        method,
+        network=DeepLabV2Config(backbone="test_efficientnet", weights="none", batchnorm="frozen", aspp_branches=2),
+        noise=NoiseConfig(model=False),
+        optimiser=OptimiserConfig(lr=0.001),
+        batch=BatchConfig(labelled=2, unlabelled=4),
+        **changes,
+    )
+
+
+def two_steps(method: str, data: PreparedData, work_dir: Path) -> dict[str, Tensor]:
+    """Weights after two steps, of the students and of the method's own networks."""
+    config, device = config_of(method), torch.device("cpu")
+    split = make_split(data.names("train"), config.split)
+    trainer = Trainer(config, data, split, device=device, reporter=MemoryReporter(), work_dir=work_dir)
+    for own in trainer.method.own_networks().values():
+        own.module.eval()  # running instead of batch statistics
+    trainer.method.begin_stage(
+        StageContext(stage=1, learners=trainer.learners, data=data, split=split, work_dir=work_dir)
+    )
+    initial = trainer.method.initial_labels()
+    for step in range(2):
+        batch = trainer.batches.batch(1, step, with_unlabelled=True, initial=initial)
+        trainer.train_on(batch, warm_up=False, progress=0.0)
+    return {**trainer.learners.students.state_dict(), **trainer.own_networks.tensors()}
+
+
+def main(folder: Path, methods: list[str]) -> None:
+    torch.set_num_threads(1)
+    METHODS["mean_teacher"] = Adversarial
+    work_dir = folder / os.environ["RANK"]
+    work_dir.mkdir(parents=True)
+    data = ensure_prepared(config_of(methods[0]).data, None, folder / "cache")
+    alone = {method: two_steps(method, data, work_dir) for method in methods}
+    dist.init_process_group("gloo")
+    for method in methods:
+        shared = two_steps(method, data, work_dir)
+        for name, tensor in alone[method].items():
+            torch.testing.assert_close(shared[name], tensor, rtol=1e-3, atol=1e-5, msg=f"{method}: {name} differs")
+            of_rank_0 = shared[name].clone()
+            dist.broadcast(of_rank_0, src=0)
+            assert torch.equal(of_rank_0, shared[name]), f"{method}: the workers' {name} differ"
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2:])
