@@ -107,6 +107,17 @@ def test_monitors_change_no_result(tiny_data: PreparedData, scratch: Path) -> No
     assert all(0 < distance <= 1 for distance in curve.values())
 
 
+@pytest.mark.parametrize(("method", "labellers"), [("mutual_direct", "students"), ("iml", "teachers")])
+def test_the_coupling_of_a_method_is_that_of_the_networks_that_label(
+    method: str, labellers: str, tiny_data: PreparedData, scratch: Path
+) -> None:
+    evaluation = EvaluationConfig(batch=3, monitor_coupling="train_set")
+    _, reporter = train(tiny_config(method, evaluation=evaluation), tiny_data, scratch)
+    last = reporter.steps[-1][1]
+    assert last["coupling_tv_train_set"] == last[f"coupling_tv_train_set_{labellers}"]
+    assert last["coupling_tv_train_set_students"] != last["coupling_tv_train_set_teachers"]
+
+
 def test_pseudo_labels_are_counted_from_one_evaluation_to_the_next(tiny_data: PreparedData, scratch: Path) -> None:
     evaluation = EvaluationConfig(batch=3, every_steps=4, monitor_pseudo_labels=True)
     _, reporter = train(tiny_config("iml", evaluation=evaluation), tiny_data, scratch)
