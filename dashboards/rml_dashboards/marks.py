@@ -39,6 +39,8 @@ def annotate(table: Table) -> Table:
     notes = Footnotes()
     columns = list(zip(*table.entries, strict=True))
     protocols = [sorted({protocol for entry in column for protocol in entry.protocols}) for column in columns]
+    # Where none of ours stands yet, reported numbers meet each other.
+    stated = [sorted({v.protocol for entry in column for v in entry.reported if v.protocol}) for column in columns]
     best = [
         _best_of(column, len(found) > 1, table.spec.higher_is_better)
         for column, found in zip(columns, protocols, strict=True)
@@ -49,9 +51,8 @@ def annotate(table: Table) -> Table:
         marked = []
         for index, entry in enumerate(line):
             own = notes.numbers(own_notes(entry, column_is_mixed=len(protocols[index]) > 1))
-            quoted = tuple(
-                notes.numbers(reported_notes(value, protocols[index], name_source)) for value in entry.reported
-            )
+            among, whose = (protocols[index], "our scores") if protocols[index] else (stated[index], "others")
+            quoted = tuple(notes.numbers(reported_notes(value, among, whose, name_source)) for value in entry.reported)
             marked.append(replace(entry, best=entry.row in best[index], marks=own, reported_marks=quoted))
         lines.append(tuple(marked))
     return replace(table, entries=tuple(lines), notes=tuple(notes.texts))
@@ -80,13 +81,16 @@ def own_notes(entry: Entry, *, column_is_mixed: bool) -> list[str]:
     return notes
 
 
-def reported_notes(reported: ReportedValue, column_protocols: Sequence[str], name_source: bool) -> list[str]:
-    """What must be known about a reported number: its source (when there are several), its note, its protocol."""
+def reported_notes(reported: ReportedValue, column: Sequence[str], whose: str, name_source: bool) -> list[str]:
+    """What must be known about a reported number: its source (when there are several), its note, its protocol.
+
+    `column` are the protocols that it meets there: of our scores, or of the reported ones while there are none of ours.
+    """
     notes = [f"Reported by {reported.source}."] if name_source and reported.source else []
     if reported.note:
         notes.append(reported.note if reported.note.endswith(".") else f"{reported.note}.")
-    if not all(reported.comparable_with(protocol) for protocol in column_protocols):
-        notes.append(f"Reported under protocol `{reported.protocol}`: not comparable with our scores of this column.")
+    if not all(reported.comparable_with(protocol) for protocol in column):
+        notes.append(f"Reported under protocol `{reported.protocol}`: not comparable with {whose} of this column.")
     return notes
 
 

@@ -7,6 +7,7 @@ import pandas as pd
 
 from rml_dashboards.entries import Entry, Table, Trace
 from rml_dashboards.marks import annotate
+from rml_dashboards.protocols import protocol_of, recorded_name
 from rml_dashboards.records import Records
 from rml_dashboards.specification import CellSpec, RowSpec, TableSpec
 from rml_dashboards.statistics import summarise
@@ -50,9 +51,11 @@ def seed_frame(spec: TableSpec, cells: Sequence[CellSpec], records: Records) -> 
     recorded = records.runs[
         ["run_id", "mlflow_run_id", "status", "protocol", "code_version", "dirty", "device", "end_time"]
     ]
-    frame = wanted.merge(recorded, how="left", on="run_id").merge(
-        records.scores[["run_id", "metric", "value"]], how="left", on=["run_id", "metric"]
-    )
+    frame = wanted.merge(recorded, how="left", on="run_id")
+    tagged = list(zip(frame["protocol"].fillna(""), frame["metric"], strict=True))
+    frame["metric"] = pd.Series([recorded_name(*both) for both in tagged], index=frame.index, dtype="object")
+    frame["protocol"] = pd.Series([protocol_of(*both) for both in tagged], index=frame.index, dtype="object")
+    frame = frame.merge(records.scores[["run_id", "metric", "value"]], how="left", on=["run_id", "metric"])
     frame["value"] = frame["value"] * spec.scale
     scored = frame["value"].notna() & ~frame["value"].isin([float("inf"), float("-inf")])
     finished = scored.map({True: "done", False: "unscored"})

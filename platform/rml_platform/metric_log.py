@@ -81,14 +81,17 @@ def step_of(name: str) -> int:
 def evaluation_metrics(evaluations: tuple[Evaluation, ...], prefix: str = "val") -> dict[str, float]:
     """Metric names of an evaluation: `val/miou`, … of the first network, `val/<network>/miou`, … of the others.
 
-    Where several networks are scored, the first one's mIoU has both names.
+    Where several networks are scored, the first one's mIoU has both names. Scores on a hold-out are `holdout/miou`, …
+    in the same way.
     """
     values: dict[str, float] = {}
-    for place, evaluation in enumerate(evaluations):
-        if len(evaluations) > 1:
-            values[f"{prefix}/{evaluation.network}/miou"] = evaluation.miou
-        start = prefix if place == 0 else f"{prefix}/{evaluation.network}"
-        values[f"{start}/miou"] = evaluation.miou
-        values[f"{start}/accuracy"] = evaluation.accuracy
-        values |= {f"{start}/iou/{name}": iou for name, iou in evaluation.iou_by_class.items()}
+    for subset, top in (("val", prefix), ("holdout", "holdout")):
+        of_subset = [evaluation for evaluation in evaluations if evaluation.subset == subset]
+        for place, evaluation in enumerate(of_subset):
+            if len(of_subset) > 1:
+                values[f"{top}/{evaluation.network}/miou"] = evaluation.miou
+            start = top if place == 0 else f"{top}/{evaluation.network}"
+            values[f"{start}/miou"] = evaluation.miou
+            values[f"{start}/accuracy"] = evaluation.accuracy
+            values |= {f"{start}/iou/{name}": iou for name, iou in evaluation.iou_by_class.items()}
     return values

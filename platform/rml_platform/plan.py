@@ -12,10 +12,12 @@ from rml_platform.search_space import Cell, Study, bad_cells_error, expand
 from rml_platform.study_file import ResourcesConfig
 from rml_trainers.config import DataConfig, RunConfig
 from rml_trainers.data.cache import PreparedData
+from rml_trainers.data.holdout import hold_out
 from rml_trainers.data.prepare import cache_folder, ensure_prepared
 from rml_trainers.data.shares import check_shares
 from rml_trainers.data.splits import Split, make_split
 from rml_trainers.errors import ConfigError, DeviceError, RmlError
+from rml_trainers.protocols import check_canvas
 
 OnPrepare = Callable[[str, int, int], None]
 """Told the data set's name, images done and images in all, while data are prepared."""
@@ -132,6 +134,7 @@ def _plan_cell(
 ) -> PlannedRun:
     config = cell.config
     split = checked_split(config, data.names("train"), data_root, data.names_without_label())
+    check_canvas(config.evaluation, data, hold_out(split, config.evaluation.num_holdout)[1])
     check_shares(config, resources.workers)
     name = run_id(config, split_hash=split.hash, data_hash=data.content_hash, num_labelled=len(split.labelled))
     return PlannedRun(
@@ -154,6 +157,7 @@ def checked_split(
             f"split: all {len(split.labelled)} training images are labelled, so {config.method.name} has none to learn "
             "from; label fewer, set split.pool_includes_labelled, or leave the cell out with the row's `columns`"
         )
+    hold_out(split, config.evaluation.num_holdout)
     return split
 
 

@@ -12,7 +12,7 @@ from rml_platform.execute import execute
 from rml_platform.metric_log import pieces
 from rml_platform.run_folder import RunFolder
 from rml_platform.run_task import RunTask
-from rml_trainers.config import RunConfig, ScheduleConfig
+from rml_trainers.config import EvaluationConfig, RunConfig, ScheduleConfig
 from rml_trainers.data.cache import PreparedData
 from rml_trainers.data.splits import make_split
 from rml_trainers.errors import CheckpointError
@@ -79,6 +79,21 @@ def test_a_run_of_two_stages_goes_on_from_the_run_of_one(tiny_data: PreparedData
     assert all(torch.equal(weights[name], weights_alone[name]) for name in weights_alone)
 
 
+def test_a_choice_made_before_is_taken_over_too(tiny_data: PreparedData, tmp_path: Path) -> None:
+    """The best evaluation may lie in the steps that another run made: it is part of the state."""
+    choosing = EvaluationConfig(batch=3, every_steps=2, moment="best_holdout", num_holdout=2)
+    maker, config = (tiny_config(method, evaluation=choosing) for method in ("iml", "mutual_direct"))
+    carry_out([task_for(config, tiny_data, tmp_path / "alone", "run")])
+    carry_out(
+        mark_shared([task_for(maker, tiny_data, tmp_path, "maker"), task_for(config, tiny_data, tmp_path, "run")])
+    )
+    assert (first_logged_step(tmp_path / "alone", "run"), first_logged_step(tmp_path, "run")) == (2, 6)
+    assert result(tmp_path, "run")[0] == result(tmp_path / "alone", "run")[0]
+    notes = [(folder / "runs" / "run" / "log.txt").read_text() for folder in (tmp_path, tmp_path / "alone")]
+    chosen = {line.split(": ", 1)[1] for text in notes for line in text.splitlines() if "final scores" in line}
+    assert len(chosen) == 1, chosen
+
+
 def test_a_damaged_beginning_is_made_again(tiny_data: PreparedData, tmp_path: Path) -> None:
     maker, run = mark_shared(
         [
@@ -104,8 +119,9 @@ def test_a_damaged_beginning_is_made_again(tiny_data: PreparedData, tmp_path: Pa
         tiny_config("iml", schedule=ScheduleConfig(warm_up_steps=5, stage_steps=(4, 4))),
         tiny_config("mean_teacher"),
         tiny_config("iml", noise=replace(tiny_config().noise, model=False)),
+        tiny_config("iml", evaluation=EvaluationConfig(batch=3, every_steps=2, moment="best_val")),
     ],
-    ids=["seed", "steps", "students", "model noise"],
+    ids=["seed", "steps", "students", "model noise", "moment"],
 )
 def test_other_beginnings_are_not_shared(other: RunConfig, tiny_data: PreparedData, tmp_path: Path) -> None:
     tasks = [task_for(tiny_config(), tiny_data, tmp_path, "run"), task_for(other, tiny_data, tmp_path, "other")]

@@ -11,9 +11,10 @@ from torch import Tensor
 from rml_trainers.config import BatchConfig, RunConfig, SplitConfig
 from rml_trainers.data.cache import PreparedData
 from rml_trainers.data.folder import FolderConfig
-from rml_trainers.data.loaders import Batch, TrainingBatches, validation_batches, whole_images
+from rml_trainers.data.loaders import Batch, TrainingBatches, whole_images
 from rml_trainers.data.prepare import ensure_prepared
 from rml_trainers.data.splits import Split, make_split
+from rml_trainers.data.whole import scored_images
 from rml_trainers.errors import ConfigError, DataError
 from rml_trainers.methods.unimatch import UniMatchConfig
 from rml_trainers.noise.config import GeometryConfig, NoiseConfig
@@ -220,7 +221,8 @@ def test_images_without_a_mask_have_unknown_truth_and_are_refused_as_labelled(tm
 def test_validation_and_whole_images_come_once_each(tiny_data: PreparedData, batch_size: int, world_size: int) -> None:
     scored, seen = [], []
     for rank in range(world_size):
-        for crops in validation_batches(tiny_data, batch_size, rank, world_size):
+        batches = scored_images(tiny_data, "val", tiny_data.names("val"), batch_size, rank=rank, world_size=world_size)
+        for crops in batches:
             assert 1 <= len(crops.image) <= batch_size
             assert crops.image.shape[1:] == (3, 32, 48)
             scored += [

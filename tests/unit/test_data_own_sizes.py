@@ -13,9 +13,10 @@ from rml_trainers.data import build_dataset
 from rml_trainers.data.cache import PreparedData, check_prepared
 from rml_trainers.data.camvid import CamvidConfig
 from rml_trainers.data.folder import FolderConfig
-from rml_trainers.data.loaders import TrainingBatches, validation_batches, whole_images
+from rml_trainers.data.loaders import TrainingBatches, whole_images
 from rml_trainers.data.prepare import cache_folder, ensure_prepared
 from rml_trainers.data.splits import make_split
+from rml_trainers.data.whole import scored_images
 from rml_trainers.errors import DataError
 from rml_trainers.noise.config import GeometryConfig
 from tests.image_folders import mask, save, write_mixed_sizes
@@ -105,4 +106,32 @@ def test_whole_images_come_in_batches_of_one_size(data: PreparedData, batch_size
             assert torch.equal(pixels.permute(1, 2, 0), torch.from_numpy(expected.copy()))
         seen += names
     assert sorted(seen) == list(data.names("train"))
-    assert sum(len(crops.image) for crops in validation_batches(data, batch_size)) == 2
+    assert sum(len(crops.image) for crops in scored_images(data, "val", data.names("val"), batch_size)) == 2
+
+
+@pytest.mark.parametrize(("batch_size", "world_size"), [(1, 1), (4, 1), (2, 2)])
+def test_on_a_canvas_images_of_any_size_come_together(data: PreparedData, batch_size: int, world_size: int) -> None:
+    names, canvas_px = data.names("train"), (48, 60)
+    sizes, seen = list[int](), set[str]()
+    for rank in range(world_size):
+        order = iter(names[rank::world_size])
+        for images in scored_images(
+            data, "train", names, batch_size, canvas_px=canvas_px, rank=rank, world_size=world_size
+        ):
+            assert images.inside is not None
+            sizes.append(len(images.image))
+            for pixels, label, inside in zip(images.image, images.label, images.inside, strict=True):
+                name = next(order)
+                i = data.index("train", name)
+                height, width = data.image_size("train", i)
+                truth = data.label("train", i)
+                assert truth is not None
+                assert torch.equal(
+                    pixels[:, :height, :width].permute(1, 2, 0), torch.from_numpy(data.image("train", i).copy())
+                )
+                assert torch.equal(label[:height, :width], torch.from_numpy(truth.copy()))
+                assert bool(inside[:height, :width].all()) and int(inside.sum()) == height * width
+                assert bool((label[~inside] == 255).all())
+                seen.add(name)
+    assert seen == set(names)
+    assert max(sizes) == min(batch_size, len(names)), "no batch is kept small by a size of its own"

@@ -1,6 +1,7 @@
 """Prediction from a checkpoint folder: the right weights, the right size, and clear refusals."""
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from rml_trainers.errors import CheckpointError, ConfigError
 from rml_trainers.inference import Predictor, load_network, predict_image
 from rml_trainers.networks import build_network
 from rml_trainers.networks.network import SegmentationNetwork
+from rml_trainers.protocols import EvaluationConfig
+from rml_trainers.scoring import INFERENCES, ScoredNetwork
 from rml_trainers.state import Checkpoint, CheckpointHeader, numbered, save_checkpoint
 from tests.tiny import NETWORK, tiny_config
 
@@ -89,6 +92,30 @@ def test_a_mask_has_the_images_own_size_and_follows_the_image(checkpoint: Path, 
     assert mask.dtype == np.uint8 and np.array_equal(mask, probability[0].argmax(0).numpy())
     larger = np.repeat(np.repeat(image, 3, axis=0), 2, axis=1)
     assert predict_image(predictor, larger, (32, 48)).shape == (96, 96)
+
+
+@pytest.mark.parametrize(("inference", "inference_px"), [("padded", (40, 56)), ("sliding", (32, 32))])
+def test_images_go_through_the_network_as_they_do_when_scored(
+    inference: Literal["padded", "sliding"], inference_px: tuple[int, int], config: RunConfig
+) -> None:
+    network, images, size_px = _networks(config, 0)[0], _images(), (32, 48)
+    evaluation = EvaluationConfig(inference=inference, inference_px=inference_px)
+    inside = torch.zeros(2, 40, 56, dtype=torch.bool)
+    inside[:, :32, :48] = True
+    shown = images if inference == "sliding" else torch.nn.functional.pad(images, (0, 8, 0, 8))
+    scored = ScoredNetwork(lambda x: network.upsample(network(x).logits, (x.shape[-2], x.shape[-1])), network.mean)
+    with torch.no_grad():
+        expected = INFERENCES[inference](scored, shown, inside, evaluation).softmax(dim=1)[..., :32, :48]
+    predictor = Predictor([network], CPU, torch.float32, evaluation)
+    torch.testing.assert_close(predictor(images, size_px), expected, atol=1e-5, rtol=1e-4)
+    larger = predictor(images, (64, 96))
+    torch.testing.assert_close(larger, network.upsample(expected, (64, 96)), atol=1e-5, rtol=1e-4)
+
+
+def test_an_image_that_does_not_fit_the_canvas_is_predicted_whole(config: RunConfig) -> None:
+    network, evaluation = _networks(config, 0)[0], EvaluationConfig(inference="padded", inference_px=(32, 40))
+    found = Predictor([network], CPU, torch.float32, evaluation)(_images(), (32, 48))
+    torch.testing.assert_close(found, _expected(network), atol=1e-5, rtol=1e-4)
 
 
 def test_a_network_that_the_run_does_not_have_is_refused(checkpoint: Path, config: RunConfig) -> None:

@@ -47,6 +47,22 @@ def test_logits_and_feature_share_their_cells_and_upsample_to_any_size(name: str
 
 
 @pytest.mark.parametrize("name", NETWORKS)
+def test_an_image_of_the_zero_colour_is_zero_to_the_network(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Padding of this colour is what others call padding with zeros."""
+    network, seen = build(name), list[Tensor]()
+    normalise = network.normalise
+
+    def spy(pixels: Tensor) -> Tensor:
+        seen.append(normalise(pixels))
+        return seen[-1]
+
+    monkeypatch.setattr(network, "normalise", spy)
+    network.eval()(network.zero_colour.expand(1, 3, *SIZE_PX))
+    (normalised,) = seen
+    torch.testing.assert_close(normalised, torch.zeros_like(normalised), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
 def test_every_trainable_parameter_is_in_one_group_and_gets_a_gradient(name: str) -> None:
     network = build(name)
     network(images()).logits.square().sum().backward()

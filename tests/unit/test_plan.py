@@ -76,6 +76,29 @@ def test_a_split_larger_than_the_data_set_names_its_cells(tmp_path: Path, cache:
     assert "1/4" not in message
 
 
+@pytest.mark.parametrize(
+    ("evaluation", "message"),
+    [
+        (
+            "{inference: padded, inference_px: [32, 40]}",
+            r"evaluation.inference_px = \[32, 40\]: 3 of 3 images are larger, among them val_00000 \(32×48",
+        ),
+        (
+            "{moment: best_holdout, num_holdout: 2, every_steps: 1}",
+            r"evaluation.num_holdout = 2: the split has 2 labelled images",
+        ),
+    ],
+)
+def test_an_evaluation_that_cannot_be_is_found_before_any_training(
+    evaluation: str, message: str, tmp_path: Path, cache: Path
+) -> None:
+    text = STUDY.replace("set: {method.name: rml}", f"set: {{method.name: rml, evaluation: {evaluation}}}")
+    with pytest.raises(ConfigError, match=message) as caught:
+        planned(tmp_path, cache, text)
+    assert "row 'RML', column '1/4', seed 0" in str(caught.value)
+    assert "'Supervised'" not in str(caught.value)
+
+
 def test_a_method_without_unlabelled_images_is_refused_and_supervised_is_not(tmp_path: Path, cache: Path) -> None:
     text = STUDY.replace("{split.num_labelled: 5}", "{split.num_labelled: 10}")
     with pytest.raises(ConfigError, match="all 10 training images are labelled, so rml has none") as caught:

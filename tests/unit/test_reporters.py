@@ -76,6 +76,15 @@ def test_only_the_first_network_has_the_short_names() -> None:
     assert not any("teacher_1" in name for name in evaluation_metrics((evaluation(0.5),)))
 
 
+def test_scores_on_a_hold_out_stand_apart() -> None:
+    held_out = dataclasses.replace(evaluation(0.25), subset="holdout")
+    second = dataclasses.replace(evaluation(0.75), subset="holdout", network="student_2")
+    names = evaluation_metrics((evaluation(0.5), held_out, second), "val")
+    miou = {name: value for name, value in names.items() if name.endswith("miou")}
+    expected = {"holdout/miou": 0.25, "holdout/teacher_1/miou": 0.25, "holdout/student_2/miou": 0.75}
+    assert miou == {"val/miou": 0.5, **expected}
+
+
 def test_a_wish_to_cancel_ends_the_run_at_its_next_report(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reporters, "WRITE_EVERY_S", 0.01)
     with heart(run) as beating:

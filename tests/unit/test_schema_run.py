@@ -141,6 +141,23 @@ def test_checks_across_parts_name_their_key(tmp_path: Path) -> None:
     assert "evaluation.networks" in message(path, "evaluation.networks=[teacher_2]")
 
 
+def test_an_evaluation_that_cannot_be_names_its_key(tmp_path: Path) -> None:
+    path = write(tmp_path, RUN)
+    assert "evaluation.inference_px = None: expected [height, width]" in message(path, "evaluation.inference=padded")
+    assert "evaluation.every_steps = 0: expected more than 0" in message(path, "evaluation.moment=best_val")
+    assert 'evaluation.moment = "best": ' in message(path, "evaluation.moment=best")
+    settings = ["evaluation.inference=sliding", "evaluation.inference_px=[64, 96]", "evaluation.window_stride=0.5"]
+    assert load_run_config(path, settings).evaluation.stride_px == (32, 48)
+
+
+def test_images_may_keep_their_size_where_the_data_set_allows_it(tmp_path: Path) -> None:
+    folder = RUN.replace(
+        "{name: scenes, size_px: [32, 48]}", "{name: folder, folder: f, class_names: [a, b], size_px: null}"
+    )
+    assert load_run_config(write(tmp_path, folder)).data.size_px is None
+    assert "data.size_px = null: " in message(write(tmp_path, RUN), "data.size_px=null")
+
+
 def test_override_replaces_only_its_key(tmp_path: Path) -> None:
     config = load_run_config(write(tmp_path, RUN), ["schedule.stage_steps=[7, 8]", "method.min_cells=3"])
     assert config.schedule.stage_steps == (7, 8)

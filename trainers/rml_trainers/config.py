@@ -21,6 +21,7 @@ from rml_trainers.networks.deeplab_v2 import DeepLabV2Config
 from rml_trainers.networks.mlp import MlpConfig
 from rml_trainers.networks.setr import SetrConfig
 from rml_trainers.noise.config import GeometryConfig, NoiseConfig
+from rml_trainers.protocols import EvaluationConfig as EvaluationConfig
 
 DataConfig = ScenesConfig | CamvidConfig | FolderConfig | CityscapesConfig | VocConfig | MnistConfig
 NetworkConfig = DeepLabV2Config | SetrConfig | MlpConfig
@@ -129,31 +130,6 @@ class TeacherConfig:
 
     def __post_init__(self) -> None:
         require(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "a number in [0, 1)")
-
-
-@configuration
-class EvaluationConfig:
-    """What is scored. The protocol id is `<data>-<height>x<width>/<network>/<moment>`."""
-
-    networks: tuple[Literal["student_1", "student_2", "teacher_1", "teacher_2", "ensemble"], ...] = ("teacher_1",)
-    """Networks to score; the first is the one that tables read. `ensemble` averages the teachers' probabilities."""
-    every_steps: int = 0
-    """Extra evaluations during training, for curves (0: only at the end of each stage). Never selects a checkpoint."""
-    batch: int = 8
-    """Images per forward; does not change the score."""
-    monitor_pseudo_labels: bool = False
-    """Also measure the mIoU of the pseudo labels against the hidden truth of the unlabelled crops (paper, Fig. 4): over
-    all crops between two evaluations where there are extra ones (`every_steps`), else between two reports."""
-    monitor_coupling: Literal["off", "batch", "train_set"] = "batch"
-    """Total variation distance between the soft outputs of two labelling networks (paper, Fig. 2): `batch` on the weak
-    views of each step, which costs no forward; `train_set` also over all training images at every evaluation. Methods
-    with one labelling network have nothing to measure."""
-
-    def __post_init__(self) -> None:
-        require(len(self.networks) >= 1, "networks", self.networks, "at least one network to score")
-        require(len(set(self.networks)) == len(self.networks), "networks", self.networks, "no network twice")
-        require(self.every_steps >= 0, "every_steps", self.every_steps, "zero or more")
-        require(self.batch >= 1, "batch", self.batch, "at least 1")
 
 
 @configuration

@@ -1,72 +1,113 @@
-"""Scores networks on the validation images: batched, on the device, one read-back per evaluation."""
+"""Scores networks by a protocol: batched, on the device, one all-reduce and one read-back per evaluation."""
+
+from collections.abc import Iterator, Sequence
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from rml_trainers.config import RunConfig
 from rml_trainers.data.cache import PreparedData
-from rml_trainers.data.loaders import validation_batches
+from rml_trainers.data.whole import ScoredImages, scored_images
 from rml_trainers.distributed import rank, sum_over_workers, world_size
 from rml_trainers.learners import Labeller, Learners, to_unit_range
 from rml_trainers.metrics import confusion_matrix, iou_by_class, mean_iou, pixel_accuracy
-from rml_trainers.reporting import Evaluation
-
-
-def protocol_id(data: PreparedData, network: str) -> str:
-    """Name of what a score means: data and size, network, and moment.
-
-    The moment is `last`: the network as it is at that step. Nothing is selected on the validation images.
-    """
-    size = "original" if data.size_px is None else f"{data.size_px[0]}x{data.size_px[1]}"
-    return f"{data.name}-{size}/{network}/last"
+from rml_trainers.protocols import data_protocol
+from rml_trainers.reporting import Evaluation, ScoredSubset
+from rml_trainers.scoring import INFERENCES, ScoredNetwork
 
 
 @torch.no_grad()
-def evaluate(learners: Learners, data: PreparedData, config: RunConfig) -> tuple[Evaluation, ...]:
-    """Score every network of `config.evaluation.networks` at the prepared size, whole images, single scale.
+def evaluate(
+    learners: Learners, data: PreparedData, config: RunConfig, holdout: Sequence[str] = ()
+) -> tuple[Evaluation, ...]:
+    """Score every network of `config.evaluation.networks` as it is now, single scale.
 
-    Workers share the images; one all-reduce joins their confusion matrices.
+    Workers share the images; one all-reduce joins their confusion matrices, and they are read back once.
+
+    Args:
+        holdout: labelled training images kept out of training, scored too.
+    Returns:
+        The scores on the validation images in the order of the networks, then those on the hold-out.
     """
     networks = config.evaluation.networks
-    counts = torch.zeros(len(networks), data.num_classes, data.num_classes, dtype=torch.int64, device=learners.device)
-    for crops in validation_batches(data, config.evaluation.batch, rank(), world_size()):
-        crops = crops.to(learners.device)
-        scores = _scores(learners, to_unit_range(crops.image), networks, crops.label.shape)
-        for number, network in enumerate(networks):
-            counts[number] += confusion_matrix(scores[network].argmax(1), crops.label, data.num_classes)
+    subsets: list[ScoredSubset] = ["val", "holdout"] if holdout else ["val"]
+    shape = (len(subsets), len(networks), data.num_classes, data.num_classes)
+    counts = torch.zeros(shape, dtype=torch.int64, device=learners.device)
+    for of_subset, subset in zip(counts, subsets, strict=True):
+        for images in _images(data, config, subset, holdout):
+            _count(of_subset, images.to(learners.device), learners, config)
     sum_over_workers(counts)
+    images_and_size = data_protocol(data.name, data.size_px, config.evaluation)
     return tuple(
-        _evaluation(data, network, confusion) for network, confusion in zip(networks, counts.cpu().numpy(), strict=True)
+        _evaluation(data, subset, network, f"{images_and_size}/{network}/last", confusion)
+        for subset, of_subset in zip(subsets, counts.cpu().numpy(), strict=True)
+        for network, confusion in zip(networks, of_subset, strict=True)
     )
 
 
-def _scores(
-    learners: Learners, images: Tensor, networks: tuple[str, ...], label_shape: torch.Size
-) -> dict[str, Tensor]:
-    """[B, K, H, W] scores of each wanted network at label resolution; each network runs once."""
-    size = (label_shape[-2], label_shape[-1])
-    scores: dict[str, Tensor] = {}
-    wanted: tuple[tuple[Labeller, str], ...] = (("students", "student"), ("teachers", "teacher"))
-    for labeller, prefix in wanted:
-        with_ensemble = labeller == "teachers" and "ensemble" in networks
-        if with_ensemble or any(network.startswith(prefix) for network in networks):
-            for i, output in enumerate(learners.predict(labeller, images)):
-                scores[f"{prefix}_{i + 1}"] = learners.student(i).upsample(output.logits, size).float()
-    if "ensemble" in networks:
-        teachers = [scores[f"teacher_{i + 1}"].softmax(dim=1) for i in range(learners.num_students)]
-        scores["ensemble"] = torch.stack(teachers).mean(0)
-    return scores
+def _images(
+    data: PreparedData, config: RunConfig, subset: ScoredSubset, holdout: Sequence[str]
+) -> Iterator[ScoredImages]:
+    evaluation = config.evaluation
+    return scored_images(
+        data,
+        "val" if subset == "val" else "train",
+        data.names("val") if subset == "val" else holdout,
+        evaluation.batch,
+        canvas_px=evaluation.canvas_px,
+        rank=rank(),
+        world_size=world_size(),
+    )
+
+
+def _count(counts: Tensor, images: ScoredImages, learners: Learners, config: RunConfig) -> None:
+    """Add a batch to the confusion matrices [N, K, K] of the wanted networks. Each network runs once."""
+    networks, num_classes = config.evaluation.networks, counts.shape[-1]
+    pixels = to_unit_range(images.image)
+    ensemble: Tensor | None = None
+    labellers: tuple[tuple[Labeller, str], ...] = (("students", "student"), ("teachers", "teacher"))
+    for labeller, role in labellers:
+        for number in range(learners.num_students):
+            name, in_ensemble = f"{role}_{number + 1}", labeller == "teachers" and "ensemble" in networks
+            if name not in networks and not in_ensemble:
+                continue
+            scores = INFERENCES[config.evaluation.inference](
+                _scored(learners, labeller, number), pixels, images.inside, config.evaluation
+            )
+            if name in networks:
+                counts[_place(networks, name)] += confusion_matrix(scores.argmax(1), images.label, num_classes)
+            if in_ensemble:
+                prob = scores.softmax(dim=1)
+                ensemble = prob if ensemble is None else ensemble.add_(prob)
+    if ensemble is not None:
+        counts[_place(networks, "ensemble")] += confusion_matrix(ensemble.argmax(1), images.label, num_classes)
+
+
+def _place(networks: Sequence[str], name: str) -> int:
+    return list(networks).index(name)
+
+
+def _scored(learners: Learners, labeller: Labeller, number: int) -> ScoredNetwork:
+    network = learners.student(number) if labeller == "students" else learners.teacher(number)
+
+    def forward(images: Tensor) -> Tensor:
+        logits = learners.predict_one(labeller, number, images).logits
+        return network.upsample(logits, (images.shape[-2], images.shape[-1])).float()
+
+    return ScoredNetwork(forward, network.zero_colour)
 
 
 def _evaluation(
-    data: PreparedData, network: str, confusion: "np.ndarray[tuple[int, int], np.dtype[np.int64]]"
+    data: PreparedData, subset: ScoredSubset, network: str, protocol: str, confusion: npt.NDArray[np.int64]
 ) -> Evaluation:
     return Evaluation(
-        protocol=protocol_id(data, network),
+        protocol=protocol,
         network=network,
         miou=mean_iou(confusion),
         accuracy=pixel_accuracy(confusion),
         iou_by_class=dict(zip(data.class_names, iou_by_class(confusion).tolist(), strict=True)),
         confusion=confusion,
+        subset=subset,
     )

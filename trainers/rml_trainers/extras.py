@@ -1,12 +1,16 @@
-"""State of a run beside its networks and their momentum: who keeps some, and where a checkpoint holds it."""
+"""The whole state of a run as one checkpoint: networks, their momentum, and the extras that others keep beside them."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from rml_trainers.state import part_of
+from rml_trainers.learners import Learners
+from rml_trainers.optim import Optimiser
+from rml_trainers.reporting import Evaluation
+from rml_trainers.state import Checkpoint, CheckpointHeader, load_numbered, numbered, part_of
 
 
 class Keeper(Protocol):
@@ -18,6 +22,38 @@ class Keeper(Protocol):
 
     def load_tensors(self, tensors: dict[str, Tensor]) -> None:
         """Take back what `tensors` gave."""
+
+
+def take_snapshot(
+    header: CheckpointHeader,
+    learners: Learners,
+    optimiser: Optimiser,
+    keepers: Mapping[str, Keeper],
+    evaluations: tuple[Evaluation, ...],
+) -> Checkpoint:
+    """The state as it is now. It shares memory with the run: write it before the next step."""
+    return Checkpoint(
+        header=header,
+        students=numbered(learners.students),
+        teachers=numbered(learners.teachers),
+        optimiser=optimiser.tensors(),
+        extras=gather_extras(keepers),
+        evaluations=evaluations,
+    )
+
+
+def give_back(checkpoint: Checkpoint, learners: Learners, optimiser: Optimiser, keepers: Mapping[str, Keeper]) -> None:
+    """Take up the state of a checkpoint; header and evaluations are left to the caller."""
+    load_numbered(learners.students, checkpoint.students)
+    load_numbered(learners.teachers, checkpoint.teachers)
+    optimiser.load_tensors(checkpoint.optimiser)
+    restore_extras(keepers, checkpoint.extras, learners.device)
+
+
+def with_scores_only(checkpoint: Checkpoint) -> Checkpoint:
+    """The same without any extra but the chosen evaluation."""
+    extras = {name: tensor for name, tensor in checkpoint.extras.items() if name.startswith("moment/")}
+    return replace(checkpoint, extras=extras)
 
 
 def gather_extras(keepers: Mapping[str, Keeper]) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image
+from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -14,9 +15,12 @@ from rml_trainers.config import SCORED_NETWORKS, RunConfig
 from rml_trainers.configuration import suggest
 from rml_trainers.device import autocast, compute_dtype
 from rml_trainers.errors import CheckpointError, ConfigError
+from rml_trainers.moments import NETWORKS
 from rml_trainers.networks import build_network
 from rml_trainers.networks.network import SegmentationNetwork
 from rml_trainers.overlays import overlay, palette
+from rml_trainers.protocols import EvaluationConfig
+from rml_trainers.scoring import ScoredNetwork, sliding
 from rml_trainers.state import verify_checkpoint
 
 __all__ = ["Predictor", "load_network", "overlay", "palette", "predict_image", "predict_images"]
@@ -26,10 +30,20 @@ MAX_BATCH = 4
 
 
 class Predictor(nn.Module):
-    """One network, or several whose probabilities are averaged, in evaluation mode on one device."""
+    """One network, or several whose probabilities are averaged, in evaluation mode on one device.
 
-    def __init__(self, networks: list[SegmentationNetwork], device: torch.device, dtype: torch.dtype) -> None:
+    Images go through it as the run's evaluation says: whole, padded to its canvas where they fit, or in windows.
+    """
+
+    def __init__(
+        self,
+        networks: list[SegmentationNetwork],
+        device: torch.device,
+        dtype: torch.dtype,
+        evaluation: EvaluationConfig | None = None,
+    ) -> None:
         super().__init__()
+        self._evaluation = evaluation or EvaluationConfig()
         self.networks = nn.ModuleList(networks)
         self.device = device
         self._dtype = dtype
@@ -42,10 +56,27 @@ class Predictor(nn.Module):
         probabilities = []
         for network in self.networks:
             assert isinstance(network, SegmentationNetwork)
-            with autocast(self.device, self._dtype):
-                logits = network(images).logits
-            probabilities.append(network.upsample(logits, size_px).softmax(dim=1))
+            probabilities.append(self._probability(network, images, size_px))
         return torch.stack(probabilities).mean(dim=0)
+
+    def _probability(self, network: SegmentationNetwork, images: Tensor, size_px: tuple[int, int]) -> Tensor:
+        own_px = (images.shape[-2], images.shape[-1])
+
+        def forward(views: Tensor, at_px: tuple[int, int] | None = None) -> Tensor:
+            with autocast(self.device, self._dtype):
+                logits = network(views.contiguous(memory_format=torch.channels_last)).logits
+            return network.upsample(logits, at_px or (views.shape[-2], views.shape[-1]))
+
+        canvas_px = self._evaluation.canvas_px
+        if self._evaluation.inference == "sliding":
+            prob = sliding(ScoredNetwork(forward, network.zero_colour), images, None, self._evaluation).softmax(dim=1)
+        elif canvas_px is not None and own_px[0] <= canvas_px[0] and own_px[1] <= canvas_px[1]:
+            canvas = network.zero_colour.expand(len(images), images.shape[1], *canvas_px).clone()
+            canvas[..., : own_px[0], : own_px[1]] = images
+            prob = forward(canvas)[..., : own_px[0], : own_px[1]].softmax(dim=1)
+        else:
+            return forward(images, size_px).softmax(dim=1)
+        return prob if own_px == size_px else network.upsample(prob, size_px)
 
 
 def load_network(
@@ -53,16 +84,31 @@ def load_network(
 ) -> Predictor:
     """Load one of `SCORED_NETWORKS` of a run; `ensemble` is the mean of the mean teachers' probabilities.
 
+    A run that scores a chosen moment (`evaluation.moment`) keeps its scored networks as they were then: those are
+    loaded, because the score is theirs.
+
     Raises:
         CheckpointError: the folder is incomplete or damaged, or was made by another configuration.
         ConfigError: no such network in this run.
     """
     numbers = _network_numbers(config, network)
     verify_checkpoint(checkpoint)
-    file = "students.safetensors" if network.startswith("student") else "teachers.safetensors"
-    tensors = load_file(checkpoint / file)
-    networks = [_load_one(tensors, number, config, num_classes, checkpoint / file) for number in numbers]
-    return Predictor(networks, device, compute_dtype(config.precision, device))
+    file, tensors = _stored(checkpoint, "students" if network.startswith("student") else "teachers", numbers)
+    networks = [_load_one(tensors, number, config, num_classes, file) for number in numbers]
+    return Predictor(networks, device, compute_dtype(config.precision, device), config.evaluation)
+
+
+def _stored(checkpoint: Path, group: str, numbers: list[int]) -> tuple[Path, dict[str, Tensor]]:
+    """File and weights: of the evaluation that the run chose where it chose one and scored them, else the newest."""
+    extras = checkpoint / "extras.safetensors"
+    prefixes = tuple(f"moment/{NETWORKS}{group}/{number}." for number in numbers)
+    with safe_open(extras, framework="pt") as stored:
+        chosen = [name for name in stored.keys() if name.startswith(prefixes)]  # noqa: SIM118
+        if {name[: len(prefixes[0])] for name in chosen} == set(prefixes):
+            start = len(f"moment/{NETWORKS}{group}/")
+            return extras, {name[start:]: stored.get_tensor(name) for name in chosen}
+    file = checkpoint / f"{group}.safetensors"
+    return file, load_file(file)
 
 
 def _network_numbers(config: RunConfig, network: str) -> list[int]:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -20,9 +20,12 @@ class Progress:
     """Mean wall time of the steps since the previous report (0 when none was made)."""
 
 
+ScoredSubset = Literal["val", "holdout"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """Scores of one network on the validation images under one protocol."""
+    """Scores of one network under one protocol."""
 
     protocol: str
     """Protocol id, for example `camvid-360x480/teacher_1/last`: size, network and moment are part of the number."""
@@ -35,6 +38,8 @@ class Evaluation:
     """IoU in [0, 1] by class name; NaN for a class that neither occurs nor is predicted."""
     confusion: npt.NDArray[np.int64] = field(repr=False)
     """(K, K) pixel counts, truth by row, prediction by column."""
+    subset: ScoredSubset = "val"
+    """The validation images, or labelled training images that were kept out of training."""
 
 
 class Reporter(Protocol):
@@ -44,7 +49,7 @@ class Reporter(Protocol):
         """Means of the scalars since the last call; comes every `runtime.log_every_steps`."""
 
     def on_evaluation(self, progress: Progress, evaluations: tuple[Evaluation, ...]) -> None:
-        """One entry per scored network; the first is the one that tables read."""
+        """One entry per scored network as it is now, the first is the one that tables read; hold-out scores last."""
 
     def on_checkpoint(self, progress: Progress, folder: Path | None) -> None:
         """A complete checkpoint folder (None on ranks other than 0). The folder is deleted after the call: copy it.

@@ -3,7 +3,7 @@
 students.safetensors   "1.<parameter>", "2.<parameter>": student networks
 teachers.safetensors   the same names: mean teachers
 optimiser.safetensors  momentum buffers
-extras.safetensors     what the method keeps, its own networks, running sums of the report window
+extras.safetensors     what the method keeps, its own networks, running sums of the report window, a chosen evaluation
 state.json             step, final scores, identity of the run
 manifest.json          sha256 of every other file
 """

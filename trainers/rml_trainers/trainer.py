@@ -1,7 +1,6 @@
 """The one training loop. It owns time: stages, steps, and the moments of reports, evaluations and checkpoints."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -11,24 +10,27 @@ from rml_trainers.clock import Clock
 from rml_trainers.config import RunConfig
 from rml_trainers.coupling import coupling_scalars
 from rml_trainers.data.cache import PreparedData
+from rml_trainers.data.holdout import hold_out
 from rml_trainers.data.loaders import Batch, TrainingBatches, read_ahead
 from rml_trainers.data.splits import Split, require_images
 from rml_trainers.distributed import rank, world_size
 from rml_trainers.errors import CheckpointError
 from rml_trainers.evaluation import evaluate
-from rml_trainers.extras import Keeper, gather_extras, restore_extras
+from rml_trainers.extras import Keeper, give_back, take_snapshot, with_scores_only
 from rml_trainers.identity import identity_hash
 from rml_trainers.learners import Learners
 from rml_trainers.meter import Meter
 from rml_trainers.methods import build_method
 from rml_trainers.methods.method import StageContext, StepResult, supervised_step
+from rml_trainers.moments import ScoredMoment
 from rml_trainers.notes import absent_classes
 from rml_trainers.optim import Optimiser
 from rml_trainers.own_networks import OwnNetworks
+from rml_trainers.protocols import check_canvas
 from rml_trainers.randomness import seed_model_noise
 from rml_trainers.reporting import Evaluation, Progress, Reporter
 from rml_trainers.stages import Stage, due_after, stage_at, stages_of
-from rml_trainers.state import Checkpoint, CheckpointHeader, load_checkpoint, load_numbered, numbered, published
+from rml_trainers.state import Checkpoint, CheckpointHeader, load_checkpoint, published
 
 
 class Trainer:
@@ -45,6 +47,7 @@ class Trainer:
         begin_from: checkpoint folder of any run that begins as this one does, written at the end of a stage.
     Raises:
         DataError: there is no labelled image, or no unlabelled one for a method that needs some.
+        ConfigError: the evaluation cannot be: too large a hold-out, or an image larger than the canvas.
         CheckpointError: `resume_from` or `begin_from` is damaged, or belongs to another run or beginning.
     """
 
@@ -60,11 +63,13 @@ class Trainer:
         resume_from: Path | None = None,
         begin_from: Path | None = None,
     ) -> None:
-        self.config, self.data, self.split, self.device = config, data, split, device
+        self.config, self.data, self.device = config, data, device
+        self.split, self.holdout = hold_out(split, config.evaluation.num_holdout)
+        check_canvas(config.evaluation, data, self.holdout)
         self.reporter, self.work_dir = reporter, work_dir
         self.stages = stages_of(config)
         self.method = build_method(config, data.num_classes)
-        require_images(split, needs_unlabelled=self.method.uses_unlabelled)
+        require_images(self.split, needs_unlabelled=self.method.uses_unlabelled)
         self.identity = identity_hash(config, split_hash=split.hash, data_hash=data.content_hash)
         self._beginnings = {
             b.step: b.hash for b in beginnings(config, split_hash=split.hash, data_hash=data.content_hash)
@@ -72,12 +77,12 @@ class Trainer:
         self.learners = Learners(config, data.num_classes, device)
         self.own_networks = OwnNetworks(self.method.own_networks(), device)
         self.batches = TrainingBatches(
-            data, split, config, num_students=self.learners.num_students, rank=rank(), world_size=world_size()
+            data, self.split, config, num_students=self.learners.num_students, rank=rank(), world_size=world_size()
         )
         self.optimiser = Optimiser(self.learners, config.optimiser)
         self.meter = Meter()
         self.step = 0
-        self.evaluations: tuple[Evaluation, ...] = ()
+        self.moment = ScoredMoment(config.evaluation)
         self._clock = Clock()
         self._took_over = False
         if resume_from is not None:
@@ -93,6 +98,11 @@ class Trainer:
     @property
     def finished(self) -> bool:
         return self.step >= self.num_steps
+
+    @property
+    def evaluations(self) -> tuple[Evaluation, ...]:
+        """Scores of the run so far, at the moment that `evaluation.moment` says."""
+        return self.moment.evaluations
 
     def fit(self) -> tuple[Evaluation, ...]:
         """Train what is left and return the final scores; a finished run returns its stored ones.
@@ -180,12 +190,18 @@ class Trainer:
                 self.reporter.on_step(progress, scalars)
         self.meter.check(self.step)
         if due.score:
-            self.evaluations = evaluate(self.learners, self.data, self.config)
-            if rank() == 0:
-                self.reporter.on_evaluation(progress, self.evaluations)
+            self._score(progress)
         if due.save:
             self._save(progress)
         self._clock.start(self.step)
+
+    def _score(self, progress: Progress) -> None:
+        evaluations = evaluate(self.learners, self.data, self.config, self.holdout)
+        self.moment.offer(self.step, evaluations, self.learners, keep=rank() == 0)
+        if rank() == 0:
+            self.reporter.on_evaluation(progress, evaluations)
+            if self.finished and self.moment.is_chosen:
+                self.reporter.on_note("info", self.moment.describe())
 
     def _progress(self, stage: Stage) -> Progress:
         return Progress(
@@ -204,29 +220,19 @@ class Trainer:
             self.reporter.on_checkpoint(progress, folder)
 
     def _keepers(self) -> dict[str, Keeper]:
-        return {"method": self.method, "meter": self.meter, "own": self.own_networks}
+        return {"method": self.method, "meter": self.meter, "own": self.own_networks, "moment": self.moment}
 
     def _checkpoint(self) -> Checkpoint:
-        return Checkpoint(
-            header=CheckpointHeader(
-                step=self.step,
-                finished=self.finished,
-                identity=self.identity,
-                beginning=self._beginnings.get(self.step),
-            ),
-            students=numbered(self.learners.students),
-            teachers=numbered(self.learners.teachers),
-            optimiser=self.optimiser.tensors(),
-            extras=gather_extras(self._keepers()),
-            evaluations=self.evaluations,
-        )
+        beginning = self._beginnings.get(self.step)
+        header = CheckpointHeader(step=self.step, finished=self.finished, identity=self.identity, beginning=beginning)
+        return take_snapshot(header, self.learners, self.optimiser, self._keepers(), self.evaluations)
 
     def _take_over(self, folder: Path) -> None:
         checkpoint = load_checkpoint(folder)
         if checkpoint.header.beginning != self._beginnings.get(checkpoint.header.step, ""):
             raise CheckpointError(f"checkpoint {folder.name} is not of a run that begins as this one does")
         if stage_at(self.stages, checkpoint.header.step - 1).warm_up:
-            checkpoint = replace(checkpoint, extras={})  # the state of another method, perhaps, that has not begun
+            checkpoint = with_scores_only(checkpoint)  # the rest is of another method, perhaps, that has not begun
         self._restore(checkpoint)
         self._took_over = True
 
@@ -234,14 +240,10 @@ class Trainer:
         """Score the networks that were taken over as this run scores them: its curves begin here."""
         stage = stage_at(self.stages, self.step - 1)
         self._report_coupling(stage)
-        self.evaluations = evaluate(self.learners, self.data, self.config)
         if rank() == 0:
             self.reporter.on_note("info", f"the first {self.step} steps are those of a run that begins the same")
-            self.reporter.on_evaluation(self._progress(stage), self.evaluations)
+        self._score(self._progress(stage))
 
     def _restore(self, checkpoint: Checkpoint) -> None:
-        load_numbered(self.learners.students, checkpoint.students)
-        load_numbered(self.learners.teachers, checkpoint.teachers)
-        self.optimiser.load_tensors(checkpoint.optimiser)
-        restore_extras(self._keepers(), checkpoint.extras, self.device)
-        self.step, self.evaluations = checkpoint.header.step, checkpoint.evaluations
+        give_back(checkpoint, self.learners, self.optimiser, self._keepers())
+        self.step, self.moment.evaluations = checkpoint.header.step, checkpoint.evaluations

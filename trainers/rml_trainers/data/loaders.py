@@ -1,6 +1,6 @@
 """Batches as a pure function of (stage, step): nothing to save, nothing to restore, the same on every resume."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
@@ -12,10 +12,10 @@ from torch import Tensor
 from rml_trainers import IGNORE_LABEL
 from rml_trainers.data.batches import Batch, LabelledCrops, UnlabelledCrops
 from rml_trainers.data.cache import PreparedData
-from rml_trainers.data.dataset import Subset
 from rml_trainers.data.read_ahead import read_ahead
 from rml_trainers.data.shares import check_shares
 from rml_trainers.data.splits import Split
+from rml_trainers.data.whole import whole_images
 from rml_trainers.errors import ConfigError, DataError
 from rml_trainers.noise.geometry import CropWindow, cut_image, cut_label, draw_windows, inside_mask
 from rml_trainers.noise.input_noise import InputNoiseDraw, draw_input_noise
@@ -32,7 +32,6 @@ __all__ = [
     "TrainingBatches",
     "UnlabelledCrops",
     "read_ahead",
-    "validation_batches",
     "whole_images",
 ]
 
@@ -161,36 +160,3 @@ class TrainingBatches:
 def _order(seed: int, kind: str, student: int, stage: int, epoch: int, num_images: int) -> npt.NDArray[np.int64]:
     """Permutation of 0..num_images-1 of one epoch."""
     return generator(seed, "order", kind, student, stage, epoch).permutation(num_images)
-
-
-def validation_batches(
-    data: PreparedData, batch_size: int, rank: int = 0, world_size: int = 1
-) -> Iterator[LabelledCrops]:
-    """Whole validation images with labels, images of one size together; workers take turns."""
-    for group in _same_size(data, "val", range(rank, len(data.names("val")), world_size), batch_size):
-        labels = [label for i in group if (label := data.label("val", i)) is not None]
-        assert len(labels) == len(group), "a validation image without a label"
-        yield LabelledCrops(image=_whole(data, "val", group), label=torch.from_numpy(np.stack(labels)))
-
-
-def whole_images(
-    data: PreparedData, names: Sequence[str], batch_size: int, rank: int = 0, world_size: int = 1
-) -> Iterator[tuple[tuple[str, ...], Tensor]]:
-    """Names and uint8 [B, 3, H, W] of whole training images, images of one size together; workers take turns."""
-    known = data.names("train")
-    mine = [data.index("train", name) for name in names[rank::world_size]]
-    for group in _same_size(data, "train", mine, batch_size):
-        yield tuple(known[i] for i in group), _whole(data, "train", group)
-
-
-def _whole(data: PreparedData, subset: Subset, group: Sequence[int]) -> Tensor:
-    return torch.from_numpy(np.stack([data.image(subset, i) for i in group])).permute(0, 3, 1, 2)
-
-
-def _same_size(data: PreparedData, subset: Subset, indices: Sequence[int], batch_size: int) -> Iterator[list[int]]:
-    by_size: dict[tuple[int, int], list[int]] = {}
-    for i in indices:
-        by_size.setdefault(data.image_size(subset, i), []).append(i)
-    for same in by_size.values():
-        for start in range(0, len(same), batch_size):
-            yield same[start : start + batch_size]

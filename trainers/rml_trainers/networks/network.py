@@ -68,6 +68,11 @@ class SegmentationNetwork(nn.Module, ABC):
         """From [0, 1] to the range that the backbone was pretrained on."""
         return (images - self.mean) / self.std
 
+    @property
+    def zero_colour(self) -> Tensor:
+        """[1, 3, 1, 1]: the RGB colour in [0, 1] that `normalise` maps to zero, for padding with zeros."""
+        return self.mean
+
     def upsample(self, maps: Tensor, size_px: tuple[int, int]) -> Tensor:
         """Maps [B, C, h, w] at the size of the image, float32, bilinear with the network's own alignment."""
         return nn.functional.interpolate(maps.float(), size=size_px, mode="bilinear", align_corners=self.align_corners)
