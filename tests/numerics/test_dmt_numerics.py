@@ -69,22 +69,23 @@ def test_the_most_confident_share_of_every_class_is_kept(share: float) -> None:
     prob = peaked(np.random.default_rng(1), 8)
     network = Networks()
     counts = ConfidenceCounts(network, 4, torch.device("cpu"))  # type: ignore[arg-type]
-    for part in np.split(prob, 4):
-        counts.gather(torch.from_numpy(part).float(), (12, 14))
+    inside = np.random.default_rng(2).random((8, 12, 14)) < 0.8
+    for part, mask in zip(np.split(prob, 4), np.split(inside, 4), strict=True):
+        counts.gather(torch.from_numpy(part).float(), torch.from_numpy(mask))
     threshold = counts.threshold(share).tolist()
     scores = np.stack([upsample(np.log(np.maximum(p, 1e-7)), 12, 14) for p in prob])
     soft = np.stack([softmax(s) for s in scores])
     label, confidence = soft.argmax(1), soft.max(1)
     assert threshold[3] == 0, "a class that is never predicted keeps everything"
     for k in range(3):
-        ranked = np.sort(confidence[label == k])[::-1]
+        ranked = np.sort(confidence[(label == k) & inside])[::-1]
         if share == 1:
             assert threshold[k] == 0
             continue
         lowest = ranked[math.ceil(share * len(ranked)) - 1]  # the last pixel that must be kept
         assert abs(threshold[k] - bin_of(float(lowest))) <= 1, "off by one where a value lies on the edge of a bin"
         _, _, bins = confident_class(torch.from_numpy(prob).float(), network, (12, 14))  # type: ignore[arg-type]
-        kept = (bins.numpy() >= threshold[k])[label == k].mean()
+        kept = (bins.numpy() >= threshold[k])[(label == k) & inside].mean()
         assert share - 0.01 <= kept <= share + 0.05
 
 
@@ -140,3 +141,24 @@ def test_labels_are_those_of_the_students_at_the_start_of_the_stage(tiny_data: P
     for i, output in enumerate(c.learners.predict("students", image[None].float() / 255)):
         store = c.method.initial_labels()[i]
         np.testing.assert_allclose(store.whole(name), output.logits[0].softmax(0), atol=5e-4)  # type: ignore[attr-defined]
+
+
+def test_in_training_crops_the_wanted_share_of_every_class_is_kept(tiny_data: PreparedData, scratch: Path) -> None:
+    """Also with random scales, and where the network's map has few cells: 6 × 4 for a crop here."""
+    c = case(DmtConfig(fractions=(0.3, 1.0)), tiny_data, scratch)
+    assert isinstance(c.method, DynamicMutualTraining)
+    kept = np.zeros((2, 8))
+    seen = np.zeros((2, 8))
+    for step in range(40):
+        batch = c.trainer.batches.batch(1, step, with_unlabelled=True, initial=c.method.initial_labels())
+        assert batch.unlabelled is not None
+        inside = batch.unlabelled.inside
+        for i, prob in enumerate(batch.unlabelled.initial):
+            label, _, bins = confident_class(prob, c.learners.student(i), (inside.shape[-2], inside.shape[-1]))
+            keep = bins >= c.method.tensors()[f"threshold/{i + 1}"][label]
+            seen[i] += np.bincount(label[inside].numpy(), minlength=8)
+            kept[i] += np.bincount(label[inside & keep].numpy(), minlength=8)
+    often = seen > 0.05 * seen.sum(axis=1, keepdims=True)
+    assert often.sum() >= 2
+    share = kept[often] / seen[often]
+    assert (share > 0.15).all() and (share < 0.5).all(), share

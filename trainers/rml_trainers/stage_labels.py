@@ -4,7 +4,7 @@ import copy
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
@@ -21,13 +21,6 @@ if TYPE_CHECKING:
     from rml_trainers.rectification import Rectifier
 
 PREFIX = "stage_teacher/"
-
-
-class SoftLabelObserver(Protocol):
-    """Looks at the p⁰ of one network while it is made."""
-
-    def gather(self, prob: Tensor, size_px: tuple[int, int]) -> None:
-        """Take [B, K, h, w] of unlabelled images of this height and width, in float32 and before it is stored."""
 
 
 class StageLabels:
@@ -49,14 +42,12 @@ class StageLabels:
         self._weights: dict[str, Tensor] = {}
         self.readers: tuple[InitialLabels, ...] = ()
 
-    def begin(
-        self, context: StageContext, rectifiers: "Sequence[Rectifier]", observers: Sequence[SoftLabelObserver] = ()
-    ) -> None:
-        """Gather prototypes and write p⁰ with the networks as they are now; one rectifier or observer per network."""
+    def begin(self, context: StageContext, rectifiers: "Sequence[Rectifier]" = ()) -> None:
+        """Gather prototypes, if there are rectifiers, and write p⁰ with the networks as they are now."""
         learners = context.learners
         networks = learners.teachers if self._labeller == "teachers" else learners.students
         self._weights = _named_weights(networks) if self._stored else {}
-        self._pass(context, networks, rectifiers, observers)
+        self._pass(context, networks, rectifiers)
         for rectifier in rectifiers:
             rectifier.begin()
             broadcast(rectifier.tensors().values())
@@ -74,13 +65,7 @@ class StageLabels:
         starting.load_state_dict({name.removeprefix(PREFIX): tensor for name, tensor in self._weights.items()})
         self._pass(context, starting)
 
-    def _pass(
-        self,
-        context: StageContext,
-        networks: nn.ModuleList,
-        rectifiers: "Sequence[Rectifier]" = (),
-        observers: Sequence[SoftLabelObserver] = (),
-    ) -> None:
+    def _pass(self, context: StageContext, networks: nn.ModuleList, rectifiers: "Sequence[Rectifier]" = ()) -> None:
         pool = set(context.split.unlabelled)
         names = sorted(pool | set(context.split.labelled)) if rectifiers else sorted(pool)
         writers = [self._writer(context, i) for i in range(len(networks))] if self._stored else []
@@ -94,8 +79,6 @@ class StageLabels:
                         prob = output.logits.float().softmax(dim=1)[wanted]
                         size_px = (images.shape[-2], images.shape[-1])
                         writers[i].add([batch_names[j] for j in wanted], prob.cpu().numpy(), size_px)
-                        if observers:
-                            observers[i].gather(prob, size_px)
         except BaseException:
             for writer in writers:
                 writer.discard()

@@ -15,13 +15,15 @@ from torch import Tensor
 
 from rml_trainers import IGNORE_LABEL
 from rml_trainers.configuration import configuration, require
-from rml_trainers.curriculum import ConfidenceCounts, confident_class
-from rml_trainers.distributed import broadcast, share_of_total
+from rml_trainers.curriculum import ConfidenceCounts, confident_class, stored_crops
+from rml_trainers.distributed import share_of_total
 from rml_trainers.learners import Labeller, Learners, to_unit_range
 from rml_trainers.losses import log_softmax, mutual_weight, of_class
 from rml_trainers.methods.consistency import Consistency
 from rml_trainers.methods.method import StageContext, StepResult, labelled_part
 from rml_trainers.networks.network import SegmentationOutput
+from rml_trainers.noise.config import NoiseConfig
+from rml_trainers.noise.strong_view import StrongView
 from rml_trainers.pseudo_labels import PseudoLabel
 from rml_trainers.stage_labels import StageLabels
 
@@ -63,6 +65,10 @@ class DmtConfig:
         require(self.gamma_agree >= 0, "gamma_agree", self.gamma_agree, "zero or more")
         require(self.gamma_disagree >= 0, "gamma_disagree", self.gamma_disagree, "zero or more")
 
+    def strong_view(self, noise: NoiseConfig) -> StrongView:
+        """None: a batch of any size can be shared, because nothing is mixed."""
+        return StrongView()
+
 
 class DynamicMutualTraining(Consistency):
     """Keeps the class thresholds of both networks; their soft labels lie in scratch files as p⁰ does."""
@@ -79,14 +85,14 @@ class DynamicMutualTraining(Consistency):
     def begin_stage(self, context: StageContext) -> None:
         """One pass over D_u with both students: their soft labels and the thresholds of this phase."""
         learners = context.learners
-        counts = [
-            ConfidenceCounts(learners.student(i), self.num_classes, learners.device)
-            for i in range(learners.num_students)
-        ]
-        self._stage_labels.begin(context, (), counts)
+        self._stage_labels.begin(context)
+        students = (learners.student(i) for i in range(learners.num_students))
+        counts = [ConfidenceCounts(student, self.num_classes, learners.device) for student in students]
+        for probs, inside in stored_crops(context, self._stage_labels.readers, self.config):
+            for count, prob in zip(counts, probs, strict=True):
+                count.gather(prob.to(learners.device), inside.to(learners.device))
         share = self.method.fractions[context.stage - 1]
         self._thresholds = [count.threshold(share) for count in counts]
-        broadcast(self._thresholds)
 
     def resume_stage(self, context: StageContext) -> None:
         self._stage_labels.resume(context)
