@@ -24,7 +24,8 @@ class NoiseConfig:
     """Paper, 4.1 and Table 4: `input` and `model` are the rows of the ablation."""
 
     input: bool = True
-    """Photometric RandAugment and CutMix on the strong view Γ."""
+    """Photometric RandAugment and CutMix on the strong view Γ; for the published comparators, what their own
+    configurations say in place of `rand_augment_*` and `cutmix*`."""
     model: bool = True
     """Dropout before the classifier and stochastic depth."""
     rand_augment_ops: int = 2
