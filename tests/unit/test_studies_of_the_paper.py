@@ -108,7 +108,10 @@ def configs(name: str) -> set[RunConfig]:
 @pytest.mark.parametrize("name", STUDIES)
 def test_every_study_and_profile_can_be_planned_without_images(name: str) -> None:
     for profile in (None, *study(name).profiles):
-        assert outline(name, profile).runs
+        made = outline(name, profile)
+        assert made.runs
+        assert made.study.title
+        assert made.study.description
 
 
 @pytest.mark.parametrize("name", PAPER)
