@@ -34,8 +34,8 @@ format: $(STAMP) ## let ruff format and mend what it can
 	$(BIN)/ruff format $(CODE)
 	$(BIN)/ruff check --fix $(CODE)
 
-bench: $(STAMP) ## speed as ratios measured in one run
-	for bench in tests/benchmarks/bench_*.py; do $(BIN)/python $$bench || exit 1; done
+bench: $(STAMP) ## speed and memory as ratios measured in one run (about ten minutes)
+	$(BIN)/rml bench all
 
 clean: ## remove the virtual environment, caches and build output (never ./outputs)
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build dist

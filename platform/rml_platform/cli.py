@@ -4,7 +4,20 @@ import sys
 
 import typer
 
-from rml_platform.commands import cancel, compare, data, doctor, figures, launch, plan, predict, run, status, tables
+from rml_platform.commands import (
+    bench,
+    cancel,
+    compare,
+    data,
+    doctor,
+    figures,
+    launch,
+    plan,
+    predict,
+    run,
+    status,
+    tables,
+)
 from rml_trainers.errors import RmlError
 
 app = typer.Typer(
@@ -27,6 +40,7 @@ app.command("figures")(figures.figures)
 app.command("predict")(predict.predict)
 app.command("compare")(compare.compare)
 app.command("doctor")(doctor.doctor)
+app.command("bench", context_settings=bench.PASSED_ON)(bench.bench)
 
 
 def main() -> None:

@@ -1,0 +1,112 @@
+"""The words of `rml bench`: settings, parts, errors; and one part from words to figures."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from rml_platform.bench_cell import further_cells
+from rml_platform.cli import app
+from rml_trainers.bench.command import PARTS, main, parser, setting_of, wanted
+from rml_trainers.bench.evaluating import cadences
+from rml_trainers.bench.growth import sizes
+from rml_trainers.bench.part import Bench
+from rml_trainers.bench.settings import SETTINGS, Setting
+from rml_trainers.bench.steps import paper_cost
+from rml_trainers.bench.timing import compare
+from rml_trainers.errors import ConfigError
+from rml_trainers.networks.deeplab_v2 import DeepLabV2Config
+from tests.bench_case import TINY, TINY_WORDS
+
+pytestmark = pytest.mark.usefixtures("single_thread")
+
+
+def setting(*words: str) -> Setting:
+    return setting_of(parser(PARTS).parse_args(["step", *words]))
+
+
+@pytest.fixture
+def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+
+@pytest.mark.usefixtures("no_gpu")
+def test_a_cpu_takes_the_small_setting_and_a_gpu_the_papers(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert setting() == SETTINGS["small"]
+    assert wanted("all", PARTS) == ["step", "data", "eval", "labels", "growth"]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert setting() == SETTINGS["cityscapes"]
+    assert wanted("all", PARTS) == ["paper", "data", "eval", "labels", "growth"]
+
+
+def test_words_change_the_setting() -> None:
+    changed = setting("--setting", "voc", "--crop", "64", "96", "--batch", "2", "6", "--compile", "--classes", "5")
+    assert (changed.crop_px, changed.size_px, changed.batch) == ((64, 96), (128, 192), (2, 6))
+    assert (changed.compiled, changed.num_classes, changed.precision) == (True, 5, "auto")
+    assert changed.paper_steps is None, "it is not the paper's setting any more"
+    assert str(changed).startswith("voc, changed: deeplab_v2 resnet101, crops 64×96 of images 128×192, batch 2 + 6")
+
+
+def test_another_backbone_wants_deeplab() -> None:
+    network = setting("--setting", "voc", "--backbone", "resnet18").network
+    assert isinstance(network, DeepLabV2Config) and network.backbone == "resnet18"
+    with pytest.raises(ConfigError, match="setr_base has no Deeplabv2"):
+        setting("--setting", "setr_base", "--backbone", "resnet18")
+
+
+def test_cells_want_the_platform() -> None:
+    with pytest.raises(ConfigError, match="call it as `rml bench cell`"):
+        main(["cell"])
+
+
+def test_one_part_from_words_to_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["eval", *TINY_WORDS, "--json", str(tmp_path / "f.json"), "--markdown", str(tmp_path / "f.md")])
+    (section,) = json.loads((tmp_path / "f.json").read_text())["sections"]
+    timings, shares = section["tables"]
+    assert [timing["name"] for timing in timings["timings"]][-1] == "training step"
+    assert shares["columns"][2] == "share of training"
+    assert (tmp_path / "f.md").read_text().strip() in capsys.readouterr().out
+
+
+def test_rml_bench_passes_every_word_on() -> None:
+    result = CliRunner().invoke(app, ["bench", "--help"])
+    assert result.exit_code == 0
+    assert "--backbone NAME" in result.output and "cell" in result.output
+
+
+def test_share_of_evaluation(tmp_path: Path) -> None:
+    """Three evaluations of 500 images at half a step each, in 200,000 steps."""
+    table = cadences(Bench(setting=TINY, folder=tmp_path), 0.5)
+    assert table.rows[0] == ("at the end of each stage (default)", 3, 3 * 500 * 0.5 / 200_000, "≤ 0.05")
+    assert table.rows[1][1] == 3 + 40
+
+
+def test_cost_of_the_papers_schedule(tmp_path: Path) -> None:
+    table = paper_cost(Bench(setting=SETTINGS["cityscapes"], folder=tmp_path), 0.48)
+    assert table.rows[0][1:] == (0.48, 180_000 * 0.48 / 86_400)
+
+
+def test_sizes_differ_from_the_base_in_one_thing() -> None:
+    base, *others = sizes(SETTINGS["small"]).values()
+    for other in others:
+        fields = [name for name in vars(base) if getattr(base, name) != getattr(other, name)]
+        assert fields in (["batch"], ["crop_px"], ["num_classes"]), fields
+    (large,) = [other for other in sizes(TINY).values() if other.crop_px != TINY.crop_px]
+    assert large.crop_px == (36, 48) and large.size_px == (36, 48), "images are never smaller than a crop"
+
+
+def test_cost_of_a_further_cell() -> None:
+    """A launch of 10 s with cells of 3 s, one of which is training."""
+    seconds = {"bare loop, 3 cells": 3.0, "direct, 3 cells": 19.0, "direct, 1 cell": 13.0}
+    seconds |= {"train, 3 cells": 19.0, "train, 1 cell": 13.0}
+    now = [0.0]
+
+    def call(name: str) -> object:
+        now[0] += seconds[name]
+        return None
+
+    calls = {name: lambda index, name=name: call(name) for name in seconds}
+    comparison = compare("t", calls, num_rounds=1, num_warm_up=0, clock=lambda: now[0])
+    assert further_cells(comparison, 1.0).rows[0] == ("direct", 3.0, 2.0, 3.0, 10.0)

@@ -1,0 +1,101 @@
+"""Contenders do what their names say: floors, steps, parts of a step, counted operations."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from rml_trainers.bench.arithmetic import count_flops, matrix_product
+from rml_trainers.bench.contenders import contender, images_per_call, title
+from rml_trainers.bench.images import blurred_noise
+from rml_trainers.bench.shares import Replay, parts_of
+from rml_trainers.bench.workload import METHOD_CONFIGS, Workload
+from rml_trainers.methods import METHODS
+from tests.bench_case import TINY
+
+pytestmark = pytest.mark.usefixtures("single_thread")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("bench")
+
+
+@pytest.fixture(scope="module")
+def rml(folder: Path) -> Workload:
+    return Workload(TINY, METHOD_CONFIGS["rml"], folder, num_batches=2)
+
+
+def forwards(network: nn.Module, counts: list[int]) -> None:
+    network.register_forward_hook(lambda module, arguments, output: counts.append(len(arguments[0])))
+
+
+def test_images_have_the_wanted_size_and_classes(tmp_path: Path) -> None:
+    _, data = blurred_noise(tmp_path, (40, 64), 5, num_train=3, num_val=2)
+    labels = [data.label("train", i) for i in range(3)]
+    assert data.image("train", 0).shape == (40, 64, 3)
+    assert {int(value) for label in labels if label is not None for value in label.ravel()} == set(range(5))
+    _, again = blurred_noise(tmp_path, (40, 64), 5, num_train=3, num_val=2)
+    assert again.content_hash == data.content_hash
+
+
+def test_the_floor_runs_every_network_once_and_changes_nothing(rml: Workload) -> None:
+    counts: list[int] = []
+    for network in (*rml.learners.students, *rml.learners.teachers):
+        forwards(network, counts)
+    before = {name: p.clone() for name, p in rml.learners.students.named_parameters()}
+    rml.floor()(0)
+    assert counts == [2, 2, 4, 4], "two teachers on the unlabelled images, two students on all"
+    for name, parameter in rml.learners.students.named_parameters():
+        assert parameter.grad is not None, name
+        assert torch.equal(parameter, before[name])
+
+
+def test_replayed_networks_give_the_same_loss_without_running(rml: Workload) -> None:
+    replay, batch = Replay(rml.learners), rml.batches[0]
+    torch.manual_seed(0)
+    loss = rml.trainer.method.step(batch, replay).loss  # type: ignore[arg-type]
+    counts: list[int] = []
+    for network in (*rml.learners.students, *rml.learners.teachers):
+        forwards(network, counts)
+    outputs = replay.forward_students([])
+    again = rml.trainer.method.step(batch, replay).loss  # type: ignore[arg-type]
+    again.backward()  # type: ignore[no-untyped-call]
+    assert not counts
+    assert float(again.detach()) == pytest.approx(float(loss.detach()), rel=1e-3), "prototypes have moved a little"
+    assert all(output.logits.grad is not None and bool(output.logits.grad.any()) for output in outputs)
+
+
+def test_parts_run(rml: Workload) -> None:
+    parts = parts_of(rml)
+    rml.step(0)
+    before = [p.clone() for p in rml.learners.teachers.parameters()]
+    for call in parts.values():
+        call(1)
+    moved = zip(before, rml.learners.teachers.parameters(), strict=True)
+    assert {"rectification and prototypes", "mean teachers"} <= set(parts)
+    assert any(not torch.equal(a, b) for a, b in moved), "the mean teachers' part moves them"
+
+
+@pytest.mark.parametrize("name", ["step/rml", "floor/iml", "peer/rml/float32"])
+def test_contenders_are_built_from_their_name(name: str, folder: Path) -> None:
+    contender(name, TINY, folder)(0)
+
+
+def test_every_method_of_the_benchmark_is_a_method() -> None:
+    assert set(METHOD_CONFIGS) <= set(METHODS)
+    assert [METHOD_CONFIGS[name].name for name in METHOD_CONFIGS] == list(METHOD_CONFIGS)
+
+
+def test_names_and_images() -> None:
+    names = ["step/rml", "floor/rml", "peer/cps/float32", "peer/unimatch/bfloat16"]
+    assert [title(name) for name in names] == ["rml", "floor", "CPS-style, float32", "UniMatch-style, bfloat16"]
+    assert [images_per_call(name, TINY) for name in ("step/supervised", "step/rml")] == [2, 4]
+
+
+def test_operations_are_counted_forward_and_backward() -> None:
+    layer, x = nn.Linear(3, 5, bias=False), torch.ones(7, 3, requires_grad=True)
+    assert count_flops(lambda index: layer(x).sum().backward()) == 3 * 2 * 3 * 5 * 7
+    yardstick = matrix_product(torch.device("cpu"), torch.float32)
+    assert count_flops(yardstick.call) == yardstick.flops

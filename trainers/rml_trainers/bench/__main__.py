@@ -1,0 +1,13 @@
+"""`python -m rml_trainers.bench`: the benchmarks that need neither Ray nor MLflow."""
+
+import sys
+
+from rml_trainers.bench.command import main
+from rml_trainers.errors import RmlError
+
+if __name__ == "__main__":
+    try:
+        main()
+    except RmlError as error:
+        print(f"rml: {error}", file=sys.stderr)
+        sys.exit(2)

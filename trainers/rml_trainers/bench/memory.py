@@ -1,0 +1,125 @@
+"""Peak memory of a contender that runs alone.
+
+On a GPU: what torch's allocator held at most during a step, networks and optimiser included. On a CPU: how far the
+resident memory of a fresh process rises above what it held before the networks were built. That is what a machine needs
+to have, and it counts what torch's own bookkeeping does not see (scratch memory of the convolution library).
+"""
+
+import ctypes
+import ctypes.util
+import gc
+import multiprocessing
+import os
+import resource
+import sys
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from rml_trainers.bench.timing import Call
+from rml_trainers.errors import RmlError
+
+NUM_CALLS = 2
+PRELOADED = ("timm", "torchvision", "rml_trainers.bench.contenders")
+
+Build = Callable[..., Call]
+"""Builds a contender: a function of a module, so that a fresh process can find it."""
+
+
+def peak_bytes(build: Build, *arguments: Any) -> int:
+    """Peak memory of the contender `build(*arguments)` over two calls.
+
+    Raises:
+        RmlError: the contender failed in its process; the message is its error.
+    """
+    if torch.cuda.is_available():
+        return _peak_on_gpu(build, arguments)
+    context = fresh_processes()
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_peak_in_process, args=(theirs, torch.get_num_threads(), build, arguments))
+    process.start()
+    theirs.close()
+    try:
+        answer = ours.recv()
+    except EOFError:
+        answer = "its process died"
+    process.join()
+    if not isinstance(answer, int):
+        raise RmlError(f"benchmark: peak memory of {arguments[0]!r} cannot be measured: {answer}")
+    return answer
+
+
+def fresh_processes() -> Any:
+    """Processes that begin with the libraries loaded and nothing else: forked from a server that computes nothing."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(PRELOADED))
+    return context
+
+
+def _peak_on_gpu(build: Build, arguments: tuple[Any, ...]) -> int:
+    gc.collect()
+    torch.cuda.empty_cache()
+    before = torch.cuda.memory_allocated()
+    call = build(*arguments)
+    torch.cuda.reset_peak_memory_stats()
+    _run(call)
+    peak = torch.cuda.max_memory_allocated() - before
+    del call
+    gc.collect()
+    torch.cuda.empty_cache()
+    return peak
+
+
+def _peak_in_process(connection: Connection, threads: int, build: Build, arguments: tuple[Any, ...]) -> None:
+    """Body of the fresh process: sends a number of bytes, or the text of an error."""
+    try:
+        torch.set_num_threads(threads)
+        before = resident_after_warm_up()
+        call = build(*arguments)
+        forget_peak()
+        _run(call)
+        connection.send(peak_resident() - before)
+    except Exception as error:
+        connection.send(f"{type(error).__name__}: {error}")
+
+
+def _run(call: Call) -> None:
+    for index in range(NUM_CALLS):
+        call(index)
+
+
+def resident_after_warm_up() -> int:
+    """Resident bytes once torch's threads and libraries have been used: what every contender has in common."""
+    weight = torch.ones(8, 8, 3, 3, requires_grad=True)
+    functional.conv2d(torch.ones(1, 8, 16, 16), weight).sum().backward()  # type: ignore[no-untyped-call]
+    forget_peak()
+    return peak_resident()
+
+
+def forget_peak() -> None:
+    """Let the peak of this process begin anew at what it holds now (Linux; elsewhere building counts too).
+
+    What was freed goes back to the system first: it would count as held otherwise.
+    """
+    gc.collect()
+    library = ctypes.util.find_library("c")
+    if library is not None and hasattr(ctypes.CDLL(library), "malloc_trim"):
+        ctypes.CDLL(library).malloc_trim(0)
+    if Path("/proc/self/clear_refs").exists() and os.access("/proc/self/clear_refs", os.W_OK):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_resident() -> int:
+    """Largest resident memory of this process in bytes since it began, or since `forget_peak`."""
+    status = Path("/proc/self/status")
+    for line in status.read_text().splitlines() if status.is_file() else []:
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,131 @@
+"""`data`: reading from the prepared, memory-mapped set against decoding the same files, and against the step's need."""
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from rml_trainers import IGNORE_LABEL
+from rml_trainers.bench.epochs import epochs
+from rml_trainers.bench.part import Bench
+from rml_trainers.bench.publishing import Result
+from rml_trainers.bench.sources import CITYSCAPES_PX, Source, camvid, scenes
+from rml_trainers.bench.timing import Call, Comparison, Facts, compare
+from rml_trainers.bench.workload import METHOD_CONFIGS, PROGRESS, Workload
+from rml_trainers.data.dataset import UInt8Array
+from rml_trainers.data.loaders import Batch, read_ahead
+from rml_trainers.noise.config import GeometryConfig
+from rml_trainers.noise.geometry import CropWindow, cut_image, cut_label, draw_windows
+from rml_trainers.randomness import generator
+
+CAMVID_PX = (360, 480)
+BATCH = 8
+GEOMETRIES = {
+    "crops at scale 1": GeometryConfig(crop_px=(240, 320)),
+    "crops at scale 0.5 to 1.5 (resampled)": GeometryConfig(crop_px=(240, 320), scale=(0.5, 1.5)),
+}
+NUM_SCENES, NUM_LARGE = 48, 32
+NUM_STEPS = 4
+"""Steps in a row with reading in or beside them."""
+Crops = tuple[Tensor, Tensor]
+
+
+def run(bench: Bench) -> Iterator[Result]:
+    """Batches of CamVid (or drawn scenes), the loader against the step, and whole epochs of both sizes of image."""
+    folder = bench.folder / "sources"
+    small = scenes(folder, CAMVID_PX, NUM_SCENES) if bench.data_root is None else camvid(bench.data_root, folder)
+    for kind, geometry in GEOMETRIES.items():
+        yield compare_readers(f"{small.title}, {kind}", small, geometry, bench.num_rounds(20))
+    yield from against_step(bench)
+    yield from epochs(small, GeometryConfig(crop_px=(240, 320)), bench)
+    yield from epochs(scenes(folder, CITYSCAPES_PX, NUM_LARGE), GeometryConfig(crop_px=(256, 512)), bench)
+
+
+def cut(
+    pixels: list[tuple[UInt8Array, UInt8Array | None]], windows: list[CropWindow], crop_px: tuple[int, int]
+) -> Crops:
+    """uint8 [B, 3, h, w] and [B, h, w]."""
+    images, labels = [], []
+    for (image, label), window in zip(pixels, windows, strict=True):
+        assert label is not None, "every image of this benchmark has a mask"
+        images.append(cut_image(image, window, crop_px, (0, 0, 0)))
+        labels.append(cut_label(label, window, crop_px, IGNORE_LABEL))
+    return torch.stack(images), torch.stack(labels)
+
+
+def compare_readers(title: str, source: Source, geometry: GeometryConfig, num_rounds: int) -> Comparison:
+    """Both cut the same windows with the same code, in one thread; only where the pixels come from differs.
+
+    All files are in the page cache for both, and it is shown first that both return the same bytes.
+    """
+    dataset, data = source.dataset(), source.prepared()
+    names = data.names("train")
+
+    def draws(index: int) -> tuple[list[str], list[CropWindow]]:
+        rng = generator("bench_data", index)
+        picked = [names[i] for i in rng.integers(0, len(names), BATCH)]
+        return picked, draw_windows(rng, [source.size_px] * BATCH, geometry)
+
+    def decode(index: int) -> Crops:
+        picked, windows = draws(index)
+        raw = [dataset.read("train", name) for name in picked]
+        return cut([(r.image, r.label) for r in raw], windows, geometry.crop_px)
+
+    def read_prepared(index: int) -> Crops:
+        picked, windows = draws(index)
+        numbers = [data.index("train", name) for name in picked]
+        return cut([(data.image("train", i), data.label("train", i)) for i in numbers], windows, geometry.crop_px)
+
+    with one_thread():
+        for mine, theirs in zip(read_prepared(0), decode(0), strict=True):
+            assert torch.equal(mine, theirs), "the two readers disagree: there is nothing to compare"
+        contenders = {"read prepared": read_prepared, "decode with Pillow": decode}
+        return compare(f"{title}, batch of {BATCH}", contenders, num_rounds=num_rounds)
+
+
+def against_step(bench: Bench) -> Iterator[Comparison]:
+    """The loader alone on one core against the step it feeds, and what reading beside the step saves."""
+    workload = Workload(bench.setting, METHOD_CONFIGS["rml"], bench.folder)
+
+    def alone(index: int) -> None:
+        with one_thread():
+            workload.read(index)
+
+    calls: dict[str, Call] = {"step": workload.step, "reading its batch, one core": alone}
+    facts = {"reading its batch, one core": Facts(target="≤ 0.20")}
+    yield compare("Loader against the rml step", calls, num_rounds=bench.num_rounds(8), facts=facts)
+
+    def reading(num_ahead: int) -> Call:
+        def train(index: int) -> None:
+            for _, batch in read_ahead(workload.read, range(index, index + NUM_STEPS), num_ahead):
+                _train(workload, batch)
+
+        return train
+
+    calls = {"batches ready": _ready(workload), "read by a thread": reading(2), "read in the step": reading(0)}
+    yield compare(f"{NUM_STEPS} rml steps in a row", calls, num_rounds=bench.num_rounds(3), num_warm_up=1)
+
+
+def _ready(workload: Workload) -> Call:
+    def train(index: int) -> None:
+        for step in range(index, index + NUM_STEPS):
+            workload.step(step)
+
+    return train
+
+
+def _train(workload: Workload, batch: Batch) -> None:
+    batch = (batch.pin_memory() if workload.trainer.device.type == "cuda" else batch).to(workload.trainer.device, True)
+    workload.trainer.meter.add(workload.trainer.train_on(batch, warm_up=False, progress=PROGRESS))
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """One torch thread, as the reading thread of a run that leaves the cores to the step."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,86 @@
+"""`step`: whole training steps against their compute floor and against the structure of public scripts."""
+
+from collections.abc import Iterator, Sequence
+
+from rml_trainers.bench.arithmetic import count_flops
+from rml_trainers.bench.contenders import contender, images_per_call, title
+from rml_trainers.bench.memory import peak_bytes
+from rml_trainers.bench.part import Bench
+from rml_trainers.bench.publishing import Result
+from rml_trainers.bench.shares import shares
+from rml_trainers.bench.tables import Table
+from rml_trainers.bench.timing import Comparison, Facts, compare
+
+LADDER = ("supervised", "iml", "rml")
+FLOOR_TARGET = "≤ 1.10"
+NUM_STAGES = 2
+"""Of the paper's schedule."""
+FLOOR_NOTE = "Floor: the bare forwards and backwards of the same networks on the same batches in the same precision."
+PEER_NOTES = {
+    "cps": "The CPS-style step has the same loss as cps. Targets: rml at least 2 × faster than a peer as it ships "
+    "(float32), 1.3 × where the peer runs in our precision, with no more memory.",
+    "unimatch": "The UniMatch-style step has the same loss and mean teacher as unimatch, which trains one network. "
+    "Targets as above.",
+    "rml": "The ProDA-style step has the same loss, prototypes and mean teachers as rml. Targets as above.",
+}
+
+
+def run(bench: Bench) -> Iterator[Result]:
+    """Our steps against their floors, the shares of the `rml` step, and the peers."""
+    yield from against_floor(bench)
+    yield shares(bench)
+    yield from against_peers(bench)
+
+
+def against_floor(bench: Bench) -> Iterator[Result]:
+    """One comparison per method, and what the paper's schedule costs at this rate."""
+    for method in LADDER:
+        comparison = _compare(bench, f"{method} against its floor", (f"floor/{method}", f"step/{method}"), FLOOR_NOTE)
+        yield comparison
+    if bench.setting.paper_steps is not None:
+        yield paper_cost(bench, comparison.seconds(title("step/rml")))
+
+
+def against_peers(bench: Bench) -> Iterator[Comparison]:
+    """Our step first; the ratio of a peer says how many times longer it takes."""
+    own = str(bench.dtype).removeprefix("torch.")
+    for method, note in PEER_NOTES.items():
+        ours = ["step/rml"] if method == "rml" else ["step/rml", f"step/{method}"]
+        peers = [f"peer/{method}/{precision}" for precision in dict.fromkeys(("float32", own))]
+        heading = f"rml against {title(peers[0]).split(',')[0]}"
+        yield _compare(bench, heading, [*ours, *peers], note, with_memory=True)
+
+
+def _compare(bench: Bench, heading: str, names: Sequence[str], note: str, *, with_memory: bool = False) -> Comparison:
+    """Memory first, each alone; then all together in turn."""
+    peaks = {n: peak_bytes(contender, n, bench.setting, bench.folder) for n in names} if with_memory else {}
+    calls = {name: contender(name, bench.setting, bench.folder) for name in names}
+    facts = {
+        title(name): Facts(
+            images=images_per_call(name, bench.setting),
+            flops=count_flops(call),
+            peak_bytes=peaks.get(name),
+            target=FLOOR_TARGET if names[0].startswith("floor") and name.startswith("step") else None,
+        )
+        for name, call in calls.items()
+    }
+    return compare(
+        heading,
+        {title(name): call for name, call in calls.items()},
+        num_rounds=bench.num_rounds(10),
+        facts=facts,
+        yardstick=bench.yardstick(),
+        note=note,
+    )
+
+
+def paper_cost(bench: Bench, seconds_per_step: float) -> Table:
+    """The paper's two stages on this device at the measured step time, beside what the paper reports."""
+    steps = NUM_STAGES * (bench.setting.paper_steps or 0)
+    days = steps * seconds_per_step / 86_400
+    return Table(
+        title=f"Two stages of {bench.setting.paper_steps:,} steps of rml",
+        columns=("device", "seconds per step", "days"),
+        rows=(("this device, one of it", seconds_per_step, days), ("4 Tesla V100 (paper, 5.2)", "", "about 1.5")),
+        note="Warm-up, reading and evaluation not included; the paper does not say what its figure includes.",
+    )
