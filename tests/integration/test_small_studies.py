@@ -28,7 +28,7 @@ from rml_trainers.trainer import Trainer
 pytestmark = pytest.mark.usefixtures("single_thread")
 
 FOLDER = Path(__file__).parents[2] / "search_spaces"
-FEW_STEPS = ("schedule.warm_up_steps=1", "schedule.stage_steps=[1]", "data.num_train=16", "data.num_val=2")
+FEW_STEPS = ("schedule.warm_up_steps=1", "schedule.stage_steps=[1]", "data.num_train=60", "data.num_val=2")
 
 
 def shortened(config: RunConfig) -> RunConfig:
@@ -40,7 +40,7 @@ def shortened(config: RunConfig) -> RunConfig:
         stage_steps=(1,) * len(schedule.stage_steps),
         students_restart=schedule.students_restart,
     )
-    return with_parts(config, schedule=few, data=replace(config.data, num_train=16, num_val=2))
+    return with_parts(config, schedule=few, data=replace(config.data, num_train=60, num_val=2))
 
 
 def path_of(config: RunConfig) -> tuple[object, ...]:

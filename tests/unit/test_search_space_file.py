@@ -18,18 +18,6 @@ def message(path: Path, *overrides: str, profile: str | None = None) -> str:
     return str(caught.value)
 
 
-def test_the_studies_of_the_project_expand() -> None:
-    """Every study file, in every profile, is a set of runs that can be planned."""
-    files = sorted((Path(__file__).parents[2] / "search_spaces").glob("*.yaml"))
-    assert files
-    for file in files:
-        for profile in (None, *load_study(file).profiles):
-            study = load_study(file, (), profile)
-            assert expand(study), file
-            assert study.title
-            assert study.description
-
-
 def test_the_documented_grammar_is_a_study(tmp_path: Path) -> None:
     """What search_spaces/README.md shows can be copied and run."""
     readme = Path(__file__).parents[2] / "search_spaces" / "README.md"

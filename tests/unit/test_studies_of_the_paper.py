@@ -14,15 +14,50 @@ from rml_trainers.config import RunConfig
 FOLDER = Path(__file__).parents[2] / "search_spaces"
 STUDIES = sorted(file.stem for file in FOLDER.glob("*.yaml"))
 PAPER = {
+    "table1": (95, 38),
+    "table2": (17, 17),
+    "table3": (17, 17),
     "table4": (21, 14),
     "table5": (60, 20),
     "table6": (9, 6),
     "figure4": (12, 8),
     "ablations": (48, 16),
+    "comparators": (39, 13),
 }
 """Cells of a study at the paper's size and in miniature."""
 
 PRINTED = [
+    ("table1", "Deeplabv2", "1/8", 59.3, None),
+    ("table1", "AdvSSL", "1/4", 60.5, None),
+    ("table1", "S4GAN", "full", 65.8, None),
+    ("table1", "CutMix, reported", "1/30", 51.20, 2.29),
+    ("table1", "CutMix, reported", "full", 67.68, 0.37),
+    ("table1", "CowMix, reported", "1/4", 64.10, 0.82),
+    ("table1", "ClassMix, reported", "1/8", 61.35, 0.62),
+    ("table1", "ECS", "1/8", 60.26, 0.84),
+    ("table1", "DMT, reported", "1/30", 54.8, None),
+    ("table1", "DMT, reported", "full", 68.2, None),
+    ("table1", "Supervised", "1/30", 45.40, 1.04),
+    ("table1", "Supervised", "full", 67.14, 0.32),
+    ("table1", "RML", "1/30", 58.25, 1.36),
+    ("table1", "RML", "1/8", 63.97, 0.46),
+    ("table1", "RML", "1/4", 66.15, 0.06),
+    ("table2", "Deeplabv2", "1/50", 48.3, None),
+    ("table2", "AdvSSL", "full", 71.4, None),
+    ("table2", "S4GAN", "1/20", 62.9, None),
+    ("table2", "ICT, reported", "1/100", 35.82, None),
+    ("table2", "CutMix, reported", "1/50", 64.81, None),
+    ("table2", "Supervised", "full", 72.62, None),
+    ("table2", "RML", "1/100", 53.77, None),
+    ("table2", "RML", "1/8", 70.34, None),
+    ("table3", "Deeplabv2", "full", 73.6, None),
+    ("table3", "AdvSSL", "1/50", 57.2, None),
+    ("table3", "S4GAN", "1/8", 69.5, None),
+    ("table3", "DMT, reported", "1/100", 63.04, None),
+    ("table3", "ECS", "1/8", 72.95, None),
+    ("table3", "ClassMix, reported", "1/20", 67.77, None),
+    ("table3", "RML", "1/100", 63.60, None),
+    ("table3", "RML", "1/8", 73.38, None),
     ("table4", "Supervised", "mIoU", 56.03, None),
     ("table4", "IML", "mIoU", 60.09, None),
     ("table4", "IML (+ model noises)", "mIoU", 60.51, None),
@@ -45,9 +80,12 @@ PRINTED = [
 """Study, row, column, mean and standard deviation, read again from the paper (its later version)."""
 
 SHARED = [
+    ("table1", "table4", 6),  # the supervised baseline and RML of two stages
+    ("table2", "table3", 0),  # other initial weights
     ("table4", "table5", 9),  # the supervised baseline, IML without and with full noises
     ("table4", "table6", 3),  # RML
     ("table4", "figure4", 6),  # RML and IML with full noises
+    ("comparators", "figure4", 12),  # mean teacher, direct, IML, RML
     ("table4", "ablations", 9),  # RML of one and of two stages, IML with full noises
 ]
 """Two studies and the number of runs that they have in common."""
@@ -70,7 +108,10 @@ def configs(name: str) -> set[RunConfig]:
 @pytest.mark.parametrize("name", STUDIES)
 def test_every_study_and_profile_can_be_planned_without_images(name: str) -> None:
     for profile in (None, *study(name).profiles):
-        assert outline(name, profile).runs
+        made = outline(name, profile)
+        assert made.runs
+        assert made.study.title
+        assert made.study.description
 
 
 @pytest.mark.parametrize("name", PAPER)
@@ -110,6 +151,42 @@ def test_the_printed_numbers_are_there(name: str, row: str, column: str, mean: f
     first = found.reported[column][0]
     assert (first.mean, first.std) == (mean, std)
     assert "paper" in first.source
+
+
+NUM_QUOTED = {"table1": 24, "table2": 22, "table3": 22}
+"""Numbers of comparators that the paper's tables hold, counted there."""
+
+
+@pytest.mark.parametrize("name", NUM_QUOTED)
+def test_every_comparator_is_quoted_and_run_where_we_can(name: str) -> None:
+    rows = {row.label: row for row in study(name).rows}
+    quoted = {label: row for label, row in rows.items() if not row.columns}
+    assert sum(len(row.reported) for row in quoted.values()) == NUM_QUOTED[name]
+    assert all(row.group.startswith("Reported by") for row in quoted.values())
+    also_run = {label.removesuffix(", reported"): row for label, row in quoted.items() if "reported" in label}
+    assert also_run
+    for label, row in also_run.items():
+        assert rows[label].group.startswith("Run here")
+        for column, numbers in rows[label].reported.items():
+            assert numbers[0].mean == row.reported[column][0].mean
+
+
+def test_splits_are_those_that_the_paper_names() -> None:
+    """Hashes of French et al.'s published splits."""
+    found = {len(run.split.labelled): run.split.hash for run in outline("table2").runs if run.split}
+    assert {n: found[n] for n in (106, 212, 529, 1323)} == {
+        106: "494702715ac1",
+        212: "0f242c70a697",
+        529: "eac3f69eeacc",
+        1323: "306327ff6380",
+    }
+    cityscapes = [run for run in outline("table1").runs if run.config.split.seed == 12345 and run.split]
+    by_size = {len(run.split.labelled): run.split.hash for run in cityscapes if run.split}
+    assert {n: by_size[n] for n in (100, 372, 744)} == {
+        100: "8ae9b182a9cb",
+        372: "dd0b8b098cce",
+        744: "e867a91f1ebc",
+    }
 
 
 @pytest.mark.parametrize(("row", "first_version"), [("Deeplabv2 baseline", 54.52), ("SETR baseline", 57.79)])
