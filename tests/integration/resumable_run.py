@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -15,6 +16,7 @@ from torch import distributed as dist
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from rml_trainers.config import BatchConfig, EvaluationConfig
 from rml_trainers.data.prepare import ensure_prepared
 from rml_trainers.data.splits import make_split
 from rml_trainers.reporting import Evaluation, Progress
@@ -65,10 +67,13 @@ class DiesAtStep(Trainer):
 
 def main(folder: Path, kill_at: str) -> None:
     torch.set_num_threads(1)
+    config = tiny_config("rml")
     if "WORLD_SIZE" in os.environ:
         dist.init_process_group("gloo")
+        choosing = EvaluationConfig(batch=3, every_steps=2, moment="best_holdout", num_holdout=2)
+        # CutMix pairs images: a worker's share must be even.
+        config = replace(config, batch=BatchConfig(labelled=2, unlabelled=4), evaluation=choosing)
     worker = int(os.environ.get("RANK", "0"))
-    config = tiny_config("rml")
     data = ensure_prepared(config.data, None, folder / "cache")
     checkpoints = sorted(folder.glob("step-*"))
     (folder / f"work-{worker}").mkdir(parents=True, exist_ok=True)

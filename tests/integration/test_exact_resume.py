@@ -26,7 +26,7 @@ def start(folder: Path, *, workers: int = 1, kill_at: str = "never") -> subproce
 
 def outcome(folder: Path) -> tuple[dict[str, "np.ndarray[tuple[int, ...], np.dtype[np.float32]]"], dict[str, object]]:
     weights: dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]] = {}
-    for part in ("students", "teachers", "optimiser"):
+    for part in ("students", "teachers", "optimiser", "extras"):
         weights |= {f"{part}/{n}": t for n, t in load_file(folder / "final" / f"{part}.safetensors").items()}
     return weights, json.loads((folder / "log.json").read_text())
 
@@ -71,6 +71,7 @@ def test_resume_makes_lost_initial_labels_again(uninterrupted: Path, tmp_path: P
 
 
 def test_two_workers_killed_in_stage_2_and_resumed(tmp_path: Path) -> None:
+    """This run also scores its best step on a hold-out, which workers choose together and checkpoints keep."""
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     finished = start(whole, workers=2)
     assert finished.returncode == 0, finished.stderr
