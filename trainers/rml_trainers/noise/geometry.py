@@ -82,8 +82,13 @@ def cut_label(
 ) -> Tensor:
     """Crop of a label [H, W]: uint8 [h, w], nearest pixel, padded with `fill`; written into `out` where it is given."""
     out = torch.empty(crop_px, dtype=torch.uint8) if out is None else out
-    rows, columns = _source_pixels(window, crop_px, label.shape)
     out.fill_(fill)
+    if (window.height, window.width) == crop_px:  # nothing to resize: rows are copied as they lie
+        part = label[window.top : window.top + window.height, window.left : window.left + window.width]
+        height, width = part.shape
+        out.numpy()[:height, _valid_columns(width, crop_px[1], window.flip)] = part[:, :: -1 if window.flip else 1]
+        return out
+    rows, columns = _source_pixels(window, crop_px, label.shape)
     out.numpy()[: len(rows), _valid_columns(len(columns), crop_px[1], window.flip)] = label[rows][:, columns]
     return out
 
