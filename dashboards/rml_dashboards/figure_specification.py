@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rml_dashboards.errors import DashboardError
 from rml_dashboards.specification import FILE_NAME
 
-OF_A_MOMENT = ("train/coupling_tv_train_set",)
+OF_A_MOMENT = tuple(f"train/coupling_tv_train_set{pair}" for pair in ("", "_students", "_teachers"))
 """Values under `train/` that are measured at a step, not over the steps since the report before."""
 
 
