@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from rml_trainers.bench.settings import SMALLEST
 from rml_trainers.bench.workers import WorkerGroup
 from rml_trainers.errors import RmlError
-from tests.bench_case import TINY
 
 
 def test_two_workers_take_steps_together_and_leave_when_told(tmp_path: Path) -> None:
-    group = WorkerGroup(2, "step/rml", TINY, tmp_path)
+    group = WorkerGroup(2, "step/rml", SMALLEST, tmp_path)
     try:
         assert group.peak_bytes > 0
         for index in range(2):
@@ -21,4 +21,4 @@ def test_two_workers_take_steps_together_and_leave_when_told(tmp_path: Path) -> 
 
 def test_the_error_of_a_worker_is_told(tmp_path: Path) -> None:
     with pytest.raises(RmlError, match="worker 0 of 1 failed: KeyError: 'nothing'"):
-        WorkerGroup(1, "step/nothing", TINY, tmp_path)
+        WorkerGroup(1, "step/nothing", SMALLEST, tmp_path)

@@ -13,12 +13,12 @@ from rml_trainers.bench.command import PARTS, main, parser, setting_of, wanted
 from rml_trainers.bench.evaluating import cadences
 from rml_trainers.bench.growth import sizes
 from rml_trainers.bench.part import Bench
-from rml_trainers.bench.settings import SETTINGS, Setting
+from rml_trainers.bench.settings import SETTINGS, SMALLEST, Setting
 from rml_trainers.bench.steps import paper_cost
 from rml_trainers.bench.timing import compare
 from rml_trainers.errors import ConfigError
 from rml_trainers.networks.deeplab_v2 import DeepLabV2Config
-from tests.bench_case import TINY, TINY_WORDS
+from tests.bench_case import TINY_WORDS
 
 pytestmark = pytest.mark.usefixtures("single_thread")
 
@@ -78,7 +78,7 @@ def test_rml_bench_passes_every_word_on() -> None:
 
 def test_share_of_evaluation(tmp_path: Path) -> None:
     """Three evaluations of 500 images at half a step each, in 200,000 steps."""
-    table = cadences(Bench(setting=TINY, folder=tmp_path), 0.5)
+    table = cadences(Bench(setting=SMALLEST, folder=tmp_path), 0.5)
     assert table.rows[0] == ("at the end of each stage (default)", 3, 3 * 500 * 0.5 / 200_000, "≤ 0.05")
     assert table.rows[1][1] == 3 + 40
 
@@ -93,7 +93,7 @@ def test_sizes_differ_from_the_base_in_one_thing() -> None:
     for other in others:
         fields = [name for name in vars(base) if getattr(base, name) != getattr(other, name)]
         assert fields in (["batch"], ["crop_px"], ["num_classes"]), fields
-    (large,) = [other for other in sizes(TINY).values() if other.crop_px != TINY.crop_px]
+    (large,) = [other for other in sizes(SMALLEST).values() if other.crop_px != SMALLEST.crop_px]
     assert large.crop_px == (36, 48) and large.size_px == (36, 48), "images are never smaller than a crop"
 
 

@@ -9,10 +9,10 @@ from torch import nn
 from rml_trainers.bench.arithmetic import count_flops, matrix_product
 from rml_trainers.bench.contenders import contender, images_per_call, title
 from rml_trainers.bench.images import blurred_noise
+from rml_trainers.bench.settings import SMALLEST
 from rml_trainers.bench.shares import Replay, parts_of
 from rml_trainers.bench.workload import METHOD_CONFIGS, Workload
 from rml_trainers.methods import METHODS
-from tests.bench_case import TINY
 
 pytestmark = pytest.mark.usefixtures("single_thread")
 
@@ -24,7 +24,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def rml(folder: Path) -> Workload:
-    return Workload(TINY, METHOD_CONFIGS["rml"], folder, num_batches=2)
+    return Workload(SMALLEST, METHOD_CONFIGS["rml"], folder, num_batches=2)
 
 
 def forwards(network: nn.Module, counts: list[int]) -> None:
@@ -80,7 +80,7 @@ def test_parts_run(rml: Workload) -> None:
 
 @pytest.mark.parametrize("name", ["step/rml", "floor/iml", "peer/rml/float32"])
 def test_contenders_are_built_from_their_name(name: str, folder: Path) -> None:
-    contender(name, TINY, folder)(0)
+    contender(name, SMALLEST, folder)(0)
 
 
 def test_every_method_of_the_benchmark_is_a_method() -> None:
@@ -91,7 +91,19 @@ def test_every_method_of_the_benchmark_is_a_method() -> None:
 def test_names_and_images() -> None:
     names = ["step/rml", "floor/rml", "peer/cps/float32", "peer/unimatch/bfloat16"]
     assert [title(name) for name in names] == ["rml", "floor", "CPS-style, float32", "UniMatch-style, bfloat16"]
-    assert [images_per_call(name, TINY) for name in ("step/supervised", "step/rml")] == [2, 4]
+    assert [images_per_call(name, SMALLEST) for name in ("step/supervised", "step/rml")] == [2, 4]
+
+
+@pytest.mark.parametrize("groups", [1, 2, 4])
+def test_groups_of_a_convolution_are_counted_as_they_are(groups: int) -> None:
+    layer = nn.Conv2d(4, 8, 3, padding=1, groups=groups, bias=False)
+    x = torch.ones(2, 4, 5, 6, requires_grad=True)
+    forward = 2 * (2 * 8 * 5 * 6) * (4 // groups * 9)
+    assert count_flops(lambda index: layer(x)) == forward
+    assert count_flops(lambda index: layer(x).sum().backward()) == 3 * forward
+    first = nn.ConvTranspose2d(4, 8, 3, groups=groups, bias=False)  # its input wants no gradient
+    forward = 2 * (2 * 4 * 5 * 6) * (8 // groups * 9)
+    assert count_flops(lambda index: first(x.detach()).sum().backward()) == 2 * forward
 
 
 def test_operations_are_counted_forward_and_backward() -> None:

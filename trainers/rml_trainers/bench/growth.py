@@ -47,7 +47,7 @@ def over_sizes(bench: Bench) -> Comparison:
         name: Facts(images=images_per_call(STEP, settings[name]), flops=count_flops(call), peak_bytes=peaks[name])
         for name, call in calls.items()
     }
-    rounds = bench.num_rounds(4)
+    rounds = bench.num_rounds(3)
     return compare("rml step", calls, num_rounds=rounds, num_warm_up=1, facts=facts, yardstick=bench.yardstick())
 
 
@@ -65,7 +65,7 @@ def over_workers(bench: Bench) -> Comparison:
         return compare(
             "rml step, the batch for each worker",
             {name: group.step for name, group in groups.items()},
-            num_rounds=bench.num_rounds(6),
+            num_rounds=bench.num_rounds(4),
             num_warm_up=1,
             facts=facts,
             note="Scaling efficiency is 1 ÷ ratio. Memory is that of the first worker. One torch thread per worker.",

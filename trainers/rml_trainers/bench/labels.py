@@ -2,32 +2,20 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import replace
 
 import torch
-from torch import Tensor
 
 from rml_trainers.bench.part import Bench
 from rml_trainers.bench.publishing import Result
+from rml_trainers.bench.rounding import agreement
 from rml_trainers.bench.tables import Table, readable_bytes
 from rml_trainers.bench.timing import Call, Comparison, Facts, compare
 from rml_trainers.bench.workload import Workload, begin_stage
-from rml_trainers.config import BatchConfig, EvaluationConfig, OptimiserConfig, RunConfig, ScheduleConfig, SplitConfig
-from rml_trainers.data.prepare import ensure_prepared
-from rml_trainers.data.scenes import ScenesConfig
-from rml_trainers.data.splits import make_split
 from rml_trainers.data.whole import whole_images
-from rml_trainers.device import choose_device
-from rml_trainers.initial_labels import InitialLabelStore
-from rml_trainers.learners import Learners, to_unit_range
-from rml_trainers.methods.rml import RmlConfig, RobustMutualLearning
-from rml_trainers.networks.network import SegmentationOutput
-from rml_trainers.noise.config import GeometryConfig
+from rml_trainers.learners import to_unit_range
+from rml_trainers.methods.rml import RmlConfig
 from rml_trainers.noise.geometry import draw_windows
-from rml_trainers.pseudo_labels import make_pseudo_label
 from rml_trainers.randomness import generator
-from rml_trainers.reporting import MemoryReporter
-from rml_trainers.trainer import Trainer
 
 STORES = {
     "prototypes only": RmlConfig(initial_label="online"),
@@ -36,8 +24,6 @@ STORES = {
 }
 CITYSCAPES = (2875, 19, 64, 128)
 """Unlabelled images at 100 labelled ones, classes, and cells of an image of 512×1024 at stride 8."""
-NUM_LEARNT_STEPS = 60
-LEARNT = ScenesConfig(size_px=(96, 128), num_train=32, num_val=4)
 
 
 def run(bench: Bench) -> Iterator[Result]:
@@ -63,7 +49,7 @@ def writing(bench: Bench, workloads: dict[str, Workload]) -> Comparison:
     return compare(
         f"Start of a stage, both mean teachers over {len(names)} images of {bench.setting.size_px}",
         calls,
-        num_rounds=bench.num_rounds(5),
+        num_rounds=bench.num_rounds(3),
         num_warm_up=1,
         facts={name: Facts(images=len(names)) for name in calls},
     )
@@ -107,80 +93,3 @@ def sizes(workloads: dict[str, Workload]) -> Table:
         columns=("stored with", "an image here (file ÷ images)", "Cityscapes, 2,875 images at 512×1024"),
         rows=tuple(rows),
     )
-
-
-def agreement(bench: Bench) -> Table:
-    """Share of labels that rounding leaves as they are, for networks that have learnt a little."""
-    rows = []
-    for bits in (16, 8):
-        trainer = learnt(bench, bits)
-        rows.append((f"{bits} bits", *compare_labels(trainer)))
-    return Table(
-        title=f"What rounding p⁰ does to labels, after {NUM_LEARNT_STEPS} supervised steps on drawn scenes",
-        columns=(
-            "stored with",
-            "largest error of a probability",
-            "cells with the same class in p⁰",
-            "pixels with the same label after rectification",
-            "mean confidence",
-        ),
-        rows=tuple(rows),
-    )
-
-
-def learnt(bench: Bench, bits: int) -> Trainer:
-    """A trainer of `rml` on scenes after a short warm-up, at the beginning of stage 1."""
-    data = ensure_prepared(LEARNT, None, bench.folder / "scenes")
-    config = RunConfig(
-        data=LEARNT,
-        split=SplitConfig(num_labelled=16),
-        method=replace(RmlConfig(), initial_label_bits=8 if bits == 8 else 16),
-        network=bench.setting.network,
-        geometry=GeometryConfig(crop_px=(64, 96)),
-        batch=BatchConfig(labelled=4, unlabelled=4),
-        schedule=ScheduleConfig(warm_up_steps=NUM_LEARNT_STEPS, stage_steps=(1,)),
-        evaluation=EvaluationConfig(batch=8),
-        optimiser=OptimiserConfig(lr=0.01),
-        precision=bench.setting.precision,
-    )
-    work_dir = bench.folder / f"learnt-{bits}"
-    work_dir.mkdir(exist_ok=True)
-    split = make_split(data.names("train"), config.split)
-    device, reporter = choose_device("auto"), MemoryReporter()
-    trainer = Trainer(config, data, split, device=device, reporter=reporter, work_dir=work_dir)
-    for step in range(NUM_LEARNT_STEPS):
-        batch = trainer.batches.batch(0, step, with_unlabelled=False).to(device)
-        trainer.train_on(batch, warm_up=True, progress=0.0)
-    begin_stage(trainer)
-    return trainer
-
-
-@torch.no_grad()
-def compare_labels(trainer: Trainer) -> tuple[float, str, str, float]:
-    """Largest error, agreement of p⁰'s classes and of rectified labels, mean largest probability."""
-    method, learners, reader = trainer.method, trainer.learners, trainer.method.initial_labels()[0]
-    assert isinstance(method, RobustMutualLearning) and isinstance(reader, InitialLabelStore)
-    names = sorted(trainer.split.unlabelled)
-    errors, confidence, same_cells, same_pixels = [], [], [], []
-    for batch_names, images in whole_images(trainer.data, names, 8):
-        output = learners.predict("teachers", to_unit_range(images.to(trainer.device)))[0]
-        exact = output.logits.float().softmax(dim=1)
-        stored = torch.stack([reader.whole(name) for name in batch_names]).to(exact.device)
-        inside = torch.ones(len(images), *images.shape[-2:], dtype=torch.bool, device=exact.device)
-        labels = [_rectified(method, learners, output, prob, inside) for prob in (exact, stored)]
-        errors.append((exact - stored).abs().amax())
-        confidence.append(exact.amax(dim=1).mean())
-        same_cells.append((exact.argmax(1) == stored.argmax(1)).float().mean())
-        same_pixels.append((labels[0] == labels[1]).float().mean())
-    error, certain, cells, pixels = (
-        torch.stack(errors).amax(),
-        *(torch.stack(v).mean() for v in (confidence, same_cells, same_pixels)),
-    )
-    return float(error), f"{float(cells):.3%}", f"{float(pixels):.3%}", float(certain)
-
-
-def _rectified(
-    method: RobustMutualLearning, learners: Learners, output: SegmentationOutput, prob: Tensor, inside: Tensor
-) -> Tensor:
-    scores, _ = method.rectifiers[0].rectify(output, prob.clamp(min=1e-4).log())
-    return make_pseudo_label(scores, inside, learners.student(0)).hard

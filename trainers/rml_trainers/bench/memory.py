@@ -1,8 +1,8 @@
 """Peak memory of a contender that runs alone.
 
 On a GPU: what torch's allocator held at most during a step, networks and optimiser included. On a CPU: how far the
-resident memory of a fresh process rises above what it held before the networks were built. That is what a machine needs
-to have, and it counts what torch's own bookkeeping does not see (scratch memory of the convolution library).
+resident memory of a fresh process rises above what it held once a tiny network had been trained in it. That is what a
+machine needs to have, and it counts what torch's own bookkeeping does not see (scratch memory of the convolutions).
 """
 
 import ctypes
@@ -12,18 +12,20 @@ import multiprocessing
 import os
 import resource
 import sys
+import tempfile
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch.nn import functional
 
+from rml_trainers.bench.contenders import contender
+from rml_trainers.bench.settings import SMALLEST
 from rml_trainers.bench.timing import Call
 from rml_trainers.errors import RmlError
 
-NUM_CALLS = 2
+NUM_CALLS = 3
 PRELOADED = ("timm", "torchvision", "rml_trainers.bench.contenders")
 
 Build = Callable[..., Call]
@@ -31,7 +33,7 @@ Build = Callable[..., Call]
 
 
 def peak_bytes(build: Build, *arguments: Any) -> int:
-    """Peak memory of the contender `build(*arguments)` over two calls.
+    """Peak memory of the contender `build(*arguments)` over a few calls.
 
     Raises:
         RmlError: the contender failed in its process; the message is its error.
@@ -68,7 +70,7 @@ def _peak_on_gpu(build: Build, arguments: tuple[Any, ...]) -> int:
     before = torch.cuda.memory_allocated()
     call = build(*arguments)
     torch.cuda.reset_peak_memory_stats()
-    _run(call)
+    run_a_little(call)
     peak = torch.cuda.max_memory_allocated() - before
     del call
     gc.collect()
@@ -83,21 +85,22 @@ def _peak_in_process(connection: Connection, threads: int, build: Build, argumen
         before = resident_after_warm_up()
         call = build(*arguments)
         forget_peak()
-        _run(call)
+        run_a_little(call)
         connection.send(peak_resident() - before)
     except Exception as error:
         connection.send(f"{type(error).__name__}: {error}")
 
 
-def _run(call: Call) -> None:
+def run_a_little(call: Call) -> None:
+    """The calls that memory is measured over."""
     for index in range(NUM_CALLS):
         call(index)
 
 
 def resident_after_warm_up() -> int:
-    """Resident bytes once torch's threads and libraries have been used: what every contender has in common."""
-    weight = torch.ones(8, 8, 3, 3, requires_grad=True)
-    functional.conv2d(torch.ones(1, 8, 16, 16), weight).sum().backward()  # type: ignore[no-untyped-call]
+    """Resident bytes once the smallest network has been trained: libraries and whatever they load on first use."""
+    with tempfile.TemporaryDirectory() as folder:
+        run_a_little(contender("step/rml", SMALLEST, Path(folder)))
     forget_peak()
     return peak_resident()
 

@@ -26,7 +26,7 @@ GEOMETRIES = {
     "crops at scale 0.5 to 1.5 (resampled)": GeometryConfig(crop_px=(240, 320), scale=(0.5, 1.5)),
 }
 NUM_SCENES, NUM_LARGE = 48, 32
-NUM_STEPS = 4
+NUM_STEPS = 3
 """Steps in a row with reading in or beside them."""
 Crops = tuple[Tensor, Tensor]
 

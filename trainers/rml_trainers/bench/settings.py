@@ -47,6 +47,17 @@ def _size(size_px: tuple[int, int]) -> str:
 
 _RESNET_101 = DeepLabV2Config(backbone="resnet101", weights="none")
 
+SMALLEST = Setting(
+    name="smallest",
+    network=DeepLabV2Config(backbone="test_resnet", weights="none", aspp_branches=2),
+    size_px=(32, 48),
+    crop_px=(24, 32),
+    batch=(2, 2),
+    num_classes=3,
+    precision="float32",
+)
+"""What there is to a step beside its size."""
+
 SETTINGS: dict[str, Setting] = {
     setting.name: setting
     for setting in (

@@ -9,7 +9,7 @@ import torch
 from torch import distributed as dist
 
 from rml_trainers.bench.contenders import contender
-from rml_trainers.bench.memory import forget_peak, fresh_processes, peak_resident, resident_after_warm_up
+from rml_trainers.bench.memory import forget_peak, fresh_processes, peak_resident, resident_after_warm_up, run_a_little
 from rml_trainers.bench.settings import Setting
 from rml_trainers.errors import RmlError
 
@@ -76,7 +76,7 @@ class WorkerGroup:
 def _work(
     rank: int, num_workers: int, meeting: Path, connection: Connection, name: str, setting: Setting, folder: Path
 ) -> None:
-    """Body of a worker: first the peak memory of two steps, then an answer to every step."""
+    """Body of a worker: first the peak memory of a few steps, then an answer to every step."""
     try:
         torch.set_num_threads(1)
         before = resident_after_warm_up()
@@ -86,8 +86,7 @@ def _work(
         dist.init_process_group(backend, init_method=f"file://{meeting}", rank=rank, world_size=num_workers)
         call = contender(name, setting, folder)
         forget_peak()
-        for index in range(2):
-            call(index)
+        run_a_little(call)
         connection.send(torch.cuda.max_memory_allocated() if backend == "nccl" else peak_resident() - before)
         while True:
             call(connection.recv())

@@ -32,7 +32,7 @@ METHOD_CONFIGS: dict[str, MethodConfig] = {
     "unimatch": UniMatchConfig(),
 }
 NUM_BATCHES = 4
-NUM_TRAIN, NUM_VAL = 12, 8
+NUM_TRAIN, NUM_VAL = 8, 8
 PROGRESS = 0.5
 
 
