@@ -26,7 +26,8 @@ def fails(name: str) -> Call:
 
 
 def test_what_is_held_and_what_passes_counts_but_not_the_building() -> None:
-    assert LASTING + PASSING <= peak_bytes(holds, "holds") < LASTING + PASSING + 30_000_000
+    held = LASTING + PASSING
+    assert 0.9 * held <= peak_bytes(holds, "holds") < 1.4 * held
 
 
 def test_an_error_in_the_other_process_is_told() -> None:
