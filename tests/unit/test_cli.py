@@ -12,7 +12,8 @@ from rml_platform.cli import app, main
 from tests.published_trees import write_voc
 from tests.studies import STUDY, write_study
 
-COMMANDS = ("demo run plan launch status cancel tables figures predict compare doctor data").split()
+_COMMANDS = "demo run plan launch status cancel tables figures predict compare doctor data bench"
+COMMANDS = _COMMANDS.split()
 runner = CliRunner()
 
 
