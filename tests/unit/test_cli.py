@@ -47,7 +47,7 @@ def test_help_lists_every_command() -> None:
 def test_every_command_explains_itself_and_its_options(command: str) -> None:
     code, text = rml(*command.split(), "--help")
     assert code == 0
-    assert "Usage" in text
+    assert "usage" in text.lower()
     if command in (
         "run",
         "plan",
