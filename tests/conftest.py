@@ -17,7 +17,7 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> PreparedData:
     return ensure_prepared(SCENES, None, tmp_path_factory.mktemp("cache"))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def single_thread() -> Iterator[None]:
     """Small tensors are faster on one thread, and results do not depend on the number of cores."""
     before = torch.get_num_threads()

@@ -68,7 +68,7 @@ def make(config: RunConfig, data: PreparedData, folder: Path, **settings: Any) -
 
 
 @pytest.fixture(scope="module")
-def whole(tiny_data: PreparedData, tmp_path_factory: pytest.TempPathFactory) -> Dies:
+def whole(single_thread: None, tiny_data: PreparedData, tmp_path_factory: pytest.TempPathFactory) -> Dies:
     """An `rml` run from its beginning to its end."""
     trainer = make(pair("rml"), tiny_data, tmp_path_factory.mktemp("pair") / "whole")
     trainer.fit()
