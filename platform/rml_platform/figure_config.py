@@ -66,9 +66,13 @@ class FigureConfig:
 
 
 def figure_problems(
-    figures: Sequence[FigureConfig], run_rows: Sequence[str], quoted_rows: Sequence[str], columns: Sequence[str]
+    study: str,
+    figures: Sequence[FigureConfig],
+    run_rows: Sequence[str],
+    quoted_rows: Sequence[str],
+    columns: Sequence[str],
 ) -> Iterator[tuple[KeyPath, str]]:
-    """Names given twice and labels that the study does not have, each with the key path it is about.
+    """Names given twice or taken, and labels that the study does not have, each with the key path it is about.
 
     `run_rows` are the labels of the rows that are run, after multiplication by the axes; `quoted_rows` of the others.
     """
@@ -76,6 +80,8 @@ def figure_problems(
     for i, figure in enumerate(figures):
         if figure.name in names[:i]:
             yield ("figures", i, "name"), f"{figure.name!r}: name given twice"
+        if figure.name == study:
+            yield ("figures", i, "name"), f"{figure.name!r}: files of the study's name are its table's; choose another"
         for j, label in enumerate(figure.rows or ()):
             if label in quoted_rows:
                 yield ("figures", i, "rows", j), f"{label!r}: only reported, there is no run to draw"

@@ -137,7 +137,7 @@ class _Builder:
         yield from self._seeds_elsewhere()
         drawn = multiply_rows(self.rows(), self.axes())
         run, quoted = [row.label for row in drawn if row.columns], [row.label for row in drawn if not row.columns]
-        for path, text in figure_problems(config.figures, run, quoted, columns):
+        for path, text in figure_problems(config.name, config.figures, run, quoted, columns):
             yield self._problem(path, text)
 
     def _seeds_elsewhere(self) -> Iterator[str]:

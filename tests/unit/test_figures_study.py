@@ -157,6 +157,7 @@ def test_a_study_without_figures_has_none(tmp_path: Path) -> None:
         ("{name: f, metric: m, x_range: [3, 1]}", ["figures.0.x_range = (3.0, 1.0)", "the smaller one first"]),
         ("{name: f, metric: m, log_y: true, y_range: [0, 1]}", ["figures.0.y_range", "because of log_y"]),
         ("{name: f, metric: m}\n  - {name: f, metric: m}", ["figures.1.name: 'f': name given twice"]),
+        ("{name: tiny, metric: m}", ["figures.0.name: 'tiny': files of the study's name are its table's"]),
     ],
 )
 def test_an_error_names_line_key_and_what_is_expected(tmp_path: Path, figure: str, parts: list[str]) -> None:
