@@ -1,5 +1,7 @@
 """Program for the two-worker tests: two steps of a method by one process, then by two workers; ends well if both agree.
 
+The workers also take the steps in micro-batches.
+
 torchrun --nproc-per-node=2 two_workers_step.py FOLDER METHOD…
 """
 
@@ -28,22 +30,22 @@ from tests.adversarial import Adversarial
 from tests.tiny import tiny_config
 
 
-def config_of(method: str) -> RunConfig:
-    """Without what differs by worker: batch statistics and dropout."""
+def config_of(method: str, accumulate: int = 1) -> RunConfig:
+    """Without what differs by worker and by micro-batch: batch statistics and dropout."""
     changes = {"method": UniMatchConfig(threshold=0.0, channel_dropout=0.0)} if method == "unimatch" else {}
     return tiny_config(
         method,
         network=DeepLabV2Config(backbone="test_efficientnet", weights="none", batchnorm="frozen", aspp_branches=2),
         noise=NoiseConfig(model=False),
         optimiser=OptimiserConfig(lr=0.001),
-        batch=BatchConfig(labelled=2, unlabelled=4),
+        batch=BatchConfig(labelled=4, unlabelled=4, accumulate=accumulate),
         **changes,
     )
 
 
-def two_steps(method: str, data: PreparedData, work_dir: Path) -> dict[str, Tensor]:
+def two_steps(method: str, data: PreparedData, work_dir: Path, accumulate: int = 1) -> dict[str, Tensor]:
     """Weights after two steps, of the students and of the method's own networks."""
-    config, device = config_of(method), torch.device("cpu")
+    config, device = config_of(method, accumulate), torch.device("cpu")
     split = make_split(data.names("train"), config.split)
     trainer = Trainer(config, data, split, device=device, reporter=MemoryReporter(), work_dir=work_dir)
     for own in trainer.method.own_networks().values():
@@ -58,6 +60,15 @@ def two_steps(method: str, data: PreparedData, work_dir: Path) -> dict[str, Tens
     return {**trainer.learners.students.state_dict(), **trainer.own_networks.tensors()}
 
 
+def compare(method: str, alone: dict[str, Tensor], shared: dict[str, Tensor]) -> None:
+    """The workers hold the same, and it is what one process has."""
+    for name, tensor in alone.items():
+        torch.testing.assert_close(shared[name], tensor, rtol=1e-3, atol=1e-5, msg=f"{method}: {name} differs")
+        of_rank_0 = shared[name].clone()
+        dist.broadcast(of_rank_0, src=0)
+        assert torch.equal(of_rank_0, shared[name]), f"{method}: the workers' {name} differ"
+
+
 def main(folder: Path, methods: list[str]) -> None:
     torch.set_num_threads(1)
     METHODS["mean_teacher"] = Adversarial
@@ -67,12 +78,9 @@ def main(folder: Path, methods: list[str]) -> None:
     alone = {method: two_steps(method, data, work_dir) for method in methods}
     dist.init_process_group("gloo")
     for method in methods:
-        shared = two_steps(method, data, work_dir)
-        for name, tensor in alone[method].items():
-            torch.testing.assert_close(shared[name], tensor, rtol=1e-3, atol=1e-5, msg=f"{method}: {name} differs")
-            of_rank_0 = shared[name].clone()
-            dist.broadcast(of_rank_0, src=0)
-            assert torch.equal(of_rank_0, shared[name]), f"{method}: the workers' {name} differ"
+        in_pieces = METHODS[method] is not Adversarial  # it runs its student on the whole batch
+        for accumulate in (1, 2) if in_pieces else (1,):
+            compare(method, alone[method], two_steps(method, data, work_dir, accumulate))
     dist.destroy_process_group()
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from rml_trainers.config import BatchConfig, RuntimeConfig
 from rml_trainers.data.cache import PreparedData
 from rml_trainers.data.splits import make_split
 from rml_trainers.methods import METHODS
@@ -60,6 +61,25 @@ def test_a_step_reads_nothing_back(
     trainer.meter.add(trainer.train_on(batch, warm_up=warm_up, progress=0.0))
     forbid_read_backs()
     trainer.meter.add(trainer.train_on(batch, warm_up=warm_up, progress=0.5))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"runtime": RuntimeConfig(activation_checkpointing="backbone", threads=1)},
+        {"runtime": RuntimeConfig(students="together", loss_chunk_mib=0, threads=1)},
+        {"batch": BatchConfig(labelled=2, unlabelled=2, accumulate=2)},
+    ],
+    ids=["recomputed", "plain", "accumulated"],
+)
+def test_no_way_to_carry_out_a_step_reads_anything_back(
+    settings: dict[str, object], tiny_data: PreparedData, scratch: Path, forbid_read_backs: Callable[[], None]
+) -> None:
+    trainer = _trainer("iml", tiny_data, scratch, **settings)
+    batch = trainer.batches.batch(1, 0, with_unlabelled=True)
+    trainer.train_on(batch, warm_up=False, progress=0.0)
+    forbid_read_backs()
+    trainer.meter.add(trainer.train_on(batch, warm_up=False, progress=0.5))
 
 
 @pytest.mark.parametrize("network", NETWORKS)

@@ -82,7 +82,7 @@ def test_workers_with_unequal_shares_average_to_the_loss_of_one(monkeypatch: pyt
 
     together, counts = weighted(slice(None)), iter((0.0,))
     total, confident = float(valid.sum()), float((valid & (prob.amax(dim=1) >= 0.5)).sum())
-    monkeypatch.setattr(losses, "share_of_total", lambda count: torch.tensor(next(counts) / B))
+    monkeypatch.setattr(losses, "share_of_total", lambda count: torch.full_like(count, next(counts) / B))
     apart = []
     for worker in range(B):
         counts = iter((confident, total, total))

@@ -193,6 +193,13 @@ def test_mixing_partners_are_not_torn_apart(tiny_data: PreparedData) -> None:
         assert _batches(tiny_data, unmixed, 0, 2).batch(0, 0, with_unlabelled=False).labelled
 
 
+def test_micro_batches_must_have_one_size(tiny_data: PreparedData) -> None:
+    config = tiny_config(batch=BatchConfig(labelled=4, unlabelled=8, accumulate=4))
+    assert _batches(tiny_data, config).batch(0, 0, with_unlabelled=False).labelled
+    with pytest.raises(ConfigError, match=r"batch.accumulate = 4: the 2 labelled images of a worker cannot be cut"):
+        _batches(tiny_data, config, 0, 2)
+
+
 def test_an_empty_unlabelled_pool_is_refused_only_where_it_is_needed(tiny_data: PreparedData) -> None:
     batches = _batches(tiny_data, tiny_config(split=SplitConfig(fraction=1.0)))
     assert batches.batch(0, 0, with_unlabelled=False).unlabelled is None

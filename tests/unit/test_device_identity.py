@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from rml_trainers.config import RuntimeConfig, SplitConfig
-from rml_trainers.device import choose_device, compute_dtype
+from rml_trainers.config import BatchConfig, RuntimeConfig, SplitConfig
+from rml_trainers.device import choose_device, compute_dtype, prepare_device, searching_kernels
 from rml_trainers.errors import DeviceError
 from rml_trainers.identity import identity_fields, identity_hash
 from tests.tiny import tiny_config
@@ -35,6 +35,19 @@ def test_precision_is_float32_on_the_cpu_unless_asked_for() -> None:
     assert compute_dtype("bfloat16", torch.device("cpu")) == torch.bfloat16
 
 
+def test_a_gpu_searches_its_kernels_for_fixed_sizes_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    for flag in ("benchmark", "allow_tf32"):
+        monkeypatch.setattr(torch.backends.cudnn, flag, getattr(torch.backends.cudnn, flag))  # taken back afterwards
+    prepare_device(torch.device("cpu"), tf32=False)
+    assert (torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32) == (False, True), "torch's own defaults"
+    prepare_device(torch.device("cuda"), tf32=False)
+    assert (torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32) == (True, False)
+    for worth_it in (True, False):
+        with searching_kernels(worth_it):
+            assert torch.backends.cudnn.benchmark is worth_it
+        assert torch.backends.cudnn.benchmark
+
+
 def test_how_a_run_is_carried_out_is_not_its_identity() -> None:
     config = tiny_config()
     moved = replace(config, runtime=RuntimeConfig(device="cuda", log_every_steps=1, threads=7))
@@ -49,9 +62,13 @@ def test_two_recipes_of_one_split_are_one_run_and_another_split_is_another() -> 
     assert identity_hash(shared_pool, **HASHES) != identity_hash(by_number, **HASHES)
 
 
-@pytest.mark.parametrize("change", [{"seed": 1}, {"precision": "bfloat16"}, {"unsupervised_weight": 0.5}])
+@pytest.mark.parametrize(
+    "change",
+    [{"seed": 1}, {"precision": "bfloat16"}, {"unsupervised_weight": 0.5}, {"batch": BatchConfig(accumulate=2)}],
+)
 def test_what_can_change_a_result_is_in_the_identity(change: dict[str, object]) -> None:
-    assert identity_hash(tiny_config(**change), **HASHES) != identity_hash(tiny_config(), **HASHES)
+    plain: dict[str, object] = {"batch": BatchConfig()}
+    assert identity_hash(tiny_config(**{**plain, **change}), **HASHES) != identity_hash(tiny_config(**plain), **HASHES)
 
 
 def test_fields_at_their_default_are_left_out_so_that_new_ones_orphan_no_run() -> None:

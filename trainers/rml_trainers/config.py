@@ -22,6 +22,7 @@ from rml_trainers.networks.mlp import MlpConfig
 from rml_trainers.networks.setr import SetrConfig
 from rml_trainers.noise.config import GeometryConfig, NoiseConfig
 from rml_trainers.protocols import EvaluationConfig as EvaluationConfig
+from rml_trainers.runtime import RuntimeConfig as RuntimeConfig
 
 DataConfig = ScenesConfig | CamvidConfig | FolderConfig | CityscapesConfig | VocConfig | MnistConfig
 NetworkConfig = DeepLabV2Config | SetrConfig | MlpConfig
@@ -65,10 +66,15 @@ class BatchConfig:
 
     labelled: int = 4
     unlabelled: int = 4
+    accumulate: int = 1
+    """Micro-batches that each worker's share is cut into for the students' forwards and backwards. Labels, mixing and
+    means over pixels stay those of the whole batch. BatchNorm in training mode sees one micro-batch at a time, and
+    dropout draws for each: that changes the result a little, so this is part of the run id."""
 
     def __post_init__(self) -> None:
         require(self.labelled >= 1, "labelled", self.labelled, "at least 1")
         require(self.unlabelled >= 1, "unlabelled", self.unlabelled, "at least 1")
+        require(self.accumulate >= 1, "accumulate", self.accumulate, "at least 1")
 
 
 @configuration
@@ -130,25 +136,6 @@ class TeacherConfig:
 
     def __post_init__(self) -> None:
         require(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "a number in [0, 1)")
-
-
-@configuration
-class RuntimeConfig:
-    """How a run is carried out. Nothing here is part of the run id."""
-
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    log_every_steps: int = 20
-    checkpoint_every_steps: int = 500
-    num_read_ahead: int = 2
-    """Batches that a background thread reads ahead (0: read in the step)."""
-    threads: int | None = None
-    """CPU threads of one worker; default: the cores given to it."""
-
-    def __post_init__(self) -> None:
-        require(self.log_every_steps >= 1, "log_every_steps", self.log_every_steps, "at least 1")
-        require(self.checkpoint_every_steps >= 1, "checkpoint_every_steps", self.checkpoint_every_steps, "at least 1")
-        require(self.num_read_ahead >= 0, "num_read_ahead", self.num_read_ahead, "zero or more")
-        require(self.threads is None or self.threads >= 1, "threads", self.threads, "at least 1")
 
 
 @configuration

@@ -1,6 +1,7 @@
 """Which device a run uses and what it can do. The choice is ours, never made by a scheduler's bookkeeping."""
 
 import contextlib
+from collections.abc import Iterator
 from typing import Literal
 
 import torch
@@ -44,3 +45,25 @@ def autocast(device: torch.device, dtype: torch.dtype) -> contextlib.AbstractCon
     if dtype == torch.float32:
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype=dtype)
+
+
+def prepare_device(device: torch.device, *, tf32: bool) -> None:
+    """Settings of this process for training on a GPU; nothing on a CPU.
+
+    Training crops have one size, so cuDNN may try its kernels once and keep the fastest. Matrix products outside
+    convolutions stay in full float32: distances to prototypes are differences of large numbers.
+    """
+    if device.type == "cuda":
+        torch.backends.cudnn.benchmark = True
+        torch.backends.cudnn.allow_tf32 = tf32
+
+
+@contextlib.contextmanager
+def searching_kernels(worth_it: bool) -> Iterator[None]:
+    """Where image sizes vary, cuDNN must not try its kernels anew for each of them."""
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = before and worth_it
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before

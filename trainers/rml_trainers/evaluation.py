@@ -12,7 +12,7 @@ from rml_trainers.data.cache import PreparedData
 from rml_trainers.data.whole import ScoredImages, scored_images
 from rml_trainers.distributed import rank, sum_over_workers, world_size
 from rml_trainers.learners import Labeller, Learners, to_unit_range
-from rml_trainers.metrics import confusion_matrix, iou_by_class, mean_iou, pixel_accuracy
+from rml_trainers.metrics import confusion_matrix, iou_by_class, mean_iou, most_likely, pixel_accuracy
 from rml_trainers.protocols import data_protocol
 from rml_trainers.reporting import Evaluation, ScoredSubset
 from rml_trainers.scoring import INFERENCES, ScoredNetwork
@@ -77,12 +77,12 @@ def _count(counts: Tensor, images: ScoredImages, learners: Learners, config: Run
                 _scored(learners, labeller, number), pixels, images.inside, config.evaluation
             )
             if name in networks:
-                counts[_place(networks, name)] += confusion_matrix(scores.argmax(1), images.label, num_classes)
+                counts[_place(networks, name)] += confusion_matrix(most_likely(scores), images.label, num_classes)
             if in_ensemble:
                 prob = scores.softmax(dim=1)
                 ensemble = prob if ensemble is None else ensemble.add_(prob)
     if ensemble is not None:
-        counts[_place(networks, "ensemble")] += confusion_matrix(ensemble.argmax(1), images.label, num_classes)
+        counts[_place(networks, "ensemble")] += confusion_matrix(most_likely(ensemble), images.label, num_classes)
 
 
 def _place(networks: Sequence[str], name: str) -> int:

@@ -15,6 +15,7 @@ from rml_trainers.config import SCORED_NETWORKS, RunConfig
 from rml_trainers.configuration import suggest
 from rml_trainers.device import autocast, compute_dtype
 from rml_trainers.errors import CheckpointError, ConfigError
+from rml_trainers.metrics import most_likely
 from rml_trainers.moments import NETWORKS
 from rml_trainers.networks import build_network
 from rml_trainers.networks.network import SegmentationNetwork
@@ -165,7 +166,7 @@ def predict_images(
             chosen = numbers[start : start + MAX_BATCH]
             batch = torch.stack([_resized(images[number], size_px) for number in chosen])
             pixels = batch.permute(0, 3, 1, 2).to(torch.float32) / 255.0
-            classes = predictor(pixels, own_size_px).argmax(dim=1).to(torch.uint8).cpu().numpy()
+            classes = most_likely(predictor(pixels, own_size_px)).to(torch.uint8).cpu().numpy()
             masks.update(zip(chosen, classes, strict=True))
     return [masks[number] for number in range(len(images))]
 

@@ -8,30 +8,22 @@ from typing import TYPE_CHECKING, Literal, cast
 import torch
 from timm.layers import convert_sync_batchnorm
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
-from rml_trainers.device import autocast, compute_dtype
+from rml_trainers.device import autocast, compute_dtype, prepare_device, searching_kernels
 from rml_trainers.distributed import average_buffers, world_size
 from rml_trainers.ema import MeanTeacherUpdate
+from rml_trainers.forwards import Forward, forwards_of, one_by_one, require_compiler, side_by_side
 from rml_trainers.networks import build_network
 from rml_trainers.networks.network import SegmentationNetwork, SegmentationOutput
+from rml_trainers.portions import Learnt, LossOf, Portion, learn_portions
 from rml_trainers.randomness import seed_model_noise
+from rml_trainers.recomputation import recompute_blocks
+from rml_trainers.student_group import RunAll, StudentGroup
 
 if TYPE_CHECKING:
     from rml_trainers.config import RunConfig
 
 Labeller = Literal["students", "teachers"]
-
-
-class _Students(nn.Module):
-    """All students as one module, so that one DDP wrapper overlaps the all-reduce of both."""
-
-    def __init__(self, networks: Sequence[SegmentationNetwork]) -> None:
-        super().__init__()
-        self.networks = nn.ModuleList(networks)
-
-    def forward(self, *images: Tensor) -> tuple[SegmentationOutput, ...]:
-        return tuple(network(x) for network, x in zip(self.networks, images, strict=True))
 
 
 class Learners:
@@ -46,18 +38,37 @@ class Learners:
         self._num_classes = num_classes
         self.device = device
         self._dtype = compute_dtype(config.precision, device)
+        self._one_size = config.data.size_px is not None
         students = self._initial_students()
         if config.sync_batchnorm:
             # timm's own conversion: torch's drops the activation inside the BatchNorm layers of EfficientNets.
             students = [cast(SegmentationNetwork, convert_sync_batchnorm(s)) for s in students]
-        joint = _Students(students).to(device).to(memory_format=torch.channels_last)
-        self.students = joint.networks
+        self.students = nn.ModuleList(students).to(device).to(memory_format=torch.channels_last)
         self.teachers = copy.deepcopy(self.students).requires_grad_(False)
         self.teachers.train(config.teacher.mode == "train")
-        self._joint: nn.Module = joint
-        if world_size() > 1:
-            self._joint = DistributedDataParallel(joint, broadcast_buffers=False, gradient_as_bucket_view=True)
+        self._prepare_calls()
         self._update_teachers = MeanTeacherUpdate(self.students, self.teachers, config.teacher.ema_decay)
+
+    def _prepare_calls(self) -> None:
+        """How a step runs the networks; see `RuntimeConfig`."""
+        runtime = self._config.runtime
+        prepare_device(self.device, tf32=runtime.tf32)
+        if runtime.activation_checkpointing == "backbone":
+            for student in self.students:
+                recompute_blocks(cast(SegmentationNetwork, student).backbone)
+        if runtime.compile:
+            require_compiler(self.device)
+        self._forwards: dict[Labeller, list[Forward]] = {
+            "students": forwards_of(self.students, compiled=runtime.compile),
+            "teachers": forwards_of(self.teachers, compiled=runtime.compile),
+        }
+        with_streams = runtime.students == "streams" and self.device.type == "cuda" and world_size() == 1
+        self._run_all: RunAll = side_by_side if with_streams else one_by_one
+        numbers = tuple(range(self.num_students))
+        groups = [(i,) for i in numbers] if runtime.students == "in_turn" else [numbers]
+        self._groups = [
+            StudentGroup(self.students, group, self._forwards["students"], self._run_all) for group in groups
+        ]
 
     def _initial_students(self) -> list[SegmentationNetwork]:
         students = []
@@ -69,6 +80,11 @@ class Learners:
     @property
     def num_students(self) -> int:
         return len(self.students)
+
+    @property
+    def loss_chunk_mib(self) -> int:
+        """Size of what a loss upsamples at once, see `pixel_losses`."""
+        return self._config.runtime.loss_chunk_mib
 
     def student(self, number: int) -> SegmentationNetwork:
         """Student by number, from 0."""
@@ -86,11 +102,44 @@ class Learners:
         """The precision that networks run in."""
         return autocast(self.device, self._dtype)
 
-    def forward_students(self, images: Sequence[Tensor]) -> tuple[SegmentationOutput, ...]:
-        """One forward per student, with gradient: images[i] is [B, 3, H, W] in [0, 1] for student i."""
-        self.students.train()
+    def forward_students(
+        self, images: Sequence[Tensor], students: Sequence[int] | None = None
+    ) -> tuple[SegmentationOutput, ...]:
+        """One forward per student, with gradient.
+
+        Args:
+            images: [B, 3, H, W] in [0, 1] for each of the students.
+            students: numbers of whole groups, such as those of a portion; default: all.
+        """
+        assert students is not None or self._config.batch.accumulate == 1, "micro-batches come through `learn`"
+        numbers = tuple(range(self.num_students)) if students is None else tuple(students)
+        inputs = dict(zip(numbers, map(_channels_last, images), strict=True))
+        outputs: dict[int, SegmentationOutput] = {}
         with self.autocast():
-            return cast(tuple[SegmentationOutput, ...], self._joint(*(_channels_last(x) for x in images)))
+            for group in self._groups:
+                if group.numbers[0] in inputs:
+                    outputs |= group.forward({i: inputs[i] for i in group.numbers})
+        return tuple(outputs[i] for i in numbers)
+
+    def learn(self, loss_of: LossOf, *, together: bool = False) -> Learnt:
+        """Losses of a step, portion by portion (see `learn_portions`).
+
+        Args:
+            loss_of: loss of one portion, from `forward_students(…, portion.students)`.
+            together: the loss of a student needs the other's output.
+        """
+        num_shares = self._config.batch.accumulate
+        everyone = tuple(range(self.num_students))
+        groups = [everyone] if together else [group.numbers for group in self._groups]
+        portions = [Portion(numbers, index, num_shares) for index in range(num_shares) for numbers in groups]
+        return learn_portions(portions, loss_of, self._without_exchange)
+
+    @contextlib.contextmanager
+    def _without_exchange(self) -> Iterator[None]:
+        with contextlib.ExitStack() as stack:
+            for group in self._groups:
+                stack.enter_context(group.without_exchange())
+            yield
 
     def classify(self, student: int, feature: Tensor) -> SegmentationOutput:
         """Head of one student, with gradient, on a map [B, D, h, w] that comes from `forward_students`.
@@ -108,25 +157,20 @@ class Learners:
         """
         networks = self.teachers if labeller == "teachers" else self.students
         networks.train(self._config.teacher.mode == "train")
-        images = _channels_last(images)
         with self.autocast():
-            return tuple(network(images) for network in networks)
+            return self._run_all(self._forwards[labeller], [_channels_last(images)] * len(networks))
 
     @torch.no_grad()
     def predict(self, labeller: Labeller, images: Tensor) -> tuple[SegmentationOutput, ...]:
         """As `label`, but always with running statistics and without noise: for evaluation and for p⁰."""
-        networks = self.teachers if labeller == "teachers" else self.students
-        networks.eval()
-        images = _channels_last(images)
-        with self.autocast():
-            return tuple(network(images) for network in networks)
+        return tuple(self.predict_one(labeller, number, images) for number in range(self.num_students))
 
     @torch.no_grad()
     def predict_one(self, labeller: Labeller, number: int, images: Tensor) -> SegmentationOutput:
         """As `predict`, of one student or teacher by number, from 0."""
         network = self.student(number) if labeller == "students" else self.teacher(number)
         network.eval()
-        with self.autocast():
+        with self.autocast(), searching_kernels(self._one_size):
             return cast(SegmentationOutput, network(_channels_last(images)))
 
     def after_step(self) -> None:

@@ -8,45 +8,61 @@ from rml_trainers import IGNORE_LABEL
 from rml_trainers.distributed import share_of_total
 
 
-def hard_cross_entropy(log_prob: Tensor, label: Tensor, over: Tensor | None = None) -> Tensor:
+def valid_counts(*masks: Tensor) -> tuple[Tensor, ...]:
+    """Number of true pixels of each mask (bool, any shape), over all workers and divided by their number.
+
+    It is what a sum over pixels is divided by. Taken of the whole batch, before any of it is learnt from, the losses of
+    its parts add up to the mean over all of it. One all-reduce, however many masks.
+    """
+    return share_of_total(torch.stack([mask.sum() for mask in masks]).float()).unbind()
+
+
+def _mean(total: Tensor, valid: Tensor, count: Tensor | None) -> Tensor:
+    """A sum over pixels divided by the count, or by the number of valid ones; 0 when there is none."""
+    return total / (valid_counts(valid)[0] if count is None else count).clamp(min=1)
+
+
+def hard_cross_entropy(log_prob: Tensor, label: Tensor, count: Tensor | None = None) -> Tensor:
     """Mean of −log p_y over the pixels whose label is not 255 (paper, Eq. 1 and 5).
 
     Args:
         log_prob: [B, K, H, W], log-softmax of the prediction.
         label: [B, H, W] int64, classes or 255.
-        over: [B, H, W] bool, the pixels to divide by where these are more than the labelled ones: then a pixel that
-            a confidence threshold left without label counts with loss 0 (FixMatch, UniMatch).
+        count: what to divide by (see `valid_counts`) where the mean is over more than the labels given: they are a part
+            of the batch, or a pixel that a confidence threshold left without label counts with loss 0 (FixMatch,
+            UniMatch).
     Returns:
         Scalar in the type of `log_prob`.
     """
     total = functional.nll_loss(log_prob, label, ignore_index=IGNORE_LABEL, reduction="sum")
-    counted = label != IGNORE_LABEL if over is None else over
-    return total / share_of_total(counted.sum().to(log_prob.dtype)).clamp(min=1)
+    return _mean(total, label != IGNORE_LABEL, count)
 
 
-def soft_cross_entropy(log_prob: Tensor, prob: Tensor, valid: Tensor) -> Tensor:
+def soft_cross_entropy(log_prob: Tensor, prob: Tensor, valid: Tensor, count: Tensor | None = None) -> Tensor:
     """Mean of −Σ_k q_k log p_k over the valid pixels (footnote 1 of the paper: the alternative to hard labels).
 
     Args:
         log_prob: [B, K, H, W], log-softmax of the prediction.
         prob: [B, K, H, W], the soft target q.
         valid: [B, H, W] bool.
+        count: as in `hard_cross_entropy`.
     """
     per_pixel = -(prob * log_prob).sum(dim=1)
     total = torch.where(valid, per_pixel, 0).sum()
-    return total / share_of_total(valid.sum().to(log_prob.dtype)).clamp(min=1)
+    return _mean(total, valid, count)
 
 
-def squared_error(prob: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+def squared_error(prob: Tensor, target: Tensor, valid: Tensor, count: Tensor | None = None) -> Tensor:
     """Mean over the valid pixels of Σ_k (p_k − q_k)² (the consistency loss of French et al., 2020).
 
     Args:
         prob, target: [B, K, H, W] probabilities.
         valid: [B, H, W] bool.
+        count: as in `hard_cross_entropy`.
     """
     per_pixel = (prob - target).square().sum(dim=1)
     total = torch.where(valid, per_pixel, 0).sum()
-    return total / share_of_total(valid.sum().to(prob.dtype)).clamp(min=1)
+    return _mean(total, valid, count)
 
 
 def confident_share(confidence: Tensor, valid: Tensor, threshold: float) -> Tensor:

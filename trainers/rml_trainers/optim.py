@@ -27,12 +27,15 @@ class Optimiser:
             foreach=True,
         )
 
+    def clear(self) -> None:
+        """Forget the gradients, before a step's first backward pass."""
+        self.sgd.zero_grad(set_to_none=True)
+
     def step(self, loss: torch.Tensor, progress: float) -> None:
         """Backward, clip, update. `progress` is the share of the stage done, in [0, 1)."""
         lr = self._config.lr * (1 - progress) ** self._config.poly_power
         for group in self.sgd.param_groups:
             group["lr"] = lr * group["factor"]
-        self.sgd.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         if self._config.gradient_clip is not None:
             for parameters in self._students:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from rml_trainers import IGNORE_LABEL
 from rml_trainers.losses import hard_cross_entropy, soft_cross_entropy
+from rml_trainers.metrics import most_likely
 from rml_trainers.networks.network import SegmentationNetwork
 from rml_trainers.noise.input_noise import InputNoiseDraw, mix
 
@@ -20,6 +21,13 @@ class PseudoLabel(NamedTuple):
     """[B, K, H, W] probabilities, only when soft labels are asked for."""
     confidence: Tensor | None = None
     """[B, H, W] largest probability of every pixel, only when asked for."""
+    num_valid: Tensor | None = None
+    """Scalar: valid pixels of the whole batch (see `valid_counts`), once it is known; means are over these."""
+
+    @property
+    def valid(self) -> Tensor:
+        """[B, H, W] bool: where there is something to learn from."""
+        return self.hard != IGNORE_LABEL
 
     def mixed(self, draw: InputNoiseDraw) -> "PseudoLabel":
         """Mixed in the same way as the images."""
@@ -27,11 +35,17 @@ class PseudoLabel(NamedTuple):
         confidence = None if self.confidence is None else mix(self.confidence, draw)
         return PseudoLabel(mix(self.hard, draw), soft, confidence)
 
+    def part(self, images: slice) -> "PseudoLabel":
+        """Of some of the images; `num_valid` stays that of all."""
+        soft = None if self.soft is None else self.soft[images]
+        confidence = None if self.confidence is None else self.confidence[images]
+        return PseudoLabel(self.hard[images], soft, confidence, self.num_valid)
+
     def cross_entropy(self, log_prob: Tensor) -> Tensor:
         """Mean cross entropy of a student's log-probabilities [B, K, H, W] over valid pixels."""
         if self.soft is None:
-            return hard_cross_entropy(log_prob, self.hard)
-        return soft_cross_entropy(log_prob, self.soft, self.hard != IGNORE_LABEL)
+            return hard_cross_entropy(log_prob, self.hard, self.num_valid)
+        return soft_cross_entropy(log_prob, self.soft, self.valid, self.num_valid)
 
 
 def make_pseudo_label(
@@ -53,7 +67,7 @@ def make_pseudo_label(
         soft, confidence: also give the probabilities, or the largest of every pixel.
     """
     scores = network.upsample(scores, (inside.shape[-2], inside.shape[-1])).float()
-    hard = scores.argmax(dim=1)
+    hard = most_likely(scores)
     keep = inside
     prob = scores.softmax(dim=1) if soft or confidence or threshold is not None else None
     largest = None if prob is None else prob.amax(dim=1)

@@ -170,6 +170,7 @@ class Trainer:
     def train_on(self, batch: Batch, *, warm_up: bool, progress: float) -> StepResult:
         """Forward, backward, update, mean teachers and the method's own networks, for one batch on the device."""
         step: Callable[[Batch, Learners], StepResult] = supervised_step if warm_up else self.method.step
+        self.optimiser.clear()
         result = step(batch, self.learners)
         self.optimiser.step(result.loss, progress)
         self.learners.after_step()

@@ -30,18 +30,22 @@ class Replay:
 
     def __init__(self, learners: Learners) -> None:
         self._learners = learners
-        self._students: tuple[SegmentationOutput, ...] | None = None
+        self._students: dict[int, SegmentationOutput] = {}
         self._labels: tuple[SegmentationOutput, ...] | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._learners, name)
 
-    def forward_students(self, images: Sequence[Tensor]) -> tuple[SegmentationOutput, ...]:
-        if self._students is None:
-            self._students = tuple(_leaves(output) for output in self._learners.forward_students(images))
-        for output in self._students:
-            output.logits.grad = None
-        return self._students
+    def forward_students(
+        self, images: Sequence[Tensor], students: Sequence[int] | None = None
+    ) -> tuple[SegmentationOutput, ...]:
+        numbers = tuple(range(self._learners.num_students)) if students is None else tuple(students)
+        if not self._students.keys() >= set(numbers):
+            outputs = self._learners.forward_students(images, numbers)
+            self._students |= {i: _leaves(output) for i, output in zip(numbers, outputs, strict=True)}
+        for i in numbers:
+            self._students[i].logits.grad = None
+        return tuple(self._students[i] for i in numbers)
 
     def label(self, labeller: Labeller, images: Tensor) -> tuple[SegmentationOutput, ...]:
         if self._labels is None:

@@ -15,9 +15,15 @@ def check_shares(config: "RunConfig", num_workers: int) -> None:
     Images are mixed in pairs inside a worker's share: a share of one image would be mixed with itself, which is no
     noise at all, and nobody would notice.
     """
+    accumulate = config.batch.accumulate
     for kind, size in (("labelled", config.batch.labelled), ("unlabelled", config.batch.unlabelled)):
         if size % num_workers:
             raise ConfigError(f"batch.{kind} = {size}: expected a multiple of the number of workers, {num_workers}")
+        if size // num_workers % accumulate:
+            raise ConfigError(
+                f"batch.accumulate = {accumulate}: the {size // num_workers} {kind} images of a worker cannot be cut "
+                "into as many micro-batches of equal size"
+            )
     share = config.batch.unlabelled // num_workers
     mixes = config.method.name != "supervised" and strong_view(config.noise, config.method).mixing is not None
     if num_workers > 1 and share % 2 and mixes:

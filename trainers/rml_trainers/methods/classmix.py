@@ -11,9 +11,8 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from rml_trainers import IGNORE_LABEL
 from rml_trainers.configuration import configuration, require
-from rml_trainers.losses import confident_share, hard_cross_entropy
+from rml_trainers.losses import confident_share
 from rml_trainers.methods.mean_teacher import MeanTeacher
 from rml_trainers.networks.network import SegmentationOutput
 from rml_trainers.noise.colour_jitter import ColourJitter
@@ -62,12 +61,11 @@ class ClassMixMethod(MeanTeacher):
 
     needs_confidence: ClassVar[bool] = True
 
-    def unsupervised_loss(self, log_prob: Tensor, targets: Sequence[PseudoLabel]) -> Tensor:
+    def importance(self, targets: Sequence[PseudoLabel]) -> Tensor:
         (target,) = targets
         assert isinstance(self.config.method, ClassMixConfig) and target.confidence is not None
-        valid = target.hard != IGNORE_LABEL
-        self._confident = confident_share(target.confidence, valid, self.config.method.confidence)
-        return self._confident * hard_cross_entropy(log_prob, target.hard)
+        self._confident = confident_share(target.confidence, target.valid, self.config.method.confidence)
+        return self._confident
 
     def after_loss(self, outputs: Sequence[SegmentationOutput]) -> dict[str, Tensor]:
         return {"confident": self._confident}

@@ -6,6 +6,7 @@ and mixed images together.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
@@ -14,10 +15,13 @@ from torch import Tensor
 from rml_trainers.coupling import total_variation
 from rml_trainers.learners import Labeller, Learners, to_unit_range
 from rml_trainers.losses import hard_cross_entropy, log_softmax
-from rml_trainers.methods.method import Stateless, StepResult, Supervision, labelled_part
+from rml_trainers.methods.lesson import Lesson, make_lessons
+from rml_trainers.methods.method import Stateless, StepResult, labelled_part
 from rml_trainers.metrics import confusion_matrix
-from rml_trainers.networks.network import SegmentationOutput
+from rml_trainers.networks.network import SegmentationNetwork, SegmentationOutput
 from rml_trainers.noise.input_noise import InputNoiseDraw, strengthen
+from rml_trainers.pixel_losses import pixel_losses
+from rml_trainers.portions import Portion
 from rml_trainers.pseudo_labels import PseudoLabel, make_pseudo_label
 
 if TYPE_CHECKING:
@@ -47,7 +51,7 @@ class Consistency(Stateless):
         ]
 
     def unsupervised_loss(self, log_prob: Tensor, targets: Sequence[PseudoLabel]) -> Tensor:
-        """L_u of one student.
+        """L_u of one student on some images, a share of the mean over the whole batch (`PseudoLabel.num_valid`).
 
         Args:
             log_prob: [B, K, H, W], its log-probabilities on its strong views.
@@ -55,14 +59,25 @@ class Consistency(Stateless):
         """
         return torch.stack([target.cross_entropy(log_prob) for target in targets]).sum()
 
-    def labelled_consistency(self, log_prob: Sequence[Tensor], parts: Sequence[Supervision]) -> list[Tensor]:
-        """What is added to the L_u of each student on labelled images, or nothing: an empty list.
+    def importance(self, targets: Sequence[PseudoLabel]) -> Tensor | None:
+        """Factor of a student's L_u that its targets on the whole batch decide, or nothing."""
+        return None
+
+    def labelled_consistency(
+        self, log_prob: Sequence[Tensor], labels: Sequence[Tensor], counts: Sequence[Tensor]
+    ) -> list[Tensor]:
+        """What is added to the L_u of each student on some labelled images, or nothing: an empty list.
 
         Args:
-            log_prob: log-probabilities [B, K, H, W] of every student on its labelled images.
-            parts: these images with their labels.
+            log_prob: log-probabilities [B, K, H, W] of the students; of all where `needs_peers` says so.
+            labels: their labels [B, H, W].
+            counts: valid pixels of the whole batch, see `valid_counts`.
         """
         return []
+
+    def needs_peers(self) -> bool:
+        """Whether `labelled_consistency` needs all students at once."""
+        return False
 
     def loss_weight(self) -> float | Tensor:
         """Weight of L_u by the method's authors, next to the run's own `unsupervised_weight`."""
@@ -79,36 +94,79 @@ class Consistency(Stateless):
         outputs = learners.label(self.labeller, weak)
         with torch.no_grad():
             targets = self.pseudo_labels(outputs, batch.unlabelled, learners)
-        loss, scalars = self._student_losses(batch, weak, targets, learners)
+        lessons = self._lessons(batch, weak, targets, learners)
+        learnt = learners.learn(partial(self._loss_of, lessons, learners), together=self.needs_peers())
+        scalars = {**learnt.scalars, "loss": learnt.loss.detach(), **self._about(targets)}
         with torch.no_grad():
             scalars.update(self.after_loss(outputs))
-            scalars.update(self._coupling(outputs))
-        return StepResult(loss=loss, scalars=scalars, confusions=self._monitor(targets, batch.unlabelled))
+            scalars.update(self._coupling([output.logits for output in outputs]))
+        return StepResult(loss=learnt.loss, scalars=scalars, confusions=self._monitor(targets, batch.unlabelled))
 
-    def _student_losses(
+    @torch.no_grad()
+    def _lessons(
         self, batch: "Batch", weak: Tensor, targets: Sequence[PseudoLabel], learners: Learners
+    ) -> list[Lesson]:
+        """What every student learns from: all that is known before its forward, for the whole batch."""
+        draws, num_students = self._settled(batch.noise, targets, learners.num_students), learners.num_students
+        taught = [[targets[j].mixed(draw) for j in self.taught_by(i, num_students)] for i, draw in enumerate(draws)]
+        parts, strong = [labelled_part(crops) for crops in batch.labelled], [strengthen(weak, draw) for draw in draws]
+        return make_lessons(parts, strong, taught, [self.importance(labels) for labels in taught])
+
+    def _loss_of(
+        self, lessons: Sequence[Lesson], learners: Learners, portion: Portion
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        parts = [labelled_part(crops) for crops in batch.labelled]
-        with torch.no_grad():
-            draws = self._settled(batch.noise, targets, learners.num_students)
-            strong = [strengthen(weak, draw) for draw in draws]
-        students = learners.forward_students([torch.cat([p.images, s]) for p, s in zip(parts, strong, strict=True)])
-        size, num_labelled = (weak.shape[-2], weak.shape[-1]), [part.images.shape[0] for part in parts]
-        on_labelled, supervised, taught = [], [], []
-        for i, (output, part, draw) in enumerate(zip(students, parts, draws, strict=True)):
-            network = learners.student(i)
-            on_labelled.append(log_softmax(network.upsample(output.logits[: num_labelled[i]], size)))
-            supervised.append(hard_cross_entropy(on_labelled[i], part.label))
-            log_prob = log_softmax(network.upsample(output.logits[num_labelled[i] :], size))
-            mixed = [targets[j].mixed(draw) for j in self.taught_by(i, learners.num_students)]
-            taught.append(self.unsupervised_loss(log_prob, mixed))
-        for i, further in enumerate(self.labelled_consistency(on_labelled, parts)):
-            taught[i] = taught[i] + further
+        shares = [lessons[i].share(portion) for i in portion.students]
+        images = [torch.cat([share.images, share.strong]) for share in shares]
+        logits = [output.logits for output in learners.forward_students(images, portion.students)]
+        networks, num_labelled = [learners.student(i) for i in portion.students], len(shares[0].images)
         weight = self.config.unsupervised_weight * self.loss_weight()
-        total = weak.new_zeros(())
-        for own, by_others in zip(supervised, taught, strict=True):
-            total = total + own + weight * by_others
-        return total, self._scalars(total, supervised, taught, targets)
+        on_labelled = self._labelled_losses(shares, [x[:num_labelled] for x in logits], networks, weight, learners)
+        total, supervised, taught = on_labelled[0], on_labelled[1::2], list(on_labelled[2::2])
+        for n, (share, x, network) in enumerate(zip(shares, logits, networks, strict=True)):
+            on_strong = self._strong_losses(share, x[num_labelled:], network, weight, learners)
+            total, taught[n] = total + on_strong[0], taught[n] + on_strong[1]
+        told = {f"loss_supervised_{i + 1}": loss for i, loss in zip(portion.students, supervised, strict=True)}
+        told |= {f"loss_unsupervised_{i + 1}": loss for i, loss in zip(portion.students, taught, strict=True)}
+        return total, told
+
+    def _labelled_losses(
+        self,
+        shares: Sequence[Lesson],
+        logits: Sequence[Tensor],
+        networks: Sequence[SegmentationNetwork],
+        weight: float | Tensor,
+        learners: Learners,
+    ) -> Tensor:
+        """[1 + 2 S]: to minimise, then L_s and what is added to L_u of each of S students."""
+        size = (shares[0].label.shape[-2], shares[0].label.shape[-1])
+
+        def losses(part: slice, some: Sequence[Tensor]) -> list[Tensor]:
+            log_prob = [log_softmax(n.upsample(x, size)) for n, x in zip(networks, some, strict=True)]
+            labels, counts = [share.label[part] for share in shares], [share.num_valid for share in shares]
+            own = [hard_cross_entropy(*of_one) for of_one in zip(log_prob, labels, counts, strict=True)]
+            further = self.labelled_consistency(log_prob, labels, counts)
+            total = torch.stack(own).sum()
+            if further:
+                total = total + weight * torch.stack(further).sum()
+            further = further or [torch.zeros_like(loss) for loss in own]
+            return [total, *(loss for pair in zip(own, further, strict=True) for loss in pair)]
+
+        return pixel_losses(losses, logits, size, learners.loss_chunk_mib)
+
+    def _strong_losses(
+        self, share: Lesson, logits: Tensor, network: SegmentationNetwork, weight: float | Tensor, learners: Learners
+    ) -> Tensor:
+        """[2]: weighted L_u to minimise, and L_u itself, of one student."""
+        size = (share.strong.shape[-2], share.strong.shape[-1])
+
+        def losses(part: slice, some: Sequence[Tensor]) -> list[Tensor]:
+            log_prob = log_softmax(network.upsample(some[0], size))
+            taught = self.unsupervised_loss(log_prob, [target.part(part) for target in share.targets])
+            if share.importance is not None:
+                taught = share.importance * taught
+            return [weight * taught, taught]
+
+        return pixel_losses(losses, [logits], size, learners.loss_chunk_mib)
 
     def _settled(
         self, noise: Sequence[InputNoiseDraw], targets: Sequence[PseudoLabel], num_students: int
@@ -119,23 +177,18 @@ class Consistency(Stateless):
         return [draw.given(targets[j].hard) for j, draw in zip(first, noise, strict=True)]
 
     @staticmethod
-    def _scalars(
-        total: Tensor, supervised: Sequence[Tensor], taught: Sequence[Tensor], targets: Sequence[PseudoLabel]
-    ) -> dict[str, Tensor]:
-        scalars = {f"loss_supervised_{i + 1}": loss.detach() for i, loss in enumerate(supervised)}
-        scalars |= {f"loss_unsupervised_{i + 1}": loss.detach() for i, loss in enumerate(taught)}
-        scalars["loss"] = total.detach()
-        scalars["pseudo_label_kept"] = torch.stack([(t.hard != 255).float().mean() for t in targets]).mean()
+    def _about(targets: Sequence[PseudoLabel]) -> dict[str, Tensor]:
+        """How many pixels have a label, and on how many two labellers differ."""
+        scalars = {"pseudo_label_kept": torch.stack([t.valid.float().mean() for t in targets]).mean()}
         if len(targets) == 2:
-            both = targets[0].hard != targets[1].hard
-            scalars["disagreement"] = both.float().mean()
+            scalars["disagreement"] = (targets[0].hard != targets[1].hard).float().mean()
         return scalars
 
-    def _coupling(self, outputs: Sequence[SegmentationOutput]) -> dict[str, Tensor]:
+    def _coupling(self, logits: Sequence[Tensor]) -> dict[str, Tensor]:
         """Distance of two labelling networks on the weak views; it is not part of any loss."""
-        if len(outputs) != 2 or self.config.evaluation.monitor_coupling == "off":
+        if len(logits) != 2 or self.config.evaluation.monitor_coupling == "off":
             return {}
-        return {"coupling_tv": total_variation(outputs[0].logits, outputs[1].logits).mean()}
+        return {"coupling_tv": total_variation(*logits).mean()}
 
     def _monitor(self, targets: Sequence[PseudoLabel], unlabelled: "UnlabelledCrops") -> dict[str, Tensor]:
         if not self.config.evaluation.monitor_pseudo_labels:

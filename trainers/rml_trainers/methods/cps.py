@@ -15,8 +15,8 @@ from torch import Tensor
 from rml_trainers import IGNORE_LABEL
 from rml_trainers.configuration import configuration, require
 from rml_trainers.losses import hard_cross_entropy
-from rml_trainers.methods.method import Supervision
 from rml_trainers.methods.mutual_direct import MutualDirect
+from rml_trainers.metrics import most_likely
 from rml_trainers.noise.config import NoiseConfig
 from rml_trainers.noise.mixing import CutMix
 from rml_trainers.noise.strong_view import StrongView, colour_noise
@@ -60,13 +60,18 @@ class CpsConfig:
 class CrossPseudoSupervision(MutualDirect):
     """Direct mutual learning; where asked for, also on labelled images, labelled by the peer's training forward."""
 
-    def labelled_consistency(self, log_prob: Sequence[Tensor], parts: Sequence[Supervision]) -> list[Tensor]:
+    def needs_peers(self) -> bool:
         method = self.config.method
         assert isinstance(method, CpsConfig)
-        if not method.on_labelled:
+        return method.on_labelled
+
+    def labelled_consistency(
+        self, log_prob: Sequence[Tensor], labels: Sequence[Tensor], counts: Sequence[Tensor]
+    ) -> list[Tensor]:
+        if not self.needs_peers():
             return []
         by_peer = [
-            torch.where(part.label != IGNORE_LABEL, peer.detach().argmax(dim=1), IGNORE_LABEL)
-            for peer, part in zip(reversed(log_prob), parts, strict=True)
+            torch.where(label != IGNORE_LABEL, most_likely(peer.detach()), IGNORE_LABEL)
+            for peer, label in zip(reversed(log_prob), labels, strict=True)
         ]
-        return [hard_cross_entropy(own, label) for own, label in zip(log_prob, by_peer, strict=True)]
+        return [hard_cross_entropy(*of_one) for of_one in zip(log_prob, by_peer, counts, strict=True)]

@@ -10,7 +10,6 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from rml_trainers import IGNORE_LABEL
 from rml_trainers.configuration import configuration, require
 from rml_trainers.losses import confident_share, squared_error
 from rml_trainers.methods.mean_teacher import MeanTeacher
@@ -59,13 +58,17 @@ class CutMixSeg(MeanTeacher):
 
     needs_confidence: ClassVar[bool] = True
 
+    def importance(self, targets: Sequence[PseudoLabel]) -> Tensor:
+        (target,) = targets
+        assert target.confidence is not None
+        threshold = float(getattr(self.config.method, "confidence", 0.0))
+        self._confident = confident_share(target.confidence, target.valid, threshold)
+        return self._confident
+
     def unsupervised_loss(self, log_prob: Tensor, targets: Sequence[PseudoLabel]) -> Tensor:
         (target,) = targets
-        assert target.soft is not None and target.confidence is not None
-        valid = target.hard != IGNORE_LABEL
-        threshold = float(getattr(self.config.method, "confidence", 0.0))
-        self._confident = confident_share(target.confidence, valid, threshold)
-        return self._confident * squared_error(log_prob.exp(), target.soft, valid)
+        assert target.soft is not None
+        return squared_error(log_prob.exp(), target.soft, target.valid, target.num_valid)
 
     def after_loss(self, outputs: Sequence[SegmentationOutput]) -> dict[str, Tensor]:
         return {"confident": self._confident}

@@ -8,6 +8,8 @@ and head (`head_lr_factor: 1`), poly 0.9; VOC lr 0.001, batch 1 + 7, crops 321×
 crops 256×512; scales 0.5 to 1.5; warm-up of 170 to 300 epochs; no model noise. They score the best student.
 """
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
@@ -16,20 +18,24 @@ from torch import Tensor
 from rml_trainers import IGNORE_LABEL
 from rml_trainers.configuration import configuration, require
 from rml_trainers.curriculum import ConfidenceCounts, confident_class, stored_crops
-from rml_trainers.distributed import share_of_total
 from rml_trainers.learners import Labeller, Learners, to_unit_range
 from rml_trainers.losses import log_softmax, mutual_weight, of_class
 from rml_trainers.methods.consistency import Consistency
+from rml_trainers.methods.lesson import Lesson, make_lessons
 from rml_trainers.methods.method import StageContext, StepResult, labelled_part
-from rml_trainers.networks.network import SegmentationOutput
 from rml_trainers.noise.config import NoiseConfig
 from rml_trainers.noise.strong_view import StrongView
+from rml_trainers.pixel_losses import pixel_losses
+from rml_trainers.portions import Portion
 from rml_trainers.pseudo_labels import PseudoLabel
 from rml_trainers.stage_labels import StageLabels
 
 if TYPE_CHECKING:
     from rml_trainers.config import RunConfig
     from rml_trainers.data.loaders import Batch, InitialLabels, UnlabelledCrops
+
+Upsample = Callable[[Tensor], Tensor]
+"""From [B, C, h, w] to pixels."""
 
 
 @configuration
@@ -106,55 +112,68 @@ class DynamicMutualTraining(Consistency):
         weak = to_unit_range(batch.unlabelled.image)
         with torch.no_grad():
             labels = self._stored_labels(batch.unlabelled, learners)
-        parts = [labelled_part(crops) for crops in batch.labelled]
-        outputs = learners.forward_students([torch.cat([part.images, weak]) for part in parts])
-        size = (weak.shape[-2], weak.shape[-1])
-        losses: list[Tensor] = []
-        scalars: dict[str, Tensor] = {}
-        for i, (output, part) in enumerate(zip(outputs, parts, strict=True)):
-            log_prob = log_softmax(learners.student(i).upsample(output.logits, size))
-            label, confidence = labels[1 - i]
-            loss, told = self._loss(log_prob, part.label, label, confidence)
-            losses.append(loss)
-            scalars |= {f"{name}_{i + 1}": value.detach() for name, value in told.items()}
-        total = torch.stack(losses).sum()
+            parts = [labelled_part(crops) for crops in batch.labelled]
+            lessons = make_lessons(parts, [weak] * len(parts), [[label] for label in reversed(labels)])
+        on_weak: list[list[Tensor]] = [[] for _ in lessons]
+        learnt = learners.learn(partial(self._learn, lessons, on_weak, learners))
+        kept = torch.stack([label.valid.float().mean() for label in labels]).mean()
+        scalars = {**learnt.scalars, "loss": learnt.loss.detach(), "pseudo_label_kept": kept}
         # Of the students as they learn, dropout included: what labels them is as old as the stage.
-        on_weak = [SegmentationOutput(o.logits.detach()[-len(weak) :], o.feature, None) for o in outputs]
-        scalars |= self._coupling(on_weak) | {
-            "loss": total.detach(),
-            "pseudo_label_kept": torch.stack([(label != IGNORE_LABEL).float().mean() for label, _ in labels]).mean(),
-        }
-        confusions = self._monitor([PseudoLabel(label, None) for label, _ in labels], batch.unlabelled)
-        return StepResult(loss=total, scalars=scalars, confusions=confusions)
+        scalars |= self._coupling([torch.cat(shares) for shares in on_weak])
+        return StepResult(loss=learnt.loss, scalars=scalars, confusions=self._monitor(labels, batch.unlabelled))
 
-    def _stored_labels(self, unlabelled: "UnlabelledCrops", learners: Learners) -> list[tuple[Tensor, Tensor]]:
-        """ŷ with 255 where it is not kept, and c, both [B, H, W], of each network."""
+    def _stored_labels(self, unlabelled: "UnlabelledCrops", learners: Learners) -> list[PseudoLabel]:
+        """ŷ with 255 where it is not kept, and c, of each network."""
         size = (unlabelled.inside.shape[-2], unlabelled.inside.shape[-1])
         labels = []
         for i, (prob, threshold) in enumerate(zip(unlabelled.initial, self._thresholds, strict=True)):
             label, confidence, bins = confident_class(prob, learners.student(i), size)
             keep = unlabelled.inside & (bins >= threshold[label])
-            labels.append((torch.where(keep, label, IGNORE_LABEL), confidence))
+            labels.append(PseudoLabel(torch.where(keep, label, IGNORE_LABEL), None, confidence))
         return labels
 
-    def _loss(
-        self, log_prob: Tensor, truth: Tensor, label: Tensor, confidence: Tensor
+    def _learn(
+        self, lessons: Sequence[Lesson], on_weak: Sequence[list[Tensor]], learners: Learners, portion: Portion
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """L_i of one student from log-probabilities of labelled crops, then unlabelled ones."""
-        gammas = (self.method.gamma_agree, self.method.gamma_disagree)
-        log_prob_l, log_prob_u = torch.split(log_prob, [truth.shape[0], label.shape[0]])
-        weight = mutual_weight(log_prob_u, label, confidence, gammas)
-        known, kept = truth != IGNORE_LABEL, label != IGNORE_LABEL
-        supervised = -torch.where(known, of_class(log_prob_l, truth), 0).sum()
-        taught = -torch.where(kept, weight * of_class(log_prob_u, label), 0).sum()
-        num_known, num_kept = (share_of_total(mask.sum().to(log_prob.dtype)) for mask in (known, kept))
-        loss = (supervised + self.config.unsupervised_weight * taught) / (num_known + num_kept).clamp(min=1)
-        told = {
-            "loss_supervised": supervised / num_known.clamp(min=1),
-            "loss_unsupervised": taught / num_kept.clamp(min=1),
-            "dynamic_weight": torch.where(kept, weight, 0).sum() / num_kept.clamp(min=1),
-        }
-        return loss, told
+        """Loss of a portion; its logits on unlabelled crops are added to `on_weak` of each student."""
+        shares = [lessons[i].share(portion) for i in portion.students]
+        images = [torch.cat([share.images, share.strong]) for share in shares]
+        outputs = learners.forward_students(images, portion.students)
+        size, totals, told = (images[0].shape[-2], images[0].shape[-1]), [], dict[str, Tensor]()
+        for i, share, output in zip(portion.students, shares, outputs, strict=True):
+            logits_l, logits_u = torch.split(output.logits, [len(share.images), len(share.strong)])
+            on_weak[i].append(logits_u.detach())
+            upsample = partial(learners.student(i).upsample, size_px=size)
+            on_l = pixel_losses(partial(self._supervised, share, upsample), [logits_l], size, learners.loss_chunk_mib)
+            on_u = pixel_losses(partial(self._taught, share, upsample), [logits_u], size, learners.loss_chunk_mib)
+            totals += [on_l[0], on_u[0]]
+            names = ("loss_supervised", "loss_unsupervised", "dynamic_weight")
+            told |= {f"{name}_{i + 1}": value for name, value in zip(names, (on_l[1], *on_u[1:]), strict=True)}
+        return torch.stack(totals).sum(), told
+
+    @staticmethod
+    def _counts(share: Lesson) -> tuple[Tensor, Tensor, Tensor]:
+        """Pixels with a true label, pixels with a kept one, and both together, each at least 1."""
+        known, kept = share.num_valid, share.targets[0].num_valid
+        assert kept is not None
+        return known.clamp(min=1), kept.clamp(min=1), (known + kept).clamp(min=1)
+
+    def _supervised(self, share: Lesson, upsample: Upsample, part: slice, some: Sequence[Tensor]) -> list[Tensor]:
+        """Share of L_i, and mean over labelled pixels."""
+        label, (num_known, _, num_both) = share.label[part], self._counts(share)
+        log_prob = log_softmax(upsample(some[0]))
+        loss = -torch.where(label != IGNORE_LABEL, of_class(log_prob, label), 0).sum()
+        return [loss / num_both, loss / num_known]
+
+    def _taught(self, share: Lesson, upsample: Upsample, part: slice, some: Sequence[Tensor]) -> list[Tensor]:
+        """Share of L_i, mean over kept pixels, and their mean weight w."""
+        target, (_, num_kept, num_both) = share.targets[0].part(part), self._counts(share)
+        assert target.confidence is not None
+        log_prob, gammas = log_softmax(upsample(some[0])), (self.method.gamma_agree, self.method.gamma_disagree)
+        weight = mutual_weight(log_prob, target.hard, target.confidence, gammas)
+        loss = -torch.where(target.valid, weight * of_class(log_prob, target.hard), 0).sum()
+        mean_weight = torch.where(target.valid, weight, 0).sum() / num_kept
+        return [self.config.unsupervised_weight * loss / num_both, loss / num_kept, mean_weight]
 
     def tensors(self) -> dict[str, Tensor]:
         kept = {f"threshold/{i + 1}": threshold for i, threshold in enumerate(self._thresholds)}

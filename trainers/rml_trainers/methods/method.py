@@ -1,5 +1,6 @@
 """What a method is: it owns a step. The trainer owns time, the reporters what is told to whom."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -7,9 +8,12 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from rml_trainers import IGNORE_LABEL
 from rml_trainers.learners import Learners, to_unit_range
-from rml_trainers.losses import hard_cross_entropy, log_softmax
+from rml_trainers.losses import hard_cross_entropy, log_softmax, valid_counts
 from rml_trainers.networks.network import SegmentationNetwork
+from rml_trainers.pixel_losses import pixel_losses
+from rml_trainers.portions import Portion
 
 if TYPE_CHECKING:
     from rml_trainers.config import RunConfig
@@ -24,7 +28,7 @@ class StepResult:
     """Loss to minimise and what to report of it. Everything stays on the device."""
 
     loss: Tensor
-    """Scalar with gradient."""
+    """Scalar whose `backward()` brings every gradient that is not in the parameters yet (see `Learners.learn`)."""
     scalars: dict[str, Tensor]
     """Detached scalars; the trainer averages them between reports."""
     confusions: dict[str, Tensor] = field(default_factory=dict)
@@ -66,7 +70,10 @@ class Method(Protocol):
         ...
 
     def step(self, batch: "Batch", learners: Learners) -> StepResult:
-        """Forward passes and loss of one step: no `.item()`, no input or output, no Ray."""
+        """Forward passes and loss of one step: no `.item()`, no input or output, no Ray. Gradients were cleared.
+
+        The students are run inside `Learners.learn`, which cuts the step into portions.
+        """
         ...
 
     def tensors(self) -> dict[str, Tensor]:
@@ -89,24 +96,39 @@ def labelled_part(crops: "LabelledCrops") -> Supervision:
     return Supervision(to_unit_range(crops.image), crops.label.long())
 
 
-def supervised_loss(logits: Tensor, label: Tensor, network: SegmentationNetwork) -> Tensor:
-    """L_s = CE(y_l, h_θ(γ(x_l))) at label resolution (paper, Eq. 1)."""
+def supervised_losses(
+    logits: Tensor, label: Tensor, count: Tensor, network: SegmentationNetwork, learners: Learners, factor: float = 1.0
+) -> Tensor:
+    """L_s = CE(y_l, h_θ(γ(x_l))) at label resolution (paper, Eq. 1): [2], `factor` times it to minimise, and itself.
+
+    Args:
+        count: valid pixels of the whole batch, see `valid_counts`.
+    """
     size = (label.shape[-2], label.shape[-1])
-    return hard_cross_entropy(log_softmax(network.upsample(logits, size)), label)
+
+    def losses(part: slice, some: Sequence[Tensor]) -> list[Tensor]:
+        loss = hard_cross_entropy(log_softmax(network.upsample(some[0], size)), label[part], count)
+        return [factor * loss, loss]
+
+    return pixel_losses(losses, [logits], size, learners.loss_chunk_mib)
 
 
 def supervised_step(batch: "Batch", learners: Learners) -> StepResult:
     """The step of stage 0 for any number of students: each learns from its own labelled images alone."""
     parts = [labelled_part(crops) for crops in batch.labelled]
-    outputs = learners.forward_students([part.images for part in parts])
-    losses = torch.stack(
-        [
-            supervised_loss(output.logits, part.label, learners.student(i))
-            for i, (output, part) in enumerate(zip(outputs, parts, strict=True))
+    counts = valid_counts(*(part.label != IGNORE_LABEL for part in parts))
+
+    def loss_of(portion: Portion) -> tuple[Tensor, dict[str, Tensor]]:
+        outputs = learners.forward_students([portion.of(parts[i].images) for i in portion.students], portion.students)
+        losses = [
+            supervised_losses(output.logits, portion.of(parts[i].label), counts[i], learners.student(i), learners)[0]
+            for i, output in zip(portion.students, outputs, strict=True)
         ]
-    )
-    scalars = {f"loss_supervised_{i + 1}": loss for i, loss in enumerate(losses.detach())}
-    return StepResult(loss=losses.sum(), scalars={"loss": losses.detach().sum(), **scalars})
+        told = {f"loss_supervised_{i + 1}": loss for i, loss in zip(portion.students, losses, strict=True)}
+        return torch.stack(losses).sum(), told
+
+    loss, scalars = learners.learn(loss_of)
+    return StepResult(loss=loss, scalars={"loss": loss.detach(), **scalars})
 
 
 class Stateless:

@@ -9,23 +9,27 @@ mining; scales 0.5 to 2; no warm-up, no model noise. They score the student.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from rml_trainers import IGNORE_LABEL
 from rml_trainers.configuration import configuration, require
 from rml_trainers.learners import Labeller, Learners, to_unit_range
-from rml_trainers.losses import hard_cross_entropy, log_softmax
+from rml_trainers.losses import log_softmax, valid_counts
 from rml_trainers.methods.consistency import Consistency
-from rml_trainers.methods.method import StepResult, labelled_part, supervised_loss
+from rml_trainers.methods.method import StepResult, Supervision, labelled_part, supervised_losses
 from rml_trainers.noise.colour_jitter import ColourJitter
 from rml_trainers.noise.config import NoiseConfig
 from rml_trainers.noise.input_noise import mix, strengthen
 from rml_trainers.noise.mixing import CutMix
 from rml_trainers.noise.strong_view import Photometry, StrongView, colour_noise
-from rml_trainers.pseudo_labels import make_pseudo_label
+from rml_trainers.pixel_losses import pixel_losses
+from rml_trainers.portions import Portion
+from rml_trainers.pseudo_labels import PseudoLabel, make_pseudo_label
 
 if TYPE_CHECKING:
     from rml_trainers.config import RunConfig
@@ -112,39 +116,50 @@ class UniMatch(Consistency):
         with torch.no_grad():
             target = make_pseudo_label(labelling.logits, inside, network, threshold=self.method.threshold)
             strong = [strengthen(weak, draw) for draw in batch.noise]
-        supervised, logits = self._forward(batch, [weak, *strong], learners)
-        labels = [(target.hard, inside), *((mix(target.hard, draw), mix(inside, draw)) for draw in batch.noise)]
-        size = (weak.shape[-2], weak.shape[-1])
-        losses = [
-            hard_cross_entropy(log_softmax(network.upsample(part, size)), label, over=valid)
-            for part, (label, valid) in zip(logits, labels, strict=True)
-        ]
-        taught = self._taught(losses)
-        loss = (supervised + self.config.unsupervised_weight * taught) / 2
-        scalars = {
-            "loss": loss,
-            "loss_supervised_1": supervised,
-            "loss_unsupervised_1": taught,
-            "loss_feature_1": losses[0],
-            "pseudo_label_kept": (target.hard != 255).float().mean(),
-        }
-        return StepResult(
-            loss=loss,
-            scalars={name: value.detach() for name, value in scalars.items()},
-            confusions=self._monitor([target], batch.unlabelled),
-        )
+            part = labelled_part(batch.labelled[0])
+            labels = [target.hard, *(mix(target.hard, draw) for draw in batch.noise)]
+            valid = [inside, *(mix(inside, draw) for draw in batch.noise)]
+            count, *counts = valid_counts(part.label != IGNORE_LABEL, *valid)
+        targets = [PseudoLabel(label, None, num_valid=n) for label, n in zip(labels, counts, strict=True)]
+        views = list(zip([weak, *strong], targets, strict=True))
+        learnt = learners.learn(partial(self._learn, part, count, views, learners))
+        scalars = {**learnt.scalars, "loss": learnt.loss.detach(), **self._about([target])}
+        return StepResult(loss=learnt.loss, scalars=scalars, confusions=self._monitor([target], batch.unlabelled))
 
-    def _forward(self, batch: "Batch", views: Sequence[Tensor], learners: Learners) -> tuple[Tensor, list[Tensor]]:
-        """L_s, and the logits of the perturbed weak view and of each strong one."""
-        part = labelled_part(batch.labelled[0])
-        (output,) = learners.forward_students([torch.cat([part.images, *views])])
-        sizes = [part.images.shape[0], *(view.shape[0] for view in views)]
+    def _learn(
+        self,
+        part: Supervision,
+        count: Tensor,
+        views: Sequence[tuple[Tensor, PseudoLabel]],
+        learners: Learners,
+        portion: Portion,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss of a portion; `views` are the weak one and the strong ones with their labels, `count` is of L_s."""
+        shares = [(portion.of(images), target.part(portion.slice(len(images)))) for images, target in views]
+        images = [portion.of(part.images), *(view for view, _ in shares)]
+        (output,) = learners.forward_students([torch.cat(images)], portion.students)
+        sizes = [len(some) for some in images]
         labelled, _, *strong = torch.split(output.logits, sizes)
         feature = torch.split(output.feature, sizes)[1]
         perturbed = learners.classify(0, functional.dropout2d(feature, self.method.channel_dropout)).logits
-        return supervised_loss(labelled, part.label, learners.student(0)), [perturbed, *strong]
+        own = supervised_losses(labelled, portion.of(part.label), count, learners.student(0), learners, factor=0.5)
+        weights = [self.method.feature_weight, *[self.method.strong_weight / len(strong)] * len(strong)]
+        taught = torch.stack(
+            [
+                self._taught(target, logits, weight, learners)
+                for (_, target), logits, weight in zip(shares, [perturbed, *strong], weights, strict=True)
+            ]
+        )
+        total, unsupervised, _ = taught.sum(dim=0)
+        told = {"loss_supervised_1": own[1], "loss_unsupervised_1": unsupervised, "loss_feature_1": taught[0, 2]}
+        return own[0] + total, told
 
-    def _taught(self, losses: Sequence[Tensor]) -> Tensor:
-        """λ · L_fp + μ · mean of the strong views' losses."""
-        feature, *strong = losses
-        return self.method.feature_weight * feature + self.method.strong_weight * torch.stack(strong).mean()
+    def _taught(self, target: PseudoLabel, logits: Tensor, weight: float, learners: Learners) -> Tensor:
+        """Of one view: what it adds to L, what it adds to L_u, and its cross entropy: [3]."""
+        network, size = learners.student(0), (target.hard.shape[-2], target.hard.shape[-1])
+
+        def losses(part: slice, some: Sequence[Tensor]) -> list[Tensor]:
+            loss = target.part(part).cross_entropy(log_softmax(network.upsample(some[0], size)))
+            return [self.config.unsupervised_weight * weight / 2 * loss, weight * loss, loss]
+
+        return pixel_losses(losses, [logits], size, learners.loss_chunk_mib)

@@ -1,0 +1,126 @@
+"""How a step is carried out changes its memory and speed, never what is learnt."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from rml_trainers.config import BatchConfig, RunConfig, RuntimeConfig
+from rml_trainers.data.cache import PreparedData
+from rml_trainers.data.splits import make_split
+from rml_trainers.methods import METHODS
+from rml_trainers.methods.cps import CpsConfig
+from rml_trainers.methods.method import StageContext
+from rml_trainers.methods.unimatch import UniMatchConfig
+from rml_trainers.networks.deeplab_v2 import DeepLabV2Config
+from rml_trainers.noise.config import NoiseConfig
+from rml_trainers.randomness import seed_model_noise
+from rml_trainers.reporting import MemoryReporter
+from rml_trainers.trainer import Trainer
+from tests.tiny import tiny_config
+
+pytestmark = pytest.mark.usefixtures("single_thread")
+STAGE = 1
+
+
+def trainer_of(config: RunConfig, data: PreparedData, work_dir: Path) -> Trainer:
+    split, device = make_split(data.names("train"), config.split), torch.device("cpu")
+    trainer = Trainer(config, data, split, device=device, reporter=MemoryReporter(), work_dir=work_dir)
+    if trainer.method.uses_unlabelled:
+        trainer.method.begin_stage(
+            StageContext(stage=STAGE, learners=trainer.learners, data=data, split=split, work_dir=work_dir)
+        )
+    return trainer
+
+
+def steps(trainer: Trainer, num_steps: int = 1) -> tuple[dict[str, Tensor], dict[str, float]]:
+    """Weights and statistics of the students after some steps, and the scalars of the last."""
+    method = trainer.method
+    for step in range(num_steps):
+        batch = trainer.batches.batch(
+            STAGE, step, with_unlabelled=method.uses_unlabelled, initial=method.initial_labels()
+        )
+        seed_model_noise(0, step)
+        result = trainer.train_on(batch, warm_up=False, progress=0.0)
+    return trainer.learners.students.state_dict(), {name: float(value) for name, value in result.scalars.items()}
+
+
+def runtime(**options: Any) -> RuntimeConfig:
+    return replace(tiny_config().runtime, **options)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_students_in_turn_and_losses_in_chunks_are_the_plain_step(
+    method: str, tiny_data: PreparedData, scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = tiny_config(method, runtime=runtime(students="together", loss_chunk_mib=0))
+    wanted, told = steps(trainer_of(plain, tiny_data, scratch))
+    monkeypatch.setattr("rml_trainers.pixel_losses.images_at_once", lambda *_: 1)
+    weights, scalars = steps(trainer_of(tiny_config(method), tiny_data, scratch))
+    assert scalars == pytest.approx(told, rel=1e-5)
+    for name, tensor in wanted.items():
+        assert torch.equal(weights[name], tensor), f"{name}: not the same bits"
+
+
+def test_a_loss_that_needs_the_peer_sees_it_also_in_turn(tiny_data: PreparedData, scratch: Path) -> None:
+    method = CpsConfig(on_labelled=True)
+    wanted, told = steps(
+        trainer_of(tiny_config("cps", method=method, runtime=runtime(students="together")), tiny_data, scratch)
+    )
+    weights, scalars = steps(trainer_of(tiny_config("cps", method=method), tiny_data, scratch))
+    assert scalars == told
+    assert all(torch.equal(weights[name], tensor) for name, tensor in wanted.items())
+
+
+@pytest.mark.parametrize(
+    ("method", "students"), [*((method, "in_turn") for method in METHODS), ("rml", "together"), ("dmt", "together")]
+)
+def test_micro_batches_are_the_step_where_batchnorm_and_dropout_are_fixed(
+    method: str, students: str, tiny_data: PreparedData, scratch: Path
+) -> None:
+    config = tiny_config(
+        method,
+        network=DeepLabV2Config(backbone="test_efficientnet", weights="none", batchnorm="frozen", aspp_branches=2),
+        noise=NoiseConfig(model=False),
+        batch=BatchConfig(labelled=4, unlabelled=4),
+        runtime=runtime(students=students),
+    )
+    if method == "unimatch":
+        config = replace(config, method=UniMatchConfig(threshold=0.2, channel_dropout=0.0))
+    wanted, told = steps(trainer_of(config, tiny_data, scratch))
+    cut = replace(config, batch=BatchConfig(labelled=4, unlabelled=4, accumulate=2))
+    weights, scalars = steps(trainer_of(cut, tiny_data, scratch))
+    assert scalars == pytest.approx(told, rel=1e-4)
+    for name, tensor in wanted.items():
+        torch.testing.assert_close(weights[name], tensor, rtol=1e-4, atol=1e-6, msg=name)
+
+
+def test_activation_checkpointing_gives_the_same_bits(tiny_data: PreparedData, scratch: Path) -> None:
+    """Three steps with dropout, stochastic depth and live BatchNorm: weights, statistics and their counters."""
+    wanted, told = steps(trainer_of(tiny_config("rml"), tiny_data, scratch), num_steps=3)
+    recomputed = tiny_config("rml", runtime=runtime(activation_checkpointing="backbone"))
+    trainer = trainer_of(recomputed, tiny_data, scratch)
+    weights, scalars = steps(trainer, num_steps=3)
+    assert scalars == told
+    assert weights.keys() == wanted.keys()
+    assert any(name.endswith("num_batches_tracked") and int(tensor) == 3 for name, tensor in weights.items())
+    for name, tensor in wanted.items():
+        assert torch.equal(weights[name], tensor), f"{name}: not the same bits"
+
+
+def test_only_one_student_is_in_memory_at_a_time(tiny_data: PreparedData, scratch: Path) -> None:
+    """The second student's forward comes when the first one's gradients are there."""
+    for students, expected in (("in_turn", [True]), ("together", [False])):
+        trainer = trainer_of(tiny_config("iml", runtime=runtime(students=students)), tiny_data, scratch)
+        first, second = (trainer.learners.student(i) for i in (0, 1))
+        seen: list[bool] = []
+
+        def look(module: nn.Module, inputs: object, first: nn.Module = first, seen: list[bool] = seen) -> None:
+            seen.append(all(parameter.grad is not None for parameter in first.parameters()))
+
+        second.register_forward_pre_hook(look)
+        steps(trainer)
+        assert seen == expected
