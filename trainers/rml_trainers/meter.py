@@ -13,18 +13,25 @@ class Meter:
     """Means of scalars and sums of confusion matrices since the last report; part of the checkpoint."""
 
     def __init__(self) -> None:
-        self._sums: dict[str, Tensor] = {}
+        self._names: tuple[str, ...] = ()
+        self._scalars: Tensor | None = None
+        """float64 [N + 1]: a sum for each name, then the number of steps."""
+        self._confusions: dict[str, Tensor] = {}
 
     def add(self, result: StepResult) -> None:
-        """Add a step; nothing is read back."""
-        values = {f"scalar/{name}": value.detach().double() for name, value in result.scalars.items()}
-        values |= {f"confusion/{name}": value for name, value in result.confusions.items()}
-        values["count"] = torch.ones((), dtype=torch.float64, device=result.loss.device)
-        for name, value in values.items():
-            if name in self._sums:
-                self._sums[name] += value
+        """Add a step; nothing is read back. All scalars in one go: on a GPU each operation costs its launch."""
+        names = tuple(sorted(result.scalars))
+        values = torch.stack([*(result.scalars[name].detach() for name in names), result.loss.new_ones(())]).double()
+        if self._scalars is None:
+            self._names, self._scalars = names, values
+        else:
+            assert names == self._names, "a stage reports the same scalars in every step"
+            self._scalars += values
+        for name, counts in result.confusions.items():
+            if name in self._confusions:
+                self._confusions[name] += counts
             else:
-                self._sums[name] = value.clone()
+                self._confusions[name] = counts.clone()
 
     def read(self, step: int, *, with_confusions: bool = True) -> dict[str, float]:
         """Means over steps and workers, then start afresh. Waits for the device.
@@ -34,22 +41,21 @@ class Meter:
         Raises:
             NonFiniteLossError: the loss was NaN or infinite in at least one of the steps.
         """
-        taken = {n: v for n, v in self._sums.items() if with_confusions or not n.startswith("confusion/")}
-        for name in sorted(taken):
-            sum_over_workers(taken[name])
-        count = float(taken["count"])
-        means = {n.removeprefix("scalar/"): float(v) / count for n, v in taken.items() if n.startswith("scalar/")}
-        for name, confusion in taken.items():
-            if name.startswith("confusion/"):
-                means[f"{name.removeprefix('confusion/')}_miou"] = mean_iou(confusion.cpu().numpy())
-        self._sums = {name: value for name, value in self._sums.items() if name not in taken}
+        assert self._scalars is not None, "at least one step comes first"
+        sums = sum_over_workers(self._scalars).tolist()
+        means = {name: value / sums[-1] for name, value in zip(self._names, sums, strict=False)}
+        self._scalars = None
+        if with_confusions:
+            for name, confusion in sorted(self._confusions.items()):
+                means[f"{name}_miou"] = mean_iou(sum_over_workers(confusion).cpu().numpy())
+            self._confusions = {}
         self._check(means["loss"], step)
         return means
 
     def check(self, step: int) -> None:
         """Raise NonFiniteLossError if the loss went wrong since the last report. Waits for the device."""
-        if "scalar/loss" in self._sums:
-            self._check(float(self._sums["scalar/loss"]), step)
+        if self._scalars is not None:
+            self._check(float(self._scalars[self._names.index("loss")]), step)
 
     @staticmethod
     def _check(loss: float, step: int) -> None:
@@ -61,14 +67,22 @@ class Meter:
 
     def gather(self) -> None:
         """Bring the sums of all workers to rank 0, whose checkpoint is then the whole state; no read-back."""
-        for name in sorted(self._sums):
-            joint = sum_over_workers(self._sums[name])
-            self._sums[name] = joint if rank() == 0 else torch.zeros_like(joint)
+        self.load_tensors({name: sum_over_workers(tensor) for name, tensor in sorted(self.tensors().items())})
 
     def tensors(self) -> dict[str, Tensor]:
         """State for exact resume; `gather` comes first."""
-        return dict(self._sums)
+        kept = {f"confusion/{name}": counts for name, counts in self._confusions.items()}
+        if self._scalars is not None:
+            *sums, count = (value.clone() for value in self._scalars)
+            kept |= {f"scalar/{name}": value for name, value in zip(self._names, sums, strict=True)} | {"count": count}
+        return kept
 
     def load_tensors(self, tensors: dict[str, Tensor]) -> None:
-        own = torch.Tensor.clone if rank() == 0 else torch.zeros_like
-        self._sums = {name: own(tensor) for name, tensor in tensors.items()}
+        own = {name: tensor if rank() == 0 else torch.zeros_like(tensor) for name, tensor in tensors.items()}
+        self._names = tuple(sorted(name.removeprefix("scalar/") for name in own if name.startswith("scalar/")))
+        self._scalars = None
+        if "count" in own:
+            self._scalars = torch.stack([*(own[f"scalar/{name}"] for name in self._names), own["count"]])
+        self._confusions = {
+            n.removeprefix("confusion/"): t.clone() for n, t in own.items() if n.startswith("confusion/")
+        }
