@@ -1,6 +1,8 @@
 """Contenders do what their names say: floors, steps, parts of a step, counted operations."""
 
+from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -8,10 +10,12 @@ from torch import nn
 
 from rml_trainers.bench.arithmetic import count_flops, matrix_product
 from rml_trainers.bench.contenders import contender, images_per_call, title
+from rml_trainers.bench.feeding import Endless
 from rml_trainers.bench.images import blurred_noise
 from rml_trainers.bench.settings import SMALLEST
 from rml_trainers.bench.shares import Replay, parts_of
 from rml_trainers.bench.workload import METHOD_CONFIGS, Workload
+from rml_trainers.data.loaders import Batch
 from rml_trainers.methods import METHODS
 
 pytestmark = pytest.mark.usefixtures("single_thread")
@@ -76,6 +80,21 @@ def test_parts_run(rml: Workload) -> None:
     moved = zip(before, rml.learners.teachers.parameters(), strict=True)
     assert {"rectification and prototypes", "mean teachers"} <= set(parts)
     assert any(not torch.equal(a, b) for a, b in moved), "the mean teachers' part moves them"
+
+
+def test_worker_processes_take_turns(rml: Workload, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+
+    def record(step: int) -> Batch:
+        read.append(step)
+        return rml.batches[0]
+
+    monkeypatch.setattr(rml, "read", record)
+    for number in (0, 1):
+        worker = SimpleNamespace(id=number, num_workers=2)
+        monkeypatch.setattr("rml_trainers.bench.feeding.get_worker_info", lambda worker=worker: worker)
+        assert len(list(islice(Endless(rml), 3))) == 3
+    assert read == [0, 2, 4, 1, 3, 5]
 
 
 @pytest.mark.parametrize("name", ["step/rml", "floor/iml", "peer/rml/float32"])

@@ -1,6 +1,5 @@
 """`data`: reading from the prepared, memory-mapped set against decoding the same files, and against the step's need."""
 
-import contextlib
 from collections.abc import Iterator
 
 import torch
@@ -8,13 +7,12 @@ from torch import Tensor
 
 from rml_trainers import IGNORE_LABEL
 from rml_trainers.bench.epochs import epochs
+from rml_trainers.bench.feeding import feeding, one_thread
 from rml_trainers.bench.part import Bench
 from rml_trainers.bench.publishing import Result
 from rml_trainers.bench.sources import CITYSCAPES_PX, Source, camvid, scenes
-from rml_trainers.bench.timing import Call, Comparison, Facts, compare
-from rml_trainers.bench.workload import METHOD_CONFIGS, PROGRESS, Workload
+from rml_trainers.bench.timing import Comparison, compare
 from rml_trainers.data.dataset import UInt8Array
-from rml_trainers.data.loaders import Batch, read_ahead
 from rml_trainers.noise.config import GeometryConfig
 from rml_trainers.noise.geometry import CropWindow, cut_image, cut_label, draw_windows
 from rml_trainers.randomness import generator
@@ -26,8 +24,6 @@ GEOMETRIES = {
     "crops at scale 0.5 to 1.5 (resampled)": GeometryConfig(crop_px=(240, 320), scale=(0.5, 1.5)),
 }
 NUM_SCENES, NUM_LARGE = 48, 32
-NUM_STEPS = 3
-"""Steps in a row with reading in or beside them."""
 Crops = tuple[Tensor, Tensor]
 
 
@@ -37,7 +33,7 @@ def run(bench: Bench) -> Iterator[Result]:
     small = scenes(folder, CAMVID_PX, NUM_SCENES) if bench.data_root is None else camvid(bench.data_root, folder)
     for kind, geometry in GEOMETRIES.items():
         yield compare_readers(f"{small.title}, {kind}", small, geometry, bench.num_rounds(20))
-    yield from against_step(bench)
+    yield from feeding(bench)
     yield from epochs(small, GeometryConfig(crop_px=(240, 320)), bench)
     yield from epochs(scenes(folder, CITYSCAPES_PX, NUM_LARGE), GeometryConfig(crop_px=(256, 512)), bench)
 
@@ -82,50 +78,3 @@ def compare_readers(title: str, source: Source, geometry: GeometryConfig, num_ro
             assert torch.equal(mine, theirs), "the two readers disagree: there is nothing to compare"
         contenders = {"read prepared": read_prepared, "decode with Pillow": decode}
         return compare(f"{title}, batch of {BATCH}", contenders, num_rounds=num_rounds)
-
-
-def against_step(bench: Bench) -> Iterator[Comparison]:
-    """The loader alone on one core against the step it feeds, and what reading beside the step saves."""
-    workload = Workload(bench.setting, METHOD_CONFIGS["rml"], bench.folder)
-
-    def alone(index: int) -> None:
-        with one_thread():
-            workload.read(index)
-
-    calls: dict[str, Call] = {"step": workload.step, "reading its batch, one core": alone}
-    facts = {"reading its batch, one core": Facts(target="≤ 0.20")}
-    yield compare("Loader against the rml step", calls, num_rounds=bench.num_rounds(8), facts=facts)
-
-    def reading(num_ahead: int) -> Call:
-        def train(index: int) -> None:
-            for _, batch in read_ahead(workload.read, range(index, index + NUM_STEPS), num_ahead):
-                _train(workload, batch)
-
-        return train
-
-    calls = {"batches ready": _ready(workload), "read by a thread": reading(2), "read in the step": reading(0)}
-    yield compare(f"{NUM_STEPS} rml steps in a row", calls, num_rounds=bench.num_rounds(3), num_warm_up=1)
-
-
-def _ready(workload: Workload) -> Call:
-    def train(index: int) -> None:
-        for step in range(index, index + NUM_STEPS):
-            workload.step(step)
-
-    return train
-
-
-def _train(workload: Workload, batch: Batch) -> None:
-    batch = (batch.pin_memory() if workload.trainer.device.type == "cuda" else batch).to(workload.trainer.device, True)
-    workload.trainer.meter.add(workload.trainer.train_on(batch, warm_up=False, progress=PROGRESS))
-
-
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """One torch thread, as the reading thread of a run that leaves the cores to the step."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
