@@ -25,7 +25,7 @@ from rml_trainers.bench.settings import SMALLEST
 from rml_trainers.bench.timing import Call
 from rml_trainers.errors import RmlError
 
-NUM_CALLS = 3
+NUM_CALLS = 2
 PRELOADED = ("timm", "torchvision", "rml_trainers.bench.contenders")
 
 Build = Callable[..., Call]

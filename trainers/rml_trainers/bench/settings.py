@@ -64,8 +64,8 @@ SETTINGS: dict[str, Setting] = {
         Setting(
             name="small",
             network=DeepLabV2Config(backbone="tf_efficientnet_lite0", weights="none"),
-            size_px=(256, 320),
-            crop_px=(128, 160),
+            size_px=(192, 256),
+            crop_px=(96, 128),
         ),
         Setting(name="cityscapes", network=_RESNET_101, size_px=(512, 1024), crop_px=(256, 512), paper_steps=90_000),
         Setting(

@@ -73,7 +73,7 @@ def _compare(
     return compare(
         heading,
         {title(name): call for name, call in calls.items()},
-        num_rounds=bench.num_rounds(8),
+        num_rounds=bench.num_rounds(6),
         num_warm_up=1,
         facts=facts,
         yardstick=bench.yardstick(),
