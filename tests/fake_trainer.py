@@ -37,6 +37,8 @@ def evaluation(miou: float) -> Evaluation:
 class FakeTrainer:
     """Stands in for `rml_trainers.trainer.Trainer`."""
 
+    rank = staticmethod(rank)
+
     def __init__(
         self,
         config: RunConfig,
@@ -62,10 +64,10 @@ class FakeTrainer:
             self.step += 1
             self._fail()
             progress = Progress(stage=0, num_stages=1, step=self.step, num_steps=self.num_steps, seconds_per_step=0.01)
-            if rank() == 0:
+            if self.rank() == 0:
                 self.reporter.on_step(progress, {"loss": 1 / self.step})
                 self.reporter.on_evaluation(progress, (evaluation(self.step / 100),))
-            self.reporter.on_checkpoint(progress, self._checkpoint() if rank() == 0 else None)
+            self.reporter.on_checkpoint(progress, self._checkpoint() if self.rank() == 0 else None)
         return (evaluation(self.num_steps / 100),)
 
     def _fail(self) -> None:
@@ -75,7 +77,7 @@ class FakeTrainer:
             return
         if self.fault == NON_FINITE:
             raise NonFiniteLossError("loss is nan at step 3")
-        if self.fault == RANK_1_FAILS and rank() == 1:
+        if self.fault == RANK_1_FAILS and self.rank() == 1:
             raise ValueError("rank 1 cannot")
         if self.fault == KILLED_ALWAYS or (self.fault == KILLED_ONCE and self.is_first_attempt):
             os.kill(os.getpid(), signal.SIGKILL)

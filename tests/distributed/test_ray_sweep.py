@@ -27,6 +27,7 @@ def ray() -> Iterator[None]:
     cloudpickle.register_pickle_by_value(tests.fake_trainer)  # workers cannot import the tests
     with ray_session(None, with_train=True, num_cpus=4):  # more than there may be: starting is mostly waiting
         yield
+    cloudpickle.unregister_pickle_by_value(tests.fake_trainer)
 
 
 def carried_out(

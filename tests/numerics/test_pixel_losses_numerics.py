@@ -63,7 +63,8 @@ def test_chunks_give_the_loss_and_the_gradient_of_the_whole(name: str, layout: t
         gradients.append([x.grad for x in maps])
     for plain, chunked in zip(*gradients, strict=True):
         assert plain is not None and chunked is not None and bool(plain.any())
-        assert torch.equal(plain, chunked), "bit for bit"
+        # Not bit for bit on every machine: kernels treat the ends of a tensor differently, and chunks end elsewhere.
+        torch.testing.assert_close(chunked, plain, rtol=1e-5, atol=1e-8)
 
 
 @pytest.mark.usefixtures("in_chunks")

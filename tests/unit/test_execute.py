@@ -198,7 +198,7 @@ def test_every_worker_does_what_rank_0_found_settled(task: RunTask) -> None:
     assert not folder_of(task).folder.exists()
 
 
-def test_every_worker_resumes_from_rank_0s_checkpoint(task: RunTask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_worker_resumes_from_rank_0s_checkpoint(task: RunTask) -> None:
     execute(failing(task), PLACE, FakeTrainer)
     answers = iter([None, "launch-1/checkpoint_000000001_001"])
     delivered: list[tuple[str, Path | None]] = []
@@ -211,10 +211,11 @@ def test_every_worker_resumes_from_rank_0s_checkpoint(task: RunTask, monkeypatch
     )
 
     class OnRank1(FakeTrainer):
+        rank = staticmethod(lambda: 1)
+
         def _checkpoint(self) -> Path:
             raise AssertionError("only rank 0 writes")
 
-    monkeypatch.setattr("tests.fake_trainer.rank", lambda: 1)
     execute(replace(task, launch_id="launch-2"), place, OnRank1)
     assert [folder for _, folder in delivered] == [None] * 4
 

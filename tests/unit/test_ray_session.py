@@ -21,7 +21,8 @@ def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict[str, obj
     monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True}])
     monkeypatch.setattr(tempfile, "gettempdir", lambda: "/tmp")
     monkeypatch.setattr(Path, "home", lambda: tmp_path)
-    for name in (*ENVIRONMENT, "RAY_AUTH_TOKEN", "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"):
+    token = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")  # Ray itself sets the mode where it ran before
+    for name in (*ENVIRONMENT, *token, "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"):
         monkeypatch.setenv(name, "before")
         monkeypatch.delenv(name)
     return made
