@@ -14,6 +14,8 @@ from rml_trainers.distributed import average_buffers, world_size
 from rml_trainers.ema import MeanTeacherUpdate
 from rml_trainers.forwards import Forward, forwards_of, one_by_one, require_compiler, side_by_side
 from rml_trainers.networks import build_network
+from rml_trainers.networks.activations import without_copies
+from rml_trainers.networks.cpu_kernels import prefer_fast_kernels
 from rml_trainers.networks.network import SegmentationNetwork, SegmentationOutput
 from rml_trainers.portions import Learnt, LossOf, Portion, learn_portions
 from rml_trainers.randomness import seed_model_noise
@@ -44,6 +46,8 @@ class Learners:
             # timm's own conversion: torch's drops the activation inside the BatchNorm layers of EfficientNets.
             students = [cast(SegmentationNetwork, convert_sync_batchnorm(s)) for s in students]
         self.students = nn.ModuleList(students).to(device).to(memory_format=torch.channels_last)
+        if device.type == "cpu":
+            prefer_fast_kernels(self.students)
         self.teachers = copy.deepcopy(self.students).requires_grad_(False)
         self.teachers.train(config.teacher.mode == "train")
         self._prepare_calls()
@@ -53,6 +57,7 @@ class Learners:
         """How a step runs the networks; see `RuntimeConfig`."""
         runtime = self._config.runtime
         prepare_device(self.device, tf32=runtime.tf32)
+        without_copies(self.students)
         if runtime.activation_checkpointing == "backbone":
             for student in self.students:
                 recompute_blocks(cast(SegmentationNetwork, student).backbone)

@@ -10,7 +10,7 @@ from rml_trainers.learners import Learners
 
 
 class Optimiser:
-    """One multi-tensor SGD over all students; learning rates are set per step from the schedule."""
+    """One SGD over all students that reads and writes each parameter once; rates are set per step from the schedule."""
 
     def __init__(self, learners: Learners, config: OptimiserConfig) -> None:
         students = [learners.student(i) for i in range(learners.num_students)]
@@ -24,7 +24,7 @@ class Optimiser:
             lr=config.lr,
             momentum=config.momentum,
             weight_decay=config.weight_decay,
-            foreach=True,
+            fused=True,
         )
 
     def clear(self) -> None:
@@ -53,6 +53,11 @@ class Optimiser:
 
     def load_tensors(self, tensors: dict[str, torch.Tensor]) -> None:
         """Take back what `tensors` gave."""
+        parameters = [parameter for group in self.sgd.param_groups for parameter in group["params"]]
         state = self.sgd.state_dict()
-        state["state"] = {int(i): {"momentum_buffer": tensor} for i, tensor in tensors.items()}
+        state["state"] = {
+            # Laid out in memory as its parameter is: the fused update walks through both side by side.
+            int(i): {"momentum_buffer": torch.empty_like(parameters[int(i)]).copy_(tensor)}
+            for i, tensor in tensors.items()
+        }
         self.sgd.load_state_dict(state)

@@ -1,0 +1,102 @@
+"""Convolutions in their CPU forms against torch's own."""
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from rml_trainers.networks import NETWORKS, build_network
+from rml_trainers.networks.cpu_kernels import dilated_depthwise, prefer_fast_kernels, put_together, taken_apart
+from rml_trainers.networks.deeplab_v2 import DeepLabV2Config
+from rml_trainers.noise.config import NoiseConfig
+from tests.tiny import NETWORK_CONFIGS
+
+pytestmark = pytest.mark.usefixtures("single_thread")
+
+
+@pytest.mark.parametrize("size", [(12, 16), (7, 5), (3, 4), (1, 9)])
+@pytest.mark.parametrize(("kernel", "dilation"), [(3, 2), (5, 2), (5, 4)])
+def test_a_dilated_depthwise_convolution_and_its_gradients(size: tuple[int, int], kernel: int, dilation: int) -> None:
+    """Maps that the dilation divides and others, wider and narrower than the kernel."""
+    torch.manual_seed(0)
+    maps, weight = torch.randn(2, 6, *size, dtype=torch.float64), torch.randn(6, 1, kernel, kernel, dtype=torch.float64)
+    results = []
+    for ours in (True, False):
+        x, w = maps.clone().requires_grad_(), weight.clone().requires_grad_()
+        if ours:
+            y = dilated_depthwise(x, w, dilation)
+        else:
+            y = functional.conv2d(x, w, padding=dilation * (kernel // 2), dilation=dilation, groups=6)
+        y.square().sum().backward()  # type: ignore[no-untyped-call]
+        results.append((y.detach(), x.grad, w.grad))
+    for mine, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-12, atol=1e-12)
+
+
+def test_the_gradient_that_nobody_wants_is_not_computed() -> None:
+    maps, weight = torch.randn(1, 3, 6, 6), torch.randn(3, 1, 3, 3)
+    for wanted in ((maps, weight.clone().requires_grad_()), (maps.clone().requires_grad_(), weight)):
+        dilated_depthwise(*wanted, 2).sum().backward()  # type: ignore[no-untyped-call]
+        assert [x.grad is not None for x in wanted] == [x.requires_grad for x in wanted]
+
+
+@pytest.mark.parametrize("size", [(6, 9), (5, 7), (2, 1)])
+def test_taking_apart_and_putting_together(size: tuple[int, int]) -> None:
+    maps = torch.arange(2 * 3 * size[0] * size[1]).reshape(2, 3, *size).float()
+    parts = taken_apart(maps, 3)
+    assert torch.equal(put_together(parts, 3, size), maps)
+    assert torch.equal(parts[0, :, 0, :], maps[0, :, 0, ::3]), "the first part begins with every third of the first row"
+    assert parts.is_contiguous(memory_format=torch.channels_last)
+
+
+def learnt(network: nn.Module, dtype: torch.dtype) -> tuple[Tensor, dict[str, Tensor]]:
+    """Logits and gradients of one forward and backward."""
+    images = torch.rand(2, 3, 32, 48, generator=torch.Generator().manual_seed(0)).to(dtype)
+    logits: Tensor = network(images).logits
+    logits.square().mean().backward()  # type: ignore[no-untyped-call]
+    gradients = {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
+    return logits.detach(), gradients
+
+
+BACKBONES = {name: DeepLabV2Config(backbone=name, weights="none") for name in ("tf_efficientnet_lite0", "test_resnet")}
+
+
+@pytest.mark.parametrize("name", [*NETWORKS, *BACKBONES])
+def test_whole_networks_compute_the_same(name: str) -> None:
+    """In float64, where rounding cannot hide a difference."""
+    torch.manual_seed(0)
+    config = {**NETWORK_CONFIGS, **BACKBONES}[name]
+    plain = build_network(config, 5, NoiseConfig(model=False)).double()
+    fast = copy.deepcopy(plain)
+    prefer_fast_kernels(fast)
+    (logits, gradients), (same_logits, same_gradients) = learnt(plain, torch.float64), learnt(fast, torch.float64)
+    torch.testing.assert_close(same_logits, logits, rtol=1e-9, atol=1e-12)
+    assert list(same_gradients) == list(gradients)
+    for key, gradient in gradients.items():
+        torch.testing.assert_close(same_gradients[key], gradient, rtol=1e-7, atol=1e-10, msg=key)
+    assert list(fast.state_dict()) == list(plain.state_dict())
+
+
+def test_efficientnets_have_both_kinds_and_copies_stay_apart() -> None:
+    network = build_network(BACKBONES["tf_efficientnet_lite0"], 5, NoiseConfig(model=False))
+    prefer_fast_kernels(network)
+    convolutions = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
+    changed = [layer for layer in convolutions if "forward" in layer.__dict__]
+    assert len(changed) == 10 and all(layer.groups == layer.in_channels for layer in changed)
+    assert all(layer.dilation == (2, 2) for layer in convolutions if layer.kernel_size == (1, 1))
+    twin = copy.deepcopy(network)
+    for layer in twin.modules():
+        if isinstance(layer, nn.Conv2d) and "forward" in layer.__dict__:
+            assert layer.forward.args[0] is layer  # type: ignore[attr-defined]
+
+
+def test_low_precision_on_a_cpu_goes_through() -> None:
+    torch.manual_seed(0)
+    network = build_network(BACKBONES["tf_efficientnet_lite0"], 5, NoiseConfig(model=False))
+    prefer_fast_kernels(network)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        logits = network(torch.rand(2, 3, 32, 48)).logits
+    logits.float().square().mean().backward()
+    assert all(p.grad is not None and p.grad.dtype == torch.float32 for p in network.parameters())
