@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from rml_trainers.bench.peers import PEERS
 from rml_trainers.bench.peers.proda_style import ProdaStyle
-from rml_trainers.bench.peers.script import load
+from rml_trainers.bench.peers.script import Kernels, load
 from rml_trainers.config import MethodConfig
 from rml_trainers.data.cache import PreparedData
 from rml_trainers.methods.cps import CpsConfig
@@ -45,12 +46,13 @@ def test_every_peer_is_compared_here() -> None:
     assert set(METHODS) == set(PEERS)
 
 
+@pytest.mark.parametrize("kernels", ["our", "plain"])
 @pytest.mark.parametrize("name", PEERS)
-def test_a_peer_takes_the_same_step(name: str, tiny_data: PreparedData, tmp_path: Path) -> None:
+def test_a_peer_takes_the_same_step(name: str, kernels: Kernels, tiny_data: PreparedData, tmp_path: Path) -> None:
     ours, case = trainer(METHODS[name], tiny_data, tmp_path / "ours")
     theirs, _ = trainer(METHODS[name], tiny_data, tmp_path / "theirs")
     before = [parameter.clone() for parameter in ours.learners.students.parameters()]
-    script = PEERS[name](theirs, torch.float32)
+    script = PEERS[name](theirs, torch.float32, kernels)
     for step in range(2):
         result = ours.train_on(case.batch, warm_up=False, progress=PROGRESS)
         assert script.step(load(case.batch), PROGRESS) == pytest.approx(float(result.loss.detach()), rel=2e-4), step
@@ -58,7 +60,7 @@ def test_a_peer_takes_the_same_step(name: str, tiny_data: PreparedData, tmp_path
     moved = zip(before, ours.learners.students.parameters(), strict=True)
     assert any(not torch.equal(a, b) for a, b in moved)
     for kind in ("students", "teachers") if name != "cps" else ("students",):  # public CPS keeps no mean teachers
-        theirs_by_name = dict(getattr(theirs.learners, kind).named_parameters())
+        theirs_by_name = dict(nn.ModuleList(getattr(script, kind)).named_parameters())
         for key, parameter in getattr(ours.learners, kind).named_parameters():
             torch.testing.assert_close(theirs_by_name[key], parameter, rtol=1e-3, atol=1e-5, msg=f"{kind} {key}")
 

@@ -97,7 +97,7 @@ def test_worker_processes_take_turns(rml: Workload, monkeypatch: pytest.MonkeyPa
     assert read == [0, 2, 4, 1, 3, 5]
 
 
-@pytest.mark.parametrize("name", ["step/rml", "floor/iml", "peer/rml/float32"])
+@pytest.mark.parametrize("name", ["step/rml", "floor/iml", "peer/rml/float32/plain"])
 def test_contenders_are_built_from_their_name(name: str, folder: Path) -> None:
     contender(name, SMALLEST, folder)(0)
 
@@ -108,8 +108,9 @@ def test_every_method_of_the_benchmark_is_a_method() -> None:
 
 
 def test_names_and_images() -> None:
-    names = ["step/rml", "floor/rml", "peer/cps/float32", "peer/unimatch/bfloat16"]
-    assert [title(name) for name in names] == ["rml", "floor", "CPS-style, float32", "UniMatch-style, bfloat16"]
+    names = ["step/rml", "floor/rml", "peer/cps/float32/plain", "peer/unimatch/bfloat16/our"]
+    peers = ["CPS-style, float32, plain kernels", "UniMatch-style, bfloat16, our kernels"]
+    assert [title(name) for name in names] == ["rml", "floor", *peers]
     assert [images_per_call(name, SMALLEST) for name in ("step/supervised", "step/rml")] == [2, 4]
 
 

@@ -24,7 +24,7 @@ class RuntimeConfig:
     idle, and it needs the memory of both."""
     loss_chunk_mib: int = 16
     """Float32 logits at pixel resolution that exist at once, at least those of one image (0: those of the whole batch,
-    and they are kept for the backward pass). Gradients are the same bits on a CPU; see `pixel_losses.py`."""
+    and they are kept for the backward pass). Gradients are the same up to rounding; see `pixel_losses.py`."""
     activation_checkpointing: Literal["none", "backbone"] = "none"
     """`backbone`: the blocks of the students' backbones are run once more in the backward pass instead of keeping their
     activations; see `recomputation.py`. Weights are the same bits on a CPU."""

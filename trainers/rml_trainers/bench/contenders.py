@@ -1,4 +1,7 @@
-"""Contenders by name, so that a fresh process can build the same one: `step/<method>`, `floor/<method>`, `peer/…`."""
+"""Contenders by name, so that a fresh process can build the same one.
+
+`step/<method>`, `floor/<method>`, `peer/<method>/<precision>/<kernels>`.
+"""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,24 +9,25 @@ from pathlib import Path
 import torch
 
 from rml_trainers.bench.peers import PEERS
-from rml_trainers.bench.peers.script import Script, load
+from rml_trainers.bench.peers.script import Kernels, Script, load
 from rml_trainers.bench.settings import Setting
 from rml_trainers.bench.timing import Call
 from rml_trainers.bench.workload import METHOD_CONFIGS, PROGRESS, Workload
 
 
 def contender(name: str, setting: Setting, folder: Path) -> Call:
-    """Build a contender: `step/rml`, `floor/rml`, `peer/rml/float32` (in the structure of its public script)."""
-    what, method, *precision = name.split("/")
+    """Build a contender: `step/rml`, `floor/rml`, `peer/rml/float32/plain` (in the structure of its public script)."""
+    what, method, *how = name.split("/")
     if what == "peer":
-        return _peer(method, setting, folder, getattr(torch, precision[0]))
+        precision, kernels = how
+        return _peer(method, setting, folder, precision, "our" if kernels == "our" else "plain")
     workload = Workload(setting, METHOD_CONFIGS[method], folder)
     return workload.floor() if what == "floor" else workload.step
 
 
-def _peer(method: str, setting: Setting, folder: Path, dtype: torch.dtype) -> Call:
+def _peer(method: str, setting: Setting, folder: Path, precision: str, kernels: Kernels) -> Call:
     workload = Workload(replace(setting, compiled=False), METHOD_CONFIGS[method], folder)
-    script: Script = PEERS[method](workload.trainer, dtype)
+    script: Script = PEERS[method](workload.trainer, getattr(torch, precision), kernels)
     batches = [load(batch) for batch in workload.batches]
 
     def step(index: int) -> None:
@@ -38,8 +42,8 @@ def images_per_call(name: str, setting: Setting) -> int:
 
 
 def title(name: str) -> str:
-    """As tables call a contender: `rml`, `floor`, `CPS-style, float32`."""
-    what, method, *precision = name.split("/")
+    """As tables call a contender: `rml`, `floor`, `CPS-style, float32, plain kernels`."""
+    what, method, *how = name.split("/")
     if what == "peer":
-        return f"{PEERS[method].style}, {precision[0]}"
+        return f"{PEERS[method].style}, {how[0]}, {how[1]} kernels"
     return "floor" if what == "floor" else method

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from rml_trainers import IGNORE_LABEL
-from rml_trainers.bench.peers.script import Loaded, Script, cross_entropy
+from rml_trainers.bench.peers.script import Kernels, Loaded, Script, cross_entropy
 from rml_trainers.methods.rml import RmlConfig
 from rml_trainers.networks.network import SegmentationNetwork, SegmentationOutput
 from rml_trainers.trainer import Trainer
@@ -21,8 +21,8 @@ class ProdaStyle(Script):
 
     style: ClassVar[str] = "ProDA-style"
 
-    def __init__(self, trainer: Trainer, dtype: torch.dtype) -> None:
-        super().__init__(trainer, dtype)
+    def __init__(self, trainer: Trainer, dtype: torch.dtype, kernels: Kernels = "our") -> None:
+        super().__init__(trainer, dtype, kernels)
         method = trainer.config.method
         assert isinstance(method, RmlConfig)
         assert (method.distance, method.mixture, method.feature) == ("euclidean", "uniform", "backbone")

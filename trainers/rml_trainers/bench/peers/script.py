@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -12,10 +12,13 @@ from rml_trainers import IGNORE_LABEL
 from rml_trainers.data.loaders import Batch
 from rml_trainers.device import autocast
 from rml_trainers.learners import to_unit_range
+from rml_trainers.networks import build_network
 from rml_trainers.networks.network import SegmentationNetwork, SegmentationOutput
 from rml_trainers.noise.input_noise import photometric
 from rml_trainers.noise.mixing import BoxDraw, inside_boxes
 from rml_trainers.trainer import Trainer
+
+Kernels = Literal["our", "plain"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,18 +66,19 @@ class Script(ABC):
     Args:
         trainer: gives the initial networks and settings; it is not used for training.
         dtype: float32 as public code runs, or the precision that ours runs in.
+        kernels: `our` takes the networks as our trainer runs them, `plain` as timm and torch give them, which differs
+            on a CPU (`networks/cpu_kernels.py`).
     """
 
     style: ClassVar[str]
     """Whose structure it has."""
 
-    def __init__(self, trainer: Trainer, dtype: torch.dtype) -> None:
+    def __init__(self, trainer: Trainer, dtype: torch.dtype, kernels: Kernels = "our") -> None:
         learners, settings = trainer.learners, trainer.config.optimiser
         self.trainer, self.device, self.dtype = trainer, trainer.device, dtype
-        plain = {"memory_format": torch.contiguous_format}
         numbers = range(learners.num_students)
-        self.students: list[SegmentationNetwork] = [learners.student(i).to(**plain) for i in numbers]
-        self.teachers: list[SegmentationNetwork] = [learners.teacher(i).to(**plain) for i in numbers]
+        self.students = [self._network(learners.student(i), kernels) for i in numbers]
+        self.teachers = [self._network(learners.teacher(i), kernels) for i in numbers]
         self.optimisers = [
             torch.optim.SGD(
                 [
@@ -87,6 +91,19 @@ class Script(ABC):
             )
             for student in self.students
         ]
+
+    def _network(self, trained: SegmentationNetwork, kernels: Kernels) -> SegmentationNetwork:
+        """The trainer's network itself, or the same weights in a graph that nobody prepared."""
+        network = trained
+        if kernels == "plain":
+            config = self.trainer.config
+            network = build_network(config.network, self.trainer.data.num_classes, config.noise, pretrained=False)
+            network.load_state_dict(trained.state_dict())
+            network.train(trained.training)
+            for parameter, like in zip(network.parameters(), trained.parameters(), strict=True):
+                parameter.requires_grad_(like.requires_grad)
+        placed: SegmentationNetwork = network.to(self.device).to(memory_format=torch.contiguous_format)
+        return placed
 
     @abstractmethod
     def step(self, loaded: Loaded, progress: float) -> float:
