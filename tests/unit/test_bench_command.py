@@ -9,13 +9,15 @@ from typer.testing import CliRunner
 
 from rml_platform.bench_cell import further_cells
 from rml_platform.cli import app
+from rml_trainers.bench import ways
 from rml_trainers.bench.command import PARTS, main, parser, setting_of, wanted
 from rml_trainers.bench.evaluating import cadences
 from rml_trainers.bench.growth import sizes
 from rml_trainers.bench.part import Bench
 from rml_trainers.bench.settings import SETTINGS, SMALLEST, Setting
 from rml_trainers.bench.steps import paper_cost
-from rml_trainers.bench.timing import compare
+from rml_trainers.bench.timing import Comparison, compare
+from rml_trainers.bench.workload import METHOD_CONFIGS, make_trainer
 from rml_trainers.errors import ConfigError
 from rml_trainers.networks.deeplab_v2 import DeepLabV2Config
 from tests.bench_case import TINY_WORDS
@@ -35,10 +37,10 @@ def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("no_gpu")
 def test_a_cpu_takes_the_small_setting_and_a_gpu_the_papers(monkeypatch: pytest.MonkeyPatch) -> None:
     assert setting() == SETTINGS["small"]
-    assert wanted("all", PARTS) == ["step", "data", "eval", "labels", "growth"]
+    assert wanted("all", PARTS) == ["step", "data", "eval", "labels", "options", "growth"]
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert setting() == SETTINGS["cityscapes"]
-    assert wanted("all", PARTS) == ["paper", "data", "eval", "labels", "growth"]
+    assert wanted("all", PARTS) == ["paper", "data", "eval", "labels", "options", "growth"]
 
 
 def test_words_change_the_setting() -> None:
@@ -95,6 +97,22 @@ def test_sizes_differ_from_the_base_in_one_thing() -> None:
         assert fields in (["batch"], ["crop_px"], ["num_classes"]), fields
     (large,) = [other for other in sizes(SMALLEST).values() if other.crop_px != SMALLEST.crop_px]
     assert large.crop_px == (36, 48) and large.size_px == (36, 48), "images are never smaller than a crop"
+
+
+def test_ways_differ_from_the_base_in_what_is_no_result(tmp_path: Path) -> None:
+    base, *others = ways.settings(SMALLEST).values()
+    for other in others:
+        fields = {name for name in vars(base) if getattr(base, name) != getattr(other, name)}
+        assert fields in ({"runtime"}, {"accumulate"}), fields
+        trainer = make_trainer(other, METHOD_CONFIGS["rml"], tmp_path)
+        assert trainer.config.runtime == other.runtime and trainer.config.batch.accumulate == other.accumulate
+
+
+def test_options_of_a_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ways, "peak_bytes", lambda *_: 1_000_000)
+    (comparison,) = ways.run(Bench(setting=SMALLEST, folder=tmp_path, rounds=1))
+    assert isinstance(comparison, Comparison)
+    assert [timing.name for timing in comparison.timings][::6] == [ways.AS_IT_IS, "ProDA-style, float32, plain kernels"]
 
 
 def test_cost_of_a_further_cell() -> None:

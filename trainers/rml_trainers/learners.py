@@ -14,7 +14,7 @@ from rml_trainers.distributed import average_buffers, world_size
 from rml_trainers.ema import MeanTeacherUpdate
 from rml_trainers.forwards import Forward, forwards_of, one_by_one, require_compiler, side_by_side
 from rml_trainers.networks import build_network
-from rml_trainers.networks.activations import without_copies
+from rml_trainers.networks.activations import keep_less
 from rml_trainers.networks.cpu_kernels import prefer_fast_kernels
 from rml_trainers.networks.network import SegmentationNetwork, SegmentationOutput
 from rml_trainers.portions import Learnt, LossOf, Portion, learn_portions
@@ -57,7 +57,7 @@ class Learners:
         """How a step runs the networks; see `RuntimeConfig`."""
         runtime = self._config.runtime
         prepare_device(self.device, tf32=runtime.tf32)
-        without_copies(self.students)
+        keep_less(self.students)
         if runtime.activation_checkpointing == "backbone":
             for student in self.students:
                 recompute_blocks(cast(SegmentationNetwork, student).backbone)

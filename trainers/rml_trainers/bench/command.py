@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from rml_trainers.bench import evaluating, growth, labels, paper, reading, steps, tracing
+from rml_trainers.bench import evaluating, growth, labels, paper, reading, steps, tracing, ways
 from rml_trainers.bench.part import Bench
 from rml_trainers.bench.publishing import Publisher, Result
 from rml_trainers.bench.settings import SETTINGS, Setting
@@ -32,6 +32,7 @@ PARTS: dict[str, Part] = {
     "data": Part("Reading", reading.run),
     "eval": Part("Evaluation", evaluating.run),
     "labels": Part("Stored labels p⁰", labels.run),
+    "options": Part("Options of a step", ways.run),
     "growth": Part("Growth of time and memory", growth.run),
     "paper": Part("The paper's settings", paper.run, in_all=False),
     "trace": Part("Operators of a step", tracing.run, in_all=False),

@@ -1,11 +1,12 @@
 """What is benchmarked: network, sizes and precision under a name."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from rml_trainers.config import NetworkConfig
 from rml_trainers.networks.deeplab_v2 import DeepLabV2Config
 from rml_trainers.networks.setr import SetrConfig
+from rml_trainers.runtime import RuntimeConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +25,8 @@ class Setting:
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     compiled: bool = False
     """Networks run through `torch.compile`."""
+    runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
+    accumulate: int = 1
     paper_steps: int | None = None
     """Steps per stage in the paper, where the setting is one of the paper's."""
 

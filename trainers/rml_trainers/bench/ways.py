@@ -1,0 +1,43 @@
+"""`options`: what the settings of a run that decide its time and memory, but not its result, do to the `rml` step."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from rml_trainers.bench.contenders import contender, images_per_call
+from rml_trainers.bench.memory import peak_bytes
+from rml_trainers.bench.part import Bench
+from rml_trainers.bench.publishing import Result
+from rml_trainers.bench.settings import Setting
+from rml_trainers.bench.timing import Facts, compare
+from rml_trainers.runtime import RuntimeConfig
+
+STEP, LEANEST_PEER = "step/rml", "peer/rml/float32/plain"
+AS_IT_IS = "as it is"
+
+
+def run(bench: Bench) -> Iterator[Result]:
+    """One table: the options one by one, and the peer that needs the least memory."""
+    ways = {name: (STEP, setting) for name, setting in settings(bench.setting).items()}
+    ways["ProDA-style, float32, plain kernels"] = (LEANEST_PEER, bench.setting)
+    facts = {
+        name: Facts(
+            images=images_per_call(what, setting), peak_bytes=peak_bytes(contender, what, setting, bench.folder)
+        )
+        for name, (what, setting) in ways.items()
+    }
+    calls = {name: contender(what, setting, bench.folder) for name, (what, setting) in ways.items()}
+    yield compare("Options of the rml step", calls, num_rounds=bench.num_rounds(4), num_warm_up=1, facts=facts)
+
+
+def settings(setting: Setting) -> dict[str, Setting]:
+    """The same step carried out in other ways."""
+    return {
+        AS_IT_IS: setting,
+        "runtime.students: together": replace(setting, runtime=RuntimeConfig(students="together")),
+        "runtime.loss_chunk_mib: 0": replace(setting, runtime=RuntimeConfig(loss_chunk_mib=0)),
+        "both, as public code has it": replace(setting, runtime=RuntimeConfig(students="together", loss_chunk_mib=0)),
+        "runtime.activation_checkpointing: backbone": replace(
+            setting, runtime=RuntimeConfig(activation_checkpointing="backbone")
+        ),
+        "batch.accumulate: 2": replace(setting, accumulate=2),
+    }
