@@ -1,4 +1,4 @@
-"""`rml launch` and `rml demo`: all runs of a study on Ray, then the table."""
+"""`rml launch` and `rml demo`: all runs of studies on Ray, then their tables."""
 
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +13,6 @@ from rml_platform.commands.options import (
     Overrides,
     Profile,
     Storage,
-    StudyFile,
     TrackingUri,
 )
 
@@ -23,7 +22,7 @@ MaxConcurrent = Annotated[
 
 
 def launch(
-    study: StudyFile,
+    studies: Annotated[list[Path], typer.Argument(metavar="STUDY.yaml…", help="Study files.")],
     set_: Overrides = None,
     profile: Profile = None,
     out: Out = DEFAULT_OUT,
@@ -36,7 +35,8 @@ def launch(
     """Train every run of a study that is not done yet, track it in MLflow, and print the study's table.
 
     What is finished is left alone and what was cut off goes on from its checkpoint: launch again as often as you
-    like. Ctrl-C stops cleanly. Exit code 1: a run failed; 130: stopped.
+    like. Several studies are checked first, all of them, and then trained one after the other; a run that they share
+    is trained once. Ctrl-C stops cleanly. Exit code 1: a run failed; 130: stopped.
     """
     from rich.console import Console
 
@@ -45,23 +45,25 @@ def launch(
     from rml_platform.launch import OutputLayout
     from rml_platform.launch import launch as carry_out
 
-    console = Console()
-    plan = planned(study, set_, profile, out=out, data_root=data_root, is_local=address is None)
-    layout = OutputLayout(root=out, storage=storage or str(out))
-    console.print(f"{plan.study.title}: {len(plan.runs)} runs", markup=False, highlight=False)
-    report = carry_out(
-        plan,
-        layout=layout,
-        data_root=data_root,
-        tracking_uri=tracking_uri,
-        address=address,
-        max_concurrent=max_concurrent,
-        console=console,
-    )
-    print_launch(plan, report, layout, tracking_uri, study, console)
-    if report.interrupted:
-        raise typer.Exit(130)
-    if report.failed:
+    console, layout, any_failed = Console(), OutputLayout(root=out, storage=storage or str(out)), False
+    is_local = address is None
+    plans = [planned(study, set_, profile, out=out, data_root=data_root, is_local=is_local) for study in studies]
+    for study, plan in zip(studies, plans, strict=True):
+        console.print(f"{plan.study.title}: {len(plan.runs)} runs", markup=False, highlight=False)
+        report = carry_out(
+            plan,
+            layout=layout,
+            data_root=data_root,
+            tracking_uri=tracking_uri,
+            address=address,
+            max_concurrent=max_concurrent,
+            console=console,
+        )
+        print_launch(plan, report, layout, tracking_uri, study, console)
+        any_failed = any_failed or bool(report.failed)
+        if report.interrupted:
+            raise typer.Exit(130)
+    if any_failed:
         raise typer.Exit(1)
 
 
@@ -69,7 +71,7 @@ def demo(
     set_: Overrides = None, out: Out = DEFAULT_OUT, tracking_uri: TrackingUri = None, address: Address = None
 ) -> None:
     """Run the embedded demo study end to end: three methods, two seeds, pictures that the program draws itself."""
-    launch(demo_study(), set_=set_, out=out, tracking_uri=tracking_uri, address=address)
+    launch([demo_study()], set_=set_, out=out, tracking_uri=tracking_uri, address=address)
 
 
 def demo_study() -> Path:

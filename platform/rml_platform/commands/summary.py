@@ -35,12 +35,13 @@ def print_launch(
         console.print(Text(note, style="yellow"))
     files = [] if report.untracked else _print_table(plan, layout, tracking_uri, console)
     _print_places(layout, tracking_uri, files, console)
+    profile = f" --profile {plan.study.profile}" if plan.study.profile else ""
     if plan.study.figures and files:
-        profile = f" --profile {plan.study.profile}" if plan.study.profile else ""
         command = f"rml figures {shlex.quote(str(study_file))}{profile}{_out(layout)}"
         _print_next(command, f"draw {', '.join(figure.name for figure in plan.study.figures)}", console)
     if report.left or report.failed or report.running_elsewhere:
-        _print_next(f"rml launch {shlex.quote(str(study_file))}{_places(layout)}", "finish what is left", console)
+        command = f"rml launch {shlex.quote(str(study_file))}{profile}{_places(layout)}"
+        _print_next(command, "finish what is left", console)
 
 
 def print_run(
