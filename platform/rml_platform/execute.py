@@ -7,6 +7,7 @@ from rml_platform.attempt import Attempt, Outcome, Place, TrainerLike
 from rml_platform.policies import FailureClass, classify
 from rml_platform.reporters import Cancelled
 from rml_platform.run_task import RunTask
+from rml_trainers.device import release_memory
 
 
 def execute(task: RunTask, place: Place, trainer_class: Callable[..., TrainerLike] | None = None) -> Outcome:
@@ -33,6 +34,8 @@ def execute(task: RunTask, place: Place, trainer_class: Callable[..., TrainerLik
         if place.world_size > 1:
             raise
         return "cancelled" if isinstance(error, Cancelled) else "failed"
+    finally:
+        release_memory()  # the process may wait for its next run, beside others that train
     return "done"
 
 

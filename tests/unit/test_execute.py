@@ -192,6 +192,14 @@ def test_the_first_of_several_failures_is_the_reason(task: RunTask) -> None:
     assert failure.message == "first"
 
 
+def test_memory_is_given_back_whatever_became_of_the_run(task: RunTask, monkeypatch: pytest.MonkeyPatch) -> None:
+    released: list[str] = []
+    monkeypatch.setattr("rml_platform.execute.release_memory", lambda: released.append("now"))
+    assert execute(failing(task), PLACE, FakeTrainer) == "failed"
+    assert execute(replace(task, launch_id="launch-2"), PLACE, FakeTrainer) == "done"
+    assert len(released) == 2
+
+
 def test_every_worker_does_what_rank_0_found_settled(task: RunTask) -> None:
     place = Place(writer="launch-1", rank=1, world_size=2, agree=lambda value: "failed")
     assert execute(task, place, FakeTrainer) == "failed"

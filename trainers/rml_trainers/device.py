@@ -1,6 +1,9 @@
 """Which device a run uses and what it can do. The choice is ours, never made by a scheduler's bookkeeping."""
 
 import contextlib
+import ctypes
+import ctypes.util
+import gc
 from collections.abc import Iterator
 from typing import Literal
 
@@ -67,3 +70,17 @@ def searching_kernels(worth_it: bool) -> Iterator[None]:
         yield
     finally:
         torch.backends.cudnn.benchmark = before
+
+
+def release_memory() -> None:
+    """Give back what finished work held, to the operating system too.
+
+    glibc keeps what was freed: a process in which a step had run still held 1.3 GB after its networks were gone, and
+    0.88 GB after this (0.77 GB were the libraries; measured, tf_efficientnet_lite0). Elsewhere only caches are emptied.
+    """
+    gc.collect()
+    library = ctypes.util.find_library("c")
+    if library is not None and hasattr(ctypes.CDLL(library), "malloc_trim"):
+        ctypes.CDLL(library).malloc_trim(0)
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.empty_cache()

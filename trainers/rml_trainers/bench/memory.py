@@ -5,9 +5,6 @@ resident memory of a fresh process rises above what it held once a tiny network 
 machine needs to have, and it counts what torch's own bookkeeping does not see (scratch memory of the convolutions).
 """
 
-import ctypes
-import ctypes.util
-import gc
 import multiprocessing
 import os
 import resource
@@ -23,6 +20,7 @@ import torch
 from rml_trainers.bench.contenders import contender
 from rml_trainers.bench.settings import SMALLEST
 from rml_trainers.bench.timing import Call
+from rml_trainers.device import release_memory
 from rml_trainers.errors import RmlError
 
 NUM_CALLS = 2
@@ -65,16 +63,14 @@ def fresh_processes() -> Any:
 
 
 def _peak_on_gpu(build: Build, arguments: tuple[Any, ...]) -> int:
-    gc.collect()
-    torch.cuda.empty_cache()
+    release_memory()
     before = torch.cuda.memory_allocated()
     call = build(*arguments)
     torch.cuda.reset_peak_memory_stats()
     run_a_little(call)
     peak = torch.cuda.max_memory_allocated() - before
     del call
-    gc.collect()
-    torch.cuda.empty_cache()
+    release_memory()
     return peak
 
 
@@ -110,10 +106,7 @@ def forget_peak() -> None:
 
     What was freed goes back to the system first: it would count as held otherwise.
     """
-    gc.collect()
-    library = ctypes.util.find_library("c")
-    if library is not None and hasattr(ctypes.CDLL(library), "malloc_trim"):
-        ctypes.CDLL(library).malloc_trim(0)
+    release_memory()
     if Path("/proc/self/clear_refs").exists() and os.access("/proc/self/clear_refs", os.W_OK):
         Path("/proc/self/clear_refs").write_text("5")
 
