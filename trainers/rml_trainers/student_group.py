@@ -1,6 +1,7 @@
 """Students whose forwards go together, and whose gradients workers exchange together."""
 
 import contextlib
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 
 from torch import Tensor, nn
@@ -48,7 +49,12 @@ class StudentGroup:
         self._networks = [students[i] for i in numbers]
         self._module: nn.Module = _Joint(self._networks, [forwards[i] for i in numbers], run_all)
         if world_size() > 1:
-            self._module = DistributedDataParallel(self._module, broadcast_buffers=False, gradient_as_bucket_view=True)
+            with warnings.catch_warnings():
+                # torch 2.15 has a new name for `broadcast_buffers`, which torch 2.6 does not know.
+                warnings.simplefilter("ignore", FutureWarning)
+                self._module = DistributedDataParallel(
+                    self._module, broadcast_buffers=False, gradient_as_bucket_view=True
+                )
 
     def forward(self, images: Mapping[int, Tensor]) -> dict[int, SegmentationOutput]:
         """One forward per student of the group in training mode, from and to student numbers."""
