@@ -13,6 +13,7 @@ from rml_platform.commands.options import (
     Overrides,
     Profile,
     Storage,
+    StudyFiles,
     TrackingUri,
 )
 
@@ -22,7 +23,7 @@ MaxConcurrent = Annotated[
 
 
 def launch(
-    studies: Annotated[list[Path], typer.Argument(metavar="STUDY.yaml…", help="Study files.")],
+    studies: StudyFiles,
     set_: Overrides = None,
     profile: Profile = None,
     out: Out = DEFAULT_OUT,

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="Study file, see search_spaces/README.md.")]
+StudyFiles = Annotated[list[Path], typer.Argument(metavar="STUDY.yaml…", help="Study files.")]
 Overrides = Annotated[
     list[str] | None,
     typer.Option(

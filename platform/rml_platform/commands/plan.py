@@ -1,15 +1,12 @@
 """`rml plan`: every cell of a study before anything is started."""
 
-from pathlib import Path
-from typing import Annotated
-
 import typer
 
-from rml_platform.commands.options import DEFAULT_OUT, Address, DataRoot, Out, Overrides, Profile, Storage
+from rml_platform.commands.options import DEFAULT_OUT, Address, DataRoot, Out, Overrides, Profile, Storage, StudyFiles
 
 
 def plan(
-    studies: Annotated[list[Path], typer.Argument(metavar="STUDY.yaml…", help="Study files.")],
+    studies: StudyFiles,
     set_: Overrides = None,
     profile: Profile = None,
     out: Out = DEFAULT_OUT,

@@ -27,6 +27,7 @@ class Setting:
     """Networks run through `torch.compile`."""
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
     accumulate: int = 1
+    """Micro-batches of a step, `batch.accumulate` of a run."""
     paper_steps: int | None = None
     """Steps per stage in the paper, where the setting is one of the paper's."""
 

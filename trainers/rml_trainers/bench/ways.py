@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from rml_trainers.bench.contenders import contender, images_per_call
+from rml_trainers.bench.contenders import contender, images_per_call, title
 from rml_trainers.bench.memory import peak_bytes
 from rml_trainers.bench.part import Bench
 from rml_trainers.bench.publishing import Result
@@ -18,7 +18,7 @@ AS_IT_IS = "as it is"
 def run(bench: Bench) -> Iterator[Result]:
     """One table: the options one by one, and the peer that needs the least memory."""
     ways = {name: (STEP, setting) for name, setting in settings(bench.setting).items()}
-    ways["ProDA-style, float32, plain kernels"] = (LEANEST_PEER, bench.setting)
+    ways[title(LEANEST_PEER)] = (LEANEST_PEER, bench.setting)
     facts = {
         name: Facts(
             images=images_per_call(what, setting), peak_bytes=peak_bytes(contender, what, setting, bench.folder)
