@@ -8,38 +8,65 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from rml_trainers.networks import NETWORKS, build_network
-from rml_trainers.networks.cpu_kernels import dilated_depthwise, prefer_fast_kernels, put_together, taken_apart
+from rml_trainers.networks.cpu_kernels import prefer_fast_kernels
 from rml_trainers.networks.deeplab_v2 import DeepLabV2Config
+from rml_trainers.networks.depthwise import depthwise, put_together, taken_apart
 from rml_trainers.noise.config import NoiseConfig
 from tests.tiny import NETWORK_CONFIGS
 
 pytestmark = pytest.mark.usefixtures("single_thread")
 
 
-@pytest.mark.parametrize("size", [(12, 16), (7, 5), (3, 4), (1, 9)])
-@pytest.mark.parametrize(("kernel", "dilation"), [(3, 2), (5, 2), (5, 4)])
-def test_a_dilated_depthwise_convolution_and_its_gradients(size: tuple[int, int], kernel: int, dilation: int) -> None:
-    """Maps that the dilation divides and others, wider and narrower than the kernel."""
+SHAPES = [(12, 16), (7, 5), (3, 4), (1, 9), (2, 1)]
+"""Maps that a dilation of 2 or 4 divides and others, wider and narrower than the kernel."""
+
+
+def results_of(maps: Tensor, weight: Tensor, *, ours: bool, **how: int) -> tuple[Tensor, ...]:
+    """The convolution, the gradient of its maps and that of its weights."""
+    x, w = maps.clone().requires_grad_(), weight.clone().requires_grad_()
+    y = depthwise(x, w, **how) if ours else functional.conv2d(x, w, groups=len(w), **how)
+    return y.detach(), *torch.autograd.grad(y.float().square().sum() if y.dtype == torch.bfloat16 else y.square().sum(), (x, w))
+
+
+@pytest.mark.parametrize("size", SHAPES)
+@pytest.mark.parametrize("dilation", [1, 2, 4])
+@pytest.mark.parametrize("kernel", [3, 5, 7, 9])
+def test_a_depthwise_convolution_that_keeps_the_size(size: tuple[int, int], kernel: int, dilation: int) -> None:
     torch.manual_seed(0)
     maps, weight = torch.randn(2, 6, *size, dtype=torch.float64), torch.randn(6, 1, kernel, kernel, dtype=torch.float64)
-    results = []
-    for ours in (True, False):
-        x, w = maps.clone().requires_grad_(), weight.clone().requires_grad_()
-        if ours:
-            y = dilated_depthwise(x, w, dilation)
-        else:
-            y = functional.conv2d(x, w, padding=dilation * (kernel // 2), dilation=dilation, groups=6)
-        y.square().sum().backward()  # type: ignore[no-untyped-call]
-        results.append((y.detach(), x.grad, w.grad))
-    for mine, theirs in zip(*results, strict=True):
-        torch.testing.assert_close(mine, theirs, rtol=1e-12, atol=1e-12)
+    how = {"padding": dilation * (kernel // 2), "dilation": dilation}
+    for mine, theirs in zip(*(results_of(maps, weight, ours=ours, **how) for ours in (True, False)), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("padding", [0, 2])
+@pytest.mark.parametrize("size", [(9, 12), (5, 6)])
+def test_a_depthwise_convolution_with_strides(size: tuple[int, int], padding: int) -> None:
+    torch.manual_seed(0)
+    maps, weight = torch.randn(2, 6, *size, dtype=torch.float64), torch.randn(6, 1, 5, 5, dtype=torch.float64)
+    both = (results_of(maps, weight, ours=ours, stride=2, padding=padding) for ours in (True, False))
+    for mine, theirs in zip(*both, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("how", [{"padding": 2}, {"padding": 8, "dilation": 4}, {"stride": 2}], ids=str)
+def test_in_bf16_every_gradient_is_as_near_to_the_truth_as_torch_s_own(how: dict[str, int]) -> None:
+    torch.manual_seed(0)
+    maps, weight = torch.randn(4, 16, 12, 16).bfloat16(), torch.randn(16, 1, 5, 5).bfloat16()
+    truth = results_of(maps.double(), weight.double(), ours=False, **how)
+    mine, theirs = (results_of(maps, weight, ours=ours, **how) for ours in (True, False))
+    for exact, our, their in zip(truth, mine, theirs, strict=True):
+        assert our.dtype == torch.bfloat16
+        furthest, allowed = ((value.double() - exact).abs().max() for value in (our, their))
+        assert furthest <= 1.5 * allowed, "rounded once more than torch does it"
 
 
 def test_the_gradient_that_nobody_wants_is_not_computed() -> None:
     maps, weight = torch.randn(1, 3, 6, 6), torch.randn(3, 1, 3, 3)
-    for wanted in ((maps, weight.clone().requires_grad_()), (maps.clone().requires_grad_(), weight)):
-        dilated_depthwise(*wanted, 2).sum().backward()  # type: ignore[no-untyped-call]
-        assert [x.grad is not None for x in wanted] == [x.requires_grad for x in wanted]
+    for how in ({"padding": 2, "dilation": 2}, {"padding": 1}, {"stride": 2}):
+        for wanted in ((maps, weight.clone().requires_grad_()), (maps.clone().requires_grad_(), weight)):
+            depthwise(*wanted, **how).sum().backward()  # type: ignore[no-untyped-call]
+            assert [x.grad is not None for x in wanted] == [x.requires_grad for x in wanted]
 
 
 @pytest.mark.parametrize("size", [(6, 9), (5, 7), (2, 1)])
@@ -79,12 +106,12 @@ def test_whole_networks_compute_the_same(name: str) -> None:
     assert list(fast.state_dict()) == list(plain.state_dict())
 
 
-def test_efficientnets_have_both_kinds_and_copies_stay_apart() -> None:
+def test_efficientnets_have_every_kind_and_copies_stay_apart() -> None:
     network = build_network(BACKBONES["tf_efficientnet_lite0"], 5, NoiseConfig(model=False))
     prefer_fast_kernels(network)
     convolutions = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
     changed = [layer for layer in convolutions if "forward" in layer.__dict__]
-    assert len(changed) == 10 and all(layer.groups == layer.in_channels for layer in changed)
+    assert len(changed) == 13 and all(layer.groups == layer.in_channels for layer in changed)
     assert all(layer.dilation == (2, 2) for layer in convolutions if layer.kernel_size == (1, 1))
     twin = copy.deepcopy(network)
     for layer in twin.modules():

@@ -51,6 +51,18 @@ def test_words_change_the_setting() -> None:
     assert str(changed).startswith("voc, changed: deeplab_v2 resnet101, crops 64×96 of images 128×192, batch 2 + 6")
 
 
+def test_precision_and_compilation_leave_the_papers_setting_what_it_is() -> None:
+    same = setting("--setting", "voc", "--precision", "bfloat16", "--compile")
+    assert (same.name, same.paper_steps) == ("voc", 60_000)
+    assert (same.precision, same.compiled) == ("bfloat16", True)
+
+
+def test_one_method_alone_against_its_floor(tmp_path: Path) -> None:
+    main(["floor", *TINY_WORDS, "--method", "iml", "--json", str(tmp_path / "f.json")])
+    (section,) = json.loads((tmp_path / "f.json").read_text())["sections"]
+    assert [table["title"] for table in section["tables"]] == ["iml against its floor"]
+
+
 def test_another_backbone_wants_deeplab() -> None:
     network = setting("--setting", "voc", "--backbone", "resnet18").network
     assert isinstance(network, DeepLabV2Config) and network.backbone == "resnet18"

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from rml_trainers.bench import evaluating, growth, labels, paper, reading, steps, tracing, ways
-from rml_trainers.bench.part import Bench
+from rml_trainers.bench.part import LADDER, Bench
 from rml_trainers.bench.publishing import Publisher, Result
 from rml_trainers.bench.settings import SETTINGS, Setting
 from rml_trainers.errors import ConfigError
@@ -34,6 +34,7 @@ PARTS: dict[str, Part] = {
     "labels": Part("Stored labels p⁰", labels.run),
     "options": Part("Options of a step", ways.run),
     "growth": Part("Growth of time and memory", growth.run),
+    "floor": Part("Training step against its floor", steps.against_floor, in_all=False),
     "paper": Part("The paper's settings", paper.run, in_all=False),
     "trace": Part("Operators of a step", tracing.run, in_all=False),
 }
@@ -62,6 +63,7 @@ def main(arguments: Sequence[str] | None = None, further: Mapping[str, Part] | N
                 setting=setting,
                 folder=Path(folder),
                 rounds=options.rounds,
+                methods=LADDER if options.method is None else (options.method,),
                 trace_file=options.trace,
                 data_root=Path(data_root) if data_root else None,
             )
@@ -91,10 +93,12 @@ def setting_of(options: argparse.Namespace) -> Setting:
         changes |= {"crop_px": crop_px, "size_px": (2 * crop_px[0], 2 * crop_px[1])}
     if options.batch is not None:
         changes["batch"] = (options.batch[0], options.batch[1])
-    given = {"num_classes": options.classes, "precision": options.precision, "compiled": options.compile or None}
-    changes |= {field: value for field, value in given.items() if value is not None}
+    if options.classes is not None:
+        changes["num_classes"] = options.classes
     if changes:
         changes["name"], changes["paper_steps"] = f"{name}, changed", None
+    given = {"precision": options.precision, "compiled": options.compile or None}
+    changes |= {field: value for field, value in given.items() if value is not None}
     return replace(setting, **changes)  # type: ignore[arg-type]
 
 
@@ -110,6 +114,7 @@ def parser(parts: Iterable[str]) -> argparse.ArgumentParser:
     add("--classes", type=int, metavar="K", help="number of classes")
     add("--precision", choices=("auto", "float32", "bfloat16"), help="of our networks; auto: bfloat16 on a GPU")
     add("--compile", action="store_true", help="our networks run through torch.compile")
+    add("--method", choices=LADDER, help="with step and floor: only this one against its floor")
     add("--rounds", type=int, metavar="N", help="timed rounds; default: each part's own")
     add("--threads", type=int, metavar="N", help="torch's CPU threads; default: torch's own")
     add("--trace", type=Path, metavar="FILE", help="with the part trace: also write the profiler's trace")

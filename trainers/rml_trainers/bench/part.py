@@ -10,6 +10,9 @@ from rml_trainers.bench.settings import Setting
 from rml_trainers.bench.timing import Yardstick
 from rml_trainers.device import choose_device, compute_dtype
 
+LADDER = ("supervised", "iml", "rml")
+"""Methods whose steps are held against their floors."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
@@ -20,6 +23,8 @@ class Bench:
     """Scratch folder; prepared images in it are shared by all contenders."""
     rounds: int | None = None
     """Timed rounds that were asked for; None: each part's own number."""
+    methods: tuple[str, ...] = LADDER
+    """Those of `LADDER` that `step` and `floor` measure."""
     trace_file: Path | None = None
     """Receives the profiler's trace of `trace`, for chrome://tracing or Perfetto."""
     data_root: Path | None = None
