@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from rml_trainers.networks import NETWORKS, build_network
+from rml_trainers.networks.aspp_product import summed_aspp
 from rml_trainers.networks.cpu_kernels import prefer_fast_kernels
-from rml_trainers.networks.deeplab_v2 import DeepLabV2Config
+from rml_trainers.networks.deeplab_v2 import DeepLabV2Config, SummedASPP
 from rml_trainers.networks.depthwise import depthwise, put_together, taken_apart
 from rml_trainers.noise.config import NoiseConfig
 from tests.tiny import NETWORK_CONFIGS
@@ -21,11 +22,16 @@ SHAPES = [(12, 16), (7, 5), (3, 4), (1, 9), (2, 1)]
 """Maps that a dilation of 2 or 4 divides and others, wider and narrower than the kernel."""
 
 
-def results_of(maps: Tensor, weight: Tensor, *, ours: bool, **how: int) -> tuple[Tensor, ...]:
+def results_of(
+    maps: Tensor, weight: Tensor, *, ours: bool, stride: int = 1, padding: int = 0, dilation: int = 1
+) -> tuple[Tensor, ...]:
     """The convolution, the gradient of its maps and that of its weights."""
     x, w = maps.clone().requires_grad_(), weight.clone().requires_grad_()
-    y = depthwise(x, w, **how) if ours else functional.conv2d(x, w, groups=len(w), **how)
-    return y.detach(), *torch.autograd.grad(y.float().square().sum() if y.dtype == torch.bfloat16 else y.square().sum(), (x, w))
+    if ours:
+        y = depthwise(x, w, stride=stride, padding=padding, dilation=dilation)
+    else:
+        y = functional.conv2d(x, w, stride=stride, padding=padding, dilation=dilation, groups=len(w))
+    return y.detach(), *torch.autograd.grad(y.square().sum(dtype=torch.float64), (x, w))
 
 
 @pytest.mark.parametrize("size", SHAPES)
@@ -65,8 +71,38 @@ def test_the_gradient_that_nobody_wants_is_not_computed() -> None:
     maps, weight = torch.randn(1, 3, 6, 6), torch.randn(3, 1, 3, 3)
     for how in ({"padding": 2, "dilation": 2}, {"padding": 1}, {"stride": 2}):
         for wanted in ((maps, weight.clone().requires_grad_()), (maps.clone().requires_grad_(), weight)):
-            depthwise(*wanted, **how).sum().backward()  # type: ignore[no-untyped-call]
+            depthwise(wanted[0], wanted[1], **how).sum().backward()  # type: ignore[no-untyped-call]
             assert [x.grad is not None for x in wanted] == [x.requires_grad for x in wanted]
+
+
+@pytest.mark.parametrize("size", [(12, 16), (3, 4), (1, 9), (30, 25)])
+@pytest.mark.parametrize("rates", [(6, 12, 18, 24), (1, 2)])
+def test_aspp_as_one_product(size: tuple[int, int], rates: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    maps = torch.randn(2, 5, *size, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(len(rates), 3, 5, 3, 3, dtype=torch.float64, requires_grad=True)
+    bias = torch.randn(len(rates), 3, dtype=torch.float64, requires_grad=True)
+    product = summed_aspp(maps, weight, bias, rates)
+    branches = (
+        functional.conv2d(maps, w, b, padding=r, dilation=r) for w, b, r in zip(weight, bias, rates, strict=True)
+    )
+    convolved = sum(branches, start=torch.zeros(()))
+    torch.testing.assert_close(product, convolved, rtol=1e-11, atol=1e-11)
+    results = [torch.autograd.grad(y.square().sum(), (maps, weight, bias)) for y in (product, convolved)]
+    for mine, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-11, atol=1e-11)
+
+
+def test_gradients_of_aspp_add_up_over_backward_passes() -> None:
+    """As micro-batches add theirs: those of the branches must not share memory."""
+    torch.manual_seed(0)
+    head = SummedASPP(5, 3, (6, 12))
+    prefer_fast_kernels(head)
+    for _ in range(2):
+        head(torch.randn(2, 5, 4, 4)).sum().backward()
+    for branch in head.convolutions():
+        assert branch.bias is not None and branch.bias.grad is not None
+        assert torch.equal(branch.bias.grad, torch.full((3,), 64.0))
 
 
 @pytest.mark.parametrize("size", [(6, 9), (5, 7), (2, 1)])

@@ -102,3 +102,23 @@ def test_a_batch_without_valid_pixel_has_loss_zero_and_no_gradient_noise() -> No
 def test_losses_are_float32_for_bfloat16_logits() -> None:
     logits = torch.randn(B, K, H, W, dtype=torch.bfloat16)
     assert log_softmax(logits).dtype == torch.float32
+
+
+@pytest.mark.parametrize("num_classes", [5, 16, 19])
+def test_the_layout_in_memory_does_not_change_a_loss(num_classes: int) -> None:
+    """Channels last with many classes is computed in another way; losses, probabilities and gradients are the same."""
+    generator = torch.Generator().manual_seed(0)
+    logits = 3 * torch.randn(2, num_classes, 6, 7, generator=generator)
+    label = torch.randint(0, num_classes, (2, 6, 7), generator=generator)
+    label[:, 0] = 255
+    results = []
+    for layout in (torch.channels_last, torch.contiguous_format):
+        maps = logits.clone(memory_format=layout).requires_grad_()
+        log_prob = log_softmax(maps)
+        loss = hard_cross_entropy(log_prob, label)
+        results.append((log_prob.detach(), loss.detach(), torch.autograd.grad(loss, maps)[0]))
+    for last, first in zip(*results, strict=True):
+        torch.testing.assert_close(last, first, rtol=1e-4, atol=1e-6)
+    weights = np.exp(logits.detach().numpy())
+    expected = np.log(weights / weights.sum(axis=1, keepdims=True))
+    np.testing.assert_allclose(results[0][0].numpy(), expected, rtol=1e-4, atol=1e-5)

@@ -13,8 +13,8 @@ from rml_trainers.errors import DeviceError
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 """Of glibc's malloc.h."""
-_LARGEST_THRESHOLD, _NEVER = 32 * 2**20, 2**31 - 1
-"""Bytes: the most that glibc takes for the first, and all there is."""
+_LARGEST, _LARGEST_ONCE, _NEVER = 2**31 - 1, 32 * 2**20, -1
+"""Bytes from which a block is mapped, the most that glibc takes and that older ones took; and no trimming at all."""
 
 
 def choose_device(requested: Literal["auto", "cpu", "cuda"], local_index: int = 0) -> torch.device:
@@ -88,7 +88,8 @@ def keep_freed_memory() -> None:
     """
     library = _glibc()
     if library is not None:
-        library.mallopt(_M_MMAP_THRESHOLD, _LARGEST_THRESHOLD)
+        if not library.mallopt(_M_MMAP_THRESHOLD, _LARGEST):
+            library.mallopt(_M_MMAP_THRESHOLD, _LARGEST_ONCE)
         library.mallopt(_M_TRIM_THRESHOLD, _NEVER)
 
 

@@ -34,7 +34,8 @@ def hard_cross_entropy(log_prob: Tensor, label: Tensor, count: Tensor | None = N
     Returns:
         Scalar in the type of `log_prob`.
     """
-    total = functional.nll_loss(log_prob, label, ignore_index=IGNORE_LABEL, reduction="sum")
+    rows, classes = (_rows(log_prob), label.reshape(-1)) if _in_rows(log_prob) else (log_prob, label)
+    total = functional.nll_loss(rows, classes, ignore_index=IGNORE_LABEL, reduction="sum")
     return _mean(total, label != IGNORE_LABEL, count)
 
 
@@ -99,4 +100,26 @@ def mutual_weight(log_prob: Tensor, label: Tensor, confidence: Tensor, gammas: t
 
 def log_softmax(logits: Tensor) -> Tensor:
     """Log-softmax over classes in float32, whatever the precision of the network: [B, K, H, W]."""
-    return functional.log_softmax(logits.float(), dim=1)
+    maps = logits.float()
+    if _in_rows(maps):
+        return functional.log_softmax(maps.permute(0, 2, 3, 1), dim=3).permute(0, 3, 1, 2)
+    return functional.log_softmax(maps, dim=1)
+
+
+FEWEST_CLASSES_IN_ROWS = 16
+"""Float32 numbers that an AVX-512 instruction takes: a row below that is summed one class after the other."""
+
+
+def _in_rows(maps: Tensor) -> bool:
+    """Whether the classes of a pixel lie side by side, and the CPU had better take them as a row.
+
+    As maps torch copies them first. Upsampling, log-softmax, loss and gradient, one thread of an AMD EPYC, torch 2.15,
+    November 2026: 5 ms instead of 9 with 19 classes, 7 instead of 27 with 150, but 8 instead of 2 with 8.
+    """
+    enough = maps.device.type == "cpu" and maps.shape[1] >= FEWEST_CLASSES_IN_ROWS
+    return enough and maps.is_contiguous(memory_format=torch.channels_last)
+
+
+def _rows(maps: Tensor) -> Tensor:
+    """[B, K, H, W], channels last → [B · H · W, K], a view."""
+    return maps.permute(0, 2, 3, 1).reshape(-1, maps.shape[1])

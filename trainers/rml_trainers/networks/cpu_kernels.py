@@ -7,7 +7,12 @@ from timm.layers import Conv2dSame
 from timm.layers.padding import pad_same
 from torch import Tensor, nn
 
+from rml_trainers.networks.aspp_product import summed_aspp
+from rml_trainers.networks.deeplab_v2 import SummedASPP
 from rml_trainers.networks.depthwise import WIDEST_FAST, depthwise
+
+FEW_OUTPUTS = 32
+"""Outputs of an ASPP up to which it is taken as one product; as many as a projection has fill the kernels anyway."""
 
 
 def prefer_fast_kernels(network: nn.Module) -> None:
@@ -18,14 +23,18 @@ def prefer_fast_kernels(network: nn.Module) -> None:
 
     Depthwise ones (EfficientNets): oneDNN has no fast gradients for dilated kernels, for kernels with more than three
     columns, and in bf16 for strides. See `depthwise`.
+
+    ASPP with a class per output: see `summed_aspp`.
     """
     for layer in network.modules():
-        if type(layer) not in (nn.Conv2d, Conv2dSame) or layer.padding_mode != "zeros":
-            continue
-        if layer.kernel_size == (1, 1) and layer.stride == (1, 1) and layer.groups == 1:
-            layer.dilation = (2, 2)
-        elif _is_slow_depthwise(layer):
-            layer.forward = partial(_forward, layer)  # type: ignore[method-assign]
+        if isinstance(layer, SummedASPP):
+            if layer.convolutions()[0].out_channels <= FEW_OUTPUTS:
+                layer.forward = partial(_aspp, layer)  # type: ignore[method-assign]
+        elif isinstance(layer, nn.Conv2d) and type(layer) in (nn.Conv2d, Conv2dSame) and layer.padding_mode == "zeros":
+            if layer.kernel_size == (1, 1) and layer.stride == (1, 1) and layer.groups == 1:
+                layer.dilation = (2, 2)
+            elif _is_slow_depthwise(layer):
+                layer.forward = partial(_forward, layer)  # type: ignore[method-assign]
 
 
 def _is_slow_depthwise(layer: nn.Conv2d) -> bool:
@@ -43,10 +52,23 @@ def _geometry(layer: nn.Conv2d) -> tuple[int, int, int]:
 
 
 def _forward(layer: nn.Conv2d, maps: Tensor) -> Tensor:
-    weight, (_, stride, dilation), padding = layer.weight, _geometry(layer), int(layer.padding[0])
+    (_, stride, dilation), padding = _geometry(layer), int(layer.padding[0])
     if isinstance(layer, Conv2dSame):
         maps, padding = pad_same(maps, layer.kernel_size, layer.stride, layer.dilation), 0
-    if torch.is_autocast_enabled(maps.device.type):
-        dtype = torch.get_autocast_dtype(maps.device.type)
-        maps, weight = maps.to(dtype), weight.to(dtype)
+    maps, weight = _cast(maps, layer.weight)
     return depthwise(maps, weight, stride=stride, padding=padding, dilation=dilation)
+
+
+def _aspp(layer: SummedASPP, maps: Tensor) -> Tensor:
+    branches = layer.convolutions()
+    weight = torch.stack([branch.weight for branch in branches])
+    bias = torch.stack([branch.bias for branch in branches if branch.bias is not None])
+    return summed_aspp(*_cast(maps, weight), bias, [branch.dilation[0] for branch in branches])
+
+
+def _cast(maps: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """To the type that autocast would choose for a convolution."""
+    if not torch.is_autocast_enabled(maps.device.type):
+        return maps, weight
+    dtype = torch.get_autocast_dtype(maps.device.type)
+    return maps.to(dtype), weight.to(dtype)

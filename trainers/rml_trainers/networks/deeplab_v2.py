@@ -58,17 +58,20 @@ class SummedASPP(nn.Module):
         for branch in self.branches:
             initialise(branch)
 
+    def convolutions(self) -> list[nn.Conv2d]:
+        """One per rate, each with a bias."""
+        return [branch for branch in self.branches if isinstance(branch, nn.Conv2d)]
+
     def forward(self, maps: Tensor) -> Tensor:
-        first, *others = (dilated_convolution(maps, branch) for branch in self.branches)
+        first, *others = (dilated_convolution(maps, branch) for branch in self.convolutions())
         return sum(others, start=first)
 
 
-def dilated_convolution(maps: Tensor, branch: nn.Module) -> Tensor:
+def dilated_convolution(maps: Tensor, branch: nn.Conv2d) -> Tensor:
     """The branch's convolution without the taps that fall outside a map smaller than the dilation.
 
     Those taps only ever see padding, so leaving them out changes nothing; training crops are often that small.
     """
-    assert isinstance(branch, nn.Conv2d)
     rate, weight, padding = branch.dilation[0], branch.weight, [branch.dilation[0]] * 2
     for axis in (0, 1):
         if maps.shape[2 + axis] <= rate:

@@ -48,14 +48,16 @@ class _Depthwise(torch.autograd.Function):
         maps, weight = ctx.saved_tensors
         wants_maps, wants_weight = ctx.needs_input_grad[:2]
         if ctx.stride > 1:
-            return *_of_strided(gradient, maps, weight, ctx.stride, ctx.padding, (wants_maps, wants_weight)), *[None] * 3
+            return *_of_strided(gradient, maps, weight, ctx.stride, ctx.padding, (wants_maps, wants_weight)), *[
+                None
+            ] * 3
         size, dilation, padding = (maps.shape[-2], maps.shape[-1]), ctx.dilation, ctx.padding
         if dilation > 1:
             gradient, padding = taken_apart(gradient, dilation), weight.shape[-1] // 2
             maps = taken_apart(maps, dilation) if wants_weight else gradient
         of_maps, of_weight = None, None
         if wants_maps:
-            of_maps = _gradients(gradient, maps, weight, 1, (padding, padding), (True, False))[0]
+            of_maps = gradient_of_maps(gradient, maps, weight, padding)
             of_maps = put_together(of_maps, dilation, size) if dilation > 1 else of_maps
         if wants_weight:
             of_weight = gradient_of_weight(gradient, maps, weight.shape[-1], padding)
@@ -72,6 +74,13 @@ def _of_strided(
     return of_maps, of_weight
 
 
+def gradient_of_maps(gradient: Tensor, maps: Tensor, weight: Tensor, padding: int) -> Tensor:
+    """Of an undilated convolution with stride 1; `maps` only lend their shape: [B, C, h, w]."""
+    of_maps, _ = _gradients(gradient, maps, weight, 1, (padding, padding), (True, False))
+    assert of_maps is not None
+    return of_maps
+
+
 def gradient_of_weight(gradient: Tensor, maps: Tensor, kernel: int, padding: int) -> Tensor:
     """Of an undilated convolution with stride 1, in pieces of the kernel that oneDNN is fast at: [C, 1, k, k].
 
@@ -84,7 +93,7 @@ def gradient_of_weight(gradient: Tensor, maps: Tensor, kernel: int, padding: int
         padding: zeros around `maps`.
     """
     if kernel <= WIDEST_FAST or padding != kernel // 2:
-        return _gradients(gradient, maps, maps.new_empty(maps.shape[1], 1, kernel, kernel), 1, (padding,) * 2, (False, True))[1]
+        return _of_weight(gradient, maps, (kernel, kernel), (padding, padding))
     rows = _pieces(kernel, WIDEST_FAST if maps.shape[-2] < kernel else kernel)
     columns = _pieces(kernel, WIDEST_FAST)
     parts = [torch.cat([_of_piece(gradient, maps, r, c) for c in columns], dim=-1) for r in rows]
@@ -92,7 +101,7 @@ def gradient_of_weight(gradient: Tensor, maps: Tensor, kernel: int, padding: int
 
 
 def _pieces(kernel: int, widest: int) -> list[range]:
-    """Offsets from the middle of a kernel, in runs of at most `widest` (odd), the middle one in the middle of its run."""
+    """Offsets from the middle of a kernel, in runs of at most `widest` (odd); the middle run is symmetric."""
     reach, half = kernel // 2, widest // 2
     after = [range(first, min(first + widest, reach + 1)) for first in range(half + 1, reach + 1, widest)]
     before = [range(1 - run.stop, 1 - run.start) for run in reversed(after)]
@@ -105,11 +114,14 @@ def _of_piece(gradient: Tensor, maps: Tensor, rows: range, columns: range) -> Te
     for dim, offsets in ((-2, rows), (-1, columns)):
         gradient, maps, around = _facing(gradient, maps, dim, offsets)
         padding.append(around)
-    weight = maps.new_empty(maps.shape[1], 1, len(rows), len(columns))
     if gradient.numel() == 0:
-        return weight.zero_()
+        return maps.new_zeros(maps.shape[1], 1, len(rows), len(columns))
+    return _of_weight(gradient, maps, (len(rows), len(columns)), (padding[0], padding[1]))
+
+
+def _of_weight(gradient: Tensor, maps: Tensor, kernel: tuple[int, int], padding: tuple[int, int]) -> Tensor:
     gradient, maps = (x.contiguous(memory_format=torch.channels_last) for x in (gradient, maps))
-    of_weight = _gradients(gradient, maps, weight, 1, (padding[0], padding[1]), (False, True))[1]
+    _, of_weight = _gradients(gradient, maps, maps.new_empty(maps.shape[1], 1, *kernel), 1, padding, (False, True))
     assert of_weight is not None
     return of_weight
 
