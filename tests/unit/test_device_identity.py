@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from rml_trainers.config import BatchConfig, RuntimeConfig, SplitConfig
-from rml_trainers.device import choose_device, compute_dtype, prepare_device, searching_kernels
+from rml_trainers.device import choose_device, compute_dtype, cpu_multiplies_bf16, prepare_device, searching_kernels
 from rml_trainers.errors import DeviceError
 from rml_trainers.identity import identity_fields, identity_hash
 from tests.tiny import tiny_config
@@ -33,6 +33,14 @@ def test_every_worker_takes_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None
 def test_precision_is_float32_on_the_cpu_unless_asked_for() -> None:
     assert compute_dtype("auto", torch.device("cpu")) == torch.float32
     assert compute_dtype("bfloat16", torch.device("cpu")) == torch.bfloat16
+
+
+@pytest.mark.parametrize(("known", "expected"), [({"amx_bf16": True}, True), ({"avx512_bf16": False}, False)])
+def test_which_cpus_multiply_bf16(monkeypatch: pytest.MonkeyPatch, known: dict[str, bool], expected: bool) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: known, raising=False)
+    assert cpu_multiplies_bf16() is expected
+    monkeypatch.delattr(torch.cpu, "get_capabilities")
+    assert not cpu_multiplies_bf16(), "an older torch"
 
 
 def test_a_gpu_searches_its_kernels_for_fixed_sizes_only(monkeypatch: pytest.MonkeyPatch) -> None:

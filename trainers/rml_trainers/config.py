@@ -156,7 +156,8 @@ class RunConfig:
     teacher: TeacherConfig = TeacherConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """`auto`: bf16 autocast where the GPU has it, float32 on CPU."""
+    """`auto`: bf16 autocast where the GPU has it, float32 on a CPU. CPUs with bf16 instructions (AVX512-BF16, AMX) are
+    faster with `bfloat16` too; it has to be asked for there, because rounding would differ from CPU to CPU."""
     sync_batchnorm: bool = False
     """Batch statistics over all workers (GPU only)."""
     unsupervised_weight: float = 1.0

@@ -4,7 +4,7 @@ import contextlib
 import ctypes
 import ctypes.util
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Literal
 
 import torch
@@ -46,6 +46,13 @@ def compute_dtype(precision: Literal["auto", "float32", "bfloat16"], device: tor
     if precision == "auto":
         return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
     return torch.bfloat16 if precision == "bfloat16" else torch.float32
+
+
+def cpu_multiplies_bf16() -> bool:
+    """Whether the CPU has instructions for matrix products in bf16; False where torch is too old to say."""
+    capabilities: Callable[[], Mapping[str, object]] | None = getattr(torch.cpu, "get_capabilities", None)
+    known = {} if capabilities is None else capabilities()
+    return any(bool(known.get(name)) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> contextlib.AbstractContextManager[object]:
