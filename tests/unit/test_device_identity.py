@@ -46,9 +46,9 @@ def test_which_cpus_multiply_bf16(monkeypatch: pytest.MonkeyPatch, known: dict[s
 def test_a_gpu_searches_its_kernels_for_fixed_sizes_only(monkeypatch: pytest.MonkeyPatch) -> None:
     for flag in ("benchmark", "allow_tf32"):
         monkeypatch.setattr(torch.backends.cudnn, flag, getattr(torch.backends.cudnn, flag))  # taken back afterwards
-    prepare_device(torch.device("cpu"), tf32=False)
+    prepare_device(torch.device("cpu"), tf32=False, keep_memory=False)
     assert (torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32) == (False, True), "torch's own defaults"
-    prepare_device(torch.device("cuda"), tf32=False)
+    prepare_device(torch.device("cuda"), tf32=False, keep_memory=False)
     assert (torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32) == (True, False)
     for worth_it in (True, False):
         with searching_kernels(worth_it):

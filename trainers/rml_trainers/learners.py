@@ -56,7 +56,7 @@ class Learners:
     def _prepare_calls(self) -> None:
         """How a step runs the networks; see `RuntimeConfig`."""
         runtime = self._config.runtime
-        prepare_device(self.device, tf32=runtime.tf32)
+        prepare_device(self.device, tf32=runtime.tf32, keep_memory=runtime.keep_freed_memory)
         keep_less(self.students)
         if runtime.activation_checkpointing == "backbone":
             for student in self.students:
