@@ -67,16 +67,6 @@ def test_timm_versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version:
 
 
 @pytest.mark.parametrize(("free_gb", "state"), [(100, "ok"), (3, "note"), (0.5, "problem")])
-@pytest.mark.parametrize("fast", [True, False])
-def test_without_a_gpu_it_says_what_helps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fast: bool) -> None:
-    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    monkeypatch.setattr("shutil.which", lambda name: None)
-    monkeypatch.setattr("rml_trainers.device.cpu_multiplies_bf16", lambda: fast)
-    state, text = state_of("GPUs", tmp_path)
-    assert state == "note" and "--profile small" in text
-    assert ("precision: bfloat16" in text) is fast
-
-
 def test_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free_gb: float, state: str) -> None:
     usage = shutil.disk_usage(tmp_path)._replace(free=int(free_gb * 1e9))
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
@@ -115,3 +105,13 @@ def test_code_version_outside_a_checkout(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_device_name() -> None:
     assert environment.device_name("cpu")
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_without_a_gpu_it_says_what_helps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fast: bool) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    monkeypatch.setattr("rml_trainers.device.cpu_multiplies_bf16", lambda: fast)
+    state, text = state_of("GPUs", tmp_path)
+    assert state == "note" and "--profile small" in text
+    assert ("precision: bfloat16" in text) is fast
