@@ -48,14 +48,15 @@ class _Depthwise(torch.autograd.Function):
         maps, weight = ctx.saved_tensors
         wants_maps, wants_weight = ctx.needs_input_grad[:2]
         if ctx.stride > 1:
-            return *_of_strided(gradient, maps, weight, ctx.stride, ctx.padding, (wants_maps, wants_weight)), *[
-                None
-            ] * 3
+            of_maps, of_weight = _of_strided(
+                gradient, maps, weight, ctx.stride, ctx.padding, (wants_maps, wants_weight)
+            )
+            return of_maps, of_weight, None, None, None
         size, dilation, padding = (maps.shape[-2], maps.shape[-1]), ctx.dilation, ctx.padding
         if dilation > 1:
             gradient, padding = taken_apart(gradient, dilation), weight.shape[-1] // 2
             maps = taken_apart(maps, dilation) if wants_weight else gradient
-        of_maps, of_weight = None, None
+        of_maps = of_weight = None
         if wants_maps:
             of_maps = gradient_of_maps(gradient, maps, weight, padding)
             of_maps = put_together(of_maps, dilation, size) if dilation > 1 else of_maps
