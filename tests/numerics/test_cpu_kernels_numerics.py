@@ -10,7 +10,7 @@ from torch.nn import functional
 from rml_trainers.networks import NETWORKS, build_network
 from rml_trainers.networks.aspp_product import summed_aspp
 from rml_trainers.networks.cpu_kernels import prefer_fast_kernels
-from rml_trainers.networks.deeplab_v2 import DeepLabV2Config, SummedASPP
+from rml_trainers.networks.deeplab_v2 import DeepLabV2, DeepLabV2Config, SummedASPP
 from rml_trainers.networks.depthwise import depthwise, put_together, taken_apart
 from rml_trainers.noise.config import NoiseConfig
 from tests.tiny import NETWORK_CONFIGS
@@ -148,6 +148,7 @@ def test_efficientnets_have_every_kind_and_copies_stay_apart() -> None:
     convolutions = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
     changed = [layer for layer in convolutions if "forward" in layer.__dict__]
     assert len(changed) == 13 and all(layer.groups == layer.in_channels for layer in changed)
+    assert isinstance(network, DeepLabV2) and "forward" in network.aspp.__dict__
     assert all(layer.dilation == (2, 2) for layer in convolutions if layer.kernel_size == (1, 1))
     twin = copy.deepcopy(network)
     for layer in twin.modules():

@@ -59,7 +59,7 @@ def test_the_fingerprint_follows_the_files_and_not_their_place(tmp_path: Path) -
 @pytest.mark.real_data
 def test_the_real_images_are_complete() -> None:
     if not (real_root() / "camvid").is_dir():
-        pytest.skip("needs camvid/ under RML_DATA")
+        pytest.skip("needs the real CamVid: RML_DATA names a folder without camvid/ (SegNet layout)")
     dataset = CamvidDataset(CamvidConfig(), real_root())
     assert (len(dataset.names("train")), len(dataset.names("val"))) == (367, 101)
     raw = dataset.read("train", dataset.names("train")[0])

@@ -94,7 +94,7 @@ def test_images_and_labels_of_other_numbers_and_classes_out_of_range_are_refused
 @pytest.mark.real_data
 def test_the_real_digits_are_complete() -> None:
     if not (real_root() / "mnist").is_dir():
-        pytest.skip("needs mnist/ under RML_DATA")
+        pytest.skip("needs the real digits: RML_DATA names a folder without mnist/ (`rml data download mnist`)")
     dataset = MnistDataset(MnistConfig(), real_root())
     assert (len(dataset.names("train")), len(dataset.names("val"))) == (60000, 10000)
     label = dataset.read("train", "00000").label

@@ -121,7 +121,7 @@ def test_an_image_cut_short_is_found(tmp_path: Path, suffix: str) -> None:
 
 def test_a_disk_that_is_full_is_an_error_without_leftovers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if not Path("/dev/full").exists():
-        pytest.skip("needs /dev/full, the device that is always full")
+        pytest.skip("fills a disk without harm through /dev/full, which this system (macOS, Windows) does not have")
 
     class OnFullDisk(ArrowWriter):
         def __init__(self, path: Path) -> None:

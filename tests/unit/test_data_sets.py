@@ -89,10 +89,13 @@ def test_it_can_be_prepared_and_checked(name: str, dataset: Dataset, tmp_path: P
     assert check_prepared(data.folder).num_images == {subset: len(dataset.names(subset)) for subset in SUBSETS}
 
 
+def may_keep_sizes(config: DataConfig) -> bool:
+    return type(None) in get_args(get_type_hints(type(config))["size_px"])
+
+
+@pytest.mark.parametrize("name", [name for name, (config, _) in SAMPLES.items() if may_keep_sizes(config)])
 def test_it_can_keep_the_sizes_of_its_images(name: str, tmp_path: Path) -> None:
     config, write = SAMPLES[name]
-    if type(None) not in get_args(get_type_hints(type(config))["size_px"]):
-        pytest.skip("its images have one size by nature")
     write(tmp_path)
     own: DataConfig = replace(config, size_px=None)  # type: ignore[arg-type]
     dataset, data = build_dataset(own, tmp_path), ensure_prepared(own, tmp_path, tmp_path / "cache")

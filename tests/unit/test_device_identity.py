@@ -5,10 +5,12 @@ from dataclasses import replace
 import pytest
 import torch
 
+from rml_trainers import device
 from rml_trainers.config import BatchConfig, RuntimeConfig, SplitConfig
 from rml_trainers.device import choose_device, compute_dtype, cpu_multiplies_bf16, prepare_device, searching_kernels
 from rml_trainers.errors import DeviceError
 from rml_trainers.identity import identity_fields, identity_hash
+from rml_trainers.learners import Learners
 from tests.tiny import tiny_config
 
 HASHES = {"split_hash": "s", "data_hash": "d"}
@@ -54,6 +56,16 @@ def test_a_gpu_searches_its_kernels_for_fixed_sizes_only(monkeypatch: pytest.Mon
         with searching_kernels(worth_it):
             assert torch.backends.cudnn.benchmark is worth_it
         assert torch.backends.cudnn.benchmark
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_every_run_says_whether_freed_memory_is_kept(monkeypatch: pytest.MonkeyPatch, keep: bool) -> None:
+    """Also that it is not: the process may have had a run before."""
+    said: list[bool] = []
+    monkeypatch.setattr(device, "keep_freed_memory", said.append)
+    config = tiny_config(runtime=RuntimeConfig(device="cpu", keep_freed_memory=keep))
+    Learners(config, 3, torch.device("cpu"))
+    assert said == [keep]
 
 
 def test_how_a_run_is_carried_out_is_not_its_identity() -> None:

@@ -45,6 +45,10 @@ for _ in range(10):
 print(faults())
 release_memory()
 print(faults())
+keep_freed_memory(False)
+for _ in range(10):
+    faults()
+print(faults())
 """
 
 
@@ -52,6 +56,7 @@ def test_what_a_step_frees_serves_the_next_one_until_memory_is_released() -> Non
     """120 MB are 29,297 pages; in a process of its own, because the setting lasts."""
     command = [sys.executable, "-c", FAULTS_OF_TENSORS]
     output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    at_once, after_release = map(int, output.split())
+    at_once, after_release, kept_no_longer = map(int, output.split())
     assert at_once < 2000
     assert after_release > 20_000
+    assert kept_no_longer > 10_000

@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import ctypes.util
+import functools
 import gc
 from collections.abc import Callable, Iterator, Mapping
 from typing import Literal
@@ -14,7 +15,8 @@ from rml_trainers.errors import DeviceError
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 """Of glibc's malloc.h."""
 _LARGEST, _LARGEST_ONCE, _NEVER = 2**31 - 1, 32 * 2**20, -1
-"""Bytes from which a block is mapped, the most that glibc takes and that older ones took; and no trimming at all."""
+"""Bytes from which a block is mapped: the most that glibc takes, and the most that older ones took, where glibc's own
+choice ends too; and no trimming at all."""
 
 
 def choose_device(requested: Literal["auto", "cpu", "cuda"], local_index: int = 0) -> torch.device:
@@ -69,9 +71,9 @@ def prepare_device(device: torch.device, *, tf32: bool, keep_memory: bool) -> No
     outside convolutions stay in full float32: distances to prototypes are differences of large numbers. On a CPU: see
     `keep_freed_memory`.
     """
-    if device.type == "cpu" and keep_memory:
-        keep_freed_memory()
-    elif device.type == "cuda":
+    if device.type == "cpu":
+        keep_freed_memory(keep_memory)
+    else:
         torch.backends.cudnn.benchmark = True
         torch.backends.cudnn.allow_tf32 = tf32
 
@@ -87,8 +89,8 @@ def searching_kernels(worth_it: bool) -> Iterator[None]:
         torch.backends.cudnn.benchmark = before
 
 
-def keep_freed_memory() -> None:
-    """What a step frees stays with the process for the next step, until `release_memory`.
+def keep_freed_memory(keep: bool = True) -> None:
+    """What a step frees stays with the process for the next step, until `release_memory`; or no longer does.
 
     glibc otherwise maps large tensors anew each time, and the system clears their pages: 16,000 to 40,000 page faults
     per step, 5 to 10 % of its time (measured, tf_efficientnet_lite0), and a third at the paper's Cityscapes setting,
@@ -96,11 +98,12 @@ def keep_freed_memory() -> None:
     """
     library = _glibc()
     if library is not None:
-        if not library.mallopt(_M_MMAP_THRESHOLD, _LARGEST):
+        if not (keep and library.mallopt(_M_MMAP_THRESHOLD, _LARGEST)):
             library.mallopt(_M_MMAP_THRESHOLD, _LARGEST_ONCE)
-        library.mallopt(_M_TRIM_THRESHOLD, _NEVER)
+        library.mallopt(_M_TRIM_THRESHOLD, _NEVER if keep else 2 * _LARGEST_ONCE)
 
 
+@functools.cache
 def _glibc() -> ctypes.CDLL | None:
     name = ctypes.util.find_library("c")
     library = None if name is None else ctypes.CDLL(name)
