@@ -90,7 +90,9 @@ def searching_kernels(worth_it: bool) -> Iterator[None]:
 
 
 def keep_freed_memory(keep: bool = True) -> None:
-    """What a step frees stays with the process for the next step, until `release_memory`; or no longer does.
+    """What a step frees stays with the process for the next step, until `release_memory`.
+
+    Or no longer does: what grows from then on goes back, as glibc would have it without us.
 
     glibc otherwise maps large tensors anew each time, and the system clears their pages: 16,000 to 40,000 page faults
     per step, 5 to 10 % of its time (measured, tf_efficientnet_lite0), and a third at the paper's Cityscapes setting,
