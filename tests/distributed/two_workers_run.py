@@ -65,6 +65,7 @@ def main(folder: Path) -> None:
         tensors = {f"students/{n}": t for n, t in trainer.learners.students.state_dict().items()}
         tensors |= {n: t for n, t in trainer.method.tensors().items() if n.startswith("rectifier")}
         save_file({n: t.detach().contiguous() for n, t in tensors.items()}, folder / "weights.safetensors")
+    dist.destroy_process_group()
 
 
 if __name__ == "__main__":

@@ -88,6 +88,8 @@ def main(folder: Path, kill_at: str) -> None:
     )
     trainer.kill_at = kill_at
     trainer.fit()
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 if __name__ == "__main__":
