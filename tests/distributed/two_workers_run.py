@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from rml_trainers.config import BatchConfig, OptimiserConfig
 from rml_trainers.data.prepare import ensure_prepared
 from rml_trainers.data.splits import make_split
+from rml_trainers.distributed import leave_group
 from rml_trainers.methods.rml import RmlConfig
 from rml_trainers.networks.deeplab_v2 import DeepLabV2Config
 from rml_trainers.networks.setr import SetrConfig
@@ -27,9 +28,7 @@ from rml_trainers.trainer import Trainer
 from tests.tiny import tiny_config
 
 
-def main(folder: Path) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo")
+def train(folder: Path) -> None:
     config = tiny_config(
         "rml",
         network=DeepLabV2Config(backbone="test_efficientnet", weights="none", batchnorm="frozen", aspp_branches=2),
@@ -65,8 +64,10 @@ def main(folder: Path) -> None:
         tensors = {f"students/{n}": t for n, t in trainer.learners.students.state_dict().items()}
         tensors |= {n: t for n, t in trainer.method.tensors().items() if n.startswith("rectifier")}
         save_file({n: t.detach().contiguous() for n, t in tensors.items()}, folder / "weights.safetensors")
-    dist.destroy_process_group()
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo")
+    train(Path(sys.argv[1]))
+    leave_group()

@@ -19,6 +19,7 @@ from rml_trainers.config import BatchConfig, OptimiserConfig, RunConfig
 from rml_trainers.data.cache import PreparedData
 from rml_trainers.data.prepare import ensure_prepared
 from rml_trainers.data.splits import make_split
+from rml_trainers.distributed import leave_group
 from rml_trainers.methods import METHODS
 from rml_trainers.methods.method import StageContext
 from rml_trainers.methods.unimatch import UniMatchConfig
@@ -81,7 +82,7 @@ def main(folder: Path, methods: list[str]) -> None:
         in_pieces = METHODS[method] is not Adversarial  # it runs its student on the whole batch
         for accumulate in (1, 2) if in_pieces else (1,):
             compare(method, alone[method], two_steps(method, data, work_dir, accumulate))
-    dist.destroy_process_group()
+    leave_group()
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from rml_trainers.config import BatchConfig, EvaluationConfig
 from rml_trainers.data.prepare import ensure_prepared
 from rml_trainers.data.splits import make_split
+from rml_trainers.distributed import leave_group
 from rml_trainers.reporting import Evaluation, Progress
 from rml_trainers.trainer import Trainer
 from tests.tiny import tiny_config
@@ -88,9 +89,8 @@ def main(folder: Path, kill_at: str) -> None:
     )
     trainer.kill_at = kill_at
     trainer.fit()
-    if dist.is_initialized():
-        dist.destroy_process_group()
 
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]), sys.argv[2])
+    leave_group()

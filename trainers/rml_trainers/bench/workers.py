@@ -11,6 +11,7 @@ from torch import distributed as dist
 from rml_trainers.bench.contenders import contender
 from rml_trainers.bench.memory import forget_peak, fresh_processes, peak_resident, resident_after_warm_up, run_a_little
 from rml_trainers.bench.settings import Setting
+from rml_trainers.distributed import leave_group
 from rml_trainers.errors import RmlError
 
 MAX_WORKERS = 8
@@ -94,6 +95,7 @@ def _work(
                 torch.cuda.synchronize()
             connection.send(0)
     except EOFError:  # the group is closed
-        dist.destroy_process_group()
+        del call
+        leave_group()
     except Exception as error:
         connection.send(f"{type(error).__name__}: {error}")
