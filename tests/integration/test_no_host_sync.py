@@ -67,7 +67,7 @@ def test_a_step_reads_nothing_back(
     "settings",
     [
         {"runtime": RuntimeConfig(activation_checkpointing="backbone", threads=1)},
-        {"runtime": RuntimeConfig(students="together", loss_chunk_mib=0, threads=1)},
+        {"runtime": RuntimeConfig(students="together", loss_chunk_mib=0, activation_checkpointing="none", threads=1)},
         {"batch": BatchConfig(labelled=2, unlabelled=2, accumulate=2)},
     ],
     ids=["recomputed", "plain", "accumulated"],

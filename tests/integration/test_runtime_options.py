@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -98,17 +98,25 @@ def test_micro_batches_are_the_step_where_batchnorm_and_dropout_are_fixed(
         torch.testing.assert_close(weights[name], tensor, rtol=1e-4, atol=1e-6, msg=name)
 
 
-def test_activation_checkpointing_gives_the_same_bits(tiny_data: PreparedData, scratch: Path) -> None:
-    """Three steps with dropout, stochastic depth and live BatchNorm: weights, statistics and their counters."""
-    wanted, told = steps(trainer_of(tiny_config("rml"), tiny_data, scratch), num_steps=3)
-    recomputed = tiny_config("rml", runtime=runtime(activation_checkpointing="backbone"))
+@pytest.mark.parametrize("what", ["batchnorm", "backbone"])
+def test_activation_checkpointing_gives_the_same_weights(
+    what: Literal["batchnorm", "backbone"], tiny_data: PreparedData, scratch: Path
+) -> None:
+    """Three steps with dropout, stochastic depth and live BatchNorm: weights, statistics and their counters.
+
+    Blocks that are run again give the same bits. What BatchNorm gives is computed again in another way.
+    """
+    tolerance = 0.0 if what == "backbone" else 1e-5
+    plain = tiny_config("rml", runtime=runtime(activation_checkpointing="none"))
+    wanted, told = steps(trainer_of(plain, tiny_data, scratch), num_steps=3)
+    recomputed = tiny_config("rml", runtime=runtime(activation_checkpointing=what))
     trainer = trainer_of(recomputed, tiny_data, scratch)
     weights, scalars = steps(trainer, num_steps=3)
-    assert scalars == told
+    assert scalars == pytest.approx(told, rel=tolerance, abs=tolerance)
     assert weights.keys() == wanted.keys()
     assert any(name.endswith("num_batches_tracked") and int(tensor) == 3 for name, tensor in weights.items())
     for name, tensor in wanted.items():
-        assert torch.equal(weights[name], tensor), f"{name}: not the same bits"
+        torch.testing.assert_close(weights[name], tensor, rtol=tolerance, atol=tolerance, msg=name)
 
 
 def test_only_one_student_is_in_memory_at_a_time(tiny_data: PreparedData, scratch: Path) -> None:

@@ -1,6 +1,7 @@
 """The words of `rml bench`: settings, parts, errors; and one part from words to figures."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from rml_trainers.bench.timing import Comparison, compare
 from rml_trainers.bench.workload import METHOD_CONFIGS, make_trainer
 from rml_trainers.errors import ConfigError
 from rml_trainers.networks.deeplab_v2 import DeepLabV2Config
+from rml_trainers.runtime import RuntimeConfig
 from tests.bench_case import TINY_WORDS
 
 pytestmark = pytest.mark.usefixtures("single_thread")
@@ -46,7 +48,7 @@ def test_a_cpu_takes_the_small_setting_and_a_gpu_the_papers(monkeypatch: pytest.
 def test_words_change_the_setting() -> None:
     changed = setting("--setting", "voc", "--crop", "64", "96", "--batch", "2", "6", "--compile", "--classes", "5")
     assert (changed.crop_px, changed.size_px, changed.batch) == ((64, 96), (128, 192), (2, 6))
-    assert (changed.compiled, changed.num_classes, changed.precision) == (True, 5, "auto")
+    assert (changed.runtime.compile, changed.num_classes, changed.precision) == (True, 5, "auto")
     assert changed.paper_steps is None, "it is not the paper's setting any more"
     assert str(changed).startswith("voc, changed: deeplab_v2 resnet101, crops 64×96 of images 128×192, batch 2 + 6")
 
@@ -54,7 +56,7 @@ def test_words_change_the_setting() -> None:
 def test_precision_and_compilation_leave_the_papers_setting_what_it_is() -> None:
     same = setting("--setting", "voc", "--precision", "bfloat16", "--compile")
     assert (same.name, same.paper_steps) == ("voc", 60_000)
-    assert (same.precision, same.compiled) == ("bfloat16", True)
+    assert (same.precision, same.runtime.compile) == ("bfloat16", True)
 
 
 def test_one_method_alone_against_its_floor(tmp_path: Path) -> None:
@@ -124,7 +126,12 @@ def test_options_of_a_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(ways, "peak_bytes", lambda *_: 1_000_000)
     (comparison,) = ways.run(Bench(setting=SMALLEST, folder=tmp_path, rounds=1))
     assert isinstance(comparison, Comparison)
-    assert [timing.name for timing in comparison.timings][::6] == [ways.AS_IT_IS, "ProDA-style, float32, plain kernels"]
+    names = [timing.name for timing in comparison.timings]
+    assert (names[0], names[-1]) == (ways.AS_IT_IS, "ProDA-style, float32, plain kernels")
+    assert {f"runtime.activation_checkpointing: {what}" for what in ways.CHECKPOINTING} < set(names)
+    compiled = replace(SMALLEST, runtime=RuntimeConfig(compile=True))
+    ways_of_compiled = ways.settings(compiled).values()
+    assert all(way.runtime.compile and way.runtime.activation_checkpointing == "auto" for way in ways_of_compiled)
 
 
 def test_cost_of_a_further_cell() -> None:

@@ -82,5 +82,5 @@ def test_streams_without_a_gpu_are_one_after_another(tiny_data: PreparedData) ->
 
 
 def test_compiled_networks_are_not_recomputed() -> None:
-    with pytest.raises(ValueError, match=r"activation_checkpointing = 'backbone': expected none with compile"):
+    with pytest.raises(ValueError, match=r"activation_checkpointing = 'backbone': expected auto or none with compile"):
         RuntimeConfig(compile=True, activation_checkpointing="backbone")

@@ -14,12 +14,11 @@ from rml_trainers.distributed import average_buffers, world_size
 from rml_trainers.ema import MeanTeacherUpdate
 from rml_trainers.forwards import Forward, forwards_of, one_by_one, require_compiler, side_by_side
 from rml_trainers.networks import build_network
-from rml_trainers.networks.activations import keep_less
 from rml_trainers.networks.cpu_kernels import prefer_fast_kernels
 from rml_trainers.networks.network import SegmentationNetwork, SegmentationOutput
 from rml_trainers.portions import Learnt, LossOf, Portion, learn_portions
 from rml_trainers.randomness import seed_model_noise
-from rml_trainers.recomputation import recompute_blocks
+from rml_trainers.recomputation import recompute, what_is_recomputed
 from rml_trainers.student_group import RunAll, StudentGroup
 
 if TYPE_CHECKING:
@@ -57,10 +56,8 @@ class Learners:
         """How a step runs the networks; see `RuntimeConfig`."""
         runtime = self._config.runtime
         prepare_device(self.device, tf32=runtime.tf32, keep_memory=runtime.keep_freed_memory)
-        keep_less(self.students)
-        if runtime.activation_checkpointing == "backbone":
-            for student in self.students:
-                recompute_blocks(cast(SegmentationNetwork, student).backbone)
+        students = [self.student(number) for number in range(self.num_students)]
+        self._keeping_little = recompute(students, what_is_recomputed(runtime, self._dtype))
         if runtime.compile:
             require_compiler(self.device)
         self._forwards: dict[Labeller, list[Forward]] = {
@@ -120,7 +117,7 @@ class Learners:
         numbers = tuple(range(self.num_students)) if students is None else tuple(students)
         inputs = dict(zip(numbers, map(_channels_last, images), strict=True))
         outputs: dict[int, SegmentationOutput] = {}
-        with self.autocast():
+        with self.autocast(), self._keeping_little():
             for group in self._groups:
                 if group.numbers[0] in inputs:
                     outputs |= group.forward({i: inputs[i] for i in group.numbers})

@@ -25,9 +25,11 @@ class RuntimeConfig:
     loss_chunk_mib: int = 16
     """Float32 logits at pixel resolution that exist at once, at least those of one image (0: those of the whole batch,
     and they are kept for the backward pass). Gradients are the same up to rounding; see `pixel_losses.py`."""
-    activation_checkpointing: Literal["none", "backbone"] = "none"
-    """`backbone`: the blocks of the students' backbones are run once more in the backward pass instead of keeping their
-    activations; see `recomputation.py`. Weights are the same bits on a CPU."""
+    activation_checkpointing: Literal["auto", "none", "batchnorm", "backbone"] = "auto"
+    """What the students compute again in the backward pass instead of keeping it; see `recomputation.py`. `batchnorm`:
+    what BatchNorm and its activation give; the same weights up to rounding (the same bits on the CPU measured).
+    `backbone`: the blocks of the backbones; the same bits on a CPU. `auto`: `batchnorm` in float32 without `compile`,
+    else `none`. On a CPU in bf16, the elementwise work that it adds costs more than in float32."""
     compile: bool = False
     """Run the networks of a step through `torch.compile` (results differ by rounding). Off, because it saved 8 % of the
     networks' time on tf_efficientnet_lite0 and 6 % on resnet18, and took as long as over a thousand steps to compile
@@ -48,5 +50,5 @@ class RuntimeConfig:
         require(self.num_read_ahead >= 0, "num_read_ahead", self.num_read_ahead, "zero or more")
         require(self.threads is None or self.threads >= 1, "threads", self.threads, "at least 1")
         require(self.loss_chunk_mib >= 0, "loss_chunk_mib", self.loss_chunk_mib, "zero or more")
-        both = self.compile and self.activation_checkpointing != "none"
-        require(not both, "activation_checkpointing", self.activation_checkpointing, "none with compile: true")
+        both = self.compile and self.activation_checkpointing in ("batchnorm", "backbone")
+        require(not both, "activation_checkpointing", self.activation_checkpointing, "auto or none with compile: true")

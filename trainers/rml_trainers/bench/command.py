@@ -97,8 +97,10 @@ def setting_of(options: argparse.Namespace) -> Setting:
         changes["num_classes"] = options.classes
     if changes:
         changes["name"], changes["paper_steps"] = f"{name}, changed", None
-    given = {"precision": options.precision, "compiled": options.compile or None}
-    changes |= {field: value for field, value in given.items() if value is not None}
+    if options.precision is not None:
+        changes["precision"] = options.precision
+    if options.compile:
+        changes["runtime"] = replace(setting.runtime, compile=True)
     return replace(setting, **changes)  # type: ignore[arg-type]
 
 

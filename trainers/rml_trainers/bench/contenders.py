@@ -21,12 +21,16 @@ def contender(name: str, setting: Setting, folder: Path) -> Call:
     if what == "peer":
         precision, kernels = how
         return _peer(method, setting, folder, precision, "our" if kernels == "our" else "plain")
-    workload = Workload(setting, METHOD_CONFIGS[method], folder)
-    return workload.floor() if what == "floor" else workload.step
+    if what == "floor":
+        bare = replace(setting.runtime, activation_checkpointing="none")
+        return Workload(replace(setting, runtime=bare), METHOD_CONFIGS[method], folder).floor()
+    return Workload(setting, METHOD_CONFIGS[method], folder).step
 
 
 def _peer(method: str, setting: Setting, folder: Path, precision: str, kernels: Kernels) -> Call:
-    workload = Workload(replace(setting, compiled=False), METHOD_CONFIGS[method], folder)
+    workload = Workload(
+        replace(setting, runtime=replace(setting.runtime, compile=False)), METHOD_CONFIGS[method], folder
+    )
     script: Script = PEERS[method](workload.trainer, getattr(torch, precision), kernels)
     batches = [load(batch) for batch in workload.batches]
 

@@ -15,6 +15,6 @@ def run(bench: Bench) -> Iterator[Result]:
     for setting in SETTINGS.values():
         if setting.paper_steps is None:
             continue
-        same = replace(setting, precision=own.precision, compiled=own.compiled)
+        same = replace(setting, precision=own.precision, runtime=own.runtime)
         for result in steps.run(replace(bench, setting=same)):
             yield replace(result, title=f"{setting.name}: {result.title}")

@@ -23,8 +23,6 @@ class Setting:
     num_classes: int = 19
     scale: tuple[float, float] = (1.0, 1.0)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    compiled: bool = False
-    """Networks run through `torch.compile`."""
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
     accumulate: int = 1
     """Micro-batches of a step, `batch.accumulate` of a run."""
@@ -34,7 +32,7 @@ class Setting:
     def __str__(self) -> str:
         backbone = getattr(self.network, "backbone", "")
         sizes = f"crops {_size(self.crop_px)} of images {_size(self.size_px)}, batch {self.batch[0]} + {self.batch[1]}"
-        compiled = ", compiled" if self.compiled else ""
+        compiled = ", compiled" if self.runtime.compile else ""
         return (
             f"{self.name}: {self.network.name} {backbone}, {sizes}, {self.num_classes} classes, "
             f"precision {self.precision}{compiled}"

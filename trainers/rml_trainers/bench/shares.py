@@ -60,7 +60,7 @@ def _leaves(output: SegmentationOutput) -> SegmentationOutput:
 def shares(bench: Bench) -> Comparison:
     """Parts of the step of `rml` as shares of the whole."""
     workload = Workload(bench.setting, METHOD_CONFIGS["rml"], bench.folder)
-    calls = {"step": workload.step, "networks (floor)": workload.floor(), **parts_of(workload)}
+    calls = {"step": workload.step, "networks": workload.floor(), **parts_of(workload)}
     facts = {name: Facts(target=target) for name, target in TARGETS.items()}
     return compare("Parts of the rml step", calls, num_rounds=bench.num_rounds(6), facts=facts, note=NOTE)
 

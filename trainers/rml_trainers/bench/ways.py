@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Literal
 
 from rml_trainers.bench.contenders import contender, images_per_call, title
 from rml_trainers.bench.memory import peak_bytes
@@ -9,10 +10,10 @@ from rml_trainers.bench.part import Bench
 from rml_trainers.bench.publishing import Result
 from rml_trainers.bench.settings import Setting
 from rml_trainers.bench.timing import Facts, compare
-from rml_trainers.runtime import RuntimeConfig
 
 STEP, LEANEST_PEER = "step/rml", "peer/rml/float32/plain"
 AS_IT_IS = "as it is"
+CHECKPOINTING: tuple[Literal["none", "batchnorm", "backbone"], ...] = ("none", "batchnorm", "backbone")
 
 
 def run(bench: Bench) -> Iterator[Result]:
@@ -31,13 +32,19 @@ def run(bench: Bench) -> Iterator[Result]:
 
 def settings(setting: Setting) -> dict[str, Setting]:
     """The same step carried out in other ways."""
+    own = setting.runtime
+    recomputed = CHECKPOINTING if not own.compile else ()
+    ways = {
+        "runtime.students: together": replace(own, students="together"),
+        "runtime.loss_chunk_mib: 0": replace(own, loss_chunk_mib=0),
+        "both, as public code has it": replace(own, students="together", loss_chunk_mib=0),
+        **{
+            f"runtime.activation_checkpointing: {what}": replace(own, activation_checkpointing=what)
+            for what in recomputed
+        },
+    }
     return {
         AS_IT_IS: setting,
-        "runtime.students: together": replace(setting, runtime=RuntimeConfig(students="together")),
-        "runtime.loss_chunk_mib: 0": replace(setting, runtime=RuntimeConfig(loss_chunk_mib=0)),
-        "both, as public code has it": replace(setting, runtime=RuntimeConfig(students="together", loss_chunk_mib=0)),
-        "runtime.activation_checkpointing: backbone": replace(
-            setting, runtime=RuntimeConfig(activation_checkpointing="backbone")
-        ),
+        **{name: replace(setting, runtime=runtime) for name, runtime in ways.items()},
         "batch.accumulate: 2": replace(setting, accumulate=2),
     }

@@ -49,9 +49,6 @@ class Workload:
         self.num_images = setting.batch[0] + (setting.batch[1] if self.trainer.method.uses_unlabelled else 0)
         begin_stage(self.trainer)
         self.batches = [self.read(i).to(self.trainer.device) for i in range(num_batches)]
-        if setting.compiled:
-            for network in (*self.learners.students, *self.learners.teachers):
-                network.compile()
 
     def read(self, step: int) -> Batch:
         """A batch as the trainer reads it."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from rml_trainers.networks.aspp_product import summed_aspp
 from rml_trainers.networks.deeplab_v2 import SummedASPP
 from rml_trainers.networks.depthwise import WIDEST_FAST, depthwise
+from rml_trainers.networks.recomputed_maps import made_from
 
 FEW_OUTPUTS = 32
 """Outputs of an ASPP up to which it is taken as one product; as many as a projection has fill the kernels anyway."""
@@ -54,7 +55,8 @@ def _geometry(layer: nn.Conv2d) -> tuple[int, int, int]:
 def _forward(layer: nn.Conv2d, maps: Tensor) -> Tensor:
     (_, stride, dilation), padding = _geometry(layer), int(layer.padding[0])
     if isinstance(layer, Conv2dSame):
-        maps, padding = pad_same(maps, layer.kernel_size, layer.stride, layer.dilation), 0
+        kernel_stride_dilation = [*layer.kernel_size], [*layer.stride], [*layer.dilation]
+        maps, padding = made_from(maps, lambda x: pad_same(x, *kernel_stride_dilation)), 0
     maps, weight = _cast(maps, layer.weight)
     return depthwise(maps, weight, stride=stride, padding=padding, dilation=dilation)
 

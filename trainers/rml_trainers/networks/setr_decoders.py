@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from rml_trainers.networks.recomputed_maps import made_from
+
 PUP_STAGES = 4
 """Convolutions of progressive upsampling, each followed by one of ×2 (SETR-PUP): from 1/16 to full size."""
 
@@ -49,9 +51,12 @@ class ProgressiveDecoder(nn.Module):
         first, *others = self.stages
         feature: Tensor = first(patches)
         for stage in others:
-            doubled = nn.functional.interpolate(feature, scale_factor=2, mode="bilinear", align_corners=False)
-            feature = stage(doubled)
+            feature = stage(made_from(feature, _doubled))
         return feature
+
+
+def _doubled(maps: Tensor) -> Tensor:
+    return nn.functional.interpolate(maps, scale_factor=2, mode="bilinear", align_corners=False)
 
 
 DECODERS: dict[str, Callable[[int, int], NaiveDecoder | ProgressiveDecoder]] = {
