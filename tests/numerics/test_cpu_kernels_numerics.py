@@ -75,6 +75,14 @@ def test_the_gradient_that_nobody_wants_is_not_computed() -> None:
             assert [x.grad is not None for x in wanted] == [x.requires_grad for x in wanted]
 
 
+@pytest.mark.parametrize("how", [{"padding": 2}, {"padding": 8, "dilation": 4}, {"stride": 2}], ids=str)
+def test_the_gradient_of_weights_has_their_strides(how: dict[str, int]) -> None:
+    """DDP warns where it has not."""
+    weight = torch.randn(6, 1, 5, 5).to(memory_format=torch.channels_last).requires_grad_()
+    depthwise(torch.randn(2, 6, 9, 12), weight, **how).sum().backward()  # type: ignore[no-untyped-call]
+    assert weight.grad is not None and weight.grad.stride() == weight.stride() == (25, 1, 5, 1)
+
+
 @pytest.mark.parametrize("size", [(12, 16), (3, 4), (1, 9), (30, 25)])
 @pytest.mark.parametrize("rates", [(6, 12, 18, 24), (1, 2)])
 def test_aspp_as_one_product(size: tuple[int, int], rates: tuple[int, ...]) -> None:

@@ -1,9 +1,11 @@
 """Who is called when, what is divided by what, and what a table shows of it. With a clock of the test's own."""
 
+import itertools
 from collections.abc import Callable
 
 import pytest
 
+from rml_trainers.bench import timing
 from rml_trainers.bench.timing import Comparison, Facts, Yardstick, compare, quartiles
 
 
@@ -35,6 +37,33 @@ def test_contenders_alternate_and_warm_up_does_not_count() -> None:
     assert time.calls == [("a", 0), ("b", 0), ("b", 1), ("a", 1), ("a", 2), ("b", 2)]
     assert [(t.name, t.median_s, t.ratio) for t in comparison.timings] == [("a", 1.0, 1.0), ("b", 3.0, 3.0)]
     assert (comparison.ratio("b"), comparison.seconds("b")) == (3.0, 3.0)
+
+
+@pytest.mark.parametrize(("pages", "num_rounds"), [([0, 10_000, 10_000, 30_000, 30_000, 30_001], 3), ([0, 0], 1)])
+def test_warm_up_lasts_while_the_process_grows(
+    pages: list[int], num_rounds: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    time, told = FakeTime(), iter(pages)
+    monkeypatch.setattr(timing, "_new_pages", lambda: next(told))
+    contenders = {"a": time.contender("a", lambda index: 1.0)}
+    assert compare("t", contenders, num_rounds=2, num_warm_up=1, settle=True, clock=time.clock).num_rounds == 2
+    assert len(time.calls) == 1 + num_rounds + 2
+
+
+@pytest.mark.parametrize(("seconds", "num_rounds"), [(1.0, timing.MAX_SETTLING_ROUNDS), (100.0, 1)])
+def test_settling_ends(seconds: float, num_rounds: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where every round takes new memory, or a long time."""
+    time, pages = FakeTime(), itertools.count(0, 5 * timing.FEW_PAGES)
+    monkeypatch.setattr(timing, "_new_pages", lambda: next(pages))
+    compare(
+        "t",
+        {"a": time.contender("a", lambda index: seconds)},
+        num_rounds=1,
+        num_warm_up=0,
+        settle=True,
+        clock=time.clock,
+    )
+    assert len(time.calls) == num_rounds + 1
 
 
 def test_ratio_is_paired_by_round() -> None:

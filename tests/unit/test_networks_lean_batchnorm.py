@@ -218,6 +218,17 @@ def test_without_the_context_or_a_gradient_layers_are_as_they_were(
     assert not maps_are_recomputed()
 
 
+def test_a_single_value_has_no_variance(branching: nn.Module) -> None:
+    stem = branching.get_submodule("stem")
+    with recomputing_maps(), pytest.raises(ValueError, match="Expected more than 1 value per channel"):
+        stem(torch.randn(1, 3, 1, 1))
+    stem.eval()
+    image = torch.randn(1, 3, 1, 1)
+    plain = stem(image)
+    with recomputing_maps():
+        torch.testing.assert_close(stem(image), plain)
+
+
 def test_which_layers() -> None:
     assert len(list(pairs(network_of(CASES["resnet18"])))) == 9, "the stem, and the first of two in eight blocks"
     assert len(list(pairs(network_of(CASES["resnet50"])))) == 33, "the stem, and two of three in sixteen blocks"

@@ -25,7 +25,7 @@ def feeding(bench: Bench) -> Iterator[Comparison]:
     if workload.trainer.device.type == "cuda":
         calls["reading, pinning and copying it"] = lambda index: to_device(workload, workload.read(index))
     facts = {ALONE: Facts(target="≤ 0.20")}
-    yield compare("Loader against the rml step", calls, num_rounds=bench.num_rounds(8), facts=facts)
+    yield compare("Loader against the rml step", calls, num_rounds=bench.num_rounds(8), settle=True, facts=facts)
     yield compare(
         f"{NUM_STEPS} rml steps in a row",
         {

@@ -48,7 +48,9 @@ def over_sizes(bench: Bench) -> Comparison:
         for name, call in calls.items()
     }
     rounds = bench.num_rounds(3)
-    return compare("rml step", calls, num_rounds=rounds, num_warm_up=1, facts=facts, yardstick=bench.yardstick())
+    return compare(
+        "rml step", calls, num_rounds=rounds, num_warm_up=1, settle=True, facts=facts, yardstick=bench.yardstick()
+    )
 
 
 def over_workers(bench: Bench) -> Comparison:
@@ -66,7 +68,7 @@ def over_workers(bench: Bench) -> Comparison:
             "rml step, the batch for each worker",
             {name: group.step for name, group in groups.items()},
             num_rounds=bench.num_rounds(4),
-            num_warm_up=1,
+            num_warm_up=4,
             facts=facts,
             note="Scaling efficiency is 1 ÷ ratio. Memory is that of the first worker. One torch thread per worker.",
         )

@@ -62,7 +62,7 @@ def shares(bench: Bench) -> Comparison:
     workload = Workload(bench.setting, METHOD_CONFIGS["rml"], bench.folder)
     calls = {"step": workload.step, "networks": workload.floor(), **parts_of(workload)}
     facts = {name: Facts(target=target) for name, target in TARGETS.items()}
-    return compare("Parts of the rml step", calls, num_rounds=bench.num_rounds(6), facts=facts, note=NOTE)
+    return compare("Parts of the rml step", calls, num_rounds=bench.num_rounds(6), settle=True, facts=facts, note=NOTE)
 
 
 def parts_of(workload: Workload) -> dict[str, Call]:

@@ -74,6 +74,7 @@ def _compare(
         {title(name): call for name, call in calls.items()},
         num_rounds=bench.num_rounds(6),
         num_warm_up=1,
+        settle=True,
         facts=facts,
         yardstick=bench.yardstick(),
         note=note,

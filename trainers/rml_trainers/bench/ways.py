@@ -27,7 +27,9 @@ def run(bench: Bench) -> Iterator[Result]:
         for name, (what, setting) in ways.items()
     }
     calls = {name: contender(what, setting, bench.folder) for name, (what, setting) in ways.items()}
-    yield compare("Options of the rml step", calls, num_rounds=bench.num_rounds(4), num_warm_up=1, facts=facts)
+    yield compare(
+        "Options of the rml step", calls, num_rounds=bench.num_rounds(4), num_warm_up=1, settle=True, facts=facts
+    )
 
 
 def settings(setting: Setting) -> dict[str, Setting]:

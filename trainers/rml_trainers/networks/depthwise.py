@@ -51,7 +51,7 @@ class _Depthwise(torch.autograd.Function):
             of_maps, of_weight = _of_strided(
                 gradient, maps, weight, ctx.stride, ctx.padding, (wants_maps, wants_weight)
             )
-            return of_maps, of_weight, None, None, None
+            return of_maps, _laid_out(of_weight, weight), None, None, None
         size, dilation, padding = (maps.shape[-2], maps.shape[-1]), ctx.dilation, ctx.padding
         if dilation > 1:
             gradient, padding = taken_apart(gradient, dilation), weight.shape[-1] // 2
@@ -62,7 +62,12 @@ class _Depthwise(torch.autograd.Function):
             of_maps = put_together(of_maps, dilation, size) if dilation > 1 else of_maps
         if wants_weight:
             of_weight = gradient_of_weight(gradient, maps, weight.shape[-1], padding)
-        return of_maps, of_weight, None, None, None
+        return of_maps, _laid_out(of_weight, weight), None, None, None
+
+
+def _laid_out(of_weight: Tensor | None, weight: Tensor) -> Tensor | None:
+    """With the weight's strides, which DDP compares; one channel per kernel lies in memory alike whatever they say."""
+    return None if of_weight is None else of_weight.contiguous().as_strided(weight.shape, weight.stride())
 
 
 def _of_strided(

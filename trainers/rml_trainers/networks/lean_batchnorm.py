@@ -80,7 +80,8 @@ def pairs(network: nn.Module) -> Iterator[tuple[nn.BatchNorm2d, nn.Module]]:
 
 
 def _forward(norm: nn.BatchNorm2d, activation: Activation, x: Tensor) -> Tensor:
-    if not maps_are_recomputed():
+    nothing_to_average = norm.training and x.numel() == x.shape[1]  # torch has an error for it
+    if not maps_are_recomputed() or nothing_to_average:
         return type(norm).forward(norm, x)
     if norm.training and norm.num_batches_tracked is not None:
         norm.num_batches_tracked.add_(1)
