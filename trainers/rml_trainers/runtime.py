@@ -29,7 +29,8 @@ class RuntimeConfig:
     """What the students compute again in the backward pass instead of keeping it; see `recomputation.py`. `batchnorm`:
     what BatchNorm and its activation give; the same weights up to rounding (the same bits on the CPU measured).
     `backbone`: the blocks of the backbones; the same bits on a CPU. `auto`: `batchnorm` in float32 without `compile`,
-    else `none`. On a CPU in bf16, the elementwise work that it adds costs more than in float32."""
+    else `none`: in float32 it takes a quarter of a step's memory away for 1 % of its time, in bf16 a quarter for 8 %
+    (tf_efficientnet_lite0, one thread of an AMD EPYC, torch 2.15, November 2026; on a GPU not measured yet)."""
     compile: bool = False
     """Run the networks of a step through `torch.compile` (results differ by rounding). Off, because it saved 8 % of the
     networks' time on tf_efficientnet_lite0 and 6 % on resnet18, and took as long as over a thousand steps to compile
