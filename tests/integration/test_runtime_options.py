@@ -15,6 +15,7 @@ from rml_trainers.methods import METHODS
 from rml_trainers.methods.cps import CpsConfig
 from rml_trainers.methods.method import StageContext
 from rml_trainers.methods.unimatch import UniMatchConfig
+from rml_trainers.networks import lean_batchnorm
 from rml_trainers.networks.deeplab_v2 import DeepLabV2Config
 from rml_trainers.noise.config import NoiseConfig
 from rml_trainers.randomness import seed_model_noise
@@ -117,6 +118,31 @@ def test_activation_checkpointing_gives_the_same_weights(
     assert any(name.endswith("num_batches_tracked") and int(tensor) == 3 for name, tensor in weights.items())
     for name, tensor in wanted.items():
         torch.testing.assert_close(weights[name], tensor, rtol=tolerance, atol=tolerance, msg=name)
+
+
+@pytest.mark.parametrize(("what", "recomputes"), [("auto", True), ("batchnorm", True), ("none", False)])
+def test_a_step_keeps_recipes_instead_of_maps(
+    what: Literal["auto", "batchnorm", "none"],
+    recomputes: bool,
+    tiny_data: PreparedData,
+    scratch: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And computes every one of them again, student by student."""
+    computed: list[Tensor] = []
+    original = lean_batchnorm._output
+
+    def noted(*told_by: Any) -> tuple[Tensor, Tensor]:
+        result = original(*told_by)
+        computed.append(result[0])
+        return result
+
+    monkeypatch.setattr(lean_batchnorm, "_output", noted)
+    trainer = trainer_of(tiny_config("rml", runtime=runtime(activation_checkpointing=what)), tiny_data, scratch)
+    steps(trainer)
+    num_pairs = sum(len(list(lean_batchnorm.pairs(student))) for student in trainer.learners.students)
+    assert num_pairs > 0
+    assert len(computed) == (num_pairs if recomputes else 0)
 
 
 def test_only_one_student_is_in_memory_at_a_time(tiny_data: PreparedData, scratch: Path) -> None:

@@ -17,6 +17,7 @@ from rml_trainers.bench.shares import Replay, parts_of
 from rml_trainers.bench.workload import METHOD_CONFIGS, Workload
 from rml_trainers.data.loaders import Batch
 from rml_trainers.methods import METHODS
+from rml_trainers.networks import lean_batchnorm
 
 pytestmark = pytest.mark.usefixtures("single_thread")
 
@@ -95,6 +96,19 @@ def test_worker_processes_take_turns(rml: Workload, monkeypatch: pytest.MonkeyPa
         monkeypatch.setattr("rml_trainers.bench.feeding.get_worker_info", lambda worker=worker: worker)
         assert len(list(islice(Endless(rml), 3))) == 3
     assert read == [0, 2, 4, 1, 3, 5]
+
+
+@pytest.mark.parametrize(
+    ("name", "recomputes"), [("step/rml", True), ("floor/rml", False), ("peer/rml/float32/our", False)]
+)
+def test_only_our_step_computes_anything_twice(
+    name: str, recomputes: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A floor that did would flatter the step that is held against it."""
+    made: list[object] = []
+    monkeypatch.setattr(lean_batchnorm, "remember", lambda *told: made.append(told))
+    contender(name, SMALLEST, tmp_path)(0)
+    assert bool(made) == recomputes
 
 
 @pytest.mark.parametrize("name", ["step/rml", "floor/iml", "peer/rml/float32/plain"])

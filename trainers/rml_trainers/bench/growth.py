@@ -68,7 +68,7 @@ def over_workers(bench: Bench) -> Comparison:
             "rml step, the batch for each worker",
             {name: group.step for name, group in groups.items()},
             num_rounds=bench.num_rounds(4),
-            num_warm_up=4,
+            num_warm_up=4,  # the memory that still has to settle is that of other processes
             facts=facts,
             note="Scaling efficiency is 1 ÷ ratio. Memory is that of the first worker. One torch thread per worker.",
         )
