@@ -35,7 +35,7 @@ format: $(STAMP) ## let ruff format and mend what it can
 	$(BIN)/ruff check --fix $(CODE)
 
 bench: $(STAMP) ## speed and memory as ratios measured in one run (about ten minutes)
-	$(BIN)/rml bench all
+	$(BIN)/python -m rml_benchmarks all
 
 clean: ## remove the virtual environment, caches and build output (never ./outputs)
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build dist

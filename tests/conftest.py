@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from rml_trainers.data.cache import PreparedData
-from rml_trainers.data.prepare import ensure_prepared
-from tests.tiny import SCENES
+from rml_trainers.data.prepared.cache import PreparedData
+from rml_trainers.data.prepared.prepare import ensure_prepared
+from tests.support.tiny import SCENES
 
 
 @pytest.fixture(scope="session")

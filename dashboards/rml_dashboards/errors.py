@@ -2,4 +2,5 @@
 
 
 class DashboardError(Exception):
-    """A table that cannot be made: names what is wrong (store, ledger, specification) and how to mend it."""
+    """A table that cannot be made: names what is wrong (store, ledger, specification) and how to
+    mend it."""

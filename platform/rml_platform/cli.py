@@ -1,11 +1,11 @@
-"""The command line `rml`. Commands parse and call; each imports what it needs when it runs, so that help is quick."""
+"""The command line `rml`. Commands parse and call; each imports what it needs when it runs, so that
+help is quick."""
 
 import sys
 
 import typer
 
 from rml_platform.commands import (
-    bench,
     cancel,
     compare,
     data,
@@ -22,7 +22,11 @@ from rml_trainers.errors import RmlError
 
 app = typer.Typer(
     name="rml",
-    help="Robust mutual learning: from a study in YAML to a table of mean ± std, on one machine or a Ray cluster.",
+    help=(
+        "Robust mutual learning: from a study in YAML to a table of mean ± std, on one machine "
+        "or "
+        "a Ray cluster."
+    ),
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
@@ -40,11 +44,11 @@ app.command("figures")(figures.figures)
 app.command("predict")(predict.predict)
 app.command("compare")(compare.compare)
 app.command("doctor")(doctor.doctor)
-app.command("bench", context_settings=bench.PASSED_ON)(bench.bench)
 
 
 def main() -> None:
-    """Run the command line. An error that the user can mend is told in one message, without a traceback."""
+    """Run the command line. An error that the user can mend is told in one message, without a
+    traceback."""
     try:
         app()
     except Exception as error:
@@ -55,6 +59,9 @@ def main() -> None:
 
 
 def _is_for_a_person(error: Exception) -> bool:
-    """RmlError, or the dashboards' own counterpart (they import nothing of ours; loaded only where it can occur)."""
+    """RmlError, or the dashboards' own counterpart (they import nothing of ours; loaded only where
+    it can occur)."""
     dashboards = sys.modules.get("rml_dashboards.errors")
-    return isinstance(error, RmlError) or (dashboards is not None and isinstance(error, dashboards.DashboardError))
+    return isinstance(error, RmlError) or (
+        dashboards is not None and isinstance(error, dashboards.DashboardError)
+    )

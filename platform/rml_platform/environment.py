@@ -1,4 +1,5 @@
-"""Where and with which code a run was made: facts for tags and for `rml doctor`. Works outside a git checkout too."""
+"""Where and with which code a run was made: facts for tags and for `rml doctor`. Works outside a
+git checkout too."""
 
 import functools
 import importlib.metadata
@@ -17,7 +18,8 @@ class CodeVersion:
     """Version of this project's code."""
 
     version: str
-    """`git describe` in a checkout (tag or abbreviated commit), else the version of the installed package."""
+    """`git describe` in a checkout (tag or abbreviated commit), else the version of the installed
+    package."""
     dirty: bool
     """Whether the checkout differs from that commit."""
 
@@ -41,7 +43,8 @@ PACKAGES = ("torch", "torchvision", "timm", "ray", "mlflow", "numpy", "pyarrow",
 def code_version() -> CodeVersion:
     """Version of the code that runs here; asked of git once per process."""
     root = Path(rml_platform.__file__).parents[2]
-    # A package installed into some other project's checkout must not take that project's commit for its own.
+    # A package installed into some other project's checkout must not take that project's commit for
+    # its own.
     if (root / ".git").exists() and (root / "platform" / "rml_platform").is_dir():
         described = _git(root, "describe", "--tags", "--always", "--dirty=+")
         if described is not None:
@@ -76,7 +79,11 @@ def device_name(device_type: str, index: int = 0) -> str:
         return torch.cuda.get_device_name(index)
     info = Path("/proc/cpuinfo")
     if info.is_file():
-        models = (line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line)
+        models = (
+            line.partition(":")[2].strip()
+            for line in info.read_text().splitlines()
+            if "model name" in line
+        )
         return next(models, "CPU")
     return platform.processor() or platform.machine() or "CPU"
 
@@ -84,7 +91,9 @@ def device_name(device_type: str, index: int = 0) -> str:
 def _git(root: Path, *arguments: str) -> str | None:
     """Output of a git command; None where git is absent or does not know."""
     try:
-        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, timeout=10, check=False)
+        done = subprocess.run(
+            ["git", *arguments], cwd=root, capture_output=True, text=True, timeout=10, check=False
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 and done.stdout.strip() else None

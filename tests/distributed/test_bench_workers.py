@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from rml_trainers.bench.settings import SMALLEST
-from rml_trainers.bench.workers import WorkerGroup
+from rml_benchmarks.measuring.workers import WorkerGroup
+from rml_benchmarks.settings import SMALLEST
 from rml_trainers.errors import RmlError
 
 

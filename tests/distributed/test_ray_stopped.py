@@ -1,4 +1,5 @@
-"""`rml launch` stopped by Ctrl-C, killed, bereft of its Ray: nothing is lost, nothing hangs, nothing is left behind."""
+"""`rml launch` stopped by Ctrl-C, killed, bereft of its Ray: nothing is lost, nothing hangs,
+nothing is left behind."""
 
 import os
 import signal
@@ -10,9 +11,9 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from rml_platform.run_folder import Heartbeat, RunFolder
-from rml_platform.run_task import Process
-from tests.studies import write_study
+from rml_platform.run.run_folder import Heartbeat, RunFolder
+from rml_platform.run.task import Process
+from tests.support.studies import write_study
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 
@@ -37,7 +38,8 @@ class Launch:
 
     def __init__(self, folder: Path, *options: str) -> None:
         self.folder = folder
-        rml, out = Path(sys.executable).with_name("rml"), str(folder / "out")
+        rml = Path(sys.executable).with_name("rml")
+        out = str(folder / "out")
         command = [str(rml), "launch", str(folder / "study.yaml"), "--out", out, *options]
         self.process = subprocess.Popen(
             command,
@@ -56,7 +58,11 @@ class Launch:
         while self.process.poll() is None:
             for path in (self.folder / "out" / "runs").glob("*"):
                 beat = RunFolder.of(str(self.folder / "out"), path.name).heartbeat()
-                if beat is not None and beat.launcher.pid == self.process.pid and beat.checkpoint_step > beyond:
+                if (
+                    beat is not None
+                    and beat.launcher.pid == self.process.pid
+                    and beat.checkpoint_step > beyond
+                ):
                     return beat
             time.sleep(0.1)
         raise AssertionError(self.process.communicate()[0])

@@ -1,4 +1,5 @@
-"""Runs on a real local Ray, in the Tune actor itself and in Ray Train groups: failed, killed, resumed, given up."""
+"""Runs on a real local Ray, in the Tune actor itself and in Ray Train groups: failed, killed,
+resumed, given up."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,17 +7,23 @@ from pathlib import Path
 import pytest
 from ray import cloudpickle
 
-import tests.fake_trainer
-from rml_platform.attempt import Place
-from rml_platform.checkpoints import CheckpointStore
-from rml_platform.execute import execute
-from rml_platform.metric_log import pieces
-from rml_platform.ray_session import ray_session
-from rml_platform.run_folder import RunFolder, RunRecord
-from rml_trainers.data.cache import PreparedData
-from tests.fake_trainer import KILLED_ALWAYS, KILLED_ONCE, NON_FINITE, RANK_1_FAILS, FakeTrainer
-from tests.tasks import fake_config, task_for
-from tests.tiny import tiny_config
+import tests.support.fake_trainer
+from rml_platform.launch.ray_session import ray_session
+from rml_platform.run.attempt import WorkerContext
+from rml_platform.run.checkpoints import CheckpointStore
+from rml_platform.run.execute import execute
+from rml_platform.run.metric_log import pieces
+from rml_platform.run.run_folder import RunFolder, RunRecord
+from rml_trainers.data.prepared.cache import PreparedData
+from tests.support.fake_trainer import (
+    KILLED_ALWAYS,
+    KILLED_ONCE,
+    NON_FINITE,
+    RANK_1_FAILS,
+    FakeTrainer,
+)
+from tests.support.tasks import fake_config, task_for
+from tests.support.tiny import tiny_config
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 FAULTS = {"non-finite": NON_FINITE, "killed-once": KILLED_ONCE, "killed-always": KILLED_ALWAYS}
@@ -24,19 +31,26 @@ FAULTS = {"non-finite": NON_FINITE, "killed-once": KILLED_ONCE, "killed-always":
 
 @pytest.fixture(scope="module", autouse=True)
 def ray() -> Iterator[None]:
-    cloudpickle.register_pickle_by_value(tests.fake_trainer)  # workers cannot import the tests
-    with ray_session(None, with_train=True, num_cpus=4):  # more than there may be: starting is mostly waiting
+    cloudpickle.register_pickle_by_value(
+        tests.support.fake_trainer
+    )  # workers cannot import the tests
+    with ray_session(
+        None, with_train=True, num_cpus=4
+    ):  # more than there may be: starting is mostly waiting
         yield
-    cloudpickle.unregister_pickle_by_value(tests.fake_trainer)
+    cloudpickle.unregister_pickle_by_value(tests.support.fake_trainer)
 
 
 def carried_out(
     faults: dict[str, int], data: PreparedData, folder: Path, **changes: object
 ) -> tuple[dict[str, RunRecord], dict[str, str]]:
     """Records of the runs after a sweep over them, and what Ray says of those it lost."""
-    from rml_platform.sweep import sweep
+    from rml_platform.launch.sweep import sweep
 
-    tasks = [task_for(fake_config(fault), data, folder, name, **changes) for name, fault in faults.items()]
+    tasks = [
+        task_for(fake_config(fault), data, folder, name, **changes)
+        for name, fault in faults.items()
+    ]
     lost = sweep(tasks, max_concurrent=4, trainer_class=FakeTrainer)
     return {name: RunFolder.of(str(folder), name).record() for name in faults}, lost
 
@@ -63,7 +77,11 @@ def test_lost_processes_are_replaced_and_failed_runs_are_not_tried_again(
     records, lost = carried_out(FAULTS, tiny_data, tmp_path, execution=execution, max_retries=1)
     assert lost == {}
     states = {name: (record.state, attempts(record)) for name, record in records.items()}
-    assert states == {"non-finite": ("failed", 1), "killed-once": ("done", 2), "killed-always": ("failed", 2)}
+    assert states == {
+        "non-finite": ("failed", 1),
+        "killed-once": ("done", 2),
+        "killed-always": ("failed", 2),
+    }
     assert message(records["non-finite"]) == "NonFiniteLossError: loss is nan at step 3"
     assert "killed or died 2 times" in message(records["killed-always"])
     assert losses(tmp_path, "killed-once") == [1, 2, 3, 4, 5]
@@ -71,7 +89,9 @@ def test_lost_processes_are_replaced_and_failed_runs_are_not_tried_again(
     assert [checkpoint.step for checkpoint in store.stored()] == [4, 5]
 
 
-def test_two_workers_fail_together_or_resume_together(tiny_data: PreparedData, tmp_path: Path) -> None:
+def test_two_workers_fail_together_or_resume_together(
+    tiny_data: PreparedData, tmp_path: Path
+) -> None:
     faults = {"rank-1": RANK_1_FAILS, "killed-once": KILLED_ONCE}
     records, lost = carried_out(faults, tiny_data, tmp_path, execution="train", num_workers=2)
     assert lost == {}
@@ -81,14 +101,24 @@ def test_two_workers_fail_together_or_resume_together(tiny_data: PreparedData, t
     assert losses(tmp_path, "killed-once") == [1, 2, 3, 4, 5]
 
 
-def test_ray_train_computes_what_this_process_computes(tiny_data: PreparedData, tmp_path: Path) -> None:
-    from rml_platform.sweep import sweep
+def test_ray_train_computes_what_this_process_computes(
+    tiny_data: PreparedData, tmp_path: Path
+) -> None:
+    from rml_platform.launch.sweep import sweep
 
     task = task_for(tiny_config("iml"), tiny_data, tmp_path / "train", "run", execution="train")
     assert sweep([task], max_concurrent=1) == {}
-    assert execute(task_for(tiny_config("iml"), tiny_data, tmp_path / "here", "run"), Place(writer="here")) == "done"
+    assert (
+        execute(
+            task_for(tiny_config("iml"), tiny_data, tmp_path / "here", "run"),
+            WorkerContext(writer="here"),
+        )
+        == "done"
+    )
     results = [RunFolder.of(str(tmp_path / place), "run").result() for place in ("train", "here")]
-    scores = [(e.miou, e.confusion.tolist()) for result in results if result for e in result.evaluations]
+    scores = [
+        (e.miou, e.confusion.tolist()) for result in results if result for e in result.evaluations
+    ]
     assert len(scores) == 2
     assert scores[0] == scores[1]
     pictures = [p.name for p in (tmp_path / "train" / "runs" / "run" / "predictions").iterdir()]

@@ -1,4 +1,5 @@
-"""Program for the two-worker tests: trains a tiny `rml` run without what differs by worker (batch statistics, dropout).
+"""Program for the two-worker tests: trains a tiny `rml` run without what differs by worker (batch
+statistics, dropout).
 
 The students are of two kinds, as DDP has to carry both in one wrapper.
 
@@ -16,27 +17,35 @@ from torch import distributed as dist
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from rml_trainers.config import BatchConfig, OptimiserConfig
-from rml_trainers.data.prepare import ensure_prepared
-from rml_trainers.data.splits import make_split
-from rml_trainers.distributed import leave_group
-from rml_trainers.methods.rml import RmlConfig
+from rml_trainers.data.prepared.prepare import ensure_prepared
+from rml_trainers.data.splitting.splits import make_split
+from rml_trainers.methods.paper.rml import RmlConfig
 from rml_trainers.networks.deeplab_v2 import DeepLabV2Config
 from rml_trainers.networks.setr import SetrConfig
 from rml_trainers.noise.config import NoiseConfig
-from rml_trainers.reporting import MemoryReporter
-from rml_trainers.trainer import Trainer
-from tests.tiny import tiny_config
+from rml_trainers.runtime.distributed import leave_group
+from rml_trainers.training.reporting import MemoryReporter
+from rml_trainers.training.trainer import Trainer
+from tests.support.tiny import tiny_config
 
 
 def train(folder: Path) -> None:
     config = tiny_config(
         "rml",
-        network=DeepLabV2Config(backbone="test_efficientnet", weights="none", batchnorm="frozen", aspp_branches=2),
+        network=DeepLabV2Config(
+            backbone="test_efficientnet", weights="none", batchnorm="frozen", aspp_branches=2
+        ),
         peer_network=SetrConfig(
-            backbone="test_vit", weights="none", batchnorm="frozen", decoder="naive", decoder_width=16
+            backbone="test_vit",
+            weights="none",
+            batchnorm="frozen",
+            decoder="naive",
+            decoder_width=16,
         ),
         noise=NoiseConfig(model=False),
-        batch=BatchConfig(labelled=2, unlabelled=4),  # CutMix pairs images: a worker's share must be even
+        batch=BatchConfig(
+            labelled=2, unlabelled=4
+        ),  # CutMix pairs images: a worker's share must be even
         # Soft labels: a hard one flips on rounding where two classes are equally likely.
         method=RmlConfig(min_cells=1, soft_labels=True),
         optimiser=OptimiserConfig(lr=0.001),
@@ -63,7 +72,9 @@ def train(folder: Path) -> None:
         (folder / "log.json").write_text(json.dumps(log))
         tensors = {f"students/{n}": t for n, t in trainer.learners.students.state_dict().items()}
         tensors |= {n: t for n, t in trainer.method.tensors().items() if n.startswith("rectifier")}
-        save_file({n: t.detach().contiguous() for n, t in tensors.items()}, folder / "weights.safetensors")
+        save_file(
+            {n: t.detach().contiguous() for n, t in tensors.items()}, folder / "weights.safetensors"
+        )
 
 
 if __name__ == "__main__":

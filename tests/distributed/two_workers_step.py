@@ -1,4 +1,5 @@
-"""Program for the two-worker tests: two steps of a method by one process, then by two workers; ends well if both agree.
+"""Program for the two-worker tests: two steps of a method by one process, then by two workers; ends
+well if both agree.
 
 The workers also take the steps in micro-batches.
 
@@ -16,27 +17,33 @@ from torch import distributed as dist
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from rml_trainers.config import BatchConfig, OptimiserConfig, RunConfig
-from rml_trainers.data.cache import PreparedData
-from rml_trainers.data.prepare import ensure_prepared
-from rml_trainers.data.splits import make_split
-from rml_trainers.distributed import leave_group
+from rml_trainers.data.prepared.cache import PreparedData
+from rml_trainers.data.prepared.prepare import ensure_prepared
+from rml_trainers.data.splitting.splits import make_split
 from rml_trainers.methods import METHODS
+from rml_trainers.methods.comparators.unimatch import UniMatchConfig
 from rml_trainers.methods.method import StageContext
-from rml_trainers.methods.unimatch import UniMatchConfig
 from rml_trainers.networks.deeplab_v2 import DeepLabV2Config
 from rml_trainers.noise.config import NoiseConfig
-from rml_trainers.reporting import MemoryReporter
-from rml_trainers.trainer import Trainer
-from tests.adversarial import Adversarial
-from tests.tiny import tiny_config
+from rml_trainers.runtime.distributed import leave_group
+from rml_trainers.training.reporting import MemoryReporter
+from rml_trainers.training.trainer import Trainer
+from tests.support.adversarial import Adversarial
+from tests.support.tiny import tiny_config
 
 
 def config_of(method: str, accumulate: int = 1) -> RunConfig:
     """Without what differs by worker and by micro-batch: batch statistics and dropout."""
-    changes = {"method": UniMatchConfig(threshold=0.0, channel_dropout=0.0)} if method == "unimatch" else {}
+    changes = (
+        {"method": UniMatchConfig(threshold=0.0, channel_dropout=0.0)}
+        if method == "unimatch"
+        else {}
+    )
     return tiny_config(
         method,
-        network=DeepLabV2Config(backbone="test_efficientnet", weights="none", batchnorm="frozen", aspp_branches=2),
+        network=DeepLabV2Config(
+            backbone="test_efficientnet", weights="none", batchnorm="frozen", aspp_branches=2
+        ),
         noise=NoiseConfig(model=False),
         optimiser=OptimiserConfig(lr=0.001),
         batch=BatchConfig(labelled=4, unlabelled=4, accumulate=accumulate),
@@ -44,11 +51,16 @@ def config_of(method: str, accumulate: int = 1) -> RunConfig:
     )
 
 
-def two_steps(method: str, data: PreparedData, work_dir: Path, accumulate: int = 1) -> dict[str, Tensor]:
+def two_steps(
+    method: str, data: PreparedData, work_dir: Path, accumulate: int = 1
+) -> dict[str, Tensor]:
     """Weights after two steps, of the students and of the method's own networks."""
-    config, device = config_of(method, accumulate), torch.device("cpu")
+    config = config_of(method, accumulate)
+    device = torch.device("cpu")
     split = make_split(data.names("train"), config.split)
-    trainer = Trainer(config, data, split, device=device, reporter=MemoryReporter(), work_dir=work_dir)
+    trainer = Trainer(
+        config, data, split, device=device, reporter=MemoryReporter(), work_dir=work_dir
+    )
     for own in trainer.method.own_networks().values():
         own.module.eval()  # running instead of batch statistics
     trainer.method.begin_stage(
@@ -64,7 +76,9 @@ def two_steps(method: str, data: PreparedData, work_dir: Path, accumulate: int =
 def compare(method: str, alone: dict[str, Tensor], shared: dict[str, Tensor]) -> None:
     """The workers hold the same, and it is what one process has."""
     for name, tensor in alone.items():
-        torch.testing.assert_close(shared[name], tensor, rtol=1e-3, atol=1e-5, msg=f"{method}: {name} differs")
+        torch.testing.assert_close(
+            shared[name], tensor, rtol=1e-3, atol=1e-5, msg=f"{method}: {name} differs"
+        )
         of_rank_0 = shared[name].clone()
         dist.broadcast(of_rank_0, src=0)
         assert torch.equal(of_rank_0, shared[name]), f"{method}: the workers' {name} differ"

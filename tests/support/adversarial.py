@@ -1,4 +1,5 @@
-"""The smallest method with a network of its own: a discriminator that tells predictions from labels, patch by patch."""
+"""The smallest method with a network of its own: a discriminator that tells predictions from
+labels, patch by patch."""
 
 from typing import TYPE_CHECKING
 
@@ -6,15 +7,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rml_trainers.learners import Learners
 from rml_trainers.losses import hard_cross_entropy, log_softmax
 from rml_trainers.methods.method import Stateless, StepResult, labelled_part
-from rml_trainers.own_networks import OwnNetwork
-from rml_trainers.randomness import seed_model_noise
+from rml_trainers.runtime.randomness import seed_model_noise
+from rml_trainers.students.learners import Learners
+from rml_trainers.students.own_networks import OwnNetwork
 
 if TYPE_CHECKING:
     from rml_trainers.config import RunConfig
-    from rml_trainers.data.loaders import Batch
+    from rml_trainers.data.loading.loaders import Batch
 
 ADVERSARIAL_WEIGHT = 0.1
 
@@ -28,9 +29,14 @@ class Adversarial(Stateless):
         super().__init__(config, num_classes)
         seed_model_noise(config.seed, "initialise", "discriminator")
         layers = nn.Sequential(
-            nn.Conv2d(num_classes, 4, kernel_size=4, stride=4), nn.BatchNorm2d(4), nn.LeakyReLU(0.2), nn.Conv2d(4, 1, 1)
+            nn.Conv2d(num_classes, 4, kernel_size=4, stride=4),
+            nn.BatchNorm2d(4),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(4, 1, 1),
         )
-        self.discriminator = OwnNetwork(layers, lambda p: torch.optim.Adam(p, lr=1e-2, betas=(0.9, 0.99), fused=True))
+        self.discriminator = OwnNetwork(
+            layers, lambda p: torch.optim.Adam(p, lr=1e-2, betas=(0.9, 0.99), fused=True)
+        )
 
     def own_networks(self) -> dict[str, OwnNetwork]:
         return {"discriminator": self.discriminator}

@@ -1,6 +1,8 @@
-"""A trainer that only keeps time: one report, one score and one checkpoint per step, and faults on demand.
+"""A trainer that only keeps time: one report, one score and one checkpoint per step, and faults on
+demand.
 
-What goes wrong is chosen by the run's seed, because a configuration is all that reaches a worker process.
+What goes wrong is chosen by the run's seed, because a configuration is all that reaches a worker
+process.
 """
 
 import os
@@ -11,13 +13,18 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from rml_trainers.checkpoint.folder import (
+    Checkpoint,
+    CheckpointHeader,
+    save_checkpoint,
+    verify_checkpoint,
+)
 from rml_trainers.config import RunConfig
-from rml_trainers.data.cache import PreparedData
-from rml_trainers.data.splits import Split
-from rml_trainers.distributed import rank
+from rml_trainers.data.prepared.cache import PreparedData
+from rml_trainers.data.splitting.splits import Split
 from rml_trainers.errors import NonFiniteLossError
-from rml_trainers.reporting import Evaluation, Progress, Reporter
-from rml_trainers.state import Checkpoint, CheckpointHeader, save_checkpoint, verify_checkpoint
+from rml_trainers.runtime.distributed import rank
+from rml_trainers.training.reporting import Evaluation, Progress, Reporter
 
 GOOD, NON_FINITE, KILLED_ONCE, KILLED_ALWAYS, SLOW, RANK_1_FAILS = range(6)
 FAULT_STEP = 3
@@ -35,7 +42,7 @@ def evaluation(miou: float) -> Evaluation:
 
 
 class FakeTrainer:
-    """Stands in for `rml_trainers.trainer.Trainer`."""
+    """Stands in for `rml_trainers.training.trainer.Trainer`."""
 
     rank = staticmethod(rank)
 
@@ -54,8 +61,10 @@ class FakeTrainer:
         assert split.labelled
         assert data.names("val")
         assert device.type == "cpu"
-        self.fault, self.num_steps = config.seed, config.schedule.total_steps
-        self.reporter, self.work_dir = reporter, work_dir
+        self.fault = config.seed
+        self.num_steps = config.schedule.total_steps
+        self.reporter = reporter
+        self.work_dir = work_dir
         self.step = verify_checkpoint(resume_from).step if resume_from else 0
         self.is_first_attempt = resume_from is None
 
@@ -63,7 +72,13 @@ class FakeTrainer:
         while self.step < self.num_steps:
             self.step += 1
             self._fail()
-            progress = Progress(stage=0, num_stages=1, step=self.step, num_steps=self.num_steps, seconds_per_step=0.01)
+            progress = Progress(
+                stage=0,
+                num_stages=1,
+                step=self.step,
+                num_steps=self.num_steps,
+                seconds_per_step=0.01,
+            )
             if self.rank() == 0:
                 self.reporter.on_step(progress, {"loss": 1 / self.step})
                 self.reporter.on_evaluation(progress, (evaluation(self.step / 100),))
@@ -84,12 +99,19 @@ class FakeTrainer:
 
     def _checkpoint(self) -> Path:
         folder = self.work_dir / f"checkpoint-{self.step}"
-        header = CheckpointHeader(step=self.step, finished=self.step == self.num_steps, identity="fake")
+        header = CheckpointHeader(
+            step=self.step, finished=self.step == self.num_steps, identity="fake"
+        )
         nothing: dict[str, torch.Tensor] = {}
         save_checkpoint(
             folder,
             Checkpoint(
-                header=header, students=nothing, teachers=nothing, optimiser=nothing, extras=nothing, evaluations=()
+                header=header,
+                students=nothing,
+                teachers=nothing,
+                optimiser=nothing,
+                extras=nothing,
+                evaluations=(),
             ),
         )
         return folder

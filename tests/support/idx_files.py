@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.image_folders import UInt8Array
+from tests.support.image_folders import UInt8Array
 
 
 def write_idx(values: UInt8Array, path: Path) -> None:
@@ -16,8 +16,11 @@ def write_idx(values: UInt8Array, path: Path) -> None:
     path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
 
 
-def write_mnist(root: Path, num_train: int = 24, num_val: int = 8, place: str = "mnist", suffix: str = ".gz") -> Path:
-    """The four files under `root/place`: image i shows digit i % 10 as a bright column i % 10 on a dim ground."""
+def write_mnist(
+    root: Path, num_train: int = 24, num_val: int = 8, place: str = "mnist", suffix: str = ".gz"
+) -> Path:
+    """The four files under `root/place`: image i shows digit i % 10 as a bright column i % 10 on a
+    dim ground."""
     for prefix, count in (("train", num_train), ("t10k", num_val)):
         digits = (np.arange(count) % 10).astype(np.uint8)
         images = np.random.default_rng(count).integers(0, 40, (count, 28, 28), dtype=np.uint8)

@@ -1,4 +1,5 @@
-"""Small image folders on disk in the layouts that the adapters read, and the way to the real images."""
+"""Small image folders on disk in the layouts that the adapters read, and the way to the real
+images."""
 
 import os
 from collections.abc import Sequence
@@ -36,12 +37,15 @@ def write_camvid(root: Path, num_train: int = 4, num_val: int = 2, suffix: str =
     for subset, count in (("train", num_train), ("val", num_val)):
         for i in range(count):
             save(image(i), root / "camvid" / subset / f"{subset}_{i:03d}{suffix}")
-            save(mask(i, (0, 3, 8, 11)), root / "camvid" / f"{subset}annot" / f"{subset}_{i:03d}.png")
+            save(
+                mask(i, (0, 3, 8, 11)), root / "camvid" / f"{subset}annot" / f"{subset}_{i:03d}.png"
+            )
     return root / "camvid"
 
 
 def write_folder(root: Path, num_labelled: int = 6, num_bare: int = 3) -> Path:
-    """`root/own/images` and `root/own/masks`; images a…, with masks of classes 0..2, and b… without."""
+    """`root/own/images` and `root/own/masks`; images a…, with masks of classes 0..2, and b…
+    without."""
     for i in range(num_labelled):
         save(image(i), root / "own" / "images" / f"a{i}.jpg")
         save(mask(i, (0, 1, 2)), root / "own" / "masks" / f"a{i}.png")

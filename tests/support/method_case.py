@@ -1,4 +1,5 @@
-"""A method's loss taken apart: one batch of the tiny run, the networks' raw outputs on it, and a slow reference.
+"""A method's loss taken apart: one batch of the tiny run, the networks' raw outputs on it, and a
+slow reference.
 
 The reference is plain NumPy loops that share nothing with the code under test.
 """
@@ -12,17 +13,17 @@ import numpy.typing as npt
 import torch
 
 from rml_trainers.config import RunConfig
-from rml_trainers.data.cache import PreparedData
-from rml_trainers.data.loaders import Batch
-from rml_trainers.data.splits import make_split
-from rml_trainers.learners import Learners
+from rml_trainers.data.loading.loaders import Batch
+from rml_trainers.data.prepared.cache import PreparedData
+from rml_trainers.data.splitting.splits import make_split
 from rml_trainers.methods.method import StageContext
 from rml_trainers.networks.deeplab_v2 import DeepLabV2Config
 from rml_trainers.noise.config import NoiseConfig
 from rml_trainers.noise.input_noise import mix, photometric
-from rml_trainers.reporting import MemoryReporter
-from rml_trainers.trainer import Trainer
-from tests.tiny import tiny_config
+from rml_trainers.students.learners import Learners
+from rml_trainers.training.reporting import MemoryReporter
+from rml_trainers.training.trainer import Trainer
+from tests.support.tiny import tiny_config
 
 Array = npt.NDArray[np.float64]
 
@@ -33,9 +34,12 @@ def upsample(maps: Array, height: int, width: int) -> Array:
     out = np.zeros((channels, height, width))
     for y in range(height):
         for x in range(width):
-            sy, sx = y * (h - 1) / (height - 1), x * (w - 1) / (width - 1)
-            y0, x0 = min(int(sy), h - 2), min(int(sx), w - 2)
-            fy, fx = sy - y0, sx - x0
+            sy = y * (h - 1) / (height - 1)
+            sx = x * (w - 1) / (width - 1)
+            y0 = min(int(sy), h - 2)
+            x0 = min(int(sx), w - 2)
+            fy = sy - y0
+            fx = sx - x0
             top = (1 - fx) * maps[:, y0, x0] + fx * maps[:, y0, x0 + 1]
             bottom = (1 - fx) * maps[:, y0 + 1, x0] + fx * maps[:, y0 + 1, x0 + 1]
             out[:, y, x] = (1 - fy) * top + fy * bottom
@@ -62,7 +66,9 @@ class Case:
     def __init__(self, config: RunConfig, data: PreparedData, work_dir: Path) -> None:
         split = make_split(data.names("train"), config.split)
         reporter = MemoryReporter()
-        self.trainer = Trainer(config, data, split, device=torch.device("cpu"), reporter=reporter, work_dir=work_dir)
+        self.trainer = Trainer(
+            config, data, split, device=torch.device("cpu"), reporter=reporter, work_dir=work_dir
+        )
         self.method = self.trainer.method
         self.learners: Learners = self.trainer.learners
         with torch.no_grad():  # teachers that differ from their students
@@ -70,7 +76,9 @@ class Case:
                 parameter.add_(torch.randn_like(parameter) * 0.02)
         if self.method.uses_unlabelled:
             self.method.begin_stage(
-                StageContext(stage=1, learners=self.learners, data=data, split=split, work_dir=work_dir)
+                StageContext(
+                    stage=1, learners=self.learners, data=data, split=split, work_dir=work_dir
+                )
             )
         self.batch: Batch = self.trainer.batches.batch(
             1, 0, with_unlabelled=self.method.uses_unlabelled, initial=self.method.initial_labels()
@@ -87,11 +95,14 @@ class Case:
         return mean_cross_entropy(self.student_logits(crops.image.float() / 255, i), label)
 
     def unsupervised(self, i: int, targets: list[npt.NDArray[np.int64]]) -> float:
-        unlabelled, draw = self.batch.unlabelled, self.batch.noise[i]
+        unlabelled = self.batch.unlabelled
+        draw = self.batch.noise[i]
         assert unlabelled is not None
         strong = mix(photometric(unlabelled.image.float() / 255, draw), draw)
         logits = self.student_logits(strong, i)
-        return sum(mean_cross_entropy(logits, mix(torch.from_numpy(t), draw).numpy()) for t in targets)
+        return sum(
+            mean_cross_entropy(logits, mix(torch.from_numpy(t), draw).numpy()) for t in targets
+        )
 
     def scores(self, labeller: Any, i: int) -> Array:
         """[B, K, H, W] upsampled logits of one labelling network on the weak views."""
@@ -108,9 +119,13 @@ class Case:
 def case(method: Any, data: PreparedData, work_dir: Path, **changes: Any) -> Case:
     """A case of a method (its configuration); top-level fields of the run can be exchanged."""
     torch.manual_seed(0)
-    network = DeepLabV2Config(backbone="test_resnet", weights="none", aspp_branches=2, batchnorm="frozen")
+    network = DeepLabV2Config(
+        backbone="test_resnet", weights="none", aspp_branches=2, batchnorm="frozen"
+    )
     noise = NoiseConfig(model=False)
-    return Case(tiny_config("rml", method=method, network=network, noise=noise, **changes), data, work_dir)
+    return Case(
+        tiny_config("rml", method=method, network=network, noise=noise, **changes), data, work_dir
+    )
 
 
 def taken(case: Case) -> float:

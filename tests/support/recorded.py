@@ -1,4 +1,5 @@
-"""Recorded runs for the tests of the tables: as plain values, and in a real MLflow store on SQLite."""
+"""Recorded runs for the tests of the tables: as plain values, and in a real MLflow store on
+SQLite."""
 
 import shutil
 from collections.abc import Mapping
@@ -8,7 +9,7 @@ from pathlib import Path
 from mlflow import MlflowClient
 from mlflow.entities import Metric, RunTag
 
-from rml_dashboards.ledger import RecordedRun
+from rml_dashboards.records.ledger import RecordedRun
 
 PROTOCOL = "scenes-32x48/teacher_1/last"
 NOON = 1_793_880_000_000  # 2026-11-05 12:00:00 UTC, in ms
@@ -16,8 +17,17 @@ NOON = 1_793_880_000_000  # 2026-11-05 12:00:00 UTC, in ms
 
 def tags_of(run_id: str, **tags: str) -> dict[str, str]:
     """Tags as the tracker writes them; keyword arguments give others (without the `rml.`)."""
-    plain = {"run_id": run_id, "seed": "0", "protocol": PROTOCOL, "code_version": "abc1234", "dirty": "false"}
-    return {f"rml.{key}": value for key, value in {**plain, "device": "cpu", "attempt": "1", **tags}.items()}
+    plain = {
+        "run_id": run_id,
+        "seed": "0",
+        "protocol": PROTOCOL,
+        "code_version": "abc1234",
+        "dirty": "false",
+    }
+    return {
+        f"rml.{key}": value
+        for key, value in {**plain, "device": "cpu", "attempt": "1", **tags}.items()
+    }
 
 
 def recorded(
@@ -72,7 +82,11 @@ class Store:
         found = self.client.get_experiment_by_name(name)
         if found is not None:
             return str(found.experiment_id)
-        return str(self.client.create_experiment(name, artifact_location=(self.file.parent / "artifacts").as_uri()))
+        return str(
+            self.client.create_experiment(
+                name, artifact_location=(self.file.parent / "artifacts").as_uri()
+            )
+        )
 
     def add(
         self,
@@ -86,10 +100,14 @@ class Store:
         **tags: str,
     ) -> str:
         """Record a run as the tracker does and return its MLflow run id."""
-        run = self.client.create_run(self.experiment(study), tags=tags_of(run_id, **tags), start_time=start_ms)
+        run = self.client.create_run(
+            self.experiment(study), tags=tags_of(run_id, **tags), start_time=start_ms
+        )
         final = {} if miou is None else {"final/miou": miou, "final/accuracy": 0.9}
         metrics = {"train/loss": 1.0, **final, **(scores or {})}
-        self.client.log_batch(run.info.run_id, metrics=[Metric(k, v, start_ms, 10) for k, v in metrics.items()])
+        self.client.log_batch(
+            run.info.run_id, metrics=[Metric(k, v, start_ms, 10) for k, v in metrics.items()]
+        )
         if status != "RUNNING":
             self.client.set_terminated(run.info.run_id, status, end_time=start_ms + 60_000)
         return str(run.info.run_id)

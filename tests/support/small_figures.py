@@ -1,15 +1,16 @@
-"""Small figures for tests: recorded runs whose ids follow from row, column and seed, and what they reported."""
+"""Small figures for tests: recorded runs whose ids follow from row, column and seed, and what they
+reported."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
-from rml_dashboards.curves import Curve, FilledFigure, build_figure
-from rml_dashboards.figure_specification import CurveRun, FigureSpec, MetricSpec
-from rml_dashboards.histories import Histories
-from rml_dashboards.records import to_records
-from tests.recorded import recorded
+from rml_dashboards.figures.curves import Curve, FilledFigure, build_figure
+from rml_dashboards.figures.specification import CurveRun, FigureSpec, MetricSpec
+from rml_dashboards.records.histories import Histories
+from rml_dashboards.records.mlflow_reader import to_records
+from tests.support.recorded import recorded
 
 TV = "train/coupling_tv"
 Reports = Mapping[int, float]
@@ -26,20 +27,39 @@ def spec_of(
 ) -> FigureSpec:
     """A figure whose runs are called `<row>-<column>-<seed>`."""
     runs = tuple(
-        CurveRun(row=r, column=c, seed=s, run_id=f"{r}-{c}-{s}", first_step=first_step, last_step=last_step)
+        CurveRun(
+            row=r,
+            column=c,
+            seed=s,
+            run_id=f"{r}-{c}-{s}",
+            first_step=first_step,
+            last_step=last_step,
+        )
         for r in rows
         for c in columns
         for s in range(num_seeds)
     )
-    parts: dict[str, Any] = {"name": "f", "title": "F", "rows": rows, "columns": columns, "metrics": metrics, **more}
+    parts: dict[str, Any] = {
+        "name": "f",
+        "title": "F",
+        "rows": rows,
+        "columns": columns,
+        "metrics": metrics,
+        **more,
+    }
     return FigureSpec(runs=runs, **parts)
 
 
 def figure_of(
-    spec: FigureSpec, reports: Mapping[str, Mapping[str, Reports]], statuses: Mapping[str, str] | None = None
+    spec: FigureSpec,
+    reports: Mapping[str, Mapping[str, Reports]],
+    statuses: Mapping[str, str] | None = None,
 ) -> FilledFigure:
-    """Fill a figure with reports by run id, metric and step; `statuses` of runs that have not finished."""
-    runs = [recorded(run_id, 0.5, status=(statuses or {}).get(run_id, "FINISHED")) for run_id in reports]
+    """Fill a figure with reports by run id, metric and step; `statuses` of runs that have not
+    finished."""
+    runs = [
+        recorded(run_id, 0.5, status=(statuses or {}).get(run_id, "FINISHED")) for run_id in reports
+    ]
     rows = [
         (f"mlflow-{run_id}", metric, step, value)
         for run_id, by_metric in reports.items()

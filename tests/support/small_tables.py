@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from rml_dashboards.entries import Entry, Table
-from rml_dashboards.ledger import RecordedRun
-from rml_dashboards.records import to_records
-from rml_dashboards.specification import CellSpec, ColumnSpec, RowSpec, TableSpec
-from rml_dashboards.tables import build
-from tests.recorded import PROTOCOL, recorded
+from rml_dashboards.records.ledger import RecordedRun
+from rml_dashboards.records.mlflow_reader import to_records
+from rml_dashboards.tables.entries import Entry, Table
+from rml_dashboards.tables.filling import build
+from rml_dashboards.tables.specification import CellSpec, ColumnSpec, RowSpec, TableSpec
+from tests.support.recorded import PROTOCOL, recorded
 
 OTHER_PROTOCOL = "scenes-16x24/teacher_1/last"
 
@@ -22,7 +22,12 @@ def table_of(
 ) -> Table:
     """A table whose cells expect the run ids `<row>-<column>-<seed>`."""
     cells = [
-        CellSpec(row=row.label, column=column.label, seed=seed, run_id=f"{row.label}-{column.label}-{seed}")
+        CellSpec(
+            row=row.label,
+            column=column.label,
+            seed=seed,
+            run_id=f"{row.label}-{column.label}-{seed}",
+        )
         for row in rows
         if not row.reported_only
         for column in columns
@@ -37,9 +42,14 @@ def only(table: Table) -> Entry:
     return entry
 
 
-def runs_of(row: str, *scores: float, column: str = "1/8", protocol: str = PROTOCOL) -> list[RecordedRun]:
+def runs_of(
+    row: str, *scores: float, column: str = "1/8", protocol: str = PROTOCOL
+) -> list[RecordedRun]:
     """One finished run per score, seeds from 0."""
-    return [recorded(f"{row}-{column}-{seed}", score, protocol=protocol) for seed, score in enumerate(scores)]
+    return [
+        recorded(f"{row}-{column}-{seed}", score, protocol=protocol)
+        for seed, score in enumerate(scores)
+    ]
 
 
 def notes_of(table: Table, entry: Entry) -> list[str]:

@@ -15,7 +15,7 @@ rows:
   - label: RML
     set: {method.name: rml}
     reported: {"1/4": {mean: 60.5, std: 0.5, source: paper}}
-  - {label: Other, reported_only: true, reported: {"1/4": [{mean: 50}, {mean: 51, note: second version}]}}
+  - {label: Other, reported_only: true, reported: {"1/4": [{mean: 50}, {mean: 51, note: second}]}}
 columns:
   - label: "1/4"
     set: {split.num_labelled: 2}

@@ -4,11 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rml_platform.run_task import Process, RunTask, config_to_json
+from rml_platform.run.task import Process, RunTask, config_to_json
 from rml_trainers.config import RunConfig, ScheduleConfig
-from rml_trainers.data.cache import PreparedData
-from rml_trainers.data.splits import make_split
-from tests.tiny import tiny_config
+from rml_trainers.data.prepared.cache import PreparedData
+from rml_trainers.data.splitting.splits import make_split
+from tests.support.tiny import tiny_config
 
 NUM_STEPS = 5
 
@@ -19,7 +19,9 @@ def fake_config(fault: int) -> RunConfig:
     return tiny_config("supervised", seed=fault, schedule=schedule)
 
 
-def task_for(config: RunConfig, data: PreparedData, out: Path, run_id: str, **changes: Any) -> RunTask:
+def task_for(
+    config: RunConfig, data: PreparedData, out: Path, run_id: str, **changes: Any
+) -> RunTask:
     """Task of a run that this process launches."""
     task = RunTask(
         run_id=run_id,

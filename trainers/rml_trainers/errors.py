@@ -2,19 +2,23 @@
 
 
 class RmlError(Exception):
-    """Base of every error that the user can mend; the command line prints its message without a traceback."""
+    """Base of every error that the user can mend; the command line prints its message without a
+    traceback."""
 
 
 class ConfigError(RmlError):
-    """A configuration that cannot be run: names the file, the key path, the value and the nearest valid choice."""
+    """A configuration that cannot be run: names the file, the key path, the value and the nearest
+    valid choice."""
 
 
 class DataError(RmlError):
-    """Missing, damaged or inconsistent images, masks, lists or prepared files: names every bad file."""
+    """Missing, damaged or inconsistent images, masks, lists or prepared files: names every bad
+    file."""
 
 
 class DataMissingError(DataError):
-    """The data set is not there at all: no data root, or no folder of it. Only `rml plan` can do without."""
+    """The data set is not there at all: no data root, or no folder of it. Only `rml plan` can do
+    without."""
 
 
 class CheckpointError(RmlError):
@@ -22,7 +26,8 @@ class CheckpointError(RmlError):
 
 
 class NonFiniteLossError(RmlError):
-    """The loss became NaN or infinite; raised before anything is saved over the last good checkpoint."""
+    """The loss became NaN or infinite; raised before anything is saved over the last good
+    checkpoint."""
 
 
 class DeviceError(RmlError):

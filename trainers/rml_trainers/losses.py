@@ -1,24 +1,28 @@
-"""Losses over pixels: each a mean over the valid pixels of all workers together, 0 when none is valid."""
+"""Losses over pixels: each a mean over the valid pixels of all workers together, 0 when none is
+valid."""
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from rml_trainers import IGNORE_LABEL
-from rml_trainers.distributed import share_of_total
+from rml_trainers.runtime.distributed import share_of_total
 
 
 def valid_counts(*masks: Tensor) -> tuple[Tensor, ...]:
-    """Number of true pixels of each mask (bool, any shape), over all workers and divided by their number.
+    """Number of true pixels of each mask (bool, any shape), over all workers and divided by their
+    number.
 
-    It is what a sum over pixels is divided by. Taken of the whole batch, before any of it is learnt from, the losses of
-    its parts add up to the mean over all of it. One all-reduce, however many masks.
+    It is what a sum over pixels is divided by. Taken of the whole batch, before any of it is learnt
+    from, the losses of its parts add up to the mean over all of it. One all-reduce, however many
+    masks.
     """
     return share_of_total(torch.stack([mask.sum() for mask in masks]).float()).unbind()
 
 
 def _mean(total: Tensor, valid: Tensor, count: Tensor | None) -> Tensor:
-    """A sum over pixels divided by the count, or by the number of valid ones; 0 when there is none."""
+    """A sum over pixels divided by the count, or by the number of valid ones; 0 when there is
+    none."""
     return total / (valid_counts(valid)[0] if count is None else count).clamp(min=1)
 
 
@@ -28,19 +32,24 @@ def hard_cross_entropy(log_prob: Tensor, label: Tensor, count: Tensor | None = N
     Args:
         log_prob: [B, K, H, W], log-softmax of the prediction.
         label: [B, H, W] int64, classes or 255.
-        count: what to divide by (see `valid_counts`) where the mean is over more than the labels given: they are a part
-            of the batch, or a pixel that a confidence threshold left without label counts with loss 0 (FixMatch,
-            UniMatch).
+        count: what to divide by (see `valid_counts`) where the mean is over more than the labels
+            given: they are a part of the batch, or a pixel that a confidence threshold left without
+            label counts with loss 0 (FixMatch, UniMatch).
     Returns:
         Scalar in the type of `log_prob`.
     """
-    rows, classes = (_rows(log_prob), label.reshape(-1)) if _in_rows(log_prob) else (log_prob, label)
+    rows, classes = (
+        (_rows(log_prob), label.reshape(-1)) if _in_rows(log_prob) else (log_prob, label)
+    )
     total = functional.nll_loss(rows, classes, ignore_index=IGNORE_LABEL, reduction="sum")
     return _mean(total, label != IGNORE_LABEL, count)
 
 
-def soft_cross_entropy(log_prob: Tensor, prob: Tensor, valid: Tensor, count: Tensor | None = None) -> Tensor:
-    """Mean of −Σ_k q_k log p_k over the valid pixels (footnote 1 of the paper: the alternative to hard labels).
+def soft_cross_entropy(
+    log_prob: Tensor, prob: Tensor, valid: Tensor, count: Tensor | None = None
+) -> Tensor:
+    """Mean of −Σ_k q_k log p_k over the valid pixels (footnote 1 of the paper: the alternative to
+    hard labels).
 
     Args:
         log_prob: [B, K, H, W], log-softmax of the prediction.
@@ -53,7 +62,9 @@ def soft_cross_entropy(log_prob: Tensor, prob: Tensor, valid: Tensor, count: Ten
     return _mean(total, valid, count)
 
 
-def squared_error(prob: Tensor, target: Tensor, valid: Tensor, count: Tensor | None = None) -> Tensor:
+def squared_error(
+    prob: Tensor, target: Tensor, valid: Tensor, count: Tensor | None = None
+) -> Tensor:
     """Mean over the valid pixels of Σ_k (p_k − q_k)² (the consistency loss of French et al., 2020).
 
     Args:
@@ -67,22 +78,27 @@ def squared_error(prob: Tensor, target: Tensor, valid: Tensor, count: Tensor | N
 
 
 def confident_share(confidence: Tensor, valid: Tensor, threshold: float) -> Tensor:
-    """Share of the valid pixels of all workers whose confidence [B, H, W] is at least the threshold."""
+    """Share of the valid pixels of all workers whose confidence [B, H, W] is at least the
+    threshold."""
     confident = (valid & (confidence >= threshold)).sum().to(confidence.dtype)
     return share_of_total(confident) / share_of_total(valid.sum().to(confidence.dtype)).clamp(min=1)
 
 
 def of_class(maps: Tensor, label: Tensor) -> Tensor:
-    """[B, H, W] entries of [B, K, H, W] at the given classes; those of class 0 where the label is 255."""
+    """[B, H, W] entries of [B, K, H, W] at the given classes; those of class 0 where the label is
+    255."""
     known = torch.where(label == IGNORE_LABEL, 0, label)
     return maps.gather(1, known.unsqueeze(1)).squeeze(1)
 
 
-def mutual_weight(log_prob: Tensor, label: Tensor, confidence: Tensor, gammas: tuple[float, float]) -> Tensor:
-    """DMT's weight of a pixel: how far the learning network agrees with another one's label (Feng et al., 2020).
+def mutual_weight(
+    log_prob: Tensor, label: Tensor, confidence: Tensor, gammas: tuple[float, float]
+) -> Tensor:
+    """DMT's weight of a pixel: how far the learning network agrees with another one's label (Feng
+    et al., 2020).
 
-    p(y)^γ1 where its class is the label y; where it is not, 0 if it is surer of its own class than the other network
-    was of y, else p(y)^γ2.
+    p(y)^γ1 where its class is the label y; where it is not, 0 if it is surer of its own class than
+    the other network was of y, else p(y)^γ2.
 
     Args:
         log_prob: [B, K, H, W] of the network that learns.
@@ -107,14 +123,16 @@ def log_softmax(logits: Tensor) -> Tensor:
 
 
 FEWEST_CLASSES_IN_ROWS = 16
-"""Float32 numbers that an AVX-512 instruction takes: a row below that is summed one class after the other."""
+"""Float32 numbers that an AVX-512 instruction takes: a row below that is summed one class after the
+other."""
 
 
 def _in_rows(maps: Tensor) -> bool:
     """Whether the classes of a pixel lie side by side, and the CPU had better take them as a row.
 
-    As maps torch copies them first. Upsampling, log-softmax, loss and gradient, one thread of an AMD EPYC, torch 2.15,
-    November 2026: 5 ms instead of 9 with 19 classes, 7 instead of 27 with 150, but 8 instead of 2 with 8.
+    As maps torch copies them first. Upsampling, log-softmax, loss and gradient, one thread of an
+    AMD EPYC, torch 2.15, November 2026: 5 ms instead of 9 with 19 classes, 7 instead of 27 with
+    150, but 8 instead of 2 with 8.
     """
     enough = maps.device.type == "cpu" and maps.shape[1] >= FEWEST_CLASSES_IN_ROWS
     return enough and maps.is_contiguous(memory_format=torch.channels_last)

@@ -1,4 +1,5 @@
-"""From recorded histories to curves: mean and spread over seeds, and what must be known about them."""
+"""From recorded histories to curves: mean and spread over seeds, and what must be known about
+them."""
 
 import difflib
 import itertools
@@ -10,11 +11,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from rml_dashboards.errors import DashboardError
-from rml_dashboards.figure_specification import CurveRun, FigureSpec, MetricSpec
-from rml_dashboards.histories import Histories
-from rml_dashboards.marks import STATE_WORDS
-from rml_dashboards.records import Records
-from rml_dashboards.tables import STATE_OF_STATUS
+from rml_dashboards.figures.specification import CurveRun, FigureSpec, MetricSpec
+from rml_dashboards.records.histories import Histories
+from rml_dashboards.records.mlflow_reader import Records
+from rml_dashboards.tables.filling import STATE_OF_STATUS
+from rml_dashboards.tables.marks import STATE_WORDS
 
 Values = npt.NDArray[np.float64]
 TIDY = (
@@ -56,7 +57,8 @@ class FilledFigure:
     spec: FigureSpec
     curves: tuple[Curve, ...]
     runs: pd.DataFrame
-    """One row per expected run: row, column, seed, run_id, state, mlflow_run_id, code_version, dirty, protocol."""
+    """One row per expected run: row, column, seed, run_id, state, mlflow_run_id, code_version,
+    dirty, protocol."""
     values: pd.DataFrame
     """Tidy and as recorded (neither scaled nor smoothed): TIDY."""
     notes: tuple[str, ...] = ()
@@ -64,7 +66,8 @@ class FilledFigure:
 
 
 def build_figure(spec: FigureSpec, records: Records, histories: Histories) -> FilledFigure:
-    """Fill a figure. Seeds that have finished make the mean; where none has, those that have reported anything.
+    """Fill a figure. Seeds that have finished make the mean; where none has, those that have
+    reported anything.
 
     Raises DashboardError when runs are recorded and none of them has one of the metrics.
     """
@@ -78,14 +81,20 @@ def build_figure(spec: FigureSpec, records: Records, histories: Histories) -> Fi
     for row, column, metric in itertools.product(spec.rows, spec.columns, spec.metrics):
         own = runs[(runs["row"] == row) & (runs["column"] == column)]
         reported = values[
-            (values["row"] == row) & (values["column"] == column) & (values["metric"] == metric.key) & values["in_mean"]
+            (values["row"] == row)
+            & (values["column"] == column)
+            & (values["metric"] == metric.key)
+            & values["in_mean"]
         ]
         if not reported.empty:
             curves.append(_curve(spec, metric, reported, n_expected=len(own)))
         notes += _lacking(spec, metric, own, reported)
         if not own.empty and _is_foreign(own, reported):
             foreign.setdefault(metric.key, []).append(_place(spec, own))
-    notes += [f"`{key}` is not measured by the runs of {', '.join(rows)}." for key, rows in foreign.items()]
+    notes += [
+        f"`{key}` is not measured by the runs of {', '.join(rows)}."
+        for key, rows in foreign.items()
+    ]
     notes += _about_all(spec, runs, values)
     return FilledFigure(
         spec=spec,
@@ -98,11 +107,15 @@ def build_figure(spec: FigureSpec, records: Records, histories: Histories) -> Fi
 
 
 def expected_runs(spec: FigureSpec, records: Records) -> pd.DataFrame:
-    """One row per run that the figure asks for, in its order, with what is recorded of it; state as in tables."""
+    """One row per run that the figure asks for, in its order, with what is recorded of it; state as
+    in tables."""
     wanted = pd.DataFrame(
-        [(r.row, r.column, r.seed, r.run_id) for r in spec.runs], columns=["row", "column", "seed", "run_id"]
+        [(r.row, r.column, r.seed, r.run_id) for r in spec.runs],
+        columns=["row", "column", "seed", "run_id"],
     )
-    recorded = records.runs[["run_id", "mlflow_run_id", "status", "protocol", "code_version", "dirty"]]
+    recorded = records.runs[
+        ["run_id", "mlflow_run_id", "status", "protocol", "code_version", "dirty"]
+    ]
     frame = wanted.merge(recorded, how="left", on="run_id")
     frame["state"] = frame["status"].map({**STATE_OF_STATUS, "FINISHED": "done"}).fillna("missing")
     frame["dirty"] = frame["dirty"].eq(True)
@@ -114,15 +127,18 @@ def expected_runs(spec: FigureSpec, records: Records) -> pd.DataFrame:
 def tidy_values(
     spec: FigureSpec, runs: pd.DataFrame, histories: Histories, mlflow_ids: Mapping[str, str]
 ) -> pd.DataFrame:
-    """What was recorded of the runs within the figure's stages, one line per value; `mlflow_ids` by run id.
+    """What was recorded of the runs within the figure's stages, one line per value; `mlflow_ids` by
+    run id.
 
-    `mlflow_run_id` is where the value stands: another run's, for steps that a run took over from it.
+    `mlflow_run_id` is where the value stands: another run's, for steps that a run took over from
+    it.
     """
     parts = []
     for run, of_run in zip(spec.runs, runs.itertuples(index=False), strict=True):
         own = _with_beginning(run, histories.values, mlflow_ids)
         for metric in spec.metrics:
-            first, last = run.first_step_of(metric.key), np.inf if run.last_step is None else run.last_step
+            first = run.first_step_of(metric.key)
+            last = np.inf if run.last_step is None else run.last_step
             found = own[(own["metric"] == metric.key) & own["step"].between(first, last)]
             parts.append(
                 found.assign(
@@ -138,18 +154,28 @@ def tidy_values(
             )
     frame = pd.concat(parts, ignore_index=True)
     finished = frame["finished"].astype(bool)
-    some_finished = finished.groupby([frame["row"], frame["column"], frame["metric"]]).transform("any").astype(bool)
+    some_finished = (
+        finished.groupby([frame["row"], frame["column"], frame["metric"]])
+        .transform("any")
+        .astype(bool)
+    )
     frame["in_mean"] = finished | ~some_finished
     return frame[list(TIDY)]
 
 
-def _with_beginning(run: CurveRun, values: pd.DataFrame, mlflow_ids: Mapping[str, str]) -> pd.DataFrame:
-    """What a run has reported, and before it what was reported by runs that begin the same; nothing for a new run."""
+def _with_beginning(
+    run: CurveRun, values: pd.DataFrame, mlflow_ids: Mapping[str, str]
+) -> pd.DataFrame:
+    """What a run has reported, and before it what was reported by runs that begin the same; nothing
+    for a new run."""
     own = values[values["mlflow_run_id"] == mlflow_ids.get(run.run_id)]
     if own.empty:
         return own
     others = [
-        values[(values["mlflow_run_id"] == mlflow_ids.get(other.run_id)) & (values["step"] <= other.last_step)]
+        values[
+            (values["mlflow_run_id"] == mlflow_ids.get(other.run_id))
+            & (values["step"] <= other.last_step)
+        ]
         for other in run.beginnings
     ]
     joined = pd.concat([own, *others]).drop_duplicates(["metric", "step"], keep="first")
@@ -172,11 +198,14 @@ def _curve(spec: FigureSpec, metric: MetricSpec, values: pd.DataFrame, n_expecte
     )
 
 
-def _lacking(spec: FigureSpec, metric: MetricSpec, runs: pd.DataFrame, reported: pd.DataFrame) -> Iterator[str]:
+def _lacking(
+    spec: FigureSpec, metric: MetricSpec, runs: pd.DataFrame, reported: pd.DataFrame
+) -> Iterator[str]:
     """Which seeds are not in a curve and why; steps that not all seeds have."""
     if runs.empty or _is_foreign(runs, reported):
         return  # the study does not run this row for this column, or it cannot have this metric
-    name, drawn = _place(spec, runs), set(reported["seed"])
+    name = _place(spec, runs)
+    drawn = set(reported["seed"])
     absent = [
         f"seed {seed} {f'has no `{metric.key}`' if state == 'done' else STATE_WORDS[state]}"
         for seed, state in zip(runs["seed"], runs["state"], strict=True)
@@ -188,41 +217,61 @@ def _lacking(spec: FigureSpec, metric: MetricSpec, runs: pd.DataFrame, reported:
         yield f"{name}: none of its runs has finished; drawn is what they have reported."
     steps = reported.groupby("x")["seed"].nunique()
     if (steps < len(drawn)).any():
-        yield f"{name}: drawn on the {int((steps == len(drawn)).sum())} of {len(steps)} steps that all seeds have."
+        yield (
+            f"{name}: drawn on the {int((steps == len(drawn)).sum())} of {len(steps)} steps "
+            "that "
+            "all seeds have."
+        )
 
 
 def _is_foreign(runs: pd.DataFrame, reported: pd.DataFrame) -> bool:
-    """Whether the runs of a row have all finished and none of them has the metric: its method does not measure it."""
+    """Whether the runs of a row have all finished and none of them has the metric: its method does
+    not measure it."""
     return bool(reported.empty and runs["state"].eq("done").all())
 
 
 def _about_all(spec: FigureSpec, runs: pd.DataFrame, values: pd.DataFrame) -> Iterator[str]:
     own = dict(zip(runs["run_id"], runs["mlflow_run_id"], strict=True))
     if (values["mlflow_run_id"] != values["run_id"].map(own)).any():
-        yield "Steps that a run took over from one that begins the same are drawn as that run reported them."
+        yield (
+            "Steps that a run took over from one that begins the same are drawn as that run "
+            "reported them."
+        )
     recorded = runs[runs["state"] != "missing"]
-    dirty = sorted({version or "unknown" for version in recorded.loc[recorded["dirty"], "code_version"]})
+    dirty = sorted(
+        {version or "unknown" for version in recorded.loc[recorded["dirty"], "code_version"]}
+    )
     if dirty:
         yield f"Partly made by code with uncommitted changes (on top of {', '.join(dirty)})."
     protocols = sorted(set(recorded["protocol"]) - {""})
-    if len(protocols) > 1 and any(metric.key.startswith(("val/", "final/")) for metric in spec.metrics):
-        yield f"Scores of several protocols, not to be compared: {', '.join(f'`{p}`' for p in protocols)}."
+    if len(protocols) > 1 and any(
+        metric.key.startswith(("val/", "final/")) for metric in spec.metrics
+    ):
+        yield (
+            "Scores of several protocols, not to be compared: "
+            f"{', '.join(f'`{p}`' for p in protocols)}."
+        )
 
 
 def _place(spec: FigureSpec, runs: pd.DataFrame) -> str:
     """Row, and the column where there are several."""
-    row, column = str(runs["row"].iloc[0]), str(runs["column"].iloc[0])
+    row = str(runs["row"].iloc[0])
+    column = str(runs["column"].iloc[0])
     return f"{row}, {column}" if len(spec.columns) > 1 else row
 
 
 def _check_metrics(spec: FigureSpec, runs: pd.DataFrame, histories: Histories) -> None:
-    """Raise DashboardError for a metric that none of the recorded runs has, naming those that come near."""
-    known = set().union(*(histories.keys.get(run, frozenset()) for run in runs["mlflow_run_id"] if run))
+    """Raise DashboardError for a metric that none of the recorded runs has, naming those that come
+    near."""
+    known = set().union(
+        *(histories.keys.get(run, frozenset()) for run in runs["mlflow_run_id"] if run)
+    )
     for metric in spec.metrics:
         if known and metric.key not in known:
             near = difflib.get_close_matches(metric.key, sorted(known), n=3, cutoff=0.5)
             hint = f"did you mean {' or '.join(repr(key) for key in near)}? " if near else ""
             others = ", ".join(sorted(key for key in known if "/iou/" not in key))
             raise DashboardError(
-                f"figure {spec.name}: none of its runs has recorded {metric.key!r}; {hint}recorded are: {others}"
+                f"figure {spec.name}: none of its runs has recorded {metric.key!r}; {hint}recorded "
+                f"are: {others}"
             )

@@ -1,4 +1,5 @@
-"""A filled figure as a picture: colours that colour-blind eyes can tell apart, and markers that survive a printer."""
+"""A filled figure as a picture: colours that colour-blind eyes can tell apart, and markers that
+survive a printer."""
 
 import io
 from collections import Counter
@@ -14,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
-from rml_dashboards.curves import Curve, FilledFigure
+from rml_dashboards.figures.curves import Curve, FilledFigure
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito (2008) without yellow, which nobody sees on white paper."""
@@ -47,7 +48,8 @@ STYLE = {
     "lines.markersize": 4.5,
     "svg.hashsalt": "rml",
 }
-"""Laid over matplotlib's own defaults, whatever a person's matplotlibrc says; the salt gives SVG elements fixed ids."""
+"""Laid over matplotlib's own defaults, whatever a person's matplotlibrc says; the salt gives SVG
+elements fixed ids."""
 
 
 def pictures(figure: FilledFigure) -> dict[str, bytes]:
@@ -65,11 +67,15 @@ def pictures(figure: FilledFigure) -> dict[str, bytes]:
 def draw(filled: FilledFigure) -> Figure:
     """One panel per column that has curves; legend and small print below."""
     spec = filled.spec
-    panels = [column for column in spec.columns if any(curve.column == column for curve in filled.curves)]
+    panels = [
+        column for column in spec.columns if any(curve.column == column for curve in filled.curves)
+    ]
     width = PANEL_INCHES[0] * len(panels)
     handles = list(_legend(filled))
     num_legend_columns = _num_legend_columns(handles, width)
-    height = PANEL_INCHES[1] + TITLE_INCHES + LEGEND_LINE_INCHES * -(-len(handles) // num_legend_columns)
+    height = (
+        PANEL_INCHES[1] + TITLE_INCHES + LEGEND_LINE_INCHES * -(-len(handles) // num_legend_columns)
+    )
     figure = Figure(figsize=(width, height), dpi=PIXELS_PER_INCH, layout="constrained")
     axes: Sequence[Axes] = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for panel, column in zip(axes, panels, strict=True):
@@ -96,14 +102,19 @@ def _draw_curve(panel: Axes, curve: Curve, filled: FilledFigure) -> None:
     look = _row_style(filled, curve.row)
     every = max(1, len(curve.x) // MARKERS_PER_CURVE)
     place = filled.spec.rows.index(curve.row)
-    offset = place * every // max(1, len(filled.spec.rows))  # markers of curves that coincide do not
+    offset = (
+        place * every // max(1, len(filled.spec.rows))
+    )  # markers of curves that coincide do not
     line = LINE_STYLES[filled.spec.metrics.index(curve.metric)]
     panel.plot(curve.x, curve.mean, linestyle=line, markevery=(offset, every), **look)
     if curve.n > 1:
-        low, high = curve.mean - curve.std, curve.mean + curve.std
+        low = curve.mean - curve.std
+        high = curve.mean + curve.std
         if filled.spec.log_y:  # the lower end of a band may fall below zero
             low = np.where(low > 0, low, curve.mean)
-        panel.fill_between(curve.x, low, high, color=look["color"], alpha=_band_opacity(filled), linewidth=0)
+        panel.fill_between(
+            curve.x, low, high, color=look["color"], alpha=_band_opacity(filled), linewidth=0
+        )
 
 
 def _band_opacity(filled: FilledFigure) -> float:
@@ -131,7 +142,8 @@ def _set_axes(panel: Axes, filled: FilledFigure) -> None:
 
 
 def _legend(filled: FilledFigure) -> Iterator[Artist]:
-    """One entry per row that has a curve, one per metric where there are several, and what the bands are."""
+    """One entry per row that has a curve, one per metric where there are several, and what the
+    bands are."""
     for row in filled.spec.rows:
         own = [curve for curve in filled.curves if curve.row == row]
         if own:
@@ -145,12 +157,14 @@ def _legend(filled: FilledFigure) -> Iterator[Artist]:
 
 def seeds_text(curves: Sequence[Curve]) -> str:
     """`n = 3`, `n = 2 of 3`, or `n = 2 to 3 of 3` where the curves of a row differ."""
-    counts, expected = sorted({curve.n for curve in curves}), max(curve.n_expected for curve in curves)
+    counts = sorted({curve.n for curve in curves})
+    expected = max(curve.n_expected for curve in curves)
     n = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     return f"n = {n}" if counts == [expected] else f"n = {n} of {expected}"
 
 
 def _num_legend_columns(handles: Sequence[Artist], width: float) -> int:
-    """As many as fit under a figure of that width in inches; a long label takes a line of its own."""
+    """As many as fit under a figure of that width in inches; a long label takes a line of its
+    own."""
     longest = max(len(str(handle.get_label())) for handle in handles) + LEGEND_HANDLE_CHARACTERS
     return max(1, min(int(width * LEGEND_CHARACTERS_PER_INCH / longest), len(handles)))

@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from rml_dashboards.curves import FilledFigure, build_figure
-from rml_dashboards.drawing import pictures, seeds_text
 from rml_dashboards.errors import DashboardError
-from rml_dashboards.figure_specification import FigureSpec
+from rml_dashboards.figures.curves import FilledFigure, build_figure
+from rml_dashboards.figures.drawing import pictures, seeds_text
+from rml_dashboards.figures.specification import FigureSpec
 from rml_dashboards.files import write_bytes, write_text
-from rml_dashboards.histories import read_histories
-from rml_dashboards.pipe_table import escape, one_line, pipe_table
-from rml_dashboards.records import read_records
-from rml_dashboards.texts import NOTHING
+from rml_dashboards.records.histories import read_histories
+from rml_dashboards.records.mlflow_reader import read_records
+from rml_dashboards.tables.pipe_table import escape, one_line, pipe_table
+from rml_dashboards.tables.texts import NOTHING
 
 
 def load_figures(
@@ -19,11 +19,14 @@ def load_figures(
 ) -> list[FilledFigure]:
     """The filled figures; one of which no run has reported anything has no curves.
 
-    Raises DashboardError when the store cannot be read, or when no run has a metric that a figure asks for.
+    Raises DashboardError when the store cannot be read, or when no run has a metric that a figure
+    asks for.
     """
     records = read_records(tracking_uri, ledger_folder, fresh=fresh)
     drawn = [run for spec in specs for run in spec.runs]
-    wanted = {run.run_id for run in drawn} | {other.run_id for run in drawn for other in run.beginnings}
+    wanted = {run.run_id for run in drawn} | {
+        other.run_id for run in drawn for other in run.beginnings
+    }
     recorded = records.runs.loc[records.runs["run_id"].isin(wanted), "mlflow_run_id"]
     metrics = {metric.key for spec in specs for metric in spec.metrics}
     histories = read_histories(tracking_uri, recorded, metrics)
@@ -39,7 +42,8 @@ def write_figures(
     ledger_folder: Path | None = None,
     fresh: bool = False,
 ) -> list[Path]:
-    """Write `<name>.svg`, `.png` and `.csv` of every figure and an index of all; returns the paths, the index last.
+    """Write `<name>.svg`, `.png` and `.csv` of every figure and an index of all; returns the paths,
+    the index last.
 
     Raises DashboardError as load_figures, and when there is nothing to draw in any of the figures.
     """
@@ -54,13 +58,18 @@ def write_figures(
         paths.append(write_text(table, out_dir / f"{figure.spec.name}.csv"))
     if not paths:
         names = ", ".join(spec.name for spec in specs)
-        raise DashboardError(f"nothing to draw yet for {names}: no run has reported anything. Launch the study first")
+        raise DashboardError(
+            f"nothing to draw yet for {names}: no run has reported anything. Launch the study first"
+        )
     return [*paths, write_text(index(figures), out_dir / f"{index_name}.md")]
 
 
 def index(figures: Sequence[FilledFigure]) -> str:
     """Markdown: every figure with what its curves are, its footnotes, and the runs behind them."""
-    return "\n\n".join(["# Figures", *(part for figure in figures for part in _chapter(figure))]) + "\n"
+    return (
+        "\n\n".join(["# Figures", *(part for figure in figures for part in _chapter(figure))])
+        + "\n"
+    )
 
 
 def _chapter(figure: FilledFigure) -> list[str]:
@@ -75,18 +84,31 @@ def _chapter(figure: FilledFigure) -> list[str]:
     if figure.notes:
         parts.append("\n".join(f"- {one_line(note)}" for note in figure.notes))
     if figure.warnings:
-        parts.append("\n".join(["**Warnings**", "", *(f"- {one_line(text)}" for text in figure.warnings)]))
+        parts.append(
+            "\n".join(["**Warnings**", "", *(f"- {one_line(text)}" for text in figure.warnings)])
+        )
     return [*parts, _runs(figure)]
 
 
 def _what_is_drawn(figure: FilledFigure) -> str:
     spec = figure.spec
     metrics = ", ".join(f"`{m.key}`" + (f" ({m.label})" if m.label else "") for m in spec.metrics)
-    sentences = [f"{metrics}{f' × {spec.scale:g}' if spec.scale != 1 else ''} against the {spec.x_label}."]
-    sentences.append("Line: mean over seeds on their common steps; band: ± sample standard deviation, none for n = 1.")
+    sentences = [
+        f"{metrics}{f' × {spec.scale:g}' if spec.scale != 1 else ''} against the {spec.x_label}."
+    ]
+    sentences.append(
+        "Line: mean over seeds on their common steps; band: ± sample standard deviation, none for "
+        "n = 1."
+    )
     if spec.smoothing > 1:
-        sentences.append(f"Each seed's curve is a centred moving average over {spec.smoothing} reports.")
-    counts = [f"{row} {seeds_text(own)}" for row in spec.rows if (own := [c for c in figure.curves if c.row == row])]
+        sentences.append(
+            f"Each seed's curve is a centred moving average over {spec.smoothing} reports."
+        )
+    counts = [
+        f"{row} {seeds_text(own)}"
+        for row in spec.rows
+        if (own := [c for c in figure.curves if c.row == row])
+    ]
     sentences.append(f"{'; '.join(counts)}.")
     files = f"[SVG]({spec.name}.svg), [values as recorded]({spec.name}.csv)"
     return " ".join([*(one_line(sentence) for sentence in sentences), files])
@@ -100,6 +122,15 @@ def _runs(figure: FilledFigure) -> str:
     for run in figure.runs.itertuples(index=False):
         code = f"{run.code_version}{' + changes' if run.dirty else ''}"
         count = counts.get((run.row, run.column, run.seed), 0)
-        fields = [run.row, run.column, run.seed, run.state, count, run.run_id, run.mlflow_run_id, code]
+        fields = [
+            run.row,
+            run.column,
+            run.seed,
+            run.state,
+            count,
+            run.run_id,
+            run.mlflow_run_id,
+            code,
+        ]
         lines.append([escape(str(field)) or NOTHING for field in fields])
     return pipe_table(header, lines)

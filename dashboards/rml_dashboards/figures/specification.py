@@ -1,4 +1,5 @@
-"""What a figure should look like: curves of recorded metrics over training, and the runs that they are made of.
+"""What a figure should look like: curves of recorded metrics over training, and the runs that they
+are made of.
 
 Plain frozen values. The command line makes them from a study file; nothing here knows that format.
 """
@@ -6,7 +7,7 @@ Plain frozen values. The command line makes them from a study file; nothing here
 from dataclasses import dataclass
 
 from rml_dashboards.errors import DashboardError
-from rml_dashboards.specification import FILE_NAME
+from rml_dashboards.tables.specification import FILE_NAME
 
 OF_A_MOMENT = tuple(f"train/coupling_tv_train_set{pair}" for pair in ("", "_students", "_teachers"))
 """Values under `train/` that are measured at a step, not over the steps since the report before."""
@@ -24,7 +25,8 @@ class MetricSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class SharedBeginning:
-    """Another run whose first steps are, bit for bit, those of a run, which may have taken them over."""
+    """Another run whose first steps are, bit for bit, those of a run, which may have taken them
+    over."""
 
     run_id: str
     last_step: int
@@ -49,8 +51,8 @@ class CurveRun:
     def first_step_of(self, key: str) -> int:
         """First recorded step that belongs to the figure.
 
-        Most values under `train/` are means over the steps since the report before, so that the report at which a
-        stage begins is about the stage before.
+        Most values under `train/` are means over the steps since the report before, so that the
+        report at which a stage begins is about the stage before.
         """
         is_mean = key.startswith("train/") and key not in OF_A_MOMENT
         return self.first_step + 1 if self.first_step > 0 and is_mean else self.first_step
@@ -58,7 +60,8 @@ class CurveRun:
 
 @dataclass(frozen=True, kw_only=True)
 class FigureSpec:
-    """The shape of one figure. Rows are colours, metrics line styles, columns panels side by side."""
+    """The shape of one figure. Rows are colours, metrics line styles, columns panels side by
+    side."""
 
     name: str
     """File name without suffix: letters, digits, `.`, `_` and `-`."""
@@ -79,19 +82,39 @@ class FigureSpec:
     log_y: bool = False
 
     def __post_init__(self) -> None:
-        _check(FILE_NAME.fullmatch(self.name) is not None, f"name {self.name!r} is not a plain file name")
-        keys, labels = [metric.key for metric in self.metrics], [metric.label for metric in self.metrics]
-        for what, names in (("metric", keys), ("label", labels), ("row", self.rows), ("column", self.columns)):
+        _check(
+            FILE_NAME.fullmatch(self.name) is not None,
+            f"name {self.name!r} is not a plain file name",
+        )
+        keys = [metric.key for metric in self.metrics]
+        labels = [metric.label for metric in self.metrics]
+        for what, names in (
+            ("metric", keys),
+            ("label", labels),
+            ("row", self.rows),
+            ("column", self.columns),
+        ):
             _check(bool(names), f"figure {self.name}: no {what}s")
-            _check(len(set(names)) == len(names), f"figure {self.name}: {what}s occur twice: {', '.join(names)}")
+            _check(
+                len(set(names)) == len(names),
+                f"figure {self.name}: {what}s occur twice: {', '.join(names)}",
+            )
         _check(bool(self.runs), f"figure {self.name}: no runs")
         odd = self.smoothing >= 1 and self.smoothing % 2 == 1
         _check(odd, f"figure {self.name}: smoothing = {self.smoothing}, expected an odd number")
         seen: set[tuple[str, str, int]] = set()
         for run in self.runs:
-            where = f"figure {self.name}: run {run.run_id} (row {run.row!r}, column {run.column!r}, seed {run.seed})"
-            _check(run.row in self.rows and run.column in self.columns, f"{where} has no place in the figure")
-            _check((run.row, run.column, run.seed) not in seen, f"{where}: this seed is already there")
+            where = (
+                f"figure {self.name}: run {run.run_id} (row {run.row!r}, column "
+                f"{run.column!r}, seed {run.seed})"
+            )
+            _check(
+                run.row in self.rows and run.column in self.columns,
+                f"{where} has no place in the figure",
+            )
+            _check(
+                (run.row, run.column, run.seed) not in seen, f"{where}: this seed is already there"
+            )
             seen.add((run.row, run.column, run.seed))
 
 

@@ -1,5 +1,5 @@
-"""Everything that runs reported of some metrics over time, read from MLflow. Not kept in the ledger: it is large, and a
-figure is drawn seldom."""
+"""Everything that runs reported of some metrics over time, read from MLflow. Not kept in the
+ledger: it is large, and a figure is drawn seldom."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from rml_dashboards.errors import DashboardError
-from rml_dashboards.records import impatient_client
+from rml_dashboards.records.mlflow_reader import impatient_client
 
 COLUMNS = ("mlflow_run_id", "metric", "step", "value")
 
@@ -20,13 +20,17 @@ class Histories:
     """Recorded values of some metrics of some runs."""
 
     values: pd.DataFrame
-    """Long form, by step within run and metric: mlflow_run_id, metric, step, value (as recorded, finite)."""
+    """Long form, by step within run and metric: mlflow_run_id, metric, step, value (as recorded,
+    finite)."""
     keys: dict[str, frozenset[str]]
     """MLflow run id → every metric that the run has recorded, wanted or not."""
 
 
-def read_histories(tracking_uri: str, mlflow_run_ids: Iterable[str], metrics: Collection[str]) -> Histories:
-    """Histories of the wanted metrics, one request per run and metric that it has (the client has no wider one).
+def read_histories(
+    tracking_uri: str, mlflow_run_ids: Iterable[str], metrics: Collection[str]
+) -> Histories:
+    """Histories of the wanted metrics, one request per run and metric that it has (the client has
+    no wider one).
 
     Raises DashboardError when the store cannot be read.
     """
@@ -38,11 +42,14 @@ def read_histories(tracking_uri: str, mlflow_run_ids: Iterable[str], metrics: Co
                 keys[run] = frozenset(client.get_run(run).data.metrics)
                 for metric in sorted(keys[run] & set(metrics)):
                     history = client.get_metric_history(run, metric)
-                    rows += [(run, metric, point.step, point.timestamp, point.value) for point in history]
+                    rows += [
+                        (run, metric, point.step, point.timestamp, point.value) for point in history
+                    ]
     except (MlflowException, SQLAlchemyError, FileNotFoundError) as error:
         reason = str(error).splitlines()[0]
         raise DashboardError(
-            f"the MLflow store cannot be read: {reason}. Figures need what runs reported over time, which only the "
+            f"the MLflow store cannot be read: {reason}. Figures need what runs reported over "
+            "time, which only the "
             "store has; launch the study first, or give its --tracking-uri"
         ) from error
     frame = pd.DataFrame(rows, columns=["mlflow_run_id", "metric", "step", "time", "value"])

@@ -1,6 +1,8 @@
-"""The ledger: a local parquet copy of what was read from MLflow, so that a table need not read everything again.
+"""The ledger: a local parquet copy of what was read from MLflow, so that a table need not read
+everything again.
 
-One file per tracking store, replaced as a whole. It is a cache: deleting it costs one full read and nothing else.
+One file per tracking store, replaced as a whole. It is a cache: deleting it costs one full read and
+nothing else.
 """
 
 import dataclasses
@@ -66,12 +68,14 @@ class Ledger:
 
 
 def ledger_path(folder: Path, tracking_uri: str) -> Path:
-    """File of one tracking store; the URI itself (it may hold a password or a home folder) is not written down."""
+    """File of one tracking store; the URI itself (it may hold a password or a home folder) is not
+    written down."""
     return folder / f"runs-{hashlib.sha256(tracking_uri.encode()).hexdigest()[:8]}.parquet"
 
 
 def load_ledger(path: Path) -> tuple[Ledger, str | None]:
-    """The stored ledger; or an empty one and, when the file is damaged or of another version, a sentence saying so."""
+    """The stored ledger; or an empty one and, when the file is damaged or of another version, a
+    sentence saying so."""
     if not path.is_file():
         return Ledger(), None
     try:
@@ -82,16 +86,23 @@ def load_ledger(path: Path) -> tuple[Ledger, str | None]:
     if header.get("version") != VERSION or not table.schema.equals(SCHEMA):
         return Ledger(), f"the ledger {path.name} has another format; everything was read again"
     runs = [
-        RecordedRun(**{**row, "tags": dict(row["tags"]), "scores": dict(row["scores"])}) for row in table.to_pylist()
+        RecordedRun(**{**row, "tags": dict(row["tags"]), "scores": dict(row["scores"])})
+        for row in table.to_pylist()
     ]
-    return Ledger(runs={run.mlflow_run_id: run for run in runs}, experiments=header["experiments"]), None
+    return Ledger(
+        runs={run.mlflow_run_id: run for run in runs}, experiments=header["experiments"]
+    ), None
 
 
 def save_ledger(ledger: Ledger, path: Path) -> None:
     """Write to a temporary name, then rename: a reader sees the old ledger or the new one."""
     header = json.dumps({"version": VERSION, "experiments": ledger.experiments}, sort_keys=True)
     rows = [
-        {**dataclasses.asdict(run), "tags": sorted(run.tags.items()), "scores": sorted(run.scores.items())}
+        {
+            **dataclasses.asdict(run),
+            "tags": sorted(run.tags.items()),
+            "scores": sorted(run.scores.items()),
+        }
         for run in sorted(ledger.runs.values(), key=lambda run: run.mlflow_run_id)
     ]
     table = pa.Table.from_pylist(rows, schema=SCHEMA.with_metadata({METADATA_KEY: header.encode()}))

@@ -1,4 +1,5 @@
-"""The protocol of each number: a run records that of its first network's final scores, the others follow from it."""
+"""The protocol of each number: a run records that of its first network's final scores, the others
+follow from it."""
 
 import re
 
@@ -8,10 +9,12 @@ _NETWORK = re.compile(r"student_\d+|teacher_\d+|ensemble")
 def protocol_of(recorded: str, metric: str) -> str:
     """Protocol id of one metric of a run.
 
-    `recorded` is `<data and inference>/<first network>/<moment>`. `final/<network>/…` was made by that network, and
-    `val/…` is the last value of a curve, so its moment is `last`. Anything else is what was recorded.
+    `recorded` is `<data and inference>/<first network>/<moment>`. `final/<network>/…` was made by
+    that network, and `val/…` is the last value of a curve, so its moment is `last`. Anything else
+    is what was recorded.
     """
-    parts, (place, *rest) = recorded.split("/"), metric.split("/")
+    parts = recorded.split("/")
+    (place, *rest) = metric.split("/")
     if len(parts) != 3 or place not in ("final", "val"):
         return recorded
     images, network, moment = parts
@@ -21,7 +24,8 @@ def protocol_of(recorded: str, metric: str) -> str:
 
 
 def recorded_name(recorded: str, metric: str) -> str:
-    """Name under which a metric was recorded: the first network's scores carry no network in theirs."""
+    """Name under which a metric was recorded: the first network's scores carry no network in
+    theirs."""
     place, *rest = metric.split("/")
     parts = recorded.split("/")
     if len(parts) == 3 and place in ("final", "val") and len(rest) > 1 and rest[0] == parts[1]:

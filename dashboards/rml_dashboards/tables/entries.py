@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from rml_dashboards.specification import ReportedValue, TableSpec
+from rml_dashboards.tables.specification import ReportedValue, TableSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +33,9 @@ class Entry:
     column: str
     metric: str
     status: str
-    """complete · partial (some seeds have no score) · mixed (seeds of several protocols: not averaged) · running,
-    failed, unscored, stopped, missing (no seed has a score) · reported (a quoted row) · empty (not in the study)."""
+    """complete · partial (some seeds have no score) · mixed (seeds of several protocols: not
+    averaged) · running, failed, unscored, stopped, missing (no seed has a score) · reported (a
+    quoted row) · empty (not in the study)."""
     n: int = 0
     n_expected: int = 0
     mean: float | None = None

@@ -5,14 +5,19 @@ from typing import Any
 
 import pandas as pd
 
-from rml_dashboards.entries import Entry, Table, Trace
-from rml_dashboards.marks import annotate
-from rml_dashboards.protocols import protocol_of, recorded_name
-from rml_dashboards.records import Records
-from rml_dashboards.specification import CellSpec, RowSpec, TableSpec
+from rml_dashboards.records.mlflow_reader import Records
+from rml_dashboards.records.protocols import protocol_of, recorded_name
 from rml_dashboards.statistics import summarise
+from rml_dashboards.tables.entries import Entry, Table, Trace
+from rml_dashboards.tables.marks import annotate
+from rml_dashboards.tables.specification import CellSpec, RowSpec, TableSpec
 
-STATE_OF_STATUS = {"SCHEDULED": "running", "RUNNING": "running", "FAILED": "failed", "KILLED": "stopped"}
+STATE_OF_STATUS = {
+    "SCHEDULED": "running",
+    "RUNNING": "running",
+    "FAILED": "failed",
+    "KILLED": "stopped",
+}
 # What a cell without any score is called: the first of these that one of its runs is.
 WITHOUT_SCORE = ("running", "failed", "unscored", "stopped", "missing")
 
@@ -28,7 +33,11 @@ def build(spec: TableSpec, cells: Sequence[CellSpec], records: Records) -> Table
         line = []
         for column in spec.columns:
             key = (row.label, column.label)
-            own = _own_fields(summary[key], runs[key]) if key in runs else _unfilled(row, column.label)
+            own = (
+                _own_fields(summary[key], runs[key])
+                if key in runs
+                else _unfilled(row, column.label)
+            )
             line.append(
                 Entry(
                     row=row.label,
@@ -43,24 +52,44 @@ def build(spec: TableSpec, cells: Sequence[CellSpec], records: Records) -> Table
 
 
 def seed_frame(spec: TableSpec, cells: Sequence[CellSpec], records: Records) -> pd.DataFrame:
-    """One row per expected run, sorted by seed: row, column, seed, run_id, state, value and where it was recorded."""
+    """One row per expected run, sorted by seed: row, column, seed, run_id, state, value and where
+    it was recorded."""
     wanted = pd.DataFrame(
-        [(c.row, c.column, c.seed, c.run_id) for c in cells], columns=["row", "column", "seed", "run_id"]
+        [(c.row, c.column, c.seed, c.run_id) for c in cells],
+        columns=["row", "column", "seed", "run_id"],
     ).sort_values("seed", kind="stable", ignore_index=True)
     wanted["metric"] = wanted["column"].map({c.label: spec.metric_of(c) for c in spec.columns})
     recorded = records.runs[
-        ["run_id", "mlflow_run_id", "status", "protocol", "code_version", "dirty", "device", "end_time"]
+        [
+            "run_id",
+            "mlflow_run_id",
+            "status",
+            "protocol",
+            "code_version",
+            "dirty",
+            "device",
+            "end_time",
+        ]
     ]
     frame = wanted.merge(recorded, how="left", on="run_id")
     tagged = list(zip(frame["protocol"].fillna(""), frame["metric"], strict=True))
-    frame["metric"] = pd.Series([recorded_name(*both) for both in tagged], index=frame.index, dtype="object")
-    frame["protocol"] = pd.Series([protocol_of(*both) for both in tagged], index=frame.index, dtype="object")
-    frame = frame.merge(records.scores[["run_id", "metric", "value"]], how="left", on=["run_id", "metric"])
+    frame["metric"] = pd.Series(
+        [recorded_name(*both) for both in tagged], index=frame.index, dtype="object"
+    )
+    frame["protocol"] = pd.Series(
+        [protocol_of(*both) for both in tagged], index=frame.index, dtype="object"
+    )
+    frame = frame.merge(
+        records.scores[["run_id", "metric", "value"]], how="left", on=["run_id", "metric"]
+    )
     frame["value"] = frame["value"] * spec.scale
     scored = frame["value"].notna() & ~frame["value"].isin([float("inf"), float("-inf")])
     finished = scored.map({True: "done", False: "unscored"})
     frame["state"] = (
-        frame["status"].map(STATE_OF_STATUS).fillna("missing").mask(frame["status"] == "FINISHED", finished)
+        frame["status"]
+        .map(STATE_OF_STATUS)
+        .fillna("missing")
+        .mask(frame["status"] == "FINISHED", finished)
     )
     frame["ended"] = frame["end_time"].dt.strftime("%Y-%m-%d")
     return frame
@@ -68,7 +97,8 @@ def seed_frame(spec: TableSpec, cells: Sequence[CellSpec], records: Records) -> 
 
 def _own_fields(summary: dict[Any, Any], seeds: pd.DataFrame) -> dict[str, Any]:
     """Status, numbers and traces of a cell that the study runs."""
-    n, n_expected = int(summary["n"]), int(summary["n_expected"])
+    n = int(summary["n"])
+    n_expected = int(summary["n_expected"])
     traces = tuple(_trace(record) for record in seeds.to_dict("records"))
     fields: dict[str, Any] = {"n": n, "n_expected": n_expected, "traces": traces}
     if n == 0:
@@ -88,7 +118,9 @@ def _trace(record: dict[Any, Any]) -> Trace:
         key: "" if pd.isna(record[key]) else str(record[key])
         for key in ("mlflow_run_id", "protocol", "code_version", "device", "ended")
     }
-    if state == "running":  # a run that was taken up again keeps the end of its previous attempt in MLflow
+    if (
+        state == "running"
+    ):  # a run that was taken up again keeps the end of its previous attempt in MLflow
         texts["ended"] = ""
     return Trace(
         seed=int(record["seed"]),

@@ -11,7 +11,9 @@ def pipe_table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     rule = ["-" * width for width in widths]
     return "\n".join(
         "| "
-        + " | ".join(cell + " " * (width - cell_len(cell)) for cell, width in zip(line, widths, strict=True))
+        + " | ".join(
+            cell + " " * (width - cell_len(cell)) for cell, width in zip(line, widths, strict=True)
+        )
         + " |"
         for line in [header, rule, *lines]
     )

@@ -1,10 +1,11 @@
-"""Tables as files: Markdown that also reads well raw in a terminal, and tidy CSV. The same table, the same bytes."""
+"""Tables as files: Markdown that also reads well raw in a terminal, and tidy CSV. The same table,
+the same bytes."""
 
 import pandas as pd
 
-from rml_dashboards.entries import Entry, Table
-from rml_dashboards.pipe_table import escape, one_line, pipe_table
-from rml_dashboards.texts import NOTHING, Text, grid
+from rml_dashboards.tables.entries import Entry, Table
+from rml_dashboards.tables.pipe_table import escape, one_line, pipe_table
+from rml_dashboards.tables.texts import NOTHING, Text, grid
 
 CSV_DECIMALS = 6
 MEANINGS = {
@@ -27,23 +28,40 @@ def markdown(table: Table) -> str:
     parts.append(pipe_table([escape(cell) for cell in layout.header], lines))
     parts.append(legend(table))
     if table.notes:
-        parts.append("\n".join(f"- [{number}] {one_line(note)}" for number, note in enumerate(table.notes, start=1)))
+        parts.append(
+            "\n".join(
+                f"- [{number}] {one_line(note)}" for number, note in enumerate(table.notes, start=1)
+            )
+        )
     if table.warnings:
-        parts.append("\n".join(["**Warnings**", "", *(f"- {one_line(warning)}" for warning in table.warnings)]))
+        parts.append(
+            "\n".join(
+                ["**Warnings**", "", *(f"- {one_line(warning)}" for warning in table.warnings)]
+            )
+        )
     parts.append(_traces(table))
     return "\n\n".join(parts) + "\n"
 
 
 def legend(table: Table) -> str:
-    """One paragraph: what a number is, who reported the others, when and with what ours were made."""
+    """One paragraph: what a number is, who reported the others, when and with what ours were
+    made."""
     spec = table.spec
-    metrics = ", ".join(f"`{metric}`" for metric in dict.fromkeys(spec.metric_of(c) for c in spec.columns))
+    metrics = ", ".join(
+        f"`{metric}`" for metric in dict.fromkeys(spec.metric_of(c) for c in spec.columns)
+    )
     scale = f" × {spec.scale:g}" if spec.scale != 1 else ""
-    sentences = [f"{metrics}{scale}: mean ± sample standard deviation (number of seeds); one seed has no ±."]
+    sentences = [
+        f"{metrics}{scale}: mean ± sample standard deviation (number of seeds); one seed has no ±."
+    ]
     if any(entry.best for entry in table.cells()):
         sentences.append("Bold: best of its column, all seeds there.")
     present = {entry.status for entry in table.cells()}
-    sentences += [f"{status.capitalize()}: {meaning}." for status, meaning in MEANINGS.items() if status in present]
+    sentences += [
+        f"{status.capitalize()}: {meaning}."
+        for status, meaning in MEANINGS.items()
+        if status in present
+    ]
     sources = sorted({value.source for entry in table.cells() for value in entry.reported} - {""})
     if len(sources) == 1:
         sentences.append(f"Reported: {sources[0]}.")
@@ -52,8 +70,15 @@ def legend(table: Table) -> str:
         num_runs = len({trace.run_id for trace in done})
         facts = [f"Our scores: {num_runs} {'run' if num_runs == 1 else 'runs'}"]
         days = sorted({trace.ended for trace in done if trace.ended})
-        facts += [f"ended {days[0]}" if len(days) == 1 else f"ended {days[0]} to {days[-1]}"] if days else []
-        for word, values in (("code", {t.code_version for t in done}), ("device", {t.device for t in done})):
+        facts += (
+            [f"ended {days[0]}" if len(days) == 1 else f"ended {days[0]} to {days[-1]}"]
+            if days
+            else []
+        )
+        for word, values in (
+            ("code", {t.code_version for t in done}),
+            ("device", {t.device for t in done}),
+        ):
             named = sorted(values - {""})
             facts += [f"{word} {', '.join(named)}"] if named else []
         sentences.append(f"{'; '.join(facts)}.")
@@ -62,7 +87,17 @@ def legend(table: Table) -> str:
 
 def _traces(table: Table) -> str:
     """One line per run: the way from a printed number back to MLflow."""
-    header = [table.spec.row_heading, "Column", "Seed", "State", "Score", "Run id", "MLflow run id", "Protocol", "Code"]
+    header = [
+        table.spec.row_heading,
+        "Column",
+        "Seed",
+        "State",
+        "Score",
+        "Run id",
+        "MLflow run id",
+        "Protocol",
+        "Code",
+    ]
     lines = []
     for entry in table.cells():
         for trace in entry.traces:
@@ -71,13 +106,21 @@ def _traces(table: Table) -> str:
             fields = [entry.row, entry.column, str(trace.seed), trace.state, score, trace.run_id]
             fields += [trace.mlflow_run_id or NOTHING, trace.protocol or NOTHING, code or NOTHING]
             lines.append([escape(cell) for cell in fields])
-    how = "Every number is the mean of the runs listed with its row and column. In MLflow, search for"
-    parts = ["## How to trace a number", f"{how} `` tags.`rml.run_id` = '<run id>' ``, or open the MLflow run id."]
-    return "\n\n".join([*parts, pipe_table([escape(cell) for cell in header], lines)] if lines else parts)
+    how = (
+        "Every number is the mean of the runs listed with its row and column. In MLflow, search for"
+    )
+    parts = [
+        "## How to trace a number",
+        f"{how} `` tags.`rml.run_id` = '<run id>' ``, or open the MLflow run id.",
+    ]
+    return "\n\n".join(
+        [*parts, pipe_table([escape(cell) for cell in header], lines)] if lines else parts
+    )
 
 
 def csv(table: Table) -> str:
-    """One tidy line per cell, in the units of the table; empty where undefined; one word per seed in lists of runs."""
+    """One tidy line per cell, in the units of the table; empty where undefined; one word per seed
+    in lists of runs."""
     frame = pd.DataFrame([_csv_line(table, entry) for entry in table.cells()])
     return frame.round(CSV_DECIMALS).to_csv(index=False, lineterminator="\n")
 
@@ -100,7 +143,9 @@ def _csv_line(table: Table, entry: Entry) -> dict[str, object]:
         "reported_mean": reported and reported.mean,
         "reported_std": reported and reported.std,
         "reported_source": reported and reported.source,
-        "reported_also": "; ".join(f"{value.mean} ({value.source})" for value in entry.reported[1:]),
+        "reported_also": "; ".join(
+            f"{value.mean} ({value.source})" for value in entry.reported[1:]
+        ),
         "difference": entry.difference,
         "protocol": " ".join(entry.protocols),
         "metric": entry.metric,
@@ -110,7 +155,9 @@ def _csv_line(table: Table, entry: Entry) -> dict[str, object]:
         "mlflow_run_ids": " ".join(trace.mlflow_run_id or "-" for trace in entry.traces),
         "states": " ".join(trace.state for trace in entry.traces),
         "dirty": any(trace.dirty for trace in done),
-        "notes": " ".join(table.notes[number - 1] for number in (*entry.marks, *sum(entry.reported_marks, ()))),
+        "notes": " ".join(
+            table.notes[number - 1] for number in (*entry.marks, *sum(entry.reported_marks, ()))
+        ),
     }
 
 

@@ -1,4 +1,5 @@
-"""What a table should look like: rows, columns, the cells that fill it and the numbers that others reported.
+"""What a table should look like: rows, columns, the cells that fill it and the numbers that others
+reported.
 
 Plain frozen values. The command line makes them from a study file; nothing here knows that format.
 """
@@ -23,15 +24,20 @@ class ReportedValue:
     note: str = ""
     """What a reader must know about it, for example `COCO initialisation`; becomes a footnote."""
     protocol: str = ""
-    """Evaluation protocol as far as the source tells (`cityscapes-512x1024`); empty when it does not."""
+    """Evaluation protocol as far as the source tells (`cityscapes-512x1024`); empty when it does
+    not."""
 
     def comparable_with(self, protocol: str) -> bool:
         """Whether a score under the given protocol id may be subtracted from it.
 
-        Publications seldom say which network was scored and when, so a prefix of the id is enough; a source that
-        states no protocol at all is compared, because the table names that source.
+        Publications seldom say which network was scored and when, so a prefix of the id is enough;
+        a source that states no protocol at all is compared, because the table names that source.
         """
-        return not self.protocol or protocol == self.protocol or protocol.startswith(f"{self.protocol}/")
+        return (
+            not self.protocol
+            or protocol == self.protocol
+            or protocol.startswith(f"{self.protocol}/")
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,35 +85,58 @@ class TableSpec:
     scale: float = 100.0
     """Factor from the recorded metric to the printed number (100: fractions become percent)."""
     digits: int = 1
-    """Decimals printed of our own numbers; reported numbers keep the decimals that their source printed."""
+    """Decimals printed of our own numbers; reported numbers keep the decimals that their source
+    printed."""
     caption: str = ""
     row_heading: str = "Method"
     higher_is_better: bool = True
 
     def __post_init__(self) -> None:
-        _check(FILE_NAME.fullmatch(self.name) is not None, f"name {self.name!r} is not a plain file name")
-        for what, labels in (("row", [r.label for r in self.rows]), ("column", [c.label for c in self.columns])):
+        _check(
+            FILE_NAME.fullmatch(self.name) is not None,
+            f"name {self.name!r} is not a plain file name",
+        )
+        for what, labels in (
+            ("row", [r.label for r in self.rows]),
+            ("column", [c.label for c in self.columns]),
+        ):
             _check(bool(labels), f"table {self.name}: no {what}s")
             repeated = sorted({label for label in labels if labels.count(label) > 1})
-            _check(not repeated, f"table {self.name}: {what} labels occur twice: {', '.join(repeated)}")
+            _check(
+                not repeated, f"table {self.name}: {what} labels occur twice: {', '.join(repeated)}"
+            )
         known = {column.label for column in self.columns}
         for row in self.rows:
             unknown = sorted(set(row.reported) - known)
-            _check(not unknown, f"table {self.name}, row {row.label!r}: reported numbers for unknown columns {unknown}")
-        _check(self.digits >= 0, f"table {self.name}: digits = {self.digits}, expected zero or more")
+            _check(
+                not unknown,
+                f"table {self.name}, row {row.label!r}: reported numbers for unknown columns "
+                f"{unknown}",
+            )
+        _check(
+            self.digits >= 0, f"table {self.name}: digits = {self.digits}, expected zero or more"
+        )
 
     def metric_of(self, column: ColumnSpec) -> str:
         return column.metric or self.metric
 
     def check_cells(self, cells: Sequence[CellSpec]) -> None:
-        """Raise DashboardError for a cell outside the table, in a quoted row, or given twice for one seed."""
+        """Raise DashboardError for a cell outside the table, in a quoted row, or given twice for
+        one seed."""
         columns = {column.label for column in self.columns}
         rows = {row.label: row for row in self.rows}
         seen: set[tuple[str, str, int]] = set()
         for cell in cells:
-            where = f"table {self.name}: run {cell.run_id} (row {cell.row!r}, column {cell.column!r}, seed {cell.seed})"
-            _check(cell.row in rows and cell.column in columns, f"{where} has no place in the table")
-            _check(not rows[cell.row].reported_only, f"{where} belongs to a row that is only reported")
+            where = (
+                f"table {self.name}: run {cell.run_id} (row {cell.row!r}, column "
+                f"{cell.column!r}, seed {cell.seed})"
+            )
+            _check(
+                cell.row in rows and cell.column in columns, f"{where} has no place in the table"
+            )
+            _check(
+                not rows[cell.row].reported_only, f"{where} belongs to a row that is only reported"
+            )
             key = (cell.row, cell.column, cell.seed)
             _check(key not in seen, f"{where}: this seed is already there")
             seen.add(key)

@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 
-from rml_dashboards.entries import Entry, Table
-from rml_dashboards.specification import RowSpec
+from rml_dashboards.tables.entries import Entry, Table
+from rml_dashboards.tables.specification import RowSpec
 
 NOTHING = "–"
 BESIDE_AT_MOST = 2
-"""Up to this many columns the reported numbers stand beside ours; in wider tables below them, so that a terminal and
-a web page can show the table without scrolling."""
+"""Up to this many columns the reported numbers stand beside ours; in wider tables below them, so
+that a terminal and a web page can show the table without scrolling."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +17,8 @@ class Text:
 
     text: str
     kind: str = "plain"
-    """plain · label · group · best · reported · or the status of the entry (styles are the renderer's affair)."""
+    """plain · label · group · best · reported · or the status of the entry (styles are the
+    renderer's affair)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +31,9 @@ class Grid:
 
 def grid(table: Table) -> Grid:
     """Lay the table out: one line per row, with reported numbers beside or below ours."""
-    quoting = [any(line[i].reported for line in table.entries) for i in range(len(table.spec.columns))]
+    quoting = [
+        any(line[i].reported for line in table.entries) for i in range(len(table.spec.columns))
+    ]
     beside = len(table.spec.columns) <= BESIDE_AT_MOST
     header = [table.spec.row_heading]
     for column, quoted in zip(table.spec.columns, quoting, strict=True):
@@ -41,7 +44,9 @@ def grid(table: Table) -> Grid:
         if row.group != group and row.group:
             lines.append((Text(text=row.group, kind="group"), *(Text(text="") for _ in header[1:])))
         group = row.group
-        own, under = _beside(table, row, entries, quoting) if beside else _below(table, row, entries)
+        own, under = (
+            _beside(table, row, entries, quoting) if beside else _below(table, row, entries)
+        )
         lines.append(own)
         lines.extend(under)
     return Grid(header=tuple(header), lines=tuple(lines))
@@ -54,11 +59,16 @@ def _beside(
     for entry, quoted in zip(entries, quoting, strict=True):
         line.append(score_text(entry, table.spec.digits))
         if quoted:
-            line += [reported_text(entry, row), Text(text=difference_text(entry, table.spec.digits) or NOTHING)]
+            line += [
+                reported_text(entry, row),
+                Text(text=difference_text(entry, table.spec.digits) or NOTHING),
+            ]
     return tuple(line), []
 
 
-def _below(table: Table, row: RowSpec, entries: tuple[Entry, ...]) -> tuple[tuple[Text, ...], list[tuple[Text, ...]]]:
+def _below(
+    table: Table, row: RowSpec, entries: tuple[Entry, ...]
+) -> tuple[tuple[Text, ...], list[tuple[Text, ...]]]:
     digits = table.spec.digits
     quoted = [reported_text(entry, row) for entry in entries]
     if row.reported and all(entry.status in ("reported", "empty") for entry in entries):
@@ -69,12 +79,18 @@ def _below(table: Table, row: RowSpec, entries: tuple[Entry, ...]) -> tuple[tupl
     below = [Text(text="  ↳ reported", kind="label")]
     for entry, number in zip(entries, quoted, strict=True):
         difference = difference_text(entry, digits)
-        below.append(Text(text=f"{number.text} ({difference})" if difference else number.text, kind=number.kind))
+        below.append(
+            Text(
+                text=f"{number.text} ({difference})" if difference else number.text,
+                kind=number.kind,
+            )
+        )
     return own, [tuple(below)]
 
 
 def score_text(entry: Entry, digits: int) -> Text:
-    """`62.1 ± 0.4 (3)`: mean ± sample standard deviation (seeds); `(2 of 3)` when seeds lack; else the status."""
+    """`62.1 ± 0.4 (3)`: mean ± sample standard deviation (seeds); `(2 of 3)` when seeds lack; else
+    the status."""
     marks = marks_text(entry.marks)
     if entry.status in ("empty", "reported"):
         return Text(text=NOTHING)
@@ -88,11 +104,14 @@ def score_text(entry: Entry, digits: int) -> Text:
 
 
 def reported_text(entry: Entry, row: RowSpec) -> Text:
-    """`63.97 ± 0.46` with the decimals that its row has in the source, and its marks; several joined by `/`."""
+    """`63.97 ± 0.46` with the decimals that its row has in the source, and its marks; several
+    joined by `/`."""
     if not entry.reported:
         return Text(text=NOTHING)
     quoted = [value for values in row.reported.values() for value in values]
-    decimals = max(_decimals(number) for value in quoted for number in (value.mean, value.std or 0.0))
+    decimals = max(
+        _decimals(number) for value in quoted for number in (value.mean, value.std or 0.0)
+    )
     numbers = []
     for value, marks in zip(entry.reported, entry.reported_marks, strict=True):
         spread = "" if value.std is None else f" ± {value.std:.{decimals}f}"
@@ -101,12 +120,14 @@ def reported_text(entry: Entry, row: RowSpec) -> Text:
 
 
 def _decimals(number: float) -> int:
-    """Decimals of a printed number: 2 for 63.97. A source prints 46.30 where its other numbers have two decimals."""
+    """Decimals of a printed number: 2 for 63.97. A source prints 46.30 where its other numbers have
+    two decimals."""
     return len(str(float(number)).partition(".")[2])
 
 
 def difference_text(entry: Entry, digits: int) -> str:
-    """`+0.3` or `−1.2` points against the reported number; empty where there is nothing to compare."""
+    """`+0.3` or `−1.2` points against the reported number; empty where there is nothing to
+    compare."""
     if entry.difference is None:
         return ""
     rounded = round(entry.difference, digits)

@@ -2,7 +2,15 @@
 
 import typer
 
-from rml_platform.commands.options import DEFAULT_OUT, DataRoot, Out, Overrides, Profile, Storage, StudyFile
+from rml_platform.commands.options import (
+    DEFAULT_OUT,
+    DataRoot,
+    Out,
+    Overrides,
+    Profile,
+    Storage,
+    StudyFile,
+)
 
 
 def cancel(
@@ -13,9 +21,10 @@ def cancel(
     storage: Storage = None,
     data_root: DataRoot = None,
 ) -> None:
-    """Ask every running run of a study to stop at its next step report, wherever it runs; launching goes on with it."""
-    from rml_platform.commands.planning import planned
-    from rml_platform.run_folder import RunFolder
+    """Ask every running run of a study to stop at its next step report, wherever it runs; launching
+    goes on with it."""
+    from rml_platform.planning.plan_from_file import planned
+    from rml_platform.run.run_folder import RunFolder
 
     plan = planned(study, set_, profile, out=out, data_root=data_root, is_local=False)
     folders = [RunFolder.of(storage or str(out), run.run_id) for run in plan.runs]

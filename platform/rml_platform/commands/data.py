@@ -10,7 +10,11 @@ from rml_platform.commands.options import DEFAULT_OUT, DataRoot, Out, Overrides
 app = typer.Typer(help="Download, prepare, check and split data sets.", no_args_is_help=True)
 
 Target = Annotated[
-    str, typer.Argument(metavar="DATASET|FILE.yaml", help="Name of a data set, or a run or study file that uses one.")
+    str,
+    typer.Argument(
+        metavar="DATASET|FILE.yaml",
+        help="Name of a data set, or a run or study file that uses one.",
+    ),
 ]
 
 
@@ -18,30 +22,37 @@ Target = Annotated[
 def download(target: Target, set_: Overrides = None, data_root: DataRoot = None) -> None:
     """Fetch a public data set (voc, mnist) into the data root, in the layout that rml reads.
 
-    VOC comes with SBD, whose labels its usual training set needs; [bold]--set train_set=train[/] leaves SBD out.
+    VOC comes with SBD, whose labels its usual training set needs; [bold]--set train_set=train[/]
+    leaves SBD out.
     """
-    from rml_platform.data_target import data_configs
-    from rml_trainers.data.downloads import download as fetch
+    from rml_platform.study.data_target import data_configs
+    from rml_trainers.data.sources.downloads import download as fetch
     from rml_trainers.errors import DataError
 
     if data_root is None:
         raise DataError("rml data download: where to? Give --data-root DIR or set RML_DATA")
     for config in data_configs(target, set_ or ()):
         fetched = fetch(config, data_root)
-        typer.echo(f"{config.name}: {'downloaded to' if fetched else 'already complete in'} {data_root}")
+        typer.echo(
+            f"{config.name}: {'downloaded to' if fetched else 'already complete in'} {data_root}"
+        )
 
 
 @app.command()
-def prepare(target: Target, set_: Overrides = None, out: Out = DEFAULT_OUT, data_root: DataRoot = None) -> None:
-    """Decode and resize every image once into a memory-mapped file under OUT/cache, and print where it lies.
+def prepare(
+    target: Target, set_: Overrides = None, out: Out = DEFAULT_OUT, data_root: DataRoot = None
+) -> None:
+    """Decode and resize every image once into a memory-mapped file under OUT/cache, and print where
+    it lies.
 
-    With the name of a data set, --set changes its own keys: [bold]rml data prepare camvid --set size_px=\\[180,240][/].
+    With the name of a data set, --set changes its own keys: [bold]rml data prepare camvid --set
+    size_px=\\[180,240][/].
     """
     from rich.console import Console
 
-    from rml_platform.commands.planning import preparing
-    from rml_platform.data_target import data_configs
-    from rml_trainers.data.prepare import cache_folder, ensure_prepared
+    from rml_platform.planning.plan_from_file import preparing
+    from rml_platform.study.data_target import data_configs
+    from rml_trainers.data.prepared.prepare import cache_folder, ensure_prepared
 
     cache = out / "cache"
     with preparing(Console(stderr=True)) as tell:
@@ -56,18 +67,25 @@ def prepare(target: Target, set_: Overrides = None, out: Out = DEFAULT_OUT, data
 
 @app.command()
 def check(
-    folders: Annotated[list[Path], typer.Argument(metavar="DIR…", help="Prepared folders, as `prepare` prints them.")],
+    folders: Annotated[
+        list[Path],
+        typer.Argument(metavar="DIR…", help="Prepared folders, as `prepare` prints them."),
+    ],
 ) -> None:
     """Verify prepared data completely: content hash, sizes, every label value."""
-    from rml_trainers.data.cache import check_prepared
+    from rml_trainers.data.prepared.cache import check_prepared
 
     for folder in folders:
         report = check_prepared(folder)
         images = ", ".join(f"{count} {subset}" for subset, count in report.num_images.items())
-        typer.echo(f"{folder}: sound; {images} images, {report.num_unlabelled} of them without a mask")
+        typer.echo(
+            f"{folder}: sound; {images} images, {report.num_unlabelled} of them without a mask"
+        )
         total = max(1, sum(report.class_pixels.values()))
         for name, pixels in report.class_pixels.items():
-            typer.echo(f"  {name:<20} {100 * pixels / total:5.2f} % of the labelled training pixels")
+            typer.echo(
+                f"  {name:<20} {100 * pixels / total:5.2f} % of the labelled training pixels"
+            )
 
 
 @app.command()
@@ -75,23 +93,34 @@ def splits(
     target: Target,
     family: Annotated[str, typer.Option(help="Recipe: french, dmt or lists.")] = "french",
     count: Annotated[int | None, typer.Option(help="Number of labelled images.")] = None,
-    fraction: Annotated[float | None, typer.Option(help="Share of labelled images, instead of --count.")] = None,
+    fraction: Annotated[
+        float | None, typer.Option(help="Share of labelled images, instead of --count.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="The family's own seed.")] = 12345,
-    unlabelled: Annotated[bool, typer.Option("--unlabelled", help="Print the unlabelled names instead.")] = False,
+    unlabelled: Annotated[
+        bool, typer.Option("--unlabelled", help="Print the unlabelled names instead.")
+    ] = False,
     set_: Overrides = None,
     data_root: DataRoot = None,
 ) -> None:
     """Print the bare names of the labelled images of a split, one a line, and its hash on stderr.
 
-    The published sets (cityscapes, voc) need no images for this. The output can be used as a list (family `lists`).
+    The published sets (cityscapes, voc) need no images for this. The output can be used as a list
+    (family `lists`).
     """
-    from rml_platform.data_target import split_of
-    from rml_trainers.data.name_lists import are_bare_names_unique, bare_name
+    from rml_platform.study.data_target import split_of
+    from rml_trainers.data.splitting.name_lists import are_bare_names_unique, bare_name
 
     keys = {"family": family, "num_labelled": count, "fraction": fraction, "seed": seed}
-    split = split_of(target, set_ or (), {k: v for k, v in keys.items() if v is not None}, data_root)
+    split = split_of(
+        target, set_ or (), {k: v for k, v in keys.items() if v is not None}, data_root
+    )
     shown = split.unlabelled if unlabelled else split.labelled
-    for name in map(bare_name, shown) if are_bare_names_unique({*split.labelled, *split.unlabelled}) else shown:
+    for name in (
+        map(bare_name, shown)
+        if are_bare_names_unique({*split.labelled, *split.unlabelled})
+        else shown
+    ):
         typer.echo(name)
     sizes = f"{len(split.labelled)} labelled, {len(split.unlabelled)} unlabelled"
     typer.echo(f"{sizes}, hash {split.hash}", err=True)

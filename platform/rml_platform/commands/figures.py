@@ -5,32 +5,51 @@ from typing import Annotated
 
 import typer
 
-from rml_platform.commands.options import DEFAULT_OUT, DataRoot, Out, Overrides, Profile, TrackingUri
+from rml_platform.commands.options import (
+    DEFAULT_OUT,
+    DataRoot,
+    Out,
+    Overrides,
+    Profile,
+    TrackingUri,
+)
 
 
 def figures(
-    studies: Annotated[list[Path], typer.Argument(metavar="STUDY.yaml…", help="Study files that declare figures.")],
+    studies: Annotated[
+        list[Path], typer.Argument(metavar="STUDY.yaml…", help="Study files that declare figures.")
+    ],
     set_: Overrides = None,
     profile: Profile = None,
     out: Out = DEFAULT_OUT,
     data_root: DataRoot = None,
     tracking_uri: TrackingUri = None,
-    to: Annotated[Path | None, typer.Option(help="Folder for the files; default: OUT/studies/<study>.")] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Read every record again instead of only new ones.")] = False,
+    to: Annotated[
+        Path | None, typer.Option(help="Folder for the files; default: OUT/studies/<study>.")
+    ] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Read every record again instead of only new ones.")
+    ] = False,
 ) -> None:
-    """Draw the figures of each study, mean ± std over seeds, as SVG and PNG with their values as CSV."""
-    from rml_dashboards.figures import write_figures
-    from rml_platform.commands.figure_spec import figure_specs, suffix
-    from rml_platform.commands.planning import planned
-    from rml_platform.tracking import default_tracking_uri
+    """Draw the figures of each study, mean ± std over seeds, as SVG and PNG with their values as
+    CSV."""
+    from rml_dashboards.figures.publish import write_figures
+    from rml_platform.planning.plan_from_file import planned
+    from rml_platform.tracking.mlflow_tracker import default_tracking_uri
+    from rml_platform.views.figure_spec import figure_specs, suffix
     from rml_trainers.errors import ConfigError
 
-    uri, ledger = tracking_uri or default_tracking_uri(out), out / "ledger"
+    uri = tracking_uri or default_tracking_uri(out)
+    ledger = out / "ledger"
     for study_file in studies:
         plan = planned(study_file, set_, profile, out=out, data_root=data_root, is_local=False)
         if not plan.study.figures:
-            raise ConfigError(f"{study_file}: declares no figures; see `figures` in search_spaces/README.md")
+            raise ConfigError(
+                f"{study_file}: declares no figures; see `figures` in search_spaces/README.md"
+            )
         folder = to or out / "studies" / plan.study.name
         index = f"figures{suffix(plan.study)}"
-        for path in write_figures(figure_specs(plan), uri, folder, index_name=index, ledger_folder=ledger, fresh=fresh):
+        for path in write_figures(
+            figure_specs(plan), uri, folder, index_name=index, ledger_folder=ledger, fresh=fresh
+        ):
             typer.echo(str(path))

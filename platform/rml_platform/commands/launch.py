@@ -18,7 +18,8 @@ from rml_platform.commands.options import (
 )
 
 MaxConcurrent = Annotated[
-    int | None, typer.Option(min=1, help="Most runs at the same time; default: what cores and GPUs allow.")
+    int | None,
+    typer.Option(min=1, help="Most runs at the same time; default: what cores and GPUs allow."),
 ]
 
 
@@ -33,22 +34,29 @@ def launch(
     address: Address = None,
     max_concurrent: MaxConcurrent = None,
 ) -> None:
-    """Train every run of a study that is not done yet, track it in MLflow, and print the study's table.
+    """Train every run of a study that is not done yet, track it in MLflow, and print the study's
+    table.
 
-    What is finished is left alone and what was cut off goes on from its checkpoint: launch again as often as you
-    like. Several studies are checked first, all of them, and then trained one after the other; a run that they share
-    is trained once. Ctrl-C stops cleanly. Exit code 1: a run failed; 130: stopped.
+    What is finished is left alone and what was cut off goes on from its checkpoint: launch again as
+    often as you like. Several studies are checked first, all of them, and then trained one after
+    the other; a run that they share is trained once. Ctrl-C stops cleanly. Exit code 1: a run
+    failed; 130: stopped.
     """
     from rich.console import Console
 
-    from rml_platform.commands.planning import planned
-    from rml_platform.commands.summary import print_launch
-    from rml_platform.launch import OutputLayout
-    from rml_platform.launch import launch as carry_out
+    from rml_platform.launch.launch import OutputLayout
+    from rml_platform.launch.launch import launch as carry_out
+    from rml_platform.planning.plan_from_file import planned
+    from rml_platform.views.summary import print_launch
 
-    console, layout, any_failed = Console(), OutputLayout(root=out, storage=storage or str(out)), False
+    console = Console()
+    layout = OutputLayout(root=out, storage=storage or str(out))
+    any_failed = False
     is_local = address is None
-    plans = [planned(study, set_, profile, out=out, data_root=data_root, is_local=is_local) for study in studies]
+    plans = [
+        planned(study, set_, profile, out=out, data_root=data_root, is_local=is_local)
+        for study in studies
+    ]
     for study, plan in zip(studies, plans, strict=True):
         console.print(f"{plan.study.title}: {len(plan.runs)} runs", markup=False, highlight=False)
         report = carry_out(
@@ -69,9 +77,13 @@ def launch(
 
 
 def demo(
-    set_: Overrides = None, out: Out = DEFAULT_OUT, tracking_uri: TrackingUri = None, address: Address = None
+    set_: Overrides = None,
+    out: Out = DEFAULT_OUT,
+    tracking_uri: TrackingUri = None,
+    address: Address = None,
 ) -> None:
-    """Run the embedded demo study end to end: three methods, two seeds, pictures that the program draws itself."""
+    """Run the embedded demo study end to end: three methods, two seeds, pictures that the program
+    draws itself."""
     launch([demo_study()], set_=set_, out=out, tracking_uri=tracking_uri, address=address)
 
 
@@ -81,13 +93,19 @@ def demo_study() -> Path:
     from rml_trainers.errors import ConfigError
 
     package = Path(rml_platform.__file__).parent
-    places = (package / "search_spaces" / "demo.yaml", package.parents[1] / "search_spaces" / "demo.yaml")
+    places = (
+        package / "search_spaces" / "demo.yaml",
+        package.parents[1] / "search_spaces" / "demo.yaml",
+    )
     for place in places:
         if place.is_file():
             return Path(_shortest(place))
-    raise ConfigError(f"demo.yaml is missing from this installation (looked at {', '.join(map(str, places))})")
+    raise ConfigError(
+        f"demo.yaml is missing from this installation (looked at {', '.join(map(str, places))})"
+    )
 
 
 def _shortest(path: Path) -> str:
-    """Path relative to the working folder where that is a part of it, for commands a person can copy."""
+    """Path relative to the working folder where that is a part of it, for commands a person can
+    copy."""
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)

@@ -1,32 +1,53 @@
-"""Options that several commands share, so that they are called and explained the same everywhere."""
+"""Options that several commands share, so that they are called and explained the same
+everywhere."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="Study file, see search_spaces/README.md.")]
+StudyFile = Annotated[
+    Path, typer.Argument(metavar="STUDY.yaml", help="Study file, see search_spaces/README.md.")
+]
 StudyFiles = Annotated[list[Path], typer.Argument(metavar="STUDY.yaml…", help="Study files.")]
 Overrides = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
         metavar="KEY.PATH=VALUE",
-        help="Change a setting, for example [bold]--set optimiser.lr=1e-3[/]; the value is YAML. May be repeated.",
+        help=(
+            "Change a setting, for example [bold]--set optimiser.lr=1e-3[/]; the value is YAML. "
+            "May be repeated."
+        ),
     ),
 ]
-Profile = Annotated[str | None, typer.Option(help="Another size of the study, by its name in the file.")]
+Profile = Annotated[
+    str | None, typer.Option(help="Another size of the study, by its name in the file.")
+]
 Out = Annotated[Path, typer.Option(help="Where prepared data, runs, tracking and tables go.")]
 Storage = Annotated[
     str | None,
-    typer.Option(help="Where run folders and checkpoints go: a path or URI (s3://…) all nodes reach; default: --out."),
+    typer.Option(
+        help=(
+            "Where run folders and checkpoints go: a path or URI (s3://…) all nodes reach; "
+            "default: --out."
+        )
+    ),
 ]
-DataRoot = Annotated[Path | None, typer.Option(envvar="RML_DATA", help="Folder that holds the data sets (camvid/, …).")]
+DataRoot = Annotated[
+    Path | None,
+    typer.Option(envvar="RML_DATA", help="Folder that holds the data sets (camvid/, …)."),
+]
 TrackingUri = Annotated[
     str | None,
-    typer.Option(envvar="MLFLOW_TRACKING_URI", help="MLflow server; default: an SQLite file under --out."),
+    typer.Option(
+        envvar="MLFLOW_TRACKING_URI", help="MLflow server; default: an SQLite file under --out."
+    ),
 ]
 Address = Annotated[
-    str | None, typer.Option(help="Ray cluster to use (host:port, ray://…, auto); default: a local Ray of its own.")
+    str | None,
+    typer.Option(
+        help="Ray cluster to use (host:port, ray://…, auto); default: a local Ray of its own."
+    ),
 ]
 DEFAULT_OUT = Path("outputs")

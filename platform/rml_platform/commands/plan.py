@@ -2,7 +2,16 @@
 
 import typer
 
-from rml_platform.commands.options import DEFAULT_OUT, Address, DataRoot, Out, Overrides, Profile, Storage, StudyFiles
+from rml_platform.commands.options import (
+    DEFAULT_OUT,
+    Address,
+    DataRoot,
+    Out,
+    Overrides,
+    Profile,
+    Storage,
+    StudyFiles,
+)
 
 
 def plan(
@@ -14,21 +23,24 @@ def plan(
     data_root: DataRoot = None,
     address: Address = None,
 ) -> None:
-    """List every cell of a study: done, running, failed or to do, what is left and how long it takes.
+    """List every cell of a study: done, running, failed or to do, what is left and how long it
+    takes.
 
-    Checks everything a run will need (settings, data, splits, cores and GPUs) and prepares the data; starts nothing.
-    Without the images it lists the cells and their cost, and says what is missing. Of several studies it also says
-    which runs they share.
+    Checks everything a run will need (settings, data, splits, cores and GPUs) and prepares the
+    data; starts nothing. Without the images it lists the cells and their cost, and says what is
+    missing. Of several studies it also says which runs they share.
     """
-    from rml_platform.commands.outlines import print_outline, print_together
-    from rml_platform.commands.planning import planned_or_outlined
-    from rml_platform.commands.states import print_cells, print_summary, states_of
-    from rml_platform.outline import Outline
-    from rml_platform.run_folder import RunRecord
+    from rml_platform.planning.plan_from_file import planned_or_outlined
+    from rml_platform.planning.plan_without_images import Outline
+    from rml_platform.run.run_folder import RunRecord
+    from rml_platform.views.plan_table import print_outline, print_together
+    from rml_platform.views.run_table import print_cells, print_summary, states_of
 
     shown = []
     for study in studies:
-        made = planned_or_outlined(study, set_, profile, out=out, data_root=data_root, is_local=address is None)
+        made = planned_or_outlined(
+            study, set_, profile, out=out, data_root=data_root, is_local=address is None
+        )
         if len(studies) > 1:
             typer.secho(f"{study}: {made.study.title}", bold=True)
         states: dict[str, RunRecord] = {}

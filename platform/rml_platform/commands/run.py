@@ -5,34 +5,48 @@ from typing import Annotated
 
 import typer
 
-from rml_platform.commands.options import DEFAULT_OUT, DataRoot, Out, Overrides, Storage, TrackingUri
+from rml_platform.commands.options import (
+    DEFAULT_OUT,
+    DataRoot,
+    Out,
+    Overrides,
+    Storage,
+    TrackingUri,
+)
 
 
 def run(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="Configuration of one run.")],
+    config: Annotated[
+        Path, typer.Argument(metavar="CONFIG.yaml", help="Configuration of one run.")
+    ],
     set_: Overrides = None,
     out: Out = DEFAULT_OUT,
     storage: Storage = None,
     data_root: DataRoot = None,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Train one run in this process, without Ray. The same command again resumes it, or says that it is done."""
+    """Train one run in this process, without Ray. The same command again resumes it, or says that
+    it is done."""
     from rich.console import Console
 
-    from rml_platform.commands.planning import preparing
-    from rml_platform.commands.summary import print_run
-    from rml_platform.launch import OutputLayout
-    from rml_platform.plan import plan_run
-    from rml_platform.schema import load_run_config
-    from rml_platform.single import run_single
+    from rml_platform.launch.launch import OutputLayout
+    from rml_platform.launch.run_alone import run_single
+    from rml_platform.planning.plan import plan_run
+    from rml_platform.planning.plan_from_file import preparing
+    from rml_platform.study.schema import load_run_config
+    from rml_platform.views.summary import print_run
 
     console = Console()
     with preparing(Console(stderr=True)) as tell:
         run_config = load_run_config(config, set_ or ())
-        planned = plan_run(run_config, data_root=data_root, cache_root=out / "cache", on_prepare=tell)
+        planned = plan_run(
+            run_config, data_root=data_root, cache_root=out / "cache", on_prepare=tell
+        )
     layout = OutputLayout(root=out, storage=storage or str(out))
     try:
-        record = run_single(planned, layout=layout, data_root=data_root, tracking_uri=tracking_uri, console=console)
+        record = run_single(
+            planned, layout=layout, data_root=data_root, tracking_uri=tracking_uri, console=console
+        )
     except KeyboardInterrupt:
         typer.echo(f"stopped; the same command goes on with {planned.run_id}", err=True)
         raise typer.Exit(130) from None

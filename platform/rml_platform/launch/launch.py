@@ -1,7 +1,8 @@
-"""Launching the runs of a plan: what is done is left alone, what was cut off goes on, the rest is started.
+"""Launching the runs of a plan: what is done is left alone, what was cut off goes on, the rest is
+started.
 
-Every launch is a fresh sweep over the runs that have no result yet. Launching twice does nothing the second time;
-launching again after anything was killed finishes it.
+Every launch is a fresh sweep over the runs that have no result yet. Launching twice does nothing
+the second time; launching again after anything was killed finishes it.
 """
 
 import time
@@ -14,19 +15,19 @@ from typing import Any, Literal
 import torch
 from rich.console import Console
 
-from rml_platform.beginnings import mark_shared
 from rml_platform.environment import code_version
-from rml_platform.machine import Machine
-from rml_platform.plan import Plan, PlannedRun
-from rml_platform.policies import RETRY_BUDGET, FailureClass
-from rml_platform.progress import LiveView
-from rml_platform.publishing import Publisher
-from rml_platform.ray_session import ray_session
-from rml_platform.run_folder import RunFolder
-from rml_platform.run_task import Process, RunTask, config_to_json
-from rml_platform.search_space import Study
-from rml_platform.settling import LaunchReport, close, triage, write_losses
-from rml_platform.tracking import Tracker, default_tracking_uri
+from rml_platform.launch.live_view import LiveView
+from rml_platform.launch.outcomes import LaunchReport, close, triage, write_losses
+from rml_platform.launch.ray_session import ray_session
+from rml_platform.planning.machine import Machine
+from rml_platform.planning.plan import Plan, PlannedRun
+from rml_platform.run.retry_policy import RETRY_BUDGET, FailureClass
+from rml_platform.run.run_folder import RunFolder
+from rml_platform.run.shared_stages import mark_shared
+from rml_platform.run.task import Process, RunTask, config_to_json
+from rml_platform.study.cells import Study
+from rml_platform.tracking.mlflow_tracker import Tracker, default_tracking_uri
+from rml_platform.tracking.publisher import Publisher
 from rml_trainers.errors import ConfigError
 
 
@@ -37,7 +38,8 @@ class OutputLayout:
     root: Path
     """Prepared data (`cache/`), `mlflow.db`, `mlartifacts/` and tables (`studies/`)."""
     storage: str
-    """Path or URI under which `runs/` lies; the same as `root` unless a cluster's nodes share another place."""
+    """Path or URI under which `runs/` lies; the same as `root` unless a cluster's nodes share
+    another place."""
 
     @property
     def artifacts(self) -> Path:
@@ -65,7 +67,8 @@ def launch(
         TrackingError: MLflow cannot be used; nothing was started.
         ConfigError: one run needs more than the cluster has.
     """
-    started, report = time.monotonic(), LaunchReport()
+    started = time.monotonic()
+    report = LaunchReport()
     console = console or Console()
     tracker = Tracker(tracking_uri or default_tracking_uri(layout.root), layout.artifacts)
     tracker.check()
@@ -75,7 +78,9 @@ def launch(
     todo = triage(folders, report)
     publisher.sync(folders[i] for i in report.done_before)
     if todo:
-        all_tasks = [task_of(run, plan.study.name, layout, data_root, launch_id) for run in plan.runs]
+        all_tasks = [
+            task_of(run, plan.study.name, layout, data_root, launch_id) for run in plan.runs
+        ]
         done = [task for task in all_tasks if task.run_id not in todo]
         tasks = mark_shared([task for task in all_tasks if task.run_id in todo], done)
         try:
@@ -102,8 +107,11 @@ def new_launch_id() -> str:
     return time.strftime("%Y%m%d-%H%M%S-") + uuid.uuid4().hex[:4]
 
 
-def task_of(run: PlannedRun, study: str, layout: OutputLayout, data_root: Path | None, launch_id: str) -> RunTask:
-    """What a worker is told about a run. Resources are filled in when it is known where it will run."""
+def task_of(
+    run: PlannedRun, study: str, layout: OutputLayout, data_root: Path | None, launch_id: str
+) -> RunTask:
+    """What a worker is told about a run. Resources are filled in when it is known where it will
+    run."""
     code = code_version()
     return RunTask(
         run_id=run.run_id,
@@ -130,13 +138,19 @@ def _carry_out(
     trainer_class: Callable[..., Any] | None,
 ) -> dict[str, str]:
     machine = Machine.here()
-    with ray_session(address, with_train=study.execution == "train", num_cpus=machine.cores, num_gpus=machine.gpus):
-        from rml_platform.sweep import cluster_resources, sweep
+    with ray_session(
+        address,
+        with_train=study.execution == "train",
+        num_cpus=machine.cores,
+        num_gpus=machine.gpus,
+    ):
+        from rml_platform.launch.sweep import cluster_resources, sweep
 
         there = cluster_resources()
         resources = study.resources
         gpus = resources.gpus(there.get("GPU", 0))
-        # Whether reserved GPUs are real can be seen on this machine only; a cluster that offers some is believed.
+        # Whether reserved GPUs are real can be seen on this machine only; a cluster that offers
+        # some is believed.
         is_real = address is not None or torch.cuda.is_available()
         backend: Literal["gloo", "nccl"] = "nccl" if gpus and is_real else "gloo"
         sized = [
@@ -157,10 +171,17 @@ def _carry_out(
                 f"({resources.cpus_per_worker:g} cores, {gpus:g} GPUs); the cluster has "
                 f"{there.get('CPU', 0):g} cores and {there.get('GPU', 0):g} GPUs in all"
             )
-        return sweep(sized, max_concurrent=min(max_concurrent or at_once, at_once), trainer_class=trainer_class)
+        return sweep(
+            sized,
+            max_concurrent=min(max_concurrent or at_once, at_once),
+            trainer_class=trainer_class,
+        )
 
 
 def concurrency(task: RunTask, resources: Mapping[str, float]) -> int:
     """How many runs of this size the cluster holds at once."""
-    need = {"CPU": task.num_workers * task.cpus_per_worker, "GPU": task.num_workers * task.gpus_per_worker}
+    need = {
+        "CPU": task.num_workers * task.cpus_per_worker,
+        "GPU": task.num_workers * task.gpus_per_worker,
+    }
     return min(int(resources.get(name, 0) // amount) for name, amount in need.items() if amount > 0)

@@ -16,8 +16,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from rml_platform.publishing import Publisher
-from rml_platform.run_folder import RunFolder, RunRecord
+from rml_platform.run.run_folder import RunFolder, RunRecord
+from rml_platform.tracking.publisher import Publisher
 
 POLL_LOCAL_S = 1.0
 POLL_REMOTE_S = 10.0
@@ -37,14 +37,19 @@ class LiveView:
 
     def __init__(self, runs: Sequence[RunFolder], publisher: Publisher, console: Console) -> None:
         self._runs = {run.run_id: run for run in runs}
-        self._publisher, self._console = publisher, console
+        self._publisher = publisher
+        self._console = console
         self._started_at = time.time()
         self._records = {run_id: RunRecord(state="new") for run_id in self._runs}
         self._stop = threading.Event()
         is_local = all(run.folder.local for run in runs)
         self._poll_s = POLL_LOCAL_S if is_local else POLL_REMOTE_S
         self._threads = [self._thread(self._look), self._thread(self._publish)]
-        self._live = Live(console=console, refresh_per_second=2, transient=True) if console.is_terminal else None
+        self._live = (
+            Live(console=console, refresh_per_second=2, transient=True)
+            if console.is_terminal
+            else None
+        )
 
     def __enter__(self) -> "LiveView":
         if self._live:
@@ -53,7 +58,12 @@ class LiveView:
             thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
         self._stop.set()
         for thread in self._threads:
             thread.join()
@@ -64,13 +74,17 @@ class LiveView:
     def _thread(self, work: Callable[[], None]) -> threading.Thread:
         def loop() -> None:
             while not self._stop.wait(self._poll_s):
-                with contextlib.suppress(OSError):  # a storage that is away for a moment is asked again
+                with contextlib.suppress(
+                    OSError
+                ):  # a storage that is away for a moment is asked again
                     work()
 
         return threading.Thread(target=loop, name=f"view-{work.__name__}", daemon=True)
 
     def _publish(self) -> None:
-        self._publisher.sync(run for run_id, run in self._runs.items() if self._records[run_id].heartbeat is not None)
+        self._publisher.sync(
+            run for run_id, run in self._runs.items() if self._records[run_id].heartbeat is not None
+        )
 
     def _look(self) -> None:
         for run_id, run in self._runs.items():
@@ -83,7 +97,8 @@ class LiveView:
             self._live.update(render(self._records))
 
     def _fresh(self, record: RunRecord) -> RunRecord:
-        """What earlier launches left behind (a failure, an old heartbeat) is not news: the run is still to do."""
+        """What earlier launches left behind (a failure, an old heartbeat) is not news: the run is
+        still to do."""
         beat = record.heartbeat
         is_old = record.state != "done" and (beat is None or beat.time < self._started_at)
         return RunRecord(state="new", heartbeat=beat) if is_old else record
@@ -97,40 +112,61 @@ class LiveView:
         line = f"{time.strftime('%H:%M:%S')} {run_id}: {shown_state(now)}"
         if now.state == "running" and now.heartbeat is not None:
             beat = now.heartbeat
-            line += f", stage {beat.stage}/{max(0, beat.num_stages - 1)}, step {beat.step}/{beat.num_steps}"
+            line += (
+                f", stage {beat.stage}/{max(0, beat.num_stages - 1)}, step "
+                f"{beat.step}/{beat.num_steps}"
+            )
         if now.result is not None:
             line += f", mIoU {100 * now.result.evaluations[0].miou:.1f}"
         if now.failure is not None:
             line += f": {now.failure.message}"
         self._console.print(
-            f"{line}  [{counts['done']}/{len(self._records)} done]", markup=False, highlight=False, soft_wrap=True
+            f"{line}  [{counts['done']}/{len(self._records)} done]",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
         )
 
 
 def shown_state(record: RunRecord) -> str:
-    """In words; a run that is cut off while its launch lives has lost its process and is about to get a new one."""
+    """In words; a run that is cut off while its launch lives has lost its process and is about to
+    get a new one."""
     return {"new": "to do", "cut_off": "restarting"}.get(record.state, record.state)
 
 
 def render(records: dict[str, RunRecord]) -> RenderableType:
     """Summary line and one line for each run that is moving or failed."""
     counts = Counter(shown_state(record) for record in records.values())
-    parts = [Text(f"{counts[state]} {state}", style=style) for state, style in STYLES.items() if counts[state]]
+    parts = [
+        Text(f"{counts[state]} {state}", style=style)
+        for state, style in STYLES.items()
+        if counts[state]
+    ]
     left = seconds_left(records)
     summary = Text(" · ").join([*parts, *([Text(f"about {duration(left)} left")] if left else [])])
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("run", "stage", "", "step", "loss", "mIoU", "left"):
-        table.add_column(heading, justify="left" if heading in ("run", "") else "right", no_wrap=True)
+        table.add_column(
+            heading, justify="left" if heading in ("run", "") else "right", no_wrap=True
+        )
     moving = [(i, r) for i, r in records.items() if r.state in ("running", "cut_off", "failed")]
     for run_id, record in moving[:MAX_ROWS]:
         table.add_row(*_row(run_id, record))
-    more = [Text(f"… and {len(moving) - MAX_ROWS} more", style="dim")] if len(moving) > MAX_ROWS else []
+    more = (
+        [Text(f"… and {len(moving) - MAX_ROWS} more", style="dim")]
+        if len(moving) > MAX_ROWS
+        else []
+    )
     return Group(summary, *([table] if moving else []), *more)
 
 
 def _row(run_id: str, record: RunRecord) -> Iterable[RenderableType]:
     if record.failure is not None:
-        return (Text(run_id, style="red"), "", Text(record.failure.message.splitlines()[0][:60], style="red"))
+        return (
+            Text(run_id, style="red"),
+            "",
+            Text(record.failure.message.splitlines()[0][:60], style="red"),
+        )
     beat = record.heartbeat
     if beat is None or beat.num_steps == 0:
         return (run_id,)
@@ -139,7 +175,15 @@ def _row(run_id: str, record: RunRecord) -> Iterable[RenderableType]:
     bar = ProgressBar(total=beat.num_steps, completed=beat.step, width=20)
     stage = f"{beat.stage}/{max(0, beat.num_stages - 1)}"
     left = _own_seconds_left(record)
-    return (run_id, stage, bar, f"{beat.step}/{beat.num_steps}", loss, miou, duration(left) if left else "")
+    return (
+        run_id,
+        stage,
+        bar,
+        f"{beat.step}/{beat.num_steps}",
+        loss,
+        miou,
+        duration(left) if left else "",
+    )
 
 
 def _own_seconds_left(record: RunRecord) -> float | None:
@@ -151,12 +195,19 @@ def _own_seconds_left(record: RunRecord) -> float | None:
 
 
 def seconds_left(records: dict[str, RunRecord]) -> float | None:
-    """Until the whole grid is done, taking runs not begun to be as long as the mean of the others; None: no idea."""
-    beats = [r.heartbeat for r in records.values() if r.heartbeat is not None and r.heartbeat.step > 0]
+    """Until the whole grid is done, taking runs not begun to be as long as the mean of the others;
+    None: no idea."""
+    beats = [
+        r.heartbeat for r in records.values() if r.heartbeat is not None and r.heartbeat.step > 0
+    ]
     whole = [beat.seconds / beat.step * beat.num_steps for beat in beats]
     if not whole:
         return None
-    moving = [left for r in records.values() if r.state in ("running", "cut_off") and (left := _own_seconds_left(r))]
+    moving = [
+        left
+        for r in records.values()
+        if r.state in ("running", "cut_off") and (left := _own_seconds_left(r))
+    ]
     waiting = sum(r.state == "new" for r in records.values())
     at_once = max(1, sum(r.state == "running" for r in records.values()))
     total = sum(moving) + waiting * sum(whole) / len(whole)

@@ -4,8 +4,8 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from rml_platform.policies import Decision, RunFacts, decide
-from rml_platform.run_folder import Failure, RunFolder, RunRecord
+from rml_platform.run.retry_policy import Decision, RunFacts, decide
+from rml_platform.run.run_folder import Failure, RunFolder, RunRecord
 
 DYING_S = 30.0
 """How long the workers of a killed launcher may take to follow it."""
@@ -32,8 +32,10 @@ def triage(folders: Mapping[str, RunFolder], report: LaunchReport) -> list[str]:
     """Ids of the runs to carry out; the others go to the report."""
     todo = []
     for run_id, folder in folders.items():
-        record = wait_for_the_dying(folder)
-        decision = decide(RunFacts(finished=record.result is not None, alive=record.state == "running"))
+        record = wait_for_orphan_workers(folder)
+        decision = decide(
+            RunFacts(finished=record.result is not None, alive=record.state == "running")
+        )
         if decision is Decision.SKIP_DONE:
             report.done_before.append(run_id)
         elif decision is Decision.SKIP_RUNNING:
@@ -44,13 +46,16 @@ def triage(folders: Mapping[str, RunFolder], report: LaunchReport) -> list[str]:
     return todo
 
 
-def wait_for_the_dying(folder: RunFolder) -> RunRecord:
-    """Status of a run, once a worker whose launcher was just killed on this machine has followed it."""
+def wait_for_orphan_workers(folder: RunFolder) -> RunRecord:
+    """Status of a run, once a worker whose launcher was just killed on this machine has followed
+    it."""
     deadline = time.monotonic() + DYING_S
     while True:
         record = folder.record()
         beat = record.heartbeat
-        orphan = beat is not None and beat.launcher.is_gone() is True and beat.worker.is_gone() is False
+        orphan = (
+            beat is not None and beat.launcher.is_gone() is True and beat.worker.is_gone() is False
+        )
         if record.result is not None or not orphan or time.monotonic() > deadline:
             return record
         time.sleep(0.2)
@@ -84,7 +89,11 @@ def close(folder: RunFolder, launch_id: str, report: LaunchReport) -> None:
         return
     if record.heartbeat is not None and record.heartbeat.launch_id == launch_id:
         folder.write_heartbeat(replace(record.heartbeat, state="stopped"))
-    if record.failure is not None and record.failure.launch_id == launch_id and record.failure.kind != "Cancelled":
+    if (
+        record.failure is not None
+        and record.failure.launch_id == launch_id
+        and record.failure.kind != "Cancelled"
+    ):
         report.failed[folder.run_id] = record.failure
     else:
         report.left.append(folder.run_id)

@@ -18,7 +18,8 @@ from rml_trainers.errors import RmlError
 
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # default 2.0: every checkpoint would wait that long
+    # default 2.0: every checkpoint would wait that long
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
     "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
@@ -26,13 +27,16 @@ ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_DEDUP_LOGS": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C must reach us: the run folders, not Tune's state, are what we resume
+    # Ctrl-C must reach us: the run folders, not Tune's state, are what we resume
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "GLOG_minloglevel": "3",
-    "RAY_DASHBOARD_STARTUP_TIMEOUT_S": "180",  # default 60: too short on a machine that is busy with other work
+    # default 60: too short on a machine that is busy with other work
+    "RAY_DASHBOARD_STARTUP_TIMEOUT_S": "180",
     "RAY_DASHBOARD_SUBPROCESS_MODULE_WAIT_READY_TIMEOUT": "120",
-    "RAY_worker_niceness": "0",  # default 15: beside any other busy process training would nearly stand still
+    # default 15: beside any other busy process training would nearly stand still
+    "RAY_worker_niceness": "0",
 }
 
 
@@ -50,13 +54,17 @@ class ClusterError(RmlError):
 
 @contextlib.contextmanager
 def ray_session(
-    address: str | None, *, with_train: bool, num_cpus: int | None = None, num_gpus: int | None = None
+    address: str | None,
+    *,
+    with_train: bool,
+    num_cpus: int | None = None,
+    num_gpus: int | None = None,
 ) -> Iterator[None]:
     """Ray for the duration of a launch.
 
-    Without an address a new local one is started that only this machine can reach, and is gone with everything it
-    started when the context ends or this process dies. Only `train` needs its dashboard process, which frees the
-    resources of a Ray Train group whose controller was killed.
+    Without an address a new local one is started that only this machine can reach, and is gone with
+    everything it started when the context ends or this process dies. Only `train` needs its
+    dashboard process, which frees the resources of a Ray Train group whose controller was killed.
 
     Raises:
         ClusterError: Ray cannot be started, or not be reached at `address`.
@@ -64,7 +72,8 @@ def ray_session(
     _prepare_environment(local=address is None)
     import ray
 
-    # Otherwise Ray prints a paragraph across the live view whenever a worker dies; the view tells it in one line.
+    # Otherwise Ray prints a paragraph across the live view whenever a worker dies; the view tells
+    # it in one line.
     ray._private.worker._worker_logs_enabled = False
     if address is not None:
         _connect(address)
@@ -90,8 +99,8 @@ def ray_session(
 class _Watch:
     """Ends the launch when the local Ray died: Tune would wait for its runs for ever.
 
-    The main thread is interrupted first. Where it is inside a call of Ray that will never return to Python, the process
-    is ended instead: everything that a launch knows is in the run folders.
+    The main thread is interrupted first. Where it is inside a call of Ray that will never return to
+    Python, the process is ended instead: everything that a launch knows is in the run folders.
     """
 
     def __init__(self) -> None:
@@ -127,7 +136,8 @@ def _leave() -> NoReturn:
 
 @contextlib.contextmanager
 def _session_folder() -> Iterator[str]:
-    """Folder for Ray's sockets and logs, named after this process; those of killed launchers are swept away.
+    """Folder for Ray's sockets and logs, named after this process; those of killed launchers are
+    swept away.
 
     Socket paths are limited to 107 characters, so a long TMPDIR is not used.
     """
@@ -137,7 +147,9 @@ def _session_folder() -> Iterator[str]:
         owner = old.name.split("-")[2]
         if owner.isdigit() and not _exists(int(owner)):
             shutil.rmtree(old, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix=f"rml-ray-{os.getpid()}-", dir=place, ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(
+        prefix=f"rml-ray-{os.getpid()}-", dir=place, ignore_cleanup_errors=True
+    ) as folder:
         yield folder
 
 
@@ -152,7 +164,8 @@ def _exists(pid: int) -> bool:
 
 
 def _start_local(folder: str, with_train: bool, num_cpus: int | None, num_gpus: int | None) -> None:
-    """Start Ray, a second time if need be: it gives its own processes 30 s, which a busy machine can exceed."""
+    """Start Ray, a second time if need be: it gives its own processes 30 s, which a busy machine
+    can exceed."""
     import ray
 
     for is_last in (False, True):
@@ -172,7 +185,8 @@ def _start_local(folder: str, with_train: bool, num_cpus: int | None, num_gpus: 
             ray.shutdown()
             if is_last:
                 raise ClusterError(
-                    f"Ray could not be started on this machine: {error}. Is the machine very busy, or /tmp full? "
+                    f"Ray could not be started on this machine: {error}. Is the machine very busy, "
+                    "or /tmp full? "
                     "`rml doctor` checks it; nothing is lost, launch again"
                 ) from error
 
@@ -186,7 +200,8 @@ def _connect(address: str) -> None:
         ray.init(address=address, runtime_env={"env_vars": told}, **quiet)
     except Exception as error:
         raise ClusterError(
-            f"no Ray cluster can be reached at {address}: {error}. Check the address and that it runs the same Ray "
+            f"no Ray cluster can be reached at {address}: {error}. Check the address and that it "
+            "runs the same Ray "
             "version and token (RAY_AUTH_TOKEN), or leave --address out to use this machine"
         ) from error
 
@@ -198,7 +213,9 @@ def _prepare_environment(*, local: bool) -> None:
     token_file = Path.home() / ".ray" / "auth_token"
     known = {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys()
     if local:
-        os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # one process less per run
+        os.environ.setdefault(
+            "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0"
+        )  # one process less per run
     if local and not known and not token_file.exists():
         # Ray guards local clusters by a token that it would otherwise write into the home folder.
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)

@@ -5,25 +5,32 @@ from pathlib import Path
 
 from rich.console import Console
 
-from rml_platform.direct import run_direct
-from rml_platform.launch import OutputLayout, new_launch_id, note_on, task_of
-from rml_platform.machine import Machine
-from rml_platform.plan import PlannedRun
-from rml_platform.progress import LiveView
-from rml_platform.publishing import Publisher
-from rml_platform.run_folder import RunFolder, RunRecord
-from rml_platform.settling import wait_for_the_dying
-from rml_platform.tracking import Tracker, default_tracking_uri
+from rml_platform.launch.direct import run_direct
+from rml_platform.launch.launch import OutputLayout, new_launch_id, note_on, task_of
+from rml_platform.launch.live_view import LiveView
+from rml_platform.launch.outcomes import wait_for_orphan_workers
+from rml_platform.planning.machine import Machine
+from rml_platform.planning.plan import PlannedRun
+from rml_platform.run.run_folder import RunFolder, RunRecord
+from rml_platform.tracking.mlflow_tracker import Tracker, default_tracking_uri
+from rml_platform.tracking.publisher import Publisher
 from rml_trainers.errors import ConfigError
 
 EXPERIMENT = "single-runs"
-"""MLflow experiment of runs that belong to no study (a study that has the same run adds itself to its tags)."""
+"""MLflow experiment of runs that belong to no study (a study that has the same run adds itself to
+its tags)."""
 
 
 def run_single(
-    run: PlannedRun, *, layout: OutputLayout, data_root: Path | None, tracking_uri: str | None, console: Console
+    run: PlannedRun,
+    *,
+    layout: OutputLayout,
+    data_root: Path | None,
+    tracking_uri: str | None,
+    console: Console,
 ) -> RunRecord:
-    """Train one run to its end, from its newest checkpoint if there is one; a finished run is left alone.
+    """Train one run to its end, from its newest checkpoint if there is one; a finished run is left
+    alone.
 
     Raises:
         TrackingError: MLflow cannot be used; nothing was started.
@@ -34,10 +41,12 @@ def run_single(
     tracker.check()
     publisher = Publisher(tracker, EXPERIMENT, note_on(console))
     folder = RunFolder.of(layout.storage, run.run_id)
-    record = wait_for_the_dying(folder)
+    record = wait_for_orphan_workers(folder)
     if record.state == "running" and record.heartbeat is not None:
         where = record.heartbeat.worker
-        raise ConfigError(f"run {run.run_id} is running already: process {where.pid} on {where.host}")
+        raise ConfigError(
+            f"run {run.run_id} is running already: process {where.pid} on {where.host}"
+        )
     if record.result is None:
         folder.folder.delete("cancel")
         task = task_of(run, EXPERIMENT, layout, data_root, new_launch_id())

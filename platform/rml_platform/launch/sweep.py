@@ -1,6 +1,7 @@
 """Ray Tune over the runs of a launch. The only place that knows Tune.
 
-Tune schedules and bounds; it keeps no state that we read: what became of a run is in the run's folder.
+Tune schedules and bounds; it keeps no state that we read: what became of a run is in the run's
+folder.
 """
 
 import logging
@@ -12,13 +13,14 @@ import ray
 from ray import tune
 from ray.tune.progress_reporter import TrialProgressCallback
 
-from rml_platform.attempt import TrainerLike
-from rml_platform.direct import run_direct
-from rml_platform.run_task import RunTask
+from rml_platform.launch.direct import run_direct
+from rml_platform.run.attempt import TrainerLike
+from rml_platform.run.task import RunTask
 
 
 class Silence(TrialProgressCallback):  # type: ignore[misc]
-    """Takes the place of the callback that prints a line for every trial, whatever the verbosity."""
+    """Takes the place of the callback that prints a line for every trial, whatever the
+    verbosity."""
 
     def _print(self, msg: str) -> None: ...
 
@@ -29,21 +31,28 @@ def sweep(
     max_concurrent: int,
     trainer_class: Callable[..., TrainerLike] | None = None,
 ) -> dict[str, str]:
-    """Carry out runs of one launch (all with the same execution and resources) on the connected Ray.
+    """Carry out runs of one launch (all with the same execution and resources) on the connected
+    Ray.
 
-    Returns when every run has come to an end; one that failed does not stop the others. The result names the runs
-    that ended without writing an outcome themselves, with what Ray says about it.
+    Returns when every run has come to an end; one that failed does not stop the others. The result
+    names the runs that ended without writing an outcome themselves, with what Ray says about it.
     """
-    first, by_id = tasks[0], {task.run_id: task for task in tasks}
+    first = tasks[0]
+    by_id = {task.run_id: task for task in tasks}
     for name in ("ray.tune", "ray.train"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
     def run_cell(config: dict[str, Any]) -> None:
         _run_cell(by_id[config["run_id"]], trainer_class)
 
-    # The driver of a worker group only waits: it takes one byte, because Tune wants something, and no CPU.
+    # The driver of a worker group only waits: it takes one byte, because Tune wants something, and
+    # no CPU.
     is_direct = first.execution == "direct"
-    cell = {"CPU": first.cpus_per_worker, "GPU": first.gpus_per_worker} if is_direct else {"CPU": 0, "memory": 1}
+    cell = (
+        {"CPU": first.cpus_per_worker, "GPU": first.gpus_per_worker}
+        if is_direct
+        else {"CPU": 0, "memory": 1}
+    )
     with tempfile.TemporaryDirectory(prefix="rml-tune-") as folder:
         tuner = tune.Tuner(
             tune.with_resources(run_cell, cell),
@@ -63,7 +72,11 @@ def sweep(
             ),
         )
         results = tuner.fit()
-    return {str(r.config["run_id"]): str(r.error) for r in results if r.error is not None and r.config is not None}
+    return {
+        str(r.config["run_id"]): str(r.error)
+        for r in results
+        if r.error is not None and r.config is not None
+    }
 
 
 def cluster_resources() -> dict[str, float]:
@@ -75,7 +88,7 @@ def _run_cell(task: RunTask, trainer_class: Callable[..., TrainerLike] | None) -
     if task.execution == "direct":
         run_direct(task, trainer_class=trainer_class)
         return
-    from rml_platform.worker import run_with_ray_train
+    from rml_platform.launch.worker import run_with_ray_train
 
     run_with_ray_train(task, trainer_class)
 

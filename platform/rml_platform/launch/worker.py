@@ -1,4 +1,5 @@
-"""`execution: train`: one Ray Train group per run, one worker process per device. Nothing else knows Ray Train."""
+"""`execution: train`: one Ray Train group per run, one worker process per device. Nothing else
+knows Ray Train."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,13 +9,14 @@ import ray.train
 import ray.train.collective
 from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 
-from rml_platform.checkpoints import NUM_TO_KEEP, CheckpointStore
-from rml_platform.run_task import RunTask
-from rml_platform.single_worker import SingleWorker
-from rml_platform.storage import Folder
+from rml_platform.launch.single_worker import SingleWorker
+from rml_platform.run.checkpoints import NUM_TO_KEEP, CheckpointStore
+from rml_platform.run.storage import Folder
+from rml_platform.run.task import RunTask
 
 STARTUP_FAILURES_ALLOWED = 3
-"""Ray's default is without end: a cluster that shrank below one group would be asked every minute for ever."""
+"""Ray's default is without end: a cluster that shrank below one group would be asked every minute
+for ever."""
 
 
 def run_with_ray_train(task: RunTask, trainer_class: Callable[..., Any] | None = None) -> None:
@@ -25,18 +27,26 @@ def run_with_ray_train(task: RunTask, trainer_class: Callable[..., Any] | None =
     """
     from ray.train.torch import TorchConfig, TorchTrainer
 
-    from rml_platform.execute import give_up
+    from rml_platform.run.execute import give_up
 
     run_folder = Folder.open(task.storage).child("runs", task.run_id)
     store = run_folder.child("checkpoints")
     taken = store.folders()
-    writer = next(name for i in range(len(taken) + 1) if (name := f"{task.launch_id}.{i}") not in taken)
+    writer = next(
+        name for i in range(len(taken) + 1) if (name := f"{task.launch_id}.{i}") not in taken
+    )
     needs_gpu = task.gpus_per_worker > 0
     resources = {"CPU": task.cpus_per_worker} | ({"GPU": task.gpus_per_worker} if needs_gpu else {})
     trainer = TorchTrainer(
         _work,
-        train_loop_config={"task": task.to_json(), "writer": writer, "trainer_class": trainer_class},
-        scaling_config=ScalingConfig(num_workers=task.num_workers, use_gpu=needs_gpu, resources_per_worker=resources),
+        train_loop_config={
+            "task": task.to_json(),
+            "writer": writer,
+            "trainer_class": trainer_class,
+        },
+        scaling_config=ScalingConfig(
+            num_workers=task.num_workers, use_gpu=needs_gpu, resources_per_worker=resources
+        ),
         torch_config=TorchConfig(backend=task.backend) if task.num_workers > 1 else SingleWorker(),
         run_config=RunConfig(
             name=writer,
@@ -52,14 +62,15 @@ def run_with_ray_train(task: RunTask, trainer_class: Callable[..., Any] | None =
         trainer.fit()
     except ray.train.WorkerGroupError:
         give_up(task)
-    # A worker killed right after it stored a checkpoint leaves one that Ray Train never heard of and never deletes.
+    # A worker killed right after it stored a checkpoint leaves one that Ray Train never heard of
+    # and never deletes.
     CheckpointStore(run_folder, writer).prune(own=True)
 
 
 def _work(config: dict[str, Any]) -> None:
     """What every worker of the group does."""
-    from rml_platform.attempt import Place
-    from rml_platform.execute import execute
+    from rml_platform.run.attempt import WorkerContext
+    from rml_platform.run.execute import execute
 
     context = ray.train.get_context()
 
@@ -67,7 +78,7 @@ def _work(config: dict[str, Any]) -> None:
         checkpoint = None if folder is None else ray.train.Checkpoint.from_directory(str(folder))
         ray.train.report({"checkpoint": name}, checkpoint=checkpoint, checkpoint_dir_name=name)
 
-    place = Place(
+    context = WorkerContext(
         writer=config["writer"],
         rank=context.get_world_rank(),
         world_size=context.get_world_size(),
@@ -75,4 +86,4 @@ def _work(config: dict[str, Any]) -> None:
         deliver=deliver,
         agree=ray.train.collective.broadcast_from_rank_zero,
     )
-    execute(RunTask.from_json(config["task"]), place, config["trainer_class"])
+    execute(RunTask.from_json(config["task"]), context, config["trainer_class"])

@@ -1,20 +1,23 @@
-"""How long a study will still take: as its own runs measured, or, before there are any, by the rate its file states.
+"""How long a study will still take: as its own runs measured, or, before there are any, by the rate
+its file states.
 
-Nothing is guessed from the size of a network: a rate says per network what a million pixels take, and where that was
-measured; here they are only counted.
+Nothing is guessed from the size of a network: a rate says per network what a million pixels take,
+and where that was measured; here they are only counted.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from rml_platform.machine import Machine
-from rml_platform.study_file import CostConfig, ResourcesConfig
-from rml_trainers.beginnings import beginnings
+from rml_platform.planning.machine import Machine
+from rml_platform.study.study_file import CostConfig, ResourcesConfig
 from rml_trainers.config import RunConfig
-from rml_trainers.stages import stages_of
+from rml_trainers.training.shared_stages import beginnings
+from rml_trainers.training.stages import stages_of
 
-FORWARD, LEARN = 1, 3
-"""Passes over an image that is labelled (forward) and over one that is learnt from (forward, and a backward of two)."""
+FORWARD = 1
+LEARN = 3
+"""Passes over an image that is labelled (forward) and over one that is learnt from (forward, and a
+backward of two)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +49,8 @@ class Estimate:
 
 
 def estimate(runs: Sequence[RunCost]) -> Estimate:
-    """Seconds per step of each kind, measured over its runs so far, times the steps that are left."""
+    """Seconds per step of each kind, measured over its runs so far, times the steps that are
+    left."""
     steps: dict[str, int] = {}
     seconds: dict[str, float] = {}
     for run in runs:
@@ -54,16 +58,27 @@ def estimate(runs: Sequence[RunCost]) -> Estimate:
             steps[run.kind] = steps.get(run.kind, 0) + run.steps_done
             seconds[run.kind] = seconds.get(run.kind, 0.0) + run.seconds_spent
     left = [run for run in runs if run.steps_left]
-    hours = sum(run.steps_left * seconds[run.kind] / steps[run.kind] for run in left if run.kind in steps) / 3600
+    hours = (
+        sum(
+            run.steps_left * seconds[run.kind] / steps[run.kind]
+            for run in left
+            if run.kind in steps
+        )
+        / 3600
+    )
     unseen = [run for run in left if run.kind not in steps]
     stated = [run.stated_seconds_left for run in unseen if run.stated_seconds_left is not None]
     return Estimate(
-        hours=hours, num_unknown=len(unseen) - len(stated), stated_hours=sum(stated) / 3600, num_stated=len(stated)
+        hours=hours,
+        num_unknown=len(unseen) - len(stated),
+        stated_hours=sum(stated) / 3600,
+        num_stated=len(stated),
     )
 
 
 def first_steps(runs: Iterable[tuple[RunConfig, str, str]]) -> tuple[int, ...]:
-    """Step that each run has to begin at when what it has in common with those before it is trained once.
+    """Step that each run has to begin at when what it has in common with those before it is trained
+    once.
 
     Args:
         runs: configuration, split hash and data hash of each.
@@ -81,12 +96,14 @@ def first_steps(runs: Iterable[tuple[RunConfig, str, str]]) -> tuple[int, ...]:
 def megapixel_passes(config: RunConfig, first_step: int = 0) -> dict[str, float]:
     """Million training pixels times passes of a run from a step on, by network's name.
 
-    Every student learns from its labelled images; in the stages of the method it also learns from as many views of
-    the unlabelled ones as the method makes, and those are labelled once. The passes over whole images at the start of
-    a stage and in evaluations are left out: they are about one in a hundred.
+    Every student learns from its labelled images; in the stages of the method it also learns from
+    as many views of the unlabelled ones as the method makes, and those are labelled once. The
+    passes over whole images at the start of a stage and in evaluations are left out: they are about
+    one in a hundred.
     """
     height, width = config.geometry.crop_px
-    labelled, unlabelled = config.batch.labelled, config.batch.unlabelled
+    labelled = config.batch.labelled
+    unlabelled = config.batch.unlabelled
     images = 0
     for stage in stages_of(config):
         steps = max(0, stage.last_step - max(stage.first_step, first_step))
@@ -100,12 +117,14 @@ def megapixel_passes(config: RunConfig, first_step: int = 0) -> dict[str, float]
 
 
 def strong_views(config: RunConfig) -> int:
-    """Views of an unlabelled image that a student learns from in one step: at least the weak one (DMT)."""
+    """Views of an unlabelled image that a student learns from in one step: at least the weak one
+    (DMT)."""
     return max(1, int(getattr(config.method, "num_strong_views", 1)))
 
 
 def stated_seconds(config: RunConfig, cost: CostConfig | None, first_step: int = 0) -> float | None:
-    """Device-seconds of a run from a step on by a study's rate; None where it states none for one of its networks."""
+    """Device-seconds of a run from a step on by a study's rate; None where it states none for one
+    of its networks."""
     passes = megapixel_passes(config, first_step)
     if cost is None or not set(passes) <= set(cost.seconds_per_megapixel):
         return None

@@ -16,5 +16,9 @@ class Machine:
     @classmethod
     def here(cls) -> "Machine":
         # A container or batch system gives fewer cores than the host has.
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        cores = (
+            len(os.sched_getaffinity(0))
+            if hasattr(os, "sched_getaffinity")
+            else os.cpu_count() or 1
+        )
         return cls(cores=cores, gpus=torch.cuda.device_count())

@@ -1,4 +1,5 @@
-"""A study made concrete before any GPU is asked for: data prepared, splits drawn, runs named, everything checked."""
+"""A study made concrete before any GPU is asked for: data prepared, splits drawn, runs named,
+everything checked."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -6,18 +7,18 @@ from pathlib import Path
 
 import numpy as np
 
-from rml_platform.machine import Machine
-from rml_platform.run_id import run_id
-from rml_platform.search_space import Cell, Study, bad_cells_error, expand
-from rml_platform.study_file import ResourcesConfig
+from rml_platform.planning.machine import Machine
+from rml_platform.planning.run_id import run_id
+from rml_platform.study.cells import Cell, Study, bad_cells_error, expand
+from rml_platform.study.study_file import ResourcesConfig
 from rml_trainers.config import DataConfig, RunConfig
-from rml_trainers.data.cache import PreparedData
-from rml_trainers.data.holdout import hold_out
-from rml_trainers.data.prepare import cache_folder, ensure_prepared
-from rml_trainers.data.shares import check_shares
-from rml_trainers.data.splits import Split, make_split
+from rml_trainers.data.loading.worker_batches import check_shares
+from rml_trainers.data.prepared.cache import PreparedData
+from rml_trainers.data.prepared.prepare import cache_folder, ensure_prepared
+from rml_trainers.data.splitting.holdout import hold_out
+from rml_trainers.data.splitting.splits import Split, make_split
 from rml_trainers.errors import ConfigError, DeviceError, RmlError
-from rml_trainers.protocols import check_canvas
+from rml_trainers.scoring.protocols import check_canvas
 
 OnPrepare = Callable[[str, int, int], None]
 """Told the data set's name, images done and images in all, while data are prepared."""
@@ -62,19 +63,25 @@ def make_plan(
     machine: Machine | None = None,
     on_prepare: OnPrepare | None = None,
 ) -> Plan:
-    """Resolve a study into runs. `machine` is where they will run; None when that is a cluster yet to be asked.
+    """Resolve a study into runs. `machine` is where they will run; None when that is a cluster yet
+    to be asked.
 
-    Raises ConfigError that lists every cell that cannot run, DataError when the data set itself is at fault.
+    Raises ConfigError that lists every cell that cannot run, DataError when the data set itself is
+    at fault.
     """
     cells = expand(study)
     if machine is not None:
         check_machine(study, machine)
-    prepared = _prepare_each({cell.config.data for cell in cells}, data_root, cache_root, on_prepare)
+    prepared = _prepare_each(
+        {cell.config.data for cell in cells}, data_root, cache_root, on_prepare
+    )
     by_id: dict[str, PlannedRun] = {}
     bad: list[tuple[str, str]] = []
     for cell in cells:
         try:
-            run = _plan_cell(cell, study.resources, prepared[cell.config.data], data_root, cache_root)
+            run = _plan_cell(
+                cell, study.resources, prepared[cell.config.data], data_root, cache_root
+            )
         except RmlError as error:
             bad.append((str(error), cell.name))
             continue
@@ -97,14 +104,16 @@ def plan_run(
 
 
 def check_machine(study: Study, machine: Machine) -> None:
-    """Raise ConfigError or DeviceError when one run of the study asks for more than the machine has."""
+    """Raise ConfigError or DeviceError when one run of the study asks for more than the machine
+    has."""
     resources = study.resources
     wanted = resources.workers * resources.cpus_per_worker
     asks = f"{study.source}: resources: one run asks for"
     if wanted > machine.cores:
         workers = f"{resources.workers} workers × {resources.cpus_per_worker:g} cores"
         raise ConfigError(
-            f"{asks} {workers} = {wanted:g} cores; this machine has {machine.cores}. Lower resources.workers or "
+            f"{asks} {workers} = {wanted:g} cores; this machine has {machine.cores}. Lower "
+            "resources.workers or "
             "resources.cpus_per_worker, or give the address of a cluster (--address)"
         )
     gpus = resources.workers * resources.gpus(machine.gpus)
@@ -130,13 +139,19 @@ def _prepare_each(
 
 
 def _plan_cell(
-    cell: Cell, resources: ResourcesConfig, data: PreparedData, data_root: Path | None, cache_root: Path
+    cell: Cell,
+    resources: ResourcesConfig,
+    data: PreparedData,
+    data_root: Path | None,
+    cache_root: Path,
 ) -> PlannedRun:
     config = cell.config
     split = checked_split(config, data.names("train"), data_root, data.names_without_label())
     check_canvas(config.evaluation, data, hold_out(split, config.evaluation.num_holdout)[1])
     check_shares(config, resources.workers)
-    name = run_id(config, split_hash=split.hash, data_hash=data.content_hash, num_labelled=len(split.labelled))
+    name = run_id(
+        config, split_hash=split.hash, data_hash=data.content_hash, num_labelled=len(split.labelled)
+    )
     return PlannedRun(
         run_id=name,
         cells=(cell,),
@@ -148,21 +163,30 @@ def _plan_cell(
 
 
 def checked_split(
-    config: RunConfig, names: Sequence[str], data_root: Path | None, without_label: Collection[str] = ()
+    config: RunConfig,
+    names: Sequence[str],
+    data_root: Path | None,
+    without_label: Collection[str] = (),
 ) -> Split:
-    """Split of a run over its training names. Raises ConfigError or DataError where the run cannot use it."""
+    """Split of a run over its training names. Raises ConfigError or DataError where the run cannot
+    use it."""
     split = make_split(names, config.split, data_root=data_root, without_label=without_label)
     if config.method.name != "supervised" and not split.unlabelled:
         raise ConfigError(
-            f"split: all {len(split.labelled)} training images are labelled, so {config.method.name} has none to learn "
-            "from; label fewer, set split.pool_includes_labelled, or leave the cell out with the row's `columns`"
+            f"split: all {len(split.labelled)} training images are labelled, so "
+            f"{config.method.name} has none to learn "
+            "from; label fewer, set split.pool_includes_labelled, or leave the cell out with the "
+            "row's `columns`"
         )
     hold_out(split, config.evaluation.num_holdout)
     return split
 
 
-def _warnings(runs: tuple[PlannedRun, ...], prepared: Mapping[DataConfig, PreparedData]) -> tuple[str, ...]:
-    """Classes that no labelled image shows: they cannot be learnt, which is worth knowing before days of training."""
+def _warnings(
+    runs: tuple[PlannedRun, ...], prepared: Mapping[DataConfig, PreparedData]
+) -> tuple[str, ...]:
+    """Classes that no labelled image shows: they cannot be learnt, which is worth knowing before
+    days of training."""
     found: dict[str, None] = {}
     for run in runs:
         data = prepared[run.config.data]

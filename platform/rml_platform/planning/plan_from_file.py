@@ -1,16 +1,24 @@
-"""From a study file to a Plan, with a progress bar while data are prepared and warnings on stderr."""
+"""From a study file to a Plan, with a progress bar while data are prepared and warnings on
+stderr."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
-from rml_platform.machine import Machine
-from rml_platform.outline import Outline, make_outline
-from rml_platform.plan import OnPrepare, Plan, make_plan
-from rml_platform.schema import load_study
+from rml_platform.planning.machine import Machine
+from rml_platform.planning.plan import OnPrepare, Plan, make_plan
+from rml_platform.planning.plan_without_images import Outline, make_outline
+from rml_platform.study.schema import load_study
 from rml_trainers.errors import DataMissingError
 
 
@@ -23,12 +31,19 @@ def planned(
     data_root: Path | None,
     is_local: bool = True,
 ) -> Plan:
-    """The plan of a study; `is_local` checks it against this machine. Raises ConfigError or DataError."""
+    """The plan of a study; `is_local` checks it against this machine. Raises ConfigError or
+    DataError."""
     study = load_study(study_file, overrides or (), profile)
     console = Console(stderr=True)
     machine = Machine.here() if is_local else None
     with preparing(console) as on_prepare:
-        plan = make_plan(study, data_root=data_root, cache_root=out / "cache", machine=machine, on_prepare=on_prepare)
+        plan = make_plan(
+            study,
+            data_root=data_root,
+            cache_root=out / "cache",
+            machine=machine,
+            on_prepare=on_prepare,
+        )
     for warning in plan.warnings:
         console.print(f"warning: {warning}", style="yellow", markup=False, highlight=False)
     return plan
@@ -43,20 +58,31 @@ def planned_or_outlined(
     data_root: Path | None,
     is_local: bool = True,
 ) -> Plan | Outline:
-    """The plan of a study, or its outline where its images are not at hand. Raises ConfigError or DataError."""
+    """The plan of a study, or its outline where its images are not at hand. Raises ConfigError or
+    DataError."""
     try:
-        return planned(study_file, overrides, profile, out=out, data_root=data_root, is_local=is_local)
+        return planned(
+            study_file, overrides, profile, out=out, data_root=data_root, is_local=is_local
+        )
     except DataMissingError as error:
         return make_outline(load_study(study_file, overrides or (), profile), str(error), data_root)
 
 
 @contextmanager
 def preparing(console: Console) -> Iterator[OnPrepare]:
-    """Progress bar for the decoding of images; nothing at all is shown when there is nothing to prepare."""
-    columns = (TextColumn("preparing {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    """Progress bar for the decoding of images; nothing at all is shown when there is nothing to
+    prepare."""
+    columns = (
+        TextColumn("preparing {task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     with ExitStack() as stack:
         bars: dict[str, TaskID] = {}
-        progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        progress = Progress(
+            *columns, console=console, transient=True, disable=not console.is_terminal
+        )
 
         def tell(name: str, done: int, total: int) -> None:
             if not bars:

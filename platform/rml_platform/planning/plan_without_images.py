@@ -1,7 +1,9 @@
-"""A study whose images are not at hand: its cells, the runs that they share and what those cost, without run ids.
+"""A study whose images are not at hand: its cells, the runs that they share and what those cost,
+without run ids.
 
-A run's id covers the content of its images, so it cannot be known before they are there. Which cells are one run can:
-those of equal configuration. Splits of published sets (Cityscapes, VOC) can too: their names ship with the program.
+A run's id covers the content of its images, so it cannot be known before they are there. Which
+cells are one run can: those of equal configuration. Splits of published sets (Cityscapes, VOC) can
+too: their names ship with the program.
 """
 
 from dataclasses import dataclass
@@ -9,11 +11,11 @@ from dataclasses import replace as with_fields
 from pathlib import Path
 from typing import Any
 
-from rml_platform.plan import checked_split
-from rml_platform.search_space import Cell, Study, bad_cells_error, expand
+from rml_platform.planning.plan import checked_split
+from rml_platform.study.cells import Cell, Study, bad_cells_error, expand
 from rml_trainers.config import RunConfig, RuntimeConfig, replace
 from rml_trainers.data import DATASETS
-from rml_trainers.data.splits import Split
+from rml_trainers.data.splitting.splits import Split
 from rml_trainers.errors import RmlError
 
 
@@ -22,18 +24,23 @@ class OutlinedRun:
     """One run, whichever cells of its study it fills."""
 
     config: RunConfig
-    """With the default `runtime`, which decides nothing about the result: equal configurations are one run."""
+    """With the default `runtime`, which decides nothing about the result: equal configurations are
+    one run."""
     cells: tuple[Cell, ...]
     split: Split | None
     """None where the names of the images are not known without them."""
 
     def stand_in(self) -> tuple[RunConfig, str, str]:
-        """Configuration, split hash and data hash as far as settings tell; two runs that differ never have the same.
+        """Configuration, split hash and data hash as far as settings tell; two runs that differ
+        never have the same.
 
         Files of weights need not be there: their names stand for what they hold.
         """
-        config, peer = self.config, self.config.peer_network
-        without = replace(config, network=_without_file(config.network), peer_network=peer and _without_file(peer))
+        config = self.config
+        peer = self.config.peer_network
+        without = replace(
+            config, network=_without_file(config.network), peer_network=peer and _without_file(peer)
+        )
         return (
             without,
             self.split.hash if self.split else repr(config.split),
@@ -66,7 +73,9 @@ def make_outline(study: Study, missing: str, data_root: Path | None = None) -> O
     for cell in cells:
         config = identity_of(cell.config)
         try:
-            run = runs.get(config) or OutlinedRun(config=config, cells=(), split=_published_split(config, data_root))
+            run = runs.get(config) or OutlinedRun(
+                config=config, cells=(), split=_published_split(config, data_root)
+            )
         except RmlError as error:
             bad.append((str(error), cell.name))
         else:

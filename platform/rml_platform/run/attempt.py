@@ -1,4 +1,5 @@
-"""One start of one run on one rank: what it resumes from, what it trains with, what it writes down. Knows no Ray."""
+"""One start of one run on one rank: what it resumes from, what it trains with, what it writes down.
+Knows no Ray."""
 
 import contextlib
 import shutil
@@ -12,30 +13,30 @@ from typing import Any, Literal, Protocol
 
 import torch
 
-from rml_platform.beginnings import SharedBeginnings
-from rml_platform.checkpoints import CheckpointStore, SoundCheckpoint, checkpoint_name
-from rml_platform.pictures import write_pictures
-from rml_platform.reporters import Cancelled, Heart, RunReporter, WorkerReporter
-from rml_platform.run_folder import Failure, Heartbeat, Result, RunFolder
-from rml_platform.run_task import Process, RunTask
+from rml_platform.run.checkpoints import CheckpointStore, SoundCheckpoint, checkpoint_name
+from rml_platform.run.pictures import write_pictures
+from rml_platform.run.reporters import Cancelled, Heart, RunReporter, WorkerReporter
+from rml_platform.run.run_folder import Failure, Heartbeat, Result, RunFolder
+from rml_platform.run.shared_stages import SharedBeginnings
+from rml_platform.run.task import Process, RunTask
 from rml_trainers.config import RunConfig
-from rml_trainers.data.cache import PreparedData
-from rml_trainers.data.splits import Split, make_split
-from rml_trainers.device import choose_device
+from rml_trainers.data.prepared.cache import PreparedData
+from rml_trainers.data.splitting.splits import Split, make_split
 from rml_trainers.errors import ConfigError
-from rml_trainers.reporting import Evaluation, Progress, Reporter
+from rml_trainers.runtime.device import choose_device
+from rml_trainers.training.reporting import Evaluation, Progress, Reporter
 
 Outcome = Literal["done", "failed", "cancelled"]
 
 
 class TrainerLike(Protocol):
-    """What is needed of `rml_trainers.trainer.Trainer`."""
+    """What is needed of `rml_trainers.training.trainer.Trainer`."""
 
     def fit(self) -> tuple[Evaluation, ...]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class WorkerContext:
     """Where in the machinery this process stands."""
 
     writer: str
@@ -45,8 +46,8 @@ class Place:
     local_index: int = 0
     """Which of the devices that this process sees is its own."""
     deliver: Callable[[str, Path | None], None] | None = None
-    """Brings a checkpoint into the storage under the given name; every rank calls it, with a folder on rank 0 only.
-    Default: this process copies it itself."""
+    """Brings a checkpoint into the storage under the given name; every rank calls it, with a folder
+    on rank 0 only. Default: this process copies it itself."""
     agree: Callable[[Any], Any] = lambda value: value
     """Rank 0's value, on every rank."""
 
@@ -54,19 +55,20 @@ class Place:
 class Attempt:
     """One start of one run on one rank."""
 
-    def __init__(self, task: RunTask, place: Place) -> None:
-        self.task, self.place = task, place
+    def __init__(self, task: RunTask, context: WorkerContext) -> None:
+        self.task = task
+        self.context = context
         self.run = RunFolder.of(task.storage, task.run_id)
-        self.store = CheckpointStore(self.run.folder, place.writer)
+        self.store = CheckpointStore(self.run.folder, context.writer)
         self.beginnings = SharedBeginnings(task)
-        self.is_first = place.rank == 0
+        self.is_first = context.rank == 0
         earlier = self.run.heartbeat()
         self.number = earlier.attempt + 1 if earlier else 1
         same_launch = earlier is not None and earlier.launch_id == task.launch_id
         self.launch_number = earlier.launch_attempt + 1 if earlier and same_launch else 1
         self.seconds_before = earlier.seconds if earlier else 0.0
 
-    def settled(self) -> Outcome | None:
+    def outcome_so_far(self) -> Outcome | None:
         """What the run already came to in this launch, or None when there is something to do.
 
         A worker group that Ray restarts after a final failure, or too often, has nothing to do.
@@ -85,20 +87,24 @@ class Attempt:
     def give_up(self) -> None:
         """Write down that the run was lost too often, unless it came to an end of its own."""
         if self.run.result() is None and self.written_failure() is None:
-            lost = RuntimeError(f"its process was killed or died {self.launch_number - 1} times in this launch")
+            lost = RuntimeError(
+                f"its process was killed or died {self.launch_number - 1} times in this launch"
+            )
             self.run.write_failure(self.failure(lost))
 
     def written_failure(self) -> Failure | None:
-        """Failure of this launch that is written down already, by an earlier attempt or another worker."""
+        """Failure of this launch that is written down already, by an earlier attempt or another
+        worker."""
         failure = self.run.failure()
         return failure if failure is not None and failure.launch_id == self.task.launch_id else None
 
     def train(self, trainer_class: Callable[..., TrainerLike]) -> None:
-        config, place = self.task.config, self.place
-        device = choose_device(config.runtime.device, place.local_index)
+        config = self.task.config
+        context = self.context
+        device = choose_device(config.runtime.device, context.local_index)
         if device.type == "cpu":
             torch.set_num_threads(config.runtime.threads or max(1, int(self.task.cpus_per_worker)))
-        with _scratch(self.run, place.rank) as scratch, contextlib.ExitStack() as stack:
+        with _scratch(self.run, context.rank) as scratch, contextlib.ExitStack() as stack:
             notes: list[str] = []
             found = self.resume_point(scratch, notes)
             begin_from = None if found else self.beginning(scratch, notes)
@@ -126,44 +132,51 @@ class Attempt:
                 self._write_pictures(scratch, data, device, reporter)
                 self.run.write_result(self._result(evaluations, heart, device))
 
-    def _write_pictures(self, scratch: Path, data: PreparedData, device: torch.device, reporter: Reporter) -> None:
+    def _write_pictures(
+        self, scratch: Path, data: PreparedData, device: torch.device, reporter: Reporter
+    ) -> None:
         found = self.store.newest_sound(scratch, lambda text: reporter.on_note("warning", text))
         if found is None:
             return
         try:
             write_pictures(self.run.folder, found.folder, self.task.config, data, device)
-        except Exception as error:  # whatever it is, the run itself is finished: told, and no reason to fail it
-            reporter.on_note("warning", f"no pictures of predictions: {type(error).__name__}: {error}")
+        except (
+            Exception
+        ) as error:  # whatever it is, the run itself is finished: told, and no reason to fail it
+            reporter.on_note(
+                "warning", f"no pictures of predictions: {type(error).__name__}: {error}"
+            )
 
     def deliver(self, progress: Progress, folder: Path | None) -> None:
         if folder is not None:
             self.beginnings.leave(progress.step, folder)
-        if self.place.deliver is not None:
-            self.place.deliver(checkpoint_name(progress.step, self.number), folder)
+        if self.context.deliver is not None:
+            self.context.deliver(checkpoint_name(progress.step, self.number), folder)
             if self.is_first:
                 self.store.prune(own=False)
         elif folder is not None:
             self.store.save(progress.step, self.number, folder)
 
     def resume_point(self, scratch: Path, notes: list[str]) -> SoundCheckpoint | None:
-        """Newest sound checkpoint, chosen by rank 0 for all; on storage that is not local every rank downloads it."""
+        """Newest sound checkpoint, chosen by rank 0 for all; on storage that is not local every
+        rank downloads it."""
         if not self.is_first:
-            name: str | None = self.place.agree(None)
+            name: str | None = self.context.agree(None)
             if name is None:
                 return None
             writer, checkpoint = name.split("/")
             folder = self.store.folder.child(writer, checkpoint).download(scratch / checkpoint)
             return SoundCheckpoint(0, name, folder)
         found = self.store.newest_sound(scratch, notes.append)
-        self.place.agree(found.name if found else None)
+        self.context.agree(found.name if found else None)
         # Ray Train deletes its own checkpoints, and breaks when one of them is gone already.
-        self.store.discard_newer_than(found.step if found else -1, own=self.place.deliver is None)
+        self.store.discard_newer_than(found.step if found else -1, own=self.context.deliver is None)
         return found
 
     def beginning(self, scratch: Path, notes: list[str]) -> Path | None:
         """Checkpoint of another run that begins as this one does, chosen by rank 0 for all."""
         found = self.beginnings.find(scratch, notes.append) if self.is_first else None
-        name: str | None = self.place.agree(found[0] if found else None)
+        name: str | None = self.context.agree(found[0] if found else None)
         if found is not None or name is None:
             return found[1] if found else None
         return self.beginnings.fetch(name, scratch)
@@ -181,10 +194,16 @@ class Attempt:
 
     def _split(self, config: RunConfig, data: PreparedData) -> Split:
         root = Path(self.task.data_root) if self.task.data_root else None
-        split = make_split(data.names("train"), config.split, data_root=root, without_label=data.names_without_label())
+        split = make_split(
+            data.names("train"),
+            config.split,
+            data_root=root,
+            without_label=data.names_without_label(),
+        )
         if (split.hash, data.content_hash) != (self.task.split_hash, self.task.data_hash):
             raise ConfigError(
-                f"run {self.task.run_id}: the prepared data in {self.task.prepared_folder} or its split changed since "
+                f"run {self.task.run_id}: the prepared data in {self.task.prepared_folder} or its "
+                "split changed since "
                 "the launch was planned; launch again"
             )
         return split
@@ -203,14 +222,16 @@ class Attempt:
             seconds=self.seconds_before,
         )
 
-    def _result(self, evaluations: tuple[Evaluation, ...], heart: Heart, device: torch.device) -> Result:
+    def _result(
+        self, evaluations: tuple[Evaluation, ...], heart: Heart, device: torch.device
+    ) -> Result:
         return Result(
             evaluations=evaluations,
             steps=self.task.config.schedule.total_steps,
             seconds=heart.seconds,
             device=_device_name(device),
             host=heart.heartbeat.worker.host,
-            num_workers=self.place.world_size,
+            num_workers=self.context.world_size,
             attempt=self.number,
             code_version=self.task.code_version,
             dirty=self.task.dirty,
@@ -226,7 +247,8 @@ def _device_name(device: torch.device) -> str:
 def _scratch(run: RunFolder, rank: int) -> Iterator[Path]:
     """Working folder of a rank: beside the run when that is local.
 
-    After a kill nothing is left in /tmp then, and the next attempt finds again what the trainer keeps there.
+    After a kill nothing is left in /tmp then, and the next attempt finds again what the trainer
+    keeps there.
     """
     if run.folder.local is None:
         with tempfile.TemporaryDirectory(prefix="rml-") as folder:

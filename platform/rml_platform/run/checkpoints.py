@@ -1,8 +1,10 @@
-"""Checkpoints of one run, whoever wrote them: saved whole, verified before use, the older ones pruned.
+"""Checkpoints of one run, whoever wrote them: saved whole, verified before use, the older ones
+pruned.
 
-Layout: `<run folder>/checkpoints/<writer>/checkpoint_<step>_<attempt>/`. A writer is one launch, or one Ray Train
-controller of a launch; each has a folder of its own, because Ray Train refuses to start in a folder whose snapshot
-names checkpoints that were pruned, and silently goes on from one that does not.
+Layout: `<run folder>/checkpoints/<writer>/checkpoint_<step>_<attempt>/`. A writer is one launch, or
+one Ray Train controller of a launch; each has a folder of its own, because Ray Train refuses to
+start in a folder whose snapshot names checkpoints that were pruned, and silently goes on from one
+that does not.
 """
 
 import re
@@ -10,9 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from rml_platform.storage import Folder
+from rml_platform.run.storage import Folder
+from rml_trainers.checkpoint.folder import verify_checkpoint
 from rml_trainers.errors import CheckpointError
-from rml_trainers.state import verify_checkpoint
 
 MANIFEST = "manifest.json"
 """Written last: a checkpoint without it is incomplete."""
@@ -74,8 +76,11 @@ class CheckpointStore:
             raise _cannot_save(own, step, error) from error
         self.prune(own=True)
 
-    def newest_sound(self, scratch: Path, on_damaged: Callable[[str], None]) -> SoundCheckpoint | None:
-        """The newest checkpoint that passes verification, downloaded to `scratch` unless it is local.
+    def newest_sound(
+        self, scratch: Path, on_damaged: Callable[[str], None]
+    ) -> SoundCheckpoint | None:
+        """The newest checkpoint that passes verification, downloaded to `scratch` unless it is
+        local.
 
         `on_damaged` is told about every newer one that does not pass; nothing is deleted.
         """
@@ -85,13 +90,19 @@ class CheckpointStore:
                 folder = place.download(scratch / checkpoint.name)
                 verify_checkpoint(folder)
             except (CheckpointError, FileNotFoundError) as error:
-                on_damaged(f"checkpoint of step {checkpoint.step} is damaged, the one before it is used: {error}")
+                on_damaged(
+                    f"checkpoint of step {checkpoint.step} is damaged, the one before it is used: "
+                    f"{error}"
+                )
                 continue
-            return SoundCheckpoint(checkpoint.step, f"{checkpoint.writer}/{checkpoint.name}", folder)
+            return SoundCheckpoint(
+                checkpoint.step, f"{checkpoint.writer}/{checkpoint.name}", folder
+            )
         return None
 
     def prune(self, *, own: bool) -> None:
-        """Keep the newest two, this writer's before others'; `own` = False leaves this writer's own to Ray Train."""
+        """Keep the newest two, this writer's before others'; `own` = False leaves this writer's own
+        to Ray Train."""
         ranked = sorted(self.stored(), key=lambda c: (c.writer == self.writer, c))
         for old in ranked[:-NUM_TO_KEEP]:
             if old.writer != self.writer or own:
@@ -102,7 +113,8 @@ class CheckpointStore:
                 self.folder.child(writer).delete_all()
 
     def discard_newer_than(self, step: int, *, own: bool) -> None:
-        """Delete what lies beyond the checkpoint that a run resumes from (it was found damaged); `own` as for prune."""
+        """Delete what lies beyond the checkpoint that a run resumes from (it was found damaged);
+        `own` as for prune."""
         for checkpoint in self.stored():
             if checkpoint.step > step and (own or checkpoint.writer != self.writer):
                 self.folder.child(checkpoint.writer, checkpoint.name).delete_all()

@@ -1,37 +1,43 @@
-"""Carries out one RunTask in this process: the same for a Ray Train worker, a Tune actor and `rml run`."""
+"""Carries out one RunTask in this process: the same for a Ray Train worker, a Tune actor and
+`rml run`."""
 
 from collections.abc import Callable
 from typing import cast
 
-from rml_platform.attempt import Attempt, Outcome, Place, TrainerLike
-from rml_platform.policies import FailureClass, classify
-from rml_platform.reporters import Cancelled
-from rml_platform.run_task import RunTask
-from rml_trainers.device import release_memory
+from rml_platform.run.attempt import Attempt, Outcome, TrainerLike, WorkerContext
+from rml_platform.run.reporters import Cancelled
+from rml_platform.run.retry_policy import FailureClass, classify
+from rml_platform.run.task import RunTask
+from rml_trainers.runtime.device import release_memory
 
 
-def execute(task: RunTask, place: Place, trainer_class: Callable[..., TrainerLike] | None = None) -> Outcome:
+def execute(
+    task: RunTask, context: WorkerContext, trainer_class: Callable[..., TrainerLike] | None = None
+) -> Outcome:
     """Train what is left of a run and write its result, or why it failed.
 
-    A failure of the program (as opposed to a lost process) is final for this launch: it is written down and not
-    raised, because Ray would try again whatever is raised. With several workers it must be raised, so that the
-    others do not wait for this one for ever; the restarted group then finds it written down and returns.
+    A failure of the program (as opposed to a lost process) is final for this launch: it is written
+    down and not raised, because Ray would try again whatever is raised. With several workers it
+    must be raised, so that the others do not wait for this one for ever; the restarted group then
+    finds it written down and returns.
     """
     if trainer_class is None:
-        from rml_trainers.trainer import Trainer
+        from rml_trainers.training.trainer import Trainer
 
         trainer_class = Trainer
-    attempt = Attempt(task, place)
-    if (outcome := place.agree(attempt.settled() if attempt.is_first else None)) is not None:
+    attempt = Attempt(task, context)
+    if (
+        outcome := context.agree(attempt.outcome_so_far() if attempt.is_first else None)
+    ) is not None:
         return cast(Outcome, outcome)
     try:
         attempt.train(trainer_class)
     except Exception as error:
-        if _is_collateral(error, place.world_size):
+        if _is_collateral(error, context.world_size):
             raise
         if attempt.written_failure() is None:
             attempt.run.write_failure(attempt.failure(error))
-        if place.world_size > 1:
+        if context.world_size > 1:
             raise
         return "cancelled" if isinstance(error, Cancelled) else "failed"
     finally:
@@ -41,13 +47,15 @@ def execute(task: RunTask, place: Place, trainer_class: Callable[..., TrainerLik
 
 def give_up(task: RunTask) -> None:
     """Write down, from outside, that a run lost its processes more often than it may."""
-    Attempt(task, Place(writer="")).give_up()
+    Attempt(task, WorkerContext(writer="")).give_up()
 
 
 def _is_collateral(error: Exception, world_size: int) -> bool:
-    """Whether another process died under this one: worth another try, unlike every error of the program itself.
+    """Whether another process died under this one: worth another try, unlike every error of the
+    program itself.
 
-    That may be another worker of the group, or one of Ray's helpers that goes first when a group is taken down.
+    That may be another worker of the group, or one of Ray's helpers that goes first when a group is
+    taken down.
     """
     kind = classify(tuple(c.__name__ for c in reversed(type(error).__mro__)), str(error))
     is_rays = type(error).__module__.split(".")[0] == "ray"

@@ -1,7 +1,9 @@
-"""Everything a run measured, as small files in its folder: one piece per checkpoint, written just before it.
+"""Everything a run measured, as small files in its folder: one piece per checkpoint, written just
+before it.
 
-A killed run loses only what came after its newest checkpoint, and measures that again when it resumes; so the pieces
-up to a stored checkpoint hold every value exactly once, and the tracker can be filled from them at any time.
+A killed run loses only what came after its newest checkpoint, and measures that again when it
+resumes; so the pieces up to a stored checkpoint hold every value exactly once, and the tracker can
+be filled from them at any time.
 """
 
 import json
@@ -9,8 +11,8 @@ import math
 import time
 from dataclasses import dataclass
 
-from rml_platform.storage import Folder
-from rml_trainers.reporting import Evaluation
+from rml_platform.run.storage import Folder
+from rml_trainers.training.reporting import Evaluation
 
 END = "end.json"
 """What was measured after the last checkpoint of a finished run."""
@@ -34,12 +36,16 @@ class MetricLog:
         self._rows: list[Measurement] = []
 
     def add(self, step: int, values: dict[str, float]) -> None:
-        """Values that are not finite are left out: they mean "does not occur" (IoU) or end the run (loss)."""
+        """Values that are not finite are left out: they mean "does not occur" (IoU) or end the run
+        (loss)."""
         now = int(time.time() * 1000)
-        self._rows += [Measurement(key, step, now, v) for key, v in values.items() if math.isfinite(v)]
+        self._rows += [
+            Measurement(key, step, now, v) for key, v in values.items() if math.isfinite(v)
+        ]
 
     def close_piece(self, step: int) -> None:
-        """Write what was collected since the last piece; the checkpoint of `step` is about to be stored."""
+        """Write what was collected since the last piece; the checkpoint of `step` is about to be
+        stored."""
         self._write(piece_name(step))
 
     def close(self) -> None:
@@ -53,14 +59,16 @@ class MetricLog:
         self._rows = []
 
     def forget_after(self, step: int) -> None:
-        """Delete the pieces beyond the checkpoint that the run resumes from: they will be measured again."""
+        """Delete the pieces beyond the checkpoint that the run resumes from: they will be measured
+        again."""
         for name in self.folder.files():
             if name != END and step_of(name) > step:
                 self.folder.delete(name)
 
 
 def pieces(run_folder: Folder, first: int, last: float) -> list[tuple[int, list[Measurement]]]:
-    """Pieces with first < step <= last in order, with their steps; `last` = infinity includes the end piece."""
+    """Pieces with first < step <= last in order, with their steps; `last` = infinity includes the
+    end piece."""
     folder = run_folder.child("metrics")
     names = [n for n in folder.files() if n != END and first < step_of(n) <= last]
     found = [(step_of(name), name) for name in names]
@@ -78,11 +86,14 @@ def step_of(name: str) -> int:
     return int(name.removesuffix(".json"))
 
 
-def evaluation_metrics(evaluations: tuple[Evaluation, ...], prefix: str = "val") -> dict[str, float]:
-    """Metric names of an evaluation: `val/miou`, … of the first network, `val/<network>/miou`, … of the others.
+def evaluation_metrics(
+    evaluations: tuple[Evaluation, ...], prefix: str = "val"
+) -> dict[str, float]:
+    """Metric names of an evaluation: `val/miou`, … of the first network, `val/<network>/miou`, … of
+    the others.
 
-    Where several networks are scored, the first one's mIoU has both names. Scores on a hold-out are `holdout/miou`, …
-    in the same way.
+    Where several networks are scored, the first one's mIoU has both names. Scores on a hold-out are
+    `holdout/miou`, … in the same way.
     """
     values: dict[str, float] = {}
     for subset, top in (("val", prefix), ("holdout", "holdout")):

@@ -1,4 +1,5 @@
-"""Reporters of the platform: what a run tells its folder, and how its checkpoints reach the storage."""
+"""Reporters of the platform: what a run tells its folder, and how its checkpoints reach the
+storage."""
 
 import math
 import threading
@@ -8,10 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
-from rml_platform.metric_log import MetricLog, evaluation_metrics
-from rml_platform.run_folder import Heartbeat, RunFolder
+from rml_platform.run.metric_log import MetricLog, evaluation_metrics
+from rml_platform.run.run_folder import Heartbeat, RunFolder
 from rml_trainers.errors import RmlError
-from rml_trainers.reporting import Evaluation, Progress
+from rml_trainers.training.reporting import Evaluation, Progress
 
 Deliver = Callable[[Progress, Path | None], None]
 """Brings a checkpoint folder (None off rank 0) into the storage; every rank calls it."""
@@ -25,7 +26,8 @@ class Cancelled(RmlError):
 
 
 class Heart:
-    """Keeps heartbeat.json fresh from a thread of its own, so that a long evaluation does not look like death.
+    """Keeps heartbeat.json fresh from a thread of its own, so that a long evaluation does not look
+    like death.
 
     The same thread looks for the wish to cancel, so that training never waits for the storage.
     """
@@ -34,7 +36,8 @@ class Heart:
         self.run = run
         self.heartbeat = heartbeat
         self.is_cancelled = False
-        self._started, self._seconds_before = time.monotonic(), heartbeat.seconds
+        self._started = time.monotonic()
+        self._seconds_before = heartbeat.seconds
         self._changed = threading.Event()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
@@ -60,7 +63,8 @@ class Heart:
             self._stop.wait(WRITE_EVERY_S)
 
     def _try_write(self) -> None:
-        """A full disk or a storage that is away for a moment must not end a run over its heartbeat."""
+        """A full disk or a storage that is away for a moment must not end a run over its
+        heartbeat."""
         try:
             self.write()
             self.is_cancelled = self.run.cancel_requested()
@@ -72,7 +76,12 @@ class Heart:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
         self._stop.set()
         self._changed.set()
         self._thread.join()
@@ -97,17 +106,25 @@ class WorkerReporter:
 
 
 class RunReporter(WorkerReporter):
-    """Reporter of rank 0: heartbeat, metrics, notes, the wish to cancel, and the order around a checkpoint."""
+    """Reporter of rank 0: heartbeat, metrics, notes, the wish to cancel, and the order around a
+    checkpoint."""
 
     def __init__(self, run: RunFolder, heart: Heart, deliver: Deliver) -> None:
         super().__init__(deliver)
-        self._run, self._heart = run, heart
+        self._run = run
+        self._heart = heart
         self.metrics = MetricLog(run.folder)
-        self._notes = [line for line in (run.folder.read("log.txt") or b"").decode().splitlines() if line]
+        self._notes = [
+            line for line in (run.folder.read("log.txt") or b"").decode().splitlines() if line
+        ]
 
     def on_step(self, progress: Progress, scalars: dict[str, float]) -> None:
-        speed = {"seconds_per_step": progress.seconds_per_step} if progress.seconds_per_step > 0 else {}
-        self.metrics.add(progress.step, {f"train/{key}": value for key, value in (scalars | speed).items()})
+        speed = (
+            {"seconds_per_step": progress.seconds_per_step} if progress.seconds_per_step > 0 else {}
+        )
+        self.metrics.add(
+            progress.step, {f"train/{key}": value for key, value in (scalars | speed).items()}
+        )
         loss = scalars.get("loss", math.nan)
         self._advance(progress, loss=loss if math.isfinite(loss) else None)
         if self._heart.is_cancelled:
@@ -118,7 +135,8 @@ class RunReporter(WorkerReporter):
         self._advance(progress, miou=evaluations[0].miou)
 
     def on_checkpoint(self, progress: Progress, folder: Path | None) -> None:
-        """Metrics first, then the checkpoint: whatever moment the process dies at, no value is lost or told twice."""
+        """Metrics first, then the checkpoint: whatever moment the process dies at, no value is lost
+        or told twice."""
         self.metrics.close_piece(progress.step)
         self._deliver(progress, folder)
         self._advance(progress, checkpoint_step=progress.step)
@@ -129,7 +147,11 @@ class RunReporter(WorkerReporter):
         self._run.folder.write("log.txt", ("\n".join(self._notes) + "\n").encode())
 
     def _advance(self, progress: Progress, **more: object) -> None:
-        place = {key: getattr(progress, key) for key in ("stage", "num_stages", "step", "num_steps")}
+        place = {
+            key: getattr(progress, key) for key in ("stage", "num_stages", "step", "num_steps")
+        }
         if progress.seconds_per_step > 0:
             place["seconds_per_step"] = progress.seconds_per_step
-        self._heart.update(**place, **{key: value for key, value in more.items() if value is not None})
+        self._heart.update(
+            **place, **{key: value for key, value in more.items() if value is not None}
+        )

@@ -1,8 +1,9 @@
-"""What to do with a run: pure functions from facts to a decision. The launcher gathers the facts and obeys.
+"""What to do with a run: pure functions from facts to a decision. The launcher gathers the facts
+and obeys.
 
-A failure that cannot get better by itself (a wrong configuration, a damaged image, a loss that became NaN) is never
-retried: the run is deterministic and would fail again. What the machine did to a run (a lost worker, memory taken by
-somebody else) is retried, each kind with a budget of its own.
+A failure that cannot get better by itself (a wrong configuration, a damaged image, a loss that
+became NaN) is never retried: the run is deterministic and would fail again. What the machine did to
+a run (a lost worker, memory taken by somebody else) is retried, each kind with a budget of its own.
 """
 
 import re
@@ -23,7 +24,8 @@ class Decision(StrEnum):
     SKIP_RUNNING = "skip_running"
     """Another process is at it: its heartbeat is fresh."""
     RETRY = "retry"
-    """It failed in this launch, and trying again makes sense (from its checkpoint if there is one)."""
+    """It failed in this launch, and trying again makes sense (from its checkpoint if there is
+    one)."""
     GIVE_UP = "give_up"
 
 
@@ -48,7 +50,8 @@ RETRY_BUDGET: Mapping[FailureClass, int] = MappingProxyType(
         FailureClass.CONFIG: 0,
         FailureClass.DATA: 0,
         FailureClass.NON_FINITE: 0,
-        FailureClass.OUT_OF_MEMORY: 1,  # a neighbour on the same device may have gone; our own need does not shrink
+        # a neighbour on the same device may have gone; our own need does not shrink
+        FailureClass.OUT_OF_MEMORY: 1,
         FailureClass.DISK_FULL: 0,
         FailureClass.CHECKPOINT: 2,  # each retry falls back to an older checkpoint; two are kept
         FailureClass.LOST: 5,  # preempted nodes are ordinary on a shared cluster
@@ -56,11 +59,12 @@ RETRY_BUDGET: Mapping[FailureClass, int] = MappingProxyType(
         FailureClass.UNKNOWN: 1,
     }
 )
-"""Retries per kind of failure within one launch. A new launch starts afresh: a person asked for it."""
+"""Retries per kind of failure within one launch. A new launch starts afresh: a person asked for
+it."""
 
 STALE_AFTER_S = 120.0
-"""A heartbeat older than this means that nobody is at the run any more. Heartbeats come every 15 s at least; eight
-fold, because clocks of hosts differ and a shared file system can be slow."""
+"""A heartbeat older than this means that nobody is at the run any more. Heartbeats come every 15 s
+at least; eight fold, because clocks of hosts differ and a shared file system can be slow."""
 
 _BY_ERROR_TYPE = {
     "ConfigError": FailureClass.CONFIG,
@@ -87,23 +91,35 @@ _BY_ERROR_TYPE = {
 }
 _BY_MESSAGE = (
     (re.compile(r"out of memory|OOM|memory pressure", re.IGNORECASE), FailureClass.OUT_OF_MEMORY),
-    (re.compile(r"no space left on device|disk (is )?full|disk quota|ENOSPC", re.IGNORECASE), FailureClass.DISK_FULL),
+    (
+        re.compile(r"no space left on device|disk (is )?full|disk quota|ENOSPC", re.IGNORECASE),
+        FailureClass.DISK_FULL,
+    ),
     # What gloo and NCCL say on the ranks that survive when one is killed.
-    (re.compile(r"connection (closed|reset|refused) by peer|NCCL|gloo|worker died|preempt", re.I), FailureClass.LOST),
+    (
+        re.compile(
+            r"connection (closed|reset|refused) by peer|NCCL|gloo|worker died|preempt", re.I
+        ),
+        FailureClass.LOST,
+    ),
 )
 
 
 def classify(error_types: tuple[str, ...], message: str) -> FailureClass:
-    """Class of a failure from the names of its exception types (outermost first, causes after) and its text.
+    """Class of a failure from the names of its exception types (outermost first, causes after) and
+    its text.
 
-    The innermost known type decides: Ray wraps what a worker raised into errors of its own. The text is asked before
-    an outer "worker lost", because a process killed for its memory also only looks lost.
+    The innermost known type decides: Ray wraps what a worker raised into errors of its own. The
+    text is asked before an outer "worker lost", because a process killed for its memory also only
+    looks lost.
     """
     known = [_BY_ERROR_TYPE[name] for name in error_types if name in _BY_ERROR_TYPE]
     innermost = known[-1] if known else FailureClass.UNKNOWN
     if innermost not in (FailureClass.UNKNOWN, FailureClass.LOST, FailureClass.DATA):
         return innermost
-    by_text = next((kind for pattern, kind in _BY_MESSAGE if pattern.search(message)), FailureClass.UNKNOWN)
+    by_text = next(
+        (kind for pattern, kind in _BY_MESSAGE if pattern.search(message)), FailureClass.UNKNOWN
+    )
     if innermost is FailureClass.DATA:  # "disk full" while preparing is raised as a DataError
         return by_text if by_text is FailureClass.DISK_FULL else innermost
     return by_text if by_text is not FailureClass.UNKNOWN else innermost
@@ -122,7 +138,9 @@ class RunFacts:
     """Failures within this launch, oldest first."""
 
 
-def retries_left(failures: tuple[FailureClass, ...], budget: Mapping[FailureClass, int] = RETRY_BUDGET) -> int:
+def retries_left(
+    failures: tuple[FailureClass, ...], budget: Mapping[FailureClass, int] = RETRY_BUDGET
+) -> int:
     """Further attempts that the last failure's kind is still good for (0: none)."""
     if not failures:
         return 0
@@ -130,7 +148,8 @@ def retries_left(failures: tuple[FailureClass, ...], budget: Mapping[FailureClas
 
 
 def decide(facts: RunFacts, *, budget: Mapping[FailureClass, int] = RETRY_BUDGET) -> Decision:
-    """What to do with a run. Finished work is never done again, and two processes never share a run."""
+    """What to do with a run. Finished work is never done again, and two processes never share a
+    run."""
     if facts.finished:
         return Decision.SKIP_DONE
     if facts.alive:

@@ -1,11 +1,12 @@
 """The folder of one run, `<storage>/runs/<run_id>/`: the truth about it, on any pyarrow filesystem.
 
-    task.json          what was asked for (RunTask)           config.yaml   the resolved configuration, for a person
-    heartbeat.json     where the run stands                   log.txt       notes and warnings, one a line
-    metrics/*.json     everything measured, in pieces, each written just before the checkpoint that covers it
-    checkpoints/<writer>/checkpoint_<step>_<n>/               predictions/*.png
-    result.json        final evaluations: the run is done     failure.json  why the last attempt failed
-    published.json     what the tracker has of it             cancel        marker: stop at the next log moment
+    task.json          what was asked for (RunTask)           config.yaml   the resolved
+    configuration, for a person heartbeat.json     where the run stands                   log.txt
+    notes and warnings, one a line metrics/*.json     everything measured, in pieces, each written
+    just before the checkpoint that covers it checkpoints/<writer>/checkpoint_<step>_<n>/
+    predictions/*.png result.json        final evaluations: the run is done     failure.json  why
+    the last attempt failed published.json     what the tracker has of it             cancel
+    marker: stop at the next log moment
 
 `rml status`, `rml plan`, the live view and "launching twice does nothing" read these files only.
 """
@@ -19,10 +20,10 @@ from typing import Any, Literal
 import numpy as np
 import yaml
 
-from rml_platform.policies import STALE_AFTER_S
-from rml_platform.run_task import Process, RunTask
-from rml_platform.storage import Folder
-from rml_trainers.reporting import Evaluation
+from rml_platform.run.retry_policy import STALE_AFTER_S
+from rml_platform.run.storage import Folder
+from rml_platform.run.task import Process, RunTask
+from rml_trainers.training.reporting import Evaluation
 
 RunState = Literal["new", "running", "cut_off", "failed", "cancelled", "done"]
 
@@ -120,7 +121,9 @@ class RunFolder:
         return None if value is None else RunTask.from_json(value)
 
     def write_heartbeat(self, heartbeat: Heartbeat) -> None:
-        self.folder.write_json("heartbeat.json", dataclasses.asdict(dataclasses.replace(heartbeat, time=time.time())))
+        self.folder.write_json(
+            "heartbeat.json", dataclasses.asdict(dataclasses.replace(heartbeat, time=time.time()))
+        )
 
     def heartbeat(self) -> Heartbeat | None:
         value = self.folder.read_json("heartbeat.json")
@@ -137,7 +140,10 @@ class RunFolder:
         return None if value is None else Failure(**value)
 
     def write_result(self, result: Result) -> None:
-        value = {**vars(result), "evaluations": [_evaluation_to_json(e) for e in result.evaluations]}
+        value = {
+            **vars(result),
+            "evaluations": [_evaluation_to_json(e) for e in result.evaluations],
+        }
         self.folder.write_json("result.json", value)
         self.folder.delete("failure.json")
 
@@ -145,18 +151,26 @@ class RunFolder:
         value = self.folder.read_json("result.json")
         if value is None:
             return None
-        return Result(**{**value, "evaluations": tuple(_evaluation_from_json(e) for e in value["evaluations"])})
+        return Result(
+            **{
+                **value,
+                "evaluations": tuple(_evaluation_from_json(e) for e in value["evaluations"]),
+            }
+        )
 
     def record(self, now: float | None = None) -> RunRecord:
         """State of the run; `now` is the Unix time to judge the heartbeat by."""
         if (result := self.result()) is not None:
             return RunRecord(state="done", result=result, heartbeat=self.heartbeat())
-        heartbeat, failure = self.heartbeat(), self.failure()
+        heartbeat = self.heartbeat()
+        failure = self.failure()
         state: RunState = "new"
         if failure is not None:
             state = "cancelled" if failure.kind == "Cancelled" else "failed"
         elif heartbeat is not None:
-            state = "running" if is_alive(heartbeat, time.time() if now is None else now) else "cut_off"
+            state = (
+                "running" if is_alive(heartbeat, time.time() if now is None else now) else "cut_off"
+            )
         return RunRecord(state=state, heartbeat=heartbeat, failure=failure)
 
     def request_cancel(self) -> None:
@@ -168,17 +182,28 @@ class RunFolder:
 
 
 def is_alive(heartbeat: Heartbeat, now: float) -> bool:
-    """Whether a process is still at it: the heartbeat is fresh and, on this machine, its processes exist."""
+    """Whether a process is still at it: the heartbeat is fresh and, on this machine, its processes
+    exist."""
     if heartbeat.state == "stopped" or heartbeat.launcher.is_gone() or heartbeat.worker.is_gone():
         return False
     return now - heartbeat.time < STALE_AFTER_S
 
 
 def _evaluation_to_json(evaluation: Evaluation) -> dict[str, Any]:
-    scores = {name: None if math.isnan(iou) else iou for name, iou in evaluation.iou_by_class.items()}
+    scores = {
+        name: None if math.isnan(iou) else iou for name, iou in evaluation.iou_by_class.items()
+    }
     return {**vars(evaluation), "iou_by_class": scores, "confusion": evaluation.confusion.tolist()}
 
 
 def _evaluation_from_json(value: dict[str, Any]) -> Evaluation:
-    scores = {name: math.nan if iou is None else float(iou) for name, iou in value["iou_by_class"].items()}
-    return Evaluation(**{**value, "iou_by_class": scores, "confusion": np.array(value["confusion"], dtype=np.int64)})
+    scores = {
+        name: math.nan if iou is None else float(iou) for name, iou in value["iou_by_class"].items()
+    }
+    return Evaluation(
+        **{
+            **value,
+            "iou_by_class": scores,
+            "confusion": np.array(value["confusion"], dtype=np.int64),
+        }
+    )

@@ -1,7 +1,9 @@
-"""`<storage>/beginnings/<hash>/`: states at the end of a stage that several runs of a grid pass through.
+"""`<storage>/beginnings/<hash>/`: states at the end of a stage that several runs of a grid pass
+through.
 
-The first run that gets there leaves its checkpoint; runs that start later take it over instead of training the same
-steps again (`rml_trainers.beginnings` says why no bit of their results changes). Runs that start together all train it.
+The first run that gets there leaves its checkpoint; runs that start later take it over instead of
+training the same steps again (`rml_trainers.training.shared_stages` says why no bit of their
+results changes). Runs that start together all train it.
 """
 
 import logging
@@ -10,27 +12,32 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from rml_platform.checkpoints import MANIFEST
-from rml_platform.run_task import RunTask
-from rml_platform.storage import Folder
-from rml_trainers.beginnings import Beginning, beginnings
+from rml_platform.run.checkpoints import MANIFEST
+from rml_platform.run.storage import Folder
+from rml_platform.run.task import RunTask
+from rml_trainers.checkpoint.folder import verify_checkpoint
 from rml_trainers.errors import CheckpointError
-from rml_trainers.state import verify_checkpoint
+from rml_trainers.training.shared_stages import Beginning, beginnings
 
 FOLDER = "beginnings"
 _logger = logging.getLogger(__name__)
 
 
 def mark_shared(tasks: Sequence[RunTask], neighbours: Sequence[RunTask] = ()) -> list[RunTask]:
-    """Tasks that know which of their beginnings others have too, those that make one before those that can take it.
+    """Tasks that know which of their beginnings others have too, those that make one before those
+    that can take it.
 
     `neighbours` are runs of the same study that are done already, and may have left something.
     """
     counts = Counter(b.hash for task in (*tasks, *neighbours) for b in of_task(task))
-    first, followers, made = list[RunTask](), list[RunTask](), set[str]()
+    first = list[RunTask]()
+    followers = list[RunTask]()
+    made = set[str]()
     for task in tasks:
         shared = tuple(b.hash for b in of_task(task) if counts[b.hash] > 1)
-        (followers if made.intersection(shared) else first).append(replace(task, shared_beginnings=shared))
+        (followers if made.intersection(shared) else first).append(
+            replace(task, shared_beginnings=shared)
+        )
         made.update(shared)
     return first + followers
 
@@ -50,7 +57,8 @@ class SharedBeginnings:
     def leave(self, step: int, checkpoint: Path) -> None:
         """Store the checkpoint of a step where others begin, unless one is there.
 
-        A full disk is only told: this run loses nothing, and the others train the same steps themselves.
+        A full disk is only told: this run loses nothing, and the others train the same steps
+        themselves.
         """
         name = self._shared.get(step)
         if name is None or self._is_complete(name):
@@ -62,7 +70,8 @@ class SharedBeginnings:
                 _logger.warning("the shared beginning %s could not be stored: %s", name, error)
 
     def find(self, scratch: Path, on_damaged: Callable[[str], None]) -> tuple[str, Path] | None:
-        """Name and local folder of the furthest beginning there is, verified; the whole run itself is none."""
+        """Name and local folder of the furthest beginning there is, verified; the whole run itself
+        is none."""
         for step, name in sorted(self._shared.items(), reverse=True):
             if step >= self._num_steps or not self._is_complete(name):
                 continue

@@ -1,4 +1,5 @@
-"""Folders on any pyarrow filesystem: a local path, or a URI such as s3://bucket/runs, gs://…, hdfs://….
+"""Folders on any pyarrow filesystem: a local path, or a URI such as s3://bucket/runs, gs://…,
+hdfs://….
 
 Single files appear whole or not at all: they are written under a temporary name and moved.
 """
@@ -22,9 +23,12 @@ class Folder:
 
     @classmethod
     def open(cls, location: str | Path) -> "Folder":
-        """Folder at a local path (relative to the working directory) or at a URI that pyarrow understands."""
+        """Folder at a local path (relative to the working directory) or at a URI that pyarrow
+        understands."""
         text = str(location)
-        filesystem, path = fs.FileSystem.from_uri(text if "://" in text else str(Path(text).resolve()))
+        filesystem, path = fs.FileSystem.from_uri(
+            text if "://" in text else str(Path(text).resolve())
+        )
         return cls(filesystem, path)
 
     @property
@@ -91,12 +95,16 @@ class Folder:
 
     def _names(self, kind: Any) -> list[str]:
         found = self.filesystem.get_file_info(fs.FileSelector(self.path, allow_not_found=True))
-        return sorted(i.base_name for i in found if i.type == kind and not i.base_name.startswith("."))
+        return sorted(
+            i.base_name for i in found if i.type == kind and not i.base_name.startswith(".")
+        )
 
     def upload(self, source: Path, name: str, last: str) -> None:
-        """Copy a local folder to `name`. The file `last`, which marks it complete, is copied after all others.
+        """Copy a local folder to `name`. The file `last`, which marks it complete, is copied after
+        all others.
 
-        Locally the copy is made under a temporary name and renamed; object stores cannot rename folders.
+        Locally the copy is made under a temporary name and renamed; object stores cannot rename
+        folders.
         """
         target = self.child(name)
         staging = self.child(f".{name}.{uuid.uuid4().hex[:8]}") if self.local else target
@@ -118,11 +126,14 @@ class Folder:
             shutil.copyfileobj(source, sink, 16 * 1024 * 1024)
 
     def download(self, target: Path) -> Path:
-        """Local copy of the folder in `target` (made afresh); the folder itself when it is local already."""
+        """Local copy of the folder in `target` (made afresh); the folder itself when it is local
+        already."""
         if self.local:
             return self.local
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir(parents=True)
         local = fs.LocalFileSystem()
-        fs.copy_files(self.path, str(target), source_filesystem=self.filesystem, destination_filesystem=local)
+        fs.copy_files(
+            self.path, str(target), source_filesystem=self.filesystem, destination_filesystem=local
+        )
         return target

@@ -1,4 +1,5 @@
-"""RunTask: everything a worker needs to carry out one run, as one small value that travels as JSON."""
+"""RunTask: everything a worker needs to carry out one run, as one small value that travels as
+JSON."""
 
 import dataclasses
 import functools
@@ -31,7 +32,8 @@ class Process:
         return cls(host=socket.gethostname(), pid=pid, started=_start_time(pid) or "")
 
     def is_gone(self) -> bool | None:
-        """True or False for a process of this machine; None for another machine's, of which nothing is known."""
+        """True or False for a process of this machine; None for another machine's, of which nothing
+        is known."""
         if self.host != socket.gethostname():
             return None
         try:
@@ -44,7 +46,8 @@ class Process:
 
 
 def _start_time(pid: int) -> str | None:
-    """Start time of a process in clock ticks since boot (Linux); None where there is no /proc or the process died."""
+    """Start time of a process in clock ticks since boot (Linux); None where there is no /proc or
+    the process died."""
     stat = Path(f"/proc/{pid}/stat")
     try:
         fields = stat.read_text().rpartition(")")[2].split()

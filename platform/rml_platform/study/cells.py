@@ -1,7 +1,8 @@
 """A study: rows × columns × seeds of one table, and its expansion into checked run configurations.
 
 The settings of a cell are laid over each other in this order, the later one wins:
-base, profile's base, row, profile's row, axis, column, profile's column, `--set`. Seeds are set nowhere else.
+base, profile's base, row, profile's row, axis, column, profile's column, `--set`. Seeds are set
+nowhere else.
 """
 
 import itertools
@@ -9,11 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from rml_platform.figure_config import FigureConfig
-from rml_platform.settings import Assignment, Layer, compose
-from rml_platform.study_file import CostConfig, ReportedConfig, ResourcesConfig, TableConfig
-from rml_platform.validation import InvalidValuesError, shown, validate
-from rml_platform.yaml_document import Json
+from rml_platform.study.figure_config import FigureConfig
+from rml_platform.study.layers import Assignment, Layer, compose
+from rml_platform.study.study_file import CostConfig, ReportedConfig, ResourcesConfig, TableConfig
+from rml_platform.study.validation import InvalidValuesError, shown, validate
+from rml_platform.study.yaml_document import Json
 from rml_trainers.config import RunConfig
 from rml_trainers.errors import ConfigError
 
@@ -101,7 +102,8 @@ def cell_name(row: str, column: str, seed: int) -> str:
 
 
 def expand(study: Study) -> tuple[Cell, ...]:
-    """Every cell of the study. Raises ConfigError that names all bad cells and why each cannot be."""
+    """Every cell of the study. Raises ConfigError that names all bad cells and why each cannot
+    be."""
     cells: list[Cell] = []
     bad: list[tuple[str, str]] = []
     for row, column, seed, split_seed in _coordinates(study):
@@ -111,7 +113,9 @@ def expand(study: Study) -> tuple[Cell, ...]:
             settings = compose(layers, study.source)
             config = validate(RunConfig, settings.values, settings.place)
         except InvalidValuesError as error:
-            bad += [(problem, cell_name(row.label, column.label, seed)) for problem in error.problems]
+            bad += [
+                (problem, cell_name(row.label, column.label, seed)) for problem in error.problems
+            ]
         else:
             cells.append(Cell(row=row.label, column=column.label, seed=seed, config=config))
     if bad:
@@ -133,10 +137,11 @@ def bad_cells_error(source: str, bad: Sequence[tuple[str, str]], num_cells: int)
 
 
 def multiply_rows(rows: Sequence[Row], axes: Mapping[str, Sequence[AxisValue]]) -> tuple[Row, ...]:
-    """Every row once per combination of the axes' values; the combination is written behind the row's label.
+    """Every row once per combination of the axes' values; the combination is written behind the
+    row's label.
 
-    Numbers reported for the row are not about any of the combinations and are left out. Rows that are not run
-    (comparators) stay as they are.
+    Numbers reported for the row are not about any of the combinations and are left out. Rows that
+    are not run (comparators) stay as they are.
     """
     if not axes:
         return tuple(rows)
@@ -148,7 +153,9 @@ def multiply_rows(rows: Sequence[Row], axes: Mapping[str, Sequence[AxisValue]]) 
             multiplied.append(row)
             continue
         for combination in itertools.product(*axes.values()):
-            values = ", ".join(f"{name}={axis.shown}" for name, axis in zip(names, combination, strict=True))
+            values = ", ".join(
+                f"{name}={axis.shown}" for name, axis in zip(names, combination, strict=True)
+            )
             label = f"{row.label} · {values}" if row.label else values
             layers = (*row.layers, *(axis.layer for axis in combination))
             multiplied.append(replace(row, label=label, layers=layers, reported={}))

@@ -1,7 +1,8 @@
-"""The shape of a configuration class: which keys it has, and which class a block such as `method` chooses by name.
+"""The shape of a configuration class: which keys it has, and which class a block such as `method`
+chooses by name.
 
-A field may admit several configuration classes (`data`, `method`, `network`); each of them carries its name as a
-literal, and the key `name` of the block decides.
+A field may admit several configuration classes (`data`, `method`, `network`); each of them carries
+its name as a literal, and the key `name` of the block decides.
 """
 
 import dataclasses
@@ -16,7 +17,9 @@ ConfigClass = type[Any]
 def hints(config_class: ConfigClass) -> dict[str, Any]:
     """Resolved type of every field of a configuration class."""
     names = {field.name for field in dataclasses.fields(config_class)}
-    return {name: hint for name, hint in typing.get_type_hints(config_class).items() if name in names}
+    return {
+        name: hint for name, hint in typing.get_type_hints(config_class).items() if name in names
+    }
 
 
 def keys(config_class: ConfigClass) -> tuple[str, ...]:
@@ -27,7 +30,9 @@ def keys(config_class: ConfigClass) -> tuple[str, ...]:
 def members(hint: Any) -> tuple[ConfigClass, ...]:
     """Configuration classes that a type admits: none, one, or one per name."""
     parts = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
-    return tuple(part for part in parts if isinstance(part, type) and dataclasses.is_dataclass(part))
+    return tuple(
+        part for part in parts if isinstance(part, type) and dataclasses.is_dataclass(part)
+    )
 
 
 def literals(hint: Any) -> tuple[Any, ...]:
@@ -36,7 +41,8 @@ def literals(hint: Any) -> tuple[Any, ...]:
 
 
 def choices(hint: Any) -> dict[str, ConfigClass]:
-    """Classes that a block of this type chooses between by its key `name`; empty for any other type."""
+    """Classes that a block of this type chooses between by its key `name`; empty for any other
+    type."""
     by_name: dict[str, ConfigClass] = {}
     for member in members(hint):
         names = literals(hints(member).get("name"))
@@ -53,7 +59,8 @@ def named_blocks(config_class: ConfigClass) -> dict[str, dict[str, ConfigClass]]
 
 
 def default_name(config_class: ConfigClass, field: str) -> str | None:
-    """Name of a block whose mapping gives none: the only one there is, or that of the field's default."""
+    """Name of a block whose mapping gives none: the only one there is, or that of the field's
+    default."""
     by_name = named_blocks(config_class)[field]
     if len(by_name) == 1:
         return next(iter(by_name))
@@ -62,7 +69,8 @@ def default_name(config_class: ConfigClass, field: str) -> str | None:
 
 
 def hint_at(root: ConfigClass, values: object, path: tuple[str | int, ...]) -> Any:
-    """Type expected at a key path, given the names that the values choose; None where there is no such key."""
+    """Type expected at a key path, given the names that the values choose; None where there is no
+    such key."""
     hint: Any = root
     for key in path:
         owner = class_of(hint, values)
@@ -72,7 +80,8 @@ def hint_at(root: ConfigClass, values: object, path: tuple[str | int, ...]) -> A
 
 
 def class_of(hint: Any, values: object) -> ConfigClass | None:
-    """Configuration class that a mapping of this type belongs to; None for plain types and names that do not exist."""
+    """Configuration class that a mapping of this type belongs to; None for plain types and names
+    that do not exist."""
     if by_name := choices(hint):
         name = values.get("name") if isinstance(values, Mapping) else None
         return next(iter(by_name.values())) if len(by_name) == 1 else by_name.get(str(name))

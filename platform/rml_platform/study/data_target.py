@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from rml_platform.config_tree import choices, hints
-from rml_platform.schema import load_run_config, load_study, validated
-from rml_platform.search_space import expand
-from rml_platform.settings import Assignment, override
-from rml_platform.yaml_document import Json, read_document
+from rml_platform.study.cells import expand
+from rml_platform.study.config_tree import choices, hints
+from rml_platform.study.layers import Assignment, override
+from rml_platform.study.schema import load_run_config, load_study, validated
+from rml_platform.study.yaml_document import Json, read_document
 from rml_trainers.config import DataConfig, RunConfig, SplitConfig
 from rml_trainers.configuration import suggest
 from rml_trainers.data import DATASETS, build_dataset
-from rml_trainers.data.splits import Split, make_split
+from rml_trainers.data.splitting.splits import Split, make_split
 from rml_trainers.errors import ConfigError
 
 
@@ -20,18 +20,25 @@ def data_configs(target: str, overrides: Sequence[str]) -> tuple[DataConfig, ...
     if target.endswith((".yaml", ".yml")):
         path = Path(target)
         if "base" in read_document(path).value:
-            return tuple(dict.fromkeys(cell.config.data for cell in expand(load_study(path, overrides))))
+            return tuple(
+                dict.fromkeys(cell.config.data for cell in expand(load_study(path, overrides)))
+            )
         return (load_run_config(path, overrides).data,)
     by_name = choices(hints(RunConfig)["data"])
     if target not in by_name:
-        raise ConfigError(f"{target}: no such data set, nor a .yaml file; {suggest(target, by_name)}")
+        raise ConfigError(
+            f"{target}: no such data set, nor a .yaml file; {suggest(target, by_name)}"
+        )
     own = [Assignment(("name",), target, target), *(override(text) for text in overrides)]
     config: DataConfig = validated(by_name[target], [(one,) for one in own], target)
     return (config,)
 
 
-def split_of(target: str, overrides: Sequence[str], keys: dict[str, Json], data_root: Path | None) -> Split:
-    """Split of a data set by the keys of SplitConfig; published sets need no images. Raises ConfigError, DataError."""
+def split_of(
+    target: str, overrides: Sequence[str], keys: dict[str, Json], data_root: Path | None
+) -> Split:
+    """Split of a data set by the keys of SplitConfig; published sets need no images. Raises
+    ConfigError, DataError."""
     configs = data_configs(target, overrides)
     if len(configs) > 1:
         raise ConfigError(f"{target} uses {len(configs)} data sets; name one of them")
@@ -44,5 +51,6 @@ def split_of(target: str, overrides: Sequence[str], keys: dict[str, Json], data_
     if published is not None:
         return make_split(published, split, data_root=data_root)
     dataset = build_dataset(configs[0], data_root)
-    names, bare = dataset.names("train"), dataset.names_without_label()
+    names = dataset.names("train")
+    bare = dataset.names_without_label()
     return make_split(names, split, data_root=data_root, without_label=bare)

@@ -1,9 +1,10 @@
-"""The `figures` of a study file: curves of recorded metrics, as search_spaces/README.md documents them."""
+"""The `figures` of a study file: curves of recorded metrics, as search_spaces/README.md documents
+them."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import field
 
-from rml_platform.yaml_document import KeyPath
+from rml_platform.study.yaml_document import KeyPath
 from rml_trainers.configuration import configuration, require, suggest
 
 MAX_METRICS = 4
@@ -12,7 +13,8 @@ MAX_METRICS = 4
 
 @configuration
 class FigureConfig:
-    """One figure: rows are colours, metrics line styles, columns panels; mean over seeds with a band of ± std."""
+    """One figure: rows are colours, metrics line styles, columns panels; mean over seeds with a
+    band of ± std."""
 
     name: str
     """Also the name of its files."""
@@ -20,7 +22,8 @@ class FigureConfig:
     """Default: the study's."""
     caption: str = ""
     metric: str | None = None
-    """Key as the tracker has it, for example `train/coupling_tv`. Exactly one of `metric` and `metrics`."""
+    """Key as the tracker has it, for example `train/coupling_tv`. Exactly one of `metric` and
+    `metrics`."""
     metrics: dict[str, str] = field(default_factory=dict)
     """Label → key, to compare several metrics of the same runs."""
     rows: tuple[str, ...] | None = None
@@ -41,21 +44,34 @@ class FigureConfig:
     log_y: bool = False
 
     def __post_init__(self) -> None:
-        plain = self.name != "" and all(c.isascii() and (c.isalnum() or c in "_-") for c in self.name)
+        plain = self.name != "" and all(
+            c.isascii() and (c.isalnum() or c in "_-") for c in self.name
+        )
         require(plain, "name", self.name, "letters, digits, - and _ (it names files)")
         one = (self.metric is None) == bool(self.metrics) and self.metric != ""
         require(one, "metric", self.metric, "either metric or metrics, and not both")
-        require(len(self.metrics) <= MAX_METRICS, "metrics", list(self.metrics), f"at most {MAX_METRICS}")
+        require(
+            len(self.metrics) <= MAX_METRICS,
+            "metrics",
+            list(self.metrics),
+            f"at most {MAX_METRICS}",
+        )
         for key in ("rows", "columns"):
-            require(getattr(self, key) != (), key, [], "at least one label; leave it out to draw all")
+            require(
+                getattr(self, key) != (), key, [], "at least one label; leave it out to draw all"
+            )
         require(self.from_stage >= 0, "from_stage", self.from_stage, "zero or more")
         ordered = self.to_stage is None or self.to_stage >= self.from_stage
-        require(ordered, "to_stage", self.to_stage, f"from_stage ({self.from_stage}) or a later one")
+        require(
+            ordered, "to_stage", self.to_stage, f"from_stage ({self.from_stage}) or a later one"
+        )
         require(self.scale > 0, "scale", self.scale, "a positive number")
         odd = self.smoothing >= 1 and self.smoothing % 2 == 1
         require(odd, "smoothing", self.smoothing, "an odd number, 1 or more")
         for key, ends in (("x_range", self.x_range), ("y_range", self.y_range)):
-            require(ends is None or ends[0] < ends[1], key, ends, "two numbers, the smaller one first")
+            require(
+                ends is None or ends[0] < ends[1], key, ends, "two numbers, the smaller one first"
+            )
         positive = not self.log_y or self.y_range is None or self.y_range[0] > 0
         require(positive, "y_range", self.y_range, "positive numbers, because of log_y")
 
@@ -72,21 +88,35 @@ def figure_problems(
     quoted_rows: Sequence[str],
     columns: Sequence[str],
 ) -> Iterator[tuple[KeyPath, str]]:
-    """Names given twice or taken, and labels that the study does not have, each with the key path it is about.
+    """Names given twice or taken, and labels that the study does not have, each with the key path
+    it is about.
 
-    `run_rows` are the labels of the rows that are run, after multiplication by the axes; `quoted_rows` of the others.
+    `run_rows` are the labels of the rows that are run, after multiplication by the axes;
+    `quoted_rows` of the others.
     """
     names = [figure.name for figure in figures]
     for i, figure in enumerate(figures):
         if figure.name in names[:i]:
             yield ("figures", i, "name"), f"{figure.name!r}: name given twice"
         if figure.name == study:
-            yield ("figures", i, "name"), f"{figure.name!r}: files of the study's name are its table's; choose another"
+            yield (
+                ("figures", i, "name"),
+                f"{figure.name!r}: files of the study's name are its table's; choose another",
+            )
         for j, label in enumerate(figure.rows or ()):
             if label in quoted_rows:
-                yield ("figures", i, "rows", j), f"{label!r}: only reported, there is no run to draw"
+                yield (
+                    ("figures", i, "rows", j),
+                    f"{label!r}: only reported, there is no run to draw",
+                )
             elif label not in run_rows:
-                yield ("figures", i, "rows", j), f"{label!r}: no such row; {suggest(label, run_rows)}"
+                yield (
+                    ("figures", i, "rows", j),
+                    f"{label!r}: no such row; {suggest(label, run_rows)}",
+                )
         for j, label in enumerate(figure.columns or ()):
             if label not in columns:
-                yield ("figures", i, "columns", j), f"{label!r}: no such column; {suggest(label, columns)}"
+                yield (
+                    ("figures", i, "columns", j),
+                    f"{label!r}: no such column; {suggest(label, columns)}",
+                )

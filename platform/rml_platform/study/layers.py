@@ -1,21 +1,23 @@
-"""Settings laid over each other: base, profile, row, axis, column, seed and `--set`, each knowing where it came from.
+"""Settings laid over each other: base, profile, row, axis, column, seed and `--set`, each knowing
+where it came from.
 
-A layer is a flat list of assignments to key paths. Keys may be nested or dotted (`optimiser: {lr: 1}` is
-`optimiser.lr: 1`). Two rules, the same everywhere:
+A layer is a flat list of assignments to key paths. Keys may be nested or dotted
+(`optimiser: {lr: 1}` is `optimiser.lr: 1`). Two rules, the same everywhere:
 
 1. A mapping is laid over what is there, key by key. Lists and single values replace.
-2. A block that chooses a class by `name` (`data`, `method`, `network`, `peer_network`): a mapping that gives `name`
-   replaces the whole block, so that it starts from that class's defaults; the dotted key `method.name` exchanges the
-   class and keeps those keys which the new class has too. Within one layer such choices are made first.
+2. A block that chooses a class by `name` (`data`, `method`, `network`, `peer_network`): a mapping
+   that gives `name` replaces the whole block, so that it starts from that class's defaults; the
+   dotted key `method.name` exchanges the class and keeps those keys which the new class has too.
+   Within one layer such choices are made first.
 """
 
 import copy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from rml_platform.config_tree import keys, named_blocks
-from rml_platform.validation import InvalidValuesError, shown
-from rml_platform.yaml_document import Json, KeyPath, dotted, read_value
+from rml_platform.study.config_tree import keys, named_blocks
+from rml_platform.study.validation import InvalidValuesError, shown
+from rml_platform.study.yaml_document import Json, KeyPath, dotted, read_value
 from rml_trainers.config import RunConfig
 from rml_trainers.errors import ConfigError
 
@@ -25,7 +27,8 @@ NAMED_BLOCKS = named_blocks(RunConfig)
 
 @dataclass(frozen=True)
 class Assignment:
-    """One value for one key path, and where it was given ("study.yaml:12", "--set optimiser.lr")."""
+    """One value for one key path, and where it was given ("study.yaml:12", "--set
+    optimiser.lr")."""
 
     path: tuple[str, ...]
     value: Json
@@ -58,7 +61,8 @@ class Settings:
     def place(self, path: KeyPath) -> str:
         """Where a key was set, or the nearest block around it; the file when nothing was.
 
-        Of a block it is where it was changed last: what is wrong with its keys together came with the last change.
+        Of a block it is where it was changed last: what is wrong with its keys together came with
+        the last change.
         """
         names = tuple(part for part in path if isinstance(part, str))
         for length in range(len(names), 0, -1):
@@ -72,29 +76,46 @@ class Settings:
         return self.source
 
 
-def layer(mapping: Mapping[str, Json], places: Mapping[KeyPath, str], prefix: KeyPath, source: str) -> Layer:
-    """Assignments of a mapping that stands at `prefix` of a document. Raises ConfigError for a key given twice."""
+def layer(
+    mapping: Mapping[str, Json], places: Mapping[KeyPath, str], prefix: KeyPath, source: str
+) -> Layer:
+    """Assignments of a mapping that stands at `prefix` of a document. Raises ConfigError for a key
+    given twice."""
 
     def place(path: KeyPath) -> str:
-        return next((places[path[:n]] for n in range(len(path), 0, -1) if path[:n] in places), source)
+        return next(
+            (places[path[:n]] for n in range(len(path), 0, -1) if path[:n] in places), source
+        )
 
-    def flatten(value: Json, path: tuple[str, ...], origin: KeyPath, around: Places) -> Iterable[Assignment]:
+    def flatten(
+        value: Json, path: tuple[str, ...], origin: KeyPath, around: Places
+    ) -> Iterable[Assignment]:
         is_block = len(path) == 1 and path[0] in NAMED_BLOCKS
         if isinstance(value, dict) and value and not (is_block and "name" in value):
             for key, item in value.items():
                 inside = (*origin, key)
-                yield from flatten(item, (*path, *key.split(".")), inside, {**around, path: place(origin)})
+                yield from flatten(
+                    item, (*path, *key.split(".")), inside, {**around, path: place(origin)}
+                )
             return
-        within = [known for known in places if known[: len(origin)] == origin and len(known) > len(origin)]
+        within = [
+            known for known in places if known[: len(origin)] == origin and len(known) > len(origin)
+        ]
         inner = {(*path, *map(str, known[len(origin) :])): places[known] for known in within}
         yield Assignment(path, value, place(origin), {**around, **inner})
 
-    found = [a for key, value in mapping.items() for a in flatten(value, tuple(key.split(".")), (*prefix, key), {})]
+    found = [
+        a
+        for key, value in mapping.items()
+        for a in flatten(value, tuple(key.split(".")), (*prefix, key), {})
+    ]
     first: dict[tuple[str, ...], Assignment] = {}
     for assignment in found:
         if assignment.path in first:
             earlier = first[assignment.path].place
-            raise ConfigError(f"{assignment.place}: {dotted(assignment.path)}: given twice (first at {earlier})")
+            raise ConfigError(
+                f"{assignment.place}: {dotted(assignment.path)}: given twice (first at {earlier})"
+            )
         first[assignment.path] = assignment
     return tuple(found)
 
@@ -104,17 +125,23 @@ def override(text: str) -> Assignment:
     key, separator, value = text.partition("=")
     key = key.strip()
     if not separator or not all(key.split(".")):
-        raise ConfigError(f"--set {text}: expected KEY.PATH=VALUE, for example --set optimiser.lr=1e-3")
+        raise ConfigError(
+            f"--set {text}: expected KEY.PATH=VALUE, for example --set optimiser.lr=1e-3"
+        )
     place = f"--set {key}"
     return Assignment(tuple(key.split(".")), read_value(value, place), place)
 
 
 def compose(layers: Sequence[Layer], source: str) -> Settings:
-    """Lay every layer over the ones before it. Raises InvalidValuesError for a key inside a plain value."""
+    """Lay every layer over the ones before it. Raises InvalidValuesError for a key inside a plain
+    value."""
     settings = Settings(source)
     for number, assignments in enumerate(layers):
-        # Choices first, whole blocks before names: what else the layer says belongs to the class it chooses.
-        for assignment in sorted(assignments, key=lambda a: (not a.is_choice, len(a.path) if a.is_choice else 0)):
+        # Choices first, whole blocks before names: what else the layer says belongs to the class it
+        # chooses.
+        for assignment in sorted(
+            assignments, key=lambda a: (not a.is_choice, len(a.path) if a.is_choice else 0)
+        ):
             _assign(settings, assignment, number)
     return settings
 
@@ -130,7 +157,9 @@ def _assign(settings: Settings, assignment: Assignment, number: int) -> None:
         inner = block[key]
         if not isinstance(inner, dict):
             holder = f"{dotted(path[:depth])} = {shown(inner)}"
-            raise InvalidValuesError((f"{assignment.place}: {dotted(path)}: {holder} holds no keys",))
+            raise InvalidValuesError(
+                (f"{assignment.place}: {dotted(path)}: {holder} holds no keys",)
+            )
         block = inner
     if assignment.value == {} and isinstance(block.get(path[-1]), dict):
         return  # an empty mapping lays nothing over what is there
@@ -142,7 +171,8 @@ def _assign(settings: Settings, assignment: Assignment, number: int) -> None:
 
 
 def _drop_foreign_keys(settings: Settings, block: str, name: Json) -> None:
-    """Keep of a named block what the class called `name` has too (everything if the name does not exist)."""
+    """Keep of a named block what the class called `name` has too (everything if the name does not
+    exist)."""
     present = settings.values.get(block)
     new_class = NAMED_BLOCKS[block].get(str(name))
     if not isinstance(present, dict) or new_class is None or present.get("name") == name:

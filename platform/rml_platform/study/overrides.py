@@ -3,39 +3,52 @@
 import copy
 from collections.abc import Mapping, Sequence
 
-from rml_platform.config_tree import keys
-from rml_platform.settings import Assignment, Layer
-from rml_platform.study_file import StudyConfig
-from rml_platform.yaml_document import Document, Json, KeyPath
+from rml_platform.study.config_tree import keys
+from rml_platform.study.layers import Assignment, Layer
+from rml_platform.study.study_file import StudyConfig
+from rml_platform.study.yaml_document import Document, Json, KeyPath
 from rml_trainers.config import RunConfig
 from rml_trainers.configuration import suggest
 from rml_trainers.errors import ConfigError
 
-RUN_KEYS, STUDY_KEYS = frozenset(keys(RunConfig)), frozenset(keys(StudyConfig))
+RUN_KEYS = frozenset(keys(RunConfig))
+STUDY_KEYS = frozenset(keys(StudyConfig))
 
 
 def split_overrides(overrides: Sequence[Assignment]) -> tuple[Layer, Layer]:
-    """Overrides that change the study itself, and those that are laid over every cell. Raises ConfigError."""
+    """Overrides that change the study itself, and those that are laid over every cell. Raises
+    ConfigError."""
     for override in overrides:
         first = override.path[0]
         if first == "seed":
-            raise ConfigError(f"{override.place}: the cells of a study differ by seed; use --set seeds=[...]")
+            raise ConfigError(
+                f"{override.place}: the cells of a study differ by seed; use --set seeds=[...]"
+            )
         if first in ("rows", "columns", "profiles") or override.path == ("base",):
-            raise ConfigError(f"{override.place}: `{first}` cannot be set from the command line; edit the file")
+            raise ConfigError(
+                f"{override.place}: `{first}` cannot be set from the command line; edit the file"
+            )
         if first not in STUDY_KEYS | RUN_KEYS:
-            raise ConfigError(f"{override.place}: unknown key {first!r}; {suggest(first, STUDY_KEYS | RUN_KEYS)}")
+            raise ConfigError(
+                f"{override.place}: unknown key {first!r}; {suggest(first, STUDY_KEYS | RUN_KEYS)}"
+            )
     of_study = tuple(override for override in overrides if override.path[0] in STUDY_KEYS)
     return of_study, tuple(override for override in overrides if override.path[0] in RUN_KEYS)
 
 
 def resolve(document: Document, profile: str | None, overrides: Layer) -> Document:
-    """The document with what a profile and the overrides say of the study itself (seeds, execution, resources …)."""
-    value, places = copy.deepcopy(document.value), dict(document.places)
+    """The document with what a profile and the overrides say of the study itself (seeds, execution,
+    resources …)."""
+    value = copy.deepcopy(document.value)
+    places = dict(document.places)
     chosen = _chosen_profile(document, profile)
     for key in ("seeds", "split_seeds", "execution", "resources"):
         if key in chosen:
-            value[key], places[(key,)] = chosen[key], document.place(("profiles", str(profile), key))
-    _change_figures(document, value, places, ("profiles", str(profile), "figures"), chosen.get("figures"))
+            value[key] = chosen[key]
+            places[(key,)] = document.place(("profiles", str(profile), key))
+    _change_figures(
+        document, value, places, ("profiles", str(profile), "figures"), chosen.get("figures")
+    )
     _keep_split_seeds(document.value, value)
     of_profile = dict(value)
     for override in overrides:
@@ -54,13 +67,20 @@ def _chosen_profile(document: Document, profile: str | None) -> Mapping[str, Jso
         hint = suggest(profile, known) if known else "this study has none"
         raise ConfigError(f"{document.source}: --profile {profile}: no such profile; {hint}")
     chosen = known[profile]
-    return chosen if isinstance(chosen, dict) else {}  # validation says what is wrong with anything else
+    return (
+        chosen if isinstance(chosen, dict) else {}
+    )  # validation says what is wrong with anything else
 
 
 def _change_figures(
-    document: Document, value: dict[str, Json], places: dict[KeyPath, str], path: KeyPath, changes: Json
+    document: Document,
+    value: dict[str, Json],
+    places: dict[KeyPath, str],
+    path: KeyPath,
+    changes: Json,
 ) -> None:
-    """Lay a profile's changes over the figures they name; validation says what is wrong with either."""
+    """Lay a profile's changes over the figures they name; validation says what is wrong with
+    either."""
     figures = value.get("figures")
     if not isinstance(figures, list) or not isinstance(changes, dict):
         return
@@ -69,11 +89,14 @@ def _change_figures(
         changed = changes.get(name) if isinstance(name, str) else None
         if isinstance(figure, dict) and isinstance(changed, dict):
             figure.update(changed)
-            places.update({("figures", i, key): document.place((*path, str(name), key)) for key in changed})
+            places.update(
+                {("figures", i, key): document.place((*path, str(name), key)) for key in changed}
+            )
 
 
 def _put(value: dict[str, Json], override: Assignment) -> KeyPath:
-    """Put an override into the study; under `base` and `axes` the rest of the path stays one dotted key."""
+    """Put an override into the study; under `base` and `axes` the rest of the path stays one dotted
+    key."""
     first, *rest = override.path
     path = (first, ".".join(rest)) if first in ("base", "axes") and rest else override.path
     block = value
@@ -87,8 +110,11 @@ def _put(value: dict[str, Json], override: Assignment) -> KeyPath:
 
 
 def _keep_split_seeds(original: Mapping[str, Json], value: dict[str, Json]) -> None:
-    """Where only the seeds were exchanged, each keeps the split seed that the file pairs it with."""
-    seeds, split_seeds, now = original.get("seeds"), original.get("split_seeds"), value.get("seeds")
+    """Where only the seeds were exchanged, each keeps the split seed that the file pairs it
+    with."""
+    seeds = original.get("seeds")
+    split_seeds = original.get("split_seeds")
+    now = value.get("seeds")
     if value.get("split_seeds") != split_seeds or now == seeds:
         return
     if isinstance(seeds, list) and isinstance(split_seeds, list) and isinstance(now, list):
@@ -103,4 +129,6 @@ def _wrap_single_numbers(value: Mapping[str, Json]) -> None:
     for row in rows if isinstance(rows, list) else ():
         reported = row.get("reported") if isinstance(row, dict) else None
         if isinstance(reported, dict):
-            reported.update({label: [number] for label, number in reported.items() if isinstance(number, dict)})
+            reported.update(
+                {label: [number] for label, number in reported.items() if isinstance(number, dict)}
+            )

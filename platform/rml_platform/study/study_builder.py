@@ -1,22 +1,31 @@
-"""From the validated keys of a study file to a Study: labels checked, profile laid over, rows multiplied by axes."""
+"""From the validated keys of a study file to a Study: labels checked, profile laid over, rows
+multiplied by axes."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from rml_platform.figure_config import FigureConfig, figure_problems
-from rml_platform.search_space import AxisValue, Column, Row, Study, multiply_rows
-from rml_platform.settings import Layer, layer
-from rml_platform.study_file import ColumnConfig, ProfileConfig, RowConfig, StudyConfig, TableConfig
-from rml_platform.validation import shown
-from rml_platform.yaml_document import Document, KeyPath, dotted
+from rml_platform.study.cells import AxisValue, Column, Row, Study, multiply_rows
+from rml_platform.study.figure_config import FigureConfig, figure_problems
+from rml_platform.study.layers import Layer, layer
+from rml_platform.study.study_file import (
+    ColumnConfig,
+    ProfileConfig,
+    RowConfig,
+    StudyConfig,
+    TableConfig,
+)
+from rml_platform.study.validation import shown
+from rml_platform.study.yaml_document import Document, KeyPath, dotted
 from rml_trainers.configuration import suggest
 from rml_trainers.errors import ConfigError
 
 NO_PROFILE = ProfileConfig()
 
 
-def build_study(document: Document, config: StudyConfig, profile: str | None, overrides: Layer) -> Study:
+def build_study(
+    document: Document, config: StudyConfig, profile: str | None, overrides: Layer
+) -> Study:
     """Join a study file's parts. `overrides` are laid over every cell. Raises ConfigError."""
     builder = _Builder(document, config, profile)
     if problems := tuple(dict.fromkeys(builder.problems())):
@@ -52,7 +61,9 @@ class _Builder:
         self._profile_path: KeyPath = ("profiles", str(profile))
         # A study without rows or columns has one of each; axes alone name the rows by their values.
         self._rows = config.rows or (RowConfig(label=config.name),)
-        self._columns = config.columns or (ColumnConfig(label=config.table.metric.rpartition("/")[2]),)
+        self._columns = config.columns or (
+            ColumnConfig(label=config.table.metric.rpartition("/")[2]),
+        )
 
     def _layer(self, mapping: Mapping[str, Any], path: KeyPath) -> Layer:
         return layer(mapping, self._document.places, path, self._document.source)
@@ -66,7 +77,8 @@ class _Builder:
         return replace(self._config.table, title=title, caption="") if title else self._config.table
 
     def figures(self) -> tuple[FigureConfig, ...]:
-        """Titles and captions that are about another size or other data are left out, as the table's are."""
+        """Titles and captions that are about another size or other data are left out, as the
+        table's are."""
         if not self._profile.title:
             return self._config.figures
         own = {name: changes.keys() for name, changes in self._profile.figures.items()}
@@ -96,7 +108,9 @@ class _Builder:
             label = "" if self._config.axes and not self._config.rows else row.label
             columns = () if row.reported_only else labels if row.columns is None else row.columns
             reported = row.reported if keep else {}
-            rows.append(Row(label=label, layers=layers, columns=columns, reported=reported, group=row.group))
+            rows.append(
+                Row(label=label, layers=layers, columns=columns, reported=reported, group=row.group)
+            )
         return tuple(rows)
 
     def columns(self) -> tuple[Column, ...]:
@@ -113,14 +127,19 @@ class _Builder:
 
     def axes(self) -> dict[str, tuple[AxisValue, ...]]:
         return {
-            key: tuple(AxisValue(value, self._layer({key: value}, ("axes", key, i))) for i, value in enumerate(values))
+            key: tuple(
+                AxisValue(value, self._layer({key: value}, ("axes", key, i)))
+                for i, value in enumerate(values)
+            )
             for key, values in self._config.axes.items()
         }
 
     def problems(self) -> Iterator[str]:
-        """What validation of single keys cannot see: labels, lengths and settings that do not go together."""
+        """What validation of single keys cannot see: labels, lengths and settings that do not go
+        together."""
         config = self._config
-        columns, rows = [column.label for column in self._columns], [row.label for row in self._rows]
+        columns = [column.label for column in self._columns]
+        rows = [row.label for row in self._rows]
         yield from self._twice("rows", rows)
         yield from self._twice("columns", columns)
         for i, row in enumerate(self._rows):
@@ -128,15 +147,23 @@ class _Builder:
             yield from self._unknown(("rows", i, "reported"), row.reported, columns, "column")
         for name, profile in config.profiles.items():
             yield from self._unknown(("profiles", name, "rows"), profile.rows, rows, "row")
-            yield from self._unknown(("profiles", name, "columns"), profile.columns, columns, "column")
+            yield from self._unknown(
+                ("profiles", name, "columns"), profile.columns, columns, "column"
+            )
             names = [figure.name for figure in config.figures]
-            yield from self._unknown(("profiles", name, "figures"), profile.figures, names, "figure")
+            yield from self._unknown(
+                ("profiles", name, "figures"), profile.figures, names, "figure"
+            )
         if config.split_seeds is not None and len(config.split_seeds) != len(config.seeds):
-            lengths = f"{len(config.split_seeds)} split seeds for {len(config.seeds)} seeds; give one for each"
+            lengths = (
+                f"{len(config.split_seeds)} split seeds for {len(config.seeds)} seeds; give "
+                "one for each"
+            )
             yield self._problem(("split_seeds",), f"{shown(list(config.split_seeds))}: {lengths}")
         yield from self._seeds_elsewhere()
         drawn = multiply_rows(self.rows(), self.axes())
-        run, quoted = [row.label for row in drawn if row.columns], [row.label for row in drawn if not row.columns]
+        run = [row.label for row in drawn if row.columns]
+        quoted = [row.label for row in drawn if not row.columns]
         for path, text in figure_problems(config.name, config.figures, run, quoted, columns):
             yield self._problem(path, text)
 
@@ -146,9 +173,15 @@ class _Builder:
         layers += [value.layer for values in self.axes().values() for value in values]
         for assignment in (a for one in layers for a in one):
             if assignment.path == ("seed",):
-                yield f"{assignment.place}: seed: the cells of a study differ by seed; give `seeds: [...]` instead"
+                yield (
+                    f"{assignment.place}: seed: the cells of a study differ by seed; give "
+                    "`seeds: [...]` instead"
+                )
             if assignment.path == ("split", "seed") and self._config.split_seeds is not None:
-                yield f"{assignment.place}: split.seed: `split_seeds` gives it already; keep one of the two"
+                yield (
+                    f"{assignment.place}: split.seed: `split_seeds` gives it already; keep one "
+                    "of the two"
+                )
 
     def _twice(self, key: str, labels: list[str]) -> Iterator[str]:
         for i, label in enumerate(labels):

@@ -1,9 +1,10 @@
-"""The keys of a study file, as search_spaces/README.md documents them. `search_space` makes a Study of them."""
+"""The keys of a study file, as search_spaces/README.md documents them. `search_space` makes a Study
+of them."""
 
 from dataclasses import field
 from typing import Any, Literal
 
-from rml_platform.figure_config import FigureConfig
+from rml_platform.study.figure_config import FigureConfig
 from rml_trainers.configuration import configuration, require
 
 
@@ -40,7 +41,12 @@ class RowConfig:
     def __post_init__(self) -> None:
         require(self.label != "", "label", self.label, "a name for the row")
         idle = self.reported_only and (self.set or self.columns is not None)
-        require(not idle, "reported_only", self.reported_only, "false for a row with `set` or `columns`: it is run")
+        require(
+            not idle,
+            "reported_only",
+            self.reported_only,
+            "false for a row with `set` or `columns`: it is run",
+        )
 
 
 @configuration
@@ -50,7 +56,8 @@ class ColumnConfig:
     label: str
     set: dict[str, Any] = field(default_factory=dict)
     metric: str | None = None
-    """Metric of this column where it differs from the table's (Table 5 of the paper scores both students)."""
+    """Metric of this column where it differs from the table's (Table 5 of the paper scores both
+    students)."""
 
     def __post_init__(self) -> None:
         require(self.label != "", "label", self.label, "a name for the column")
@@ -68,7 +75,9 @@ class ResourcesConfig:
 
     def __post_init__(self) -> None:
         require(self.workers >= 1, "workers", self.workers, "at least 1")
-        require(self.cpus_per_worker > 0, "cpus_per_worker", self.cpus_per_worker, "a positive number")
+        require(
+            self.cpus_per_worker > 0, "cpus_per_worker", self.cpus_per_worker, "a positive number"
+        )
         gpus = self.gpus_per_worker
         require(gpus == "auto" or gpus >= 0, "gpus_per_worker", gpus, "auto, or zero or more")
 
@@ -102,7 +111,8 @@ class CostConfig:
     """What the device takes, for `rml plan` as long as no run of the study has told."""
 
     seconds_per_megapixel: dict[str, float]
-    """Network's name → device-seconds per million training pixels and pass (a forward is one pass, a backward two)."""
+    """Network's name → device-seconds per million training pixels and pass (a forward is one pass,
+    a backward two)."""
     device: str = "GPU"
     """What the seconds are of: "V100", "CPU core"."""
     source: str
@@ -110,7 +120,12 @@ class CostConfig:
 
     def __post_init__(self) -> None:
         rates = self.seconds_per_megapixel
-        require(all(rate > 0 for rate in rates.values()), "seconds_per_megapixel", rates, "positive numbers")
+        require(
+            all(rate > 0 for rate in rates.values()),
+            "seconds_per_megapixel",
+            rates,
+            "positive numbers",
+        )
         require(self.source != "", "source", self.source, "where the rate comes from")
 
 
@@ -119,7 +134,8 @@ class ProfileConfig:
     """The same study at another size, chosen by --profile. What is not given stays as it is."""
 
     title: str = ""
-    """Title of the study and of its table at this size, where other data make theirs untrue; their caption goes too."""
+    """Title of the study and of its table at this size, where other data make theirs untrue; their
+    caption goes too."""
     base: dict[str, Any] = field(default_factory=dict)
     """Laid over the study's base."""
     rows: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -135,7 +151,8 @@ class ProfileConfig:
     cost: CostConfig | None = None
     """The study's own rate is of its own size and does not hold here."""
     keep_reported: bool = False
-    """Show reported numbers beside this profile's too; off, because another size is no comparison."""
+    """Show reported numbers beside this profile's too; off, because another size is no
+    comparison."""
 
 
 @configuration
@@ -147,7 +164,8 @@ class StudyConfig:
     title: str = ""
     description: str = ""
     execution: Literal["train", "direct"] = "train"
-    """`train`: Ray Train workers inside Ray Tune; `direct`: the trainer in the Tune actor itself, one process."""
+    """`train`: Ray Train workers inside Ray Tune; `direct`: the trainer in the Tune actor itself,
+    one process."""
     resources: ResourcesConfig = ResourcesConfig()
     base: dict[str, Any]
     """RunConfig, as far as all cells share it."""
@@ -164,10 +182,19 @@ class StudyConfig:
     figures: tuple[FigureConfig, ...] = ()
 
     def __post_init__(self) -> None:
-        plain = self.name != "" and all(c.isascii() and (c.isalnum() or c in "_-") for c in self.name)
+        plain = self.name != "" and all(
+            c.isascii() and (c.isalnum() or c in "_-") for c in self.name
+        )
         require(plain, "name", self.name, "letters, digits, - and _ (it names a folder)")
         require(len(self.seeds) >= 1, "seeds", self.seeds, "at least one seed")
         require(len(set(self.seeds)) == len(self.seeds), "seeds", self.seeds, "no seed twice")
         alone = self.execution == "train" or self.resources.workers == 1
-        require(alone, "resources.workers", self.resources.workers, "1, because execution is `direct`")
-        require(all(values for values in self.axes.values()), "axes", self.axes, "at least one value per axis")
+        require(
+            alone, "resources.workers", self.resources.workers, "1, because execution is `direct`"
+        )
+        require(
+            all(values for values in self.axes.values()),
+            "axes",
+            self.axes,
+            "at least one value per axis",
+        )

@@ -1,8 +1,8 @@
 """Turning nested values into a configuration class, strictly, with errors a person can act on.
 
-pydantic validates (`TypeAdapter.validate_json`, strict, no unknown key); this module says what it found in the
-project's words: place, key path, value, and the nearest valid name. Of a block chosen by name only the chosen class's
-errors are told.
+pydantic validates (`TypeAdapter.validate_json`, strict, no unknown key); this module says what it
+found in the project's words: place, key path, value, and the nearest valid name. Of a block chosen
+by name only the chosen class's errors are told.
 """
 
 import json
@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import pydantic
 
-from rml_platform.config_tree import (
+from rml_platform.study.config_tree import (
     ConfigClass,
     choices,
     class_of,
@@ -24,7 +24,7 @@ from rml_platform.config_tree import (
     members,
     named_blocks,
 )
-from rml_platform.yaml_document import Json, KeyPath, dotted
+from rml_platform.study.yaml_document import Json, KeyPath, dotted
 from rml_trainers.configuration import suggest
 
 T = TypeVar("T")
@@ -43,14 +43,18 @@ _ADAPTERS: dict[ConfigClass, pydantic.TypeAdapter[Any]] = {}
 
 
 def _adapter(config_class: ConfigClass) -> pydantic.TypeAdapter[Any]:
-    """pydantic's validator of a class; building one takes milliseconds, a study validates hundreds of cells."""
+    """pydantic's validator of a class; building one takes milliseconds, a study validates hundreds
+    of cells."""
     if config_class not in _ADAPTERS:
         _ADAPTERS[config_class] = pydantic.TypeAdapter(config_class)
     return _ADAPTERS[config_class]
 
 
-def validate(config_class: type[T], values: Mapping[str, Json], place: Callable[[KeyPath], str]) -> T:
-    """The configuration that the values describe. Raises InvalidValuesError with one line per problem.
+def validate(
+    config_class: type[T], values: Mapping[str, Json], place: Callable[[KeyPath], str]
+) -> T:
+    """The configuration that the values describe. Raises InvalidValuesError with one line per
+    problem.
 
     `place` says where a key path was given, for the messages.
     """
@@ -61,19 +65,26 @@ def validate(config_class: type[T], values: Mapping[str, Json], place: Callable[
     except pydantic.ValidationError as error:
         for item in error.errors(include_url=False):
             path = _own_path(config_class, named, tuple(item["loc"]))
-            # A wrong name makes every class of its block complain: the choice itself is told already.
+            # A wrong name makes every class of its block complain: the choice itself is told
+            # already.
             if path is not None and path[:1] not in {(block,) for block in wrong_blocks}:
                 problems.append(_reword(config_class, named, path, dict(item)))
         assert problems, error
     else:
         if not problems:
             return config
-    raise InvalidValuesError(tuple(dict.fromkeys(f"{place(path)}: {text}" for path, text in problems)))
+    raise InvalidValuesError(
+        tuple(dict.fromkeys(f"{place(path)}: {text}" for path, text in problems))
+    )
 
 
-def _with_names(config_class: ConfigClass, given: Mapping[str, Json]) -> tuple[dict[str, Json], list[Problem]]:
-    """Values with the default name written into blocks that give none, and what is wrong with the names."""
-    values, problems = dict(given), list[Problem]()
+def _with_names(
+    config_class: ConfigClass, given: Mapping[str, Json]
+) -> tuple[dict[str, Json], list[Problem]]:
+    """Values with the default name written into blocks that give none, and what is wrong with the
+    names."""
+    values = dict(given)
+    problems = list[Problem]()
     for field, by_name in named_blocks(config_class).items():
         block = values.get(field)
         if field not in values or block is None:
@@ -95,11 +106,17 @@ def _with_names(config_class: ConfigClass, given: Mapping[str, Json]) -> tuple[d
 
 
 def _own_path(root: ConfigClass, values: object, loc: KeyPath) -> KeyPath | None:
-    """Key path of a pydantic location, without class names; None for the complaint of a class that is not chosen."""
+    """Key path of a pydantic location, without class names; None for the complaint of a class that
+    is not chosen."""
     path: KeyPath = ()
     for key in loc:
-        hint, here = hint_at(root, values, path), _value_at(values, path)
-        if isinstance(key, str) and len(members(hint)) > 1 and key in {member.__name__ for member in members(hint)}:
+        hint = hint_at(root, values, path)
+        here = _value_at(values, path)
+        if (
+            isinstance(key, str)
+            and len(members(hint)) > 1
+            and key in {member.__name__ for member in members(hint)}
+        ):
             owner = class_of(hint, here)
             if owner is None or owner.__name__ != key:
                 return None
@@ -120,8 +137,12 @@ _MISSING = ("missing", "missing_argument", "missing_keyword_only_argument")
 
 def _reword(root: ConfigClass, values: object, path: KeyPath, item: Mapping[str, Any]) -> Problem:
     """One problem: the key path it is about, and its sentence."""
-    kind, name, given = item["type"], dotted(path), shown(item["input"])
-    owner = class_of(hint_at(root, values, path[:-1]), _value_at(values, path[:-1])) if path else None
+    kind = item["type"]
+    name = dotted(path)
+    given = shown(item["input"])
+    owner = (
+        class_of(hint_at(root, values, path[:-1]), _value_at(values, path[:-1])) if path else None
+    )
     if kind == "unexpected_keyword_argument" and owner is not None:
         return path, f"{name} = {given}: unknown key; {suggest(str(path[-1]), keys(owner))}"
     if kind in _MISSING:
@@ -130,13 +151,18 @@ def _reword(root: ConfigClass, values: object, path: KeyPath, item: Mapping[str,
         return _own_check(root, values, path, item["msg"].removeprefix("Value error, "))
     if kind == "literal_error":
         options = [str(option) for option in literals(hint_at(root, values, path))]
-        text = suggest(str(item["input"]), options) if options else f"expected {item['ctx']['expected']}"
+        text = (
+            suggest(str(item["input"]), options)
+            if options
+            else f"expected {item['ctx']['expected']}"
+        )
         return path, f"{name} = {given}: {text}"
     return path, f"{name} = {given}: {_plain_words(item['msg'])}"
 
 
 def _own_check(root: ConfigClass, values: object, path: KeyPath, message: str) -> Problem:
-    """A check of the configuration's own `__post_init__`, whose message begins with the field it is about."""
+    """A check of the configuration's own `__post_init__`, whose message begins with the field it is
+    about."""
     owner = class_of(hint_at(root, values, path), _value_at(values, path))
     match = _OWN_CHECK.match(message)
     if match is None or owner is None or match["field"].split(".")[0] not in keys(owner):

@@ -1,7 +1,8 @@
 """Reading YAML safely: plain values plus the line of every key, and nothing else.
 
-Stricter than YAML itself, because a silent surprise here costs a night on a cluster: a key given twice, an alias, a
-key that is not text, NaN and infinity are errors. `1e-4` is a number, as everywhere but in YAML 1.1.
+Stricter than YAML itself, because a silent surprise here costs a night on a cluster: a key given
+twice, an alias, a key that is not text, NaN and infinity are errors. `1e-4` is a number, as
+everywhere but in YAML 1.1.
 """
 
 import math
@@ -20,7 +21,8 @@ _FLOAT_TAG = "tag:yaml.org,2002:float"
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that reads `1e-4` as a float and leaves dates and `1:30` (YAML 1.1: ninety) as text."""
+    """SafeLoader that reads `1e-4` as a float and leaves dates and `1:30` (YAML 1.1: ninety) as
+    text."""
 
 
 _NUMBER = {
@@ -66,7 +68,9 @@ def read_document(path: Path) -> Document:
     if value is None:
         raise ConfigError(f"{path}: the file is empty")
     if not isinstance(value, dict):
-        raise ConfigError(f"{path}: expected keys and values at the top level, got a {type(value).__name__}")
+        raise ConfigError(
+            f"{path}: expected keys and values at the top level, got a {type(value).__name__}"
+        )
     return Document(str(path), value, places)
 
 
@@ -89,7 +93,9 @@ def _parse(text: str, source: str, *, with_lines: bool) -> tuple[Json, dict[KeyP
             loader.dispose()
     except yaml.MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark and with_lines else ""
-        raise ConfigError(f"{source}{line}: not valid YAML: {error.problem or error.context}") from error
+        raise ConfigError(
+            f"{source}{line}: not valid YAML: {error.problem or error.context}"
+        ) from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{source}: not valid YAML: {error}") from error
     return value, notes.places
@@ -105,9 +111,13 @@ class _Notes:
         self._seen: set[int] = set()
 
     def walk(self, node: yaml.Node, path: KeyPath, place: str) -> None:
-        """Note everything inside a node; `place` is where it stands (an alias itself does not tell)."""
+        """Note everything inside a node; `place` is where it stands (an alias itself does not
+        tell)."""
         if id(node) in self._seen:
-            raise ConfigError(f"{place}: {dotted(path)}: YAML aliases (*name) are not used here; write the value out")
+            raise ConfigError(
+                f"{place}: {dotted(path)}: YAML aliases (*name) are not used here; write the value "
+                "out"
+            )
         self._seen.add(id(node))
         if isinstance(node, yaml.MappingNode):
             for key, value in node.value:
@@ -125,10 +135,14 @@ class _Notes:
         place = self.place(key)
         if not isinstance(key, yaml.ScalarNode) or key.tag != "tag:yaml.org,2002:str":
             inside = f" in {dotted(path)}" if path else ""
-            raise ConfigError(f'{place}: key {key.value!r}{inside} is not text; put it in quotes ("{key.value}")')
+            raise ConfigError(
+                f'{place}: key {key.value!r}{inside} is not text; put it in quotes ("{key.value}")'
+            )
         inner = (*path, str(key.value))
         if inner in self.places:
-            raise ConfigError(f"{place}: {dotted(inner)}: key given twice (first at {self.places[inner]})")
+            raise ConfigError(
+                f"{place}: {dotted(inner)}: key given twice (first at {self.places[inner]})"
+            )
         self.places[inner] = place
         self.walk(value, inner, place)
 

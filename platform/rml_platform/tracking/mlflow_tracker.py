@@ -1,4 +1,5 @@
-"""The only module that writes to MLflow: one MLflow run per run id, also after retries, restarts and deletion.
+"""The only module that writes to MLflow: one MLflow run per run id, also after retries, restarts
+and deletion.
 
 Uses explicit clients only (no fluent global state). Everything raised here is a TrackingError.
 """
@@ -15,7 +16,7 @@ from typing import Any
 
 import requests
 
-from rml_platform.metric_log import Measurement
+from rml_platform.run.metric_log import Measurement
 from rml_trainers.errors import RmlError
 
 BATCH_METRICS = 1000
@@ -40,7 +41,8 @@ class Tracker:
     """Talks to one tracking server or database."""
 
     def __init__(self, uri: str, artifact_root: Path | None) -> None:
-        """`artifact_root`: folder for the artifacts of new experiments; None leaves them to the server."""
+        """`artifact_root`: folder for the artifacts of new experiments; None leaves them to the
+        server."""
         self.uri = uri
         self.shown_uri = re.sub(r"(//[^/@:]*):[^/@]*@", r"\1:***@", uri)
         """Without the password that a database's URI may hold; for messages."""
@@ -61,7 +63,11 @@ class Tracker:
         Raises:
             TrackingError: it cannot; the message says what to do.
         """
-        what = f"MLflow at {self.shown_uri} cannot be used; start it, correct the tracking URI, or leave it out"
+        what = (
+            f"MLflow at {self.shown_uri} cannot be used; start it, correct the tracking URI, "
+            "or "
+            "leave it out"
+        )
         with _one_error(what):
             if self.uri.startswith(("http://", "https://")):
                 requests.get(f"{self.uri.rstrip('/')}/health", timeout=CHECK_TIMEOUT_S)
@@ -80,9 +86,12 @@ class Tracker:
                 if found is None:
                     root = self._artifact_root
                     where = (root / name).resolve().as_uri() if root else None
-                    # Without it MLflow opens an experiment in its GenAI view, which hides metrics and charts.
+                    # Without it MLflow opens an experiment in its GenAI view, which hides metrics
+                    # and charts.
                     kind = {"mlflow.experimentKind": "custom_model_development"}
-                    self._experiments[name] = self._client.create_experiment(name, artifact_location=where, tags=kind)
+                    self._experiments[name] = self._client.create_experiment(
+                        name, artifact_location=where, tags=kind
+                    )
                 else:
                     if found.lifecycle_stage == "deleted":
                         self._client.restore_experiment(found.experiment_id)
@@ -90,11 +99,14 @@ class Tracker:
         return self._experiments[name]
 
     def find(self, run_id: str) -> str | None:
-        """MLflow run of a run id, wherever it is: in any experiment, restored if somebody deleted it."""
+        """MLflow run of a run id, wherever it is: in any experiment, restored if somebody deleted
+        it."""
         from mlflow.entities import ViewType
 
         with _one_error(f"cannot look for run {run_id}"):
-            experiments = [e.experiment_id for e in self._client.search_experiments(view_type=ViewType.ALL)]
+            experiments = [
+                e.experiment_id for e in self._client.search_experiments(view_type=ViewType.ALL)
+            ]
             query = f"tags.`{RUN_ID_TAG}` = '{run_id}'"
             found = self._client.search_runs(experiments, query, ViewType.ALL, max_results=10)
             alive = sorted(found, key=lambda run: run.info.lifecycle_stage == "deleted")
@@ -106,7 +118,8 @@ class Tracker:
             return str(info.run_id)
 
     def create(self, study: str, run_id: str, parameters: Mapping[str, str]) -> str:
-        """New MLflow run in the study's experiment. Parameters are written once: they never change with a run id."""
+        """New MLflow run in the study's experiment. Parameters are written once: they never change
+        with a run id."""
         from mlflow.entities import Param
 
         experiment = self.experiment(study)
@@ -142,7 +155,9 @@ class Tracker:
     def last_step(self, mlflow_run: str, key: str) -> int:
         """Largest step recorded for a metric, -1 if there is none."""
         with _one_error(f"cannot read {key} of MLflow run {mlflow_run}"):
-            return max((m.step for m in self._client.get_metric_history(mlflow_run, key)), default=-1)
+            return max(
+                (m.step for m in self._client.get_metric_history(mlflow_run, key)), default=-1
+            )
 
     def log(self, mlflow_run: str, rows: Sequence[Measurement]) -> None:
         from mlflow.entities import Metric
@@ -170,7 +185,8 @@ class Tracker:
 
 
 def _limit_patience() -> None:
-    """MLflow waits up to 120 s five times over by default; set before it is imported, a person's own choice kept."""
+    """MLflow waits up to 120 s five times over by default; set before it is imported, a person's
+    own choice kept."""
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")

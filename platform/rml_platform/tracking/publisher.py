@@ -1,8 +1,10 @@
-"""Brings what run folders hold into the tracker: the folder is the truth, MLflow the record for comparison.
+"""Brings what run folders hold into the tracker: the folder is the truth, MLflow the record for
+comparison.
 
-One process does it, the launcher (or `rml run` itself), so that workers need neither MLflow nor a way to its server.
-Nothing is sent before the checkpoint that covers it is stored, so a killed and resumed run has no value twice. What
-cannot be sent stays where it is, in the run's folder, and goes out at the next opportunity or launch.
+One process does it, the launcher (or `rml run` itself), so that workers need neither MLflow nor a
+way to its server. Nothing is sent before the checkpoint that covers it is stored, so a killed and
+resumed run has no value twice. What cannot be sent stays where it is, in the run's folder, and goes
+out at the next opportunity or launch.
 """
 
 import json
@@ -14,12 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rml_platform.checkpoints import CheckpointStore
-from rml_platform.metric_log import Measurement, evaluation_metrics, pieces
-from rml_platform.run_folder import RunFolder, RunRecord
-from rml_platform.run_tags import flatten, run_tags
-from rml_platform.run_task import RunTask
-from rml_platform.tracking import Tracker, TrackingError
+from rml_platform.run.checkpoints import CheckpointStore
+from rml_platform.run.metric_log import Measurement, evaluation_metrics, pieces
+from rml_platform.run.run_folder import RunFolder, RunRecord
+from rml_platform.run.task import RunTask
+from rml_platform.tracking.mlflow_tracker import Tracker, TrackingError
+from rml_platform.tracking.tags import flatten, run_tags
 
 RETRY_AFTER_S = 15.0
 FINAL_STATUS = {"done": "FINISHED", "failed": "FAILED", "cancelled": "KILLED", "cut_off": "KILLED"}
@@ -36,7 +38,8 @@ class _Published:
     """Step of the newest piece of metrics that was sent."""
     status: str = ""
     last_steps: dict[str, int] = field(default_factory=dict)
-    """Largest step sent, by metric; looked up in the tracker for a run that was there before this process."""
+    """Largest step sent, by metric; looked up in the tracker for a run that was there before this
+    process."""
     is_new: bool = False
     state_seen: tuple[Any, ...] = ()
     stored: dict[str, Any] = field(default_factory=dict)
@@ -48,7 +51,9 @@ class Publisher:
 
     def __init__(self, tracker: Tracker, study: str, on_note: Callable[[str], None]) -> None:
         """Every run that is synchronised becomes one of `study`'s, whichever study trained it."""
-        self._tracker, self._study, self._on_note = tracker, study, on_note
+        self._tracker = tracker
+        self._study = study
+        self._on_note = on_note
         self._runs: dict[str, _Published] = {}
         self._not_before = 0.0
         self._is_away = False
@@ -56,8 +61,9 @@ class Publisher:
     def sync(self, runs: Iterable[RunFolder], *, closing: bool = False) -> list[str]:
         """Send what is new; returns the ids of the runs that could not be brought up to date.
 
-        After a failure the tracker is left alone for a while. `closing`: the launch is over, so it is asked once more
-        whatever happened before, and a run that nobody is at any more is not about to be restarted.
+        After a failure the tracker is left alone for a while. `closing`: the launch is over, so it
+        is asked once more whatever happened before, and a run that nobody is at any more is not
+        about to be restarted.
         """
         behind = []
         if closing:
@@ -77,7 +83,9 @@ class Publisher:
     def _note_away(self, error: TrackingError) -> None:
         self._not_before = time.monotonic() + RETRY_AFTER_S
         if not self._is_away:
-            self._on_note(f"{error}. Training goes on; everything is kept in the run folders and sent later")
+            self._on_note(
+                f"{error}. Training goes on; everything is kept in the run folders and sent later"
+            )
         self._is_away = True
 
     def _note_back(self) -> None:
@@ -86,7 +94,8 @@ class Publisher:
         self._is_away = False
 
     def _sync_run(self, run: RunFolder, closing: bool) -> None:
-        task, record = run.task(), run.record()
+        task = run.task()
+        record = run.record()
         if task is None or record.heartbeat is None:
             return
         seen = (record.state, record.heartbeat.checkpoint_step, record.heartbeat.attempt, closing)
@@ -111,12 +120,15 @@ class Publisher:
         published = _Published(self._tracker.key, stored.get("mlflow_run", ""))
         tags = None
         if stored.get("tracker") == self._tracker.key:
-            published.step, published.status = stored["step"], stored["status"]
+            published.step = stored["step"]
+            published.status = stored["status"]
             published.stored = stored
             tags = self._tracker.tags(published.mlflow_run)
         if tags is None:
             found = self._tracker.find(run.run_id)
-            published = _Published(self._tracker.key, found or self._create(run, task), is_new=found is None)
+            published = _Published(
+                self._tracker.key, found or self._create(run, task), is_new=found is None
+            )
             tags = self._tracker.tags(published.mlflow_run) or {}
         known = tags.get("rml.studies", "")
         studies = ",".join(sorted({task.study, self._study, *filter(None, known.split(","))}))
@@ -127,7 +139,9 @@ class Publisher:
         return published
 
     def _create(self, run: RunFolder, task: RunTask) -> str:
-        mlflow_run = self._tracker.create(task.study, run.run_id, flatten(json.loads(task.config_json)))
+        mlflow_run = self._tracker.create(
+            task.study, run.run_id, flatten(json.loads(task.config_json))
+        )
         self._upload(run, mlflow_run, ["config.yaml"])
         return mlflow_run
 
@@ -135,7 +149,11 @@ class Publisher:
         fresh = []
         for row in rows:
             if row.key not in published.last_steps:
-                known = -1 if published.is_new else self._tracker.last_step(published.mlflow_run, row.key)
+                known = (
+                    -1
+                    if published.is_new
+                    else self._tracker.last_step(published.mlflow_run, row.key)
+                )
                 published.last_steps[row.key] = known
             if row.step > published.last_steps[row.key]:
                 fresh.append(row)
@@ -143,13 +161,22 @@ class Publisher:
         for row in fresh:
             published.last_steps[row.key] = max(row.step, published.last_steps[row.key])
 
-    def _finish(self, run: RunFolder, task: RunTask, record: RunRecord, published: _Published, status: str) -> None:
-        """Status, and what belongs to it: tags at the start, final scores and artifacts at the end."""
+    def _finish(
+        self, run: RunFolder, task: RunTask, record: RunRecord, published: _Published, status: str
+    ) -> None:
+        """Status, and what belongs to it: tags at the start, final scores and artifacts at the
+        end."""
         tags = run_tags(task, record.heartbeat)
         if record.result is not None:
-            final = evaluation_metrics(record.result.evaluations, "final") | {"final/seconds": record.result.seconds}
-            now, step = int(record.result.time * 1000), record.result.steps
-            self._send(published, [Measurement(k, step, now, v) for k, v in final.items() if math.isfinite(v)])
+            final = evaluation_metrics(record.result.evaluations, "final") | {
+                "final/seconds": record.result.seconds
+            }
+            now = int(record.result.time * 1000)
+            step = record.result.steps
+            self._send(
+                published,
+                [Measurement(k, step, now, v) for k, v in final.items() if math.isfinite(v)],
+            )
             tags["rml.protocol"] = record.result.evaluations[0].protocol
             with tempfile.TemporaryDirectory(prefix="rml-") as scratch:
                 found = CheckpointStore(run.folder, "").newest_sound(Path(scratch), self._on_note)
@@ -168,7 +195,9 @@ class Publisher:
         with tempfile.TemporaryDirectory(prefix="rml-") as scratch:
             for name in names:
                 if run.folder.child(name).exists():
-                    self._tracker.upload(mlflow_run, run.folder.child(name).download(Path(scratch) / name), name)
+                    self._tracker.upload(
+                        mlflow_run, run.folder.child(name).download(Path(scratch) / name), name
+                    )
                 elif (content := run.folder.read(name)) is not None:
                     (Path(scratch) / name).write_bytes(content)
                     self._tracker.upload(mlflow_run, Path(scratch) / name, None)

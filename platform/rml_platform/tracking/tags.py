@@ -3,8 +3,8 @@
 import json
 from typing import Any
 
-from rml_platform.run_folder import Heartbeat
-from rml_platform.run_task import RunTask
+from rml_platform.run.run_folder import Heartbeat
+from rml_platform.run.task import RunTask
 from rml_trainers import RESULT_VERSION
 
 

@@ -1,4 +1,5 @@
-"""The same images seen by several runs: what a picture of image, truth and one column per run is made of."""
+"""The same images seen by several runs: what a picture of image, truth and one column per run is
+made of."""
 
 import difflib
 from collections.abc import Sequence
@@ -9,14 +10,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from rml_platform.prediction import RecordedNetwork, load_recorded, recorded_task
-from rml_platform.run_folder import RunFolder
-from rml_platform.run_task import RunTask
+from rml_platform.run.run_folder import RunFolder
+from rml_platform.run.task import RunTask
+from rml_platform.views.prediction import RecordedNetwork, load_recorded, recorded_task
 from rml_trainers import IGNORE_LABEL
-from rml_trainers.data.cache import PreparedData
+from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.errors import ConfigError
-from rml_trainers.inference import predict_images
-from rml_trainers.metrics import confusion_matrix, mean_iou
+from rml_trainers.prediction.inference import predict_images
+from rml_trainers.scoring.metrics import confusion_matrix, mean_iou
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -33,7 +34,8 @@ class RunColumn:
     masks: tuple[Pixels, ...]
     """[H, W] per image."""
     miou: tuple[float, ...]
-    """Of each image alone, in [0, 1], over the classes that occur in its truth or its mask; NaN without any truth."""
+    """Of each image alone, in [0, 1], over the classes that occur in its truth or its mask; NaN
+    without any truth."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,9 +65,11 @@ def compare_runs(
 
     Args:
         runs: run ids with labels; an empty label is replaced by the method's name.
-        names: images, in this order; without any, `num_images` spread evenly over the validation set.
+        names: images, in this order; without any, `num_images` spread evenly over the validation
+            set.
     Raises:
-        ConfigError: unknown run, image, network or device; a run or label given twice; runs of several data sets.
+        ConfigError: unknown run, image, network or device; a run or label given twice; runs of
+            several data sets.
         CheckpointError: a run without a sound checkpoint.
     """
     tasks = [recorded_task(storage, run_id) for run_id, _ in runs]
@@ -99,7 +103,9 @@ def _labels(tasks: Sequence[RunTask], given: Sequence[str]) -> list[str]:
     ]
     twice = sorted({label for label in labels if labels.count(label) > 1})
     if twice:
-        raise ConfigError(f"two columns would be called {', '.join(twice)}; give each run a label: RUN_ID=LABEL")
+        raise ConfigError(
+            f"two columns would be called {', '.join(twice)}; give each run a label: RUN_ID=LABEL"
+        )
     return labels
 
 
@@ -109,9 +115,12 @@ def _check_same_data(tasks: Sequence[RunTask]) -> None:
         by_content.setdefault(task.data_hash, []).append(task.run_id)
     if len(by_content) > 1:
         folders = {task.data_hash: Path(task.prepared_folder).name for task in tasks}
-        groups = "".join(f"\n  {folders[key]}: {', '.join(run_ids)}" for key, run_ids in by_content.items())
+        groups = "".join(
+            f"\n  {folders[key]}: {', '.join(run_ids)}" for key, run_ids in by_content.items()
+        )
         raise ConfigError(
-            f"these runs have seen different data (or sizes) and share no image to compare them on:{groups}"
+            "these runs have seen different data (or sizes) and share no image to compare them "
+            f"on:{groups}"
         )
 
 
@@ -120,8 +129,14 @@ def _chosen(data: PreparedData, names: Sequence[str], num_images: int) -> list[i
     known = data.names("val")
     unknown = [name for name in dict.fromkeys(names) if name not in known]
     if unknown:
-        near = {name: ", ".join(difflib.get_close_matches(name, known, n=3, cutoff=0.0)) for name in unknown}
-        lines = [f"{name}: no such validation image of {data.name}; the nearest are {near[name]}" for name in unknown]
+        near = {
+            name: ", ".join(difflib.get_close_matches(name, known, n=3, cutoff=0.0))
+            for name in unknown
+        }
+        lines = [
+            f"{name}: no such validation image of {data.name}; the nearest are {near[name]}"
+            for name in unknown
+        ]
         raise ConfigError("\n".join(lines))
     if names:
         return [data.index("val", name) for name in dict.fromkeys(names)]
@@ -131,14 +146,23 @@ def _chosen(data: PreparedData, names: Sequence[str], num_images: int) -> list[i
 
 def _truth(data: PreparedData, number: int) -> Pixels:
     label = data.label("val", number)
-    return np.full(data.image_size("val", number), IGNORE_LABEL, dtype=np.uint8) if label is None else label
+    return (
+        np.full(data.image_size("val", number), IGNORE_LABEL, dtype=np.uint8)
+        if label is None
+        else label
+    )
 
 
-def _column(loaded: RecordedNetwork, label: str, images: Sequence[Pixels], truths: Sequence[Pixels]) -> RunColumn:
-    num_classes, task = loaded.data.num_classes, loaded.task
+def _column(
+    loaded: RecordedNetwork, label: str, images: Sequence[Pixels], truths: Sequence[Pixels]
+) -> RunColumn:
+    num_classes = loaded.data.num_classes
+    task = loaded.task
     masks = predict_images(loaded.predictor, images, loaded.data.size_px)
     counts = [
-        confusion_matrix(torch.from_numpy(mask), torch.from_numpy(np.array(truth)), num_classes).numpy()
+        confusion_matrix(
+            torch.from_numpy(mask), torch.from_numpy(np.array(truth)), num_classes
+        ).numpy()
         for mask, truth in zip(masks, truths, strict=True)
     ]
     return RunColumn(

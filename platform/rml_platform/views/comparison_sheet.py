@@ -1,4 +1,5 @@
-"""A comparison as one picture: a row per image, a column for image, truth and every run, and a legend of classes."""
+"""A comparison as one picture: a row per image, a column for image, truth and every run, and a
+legend of classes."""
 
 import io
 from pathlib import Path
@@ -10,11 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Patch
 
-from rml_platform.comparison import Comparison, Pixels
+from rml_platform.views.comparison import Comparison, Pixels
 from rml_trainers import IGNORE_LABEL
 from rml_trainers.configuration import suggest
 from rml_trainers.errors import ConfigError
-from rml_trainers.overlays import IGNORE_COLOUR, colour_mask, overlay, palette
+from rml_trainers.prediction.overlays import IGNORE_COLOUR, colour_mask, overlay, palette
 
 KINDS = ("png", "svg", "pdf")
 PANEL_INCHES = 2.3
@@ -25,10 +26,14 @@ LEGEND_CHARACTERS_PER_INCH = 10
 
 
 def check_target(path: Path) -> None:
-    """Raise ConfigError for a file whose ending names no kind of picture, before any work is done."""
+    """Raise ConfigError for a file whose ending names no kind of picture, before any work is
+    done."""
     kind = path.suffix.removeprefix(".")
     if kind not in KINDS:
-        raise ConfigError(f"--to {path}: the file's ending says what kind of picture it is; {suggest(kind, KINDS)}")
+        raise ConfigError(
+            f"--to {path}: the file's ending says what kind of picture it is; "
+            f"{suggest(kind, KINDS)}"
+        )
 
 
 def write_sheet(comparison: Comparison, path: Path, *, as_overlay: bool = False) -> None:
@@ -36,7 +41,9 @@ def write_sheet(comparison: Comparison, path: Path, *, as_overlay: bool = False)
     stream = io.BytesIO()
     with style.context({"font.size": 8.0, "svg.hashsalt": "rml"}, after_reset=True):
         figure = draw(comparison, as_overlay=as_overlay)
-        figure.savefig(stream, format=path.suffix.removeprefix("."), bbox_inches="tight", pad_inches=0.06)
+        figure.savefig(
+            stream, format=path.suffix.removeprefix("."), bbox_inches="tight", pad_inches=0.06
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(stream.getvalue())
 
@@ -55,20 +62,38 @@ def draw(comparison: Comparison, *, as_overlay: bool) -> Figure:
     widest = max(image.shape[1] for image in comparison.images)
     dpi = float(np.clip(widest / PANEL_INCHES, MIN_PIXELS_PER_INCH, MAX_PIXELS_PER_INCH))
     figure = Figure(
-        figsize=size, dpi=dpi, layout=ConstrainedLayoutEngine(compress=True, h_pad=0.02, w_pad=0.03, hspace=0)
+        figsize=size,
+        dpi=dpi,
+        layout=ConstrainedLayoutEngine(compress=True, h_pad=0.02, w_pad=0.03, hspace=0),
     )
-    panels = figure.subplots(num_rows, len(headings), squeeze=False, gridspec_kw={"height_ratios": heights})
+    panels = figure.subplots(
+        num_rows, len(headings), squeeze=False, gridspec_kw={"height_ratios": heights}
+    )
     for i, (image, truth) in enumerate(zip(comparison.images, comparison.truths, strict=True)):
         _show(panels[i, 0], image, comparison.names[i])
         for panel, mask, score in zip(
-            panels[i, 1:], (truth, *(run.masks[i] for run in comparison.runs)), _scores(comparison, i), strict=True
+            panels[i, 1:],
+            (truth, *(run.masks[i] for run in comparison.runs)),
+            _scores(comparison, i),
+            strict=True,
         ):
-            _show(panel, overlay(image, mask, colours) if as_overlay else colour_mask(mask, colours), score)
+            _show(
+                panel,
+                overlay(image, mask, colours) if as_overlay else colour_mask(mask, colours),
+                score,
+            )
     for panel, heading in zip(panels[0], headings, strict=True):
         panel.set_title(heading, fontsize=9, wrap=True)
     handles = _legend(comparison, colours, with_ignored=not as_overlay)
-    fits = int(size[0] * LEGEND_CHARACTERS_PER_INCH / (max(len(str(h.get_label())) for h in handles) + 5))
-    figure.legend(handles=handles, loc="outside lower center", ncols=max(1, min(fits, len(handles))), frameon=False)
+    fits = int(
+        size[0] * LEGEND_CHARACTERS_PER_INCH / (max(len(str(h.get_label())) for h in handles) + 5)
+    )
+    figure.legend(
+        handles=handles,
+        loc="outside lower center",
+        ncols=max(1, min(fits, len(handles))),
+        frameon=False,
+    )
     return figure
 
 
@@ -93,6 +118,11 @@ def _legend(comparison: Comparison, colours: Pixels, *, with_ignored: bool) -> l
     if IGNORE_LABEL in present and with_ignored:
         shown.append((list(IGNORE_COLOUR), "ignored"))
     return [
-        Patch(facecolor=(red / 255, green / 255, blue / 255), edgecolor="#444444", linewidth=0.4, label=name)
+        Patch(
+            facecolor=(red / 255, green / 255, blue / 255),
+            edgecolor="#444444",
+            linewidth=0.4,
+            label=name,
+        )
         for (red, green, blue), name in shown
     ]

@@ -3,17 +3,18 @@
 import itertools
 from collections.abc import Iterator, Sequence
 
-from rml_dashboards.figure_specification import CurveRun, FigureSpec, MetricSpec, SharedBeginning
-from rml_platform.figure_config import FigureConfig
-from rml_platform.plan import Plan, PlannedRun
-from rml_platform.search_space import Study
-from rml_trainers.beginnings import beginnings
+from rml_dashboards.figures.specification import CurveRun, FigureSpec, MetricSpec, SharedBeginning
+from rml_platform.planning.plan import Plan, PlannedRun
+from rml_platform.study.cells import Study
+from rml_platform.study.figure_config import FigureConfig
 from rml_trainers.config import EvaluationConfig, RunConfig, ScheduleConfig
 from rml_trainers.errors import ConfigError
+from rml_trainers.training.shared_stages import beginnings
 
 
 def figure_specs(plan: Plan) -> tuple[FigureSpec, ...]:
-    """Every figure of the study. Raises ConfigError for a stage that a run of the figure does not have."""
+    """Every figure of the study. Raises ConfigError for a stage that a run of the figure does not
+    have."""
     return tuple(_figure_spec(plan, figure) for figure in plan.study.figures)
 
 
@@ -26,12 +27,18 @@ def _figure_spec(plan: Plan, figure: FigureConfig) -> FigureSpec:
     study = plan.study
     rows = figure.rows or tuple(row.label for row in study.rows if row.columns)
     columns = figure.columns or tuple(column.label for column in study.columns)
-    x_label = "training step" if figure.from_stage == 0 else f"training step since stage {figure.from_stage} began"
+    x_label = (
+        "training step"
+        if figure.from_stage == 0
+        else f"training step since stage {figure.from_stage} began"
+    )
     return FigureSpec(
         name=f"{figure.name}{suffix(study)}",
         title=figure.title or study.title,
         caption=figure.caption,
-        metrics=tuple(MetricSpec(key=key, label=label) for label, key in figure.keys_by_label.items()),
+        metrics=tuple(
+            MetricSpec(key=key, label=label) for label, key in figure.keys_by_label.items()
+        ),
         rows=rows,
         columns=columns,
         runs=tuple(_runs(plan, figure, rows, columns)),
@@ -45,7 +52,9 @@ def _figure_spec(plan: Plan, figure: FigureConfig) -> FigureSpec:
     )
 
 
-def _runs(plan: Plan, figure: FigureConfig, rows: tuple[str, ...], columns: tuple[str, ...]) -> Iterator[CurveRun]:
+def _runs(
+    plan: Plan, figure: FigureConfig, rows: tuple[str, ...], columns: tuple[str, ...]
+) -> Iterator[CurveRun]:
     shared = _shared_beginnings(plan.runs)
     for cell, run_id in plan.cells:
         if cell.row in rows and cell.column in columns:
@@ -53,7 +62,8 @@ def _runs(plan: Plan, figure: FigureConfig, rows: tuple[str, ...], columns: tupl
             last = figure.from_stage if figure.to_stage is None else figure.to_stage
             if last > len(schedule.stage_steps):
                 raise ConfigError(
-                    f"{plan.study.source}: figure {figure.name}: there is no stage {last} in {cell.name}; its stages "
+                    f"{plan.study.source}: figure {figure.name}: there is no stage {last} in "
+                    f"{cell.name}; its stages "
                     f"are 0 (warm-up) to {len(schedule.stage_steps)}"
                 )
             yield CurveRun(
@@ -62,13 +72,16 @@ def _runs(plan: Plan, figure: FigureConfig, rows: tuple[str, ...], columns: tupl
                 seed=cell.seed,
                 run_id=run_id,
                 first_step=_first_step(schedule, figure.from_stage),
-                last_step=None if figure.to_stage is None else _first_step(schedule, figure.to_stage + 1),
+                last_step=None
+                if figure.to_stage is None
+                else _first_step(schedule, figure.to_stage + 1),
                 beginnings=shared[run_id],
             )
 
 
 def _shared_beginnings(runs: Sequence[PlannedRun]) -> dict[str, tuple[SharedBeginning, ...]]:
-    """By run id: other runs of the study that begin the same and report the same, the longest first."""
+    """By run id: other runs of the study that begin the same and report the same, the longest
+    first."""
     by_hash: dict[str, list[tuple[PlannedRun, int]]] = {}
     for run in runs:
         for beginning in beginnings(run.config, split_hash=run.split_hash, data_hash=run.data_hash):
@@ -93,5 +106,6 @@ def _reports(config: RunConfig) -> tuple[EvaluationConfig, int]:
 
 
 def _first_step(schedule: ScheduleConfig, stage: int) -> int:
-    """Steps before a stage. `supervised` has one stage only, and is drawn on the same axis as the others."""
+    """Steps before a stage. `supervised` has one stage only, and is drawn on the same axis as the
+    others."""
     return 0 if stage == 0 else schedule.warm_up_steps + sum(schedule.stage_steps[: stage - 1])

@@ -9,16 +9,22 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from rml_platform.checkpoints import CheckpointStore
-from rml_platform.run_folder import RunFolder
-from rml_platform.run_task import RunTask
-from rml_platform.storage import Folder
+from rml_platform.run.checkpoints import CheckpointStore
+from rml_platform.run.run_folder import RunFolder
+from rml_platform.run.storage import Folder
+from rml_platform.run.task import RunTask
 from rml_trainers.configuration import suggest
-from rml_trainers.data.cache import PreparedData
 from rml_trainers.data.dataset import read_image
-from rml_trainers.device import choose_device
+from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.errors import CheckpointError, ConfigError, DataError
-from rml_trainers.inference import Predictor, load_network, overlay, palette, predict_image
+from rml_trainers.prediction.inference import (
+    Predictor,
+    load_network,
+    overlay,
+    palette,
+    predict_image,
+)
+from rml_trainers.runtime.device import choose_device
 
 NEAREST = 5
 """Run ids that are named when one does not exist."""
@@ -41,8 +47,9 @@ def predict_files(
 ) -> Iterator[tuple[Path, Path]]:
     """Paths of mask and overlay of each image, as they are written.
 
-    The mask is a PNG of class numbers (8-bit grey) at the image's own size. Raises ConfigError for an unknown run,
-    network or device, CheckpointError when the run has no sound checkpoint, DataError naming every unreadable image.
+    The mask is a PNG of class numbers (8-bit grey) at the image's own size. Raises ConfigError for
+    an unknown run, network or device, CheckpointError when the run has no sound checkpoint,
+    DataError naming every unreadable image.
     """
     task = recorded_task(storage, run_id)
     _check_files(images)
@@ -61,8 +68,8 @@ def predict_files(
 def load_recorded(task: RunTask, *, network: str | None, device: str) -> RecordedNetwork:
     """Load a network of a run; None takes the one that tables read.
 
-    Raises ConfigError for an unknown network or device, CheckpointError when there is no sound checkpoint, DataError
-    when the prepared images are gone.
+    Raises ConfigError for an unknown network or device, CheckpointError when there is no sound
+    checkpoint, DataError when the prepared images are gone.
     """
     if device not in ("auto", "cpu", "cuda"):
         raise ConfigError(f"--device {device}: {suggest(device, ('auto', 'cpu', 'cuda'))}")
@@ -73,14 +80,18 @@ def load_recorded(task: RunTask, *, network: str | None, device: str) -> Recorde
         found = CheckpointStore(run.folder, "predict").newest_sound(Path(scratch), notes.append)
         if found is None:
             reasons = "".join(f"\n  {note}" for note in notes)
-            raise CheckpointError(f"run {task.run_id}: no sound checkpoint to predict with{reasons}")
+            raise CheckpointError(
+                f"run {task.run_id}: no sound checkpoint to predict with{reasons}"
+            )
         name = network or task.config.evaluation.networks[0]
-        predictor = load_network(found.folder, task.config, data.num_classes, name, choose_device(device))  # type: ignore[arg-type]
+        chosen = choose_device(device)  # type: ignore[arg-type]
+        predictor = load_network(found.folder, task.config, data.num_classes, name, chosen)
     return RecordedNetwork(task=task, name=name, predictor=predictor, data=data)
 
 
 def recorded_task(storage: str, run_id: str) -> RunTask:
-    """What a recorded run was asked to do, `storage` being where it lies now. Raises ConfigError for an unknown run."""
+    """What a recorded run was asked to do, `storage` being where it lies now. Raises ConfigError
+    for an unknown run."""
     task = RunFolder.of(storage, run_id).task()
     if task is None:
         known = Folder.open(storage).child("runs").folders()
@@ -91,11 +102,14 @@ def recorded_task(storage: str, run_id: str) -> RunTask:
 
 
 def _check_files(images: Sequence[Path]) -> None:
-    """Complain about every missing file, and about two that would overwrite each other, before any work."""
+    """Complain about every missing file, and about two that would overwrite each other, before any
+    work."""
     problems = [f"{path}: no such file" for path in images if not path.is_file()]
     stems = [path.stem for path in images]
     problems += [
-        f"{path}: another image is called {path.stem!r} too" for i, path in enumerate(images) if path.stem in stems[:i]
+        f"{path}: another image is called {path.stem!r} too"
+        for i, path in enumerate(images)
+        if path.stem in stems[:i]
     ]
     if problems:
         raise DataError("\n".join(problems))

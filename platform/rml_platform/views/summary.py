@@ -1,4 +1,5 @@
-"""What a person reads when a launch has come to its end: what became of it, the table, and what to type next."""
+"""What a person reads when a launch has come to its end: what became of it, the table, and what to
+type next."""
 
 import shlex
 from pathlib import Path
@@ -6,16 +7,16 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from rml_dashboards.console import console_table
-from rml_dashboards.publish import load_table, write_tables
+from rml_dashboards.tables.console import console_table
+from rml_dashboards.tables.publish import load_table, write_tables
 from rml_platform.commands.options import DEFAULT_OUT
-from rml_platform.commands.table_spec import cell_specs, table_spec
-from rml_platform.launch import OutputLayout
-from rml_platform.plan import Plan, PlannedRun
-from rml_platform.progress import duration
-from rml_platform.run_folder import RunRecord
-from rml_platform.settling import LaunchReport
-from rml_platform.tracking import default_tracking_uri
+from rml_platform.launch.launch import OutputLayout
+from rml_platform.launch.live_view import duration
+from rml_platform.launch.outcomes import LaunchReport
+from rml_platform.planning.plan import Plan, PlannedRun
+from rml_platform.run.run_folder import RunRecord
+from rml_platform.tracking.mlflow_tracker import default_tracking_uri
+from rml_platform.views.table_spec import cell_specs, table_spec
 
 
 def print_launch(
@@ -31,21 +32,31 @@ def print_launch(
     for run_id, failure in report.failed.items():
         console.print(Text(f"failed: {run_id}: {failure.kind}: {failure.message}", style="red"))
     if report.untracked:
-        note = f"not in MLflow yet, it could not be reached: {', '.join(report.untracked)}; launch again to send them"
+        note = (
+            f"not in MLflow yet, it could not be reached: {', '.join(report.untracked)}; "
+            "launch "
+            "again to send them"
+        )
         console.print(Text(note, style="yellow"))
     files = [] if report.untracked else _print_table(plan, layout, tracking_uri, console)
     _print_places(layout, tracking_uri, files, console)
     profile = f" --profile {plan.study.profile}" if plan.study.profile else ""
     if plan.study.figures and files:
         command = f"rml figures {shlex.quote(str(study_file))}{profile}{_out(layout)}"
-        _print_next(command, f"draw {', '.join(figure.name for figure in plan.study.figures)}", console)
+        _print_next(
+            command, f"draw {', '.join(figure.name for figure in plan.study.figures)}", console
+        )
     if report.left or report.failed or report.running_elsewhere:
         command = f"rml launch {shlex.quote(str(study_file))}{profile}{_places(layout)}"
         _print_next(command, "finish what is left", console)
 
 
 def print_run(
-    run: PlannedRun, record: RunRecord, layout: OutputLayout, tracking_uri: str | None, console: Console
+    run: PlannedRun,
+    record: RunRecord,
+    layout: OutputLayout,
+    tracking_uri: str | None,
+    console: Console,
 ) -> None:
     """Outcome of one run."""
     if record.result is not None:
@@ -54,11 +65,15 @@ def print_run(
         console.print(Text(f"done: {run.run_id}: mIoU {scores} (per cent); {took}", style="green"))
     elif record.failure is not None:
         failure = record.failure
-        console.print(Text(f"{record.state}: {run.run_id}: {failure.kind}: {failure.message}", style="red"))
+        console.print(
+            Text(f"{record.state}: {run.run_id}: {failure.kind}: {failure.message}", style="red")
+        )
     _print_places(layout, tracking_uri, [], console, run.run_id)
     if record.result is not None:
         _print_next(
-            f"rml predict {run.run_id} IMAGE…{_places(layout)}", "masks and overlays of your own images", console
+            f"rml predict {run.run_id} IMAGE…{_places(layout)}",
+            "masks and overlays of your own images",
+            console,
         )
 
 
@@ -77,10 +92,16 @@ def _outcome(report: LaunchReport) -> str:
     return f"{stopped}{parts} ({duration(report.seconds)})"
 
 
-def _print_table(plan: Plan, layout: OutputLayout, tracking_uri: str | None, console: Console) -> list[Path]:
+def _print_table(
+    plan: Plan, layout: OutputLayout, tracking_uri: str | None, console: Console
+) -> list[Path]:
     uri = tracking_uri or default_tracking_uri(layout.root)
-    spec, cells, ledger = table_spec(plan.study), cell_specs(plan), layout.root / "ledger"
-    files = write_tables(spec, cells, uri, layout.root / "studies" / plan.study.name, ledger_folder=ledger)
+    spec = table_spec(plan.study)
+    cells = cell_specs(plan)
+    ledger = layout.root / "ledger"
+    files = write_tables(
+        spec, cells, uri, layout.root / "studies" / plan.study.name, ledger_folder=ledger
+    )
     console.print()
     console.print(console_table(load_table(spec, cells, uri, ledger)))
     console.print()
@@ -88,22 +109,34 @@ def _print_table(plan: Plan, layout: OutputLayout, tracking_uri: str | None, con
 
 
 def _print_places(
-    layout: OutputLayout, tracking_uri: str | None, tables: list[Path], console: Console, run_id: str = ""
+    layout: OutputLayout,
+    tracking_uri: str | None,
+    tables: list[Path],
+    console: Console,
+    run_id: str = "",
 ) -> None:
     uri = tracking_uri or default_tracking_uri(layout.root)
     places = {"table": ", ".join(str(path) for path in tables), "tracking": uri}
-    places["runs"] = f"{layout.storage.rstrip('/')}/runs/{run_id}".rstrip("/") + " (checkpoints, logs, results)"
+    places["runs"] = (
+        f"{layout.storage.rstrip('/')}/runs/{run_id}".rstrip("/") + " (checkpoints, logs, results)"
+    )
     for name, place in places.items():
         if place:
             console.print(Text.assemble((f"{name:<9}", "bold"), place), soft_wrap=True)
     if tracking_uri is None:
-        _print_next(f"mlflow ui --backend-store-uri {uri} --workers 1", "compare runs in a browser", console)
+        _print_next(
+            f"mlflow ui --backend-store-uri {uri} --workers 1", "compare runs in a browser", console
+        )
 
 
 def _places(layout: OutputLayout) -> str:
     """Options that lead a further command to the same folders."""
     out = _out(layout)
-    return out if layout.storage == str(layout.root) else f"{out} --storage {shlex.quote(layout.storage)}"
+    return (
+        out
+        if layout.storage == str(layout.root)
+        else f"{out} --storage {shlex.quote(layout.storage)}"
+    )
 
 
 def _out(layout: OutputLayout) -> str:
@@ -111,4 +144,6 @@ def _out(layout: OutputLayout) -> str:
 
 
 def _print_next(command: str, why: str, console: Console) -> None:
-    console.print(Text.assemble(("next     ", "bold"), (command, "cyan"), f"  # {why}"), soft_wrap=True)
+    console.print(
+        Text.assemble(("next     ", "bold"), (command, "cyan"), f"  # {why}"), soft_wrap=True
+    )

@@ -1,8 +1,8 @@
-"""`python -m rml_trainers.bench`: the benchmarks that need neither Ray nor MLflow."""
+"""`python -m rml_benchmarks`: the benchmarks that need neither Ray nor MLflow."""
 
 import sys
 
-from rml_trainers.bench.command import main
+from rml_benchmarks.command import main
 from rml_trainers.errors import RmlError
 
 if __name__ == "__main__":

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import torch
 
-from rml_trainers.bench.arithmetic import matrix_product
-from rml_trainers.bench.settings import Setting
-from rml_trainers.bench.timing import Yardstick
-from rml_trainers.device import choose_device, compute_dtype
+from rml_benchmarks.measuring.arithmetic import matrix_product
+from rml_benchmarks.measuring.timing import Yardstick
+from rml_benchmarks.settings import Setting
+from rml_trainers.runtime.device import choose_device, compute_dtype
 
 LADDER = ("supervised", "iml", "rml")
 """Methods whose steps are held against their floors."""
@@ -28,7 +28,8 @@ class Bench:
     trace_file: Path | None = None
     """Receives the profiler's trace of `trace`, for chrome://tracing or Perfetto."""
     data_root: Path | None = None
-    """Folder that holds real data sets (camvid/, …); without it parts that want them use drawn images."""
+    """Folder that holds real data sets (camvid/, …); without it parts that want them use drawn
+    images."""
 
     @property
     def device(self) -> torch.device:

@@ -6,12 +6,13 @@ from typing import Literal
 from rml_trainers.config import NetworkConfig
 from rml_trainers.networks.deeplab_v2 import DeepLabV2Config
 from rml_trainers.networks.setr import SetrConfig
-from rml_trainers.runtime import RuntimeConfig
+from rml_trainers.runtime.options import RuntimeConfig
 
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """Networks and batches that all contenders share. Weights are random: they do not change the cost."""
+    """Networks and batches that all contenders share. Weights are random: they do not change the
+    cost."""
 
     name: str
     network: NetworkConfig
@@ -31,7 +32,10 @@ class Setting:
 
     def __str__(self) -> str:
         backbone = getattr(self.network, "backbone", "")
-        sizes = f"crops {_size(self.crop_px)} of images {_size(self.size_px)}, batch {self.batch[0]} + {self.batch[1]}"
+        sizes = (
+            f"crops {_size(self.crop_px)} of images {_size(self.size_px)}, batch "
+            f"{self.batch[0]} + {self.batch[1]}"
+        )
         compiled = ", compiled" if self.runtime.compile else ""
         return (
             f"{self.name}: {self.network.name} {backbone}, {sizes}, {self.num_classes} classes, "
@@ -69,7 +73,13 @@ SETTINGS: dict[str, Setting] = {
             size_px=(192, 256),
             crop_px=(96, 128),
         ),
-        Setting(name="cityscapes", network=_RESNET_101, size_px=(512, 1024), crop_px=(256, 512), paper_steps=90_000),
+        Setting(
+            name="cityscapes",
+            network=_RESNET_101,
+            size_px=(512, 1024),
+            crop_px=(256, 512),
+            paper_steps=90_000,
+        ),
         Setting(
             name="voc",
             network=_RESNET_101,
@@ -96,5 +106,5 @@ SETTINGS: dict[str, Setting] = {
         ),
     )
 }
-"""`small` suits a CPU; the others are the paper's (section 5.1 and 5.2; its batch of 4 or 10 is read as that many
-labelled and as many unlabelled images; the size of its SETR is not stated)."""
+"""`small` suits a CPU; the others are the paper's (section 5.1 and 5.2; its batch of 4 or 10 is
+read as that many labelled and as many unlabelled images; the size of its SETR is not stated)."""

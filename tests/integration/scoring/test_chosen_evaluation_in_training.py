@@ -1,4 +1,5 @@
-"""`best_holdout` end to end: chosen without looking at the test images, kept by checkpoints, loaded for predictions."""
+"""`best_holdout` end to end: chosen without looking at the test images, kept by checkpoints, loaded
+for predictions."""
 
 import dataclasses
 import shutil
@@ -12,33 +13,40 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from rml_trainers import trainer as module
+from rml_trainers.checkpoint.folder import load_checkpoint
 from rml_trainers.config import RunConfig, SplitConfig
-from rml_trainers.data.cache import PreparedData
 from rml_trainers.data.dataset import Subset, UInt8Array
-from rml_trainers.data.splits import make_split
+from rml_trainers.data.prepared.cache import PreparedData
+from rml_trainers.data.splitting.splits import make_split
 from rml_trainers.errors import ConfigError
-from rml_trainers.evaluation import evaluate
-from rml_trainers.inference import load_network
-from rml_trainers.metrics import confusion_matrix
-from rml_trainers.protocols import EvaluationConfig
-from rml_trainers.reporting import Evaluation, MemoryReporter, Progress
-from rml_trainers.state import load_checkpoint
-from rml_trainers.trainer import Trainer
-from tests.tiny import tiny_config
+from rml_trainers.prediction.inference import load_network
+from rml_trainers.scoring.evaluation import evaluate
+from rml_trainers.scoring.metrics import confusion_matrix
+from rml_trainers.scoring.protocols import EvaluationConfig
+from rml_trainers.training import trainer as module
+from rml_trainers.training.reporting import Evaluation, MemoryReporter, Progress
+from rml_trainers.training.trainer import Trainer
+from tests.support.tiny import tiny_config
 
 pytestmark = pytest.mark.usefixtures("single_thread")
 CPU = torch.device("cpu")
 HOLDOUT_SCORES = {2: 0.1, 4: 0.2, 6: 0.5, 8: 0.4, 10: 0.5, 12: 0.3}
-"""What the hold-out is made to say at each step: the chosen one is neither the last nor the only best."""
+"""What the hold-out is made to say at each step: the chosen one is neither the last nor the only
+best."""
 CHOSEN = 6
 
 
 def config() -> RunConfig:
     evaluation = EvaluationConfig(
-        networks=("teacher_1", "student_2"), batch=3, every_steps=2, moment="best_holdout", num_holdout=2
+        networks=("teacher_1", "student_2"),
+        batch=3,
+        every_steps=2,
+        moment="best_holdout",
+        num_holdout=2,
     )
-    return tiny_config("rml", split=SplitConfig(num_labelled=5, pool_includes_labelled=True), evaluation=evaluation)
+    return tiny_config(
+        "rml", split=SplitConfig(num_labelled=5, pool_includes_labelled=True), evaluation=evaluation
+    )
 
 
 class Watched(PreparedData):
@@ -46,7 +54,8 @@ class Watched(PreparedData):
 
     def __init__(self, data: PreparedData) -> None:
         super().__init__(data.folder, data.manifest, data._rows)
-        self.scoring, self.touched = False, set[str]()
+        self.scoring = False
+        self.touched = set[str]()
 
     def _note(self, subset: Subset, i: int) -> None:
         if subset == "train" and not self.scoring:
@@ -76,19 +85,32 @@ class KeepCheckpoints(MemoryReporter):
         shutil.copytree(folder, self.folder / str(progress.step))
 
 
-def run(data: PreparedData, folder: Path, resume_from: Path | None = None) -> tuple[Trainer, KeepCheckpoints]:
+def run(
+    data: PreparedData, folder: Path, resume_from: Path | None = None
+) -> tuple[Trainer, KeepCheckpoints]:
     """Train to the end, with the hold-out's mIoU as scripted."""
     folder.mkdir(parents=True)
-    watched, reporter = Watched(data), KeepCheckpoints(folder)
+    watched = Watched(data)
+    reporter = KeepCheckpoints(folder)
     split = make_split(data.names("train"), config().split)
-    trainer = Trainer(config(), watched, split, device=CPU, reporter=reporter, work_dir=folder, resume_from=resume_from)
+    trainer = Trainer(
+        config(),
+        watched,
+        split,
+        device=CPU,
+        reporter=reporter,
+        work_dir=folder,
+        resume_from=resume_from,
+    )
 
     def scripted(*args: Any) -> tuple[Evaluation, ...]:
         watched.scoring = True
         evaluations = evaluate(*args)
         watched.scoring = False
         said = HOLDOUT_SCORES[trainer.step]
-        return tuple(dataclasses.replace(e, miou=said) if e.subset == "holdout" else e for e in evaluations)
+        return tuple(
+            dataclasses.replace(e, miou=said) if e.subset == "holdout" else e for e in evaluations
+        )
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "evaluate", scripted)
@@ -117,7 +139,10 @@ def test_the_final_scores_are_those_of_the_best_step(whole: Finished) -> None:
         ("holdout", "student_2"),
     ]
     final = whole.trainer.evaluations
-    assert [e.protocol for e in final] == ["scenes-32x48/teacher_1/best_holdout", "scenes-32x48/student_2/best_holdout"]
+    assert [e.protocol for e in final] == [
+        "scenes-32x48/teacher_1/best_holdout",
+        "scenes-32x48/student_2/best_holdout",
+    ]
     for mine, then in zip(final, by_step[CHOSEN][:2], strict=True):
         assert then.protocol == f"scenes-32x48/{then.network}/last"
         assert mine.miou == then.miou
@@ -136,11 +161,14 @@ def test_training_never_sees_the_hold_out(whole: Finished, tiny_data: PreparedDa
 
 
 @pytest.mark.parametrize("step", [3, 7, 11, 12])
-def test_a_resumed_run_chooses_the_same(step: int, whole: Finished, tiny_data: PreparedData, tmp_path: Path) -> None:
+def test_a_resumed_run_chooses_the_same(
+    step: int, whole: Finished, tiny_data: PreparedData, tmp_path: Path
+) -> None:
     """Before the choice, after it, in the last stage, and when there is nothing left to do."""
     trainer, _ = run(tiny_data, tmp_path / "resumed", whole.reporter.folder / str(step))
     assert trainer.moment.step == CHOSEN
-    mine, theirs = trainer.moment.tensors(), whole.trainer.moment.tensors()
+    mine = trainer.moment.tensors()
+    theirs = whole.trainer.moment.tensors()
     assert mine.keys() == theirs.keys()
     for name, tensor in theirs.items():
         assert torch.equal(mine[name], tensor), name
@@ -149,7 +177,9 @@ def test_a_resumed_run_chooses_the_same(step: int, whole: Finished, tiny_data: P
         np.testing.assert_array_equal(one.confusion, other.confusion)
 
 
-def test_predictions_come_from_the_networks_that_were_scored(whole: Finished, tiny_data: PreparedData) -> None:
+def test_predictions_come_from_the_networks_that_were_scored(
+    whole: Finished, tiny_data: PreparedData
+) -> None:
     final = whole.reporter.folder / "12"
     for evaluation in whole.trainer.evaluations:
         predictor = load_network(final, config(), tiny_data.num_classes, evaluation.network, CPU)
@@ -159,20 +189,36 @@ def test_predictions_come_from_the_networks_that_were_scored(whole: Finished, ti
             predicted = predictor(image, (32, 48)).argmax(1)[0]
             label = tiny_data.label("val", i)
             assert label is not None
-            counts += confusion_matrix(predicted, torch.from_numpy(label.copy()), tiny_data.num_classes).numpy()
+            counts += confusion_matrix(
+                predicted, torch.from_numpy(label.copy()), tiny_data.num_classes
+            ).numpy()
         assert np.abs(counts - evaluation.confusion).sum() <= 8, "but for rounding between batches"
     stored = load_checkpoint(final)
-    chosen = load_network(final, config(), tiny_data.num_classes, "teacher_1", CPU).networks[0].state_dict()
-    other = load_network(final, config(), tiny_data.num_classes, "teacher_2", CPU).networks[0].state_dict()
+    chosen = (
+        load_network(final, config(), tiny_data.num_classes, "teacher_1", CPU)
+        .networks[0]
+        .state_dict()
+    )
+    other = (
+        load_network(final, config(), tiny_data.num_classes, "teacher_2", CPU)
+        .networks[0]
+        .state_dict()
+    )
     name = "aspp.branches.0.weight"
     assert not torch.equal(chosen[name], stored.teachers[f"1.{name}"]), "not the last step's"
-    assert torch.equal(other[name], stored.teachers[f"2.{name}"]), "a network that was not scored is the last one"
+    assert torch.equal(other[name], stored.teachers[f"2.{name}"]), (
+        "a network that was not scored is the last one"
+    )
 
 
-def test_too_large_a_hold_out_is_refused_before_anything_is_built(tiny_data: PreparedData, scratch: Path) -> None:
+def test_too_large_a_hold_out_is_refused_before_anything_is_built(
+    tiny_data: PreparedData, scratch: Path
+) -> None:
     large = dataclasses.replace(config().evaluation, num_holdout=5)
     split = make_split(tiny_data.names("train"), config().split)
-    with pytest.raises(ConfigError, match=r"evaluation.num_holdout = 5: the split has 5 labelled images"):
+    with pytest.raises(
+        ConfigError, match=r"evaluation.num_holdout = 5: the split has 5 labelled images"
+    ):
         Trainer(
             dataclasses.replace(config(), evaluation=large),
             tiny_data,

@@ -1,4 +1,5 @@
-"""`evaluate` counts what each network says about each image by itself, whatever the protocol, batch and workers."""
+"""`evaluate` counts what each network says about each image by itself, whatever the protocol, batch
+and workers."""
 
 import itertools
 from collections.abc import Callable
@@ -11,26 +12,32 @@ import pytest
 import torch
 from torch import Tensor
 
-from rml_trainers import evaluation as module
 from rml_trainers.config import RunConfig
-from rml_trainers.data.cache import PreparedData
 from rml_trainers.data.dataset import Subset
-from rml_trainers.data.folder import FolderConfig
-from rml_trainers.data.prepare import ensure_prepared
-from rml_trainers.evaluation import evaluate
-from rml_trainers.learners import Learners
+from rml_trainers.data.prepared.cache import PreparedData
+from rml_trainers.data.prepared.prepare import ensure_prepared
+from rml_trainers.data.sources.folder import FolderConfig
 from rml_trainers.networks.network import SegmentationNetwork
-from rml_trainers.protocols import EvaluationConfig
-from tests.image_folders import write_mixed_sizes
-from tests.tiny import tiny_config
+from rml_trainers.scoring import evaluation as module
+from rml_trainers.scoring.evaluation import evaluate
+from rml_trainers.scoring.protocols import EvaluationConfig
+from rml_trainers.students.learners import Learners
+from tests.support.image_folders import write_mixed_sizes
+from tests.support.tiny import tiny_config
 
 pytestmark = pytest.mark.usefixtures("single_thread")
 NETWORKS = ("ensemble", "teacher_1", "student_2", "student_1", "teacher_2")
-DATA = FolderConfig(folder="own", class_names=("road", "car", "tree"), size_px=None, val_fraction=0.6)
+DATA = FolderConfig(
+    folder="own", class_names=("road", "car", "tree"), size_px=None, val_fraction=0.6
+)
 PROTOCOLS: dict[str, dict[str, Any]] = {
     "folder-original": {},
     "folder-56": {"inference": "padded", "inference_px": (56, 56)},
-    "folder-original-slide-32-16": {"inference": "sliding", "inference_px": (32, 32), "window_stride": 0.5},
+    "folder-original-slide-32-16": {
+        "inference": "sliding",
+        "inference_px": (32, 32),
+        "window_stride": 0.5,
+    },
 }
 HOLDOUT = ("a0", "a1", "a2", "a3", "a4", "a5", "a6", "a7")
 Confusion = npt.NDArray[np.int64]
@@ -51,7 +58,8 @@ def config_of(batch: int, networks: tuple[str, ...] = NETWORKS, **protocol: Any)
 @pytest.fixture(scope="module")
 @torch.no_grad()
 def learners(data: PreparedData) -> Learners:
-    """Four networks that differ, with input statistics of their own, each seeing all classes about equally often."""
+    """Four networks that differ, with input statistics of their own, each seeing all classes about
+    equally often."""
     made = Learners(config_of(1), 3, torch.device("cpu"))
     image = torch.from_numpy(data.image("val", 0).copy()).permute(2, 0, 1)[None].float() / 255
     for i, network in enumerate(itertools.chain(made.students, made.teachers)):
@@ -59,7 +67,9 @@ def learners(data: PreparedData) -> Learners:
         assert isinstance(network, SegmentationNetwork)
         torch.nn.init.normal_(network.get_parameter("aspp.branches.0.weight"), std=0.3)
         network.mean.add_(0.1 * i)
-        network.get_parameter("aspp.branches.0.bias").sub_(network.eval()(image).logits.mean((0, 2, 3)))
+        network.get_parameter("aspp.branches.0.bias").sub_(
+            network.eval()(image).logits.mean((0, 2, 3))
+        )
     return made
 
 
@@ -68,11 +78,14 @@ def held_out(data: PreparedData) -> tuple[str, ...]:
 
 
 def one_image(network: SegmentationNetwork, image: Tensor, protocol: dict[str, Any]) -> Tensor:
-    """Probabilities [K, H, W] of one network on one image [3, H, W], by the plain words of the protocol."""
+    """Probabilities [K, H, W] of one network on one image [3, H, W], by the plain words of the
+    protocol."""
     height, width = image.shape[-2:]
 
     def run(part: Tensor) -> Tensor:
-        return network.upsample(network(part[None]).logits, (part.shape[-2], part.shape[-1])).softmax(1)[0]
+        return network.upsample(
+            network(part[None]).logits, (part.shape[-2], part.shape[-1])
+        ).softmax(1)[0]
 
     if protocol.get("inference") == "padded":
         canvas = network.mean[0].expand(3, *protocol["inference_px"]).clone()
@@ -80,9 +93,15 @@ def one_image(network: SegmentationNetwork, image: Tensor, protocol: dict[str, A
         return run(canvas)[:, :height, :width]
     if protocol.get("inference") != "sliding":
         return run(image)
-    tall, wide = min(32, height), min(32, width)
-    total, times = torch.zeros(3, height, width), torch.zeros(height, width)
-    places = {(min(y, height - tall), min(x, width - wide)) for y in range(0, height, 16) for x in range(0, width, 16)}
+    tall = min(32, height)
+    wide = min(32, width)
+    total = torch.zeros(3, height, width)
+    times = torch.zeros(height, width)
+    places = {
+        (min(y, height - tall), min(x, width - wide))
+        for y in range(0, height, 16)
+        for x in range(0, width, 16)
+    }
     for y, x in sorted(places):
         total[:, y : y + tall, x : x + wide] += run(image[:, y : y + tall, x : x + wide])
         times[y : y + tall, x : x + wide] += 1
@@ -90,7 +109,9 @@ def one_image(network: SegmentationNetwork, image: Tensor, protocol: dict[str, A
 
 
 @torch.no_grad()
-def expected(learners: Learners, data: PreparedData, subset: Subset, protocol: dict[str, Any]) -> dict[str, Confusion]:
+def expected(
+    learners: Learners, data: PreparedData, subset: Subset, protocol: dict[str, Any]
+) -> dict[str, Confusion]:
     """Confusion matrices by network, one image and one pixel class at a time."""
     learners.students.eval()
     learners.teachers.eval()
@@ -98,29 +119,47 @@ def expected(learners: Learners, data: PreparedData, subset: Subset, protocol: d
     for name in data.names("val") if subset == "val" else held_out(data):
         i = data.index(subset, name)
         image = torch.from_numpy(data.image(subset, i).copy()).permute(2, 0, 1).float() / 255
-        prob = {f"student_{n + 1}": one_image(learners.student(n), image, protocol) for n in range(2)}
-        prob |= {f"teacher_{n + 1}": one_image(learners.teacher(n), image, protocol) for n in range(2)}
+        prob = {
+            f"student_{n + 1}": one_image(learners.student(n), image, protocol) for n in range(2)
+        }
+        prob |= {
+            f"teacher_{n + 1}": one_image(learners.teacher(n), image, protocol) for n in range(2)
+        }
         prob["ensemble"] = (prob["teacher_1"] + prob["teacher_2"]) / 2
         label = data.label(subset, i)
         assert label is not None
         for network, scores in prob.items():
             predicted = scores.argmax(0).numpy()
             for truth, guess in itertools.product(range(3), range(3)):
-                counts[network][truth, guess] += int(((label == truth) & (predicted == guess)).sum())
+                counts[network][truth, guess] += int(
+                    ((label == truth) & (predicted == guess)).sum()
+                )
     return counts
 
 
 @pytest.mark.parametrize("batch", [1, 4])
 @pytest.mark.parametrize("name", PROTOCOLS)
-def test_every_network_is_scored_as_if_alone(name: str, batch: int, learners: Learners, data: PreparedData) -> None:
+def test_every_network_is_scored_as_if_alone(
+    name: str, batch: int, learners: Learners, data: PreparedData
+) -> None:
     evaluations = evaluate(learners, data, config_of(batch, **PROTOCOLS[name]), held_out(data))
-    assert [(e.subset, e.network) for e in evaluations] == [(s, n) for s in ("val", "holdout") for n in NETWORKS]
-    wanted = {s: expected(learners, data, t, PROTOCOLS[name]) for s, t in (("val", "val"), ("holdout", "train"))}  # type: ignore[arg-type]
-    assert len({wanted["val"][network].tobytes() for network in NETWORKS}) == len(NETWORKS), "they should differ"
+    assert [(e.subset, e.network) for e in evaluations] == [
+        (s, n) for s in ("val", "holdout") for n in NETWORKS
+    ]
+    stored: dict[str, Subset] = {"val": "val", "holdout": "train"}
+    wanted = {
+        subset: expected(learners, data, where, PROTOCOLS[name]) for subset, where in stored.items()
+    }
+    assert len({wanted["val"][network].tobytes() for network in NETWORKS}) == len(NETWORKS), (
+        "they should differ"
+    )
     for evaluation in evaluations:
         assert evaluation.protocol == f"{name}/{evaluation.network}/last"
         moved = np.abs(evaluation.confusion - wanted[evaluation.subset][evaluation.network]).sum()
-        assert moved <= 4, "at most two pixels on the edge between two classes may fall to the other side by rounding"
+        assert moved <= 4, (
+            "at most two pixels on the edge between two classes may fall to the other side by "
+            "rounding"
+        )
         assert evaluation.confusion.sum() == wanted[evaluation.subset][evaluation.network].sum()
 
 
@@ -128,7 +167,8 @@ def test_every_network_is_scored_as_if_alone(name: str, batch: int, learners: Le
 def test_workers_share_the_images(
     name: str, learners: Learners, data: PreparedData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config, joined = config_of(2, **PROTOCOLS[name]), list[Tensor]()
+    config = config_of(2, **PROTOCOLS[name])
+    joined = list[Tensor]()
     alone = evaluate(learners, data, config, held_out(data))
     monkeypatch.setattr(module, "world_size", lambda: 2)
     monkeypatch.setattr(module, "sum_over_workers", lambda counts: joined.append(counts.clone()))
@@ -177,7 +217,16 @@ def test_the_device_is_read_once(
 
         return read
 
-    for method in ("item", "tolist", "cpu", "nonzero", "__bool__", "__int__", "__float__", "__index__"):
+    for method in (
+        "item",
+        "tolist",
+        "cpu",
+        "nonzero",
+        "__bool__",
+        "__int__",
+        "__float__",
+        "__index__",
+    ):
         monkeypatch.setattr(Tensor, method, counted(method))
     evaluate(learners, data, config_of(2, **PROTOCOLS[name]), held_out(data))
     assert reads == ["cpu"]

@@ -11,13 +11,13 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from rml_platform.cli import app
-from rml_platform.comparison import compare_runs
-from rml_platform.metric_log import pieces
-from rml_platform.prediction import load_recorded, recorded_task
-from rml_platform.run_folder import RunFolder
+from rml_platform.run.metric_log import pieces
+from rml_platform.run.run_folder import RunFolder
+from rml_platform.views.comparison import compare_runs
+from rml_platform.views.prediction import load_recorded, recorded_task
 from rml_trainers.errors import ConfigError
-from rml_trainers.inference import predict_image
-from rml_trainers.metrics import confusion_matrix, mean_iou
+from rml_trainers.prediction.inference import predict_image
+from rml_trainers.scoring.metrics import confusion_matrix, mean_iou
 
 BASE = """\
 data: {name: scenes, size_px: [32, 48], num_train: 10, num_val: 3}
@@ -64,11 +64,15 @@ def test_the_curves_are_what_the_runs_measured(trained: tuple[Path, dict[str, st
     folder, run_ids = trained
     said = rml("figures", folder / "study.yaml", "--out", folder / "out")
     written = folder / "out" / "studies" / "pair"
-    assert said.split() == [str(written / name) for name in ("loss.svg", "loss.png", "loss.csv", "figures.md")]
+    assert said.split() == [
+        str(written / name) for name in ("loss.svg", "loss.png", "loss.csv", "figures.md")
+    ]
     table = pd.read_csv(written / "loss.csv")
     for run_id in run_ids.values():
         rows = [
-            row for _, piece in pieces(RunFolder.of(str(folder / "out"), run_id).folder, -1, np.inf) for row in piece
+            row
+            for _, piece in pieces(RunFolder.of(str(folder / "out"), run_id).folder, -1, np.inf)
+            for row in piece
         ]
         measured = {row.step: row.value for row in rows if row.key == "train/loss" and row.step > 2}
         own = table[table["run_id"] == run_id]
@@ -78,17 +82,26 @@ def test_the_curves_are_what_the_runs_measured(trained: tuple[Path, dict[str, st
     assert Image.open(written / "loss.png").size[0] > 500
 
 
-def test_figures_of_a_study_that_declares_none(trained: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
+def test_figures_of_a_study_that_declares_none(
+    trained: tuple[Path, dict[str, str]], tmp_path: Path
+) -> None:
     (tmp_path / "study.yaml").write_text(STUDY[: STUDY.index("figures:")])
     with pytest.raises(ConfigError, match="declares no figures"):
         rml("figures", tmp_path / "study.yaml", "--out", trained[0] / "out")
 
 
-def test_a_comparison_shows_what_predict_predicts(trained: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
+def test_a_comparison_shows_what_predict_predicts(
+    trained: tuple[Path, dict[str, str]], tmp_path: Path
+) -> None:
     folder, run_ids = trained
     storage = str(folder / "out")
-    compared = compare_runs(storage, [(run_ids["supervised"], ""), (run_ids["iml"], "ours")], num_images=2)
-    assert [(run.label, run.is_finished) for run in compared.runs] == [("supervised", True), ("ours", True)]
+    compared = compare_runs(
+        storage, [(run_ids["supervised"], ""), (run_ids["iml"], "ours")], num_images=2
+    )
+    assert [(run.label, run.is_finished) for run in compared.runs] == [
+        ("supervised", True),
+        ("ours", True),
+    ]
     for run in compared.runs:
         loaded = load_recorded(recorded_task(storage, run.run_id), network=None, device="cpu")
         names = loaded.data.names("val")
@@ -96,7 +109,9 @@ def test_a_comparison_shows_what_predict_predicts(trained: tuple[Path, dict[str,
         for name, mask, score in zip(compared.names, run.masks, run.miou, strict=True):
             i = loaded.data.index("val", name)
             truth = loaded.data.label("val", i)
-            assert np.array_equal(mask, predict_image(loaded.predictor, loaded.data.image("val", i), (32, 48)))
+            assert np.array_equal(
+                mask, predict_image(loaded.predictor, loaded.data.image("val", i), (32, 48))
+            )
             assert truth is not None
             expected = confusion_matrix(torch.from_numpy(mask), torch.from_numpy(truth.copy()), 8)
             assert score == mean_iou(expected.numpy())
@@ -106,7 +121,14 @@ def test_the_picture_of_chosen_images(trained: tuple[Path, dict[str, str]], tmp_
     folder, run_ids = trained
     task = recorded_task(str(folder / "out"), run_ids["iml"])
     name = load_recorded(task, network=None, device="cpu").data.names("val")[1]
-    arguments = [f"{run_ids['supervised']}=Baseline", run_ids["iml"], "--image", name, "--network", "student_1"]
+    arguments = [
+        f"{run_ids['supervised']}=Baseline",
+        run_ids["iml"],
+        "--image",
+        name,
+        "--network",
+        "student_1",
+    ]
     said = rml("compare", *arguments, "--to", tmp_path / "sheet.png", "--out", folder / "out")
     assert f"Baseline: {run_ids['supervised']}, student_1" in said
     width, height = Image.open(tmp_path / "sheet.png").size
@@ -117,7 +139,9 @@ def test_what_cannot_be_compared_is_refused_before_any_work(
     trained: tuple[Path, dict[str, str]], tmp_path: Path
 ) -> None:
     folder, run_ids = trained
-    storage, iml, other = str(folder / "out"), run_ids["iml"], "other-4-iml-s0-0"
+    storage = str(folder / "out")
+    iml = run_ids["iml"]
+    other = "other-4-iml-s0-0"
     task = json.loads((folder / "out" / "runs" / iml / "task.json").read_text())
     elsewhere = {**task, "run_id": other, "data_hash": "0" * 12, "prepared_folder": "cache/other"}
     RunFolder.of(storage, other).folder.write_json("task.json", elsewhere)

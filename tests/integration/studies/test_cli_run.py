@@ -1,4 +1,5 @@
-"""One run through the command line, without Ray: train, do nothing the second time, table, prediction, stop."""
+"""One run through the command line, without Ray: train, do nothing the second time, table,
+prediction, stop."""
 
 import shutil
 from pathlib import Path
@@ -10,7 +11,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from rml_platform.cli import app
-from rml_platform.run_folder import RunFolder
+from rml_platform.run.run_folder import RunFolder
 
 RUN = """\
 data: {name: scenes, size_px: [32, 48], num_train: 10, num_val: 3}
@@ -34,7 +35,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """Output folder of a finished run, and what the command said."""
     folder = tmp_path_factory.mktemp("cli-run")
     (folder / "run.yaml").write_text(RUN)
-    done = runner.invoke(app, ["run", str(folder / "run.yaml"), "--out", str(folder / "out")], env={"COLUMNS": "200"})
+    done = runner.invoke(
+        app, ["run", str(folder / "run.yaml"), "--out", str(folder / "out")], env={"COLUMNS": "200"}
+    )
     assert done.exit_code == 0, done.output
     return folder, done.output
 
@@ -87,7 +90,14 @@ def test_prediction_of_images_of_any_size(trained: tuple[Path, str], tmp_path: P
     folder, _ = trained
     image = np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8)
     Image.fromarray(image).save(tmp_path / "street.png")
-    arguments = [run_id_of(folder), str(tmp_path / "street.png"), "--to", str(tmp_path), "--out", str(folder / "out")]
+    arguments = [
+        run_id_of(folder),
+        str(tmp_path / "street.png"),
+        "--to",
+        str(tmp_path),
+        "--out",
+        str(folder / "out"),
+    ]
     done = runner.invoke(app, ["predict", *arguments, "--network", "student_2"])
     assert done.exit_code == 0, done.output
     mask = np.asarray(Image.open(tmp_path / "street_mask.png"))
@@ -96,12 +106,16 @@ def test_prediction_of_images_of_any_size(trained: tuple[Path, str], tmp_path: P
     assert Image.open(tmp_path / "street_overlay.png").size == (70, 50)
 
 
-def test_a_damaged_checkpoint_is_not_predicted_with(trained: tuple[Path, str], tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_not_predicted_with(
+    trained: tuple[Path, str], tmp_path: Path
+) -> None:
     folder, _ = trained
     shutil.copytree(folder / "out" / "runs", tmp_path / "runs")
     for weights in (tmp_path / "runs").rglob("teachers.safetensors"):
         weights.write_bytes(weights.read_bytes()[:100])
     Image.new("RGB", (48, 32)).save(tmp_path / "street.png")
-    done = runner.invoke(app, ["predict", run_id_of(folder), str(tmp_path / "street.png"), "--out", str(tmp_path)])
+    done = runner.invoke(
+        app, ["predict", run_id_of(folder), str(tmp_path / "street.png"), "--out", str(tmp_path)]
+    )
     assert "no sound checkpoint" in str(done.exception)
     assert "teachers.safetensors" in str(done.exception)

@@ -1,4 +1,5 @@
-"""Every row of every table of the paper, in miniature: it trains, is scored, and one study becomes its table."""
+"""Every row of every table of the paper, in miniature: it trains, is scored, and one study becomes
+its table."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,26 +10,31 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from rml_platform.cli import app
-from rml_platform.direct import run_direct
-from rml_platform.launch import OutputLayout, new_launch_id, note_on, task_of
-from rml_platform.outline import make_outline
-from rml_platform.plan import make_plan
-from rml_platform.publishing import Publisher
-from rml_platform.run_folder import RunFolder
-from rml_platform.schema import load_study
-from rml_platform.tracking import Tracker, default_tracking_uri
+from rml_platform.launch.direct import run_direct
+from rml_platform.launch.launch import OutputLayout, new_launch_id, note_on, task_of
+from rml_platform.planning.plan import make_plan
+from rml_platform.planning.plan_without_images import make_outline
+from rml_platform.run.run_folder import RunFolder
+from rml_platform.study.schema import load_study
+from rml_platform.tracking.mlflow_tracker import Tracker, default_tracking_uri
+from rml_platform.tracking.publisher import Publisher
 from rml_trainers.config import RunConfig, ScheduleConfig
 from rml_trainers.config import replace as with_parts
-from rml_trainers.data.prepare import ensure_prepared
-from rml_trainers.data.scenes import ScenesConfig
-from rml_trainers.data.splits import make_split
-from rml_trainers.reporting import MemoryReporter
-from rml_trainers.trainer import Trainer
+from rml_trainers.data.prepared.prepare import ensure_prepared
+from rml_trainers.data.sources.scenes import ScenesConfig
+from rml_trainers.data.splitting.splits import make_split
+from rml_trainers.training.reporting import MemoryReporter
+from rml_trainers.training.trainer import Trainer
 
 pytestmark = pytest.mark.usefixtures("single_thread")
 
-FOLDER = Path(__file__).parents[2] / "search_spaces"
-FEW_STEPS = ("schedule.warm_up_steps=1", "schedule.stage_steps=[1]", "data.num_train=60", "data.num_val=2")
+FOLDER = Path(__file__).parents[3] / "search_spaces"
+FEW_STEPS = (
+    "schedule.warm_up_steps=1",
+    "schedule.stage_steps=[1]",
+    "data.num_train=60",
+    "data.num_val=2",
+)
 
 
 def shortened(config: RunConfig) -> RunConfig:
@@ -45,13 +51,22 @@ def shortened(config: RunConfig) -> RunConfig:
 
 def path_of(config: RunConfig) -> tuple[object, ...]:
     """What decides which code a run goes through; sizes and rates do not."""
-    kinds = tuple((network.name, getattr(network, "projection_width", None)) for network in config.student_networks)
-    switches = (config.noise.input, config.noise.model, config.teacher.mode, config.schedule.students_restart)
+    kinds = tuple(
+        (network.name, getattr(network, "projection_width", None))
+        for network in config.student_networks
+    )
+    switches = (
+        config.noise.input,
+        config.noise.model,
+        config.teacher.mode,
+        config.schedule.students_restart,
+    )
     return config.method, kinds, switches, config.evaluation.inference
 
 
 def miniatures() -> dict[str, RunConfig]:
-    """One run per row of the studies that have a profile on scenes; rows that go the same path are one."""
+    """One run per row of the studies that have a profile on scenes; rows that go the same path are
+    one."""
     found: dict[tuple[object, ...], tuple[str, RunConfig]] = {}
     for file in sorted(FOLDER.glob("*.yaml")):
         if "small" not in load_study(file).profiles:
@@ -67,12 +82,16 @@ MINIATURES = miniatures()
 
 
 @pytest.mark.parametrize("name", MINIATURES)
-def test_a_row_trains_and_is_scored(name: str, tmp_path_factory: pytest.TempPathFactory, scratch: Path) -> None:
+def test_a_row_trains_and_is_scored(
+    name: str, tmp_path_factory: pytest.TempPathFactory, scratch: Path
+) -> None:
     config = MINIATURES[name]
     data = ensure_prepared(config.data, None, tmp_path_factory.getbasetemp() / "scenes")
     reporter = MemoryReporter()
     split = make_split(data.names("train"), config.split)
-    trainer = Trainer(config, data, split, device=torch.device("cpu"), reporter=reporter, work_dir=scratch)
+    trainer = Trainer(
+        config, data, split, device=torch.device("cpu"), reporter=reporter, work_dir=scratch
+    )
     evaluations = trainer.fit()
     assert trainer.step == config.schedule.total_steps
     assert [evaluation.network for evaluation in evaluations] == list(config.evaluation.networks)
@@ -80,12 +99,16 @@ def test_a_row_trains_and_is_scored(name: str, tmp_path_factory: pytest.TempPath
 
 
 def test_a_table_of_the_paper_is_filled(tmp_path: Path) -> None:
-    """Plan, direct runs, tracking and table of Table 4's miniature; its two RML rows are one run at this length."""
+    """Plan, direct runs, tracking and table of Table 4's miniature; its two RML rows are one run at
+    this length."""
     study = load_study(FOLDER / "table4.yaml", (*FEW_STEPS, "seeds=[0]"), "small")
     plan = make_plan(study, data_root=None, cache_root=tmp_path / "cache")
     assert (len(plan.cells), len(plan.runs)) == (7, 6)
     runs = [plan.runs[0], plan.runs[-1]]
-    assert [[cell.row for cell in run.cells] for run in runs] == [["Supervised"], ["RML", "RML (two stages)"]]
+    assert [[cell.row for cell in run.cells] for run in runs] == [
+        ["Supervised"],
+        ["RML", "RML (two stages)"],
+    ]
     layout = OutputLayout(root=tmp_path, storage=str(tmp_path))
     for run in runs:
         assert run_direct(task_of(run, study.name, layout, None, new_launch_id())) == "done"
@@ -93,7 +116,15 @@ def test_a_table_of_the_paper_is_filled(tmp_path: Path) -> None:
     publisher = Publisher(tracker, study.name, note_on(Console(quiet=True)))
     publisher.sync([RunFolder.of(layout.storage, run.run_id) for run in runs], closing=True)
     sets = [text for setting in (*FEW_STEPS, "seeds=[0]") for text in ("--set", setting)]
-    command = ["tables", str(FOLDER / "table4.yaml"), "--profile", "small", *sets, "--out", str(tmp_path)]
+    command = [
+        "tables",
+        str(FOLDER / "table4.yaml"),
+        "--profile",
+        "small",
+        *sets,
+        "--out",
+        str(tmp_path),
+    ]
     done = CliRunner().invoke(app, command, env={"COLUMNS": "200"})
     assert done.exit_code == 0, done.output
     (written,) = (tmp_path / "studies" / "table4").glob("*.md")

@@ -1,4 +1,5 @@
-"""Program for the resume tests: trains the tiny `rml` run, keeps its checkpoints, and kills itself when told to.
+"""Program for the resume tests: trains the tiny `rml` run, keeps its checkpoints, and kills itself
+when told to.
 
 python resumable_run.py FOLDER never | STEP | checkpoint:STEP
 """
@@ -14,24 +15,28 @@ from pathlib import Path
 import torch
 from torch import distributed as dist
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
+sys.path.insert(0, str(Path(__file__).parents[3]))
 
 from rml_trainers.config import BatchConfig, EvaluationConfig
-from rml_trainers.data.prepare import ensure_prepared
-from rml_trainers.data.splits import make_split
-from rml_trainers.distributed import leave_group
-from rml_trainers.reporting import Evaluation, Progress
-from rml_trainers.trainer import Trainer
-from tests.tiny import tiny_config
+from rml_trainers.data.prepared.prepare import ensure_prepared
+from rml_trainers.data.splitting.splits import make_split
+from rml_trainers.runtime.distributed import leave_group
+from rml_trainers.training.reporting import Evaluation, Progress
+from rml_trainers.training.trainer import Trainer
+from tests.support.tiny import tiny_config
 
 
 class KeepOnDisk:
-    """Publishes what was reported when a checkpoint makes it safe, as the platform's reporters do."""
+    """Publishes what was reported when a checkpoint makes it safe, as the platform's reporters
+    do."""
 
     def __init__(self, folder: Path, kill_at: str) -> None:
-        self.folder, self.kill_at = folder, kill_at
+        self.folder = folder
+        self.kill_at = kill_at
         self.log_file = folder / "log.json"
-        self.log: dict[str, object] = json.loads(self.log_file.read_text()) if self.log_file.exists() else {}
+        self.log: dict[str, object] = (
+            json.loads(self.log_file.read_text()) if self.log_file.exists() else {}
+        )
 
     def on_step(self, progress: Progress, scalars: dict[str, float]) -> None:
         self.log[f"step {progress.step}"] = scalars

@@ -1,4 +1,5 @@
-"""Students of different architectures (paper, Table 5): one convolutional, one a transformer, through everything."""
+"""Students of different architectures (paper, Table 5): one convolutional, one a transformer,
+through everything."""
 
 import shutil
 from dataclasses import replace
@@ -12,24 +13,27 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from rml_trainers.config import EvaluationConfig, RunConfig, ScheduleConfig
-from rml_trainers.data.cache import PreparedData
-from rml_trainers.data.splits import make_split
-from rml_trainers.inference import load_network
-from rml_trainers.learners import to_unit_range
-from rml_trainers.metrics import confusion_matrix
+from rml_trainers.data.prepared.cache import PreparedData
+from rml_trainers.data.splitting.splits import make_split
 from rml_trainers.networks.network import SegmentationNetwork
 from rml_trainers.networks.setr import SETR
-from rml_trainers.reporting import MemoryReporter, Progress
-from rml_trainers.stages import Stage
-from rml_trainers.trainer import Trainer
-from tests.tiny import NETWORK_CONFIGS, tiny_config
+from rml_trainers.prediction.inference import load_network
+from rml_trainers.scoring.metrics import confusion_matrix
+from rml_trainers.students.learners import to_unit_range
+from rml_trainers.training.reporting import MemoryReporter, Progress
+from rml_trainers.training.stages import Stage
+from rml_trainers.training.trainer import Trainer
+from tests.support.tiny import NETWORK_CONFIGS, tiny_config
 
 pytestmark = pytest.mark.usefixtures("single_thread")
-BOTH_STUDENTS = EvaluationConfig(batch=3, networks=("student_1", "student_2"), monitor_pseudo_labels=True)
+BOTH_STUDENTS = EvaluationConfig(
+    batch=3, networks=("student_1", "student_2"), monitor_pseudo_labels=True
+)
 
 
 def pair(method: str) -> RunConfig:
-    """32×48 images and 24×32 crops: cells of 8 pixels for the one, of 16 for the other, which has to pad the crops."""
+    """32×48 images and 24×32 crops: cells of 8 pixels for the one, of 16 for the other, which has
+    to pad the crops."""
     networks = {"network": NETWORK_CONFIGS["deeplab_v2"], "peer_network": NETWORK_CONFIGS["setr"]}
     return tiny_config(method, evaluation=BOTH_STUDENTS, **networks)
 
@@ -63,12 +67,20 @@ def make(config: RunConfig, data: PreparedData, folder: Path, **settings: Any) -
     split = make_split(data.names("train"), config.split)
     reporter = KeepsCheckpoints(folder)
     return Dies(
-        config, data, split, device=torch.device("cpu"), reporter=reporter, work_dir=folder / "work", **settings
+        config,
+        data,
+        split,
+        device=torch.device("cpu"),
+        reporter=reporter,
+        work_dir=folder / "work",
+        **settings,
     )
 
 
 @pytest.fixture(scope="module")
-def whole(single_thread: None, tiny_data: PreparedData, tmp_path_factory: pytest.TempPathFactory) -> Dies:
+def whole(
+    single_thread: None, tiny_data: PreparedData, tmp_path_factory: pytest.TempPathFactory
+) -> Dies:
     """An `rml` run from its beginning to its end."""
     trainer = make(pair("rml"), tiny_data, tmp_path_factory.mktemp("pair") / "whole")
     trainer.fit()
@@ -83,17 +95,27 @@ def test_both_students_learn(tiny_data: PreparedData, tmp_path: Path) -> None:
     trainer = make(pair("iml"), tiny_data, tmp_path / "run")
     before = {name: p.detach().clone() for name, p in trainer.learners.students.named_parameters()}
     scores = trainer.fit()
-    still = [name for name, p in trainer.learners.students.named_parameters() if torch.equal(before[name], p)]
+    still = [
+        name
+        for name, p in trainer.learners.students.named_parameters()
+        if torch.equal(before[name], p)
+    ]
     assert not still
-    assert [score.protocol for score in scores] == [f"scenes-32x48/student_{i}/last" for i in (1, 2)]
+    assert [score.protocol for score in scores] == [
+        f"scenes-32x48/student_{i}/last" for i in (1, 2)
+    ]
     assert isinstance(trainer.reporter, KeepsCheckpoints)
     assert {"pseudo_label_1_miou", "pseudo_label_2_miou"} <= trainer.reporter.steps[-1][1].keys()
 
 
 @pytest.mark.parametrize("number", [1, 2])
-def test_a_score_is_that_of_the_students_own_checkpoint(number: int, whole: Dies, tiny_data: PreparedData) -> None:
+def test_a_score_is_that_of_the_students_own_checkpoint(
+    number: int, whole: Dies, tiny_data: PreparedData
+) -> None:
     num_classes = tiny_data.num_classes
-    loaded = load_network(folder_of(whole) / "12", whole.config, num_classes, f"student_{number}", torch.device("cpu"))
+    loaded = load_network(
+        folder_of(whole) / "12", whole.config, num_classes, f"student_{number}", torch.device("cpu")
+    )
     assert isinstance(loaded.networks[0], SETR) is (number == 2)
     counts = torch.zeros(num_classes, num_classes, dtype=torch.int64)
     for i in range(len(tiny_data.names("val"))):
@@ -134,7 +156,10 @@ def test_initial_labels_have_each_networks_own_cells(whole: Dies) -> None:
     assert cells == [{(num_classes, 4, 6)}, {(num_classes, 2, 3)}]
     batch = whole.batches.batch(2, 0, with_unlabelled=True, initial=whole.method.initial_labels())
     assert batch.unlabelled is not None
-    assert [tuple(p0.shape[1:]) for p0 in batch.unlabelled.initial] == [(num_classes, 3, 4), (num_classes, 2, 2)]
+    assert [tuple(p0.shape[1:]) for p0 in batch.unlabelled.initial] == [
+        (num_classes, 3, 4),
+        (num_classes, 2, 2),
+    ]
     for p0 in batch.unlabelled.initial:
         torch.testing.assert_close(p0.sum(dim=1), torch.ones_like(p0[:, 0]), atol=5e-3, rtol=0)
 
@@ -148,7 +173,9 @@ def test_killed_in_the_middle_and_resumed_elsewhere_it_ends_with_the_same_bits(
         cut.fit()
     last = max(int(path.name) for path in (tmp_path / "cut").iterdir() if path.name.isdigit())
     assert last == 11, "in stage 2, whose p⁰ the new folder does not have"
-    resumed = make(whole.config, tiny_data, tmp_path / "resumed", resume_from=tmp_path / "cut" / str(last))
+    resumed = make(
+        whole.config, tiny_data, tmp_path / "resumed", resume_from=tmp_path / "cut" / str(last)
+    )
     scores = [score.confusion.tolist() for score in resumed.fit()]
     assert scores == [score.confusion.tolist() for score in whole.evaluations]
     for part in ("students", "teachers", "optimiser", "extras"):

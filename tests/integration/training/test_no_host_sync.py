@@ -8,18 +8,28 @@ import torch
 from torch import Tensor
 
 from rml_trainers.config import BatchConfig, RuntimeConfig
-from rml_trainers.data.cache import PreparedData
-from rml_trainers.data.splits import make_split
+from rml_trainers.data.prepared.cache import PreparedData
+from rml_trainers.data.splitting.splits import make_split
 from rml_trainers.methods import METHODS
 from rml_trainers.methods.method import StageContext
 from rml_trainers.networks import NETWORKS
 from rml_trainers.noise.config import GeometryConfig
-from rml_trainers.reporting import MemoryReporter
-from rml_trainers.trainer import Trainer
-from tests.adversarial import Adversarial
-from tests.tiny import NETWORK_CONFIGS, tiny_config
+from rml_trainers.training.reporting import MemoryReporter
+from rml_trainers.training.trainer import Trainer
+from tests.support.adversarial import Adversarial
+from tests.support.tiny import NETWORK_CONFIGS, tiny_config
 
-READ_BACKS = ("item", "tolist", "cpu", "numpy", "nonzero", "__bool__", "__int__", "__float__", "__index__")
+READ_BACKS = (
+    "item",
+    "tolist",
+    "cpu",
+    "numpy",
+    "nonzero",
+    "__bool__",
+    "__int__",
+    "__float__",
+    "__index__",
+)
 pytestmark = pytest.mark.usefixtures("single_thread")
 
 
@@ -31,7 +41,9 @@ def forbid_read_backs(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
         for name in READ_BACKS:
 
             def raising(self: Tensor, *args: object, _name: str = name, **kwargs: object) -> object:
-                raise AssertionError(f"Tensor.{_name} reads back to the host inside a training step")
+                raise AssertionError(
+                    f"Tensor.{_name} reads back to the host inside a training step"
+                )
 
             monkeypatch.setattr(Tensor, name, raising)
 
@@ -41,19 +53,34 @@ def forbid_read_backs(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 def _trainer(method: str, data: PreparedData, work_dir: Path, **settings: object) -> Trainer:
     config = tiny_config(method, **settings)
     split = make_split(data.names("train"), config.split)
-    return Trainer(config, data, split, device=torch.device("cpu"), reporter=MemoryReporter(), work_dir=work_dir)
+    return Trainer(
+        config,
+        data,
+        split,
+        device=torch.device("cpu"),
+        reporter=MemoryReporter(),
+        work_dir=work_dir,
+    )
 
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("warm_up", [True, False])
 def test_a_step_reads_nothing_back(
-    method: str, warm_up: bool, tiny_data: PreparedData, scratch: Path, forbid_read_backs: Callable[[], None]
+    method: str,
+    warm_up: bool,
+    tiny_data: PreparedData,
+    scratch: Path,
+    forbid_read_backs: Callable[[], None],
 ) -> None:
     trainer = _trainer(method, tiny_data, scratch)
     with_unlabelled = trainer.method.uses_unlabelled and not warm_up
     if with_unlabelled:
         context = StageContext(
-            stage=1, learners=trainer.learners, data=tiny_data, split=trainer.split, work_dir=scratch
+            stage=1,
+            learners=trainer.learners,
+            data=tiny_data,
+            split=trainer.split,
+            work_dir=scratch,
         )
         trainer.method.begin_stage(context)
     initial = trainer.method.initial_labels() if with_unlabelled else ()
@@ -67,13 +94,20 @@ def test_a_step_reads_nothing_back(
     "settings",
     [
         {"runtime": RuntimeConfig(activation_checkpointing="backbone", threads=1)},
-        {"runtime": RuntimeConfig(students="together", loss_chunk_mib=0, activation_checkpointing="none", threads=1)},
+        {
+            "runtime": RuntimeConfig(
+                students="together", loss_chunk_mib=0, activation_checkpointing="none", threads=1
+            )
+        },
         {"batch": BatchConfig(labelled=2, unlabelled=2, accumulate=2)},
     ],
     ids=["recomputed", "plain", "accumulated"],
 )
 def test_no_way_to_carry_out_a_step_reads_anything_back(
-    settings: dict[str, object], tiny_data: PreparedData, scratch: Path, forbid_read_backs: Callable[[], None]
+    settings: dict[str, object],
+    tiny_data: PreparedData,
+    scratch: Path,
+    forbid_read_backs: Callable[[], None],
 ) -> None:
     trainer = _trainer("iml", tiny_data, scratch, **settings)
     batch = trainer.batches.batch(1, 0, with_unlabelled=True)
@@ -87,7 +121,9 @@ def test_no_network_reads_anything_back(
     network: str, tiny_data: PreparedData, scratch: Path, forbid_read_backs: Callable[[], None]
 ) -> None:
     whole_images = GeometryConfig(crop_px=(32, 48))
-    trainer = _trainer("mean_teacher", tiny_data, scratch, network=NETWORK_CONFIGS[network], geometry=whole_images)
+    trainer = _trainer(
+        "mean_teacher", tiny_data, scratch, network=NETWORK_CONFIGS[network], geometry=whole_images
+    )
     batch = trainer.batches.batch(1, 0, with_unlabelled=True)
     trainer.train_on(batch, warm_up=False, progress=0.0)
     forbid_read_backs()
@@ -95,7 +131,10 @@ def test_no_network_reads_anything_back(
 
 
 def test_a_network_of_a_method_reads_nothing_back(
-    tiny_data: PreparedData, scratch: Path, forbid_read_backs: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+    tiny_data: PreparedData,
+    scratch: Path,
+    forbid_read_backs: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(METHODS, "mean_teacher", Adversarial)
     trainer = _trainer("mean_teacher", tiny_data, scratch)

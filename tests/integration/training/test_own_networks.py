@@ -1,18 +1,19 @@
-"""A method may train a network of its own beside the students: both learn, each from its own loss."""
+"""A method may train a network of its own beside the students: both learn, each from its own
+loss."""
 
 from pathlib import Path
 
 import pytest
 import torch
 
-from rml_trainers.data.cache import PreparedData
-from rml_trainers.data.splits import make_split
+from rml_trainers.data.prepared.cache import PreparedData
+from rml_trainers.data.splitting.splits import make_split
 from rml_trainers.methods import METHODS
-from rml_trainers.own_networks import OwnNetwork
-from rml_trainers.reporting import MemoryReporter
-from rml_trainers.trainer import Trainer
-from tests.adversarial import Adversarial
-from tests.tiny import tiny_config
+from rml_trainers.students.own_networks import OwnNetwork
+from rml_trainers.training.reporting import MemoryReporter
+from rml_trainers.training.trainer import Trainer
+from tests.support.adversarial import Adversarial
+from tests.support.tiny import tiny_config
 
 pytestmark = pytest.mark.usefixtures("single_thread")
 
@@ -23,14 +24,25 @@ def trainer(tiny_data: PreparedData, scratch: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(METHODS, "mean_teacher", Adversarial)
     config = tiny_config("mean_teacher")
     split = make_split(tiny_data.names("train"), config.split)
-    return Trainer(config, tiny_data, split, device=torch.device("cpu"), reporter=MemoryReporter(), work_dir=scratch)
+    return Trainer(
+        config,
+        tiny_data,
+        split,
+        device=torch.device("cpu"),
+        reporter=MemoryReporter(),
+        work_dir=scratch,
+    )
 
 
 def test_neither_loss_reaches_the_other_network(trainer: Trainer) -> None:
-    result = trainer.method.step(trainer.batches.batch(1, 0, with_unlabelled=True), trainer.learners)
+    result = trainer.method.step(
+        trainer.batches.batch(1, 0, with_unlabelled=True), trainer.learners
+    )
     own = list(trainer.own_networks["discriminator"].module.parameters())
     result.own_losses["discriminator"].backward()  # type: ignore[no-untyped-call]
-    assert all(p.grad is None for p in trainer.learners.parameters()), "D's loss reached the student"
+    assert all(p.grad is None for p in trainer.learners.parameters()), (
+        "D's loss reached the student"
+    )
     assert all(p.grad is not None for p in own)
     for parameter in own:
         parameter.grad = None
@@ -43,9 +55,13 @@ def test_it_learns_in_the_stages_and_not_in_the_warm_up(trainer: Trainer) -> Non
     network = trainer.own_networks["discriminator"]
     before = {name: tensor.clone() for name, tensor in network.module.state_dict().items()}
     trainer.train_on(trainer.batches.batch(0, 0, with_unlabelled=False), warm_up=True, progress=0.0)
-    assert all(torch.equal(before[name], tensor) for name, tensor in network.module.state_dict().items())
+    assert all(
+        torch.equal(before[name], tensor) for name, tensor in network.module.state_dict().items()
+    )
     for step in range(3):
-        trainer.train_on(trainer.batches.batch(1, step, with_unlabelled=True), warm_up=False, progress=step / 3)
+        trainer.train_on(
+            trainer.batches.batch(1, step, with_unlabelled=True), warm_up=False, progress=step / 3
+        )
     for name, tensor in network.module.state_dict().items():
         assert not torch.equal(before[name], tensor), f"{name} did not move"
     assert float(network.tensors()["optimiser/0/step"]) == 3

@@ -1,4 +1,5 @@
-"""Every method goes on from a checkpoint as if nothing had happened: weights, its own state and scores, bit by bit."""
+"""Every method goes on from a checkpoint as if nothing had happened: weights, its own state and
+scores, bit by bit."""
 
 import shutil
 from pathlib import Path
@@ -6,19 +7,21 @@ from pathlib import Path
 import pytest
 import torch
 
+from rml_trainers.checkpoint.folder import Checkpoint, load_checkpoint
 from rml_trainers.config import RuntimeConfig, ScheduleConfig
-from rml_trainers.data.cache import PreparedData
-from rml_trainers.data.splits import make_split
+from rml_trainers.data.prepared.cache import PreparedData
+from rml_trainers.data.splitting.splits import make_split
 from rml_trainers.methods import METHODS
-from rml_trainers.reporting import MemoryReporter, Progress
-from rml_trainers.state import Checkpoint, load_checkpoint
-from rml_trainers.trainer import Trainer
-from tests.adversarial import Adversarial
-from tests.tiny import tiny_config
+from rml_trainers.training.reporting import MemoryReporter, Progress
+from rml_trainers.training.trainer import Trainer
+from tests.support.adversarial import Adversarial
+from tests.support.tiny import tiny_config
 
 pytestmark = pytest.mark.usefixtures("single_thread")
 SCHEDULE = ScheduleConfig(warm_up_steps=1, stage_steps=(2, 2))
-IN_STAGE_1, IN_STAGE_2, END = 2, 4, 5
+IN_STAGE_1 = 2
+IN_STAGE_2 = 4
+END = 5
 
 
 class KeepCheckpoints(MemoryReporter):
@@ -31,9 +34,14 @@ class KeepCheckpoints(MemoryReporter):
         shutil.copytree(folder, self.folder / str(progress.step))
 
 
-def train(method: str, data: PreparedData, folder: Path, resume_from: Path | None = None) -> Checkpoint:
-    """Train to the end and return the last checkpoint; the work folder is new, so no scratch file survives."""
-    runtime = RuntimeConfig(device="cpu", checkpoint_every_steps=1, log_every_steps=5, num_read_ahead=0, threads=1)
+def train(
+    method: str, data: PreparedData, folder: Path, resume_from: Path | None = None
+) -> Checkpoint:
+    """Train to the end and return the last checkpoint; the work folder is new, so no scratch file
+    survives."""
+    runtime = RuntimeConfig(
+        device="cpu", checkpoint_every_steps=1, log_every_steps=5, num_read_ahead=0, threads=1
+    )
     config = tiny_config(method, schedule=SCHEDULE, runtime=runtime)
     folder.mkdir()
     Trainer(
@@ -50,7 +58,8 @@ def train(method: str, data: PreparedData, folder: Path, resume_from: Path | Non
 
 def assert_same(ours: Checkpoint, theirs: Checkpoint) -> None:
     for part in ("students", "teachers", "optimiser", "extras"):
-        mine, other = getattr(ours, part), getattr(theirs, part)
+        mine = getattr(ours, part)
+        other = getattr(theirs, part)
         assert mine.keys() == other.keys()
         for name, tensor in other.items():
             assert torch.equal(mine[name], tensor), f"{part}: {name} differs"
@@ -58,7 +67,9 @@ def assert_same(ours: Checkpoint, theirs: Checkpoint) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_method_goes_on_from_stage_2(method: str, tiny_data: PreparedData, tmp_path: Path) -> None:
+def test_a_method_goes_on_from_stage_2(
+    method: str, tiny_data: PreparedData, tmp_path: Path
+) -> None:
     whole = train(method, tiny_data, tmp_path / "whole")
     resumed = train(method, tiny_data, tmp_path / "resumed", tmp_path / "whole" / str(IN_STAGE_2))
     assert_same(resumed, whole)

@@ -9,30 +9,35 @@ import torch
 from torch import Tensor, nn
 
 from rml_trainers.config import BatchConfig, RunConfig, RuntimeConfig
-from rml_trainers.data.cache import PreparedData
-from rml_trainers.data.splits import make_split
+from rml_trainers.data.prepared.cache import PreparedData
+from rml_trainers.data.splitting.splits import make_split
 from rml_trainers.methods import METHODS
-from rml_trainers.methods.cps import CpsConfig
+from rml_trainers.methods.comparators.cps import CpsConfig
+from rml_trainers.methods.comparators.unimatch import UniMatchConfig
 from rml_trainers.methods.method import StageContext
-from rml_trainers.methods.unimatch import UniMatchConfig
-from rml_trainers.networks import lean_batchnorm
+from rml_trainers.networks.accelerate import lean_batchnorm
 from rml_trainers.networks.deeplab_v2 import DeepLabV2Config
 from rml_trainers.noise.config import NoiseConfig
-from rml_trainers.randomness import seed_model_noise
-from rml_trainers.reporting import MemoryReporter
-from rml_trainers.trainer import Trainer
-from tests.tiny import tiny_config
+from rml_trainers.runtime.randomness import seed_model_noise
+from rml_trainers.training.reporting import MemoryReporter
+from rml_trainers.training.trainer import Trainer
+from tests.support.tiny import tiny_config
 
 pytestmark = pytest.mark.usefixtures("single_thread")
 STAGE = 1
 
 
 def trainer_of(config: RunConfig, data: PreparedData, work_dir: Path) -> Trainer:
-    split, device = make_split(data.names("train"), config.split), torch.device("cpu")
-    trainer = Trainer(config, data, split, device=device, reporter=MemoryReporter(), work_dir=work_dir)
+    split = make_split(data.names("train"), config.split)
+    device = torch.device("cpu")
+    trainer = Trainer(
+        config, data, split, device=device, reporter=MemoryReporter(), work_dir=work_dir
+    )
     if trainer.method.uses_unlabelled:
         trainer.method.begin_stage(
-            StageContext(stage=STAGE, learners=trainer.learners, data=data, split=split, work_dir=work_dir)
+            StageContext(
+                stage=STAGE, learners=trainer.learners, data=data, split=split, work_dir=work_dir
+            )
         )
     return trainer
 
@@ -46,7 +51,9 @@ def steps(trainer: Trainer, num_steps: int = 1) -> tuple[dict[str, Tensor], dict
         )
         seed_model_noise(0, step)
         result = trainer.train_on(batch, warm_up=False, progress=0.0)
-    return trainer.learners.students.state_dict(), {name: float(value) for name, value in result.scalars.items()}
+    return trainer.learners.students.state_dict(), {
+        name: float(value) for name, value in result.scalars.items()
+    }
 
 
 def runtime(**options: Any) -> RuntimeConfig:
@@ -59,17 +66,23 @@ def test_students_in_turn_and_losses_in_chunks_are_the_plain_step(
 ) -> None:
     plain = tiny_config(method, runtime=runtime(students="together", loss_chunk_mib=0))
     wanted, told = steps(trainer_of(plain, tiny_data, scratch))
-    monkeypatch.setattr("rml_trainers.pixel_losses.images_at_once", lambda *_: 1)
+    monkeypatch.setattr("rml_trainers.students.pixel_losses.images_at_once", lambda *_: 1)
     weights, scalars = steps(trainer_of(tiny_config(method), tiny_data, scratch))
     assert scalars == pytest.approx(told, rel=1e-5)
     for name, tensor in wanted.items():
         torch.testing.assert_close(weights[name], tensor, rtol=1e-5, atol=1e-6, msg=name)
 
 
-def test_a_loss_that_needs_the_peer_sees_it_also_in_turn(tiny_data: PreparedData, scratch: Path) -> None:
+def test_a_loss_that_needs_the_peer_sees_it_also_in_turn(
+    tiny_data: PreparedData, scratch: Path
+) -> None:
     method = CpsConfig(on_labelled=True)
     wanted, told = steps(
-        trainer_of(tiny_config("cps", method=method, runtime=runtime(students="together")), tiny_data, scratch)
+        trainer_of(
+            tiny_config("cps", method=method, runtime=runtime(students="together")),
+            tiny_data,
+            scratch,
+        )
     )
     weights, scalars = steps(trainer_of(tiny_config("cps", method=method), tiny_data, scratch))
     assert scalars == told
@@ -77,14 +90,17 @@ def test_a_loss_that_needs_the_peer_sees_it_also_in_turn(tiny_data: PreparedData
 
 
 @pytest.mark.parametrize(
-    ("method", "students"), [*((method, "in_turn") for method in METHODS), ("rml", "together"), ("dmt", "together")]
+    ("method", "students"),
+    [*((method, "in_turn") for method in METHODS), ("rml", "together"), ("dmt", "together")],
 )
 def test_micro_batches_are_the_step_where_batchnorm_and_dropout_are_fixed(
     method: str, students: str, tiny_data: PreparedData, scratch: Path
 ) -> None:
     config = tiny_config(
         method,
-        network=DeepLabV2Config(backbone="test_efficientnet", weights="none", batchnorm="frozen", aspp_branches=2),
+        network=DeepLabV2Config(
+            backbone="test_efficientnet", weights="none", batchnorm="frozen", aspp_branches=2
+        ),
         noise=NoiseConfig(model=False),
         batch=BatchConfig(labelled=4, unlabelled=4),
         runtime=runtime(students=students),
@@ -103,9 +119,11 @@ def test_micro_batches_are_the_step_where_batchnorm_and_dropout_are_fixed(
 def test_activation_checkpointing_gives_the_same_weights(
     what: Literal["batchnorm", "backbone"], tiny_data: PreparedData, scratch: Path
 ) -> None:
-    """Three steps with dropout, stochastic depth and live BatchNorm: weights, statistics and their counters.
+    """Three steps with dropout, stochastic depth and live BatchNorm: weights, statistics and their
+    counters.
 
-    Blocks that are run again give the same bits. What BatchNorm gives is computed again in another way.
+    Blocks that are run again give the same bits. What BatchNorm gives is computed again in another
+    way.
     """
     tolerance = 0.0 if what == "backbone" else 1e-5
     plain = tiny_config("rml", runtime=runtime(activation_checkpointing="none"))
@@ -115,12 +133,17 @@ def test_activation_checkpointing_gives_the_same_weights(
     weights, scalars = steps(trainer, num_steps=3)
     assert scalars == pytest.approx(told, rel=tolerance, abs=tolerance)
     assert weights.keys() == wanted.keys()
-    assert any(name.endswith("num_batches_tracked") and int(tensor) == 3 for name, tensor in weights.items())
+    assert any(
+        name.endswith("num_batches_tracked") and int(tensor) == 3
+        for name, tensor in weights.items()
+    )
     for name, tensor in wanted.items():
         torch.testing.assert_close(weights[name], tensor, rtol=tolerance, atol=tolerance, msg=name)
 
 
-@pytest.mark.parametrize(("what", "recomputes"), [("auto", True), ("batchnorm", True), ("none", False)])
+@pytest.mark.parametrize(
+    ("what", "recomputes"), [("auto", True), ("batchnorm", True), ("none", False)]
+)
 def test_a_step_keeps_recipes_instead_of_maps(
     what: Literal["auto", "batchnorm", "none"],
     recomputes: bool,
@@ -138,9 +161,13 @@ def test_a_step_keeps_recipes_instead_of_maps(
         return result
 
     monkeypatch.setattr(lean_batchnorm, "_output", noted)
-    trainer = trainer_of(tiny_config("rml", runtime=runtime(activation_checkpointing=what)), tiny_data, scratch)
+    trainer = trainer_of(
+        tiny_config("rml", runtime=runtime(activation_checkpointing=what)), tiny_data, scratch
+    )
     steps(trainer)
-    num_pairs = sum(len(list(lean_batchnorm.pairs(student))) for student in trainer.learners.students)
+    num_pairs = sum(
+        len(list(lean_batchnorm.pairs(student))) for student in trainer.learners.students
+    )
     assert num_pairs > 0
     assert len(computed) == (num_pairs if recomputes else 0)
 
@@ -148,11 +175,15 @@ def test_a_step_keeps_recipes_instead_of_maps(
 def test_only_one_student_is_in_memory_at_a_time(tiny_data: PreparedData, scratch: Path) -> None:
     """The second student's forward comes when the first one's gradients are there."""
     for students, expected in (("in_turn", [True]), ("together", [False])):
-        trainer = trainer_of(tiny_config("iml", runtime=runtime(students=students)), tiny_data, scratch)
+        trainer = trainer_of(
+            tiny_config("iml", runtime=runtime(students=students)), tiny_data, scratch
+        )
         first, second = (trainer.learners.student(i) for i in (0, 1))
         seen: list[bool] = []
 
-        def look(module: nn.Module, inputs: object, first: nn.Module = first, seen: list[bool] = seen) -> None:
+        def look(
+            module: nn.Module, inputs: object, first: nn.Module = first, seen: list[bool] = seen
+        ) -> None:
             seen.append(all(parameter.grad is not None for parameter in first.parameters()))
 
         second.register_forward_pre_hook(look)

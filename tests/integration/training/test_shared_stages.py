@@ -1,4 +1,5 @@
-"""A run that takes over the end of another run's stage ends with the same bits as one that trains all its steps."""
+"""A run that takes over the end of another run's stage ends with the same bits as one that trains
+all its steps."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,21 +7,21 @@ from pathlib import Path
 import pytest
 import torch
 
-from rml_platform.attempt import Place
-from rml_platform.beginnings import FOLDER, mark_shared
-from rml_platform.execute import execute
-from rml_platform.metric_log import pieces
-from rml_platform.run_folder import RunFolder
-from rml_platform.run_task import RunTask
+from rml_platform.run.attempt import WorkerContext
+from rml_platform.run.execute import execute
+from rml_platform.run.metric_log import pieces
+from rml_platform.run.run_folder import RunFolder
+from rml_platform.run.shared_stages import FOLDER, mark_shared
+from rml_platform.run.task import RunTask
 from rml_trainers.config import EvaluationConfig, RunConfig, ScheduleConfig
-from rml_trainers.data.cache import PreparedData
-from rml_trainers.data.splits import make_split
+from rml_trainers.data.prepared.cache import PreparedData
+from rml_trainers.data.splitting.splits import make_split
 from rml_trainers.errors import CheckpointError
 from rml_trainers.methods import METHODS
-from rml_trainers.reporting import MemoryReporter
-from rml_trainers.trainer import Trainer
-from tests.tasks import task_for
-from tests.tiny import tiny_config
+from rml_trainers.training.reporting import MemoryReporter
+from rml_trainers.training.trainer import Trainer
+from tests.support.tasks import task_for
+from tests.support.tiny import tiny_config
 
 pytestmark = pytest.mark.usefixtures("single_thread")
 SEMI_SUPERVISED = [name for name in METHODS if name != "supervised"]
@@ -35,31 +36,49 @@ def result(folder: Path, run_id: str) -> tuple[list[object], dict[str, torch.Ten
     run = RunFolder.of(str(folder), run_id)
     done = run.result()
     assert done is not None
-    (weights,) = (folder / "runs" / run_id / "checkpoints").rglob("checkpoint_000000012_*/teachers.safetensors")
+    (weights,) = (folder / "runs" / run_id / "checkpoints").rglob(
+        "checkpoint_000000012_*/teachers.safetensors"
+    )
     return [(e.miou, e.confusion.tolist()) for e in done.evaluations], load_file(weights)
 
 
 def carry_out(tasks: list[RunTask]) -> None:
     for task in tasks:
-        assert execute(task, Place(writer=task.launch_id)) == "done", RunFolder.of(task.storage, task.run_id).failure()
+        assert execute(task, WorkerContext(writer=task.launch_id)) == "done", RunFolder.of(
+            task.storage, task.run_id
+        ).failure()
 
 
 def first_logged_step(folder: Path, run_id: str) -> int:
-    rows = [row for _, found in pieces(RunFolder.of(str(folder), run_id).folder, -1, float("inf")) for row in found]
+    rows = [
+        row
+        for _, found in pieces(RunFolder.of(str(folder), run_id).folder, -1, float("inf"))
+        for row in found
+    ]
     return min(row.step for row in rows if row.key == "train/loss")
 
 
 @pytest.mark.parametrize("method", SEMI_SUPERVISED)
-def test_a_shared_warm_up_changes_no_bit(method: str, tiny_data: PreparedData, tmp_path: Path) -> None:
+def test_a_shared_warm_up_changes_no_bit(
+    method: str, tiny_data: PreparedData, tmp_path: Path
+) -> None:
     config = tiny_config(method, unsupervised_weight=0.5)
     maker = tiny_config(MAKER[config.method.num_students])
     carry_out([task_for(config, tiny_data, tmp_path / "alone", "run")])
     carry_out(
-        mark_shared([task_for(maker, tiny_data, tmp_path, "maker"), task_for(config, tiny_data, tmp_path, "run")])
+        mark_shared(
+            [
+                task_for(maker, tiny_data, tmp_path, "maker"),
+                task_for(config, tiny_data, tmp_path, "run"),
+            ]
+        )
     )
     (shared,) = (tmp_path / FOLDER).iterdir()
     assert len(shared.name) == 24
-    assert (first_logged_step(tmp_path / "alone", "run"), first_logged_step(tmp_path, "run")) == (3, 7)
+    assert (first_logged_step(tmp_path / "alone", "run"), first_logged_step(tmp_path, "run")) == (
+        3,
+        7,
+    )
     scores_alone, weights_alone = result(tmp_path / "alone", "run")
     scores, weights = result(tmp_path, "run")
     assert scores == scores_alone
@@ -67,11 +86,17 @@ def test_a_shared_warm_up_changes_no_bit(method: str, tiny_data: PreparedData, t
     assert all(torch.equal(weights[name], weights_alone[name]) for name in weights)
 
 
-def test_a_run_of_two_stages_goes_on_from_the_run_of_one(tiny_data: PreparedData, tmp_path: Path) -> None:
+def test_a_run_of_two_stages_goes_on_from_the_run_of_one(
+    tiny_data: PreparedData, tmp_path: Path
+) -> None:
     two = tiny_config("rml")
     one = replace(two, schedule=ScheduleConfig(warm_up_steps=4, stage_steps=(4,)))
     carry_out([task_for(two, tiny_data, tmp_path / "alone", "two")])
-    carry_out(mark_shared([task_for(one, tiny_data, tmp_path, "one"), task_for(two, tiny_data, tmp_path, "two")]))
+    carry_out(
+        mark_shared(
+            [task_for(one, tiny_data, tmp_path, "one"), task_for(two, tiny_data, tmp_path, "two")]
+        )
+    )
     assert first_logged_step(tmp_path, "two") == 11
     scores_alone, weights_alone = result(tmp_path / "alone", "two")
     scores, weights = result(tmp_path, "two")
@@ -82,15 +107,33 @@ def test_a_run_of_two_stages_goes_on_from_the_run_of_one(tiny_data: PreparedData
 def test_a_choice_made_before_is_taken_over_too(tiny_data: PreparedData, tmp_path: Path) -> None:
     """The best evaluation may lie in the steps that another run made: it is part of the state."""
     choosing = EvaluationConfig(batch=3, every_steps=2, moment="best_holdout", num_holdout=2)
-    maker, config = (tiny_config(method, evaluation=choosing) for method in ("iml", "mutual_direct"))
+    maker, config = (
+        tiny_config(method, evaluation=choosing) for method in ("iml", "mutual_direct")
+    )
     carry_out([task_for(config, tiny_data, tmp_path / "alone", "run")])
     carry_out(
-        mark_shared([task_for(maker, tiny_data, tmp_path, "maker"), task_for(config, tiny_data, tmp_path, "run")])
+        mark_shared(
+            [
+                task_for(maker, tiny_data, tmp_path, "maker"),
+                task_for(config, tiny_data, tmp_path, "run"),
+            ]
+        )
     )
-    assert (first_logged_step(tmp_path / "alone", "run"), first_logged_step(tmp_path, "run")) == (2, 6)
+    assert (first_logged_step(tmp_path / "alone", "run"), first_logged_step(tmp_path, "run")) == (
+        2,
+        6,
+    )
     assert result(tmp_path, "run")[0] == result(tmp_path / "alone", "run")[0]
-    notes = [(folder / "runs" / "run" / "log.txt").read_text() for folder in (tmp_path, tmp_path / "alone")]
-    chosen = {line.split(": ", 1)[1] for text in notes for line in text.splitlines() if "final scores" in line}
+    notes = [
+        (folder / "runs" / "run" / "log.txt").read_text()
+        for folder in (tmp_path, tmp_path / "alone")
+    ]
+    chosen = {
+        line.split(": ", 1)[1]
+        for text in notes
+        for line in text.splitlines()
+        if "final scores" in line
+    }
     assert len(chosen) == 1, chosen
 
 
@@ -123,12 +166,19 @@ def test_a_damaged_beginning_is_made_again(tiny_data: PreparedData, tmp_path: Pa
     ],
     ids=["seed", "steps", "students", "model noise", "moment"],
 )
-def test_other_beginnings_are_not_shared(other: RunConfig, tiny_data: PreparedData, tmp_path: Path) -> None:
-    tasks = [task_for(tiny_config(), tiny_data, tmp_path, "run"), task_for(other, tiny_data, tmp_path, "other")]
+def test_other_beginnings_are_not_shared(
+    other: RunConfig, tiny_data: PreparedData, tmp_path: Path
+) -> None:
+    tasks = [
+        task_for(tiny_config(), tiny_data, tmp_path, "run"),
+        task_for(other, tiny_data, tmp_path, "other"),
+    ]
     assert [task.shared_beginnings for task in mark_shared(tasks)] == [(), ()]
 
 
-def test_whoever_can_take_a_beginning_over_comes_after_all_others(tiny_data: PreparedData, tmp_path: Path) -> None:
+def test_whoever_can_take_a_beginning_over_comes_after_all_others(
+    tiny_data: PreparedData, tmp_path: Path
+) -> None:
     configs = {
         "iml-0": tiny_config("iml"),
         "rml-0": tiny_config(),
@@ -137,12 +187,22 @@ def test_whoever_can_take_a_beginning_over_comes_after_all_others(tiny_data: Pre
         "supervised": tiny_config("supervised"),
     }
     tasks = [task_for(config, tiny_data, tmp_path, name) for name, config in configs.items()]
-    assert [task.run_id for task in mark_shared(tasks)] == ["iml-0", "iml-1", "supervised", "rml-0", "rml-1"]
+    assert [task.run_id for task in mark_shared(tasks)] == [
+        "iml-0",
+        "iml-1",
+        "supervised",
+        "rml-0",
+        "rml-1",
+    ]
 
 
-def test_a_checkpoint_of_another_beginning_is_refused(tiny_data: PreparedData, scratch: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_beginning_is_refused(
+    tiny_data: PreparedData, scratch: Path, tmp_path: Path
+) -> None:
     maker = tiny_config("iml", seed=1)
-    made, _ = mark_shared([task_for(maker, tiny_data, tmp_path, name) for name in ("maker", "twin")])
+    made, _ = mark_shared(
+        [task_for(maker, tiny_data, tmp_path, name) for name in ("maker", "twin")]
+    )
     carry_out([made])
     shared = next((tmp_path / FOLDER).iterdir())
     config = tiny_config("iml")

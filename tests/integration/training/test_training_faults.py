@@ -1,4 +1,5 @@
-"""What a careless user or an unlucky run meets: each a clear error or a stated behaviour, nothing is lost."""
+"""What a careless user or an unlucky run meets: each a clear error or a stated behaviour, nothing
+is lost."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,18 +9,20 @@ import pytest
 import torch
 
 from rml_trainers.config import BatchConfig, OptimiserConfig, RunConfig, SplitConfig
-from rml_trainers.data.cache import PreparedData
-from rml_trainers.data.splits import Split, make_split
+from rml_trainers.data.prepared.cache import PreparedData
+from rml_trainers.data.splitting.splits import Split, make_split
 from rml_trainers.errors import ConfigError, DataError, NonFiniteLossError
 from rml_trainers.noise.config import GeometryConfig
-from rml_trainers.reporting import MemoryReporter, Progress
-from rml_trainers.trainer import Trainer
-from tests.tiny import tiny_config
+from rml_trainers.training.reporting import MemoryReporter, Progress
+from rml_trainers.training.trainer import Trainer
+from tests.support.tiny import tiny_config
 
 pytestmark = pytest.mark.usefixtures("single_thread")
 
 
-def trainer_for(config: RunConfig, data: PreparedData, work_dir: Path, split: Split | None = None) -> Trainer:
+def trainer_for(
+    config: RunConfig, data: PreparedData, work_dir: Path, split: Split | None = None
+) -> Trainer:
     return Trainer(
         config,
         data,
@@ -38,22 +41,30 @@ class KeepsSteps(MemoryReporter):
         super().on_checkpoint(progress, folder)
 
 
-def test_a_diverging_loss_stops_the_run_and_is_never_saved(tiny_data: PreparedData, scratch: Path) -> None:
-    trainer = trainer_for(tiny_config("supervised", optimiser=OptimiserConfig(lr=1e18)), tiny_data, scratch)
+def test_a_diverging_loss_stops_the_run_and_is_never_saved(
+    tiny_data: PreparedData, scratch: Path
+) -> None:
+    trainer = trainer_for(
+        tiny_config("supervised", optimiser=OptimiserConfig(lr=1e18)), tiny_data, scratch
+    )
     trainer.reporter = KeepsSteps()
     with pytest.raises(NonFiniteLossError, match=r"optimiser\.lr"):
         trainer.fit()
     assert trainer.reporter.checkpoints == []
 
 
-def test_zero_labelled_images_are_refused_before_training(tiny_data: PreparedData, scratch: Path) -> None:
+def test_zero_labelled_images_are_refused_before_training(
+    tiny_data: PreparedData, scratch: Path
+) -> None:
     split = Split((), tiny_data.names("train"), "none")
     with pytest.raises(DataError, match="no labelled image"):
         trainer_for(tiny_config("supervised"), tiny_data, scratch, split)
 
 
 @pytest.mark.parametrize("method", ["supervised", "rml"])
-def test_without_unlabelled_images_only_supervised_trains(method: str, tiny_data: PreparedData, scratch: Path) -> None:
+def test_without_unlabelled_images_only_supervised_trains(
+    method: str, tiny_data: PreparedData, scratch: Path
+) -> None:
     config = tiny_config(method, split=SplitConfig(fraction=1.0))
     if method == "supervised":
         trainer_for(config, tiny_data, scratch).fit()
@@ -88,7 +99,9 @@ def test_images_smaller_than_the_crop_are_padded_and_padding_teaches_nothing(
     assert np.isfinite(trainer.fit()[0].miou)
 
 
-def test_a_class_absent_from_every_labelled_image_is_told_and_counted(tiny_data: PreparedData, scratch: Path) -> None:
+def test_a_class_absent_from_every_labelled_image_is_told_and_counted(
+    tiny_data: PreparedData, scratch: Path
+) -> None:
     counts = {name: tiny_data.class_pixel_counts([name]) for name in tiny_data.names("train")}
     name, missing = next((n, int(np.argmin(c))) for n, c in counts.items() if c.min() == 0)
     split = Split((name,), tuple(n for n in counts if n != name), "one")
@@ -97,11 +110,14 @@ def test_a_class_absent_from_every_labelled_image_is_told_and_counted(tiny_data:
     assert isinstance(trainer.reporter, MemoryReporter)
     (kind, text), *_ = trainer.reporter.notes
     assert kind == "warning" and tiny_data.class_names[missing] in text
-    assert scores[0].iou_by_class[tiny_data.class_names[missing]] in (0.0, pytest.approx(0.0, abs=0.2))
+    assert scores[0].iou_by_class[tiny_data.class_names[missing]] in (
+        0.0,
+        pytest.approx(0.0, abs=0.2),
+    )
 
 
 def test_a_batch_that_workers_cannot_share_is_refused(tiny_data: PreparedData) -> None:
-    from rml_trainers.data.loaders import TrainingBatches
+    from rml_trainers.data.loading.loaders import TrainingBatches
 
     config = replace(tiny_config("rml"), batch=BatchConfig(labelled=3, unlabelled=2))
     split = make_split(tiny_data.names("train"), config.split)

@@ -1,4 +1,5 @@
-"""Cell statistics against Python's own statistics module (exact rational arithmetic) and the printed t table."""
+"""Cell statistics against Python's own statistics module (exact rational arithmetic) and the
+printed t table."""
 
 import math
 import statistics
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 
 from rml_dashboards.statistics import summarise, t_half_width
 
-# Two-sided 95 % points of Student's t by degrees of freedom, as printed in statistical tables (three decimals).
+# Two-sided 95 % points of Student's t by degrees of freedom, as printed in statistical tables
+# (three decimals).
 T_TABLE = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 9: 2.262, 29: 2.045, 120: 1.980}
 
 scores = st.floats(min_value=0, max_value=100, allow_nan=False).map(lambda x: round(x, 6))
@@ -38,7 +40,9 @@ def test_mean_and_sample_deviation_match_the_exact_ones(cells: list[list[float]]
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(scores, min_size=1, max_size=8), st.randoms(use_true_random=False))
-def test_order_of_seeds_does_not_matter_and_the_mean_lies_inside(values: list[float], random: Random) -> None:
+def test_order_of_seeds_does_not_matter_and_the_mean_lies_inside(
+    values: list[float], random: Random
+) -> None:
     row = summarise(frame([values]), ["cell"]).loc[0]
     assert row["minimum"] <= row["mean"] <= row["maximum"]
     shuffled = list(values)
@@ -60,13 +64,17 @@ def test_interval_by_hand() -> None:
     """1, 2, 3: mean 2, std 1, half width 4.302653 / √3 = 2.484138."""
     row = summarise(frame([[1.0, 2.0, 3.0]]), ["cell"]).loc[0]
     assert row["std"] == pytest.approx(1.0, rel=1e-15)
-    assert (row["ci_low"], row["ci_high"]) == (pytest.approx(2 - 2.484138, abs=1e-6), pytest.approx(4.484138, abs=1e-6))
+    assert (row["ci_low"], row["ci_high"]) == (
+        pytest.approx(2 - 2.484138, abs=1e-6),
+        pytest.approx(4.484138, abs=1e-6),
+    )
 
 
 def test_interval_covers_the_true_mean_95_times_in_100() -> None:
     rng = np.random.default_rng(0)
     draws = rng.normal(60.0, 0.5, size=(4000, 3))
-    mean, half = draws.mean(axis=1), t_half_width(draws.std(axis=1, ddof=1), np.full(4000, 3))
+    mean = draws.mean(axis=1)
+    half = t_half_width(draws.std(axis=1, ddof=1), np.full(4000, 3))
     share = np.mean(np.abs(mean - 60.0) <= half)
     assert share == pytest.approx(0.95, abs=0.014)  # 4 standard errors of a share of 4000
 

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from rml_trainers.config import RunConfig
-from rml_trainers.coupling import total_variation, train_set_coupling
-from rml_trainers.data.cache import PreparedData
-from rml_trainers.learners import Labeller, Learners
-from tests.tiny import tiny_config
+from rml_trainers.data.prepared.cache import PreparedData
+from rml_trainers.labels.coupling import total_variation, train_set_coupling
+from rml_trainers.students.learners import Labeller, Learners
+from tests.support.tiny import tiny_config
 
 pytestmark = pytest.mark.usefixtures("single_thread")
 
@@ -36,7 +36,8 @@ def logits(seed: int, *shape: int) -> Tensor:
 
 
 def test_it_is_half_the_sum_of_absolute_differences_at_every_cell() -> None:
-    first, second = logits(0, 2, 5, 3, 4), logits(1, 2, 5, 3, 4)
+    first = logits(0, 2, 5, 3, 4)
+    second = logits(1, 2, 5, 3, 4)
     expected = slow_distance(first.numpy(), second.numpy())
     np.testing.assert_allclose(total_variation(first, second).numpy(), expected, rtol=1e-5)
     assert expected.min() > 0 and expected.max() < 1
@@ -75,9 +76,14 @@ def test_the_training_set_is_averaged_over_all_cells_of_all_images(
     for place, labeller in enumerate(pairs):
         distances = []
         for i in range(len(tiny_data.names("train"))):
-            image = torch.from_numpy(tiny_data.image("train", i).copy()).permute(2, 0, 1)[None].float() / 255
+            image = (
+                torch.from_numpy(tiny_data.image("train", i).copy()).permute(2, 0, 1)[None].float()
+                / 255
+            )
             first, second = (output.logits.numpy() for output in networks.predict(labeller, image))
             distances.append(slow_distance(first, second))
         assert found[1][place] == pytest.approx(np.mean(distances), rel=1e-4)
-        assert found[4][place] == pytest.approx(found[1][place], rel=1e-4), "the batch size is a matter of memory only"
+        assert found[4][place] == pytest.approx(found[1][place], rel=1e-4), (
+            "the batch size is a matter of memory only"
+        )
     assert found[1][0] != pytest.approx(found[1][1], rel=1e-2)

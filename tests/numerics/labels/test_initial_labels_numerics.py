@@ -10,28 +10,41 @@ import pytest
 import torch
 
 from rml_trainers.errors import DataError
-from rml_trainers.initial_labels import InitialLabelStore, InitialLabelWriter
+from rml_trainers.labels.initial_labels import InitialLabelStore, InitialLabelWriter
 from rml_trainers.noise.geometry import CropWindow
 
-SIZE_PX, CELLS = (33, 65), (5, 9)
+SIZE_PX = (33, 65)
+CELLS = (5, 9)
 Array = npt.NDArray[np.float64]
 
 
-def write(path: Path, prob: "np.ndarray[tuple[int, ...], np.dtype[np.float32]]", bits: int = 16) -> None:
+def write(
+    path: Path, prob: "np.ndarray[tuple[int, ...], np.dtype[np.float32]]", bits: int = 16
+) -> None:
     writer = InitialLabelWriter(path, bits=bits, made_by="weights")
     writer.add([f"image_{i}" for i in range(len(prob))], prob, SIZE_PX)
     writer.close()
 
 
 def ramps() -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":
-    """Class 0 grows from left to right, class 1 from top to bottom: bilinear reading must keep both exactly linear."""
-    rows, columns = np.meshgrid(np.linspace(0, 1, CELLS[0]), np.linspace(0, 1, CELLS[1]), indexing="ij")
+    """Class 0 grows from left to right, class 1 from top to bottom: bilinear reading must keep both
+    exactly linear."""
+    rows, columns = np.meshgrid(
+        np.linspace(0, 1, CELLS[0]), np.linspace(0, 1, CELLS[1]), indexing="ij"
+    )
     return np.stack([columns, rows, np.full(CELLS, 0.25)])[None].astype(np.float32)
 
 
 @pytest.mark.parametrize(("bits", "tolerance"), [(16, 5e-4), (8, 0.5 / 255 + 1e-6)])
-def test_probabilities_come_back_within_their_precision(bits: int, tolerance: float, tmp_path: Path) -> None:
-    prob = np.random.default_rng(0).dirichlet(np.ones(6), size=(3, *CELLS)).transpose(0, 3, 1, 2).astype(np.float32)
+def test_probabilities_come_back_within_their_precision(
+    bits: int, tolerance: float, tmp_path: Path
+) -> None:
+    prob = (
+        np.random.default_rng(0)
+        .dirichlet(np.ones(6), size=(3, *CELLS))
+        .transpose(0, 3, 1, 2)
+        .astype(np.float32)
+    )
     write(tmp_path / "p.arrow", prob, bits)
     store = InitialLabelStore(tmp_path / "p.arrow", CELLS, align_corners=True)
     for i in range(3):
@@ -53,13 +66,16 @@ def reference_crop(
     cells: tuple[int, int],
     aligned: bool,
 ) -> Array:
-    """Cell by cell: where it sits in the crop, which image pixel that is, and what the map of p⁰ says there."""
+    """Cell by cell: where it sits in the crop, which image pixel that is, and what the map of p⁰
+    says there."""
     out = np.empty((len(prob), *cells))
     for i, j in np.ndindex(*cells):
         if aligned:
-            y, x = i * (crop_px[0] - 1) / max(1, cells[0] - 1), j * (crop_px[1] - 1) / max(1, cells[1] - 1)
+            y = i * (crop_px[0] - 1) / max(1, cells[0] - 1)
+            x = j * (crop_px[1] - 1) / max(1, cells[1] - 1)
         else:
-            y, x = (i + 0.5) * crop_px[0] / cells[0] - 0.5, (j + 0.5) * crop_px[1] / cells[1] - 0.5
+            y = (i + 0.5) * crop_px[0] / cells[0] - 0.5
+            x = (j + 0.5) * crop_px[1] / cells[1] - 0.5
         if window.flip:
             x = crop_px[1] - 1 - x
         at = []
@@ -68,10 +84,15 @@ def reference_crop(
             (x, window.width, crop_px[1], window.left, size_px[1], prob.shape[2]),
         ):
             source = (pixel + 0.5) * length / crop - 0.5 + start
-            cell = source * (count - 1) / (size - 1) if aligned else (source + 0.5) * count / size - 0.5
+            cell = (
+                source * (count - 1) / (size - 1)
+                if aligned
+                else (source + 0.5) * count / size - 0.5
+            )
             at.append(min(max(cell, 0.0), count - 1.0))
         (top, down), (left, right) = ((int(a), a - int(a)) for a in at)
-        below, beside = min(top + 1, prob.shape[1] - 1), min(left + 1, prob.shape[2] - 1)
+        below = min(top + 1, prob.shape[1] - 1)
+        beside = min(left + 1, prob.shape[2] - 1)
         upper = prob[:, top, left] * (1 - right) + prob[:, top, beside] * right
         lower = prob[:, below, left] * (1 - right) + prob[:, below, beside] * right
         out[:, i, j] = upper * (1 - down) + lower * down
@@ -81,7 +102,8 @@ def reference_crop(
 @pytest.mark.parametrize("aligned", [True, False])
 @pytest.mark.parametrize("flip", [False, True])
 @pytest.mark.parametrize(
-    ("window", "crop_px"), [((4, 7, 16, 24), (16, 24)), ((2, 10, 24, 40), (16, 24)), ((20, 50, 30, 40), (24, 32))]
+    ("window", "crop_px"),
+    [((4, 7, 16, 24), (16, 24)), ((2, 10, 24, 40), (16, 24)), ((20, 50, 30, 40), (24, 32))],
 )
 @pytest.mark.parametrize("cells", [(3, 4), (1, 1)])
 def test_a_window_reads_what_the_reference_reads_in_images_of_any_size(
@@ -94,7 +116,8 @@ def test_a_window_reads_what_the_reference_reads_in_images_of_any_size(
 ) -> None:
     """Two images of different sizes in one store; the third window overhangs the smaller one."""
     rng = np.random.default_rng(0)
-    sizes_px, maps = (SIZE_PX, (40, 72)), (rng.random((3, 5, 9)), rng.random((3, 5, 9)))
+    sizes_px = (SIZE_PX, (40, 72))
+    maps = (rng.random((3, 5, 9)), rng.random((3, 5, 9)))
     writer = InitialLabelWriter(tmp_path / "p.arrow", bits=16, made_by="weights")
     for i, (size_px, prob) in enumerate(zip(sizes_px, maps, strict=True)):
         writer.add([f"image_{i}"], prob[None].astype(np.float32), size_px)
@@ -103,7 +126,9 @@ def test_a_window_reads_what_the_reference_reads_in_images_of_any_size(
     place = CropWindow(*window, flip=flip)
     for i, (size_px, prob) in enumerate(zip(sizes_px, maps, strict=True)):
         expected = reference_crop(prob, size_px, place, crop_px, cells, aligned)
-        np.testing.assert_allclose(store.crop(f"image_{i}", place, crop_px).numpy(), expected, atol=1e-3)
+        np.testing.assert_allclose(
+            store.crop(f"image_{i}", place, crop_px).numpy(), expected, atol=1e-3
+        )
 
 
 @pytest.mark.parametrize("aligned", [True, False])
@@ -113,7 +138,9 @@ def test_cells_lie_where_upsampling_puts_them(aligned: bool, tmp_path: Path) -> 
     write(tmp_path / "p.arrow", prob)
     store = InitialLabelStore(tmp_path / "p.arrow", SIZE_PX, align_corners=aligned)
     crop = store.crop("image_0", CropWindow(0, 0, *SIZE_PX, flip=False), SIZE_PX)
-    upsampled = torch.nn.functional.interpolate(torch.from_numpy(prob), SIZE_PX, mode="bilinear", align_corners=aligned)
+    upsampled = torch.nn.functional.interpolate(
+        torch.from_numpy(prob), SIZE_PX, mode="bilinear", align_corners=aligned
+    )
     torch.testing.assert_close(crop, upsampled[0], atol=1e-3, rtol=0)
 
 
@@ -127,7 +154,9 @@ def test_only_a_complete_file_of_the_same_weights_is_taken(tmp_path: Path) -> No
     assert not InitialLabelStore.matches(path, "weights")
 
 
-def test_a_full_disk_is_one_clear_error_and_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_one_clear_error_and_leaves_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     writer = InitialLabelWriter(tmp_path / "p.arrow", bits=16, made_by="weights")
 
     class FullDisk:

@@ -1,4 +1,5 @@
-"""Prototypes and class-wise confidence (Eq. 9 to 11) against loops over images, cells and classes."""
+"""Prototypes and class-wise confidence (Eq. 9 to 11) against loops over images, cells and
+classes."""
 
 import math
 
@@ -6,9 +7,19 @@ import numpy as np
 import pytest
 import torch
 
-from rml_trainers.prototypes import class_means, log_confidence, mean_entropy, move_prototypes, prototype_distances
+from rml_trainers.labels.prototypes import (
+    class_means,
+    log_confidence,
+    mean_entropy,
+    move_prototypes,
+    prototype_distances,
+)
 
-B, D, K, H, W = 3, 7, 4, 5, 6
+B = 3
+D = 7
+K = 4
+H = 5
+W = 6
 rng = np.random.default_rng(0)
 FEATURE = rng.normal(size=(B, D, H, W)).astype(np.float32)
 LABEL = rng.integers(0, K, size=(B, H, W))
@@ -22,11 +33,13 @@ def test_class_means_average_cells_within_an_image_then_count_images(min_cells: 
     sums, counts = class_means(torch.from_numpy(FEATURE), torch.from_numpy(LABEL), K, min_cells)
     skipped = 0
     for k in range(K):
-        expected, images = np.zeros(D), 0
+        expected = np.zeros(D)
+        images = 0
         for b in range(B):
             cells = [FEATURE[b, :, y, x] for y in range(H) for x in range(W) if LABEL[b, y, x] == k]
             if len(cells) >= min_cells:
-                expected, images = expected + np.mean(cells, axis=0), images + 1
+                expected = expected + np.mean(cells, axis=0)
+                images = images + 1
             else:
                 skipped += 1
         assert counts[k] == images
@@ -61,14 +74,20 @@ def test_confidence_is_eq_9(temperature: float, scaling: str) -> None:
     )
     for b, y, x in np.ndindex(B, H, W):
         unit = distance[b].mean() if scaling == "relative" else 1.0
-        weights = [mixture[k] * math.exp(-distance[b, k, y, x] / unit / temperature) for k in range(K)]
+        weights = [
+            mixture[k] * math.exp(-distance[b, k, y, x] / unit / temperature) for k in range(K)
+        ]
         for k in range(K):
-            assert math.exp(float(log_omega[b, k, y, x])) == pytest.approx(weights[k] / sum(weights), rel=1e-4)
+            assert math.exp(float(log_omega[b, k, y, x])) == pytest.approx(
+                weights[k] / sum(weights), rel=1e-4
+            )
 
 
 def test_momentum_moves_present_classes_only_and_adopts_new_ones() -> None:
-    prototypes, seen = torch.from_numpy(PROTOTYPES.copy()), torch.tensor([True, True, False, False])
-    sums, counts = torch.randn(K, D), torch.tensor([2.0, 0.0, 3.0, 0.0])
+    prototypes = torch.from_numpy(PROTOTYPES.copy())
+    seen = torch.tensor([True, True, False, False])
+    sums = torch.randn(K, D)
+    counts = torch.tensor([2.0, 0.0, 3.0, 0.0])
     move_prototypes(prototypes, seen, sums, counts, momentum=0.9)
     expected = 0.9 * PROTOTYPES[0] + 0.1 * sums[0].numpy() / 2
     np.testing.assert_allclose(prototypes[0].numpy(), expected, rtol=1e-5, atol=1e-6)
@@ -80,6 +99,8 @@ def test_momentum_moves_present_classes_only_and_adopts_new_ones() -> None:
 
 def test_entropy_spans_zero_to_one() -> None:
     uniform = torch.full((1, K, 2, 2), 1 / K).log()
-    certain = torch.log_softmax(torch.tensor([200.0, 0, 0, 0]).view(1, K, 1, 1).expand(1, K, 2, 2), dim=1)
+    certain = torch.log_softmax(
+        torch.tensor([200.0, 0, 0, 0]).view(1, K, 1, 1).expand(1, K, 2, 2), dim=1
+    )
     assert float(mean_entropy(uniform)) == pytest.approx(1.0, rel=1e-5)
     assert float(mean_entropy(certain)) == pytest.approx(0.0, abs=1e-6)

@@ -8,9 +8,18 @@ import pytest
 import torch
 
 from rml_trainers import losses
-from rml_trainers.losses import confident_share, hard_cross_entropy, log_softmax, soft_cross_entropy, squared_error
+from rml_trainers.losses import (
+    confident_share,
+    hard_cross_entropy,
+    log_softmax,
+    soft_cross_entropy,
+    squared_error,
+)
 
-B, K, H, W = 2, 5, 3, 4
+B = 2
+K = 5
+H = 3
+W = 4
 
 
 def _logits(seed: int) -> npt.NDArray[np.float64]:
@@ -26,7 +35,8 @@ def _probability(logits: npt.NDArray[np.float64], b: int, y: int, x: int) -> lis
 @pytest.mark.parametrize("share_ignored", [0.0, 0.4])
 def test_hard_cross_entropy_is_the_mean_over_valid_pixels(share_ignored: float) -> None:
     rng = np.random.default_rng(1)
-    logits, label = _logits(0), rng.integers(0, K, size=(B, H, W))
+    logits = _logits(0)
+    label = rng.integers(0, K, size=(B, H, W))
     label[rng.random(label.shape) < share_ignored] = 255
     expected = [
         -math.log(_probability(logits, b, y, x)[label[b, y, x]])
@@ -41,48 +51,68 @@ def test_hard_cross_entropy_is_the_mean_over_valid_pixels(share_ignored: float) 
 
 def test_soft_cross_entropy_is_the_mean_over_valid_pixels() -> None:
     rng = np.random.default_rng(2)
-    logits, valid = _logits(0), rng.random((B, H, W)) < 0.6
+    logits = _logits(0)
+    valid = rng.random((B, H, W)) < 0.6
     target = rng.dirichlet(np.ones(K), size=(B, H, W)).transpose(0, 3, 1, 2)
     expected = []
     for b, y, x in zip(*np.nonzero(valid), strict=True):
         p = _probability(logits, b, y, x)
         expected.append(-sum(target[b, k, y, x] * math.log(p[k]) for k in range(K)))
     loss = soft_cross_entropy(
-        log_softmax(torch.from_numpy(logits)), torch.from_numpy(target.copy()).float(), torch.from_numpy(valid)
+        log_softmax(torch.from_numpy(logits)),
+        torch.from_numpy(target.copy()).float(),
+        torch.from_numpy(valid),
     )
     assert float(loss) == pytest.approx(sum(expected) / len(expected), rel=1e-5)
 
 
 def test_squared_error_sums_over_classes_and_is_the_mean_over_valid_pixels() -> None:
     rng = np.random.default_rng(3)
-    prob, target = (rng.dirichlet(np.ones(K), size=(B, H, W)).transpose(0, 3, 1, 2) for _ in range(2))
+    prob, target = (
+        rng.dirichlet(np.ones(K), size=(B, H, W)).transpose(0, 3, 1, 2) for _ in range(2)
+    )
     valid = rng.random((B, H, W)) < 0.6
     pixels = list(zip(*np.nonzero(valid), strict=True))
-    expected = [sum((prob[b, k, y, x] - target[b, k, y, x]) ** 2 for k in range(K)) for b, y, x in pixels]
-    loss = squared_error(torch.from_numpy(prob.copy()), torch.from_numpy(target.copy()), torch.from_numpy(valid))
+    expected = [
+        sum((prob[b, k, y, x] - target[b, k, y, x]) ** 2 for k in range(K)) for b, y, x in pixels
+    ]
+    loss = squared_error(
+        torch.from_numpy(prob.copy()), torch.from_numpy(target.copy()), torch.from_numpy(valid)
+    )
     assert float(loss) == pytest.approx(sum(expected) / len(expected), rel=1e-6)
 
 
 def test_confident_share_counts_valid_pixels_and_includes_the_threshold() -> None:
     confidence = torch.tensor([[[0.5, 0.9, 0.7], [0.8, 0.95, 0.2]]])
     valid = torch.tensor([[[True, True, True], [True, False, True]]])
-    assert float(confident_share(confidence, valid, confidence[0, 0, 2].item())) == pytest.approx(3 / 5)
+    assert float(confident_share(confidence, valid, confidence[0, 0, 2].item())) == pytest.approx(
+        3 / 5
+    )
     assert float(confident_share(confidence, torch.zeros_like(valid), 0.5)) == 0.0
 
 
-def test_workers_with_unequal_shares_average_to_the_loss_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_with_unequal_shares_average_to_the_loss_of_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The collective is replaced by what it gives: the total count over the number of workers."""
     rng = np.random.default_rng(4)
-    prob, target = (torch.from_numpy(rng.dirichlet(np.ones(K), size=(B, H, W)).transpose(0, 3, 1, 2)) for _ in range(2))
+    prob, target = (
+        torch.from_numpy(rng.dirichlet(np.ones(K), size=(B, H, W)).transpose(0, 3, 1, 2))
+        for _ in range(2)
+    )
     valid = torch.from_numpy(rng.random((B, H, W)) < np.array((0.2, 0.9))[:, None, None])
 
     def weighted(part: slice) -> torch.Tensor:
         share = confident_share(prob[part].amax(dim=1), valid[part], 0.5)
         return share * squared_error(prob[part], target[part], valid[part])
 
-    together, counts = weighted(slice(None)), iter((0.0,))
-    total, confident = float(valid.sum()), float((valid & (prob.amax(dim=1) >= 0.5)).sum())
-    monkeypatch.setattr(losses, "share_of_total", lambda count: torch.full_like(count, next(counts) / B))
+    together = weighted(slice(None))
+    counts = iter((0.0,))
+    total = float(valid.sum())
+    confident = float((valid & (prob.amax(dim=1) >= 0.5)).sum())
+    monkeypatch.setattr(
+        losses, "share_of_total", lambda count: torch.full_like(count, next(counts) / B)
+    )
     apart = []
     for worker in range(B):
         counts = iter((confident, total, total))
@@ -106,7 +136,8 @@ def test_losses_are_float32_for_bfloat16_logits() -> None:
 
 @pytest.mark.parametrize("num_classes", [5, 16, 19])
 def test_the_layout_in_memory_does_not_change_a_loss(num_classes: int) -> None:
-    """Channels last with many classes is computed in another way; losses, probabilities and gradients are the same."""
+    """Channels last with many classes is computed in another way; losses, probabilities and
+    gradients are the same."""
     generator = torch.Generator().manual_seed(0)
     logits = 3 * torch.randn(2, num_classes, 6, 7, generator=generator)
     label = torch.randint(0, num_classes, (2, 6, 7), generator=generator)

@@ -1,4 +1,5 @@
-"""The loss of every method (Eq. 1 to 6) against an independent NumPy reference, from the networks' raw outputs on."""
+"""The loss of every method (Eq. 1 to 6) against an independent NumPy reference, from the networks'
+raw outputs on."""
 
 import math
 from pathlib import Path
@@ -8,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from rml_trainers.data.cache import PreparedData
-from rml_trainers.methods.iml import ImlConfig
-from rml_trainers.methods.pseudo_label import PseudoLabelConfig
-from rml_trainers.methods.rml import RmlConfig, RobustMutualLearning
-from tests.method_case import Array, case, softmax, taken, upsample
-from tests.tiny import METHOD_CONFIGS
+from rml_trainers.data.prepared.cache import PreparedData
+from rml_trainers.methods.paper.iml import ImlConfig
+from rml_trainers.methods.paper.pseudo_label import PseudoLabelConfig
+from rml_trainers.methods.paper.rml import RmlConfig, RobustMutualLearning
+from tests.support.method_case import Array, case, softmax, taken, upsample
+from tests.support.tiny import METHOD_CONFIGS
 
 pytestmark = pytest.mark.usefixtures("single_thread")
 
@@ -42,7 +43,9 @@ def test_pseudo_label_is_eq_2(quantile: float, tiny_data: PreparedData, scratch:
     label = c.hard(c.scores("students", 0))
     kept = np.where(confidence_map > threshold, label, 255)
     if quantile:
-        assert 0 < (kept != 255).sum() < (label != 255).sum(), "the case must drop some pixels and keep others"
+        assert 0 < (kept != 255).sum() < (label != 255).sum(), (
+            "the case must drop some pixels and keep others"
+        )
     assert taken(c) == pytest.approx(c.supervised(0) + c.unsupervised(0, [kept]), rel=1e-3)
 
 
@@ -72,7 +75,9 @@ def test_iml_is_eq_5(own_teacher: bool, tiny_data: PreparedData, scratch: Path) 
 
 @pytest.mark.parametrize("initial_label", ["stage", "online"])
 def test_rml_is_eq_6_and_9(initial_label: Any, tiny_data: PreparedData, scratch: Path) -> None:
-    c = case(RmlConfig(initial_label=initial_label, min_cells=1, temperature=0.5), tiny_data, scratch)
+    c = case(
+        RmlConfig(initial_label=initial_label, min_cells=1, temperature=0.5), tiny_data, scratch
+    )
     assert isinstance(c.method, RobustMutualLearning) and c.batch.unlabelled is not None
     images = c.batch.unlabelled.image.float() / 255
     label = []
@@ -87,14 +92,22 @@ def test_rml_is_eq_6_and_9(initial_label: Any, tiny_data: PreparedData, scratch:
             p_initial = softmax(output.logits[b].double().numpy())
             if initial_label == "stage":
                 p_initial = np.maximum(c.batch.unlabelled.initial[i][b].double().numpy(), 1e-4)
-            omega = confidence(feature, eta, 0.5) if not unseen.any() else _with_unseen(feature, eta, unseen, 0.5)
-            scores.append(upsample(np.log(omega) + np.log(p_initial), images.shape[-2], images.shape[-1]))
+            omega = (
+                confidence(feature, eta, 0.5)
+                if not unseen.any()
+                else _with_unseen(feature, eta, unseen, 0.5)
+            )
+            scores.append(
+                upsample(np.log(omega) + np.log(p_initial), images.shape[-2], images.shape[-1])
+            )
         label.append(c.hard(np.stack(scores)))
     expected = sum(c.supervised(i) + c.unsupervised(i, label) for i in (0, 1))
     assert taken(c) == pytest.approx(expected, rel=1e-3)
 
 
-def _with_unseen(feature: Array, eta: Array, unseen: npt.NDArray[np.bool_], temperature: float) -> Array:
+def _with_unseen(
+    feature: Array, eta: Array, unseen: npt.NDArray[np.bool_], temperature: float
+) -> Array:
     """Eq. 9 where classes without prototype take the cell's mean distance."""
     omega = np.zeros((len(eta), *feature.shape[1:]))
     for y, x in np.ndindex(*feature.shape[1:]):

@@ -8,9 +8,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from rml_trainers.losses import hard_cross_entropy, soft_cross_entropy, squared_error, valid_counts
-from rml_trainers.pixel_losses import images_at_once, pixel_losses
+from rml_trainers.students.pixel_losses import images_at_once, pixel_losses
 
-B, K, CELLS, SIZE = 5, 4, (3, 4), (9, 14)
+B = 5
+K = 4
+CELLS = (3, 4)
+SIZE = (9, 14)
 Loss = Callable[[Tensor, slice], Tensor]
 
 
@@ -23,11 +26,14 @@ def case(name: str, dtype: torch.dtype) -> Loss:
     torch.manual_seed(0)
     label = torch.randint(0, K, (B, *SIZE))
     label[torch.rand(B, *SIZE) < torch.linspace(0, 0.9, B)[:, None, None]] = 255
-    target, valid = torch.rand(B, K, *SIZE, dtype=dtype).softmax(dim=1), label != 255
+    target = torch.rand(B, K, *SIZE, dtype=dtype).softmax(dim=1)
+    valid = label != 255
     (count,) = valid_counts(valid)
     losses: dict[str, Loss] = {
         "hard": lambda x, i: hard_cross_entropy(functional.log_softmax(x, dim=1), label[i], count),
-        "soft": lambda x, i: soft_cross_entropy(functional.log_softmax(x, dim=1), target[i], valid[i], count),
+        "soft": lambda x, i: soft_cross_entropy(
+            functional.log_softmax(x, dim=1), target[i], valid[i], count
+        ),
         "squared": lambda x, i: squared_error(x.softmax(dim=1), target[i], valid[i], count),
     }
     return losses[name]
@@ -43,38 +49,48 @@ def taken(loss: Loss, maps: Sequence[Tensor], chunk_mib: int, weight: float = 1.
 
 @pytest.fixture(params=[1, 2, 5], ids=lambda n: f"{n} at once")
 def in_chunks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rml_trainers.pixel_losses.images_at_once", lambda *_: request.param)
+    monkeypatch.setattr(
+        "rml_trainers.students.pixel_losses.images_at_once", lambda *_: request.param
+    )
 
 
 @pytest.mark.parametrize("name", ["hard", "soft", "squared"])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.usefixtures("in_chunks")
-def test_chunks_give_the_loss_and_the_gradient_of_the_whole(name: str, layout: torch.memory_format) -> None:
-    loss, wanted = case(name, torch.float32), torch.randn(2, B, K, *CELLS)
+def test_chunks_give_the_loss_and_the_gradient_of_the_whole(
+    name: str, layout: torch.memory_format
+) -> None:
+    loss = case(name, torch.float32)
+    wanted = torch.randn(2, B, K, *CELLS)
     gradients = []
     for chunk_mib in (0, 1):
         maps = [x.clone().contiguous(memory_format=layout).requires_grad_() for x in wanted]
         values = taken(loss, maps, chunk_mib, weight=0.3)
         if chunk_mib == 0:
-            torch.testing.assert_close(values[1:], torch.stack([loss(upsample(x), slice(0, B)) for x in wanted]))
+            torch.testing.assert_close(
+                values[1:], torch.stack([loss(upsample(x), slice(0, B)) for x in wanted])
+            )
             whole = values.detach()
         torch.testing.assert_close(values.detach(), whole)
         values[0].backward()  # type: ignore[no-untyped-call]
         gradients.append([x.grad for x in maps])
     for plain, chunked in zip(*gradients, strict=True):
         assert plain is not None and chunked is not None and bool(plain.any())
-        # Not bit for bit on every machine: kernels treat the ends of a tensor differently, and chunks end elsewhere.
+        # Not bit for bit on every machine: kernels treat the ends of a tensor differently, and
+        # chunks end elsewhere.
         torch.testing.assert_close(chunked, plain, rtol=1e-5, atol=1e-8)
 
 
 @pytest.mark.usefixtures("in_chunks")
 def test_the_gradient_is_the_derivative_and_is_scaled_by_what_comes_back() -> None:
-    loss, maps = case("soft", torch.float64), torch.randn(B, K, *CELLS, dtype=torch.float64, requires_grad=True)
+    loss = case("soft", torch.float64)
+    maps = torch.randn(B, K, *CELLS, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x: 3 * taken(loss, [x], chunk_mib=1)[0], (maps,))
 
 
 def test_what_is_only_reported_has_no_gradient() -> None:
-    loss, maps = case("hard", torch.float32), torch.randn(B, K, *CELLS, requires_grad=True)
+    loss = case("hard", torch.float32)
+    maps = torch.randn(B, K, *CELLS, requires_grad=True)
     for chunk_mib in (0, 1):
         values = taken(loss, [maps], chunk_mib, weight=0.0)
         (gradient,) = torch.autograd.grad(values.sum(), maps)

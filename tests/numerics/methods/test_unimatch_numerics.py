@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch.nn import functional
 
-from rml_trainers.data.cache import PreparedData
-from rml_trainers.methods.unimatch import UniMatchConfig
+from rml_trainers.data.prepared.cache import PreparedData
+from rml_trainers.methods.comparators.unimatch import UniMatchConfig
 from rml_trainers.networks.network import SegmentationNetwork, SegmentationOutput
 from rml_trainers.noise.input_noise import mix, strengthen
-from tests.method_case import Array, Case, case, softmax, taken, upsample
+from tests.support.method_case import Array, Case, case, softmax, taken, upsample
 
 pytestmark = pytest.mark.usefixtures("single_thread")
 DROPOUT_SEED = 5
@@ -29,9 +29,11 @@ def over_valid(logits: Array, label: npt.NDArray[np.int64], valid: npt.NDArray[n
 
 
 def perturbed(c: Case, probability: float) -> Array:
-    """Logits of the weak view with whole channels of its feature dropped, as the step draws them."""
+    """Logits of the weak view with whole channels of its feature dropped, as the step draws
+    them."""
     assert c.batch.unlabelled is not None
-    student, images = c.learners.student(0), c.batch.unlabelled.image.float() / 255
+    student = c.learners.student(0)
+    images = c.batch.unlabelled.image.float() / 255
     with torch.no_grad():
         feature = student(images).feature
         torch.manual_seed(DROPOUT_SEED)
@@ -49,14 +51,21 @@ def test_the_loss_is_that_of_the_paper(
     confidence = np.stack([softmax(s).max(axis=0) for s in first.scores("students", 0)])
     threshold = float(np.quantile(confidence, quantile)) if quantile else 0.0
     method = UniMatchConfig(
-        threshold=threshold, channel_dropout=probability, strong_weight=0.4, feature_weight=0.7, box_probability=1.0
+        threshold=threshold,
+        channel_dropout=probability,
+        strong_weight=0.4,
+        feature_weight=0.7,
+        box_probability=1.0,
     )
     c = case(method, tiny_data, scratch)
     assert c.batch.unlabelled is not None and len(c.batch.noise) == 2
-    images, inside = c.batch.unlabelled.image.float() / 255, c.batch.unlabelled.inside
+    images = c.batch.unlabelled.image.float() / 255
+    inside = c.batch.unlabelled.inside
     label = np.where(confidence > threshold, c.hard(c.scores("students", 0)), 255)
     if quantile:
-        assert 0 < (label != 255).sum() < int(inside.sum()), "the case must drop some pixels and keep others"
+        assert 0 < (label != 255).sum() < int(inside.sum()), (
+            "the case must drop some pixels and keep others"
+        )
     strong = []
     for draw in c.batch.noise:
         logits = c.student_logits(strengthen(images, draw), 0)
@@ -74,7 +83,8 @@ def test_one_forward_labels_and_one_learns(
 ) -> None:
     c = case(UniMatchConfig(), tiny_data, scratch)
     network = type(c.learners.student(0))
-    forward, seen = network.forward, []
+    forward = network.forward
+    seen = []
 
     def watched(self: SegmentationNetwork, images: torch.Tensor) -> SegmentationOutput:
         seen.append((len(images), torch.is_grad_enabled()))

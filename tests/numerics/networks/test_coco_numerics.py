@@ -1,7 +1,9 @@
-"""The COCO backbone against a plain re-telling of the Deeplab family's network on the state dict's own names.
+"""The COCO backbone against a plain re-telling of the Deeplab family's network on the state dict's
+own names.
 
-The state dict is random, with the key names and shapes of the public `resnet101COCO-41f33a49.pth`; the reference takes
-BGR in 0 to 255 minus the mean, strides in the first 1×1 convolution and pools with a rounded-up size.
+The state dict is random, with the key names and shapes of the public `resnet101COCO-41f33a49.pth`;
+the reference takes BGR in 0 to 255 minus the mean, strides in the first 1×1 convolution and pools
+with a rounded-up size.
 """
 
 from pathlib import Path
@@ -12,18 +14,20 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from rml_trainers.errors import ConfigError
-from rml_trainers.networks import build_network, key_maps
+from rml_trainers.networks import build_network
 from rml_trainers.networks.backbones import build_backbone
-from rml_trainers.networks.coco import to_first_version
 from rml_trainers.networks.deeplab_v2 import DeepLabV2Config
 from rml_trainers.networks.network import SegmentationNetwork
-from rml_trainers.networks.weights import read_state
+from rml_trainers.networks.pretrained import key_maps
+from rml_trainers.networks.pretrained.coco import to_first_version
+from rml_trainers.networks.pretrained.weights import read_state
 from rml_trainers.noise.config import NoiseConfig
 
 State = dict[str, Tensor]
 BLOCKS = {"layer1": 3, "layer2": 4, "layer3": 23, "layer4": 3}
 WIDTHS = {"layer1": 64, "layer2": 128, "layer3": 256, "layer4": 512}
-NUM_CLASSES, NUM_VOC_CLASSES = 7, 21
+NUM_CLASSES = 7
+NUM_VOC_CLASSES = 21
 BGR_MEAN = torch.tensor((104.007, 116.669, 122.679)).view(1, 3, 1, 1)
 pytestmark = pytest.mark.usefixtures("single_thread", "without_initialisation")
 
@@ -50,7 +54,9 @@ def random_state() -> State:
         width = WIDTHS[layer]
         for block in range(num_blocks):
             key = f"{layer}.{block}"
-            for i, (size, narrow, wide) in enumerate(((1, width, in_width), (3, width, width), (1, 4 * width, width))):
+            for i, (size, narrow, wide) in enumerate(
+                ((1, width, in_width), (3, width, width), (1, 4 * width, width))
+            ):
                 _convolution(state, f"{key}.conv{i + 1}", narrow, wide, size)
                 _batchnorm(state, f"{key}.bn{i + 1}", narrow, scale=0.3 if i == 2 else 1.0)
             if block == 0:
@@ -67,11 +73,14 @@ def reference(state: State, bgr_255: Tensor, output_stride: int) -> Tensor:
     """Feature map of `layer4` for BGR images in 0 to 255."""
 
     def norm(x: Tensor, key: str) -> Tensor:
-        mean, var = state[f"{key}.running_mean"], state[f"{key}.running_var"]
+        mean = state[f"{key}.running_mean"]
+        var = state[f"{key}.running_var"]
         return functional.batch_norm(x, mean, var, state[f"{key}.weight"], state[f"{key}.bias"])
 
     x = functional.conv2d(bgr_255 - BGR_MEAN, state["conv1.weight"], stride=2, padding=3)
-    x = functional.max_pool2d(functional.relu(norm(x, "bn1")), 3, stride=2, padding=1, ceil_mode=True)
+    x = functional.max_pool2d(
+        functional.relu(norm(x, "bn1")), 3, stride=2, padding=1, ceil_mode=True
+    )
     strides = {"layer1": 1, "layer2": 2, "layer3": 1 if output_stride == 8 else 2, "layer4": 1}
     dilations = {
         "layer1": 1,
@@ -81,15 +90,20 @@ def reference(state: State, bgr_255: Tensor, output_stride: int) -> Tensor:
     }
     for layer, num_blocks in BLOCKS.items():
         for block in range(num_blocks):
-            key, stride, dilation = f"{layer}.{block}", strides[layer] if block == 0 else 1, dilations[layer]
+            key = f"{layer}.{block}"
+            stride = strides[layer] if block == 0 else 1
+            dilation = dilations[layer]
             y = functional.conv2d(x, state[f"{key}.conv1.weight"], stride=stride)
             y = functional.relu(norm(y, f"{key}.bn1"))
-            y = functional.conv2d(y, state[f"{key}.conv2.weight"], padding=dilation, dilation=dilation)
+            y = functional.conv2d(
+                y, state[f"{key}.conv2.weight"], padding=dilation, dilation=dilation
+            )
             y = functional.relu(norm(y, f"{key}.bn2"))
             y = norm(functional.conv2d(y, state[f"{key}.conv3.weight"]), f"{key}.bn3")
             if block == 0:
                 x = norm(
-                    functional.conv2d(x, state[f"{key}.downsample.0.weight"], stride=stride), f"{key}.downsample.1"
+                    functional.conv2d(x, state[f"{key}.downsample.0.weight"], stride=stride),
+                    f"{key}.downsample.1",
                 )
             x = functional.relu(x + y)
     return x
@@ -125,11 +139,17 @@ def _images(size_px: tuple[int, int]) -> Tensor:
     return torch.rand(1, 3, *size_px, generator=torch.Generator().manual_seed(1))
 
 
-def _network(file: Path | None, output_stride: int = 8, *, pretrained: bool = True) -> SegmentationNetwork:
+def _network(
+    file: Path | None, output_stride: int = 8, *, pretrained: bool = True
+) -> SegmentationNetwork:
     config = DeepLabV2Config(
-        weights="coco", weights_file=str(file or "gone.pth"), output_stride=8 if output_stride == 8 else 16
+        weights="coco",
+        weights_file=str(file or "gone.pth"),
+        output_stride=8 if output_stride == 8 else 16,
     )
-    return build_network(config, NUM_CLASSES, NoiseConfig(model=False), pretrained=pretrained).eval()
+    return build_network(
+        config, NUM_CLASSES, NoiseConfig(model=False), pretrained=pretrained
+    ).eval()
 
 
 @torch.no_grad()
@@ -163,11 +183,15 @@ def test_a_checkpoint_fills_the_same_graph_without_the_file(network: Segmentatio
 
 @torch.no_grad()
 def test_timms_own_graph_would_not_do(network: SegmentationNetwork) -> None:
-    """The same parameters in ResNet v1.5 give other maps, so the change of graph is what makes them equal."""
-    plain = build_backbone("resnet101", output_stride=8, drop_path=0.0, weights="none", weights_file=None).module.eval()
+    """The same parameters in ResNet v1.5 give other maps, so the change of graph is what makes them
+    equal."""
+    plain = build_backbone(
+        "resnet101", output_stride=8, drop_path=0.0, weights="none", weights_file=None
+    ).module.eval()
     plain.load_state_dict(network.backbone.state_dict())
     normalised = network.normalise(_images((40, 56)))
-    (unlike,), (feature,) = plain(normalised), network.backbone(normalised)
+    (unlike,) = plain(normalised)
+    (feature,) = network.backbone(normalised)
     assert unlike.shape[2:] == (5, 7)
     to_first_version(plain)
     assert torch.equal(plain(normalised)[0], feature)
@@ -175,7 +199,9 @@ def test_timms_own_graph_would_not_do(network: SegmentationNetwork) -> None:
 
 def test_the_head_is_never_taken_over_and_a_prefix_is_understood(state: State) -> None:
     named = {key: key_maps.resnet101_coco(key) for key in state}
-    assert {key for key, name in named.items() if name is None} == {key for key in state if key.startswith("layer5.")}
+    assert {key for key, name in named.items() if name is None} == {
+        key for key in state if key.startswith("layer5.")
+    }
     assert key_maps.resnet101_coco("Scale.layer3.22.bn2.running_var") == "layer3.22.bn2.running_var"
     assert key_maps.resnet101_coco("Scale.layer5.conv2d_list.3.bias") is None
 
@@ -187,7 +213,9 @@ def test_another_file_is_refused_naming_what_does_not_fit(tmp_path: Path, state:
             _network(tmp_path / "other.pth")
         return str(refusal.value)
 
-    without = {key: tensor for key, tensor in state.items() if key.startswith(("conv1", "bn1", "layer1"))}
+    without = {
+        key: tensor for key, tensor in state.items() if key.startswith(("conv1", "bn1", "layer1"))
+    }
     assert "'layer2.0.bn1.bias'" in refused(without) and "other.pth" in refused(without)
     assert "no 'conv1.weight' of shape (64, 3, 7, 7)" in refused({"stem.weight": torch.zeros(1)})
     assert len(read_state(tmp_path / "other.pth")) == 1

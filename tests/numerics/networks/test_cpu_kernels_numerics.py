@@ -8,12 +8,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from rml_trainers.networks import NETWORKS, build_network
-from rml_trainers.networks.aspp_product import summed_aspp
-from rml_trainers.networks.cpu_kernels import prefer_fast_kernels
+from rml_trainers.networks.accelerate.aspp_product import summed_aspp
+from rml_trainers.networks.accelerate.cpu_kernels import prefer_fast_kernels
+from rml_trainers.networks.accelerate.depthwise import depthwise, put_together, taken_apart
 from rml_trainers.networks.deeplab_v2 import DeepLabV2, DeepLabV2Config, SummedASPP
-from rml_trainers.networks.depthwise import depthwise, put_together, taken_apart
 from rml_trainers.noise.config import NoiseConfig
-from tests.tiny import NETWORK_CONFIGS
+from tests.support.tiny import NETWORK_CONFIGS
 
 pytestmark = pytest.mark.usefixtures("single_thread")
 
@@ -23,25 +23,39 @@ SHAPES = [(12, 16), (7, 5), (3, 4), (1, 9), (2, 1)]
 
 
 def results_of(
-    maps: Tensor, weight: Tensor, *, ours: bool, stride: int = 1, padding: int = 0, dilation: int = 1
+    maps: Tensor,
+    weight: Tensor,
+    *,
+    ours: bool,
+    stride: int = 1,
+    padding: int = 0,
+    dilation: int = 1,
 ) -> tuple[Tensor, ...]:
     """The convolution, the gradient of its maps and that of its weights."""
-    x, w = maps.clone().requires_grad_(), weight.clone().requires_grad_()
+    x = maps.clone().requires_grad_()
+    w = weight.clone().requires_grad_()
     if ours:
         y = depthwise(x, w, stride=stride, padding=padding, dilation=dilation)
     else:
-        y = functional.conv2d(x, w, stride=stride, padding=padding, dilation=dilation, groups=len(w))
+        y = functional.conv2d(
+            x, w, stride=stride, padding=padding, dilation=dilation, groups=len(w)
+        )
     return y.detach(), *torch.autograd.grad(y.square().sum(dtype=torch.float64), (x, w))
 
 
 @pytest.mark.parametrize("size", SHAPES)
 @pytest.mark.parametrize("dilation", [1, 2, 4])
 @pytest.mark.parametrize("kernel", [3, 5, 7, 9])
-def test_a_depthwise_convolution_that_keeps_the_size(size: tuple[int, int], kernel: int, dilation: int) -> None:
+def test_a_depthwise_convolution_that_keeps_the_size(
+    size: tuple[int, int], kernel: int, dilation: int
+) -> None:
     torch.manual_seed(0)
-    maps, weight = torch.randn(2, 6, *size, dtype=torch.float64), torch.randn(6, 1, kernel, kernel, dtype=torch.float64)
+    maps = torch.randn(2, 6, *size, dtype=torch.float64)
+    weight = torch.randn(6, 1, kernel, kernel, dtype=torch.float64)
     how = {"padding": dilation * (kernel // 2), "dilation": dilation}
-    for mine, theirs in zip(*(results_of(maps, weight, ours=ours, **how) for ours in (True, False)), strict=True):
+    for mine, theirs in zip(
+        *(results_of(maps, weight, ours=ours, **how) for ours in (True, False)), strict=True
+    ):
         torch.testing.assert_close(mine, theirs, rtol=1e-11, atol=1e-11)
 
 
@@ -49,16 +63,22 @@ def test_a_depthwise_convolution_that_keeps_the_size(size: tuple[int, int], kern
 @pytest.mark.parametrize("size", [(9, 12), (5, 6)])
 def test_a_depthwise_convolution_with_strides(size: tuple[int, int], padding: int) -> None:
     torch.manual_seed(0)
-    maps, weight = torch.randn(2, 6, *size, dtype=torch.float64), torch.randn(6, 1, 5, 5, dtype=torch.float64)
-    both = (results_of(maps, weight, ours=ours, stride=2, padding=padding) for ours in (True, False))
+    maps = torch.randn(2, 6, *size, dtype=torch.float64)
+    weight = torch.randn(6, 1, 5, 5, dtype=torch.float64)
+    both = (
+        results_of(maps, weight, ours=ours, stride=2, padding=padding) for ours in (True, False)
+    )
     for mine, theirs in zip(*both, strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-11, atol=1e-11)
 
 
-@pytest.mark.parametrize("how", [{"padding": 2}, {"padding": 8, "dilation": 4}, {"stride": 2}], ids=str)
+@pytest.mark.parametrize(
+    "how", [{"padding": 2}, {"padding": 8, "dilation": 4}, {"stride": 2}], ids=str
+)
 def test_in_bf16_every_gradient_is_as_near_to_the_truth_as_torch_s_own(how: dict[str, int]) -> None:
     torch.manual_seed(0)
-    maps, weight = torch.randn(4, 16, 12, 16).bfloat16(), torch.randn(16, 1, 5, 5).bfloat16()
+    maps = torch.randn(4, 16, 12, 16).bfloat16()
+    weight = torch.randn(16, 1, 5, 5).bfloat16()
     truth = results_of(maps.double(), weight.double(), ours=False, **how)
     mine, theirs = (results_of(maps, weight, ours=ours, **how) for ours in (True, False))
     for exact, our, their in zip(truth, mine, theirs, strict=True):
@@ -68,14 +88,20 @@ def test_in_bf16_every_gradient_is_as_near_to_the_truth_as_torch_s_own(how: dict
 
 
 def test_the_gradient_that_nobody_wants_is_not_computed() -> None:
-    maps, weight = torch.randn(1, 3, 6, 6), torch.randn(3, 1, 3, 3)
+    maps = torch.randn(1, 3, 6, 6)
+    weight = torch.randn(3, 1, 3, 3)
     for how in ({"padding": 2, "dilation": 2}, {"padding": 1}, {"stride": 2}):
-        for wanted in ((maps, weight.clone().requires_grad_()), (maps.clone().requires_grad_(), weight)):
+        for wanted in (
+            (maps, weight.clone().requires_grad_()),
+            (maps.clone().requires_grad_(), weight),
+        ):
             depthwise(wanted[0], wanted[1], **how).sum().backward()  # type: ignore[no-untyped-call]
             assert [x.grad is not None for x in wanted] == [x.requires_grad for x in wanted]
 
 
-@pytest.mark.parametrize("how", [{"padding": 2}, {"padding": 8, "dilation": 4}, {"stride": 2}], ids=str)
+@pytest.mark.parametrize(
+    "how", [{"padding": 2}, {"padding": 8, "dilation": 4}, {"stride": 2}], ids=str
+)
 def test_the_gradient_of_weights_has_their_strides(how: dict[str, int]) -> None:
     """DDP warns where it has not."""
     weight = torch.randn(6, 1, 5, 5).to(memory_format=torch.channels_last).requires_grad_()
@@ -92,11 +118,14 @@ def test_aspp_as_one_product(size: tuple[int, int], rates: tuple[int, ...]) -> N
     bias = torch.randn(len(rates), 3, dtype=torch.float64, requires_grad=True)
     product = summed_aspp(maps, weight, bias, rates)
     branches = (
-        functional.conv2d(maps, w, b, padding=r, dilation=r) for w, b, r in zip(weight, bias, rates, strict=True)
+        functional.conv2d(maps, w, b, padding=r, dilation=r)
+        for w, b, r in zip(weight, bias, rates, strict=True)
     )
     convolved = sum(branches, start=torch.zeros(()))
     torch.testing.assert_close(product, convolved, rtol=1e-11, atol=1e-11)
-    results = [torch.autograd.grad(y.square().sum(), (maps, weight, bias)) for y in (product, convolved)]
+    results = [
+        torch.autograd.grad(y.square().sum(), (maps, weight, bias)) for y in (product, convolved)
+    ]
     for mine, theirs in zip(*results, strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-11, atol=1e-11)
 
@@ -118,7 +147,9 @@ def test_taking_apart_and_putting_together(size: tuple[int, int]) -> None:
     maps = torch.arange(2 * 3 * size[0] * size[1]).reshape(2, 3, *size).float()
     parts = taken_apart(maps, 3)
     assert torch.equal(put_together(parts, 3, size), maps)
-    assert torch.equal(parts[0, :, 0, :], maps[0, :, 0, ::3]), "the first part begins with every third of the first row"
+    assert torch.equal(parts[0, :, 0, :], maps[0, :, 0, ::3]), (
+        "the first part begins with every third of the first row"
+    )
     assert parts.is_contiguous(memory_format=torch.channels_last)
 
 
@@ -131,7 +162,10 @@ def learnt(network: nn.Module, dtype: torch.dtype) -> tuple[Tensor, dict[str, Te
     return logits.detach(), gradients
 
 
-BACKBONES = {name: DeepLabV2Config(backbone=name, weights="none") for name in ("tf_efficientnet_lite0", "test_resnet")}
+BACKBONES = {
+    name: DeepLabV2Config(backbone=name, weights="none")
+    for name in ("tf_efficientnet_lite0", "test_resnet")
+}
 
 
 @pytest.mark.parametrize("name", [*NETWORKS, *BACKBONES])
@@ -142,7 +176,8 @@ def test_whole_networks_compute_the_same(name: str) -> None:
     plain = build_network(config, 5, NoiseConfig(model=False)).double()
     fast = copy.deepcopy(plain)
     prefer_fast_kernels(fast)
-    (logits, gradients), (same_logits, same_gradients) = learnt(plain, torch.float64), learnt(fast, torch.float64)
+    (logits, gradients) = learnt(plain, torch.float64)
+    (same_logits, same_gradients) = learnt(fast, torch.float64)
     torch.testing.assert_close(same_logits, logits, rtol=1e-9, atol=1e-12)
     assert list(same_gradients) == list(gradients)
     for key, gradient in gradients.items():

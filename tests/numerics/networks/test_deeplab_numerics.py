@@ -8,7 +8,13 @@ import pytest
 import torch
 from torch import nn
 
-from rml_trainers.networks.deeplab_v2 import ASPP_RATES, INITIAL_STD, DeepLabV2, DeepLabV2Config, SummedASPP
+from rml_trainers.networks.deeplab_v2 import (
+    ASPP_RATES,
+    INITIAL_STD,
+    DeepLabV2,
+    DeepLabV2Config,
+    SummedASPP,
+)
 from rml_trainers.networks.deeplab_v2 import build_deeplab_v2 as build
 from rml_trainers.noise.config import NoiseConfig
 
@@ -17,12 +23,14 @@ Array = npt.NDArray[np.float64]
 
 def _dilated_convolution(maps: Array, weight: Array, bias: Array, rate: int) -> Array:
     """[D, h, w] → [out, h, w] with zeros outside the map."""
-    num_out, (height, width) = weight.shape[0], maps.shape[1:]
+    num_out = weight.shape[0]
+    (height, width) = maps.shape[1:]
     result = np.zeros((num_out, height, width))
     for out, y, x in itertools.product(range(num_out), range(height), range(width)):
         total = bias[out]
         for i, j in itertools.product(range(3), range(3)):
-            row, column = y + (i - 1) * rate, x + (j - 1) * rate
+            row = y + (i - 1) * rate
+            column = x + (j - 1) * rate
             if 0 <= row < height and 0 <= column < width:
                 total += float(weight[out, :, i, j] @ maps[:, row, column])
         result[out, y, x] = total
@@ -31,7 +39,9 @@ def _dilated_convolution(maps: Array, weight: Array, bias: Array, rate: int) -> 
 
 @pytest.mark.parametrize("size", [(5, 7), (13, 8), (7, 26)], ids=str)
 @pytest.mark.parametrize("num_branches", [2, 4])
-def test_aspp_is_the_sum_of_all_its_dilated_convolutions(num_branches: int, size: tuple[int, int]) -> None:
+def test_aspp_is_the_sum_of_all_its_dilated_convolutions(
+    num_branches: int, size: tuple[int, int]
+) -> None:
     rates = ASPP_RATES[:num_branches]
     aspp = SummedASPP(3, 2, rates).double()
     for parameter in aspp.parameters():
@@ -40,7 +50,8 @@ def test_aspp_is_the_sum_of_all_its_dilated_convolutions(num_branches: int, size
     expected = np.zeros((2, *size))
     for rate, branch in zip(rates, aspp.branches, strict=True):
         assert isinstance(branch, nn.Conv2d) and branch.bias is not None
-        weight, bias = branch.weight.detach().numpy(), branch.bias.detach().numpy()
+        weight = branch.weight.detach().numpy()
+        bias = branch.bias.detach().numpy()
         expected += _dilated_convolution(maps[0].numpy(), weight, bias, rate)
     np.testing.assert_allclose(aspp(maps)[0].detach().numpy(), expected, rtol=1e-10, atol=1e-10)
 
@@ -61,9 +72,12 @@ def _bilinear_align_corners(maps: Array, height: int, width: int) -> Array:
     """[C, h, w] → [C, H, W]: corners of both grids coincide."""
     result = np.zeros((maps.shape[0], height, width))
     for y, x in itertools.product(range(height), range(width)):
-        row, column = y * (maps.shape[1] - 1) / (height - 1), x * (maps.shape[2] - 1) / (width - 1)
-        top, left = min(int(row), maps.shape[1] - 2), min(int(column), maps.shape[2] - 2)
-        down, right = row - top, column - left
+        row = y * (maps.shape[1] - 1) / (height - 1)
+        column = x * (maps.shape[2] - 1) / (width - 1)
+        top = min(int(row), maps.shape[1] - 2)
+        left = min(int(column), maps.shape[2] - 2)
+        down = row - top
+        right = column - left
         for i, j in itertools.product(range(2), range(2)):
             share = (down if i else 1 - down) * (right if j else 1 - right)
             result[:, y, x] += share * maps[:, top + i, left + j]
@@ -98,11 +112,18 @@ def test_the_projection_head_is_aspp_then_group_norm_then_a_linear_classifier() 
     with torch.no_grad():
         output = network(torch.rand(2, 3, 48, 64))
         assert output.projected is not None and network.classifier is not None
-        groups = network.aspp(output.feature).double().numpy().reshape(2, 32, 2, *output.feature.shape[2:])
-        mean, variance = groups.mean(axis=(2, 3, 4), keepdims=True), groups.var(axis=(2, 3, 4), keepdims=True)
+        groups = (
+            network.aspp(output.feature)
+            .double()
+            .numpy()
+            .reshape(2, 32, 2, *output.feature.shape[2:])
+        )
+        mean = groups.mean(axis=(2, 3, 4), keepdims=True)
+        variance = groups.var(axis=(2, 3, 4), keepdims=True)
         expected = ((groups - mean) / np.sqrt(variance + 1e-5)).reshape(output.projected.shape)
         np.testing.assert_allclose(output.projected.numpy(), expected, atol=1e-4)
-        weight, bias = network.classifier.weight.numpy()[:, :, 0, 0], network.classifier.bias
+        weight = network.classifier.weight.numpy()[:, :, 0, 0]
+        bias = network.classifier.bias
         assert bias is not None
         logits = np.einsum("kp,bphw->bkhw", weight, expected) + bias.numpy()[:, None, None]
         np.testing.assert_allclose(output.logits.numpy(), logits, atol=1e-4)

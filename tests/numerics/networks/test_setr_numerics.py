@@ -20,22 +20,30 @@ pytestmark = pytest.mark.usefixtures("single_thread")
 
 
 def _stage(maps: Array, stage: nn.Module) -> Array:
-    """Convolution with zeros outside, BatchNorm by its running statistics, ReLU: [C, h, w] → [out, h, w]."""
+    """Convolution with zeros outside, BatchNorm by its running statistics, ReLU: [C, h, w] → [out,
+    h, w]."""
     assert isinstance(stage, ConvNormAct)
     convolution, norm, _ = stage
     assert isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
     assert norm.running_mean is not None and norm.running_var is not None
     weight: Array = convolution.weight.detach().double().numpy()
-    reach, (height, width) = weight.shape[-1] // 2, maps.shape[1:]
+    reach = weight.shape[-1] // 2
+    (height, width) = maps.shape[1:]
     padded = np.pad(maps, ((0, 0), (reach, reach), (reach, reach)))
     result = np.zeros((len(weight), height, width))
     for i in range(weight.shape[2]):
         for j in range(weight.shape[3]):
-            result += np.einsum("oc,chw->ohw", weight[:, :, i, j], padded[:, i : i + height, j : j + width])
-    mean, var = norm.running_mean.double().numpy(), norm.running_var.double().numpy()
-    scale, shift = norm.weight.detach().double().numpy(), norm.bias.detach().double().numpy()
+            result += np.einsum(
+                "oc,chw->ohw", weight[:, :, i, j], padded[:, i : i + height, j : j + width]
+            )
+    mean = norm.running_mean.double().numpy()
+    var = norm.running_var.double().numpy()
+    scale = norm.weight.detach().double().numpy()
+    shift = norm.bias.detach().double().numpy()
     column = (slice(None), None, None)
-    normed: Array = (result - mean[column]) / np.sqrt(var[column] + norm.eps) * scale[column] + shift[column]
+    normed: Array = (result - mean[column]) / np.sqrt(var[column] + norm.eps) * scale[
+        column
+    ] + shift[column]
     return normed.clip(min=0)
 
 
@@ -46,10 +54,14 @@ def _resized(maps: Array, height: int, width: int) -> Array:
         for x in range(width):
             row = np.clip((y + 0.5) * maps.shape[1] / height - 0.5, 0, maps.shape[1] - 1)
             column = np.clip((x + 0.5) * maps.shape[2] / width - 0.5, 0, maps.shape[2] - 1)
-            top, left = int(row), int(column)
-            bottom, right = min(top + 1, maps.shape[1] - 1), min(left + 1, maps.shape[2] - 1)
+            top = int(row)
+            left = int(column)
+            bottom = min(top + 1, maps.shape[1] - 1)
+            right = min(left + 1, maps.shape[2] - 1)
             upper = (1 - column + left) * maps[:, top, left] + (column - left) * maps[:, top, right]
-            lower = (1 - column + left) * maps[:, bottom, left] + (column - left) * maps[:, bottom, right]
+            lower = (1 - column + left) * maps[:, bottom, left] + (column - left) * maps[
+                :, bottom, right
+            ]
             result[:, y, x] = (1 - row + top) * upper + (row - top) * lower
     return result
 
@@ -73,13 +85,16 @@ def _classified(feature: Array, network: SETR) -> Array:
     weight = network.classifier.weight.detach().double().numpy()[:, :, 0, 0]
     bias = network.classifier.bias
     assert bias is not None
-    logits: Array = np.einsum("kd,dhw->khw", weight, feature) + bias.detach().double().numpy()[:, None, None]
+    logits: Array = (
+        np.einsum("kd,dhw->khw", weight, feature) + bias.detach().double().numpy()[:, None, None]
+    )
     return logits
 
 
 @torch.no_grad()
 def test_the_naive_decoder_is_two_linear_layers_at_patch_resolution() -> None:
-    network, images = _network("naive"), torch.rand(1, 3, 32, 48)
+    network = _network("naive")
+    images = torch.rand(1, 3, 32, 48)
     patches = network.backbone(network.normalise(images))[0][0].double().numpy()
     assert patches.shape == (64, 2, 3)
     feature = _stage(patches, network.decoder.get_submodule("convolution"))
@@ -91,7 +106,8 @@ def test_the_naive_decoder_is_two_linear_layers_at_patch_resolution() -> None:
 @torch.no_grad()
 def test_progressive_upsampling_doubles_four_times_before_the_classifier() -> None:
     """Ours leaves the fourth doubling to the upsampling of the logits; the pixels must not know."""
-    network, images = _network("pup"), torch.rand(1, 3, 32, 48)
+    network = _network("pup")
+    images = torch.rand(1, 3, 32, 48)
     feature = network.backbone(network.normalise(images))[0][0].double().numpy()
     stages = list(network.decoder.get_submodule("stages").children())
     assert len(stages) == 4
@@ -107,7 +123,9 @@ def test_progressive_upsampling_doubles_four_times_before_the_classifier() -> No
 
 def test_the_classifier_starts_like_deeplabs() -> None:
     network = build_setr(
-        SetrConfig(backbone="test_vit", weights="none", decoder_width=512), 20, NoiseConfig(model=False)
+        SetrConfig(backbone="test_vit", weights="none", decoder_width=512),
+        20,
+        NoiseConfig(model=False),
     )
     assert abs(float(network.classifier.weight.detach().std()) - INITIAL_STD) < 3e-4
     assert network.classifier.bias is not None and not network.classifier.bias.any()
@@ -116,7 +134,8 @@ def test_the_classifier_starts_like_deeplabs() -> None:
 def _cubic(distance: Array) -> Array:
     """Keys' kernel with a = −0.5, as Pillow and antialiased resizing have it."""
     x = np.abs(distance)
-    near, far = 1.5 * x**3 - 2.5 * x**2 + 1, -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2
+    near = 1.5 * x**3 - 2.5 * x**2 + 1
+    far = -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2
     return np.where(x < 1, near, np.where(x < 2, far, 0.0))
 
 
@@ -134,12 +153,19 @@ def _bicubic_weights(old: int, new: int) -> Array:
 def test_position_embeddings_are_resampled_to_the_images_grid(size_px: tuple[int, int]) -> None:
     """Equal to the same transformer built for that size, with the embedding resized by NumPy."""
     network = _network("naive")
-    state = {key.removeprefix("model."): tensor.clone() for key, tensor in network.backbone.state_dict().items()}
+    state = {
+        key.removeprefix("model."): tensor.clone()
+        for key, tensor in network.backbone.state_dict().items()
+    }
     old = state["pos_embed"][0, 1:].double().numpy().reshape(10, 10, -1)
     rows, columns = (_bicubic_weights(10, pixels // 16) for pixels in size_px)
     new = np.einsum("yi,xj,ijc->yxc", rows, columns, old).reshape(1, -1, old.shape[-1])
-    state["pos_embed"] = torch.cat([state["pos_embed"][:, :1], torch.from_numpy(new).float()], dim=1)
-    fixed = timm.create_model("test_vit", img_size=size_px, num_classes=0, dynamic_img_size=False).eval()
+    state["pos_embed"] = torch.cat(
+        [state["pos_embed"][:, :1], torch.from_numpy(new).float()], dim=1
+    )
+    fixed = timm.create_model(
+        "test_vit", img_size=size_px, num_classes=0, dynamic_img_size=False
+    ).eval()
     fixed.load_state_dict(state)
     images = torch.rand(1, 3, *size_px)
     tokens = fixed.forward_features(images)[0, 1:]

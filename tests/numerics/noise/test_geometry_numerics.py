@@ -7,10 +7,10 @@ import numpy.typing as npt
 import pytest
 
 from rml_trainers.data import build_dataset
-from rml_trainers.data.camvid import CamvidConfig
-from rml_trainers.data.prepare import prepare
+from rml_trainers.data.prepared.prepare import prepare
+from rml_trainers.data.sources.camvid import CamvidConfig
 from rml_trainers.noise.geometry import CropWindow, cut_image, cut_label, inside_mask
-from tests.image_folders import image, write_camvid
+from tests.support.image_folders import image, write_camvid
 
 FILL = (7, 80, 200)
 WINDOWS = [
@@ -36,7 +36,8 @@ def _padded(picture: npt.NDArray[np.uint8], window: CropWindow) -> npt.NDArray[n
 
 
 def _weights(source: int, target: int) -> npt.NDArray[np.float64]:
-    """[target, source] weights of a triangle filter as wide as the reduction; half-pixel centres."""
+    """[target, source] weights of a triangle filter as wide as the reduction; half-pixel
+    centres."""
     scale = source / target
     support = max(scale, 1.0)
     weights = np.zeros((target, source))
@@ -49,7 +50,8 @@ def _weights(source: int, target: int) -> npt.NDArray[np.float64]:
 
 
 def _resized(picture: npt.NDArray[np.float64], size_px: tuple[int, int]) -> npt.NDArray[np.float64]:
-    rows, columns = _weights(picture.shape[0], size_px[0]), _weights(picture.shape[1], size_px[1])
+    rows = _weights(picture.shape[0], size_px[0])
+    columns = _weights(picture.shape[1], size_px[1])
     resized: npt.NDArray[np.float64] = np.einsum("iy,jx,yxc->ijc", rows, columns, picture)
     return resized
 
@@ -62,7 +64,9 @@ def test_image_crops_equal_the_reference(window: CropWindow) -> None:
         expected = expected[:, ::-1]
     crop = cut_image(picture, window, CROP_PX, FILL).permute(1, 2, 0).numpy().astype(float)
     exact = (window.height, window.width) == CROP_PX
-    assert np.abs(crop - expected).max() <= (1e-9 if exact else 1.5), "at most rounding in each of two passes"
+    assert np.abs(crop - expected).max() <= (1e-9 if exact else 1.5), (
+        "at most rounding in each of two passes"
+    )
 
 
 @pytest.mark.parametrize("window", WINDOWS)
@@ -76,7 +80,8 @@ def test_label_crops_and_padding_equal_the_reference(window: CropWindow) -> None
             column = window.left + int((x + 0.5) * window.width / CROP_PX[1])
             target = CROP_PX[1] - 1 - x if window.flip else x
             if row < 40 and column < 56:
-                expected[y, target], inside[y, target] = label[row, column], True
+                expected[y, target] = label[row, column]
+                inside[y, target] = True
     assert np.array_equal(cut_label(label, window, CROP_PX, 255).numpy(), expected)
     assert np.array_equal(inside_mask((40, 56), window, CROP_PX).numpy(), inside)
 

@@ -34,7 +34,9 @@ def _photographs() -> npt.NDArray[np.uint8]:
     """Four smooth, noisy, low-contrast and saturated pictures [4, 40, 56, 3]."""
     rng = np.random.default_rng(0)
     row, column = np.mgrid[0:40, 0:56]
-    waves = 127 + 90 * np.sin(row[..., None] / (3.0, 5.0, 7.0)) * np.cos(column[..., None] / (9.0, 4.0, 6.0))
+    waves = 127 + 90 * np.sin(row[..., None] / (3.0, 5.0, 7.0)) * np.cos(
+        column[..., None] / (9.0, 4.0, 6.0)
+    )
     pictures = [
         waves,
         rng.integers(0, 256, size=waves.shape),
@@ -52,37 +54,49 @@ def _to_tensor(pictures: npt.NDArray[np.uint8]) -> Tensor:
 @pytest.mark.parametrize("sign", [-1.0, 1.0])
 @pytest.mark.parametrize("name", NAMES)
 def test_an_operation_does_what_pillow_does(name: str, sign: float, share: float) -> None:
-    pictures, number = _photographs(), NAMES.index(name)
+    pictures = _photographs()
+    number = NAMES.index(name)
     strength = OPERATIONS[number].strength(share, sign)
     draw = PhotometricDraw.from_indices(((number,) * 4,), torch.full((1, 4), strength))
     ours = apply_photometric(_to_tensor(pictures), draw).permute(0, 2, 3, 1).numpy() * 255
     for picture, result in zip(pictures, ours, strict=True):
         expected = np.asarray(PILLOW[name](Image.fromarray(picture), strength), dtype=np.float64)
-        # Pillow truncates to grey levels after (and for contrast and colour also before) blending; we do not round.
+        # Pillow truncates to grey levels after (and for contrast and colour also before) blending;
+        # we do not round.
         np.testing.assert_allclose(result, expected, atol=2.0)
 
 
 def test_every_image_gets_its_own_operations_in_their_order() -> None:
     pictures = _photographs()
-    rounds = (("posterize", "brightness", "identity", "solarize"), ("colour", "posterize", "sharpness", "contrast"))
+    rounds = (
+        ("posterize", "brightness", "identity", "solarize"),
+        ("colour", "posterize", "sharpness", "contrast"),
+    )
     strengths = torch.tensor([[5.0, 1.4, 0.0, 0.7], [0.2, 4.0, 1.9, 0.5]])
-    draw = PhotometricDraw.from_indices(tuple(tuple(map(NAMES.index, row)) for row in rounds), strengths)
+    draw = PhotometricDraw.from_indices(
+        tuple(tuple(map(NAMES.index, row)) for row in rounds), strengths
+    )
     ours = apply_photometric(_to_tensor(pictures), draw).permute(0, 2, 3, 1).numpy() * 255
     for i, picture in enumerate(pictures):
         image = Image.fromarray(picture)
         for row, strength in zip(rounds, strengths.tolist(), strict=True):
             image = PILLOW[row[i]](image, strength[i])
         expected = np.asarray(image, dtype=np.float64)
-        # A rounded value may fall into the next level of a later posterize or cross the threshold of solarize.
+        # A rounded value may fall into the next level of a later posterize or cross the threshold
+        # of solarize.
         close = np.abs(ours[i] - expected) <= 3.0
         assert close.mean() > 0.97, rounds
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.uint8, torch.int64, torch.bool], ids=str)
-@pytest.mark.parametrize("shape", [(4, 9, 11), (5, 3, 9, 11), (3, 2, 4, 9, 11), (1, 9, 11)], ids=str)
+@pytest.mark.parametrize(
+    "shape", [(4, 9, 11), (5, 3, 9, 11), (3, 2, 4, 9, 11), (1, 9, 11)], ids=str
+)
 def test_cutmix_copies_exactly_the_partners_box(shape: tuple[int, ...], dtype: torch.dtype) -> None:
     rng = np.random.default_rng(2)
-    maps = torch.from_numpy(rng.integers(0, 2 if dtype == torch.bool else 200, size=shape)).to(dtype)
+    maps = torch.from_numpy(rng.integers(0, 2 if dtype == torch.bool else 200, size=shape)).to(
+        dtype
+    )
     draw = CutMix(area=(0.25, 0.5), aspect=(0.5, 2.0)).draw(rng, shape[0], (9, 11))
     mixed = draw.apply(maps)
     expected = maps.clone()
@@ -95,7 +109,8 @@ def test_cutmix_copies_exactly_the_partners_box(shape: tuple[int, ...], dtype: t
 
 
 def test_boxes_cover_the_drawn_share_of_the_crop_and_stay_inside() -> None:
-    height, width = 100, 160
+    height = 100
+    width = 160
     recipe = CutMix(area=(0.25, 0.5), aspect=(0.25, 4.0))
     boxes = recipe.draw(np.random.default_rng(0), 2000, (height, width)).boxes[:, 0].numpy()
     top, left, bottom, right = boxes.T
@@ -119,11 +134,14 @@ def test_a_box_of_one_pixel_is_one_pixel() -> None:
 
 def test_a_share_of_the_images_is_spared() -> None:
     often, always = (
-        CutMix(area=(0.25, 0.5), probability=p).draw(np.random.default_rng(3), 1000, (32, 48)).boxes for p in (0.3, 1.0)
+        CutMix(area=(0.25, 0.5), probability=p).draw(np.random.default_rng(3), 1000, (32, 48)).boxes
+        for p in (0.3, 1.0)
     )
     spared = (often == 0).all(dim=(1, 2))
     assert 650 < int(spared.sum()) < 750
-    assert torch.equal(often[~spared], always[~spared]), "the boxes are those that would be drawn anyway"
+    assert torch.equal(often[~spared], always[~spared]), (
+        "the boxes are those that would be drawn anyway"
+    )
     maps = torch.arange(1000)[:, None, None].expand(-1, 32, 48)
     draw = BoxDraw.from_boxes(often)
     changed = (draw.apply(maps) != maps).any(dim=(1, 2))

@@ -1,6 +1,7 @@
 """Padded and sliding inference against slow NumPy loops, with a network that notices every mistake.
 
-Its logits depend on where a pixel lies in what the network is given, and through zero-padded sums on what surrounds it.
+Its logits depend on where a pixel lies in what the network is given, and through zero-padded sums
+on what surrounds it.
 """
 
 import numpy as np
@@ -9,11 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from rml_trainers.protocols import EvaluationConfig
-from rml_trainers.scoring import INFERENCES, ScoredNetwork, window_starts
+from rml_trainers.scoring.image_passes import INFERENCES, ScoredNetwork, window_starts
+from rml_trainers.scoring.protocols import EvaluationConfig
 
 Array = npt.NDArray[np.float64]
-K, STRIDE = 3, 4
+K = 3
+STRIDE = 4
 MEAN = np.array([0.3, 0.5, 0.6])
 WEIGHT = np.random.default_rng(0).normal(size=(K, 3, 5, 5))
 RAMPS = np.random.default_rng(1).normal(size=(K, 2))
@@ -30,7 +32,9 @@ def network(align_corners: bool) -> ScoredNetwork:
         down = torch.linspace(0, 1, cells.shape[-2]).view(-1, 1)
         across = torch.linspace(0, 1, cells.shape[-1]).view(1, -1)
         ramps = torch.stack([float(a) * down + float(b) * across for a, b in RAMPS])
-        return torch.nn.functional.interpolate(cells + ramps, size=size, mode="bilinear", align_corners=align_corners)
+        return torch.nn.functional.interpolate(
+            cells + ramps, size=size, mode="bilinear", align_corners=align_corners
+        )
 
     return ScoredNetwork(forward, mean)
 
@@ -40,7 +44,8 @@ def reference_logits(normalised: Array, align_corners: bool) -> Array:
     _, height, width = normalised.shape
     around = np.zeros((3, height + 4, width + 4))
     around[:, 2:-2, 2:-2] = normalised
-    rows, columns = (height - 1) // STRIDE + 1, (width - 1) // STRIDE + 1
+    rows = (height - 1) // STRIDE + 1
+    columns = (width - 1) // STRIDE + 1
     cells = np.empty((K, rows, columns))
     for r, c in np.ndindex(rows, columns):
         patch = around[:, r * STRIDE : r * STRIDE + 5, c * STRIDE : c * STRIDE + 5]
@@ -50,10 +55,15 @@ def reference_logits(normalised: Array, align_corners: bool) -> Array:
     for y, x in np.ndindex(height, width):
         at = []
         for pixel, size, count in ((y, height, rows), (x, width, columns)):
-            cell = pixel * (count - 1) / (size - 1) if align_corners else (pixel + 0.5) * count / size - 0.5
+            cell = (
+                pixel * (count - 1) / (size - 1)
+                if align_corners
+                else (pixel + 0.5) * count / size - 0.5
+            )
             at.append(min(max(cell, 0.0), count - 1.0))
         (top, down), (left, right) = ((int(a), a - int(a)) for a in at)
-        below, beside = min(top + 1, rows - 1), min(left + 1, columns - 1)
+        below = min(top + 1, rows - 1)
+        beside = min(left + 1, columns - 1)
         upper = cells[:, top, left] * (1 - right) + cells[:, top, beside] * right
         lower = cells[:, below, left] * (1 - right) + cells[:, below, beside] * right
         out[:, y, x] = upper * (1 - down) + lower * down
@@ -70,7 +80,9 @@ def pictures(*sizes: tuple[int, int]) -> list[Array]:
     return [rng.random((3, *size)) for size in sizes]
 
 
-def probability(inference: str, images: Tensor, inside: Tensor | None, align: bool, **config: object) -> Array:
+def probability(
+    inference: str, images: Tensor, inside: Tensor | None, align: bool, **config: object
+) -> Array:
     evaluation = EvaluationConfig(inference=inference, **config)  # type: ignore[arg-type]
     scores = INFERENCES[inference](network(align), images, inside, evaluation)
     return scores.softmax(dim=1).double().numpy()
@@ -78,7 +90,8 @@ def probability(inference: str, images: Tensor, inside: Tensor | None, align: bo
 
 @pytest.mark.parametrize("align", [True, False])
 def test_padded_images_of_many_sizes_share_a_canvas(align: bool) -> None:
-    canvas_px, sizes = (33, 41), [(33, 41), (20, 40), (32, 13)]
+    canvas_px = (33, 41)
+    sizes = [(33, 41), (20, 40), (32, 13)]
     images = torch.rand(3, 3, *canvas_px)  # what lies in the padding must not matter
     inside = torch.zeros(3, *canvas_px, dtype=torch.bool)
     for i, picture in enumerate(pictures(*sizes)):
@@ -92,11 +105,16 @@ def test_padded_images_of_many_sizes_share_a_canvas(align: bool) -> None:
         np.testing.assert_allclose(found[i, :, : sizes[i][0], : sizes[i][1]], expected, atol=2e-5)
 
 
-def reference_windows(picture: Array, window: tuple[int, int], stride: tuple[int, int], align: bool) -> Array:
-    """Walk over the image; a window that would leave it is moved back; add up and divide by how often."""
+def reference_windows(
+    picture: Array, window: tuple[int, int], stride: tuple[int, int], align: bool
+) -> Array:
+    """Walk over the image; a window that would leave it is moved back; add up and divide by how
+    often."""
     _, height, width = picture.shape
-    total, times = np.zeros((K, height, width)), np.zeros((height, width))
-    tall, wide = min(window[0], height), min(window[1], width)
+    total = np.zeros((K, height, width))
+    times = np.zeros((height, width))
+    tall = min(window[0], height)
+    wide = min(window[1], width)
     visited = set()
     for top in range(0, height, stride[0]):
         for left in range(0, width, stride[1]):
@@ -104,7 +122,8 @@ def reference_windows(picture: Array, window: tuple[int, int], stride: tuple[int
             if place in visited:
                 continue
             visited.add(place)
-            rows, columns = slice(place[0], place[0] + tall), slice(place[1], place[1] + wide)
+            rows = slice(place[0], place[0] + tall)
+            columns = slice(place[1], place[1] + wide)
             part = picture[:, rows, columns] - MEAN.reshape(3, 1, 1)
             total[:, rows, columns] += softmax(reference_logits(part, align))
             times[rows, columns] += 1
@@ -117,16 +136,22 @@ def reference_windows(picture: Array, window: tuple[int, int], stride: tuple[int
 def test_windows_are_averaged_where_they_overlap(align: bool, batch: int) -> None:
     images = pictures((40, 70), (40, 70))
     config = {"inference_px": (32, 33), "window_stride": 0.5, "batch": batch}
-    found = probability("sliding", torch.from_numpy(np.stack(images)).float(), None, align, **config)
+    found = probability(
+        "sliding", torch.from_numpy(np.stack(images)).float(), None, align, **config
+    )
     for i, picture in enumerate(images):
-        np.testing.assert_allclose(found[i], reference_windows(picture, (32, 33), (16, 16), align), atol=2e-5)
+        np.testing.assert_allclose(
+            found[i], reference_windows(picture, (32, 33), (16, 16), align), atol=2e-5
+        )
 
 
 def test_an_image_lower_than_the_window_is_cut_across_only() -> None:
     (picture,) = pictures((20, 75))
     config: dict[str, object] = {"inference_px": (32, 32)}
     found = probability("sliding", torch.from_numpy(picture[None]).float(), None, True, **config)
-    np.testing.assert_allclose(found[0], reference_windows(picture, (32, 32), (21, 21), True), atol=2e-5)
+    np.testing.assert_allclose(
+        found[0], reference_windows(picture, (32, 32), (21, 21), True), atol=2e-5
+    )
 
 
 @pytest.mark.parametrize("inference", ["padded", "sliding"])
@@ -138,7 +163,9 @@ def test_one_window_and_a_canvas_of_the_images_size_are_the_whole_image(inferenc
     np.testing.assert_allclose(found, whole, atol=1e-6)
     assert np.array_equal(found.argmax(1), whole.argmax(1))
     np.testing.assert_allclose(
-        whole[0], softmax(reference_logits(pictures((33, 41))[0] - MEAN.reshape(3, 1, 1), True)), atol=2e-5
+        whole[0],
+        softmax(reference_logits(pictures((33, 41))[0] - MEAN.reshape(3, 1, 1), True)),
+        atol=2e-5,
     )
 
 
@@ -154,5 +181,7 @@ def test_one_window_and_a_canvas_of_the_images_size_are_the_whole_image(inferenc
         (10, 4, 4, [0, 4, 6]),
     ],
 )
-def test_the_last_window_ends_where_the_image_does(size: int, window: int, stride: int, expected: list[int]) -> None:
+def test_the_last_window_ends_where_the_image_does(
+    size: int, window: int, stride: int, expected: list[int]
+) -> None:
     assert window_starts(size, window, stride) == expected

@@ -1,34 +1,34 @@
-"""The words of `rml bench`: settings, parts, errors; and one part from words to figures."""
+"""The words of `python -m rml_benchmarks`: settings, parts, errors; and one part from words to
+figures."""
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from typer.testing import CliRunner
 
-from rml_platform.bench_cell import further_cells
-from rml_platform.cli import app
-from rml_trainers.bench import ways
-from rml_trainers.bench.command import PARTS, main, parser, setting_of, wanted
-from rml_trainers.bench.evaluating import cadences
-from rml_trainers.bench.growth import sizes
-from rml_trainers.bench.part import Bench
-from rml_trainers.bench.settings import SETTINGS, SMALLEST, Setting
-from rml_trainers.bench.steps import paper_cost
-from rml_trainers.bench.timing import Comparison, compare
-from rml_trainers.bench.workload import METHOD_CONFIGS, make_trainer
+from rml_benchmarks.command import main, parser, setting_of, wanted
+from rml_benchmarks.measuring.timing import Comparison, compare
+from rml_benchmarks.part import Bench
+from rml_benchmarks.parts import options as ways
+from rml_benchmarks.parts.cell import further_cells
+from rml_benchmarks.parts.evaluating import cadences
+from rml_benchmarks.parts.scaling import sizes
+from rml_benchmarks.parts.steps import paper_cost
+from rml_benchmarks.settings import SETTINGS, SMALLEST, Setting
+from rml_benchmarks.workload.workload import METHOD_CONFIGS, make_trainer
 from rml_trainers.errors import ConfigError
 from rml_trainers.networks.deeplab_v2 import DeepLabV2Config
-from rml_trainers.runtime import RuntimeConfig
-from tests.bench_case import TINY_WORDS
+from rml_trainers.runtime.options import RuntimeConfig
+from tests.support.bench_case import TINY_WORDS
 
 pytestmark = pytest.mark.usefixtures("single_thread")
 
 
 def setting(*words: str) -> Setting:
-    return setting_of(parser(PARTS).parse_args(["step", *words]))
+    return setting_of(parser().parse_args(["step", *words]))
 
 
 @pytest.fixture
@@ -37,20 +37,26 @@ def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("no_gpu")
-def test_a_cpu_takes_the_small_setting_and_a_gpu_the_papers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cpu_takes_the_small_setting_and_a_gpu_the_papers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     assert setting() == SETTINGS["small"]
-    assert wanted("all", PARTS) == ["step", "data", "eval", "labels", "options", "growth"]
+    assert wanted("all") == ["step", "data", "eval", "labels", "options", "scaling", "cell"]
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert setting() == SETTINGS["cityscapes"]
-    assert wanted("all", PARTS) == ["paper", "data", "eval", "labels", "options", "growth"]
+    assert wanted("all") == ["paper", "data", "eval", "labels", "options", "scaling", "cell"]
 
 
 def test_words_change_the_setting() -> None:
-    changed = setting("--setting", "voc", "--crop", "64", "96", "--batch", "2", "6", "--compile", "--classes", "5")
+    changed = setting(
+        "--setting", "voc", "--crop", "64", "96", "--batch", "2", "6", "--compile", "--classes", "5"
+    )
     assert (changed.crop_px, changed.size_px, changed.batch) == ((64, 96), (128, 192), (2, 6))
     assert (changed.runtime.compile, changed.num_classes, changed.precision) == (True, 5, "auto")
     assert changed.paper_steps is None, "it is not the paper's setting any more"
-    assert str(changed).startswith("voc, changed: deeplab_v2 resnet101, crops 64×96 of images 128×192, batch 2 + 6")
+    assert str(changed).startswith(
+        "voc, changed: deeplab_v2 resnet101, crops 64×96 of images 128×192, batch 2 + 6"
+    )
 
 
 def test_precision_and_compilation_leave_the_papers_setting_what_it_is() -> None:
@@ -72,13 +78,24 @@ def test_another_backbone_wants_deeplab() -> None:
         setting("--setting", "setr_base", "--backbone", "resnet18")
 
 
-def test_cells_want_the_platform() -> None:
-    with pytest.raises(ConfigError, match="call it as `rml bench cell`"):
+def test_cells_want_the_platform(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "rml_benchmarks.parts.cell", None)
+    monkeypatch.delattr("rml_benchmarks.parts.cell", raising=False)
+    with pytest.raises(ConfigError, match=r"launches runs with Ray, and .* is not here"):
         main(["cell"])
 
 
 def test_one_part_from_words_to_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main(["eval", *TINY_WORDS, "--json", str(tmp_path / "f.json"), "--markdown", str(tmp_path / "f.md")])
+    main(
+        [
+            "eval",
+            *TINY_WORDS,
+            "--json",
+            str(tmp_path / "f.json"),
+            "--markdown",
+            str(tmp_path / "f.md"),
+        ]
+    )
     (section,) = json.loads((tmp_path / "f.json").read_text())["sections"]
     timings, shares = section["tables"]
     assert [timing["name"] for timing in timings["timings"]][-1] == "training step"
@@ -86,16 +103,23 @@ def test_one_part_from_words_to_figures(tmp_path: Path, capsys: pytest.CaptureFi
     assert (tmp_path / "f.md").read_text().strip() in capsys.readouterr().out
 
 
-def test_rml_bench_passes_every_word_on() -> None:
-    result = CliRunner().invoke(app, ["bench", "--help"])
-    assert result.exit_code == 0
-    assert "--backbone NAME" in result.output and "cell" in result.output
+def test_help_names_parts_and_options(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["--help"])
+    assert end.value.code == 0
+    told = capsys.readouterr().out
+    assert "--backbone NAME" in told and "cell" in told
 
 
 def test_share_of_evaluation(tmp_path: Path) -> None:
     """Three evaluations of 500 images at half a step each, in 200,000 steps."""
     table = cadences(Bench(setting=SMALLEST, folder=tmp_path), 0.5)
-    assert table.rows[0] == ("at the end of each stage (default)", 3, 3 * 500 * 0.5 / 200_000, "≤ 0.05")
+    assert table.rows[0] == (
+        "at the end of each stage (default)",
+        3,
+        3 * 500 * 0.5 / 200_000,
+        "≤ 0.05",
+    )
     assert table.rows[1][1] == 3 + 40
 
 
@@ -110,7 +134,9 @@ def test_sizes_differ_from_the_base_in_one_thing() -> None:
         fields = [name for name in vars(base) if getattr(base, name) != getattr(other, name)]
         assert fields in (["batch"], ["crop_px"], ["num_classes"]), fields
     (large,) = [other for other in sizes(SMALLEST).values() if other.crop_px != SMALLEST.crop_px]
-    assert large.crop_px == (36, 48) and large.size_px == (36, 48), "images are never smaller than a crop"
+    assert large.crop_px == (36, 48) and large.size_px == (36, 48), (
+        "images are never smaller than a crop"
+    )
 
 
 def test_ways_differ_from_the_base_in_what_is_no_result(tmp_path: Path) -> None:
@@ -119,7 +145,10 @@ def test_ways_differ_from_the_base_in_what_is_no_result(tmp_path: Path) -> None:
         fields = {name for name in vars(base) if getattr(base, name) != getattr(other, name)}
         assert fields in ({"runtime"}, {"accumulate"}), fields
         trainer = make_trainer(other, METHOD_CONFIGS["rml"], tmp_path)
-        assert trainer.config.runtime == other.runtime and trainer.config.batch.accumulate == other.accumulate
+        assert (
+            trainer.config.runtime == other.runtime
+            and trainer.config.batch.accumulate == other.accumulate
+        )
 
 
 def test_options_of_a_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,7 +160,10 @@ def test_options_of_a_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert {f"runtime.activation_checkpointing: {what}" for what in ways.CHECKPOINTING} < set(names)
     compiled = replace(SMALLEST, runtime=RuntimeConfig(compile=True))
     ways_of_compiled = ways.settings(compiled).values()
-    assert all(way.runtime.compile and way.runtime.activation_checkpointing == "auto" for way in ways_of_compiled)
+    assert all(
+        way.runtime.compile and way.runtime.activation_checkpointing == "auto"
+        for way in ways_of_compiled
+    )
 
 
 def test_cost_of_a_further_cell() -> None:

@@ -1,4 +1,5 @@
-"""Tables with their machine line: as text, as Markdown file, as JSON; and which code a figure belongs to."""
+"""Tables with their machine line: as text, as Markdown file, as JSON; and which code a figure
+belongs to."""
 
 import json
 import re
@@ -8,16 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from rml_trainers.bench.machine import PACKAGE, code, this_machine
-from rml_trainers.bench.publishing import Publisher, Result
-from rml_trainers.bench.tables import Table, readable_bytes, readable_seconds
-from rml_trainers.bench.timing import compare
+from rml_benchmarks.measuring.machine import PACKAGE, code, this_machine
+from rml_benchmarks.measuring.publishing import Publisher, Result
+from rml_benchmarks.measuring.tables import Table, readable_bytes, readable_seconds
+from rml_benchmarks.measuring.timing import compare
 
-TABLE = Table(title="Sizes", columns=("what", "share"), rows=(("a", 0.12345), ("b", 3)), note="Note.")
+TABLE = Table(
+    title="Sizes", columns=("what", "share"), rows=(("a", 0.12345), ("b", 3)), note="Note."
+)
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(2.5, "2.5 s"), (0.01234, "12.3 ms"), (4.2e-5, "42 µs"), (1e-8, "0.01 µs")]
+    ("seconds", "text"),
+    [(2.5, "2.5 s"), (0.01234, "12.3 ms"), (4.2e-5, "42 µs"), (1e-8, "0.01 µs")],
 )
 def test_readable_seconds(seconds: float, text: str) -> None:
     assert readable_seconds(seconds) == text
@@ -31,13 +35,22 @@ def test_readable_bytes(count: float, text: str) -> None:
 
 
 def test_a_table_rounds_for_people_only() -> None:
-    assert TABLE.markdown() == "**Sizes**\n\n| what | share |\n| --- | --- |\n| a | 0.123 |\n| b | 3 |\n\nNote."
+    assert (
+        TABLE.markdown()
+        == "**Sizes**\n\n| what | share |\n| --- | --- |\n| a | 0.123 |\n| b | 3 |\n\nNote."
+    )
 
 
-def test_sections_are_written_as_they_are_finished(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    publisher = Publisher("tiny: networks", json_file=tmp_path / "f.json", markdown_file=tmp_path / "f.md")
+def test_sections_are_written_as_they_are_finished(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    publisher = Publisher(
+        "tiny: networks", json_file=tmp_path / "f.json", markdown_file=tmp_path / "f.md"
+    )
     clock = iter(range(100))
-    timed = compare("Timed", {"a": lambda index: None}, num_rounds=1, clock=lambda: float(next(clock)))
+    timed = compare(
+        "Timed", {"a": lambda index: None}, num_rounds=1, clock=lambda: float(next(clock))
+    )
 
     def broken() -> Iterator[Result]:
         yield timed
@@ -46,7 +59,9 @@ def test_sections_are_written_as_they_are_finished(tmp_path: Path, capsys: pytes
     publisher.section("First", [TABLE, timed])
     with pytest.raises(RuntimeError, match="later"):
         publisher.section("Second", broken())
-    assert capsys.readouterr().out.count("**Timed** (1 rounds)") == 2, "a table is shown before the next is measured"
+    assert capsys.readouterr().out.count("**Timed** (1 rounds)") == 2, (
+        "a table is shown before the next is measured"
+    )
     document = json.loads((tmp_path / "f.json").read_text())
     (section,) = document["sections"]
     assert (document["setting"], section["title"]) == ("tiny: networks", "First")
@@ -54,7 +69,9 @@ def test_sections_are_written_as_they_are_finished(tmp_path: Path, capsys: pytes
     assert section["tables"][1]["timings"][0]["median_s"] == 1.0
     assert set(section["machine"]) >= {"cpu", "cores", "threads", "device", "torch", "date", "code"}
     text = (tmp_path / "f.md").read_text()
-    assert text.startswith(f"## First, {section['machine']['date']}\n\n{this_machine()}\n\ntiny: networks\n\n**Sizes**")
+    assert text.startswith(
+        f"## First, {section['machine']['date']}\n\n{this_machine()}\n\ntiny: networks\n\n**Sizes**"
+    )
 
 
 def test_code_is_the_commit_of_its_own_checkout_only(tmp_path: Path) -> None:
@@ -82,7 +99,9 @@ def test_this_code_has_a_name() -> None:
 
 
 def test_the_example_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    readme = Path(__file__).parents[1] / "benchmarks" / "README.md"
-    (example,) = re.findall(r"```python\n(.*?)```", readme.read_text(encoding="utf-8"), flags=re.DOTALL)
+    readme = Path(__file__).parents[2] / "benchmarks" / "README.md"
+    (example,) = re.findall(
+        r"```python\n(.*?)```", readme.read_text(encoding="utf-8"), flags=re.DOTALL
+    )
     exec(compile(example, str(readme), "exec"), {})
     assert "**ascending numbers** (5 rounds)" in capsys.readouterr().out

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from rml_trainers.bench.epochs import BATCH, DecodedCrops, evict, read_epoch
-from rml_trainers.bench.reading import compare_readers
-from rml_trainers.bench.sources import Source, scenes
+from rml_benchmarks.parts.epochs import BATCH, DecodedCrops, evict, read_epoch
+from rml_benchmarks.parts.reading import compare_readers
+from rml_benchmarks.workload.sources import Source, scenes
 from rml_trainers.noise.config import GeometryConfig
 
 pytestmark = pytest.mark.usefixtures("single_thread")
@@ -35,7 +35,12 @@ def test_an_epoch_has_every_training_image(source: Source) -> None:
     assert read_epoch(source, GEOMETRY, 0) == 4 < BATCH
     decoded = DecodedCrops(source, GEOMETRY)
     images, labels = zip(*(decoded[i] for i in range(len(decoded))), strict=True)
-    assert torch.stack(images).shape == (4, 3, 24, 32) and torch.stack(labels).shape == (4, 1, 24, 32)
+    assert torch.stack(images).shape == (4, 3, 24, 32) and torch.stack(labels).shape == (
+        4,
+        1,
+        24,
+        32,
+    )
 
 
 def test_an_evicted_file_is_still_whole(tmp_path: Path) -> None:

@@ -1,12 +1,13 @@
-"""Who is called when, what is divided by what, and what a table shows of it. With a clock of the test's own."""
+"""Who is called when, what is divided by what, and what a table shows of it. With a clock of the
+test's own."""
 
 import itertools
 from collections.abc import Callable
 
 import pytest
 
-from rml_trainers.bench import timing
-from rml_trainers.bench.timing import Comparison, Facts, Yardstick, compare, quartiles
+from rml_benchmarks.measuring import timing
+from rml_benchmarks.measuring.timing import Comparison, Facts, Yardstick, compare, quartiles
 
 
 class FakeTime:
@@ -35,25 +36,37 @@ def test_contenders_alternate_and_warm_up_does_not_count() -> None:
     }
     comparison = compare("t", contenders, num_rounds=2, num_warm_up=1, clock=time.clock)
     assert time.calls == [("a", 0), ("b", 0), ("b", 1), ("a", 1), ("a", 2), ("b", 2)]
-    assert [(t.name, t.median_s, t.ratio) for t in comparison.timings] == [("a", 1.0, 1.0), ("b", 3.0, 3.0)]
+    assert [(t.name, t.median_s, t.ratio) for t in comparison.timings] == [
+        ("a", 1.0, 1.0),
+        ("b", 3.0, 3.0),
+    ]
     assert (comparison.ratio("b"), comparison.seconds("b")) == (3.0, 3.0)
 
 
-@pytest.mark.parametrize(("pages", "num_rounds"), [([0, 10_000, 10_000, 30_000, 30_000, 30_001], 3), ([0, 0], 1)])
+@pytest.mark.parametrize(
+    ("pages", "num_rounds"), [([0, 10_000, 10_000, 30_000, 30_000, 30_001], 3), ([0, 0], 1)]
+)
 def test_warm_up_lasts_while_the_process_grows(
     pages: list[int], num_rounds: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    time, told = FakeTime(), iter(pages)
+    time = FakeTime()
+    told = iter(pages)
     monkeypatch.setattr(timing, "_new_pages", lambda: next(told))
     contenders = {"a": time.contender("a", lambda index: 1.0)}
-    assert compare("t", contenders, num_rounds=2, num_warm_up=1, settle=True, clock=time.clock).num_rounds == 2
+    assert (
+        compare(
+            "t", contenders, num_rounds=2, num_warm_up=1, settle=True, clock=time.clock
+        ).num_rounds
+        == 2
+    )
     assert len(time.calls) == 1 + num_rounds + 2
 
 
 @pytest.mark.parametrize(("seconds", "num_rounds"), [(1.0, timing.MAX_SETTLING_ROUNDS), (100.0, 1)])
 def test_settling_ends(seconds: float, num_rounds: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where every round takes new memory, or a long time."""
-    time, pages = FakeTime(), itertools.count(0, 5 * timing.FEW_PAGES)
+    time = FakeTime()
+    pages = itertools.count(0, 5 * timing.FEW_PAGES)
     monkeypatch.setattr(timing, "_new_pages", lambda: next(pages))
     compare(
         "t",
@@ -80,14 +93,26 @@ def test_ratio_is_paired_by_round() -> None:
 
 
 def with_facts() -> Comparison:
-    """The machine is five times slower in the first of three rounds; the yardstick is called like the others."""
+    """The machine is five times slower in the first of three rounds; the yardstick is called like
+    the others."""
     time = FakeTime()
     load = [5.0, 1.0, 1.0]
-    contenders = {name: time.contender(name, lambda index: 2 * load[index]) for name in ("known", "unknown")}
-    yardstick = Yardstick(name="Matrices", call=time.contender("y", lambda index: load[index]), flops=4_000_000_000)
+    contenders = {
+        name: time.contender(name, lambda index: 2 * load[index]) for name in ("known", "unknown")
+    }
+    yardstick = Yardstick(
+        name="Matrices", call=time.contender("y", lambda index: load[index]), flops=4_000_000_000
+    )
     facts = {"known": Facts(images=8, flops=6_000_000_000, peak_bytes=1_500_000_000, target="≤ 2")}
     comparison = compare(
-        "t", contenders, num_rounds=3, num_warm_up=0, facts=facts, yardstick=yardstick, note="Why.", clock=time.clock
+        "t",
+        contenders,
+        num_rounds=3,
+        num_warm_up=0,
+        facts=facts,
+        yardstick=yardstick,
+        note="Why.",
+        clock=time.clock,
     )
     assert [name for name, _ in time.calls].count("y") == 3
     return comparison
@@ -103,7 +128,8 @@ def test_a_table_shows_what_is_known() -> None:
     lines = with_facts().markdown().splitlines()
     assert lines[0] == "**t** (3 rounds)"
     assert lines[2] == (
-        "| | median | quartiles | × known | target | images/s | peak memory | GFLOP | of matrix product |"
+        "| | median | quartiles | × known | target | images/s | peak memory | GFLOP | of matrix "
+        "product |"
     )
     assert lines[4].endswith("| 1 (1 – 1) | ≤ 2 | 4 | 1.5 GB | 6 | 75% |")
     assert lines[5].endswith("| 1 (1 – 1) | | | | | |")
@@ -112,7 +138,9 @@ def test_a_table_shows_what_is_known() -> None:
 
 def test_a_column_about_which_nothing_is_known_is_left_out() -> None:
     time = FakeTime()
-    comparison = compare("t", {"a": time.contender("a", lambda index: 1.0)}, num_rounds=1, clock=time.clock)
+    comparison = compare(
+        "t", {"a": time.contender("a", lambda index: 1.0)}, num_rounds=1, clock=time.clock
+    )
     assert comparison.markdown().splitlines()[2] == "| | median | quartiles | × a |"
 
 

@@ -8,16 +8,16 @@ import pytest
 import torch
 from torch import nn
 
-from rml_trainers.bench.arithmetic import count_flops, matrix_product
-from rml_trainers.bench.contenders import contender, images_per_call, title
-from rml_trainers.bench.feeding import Endless
-from rml_trainers.bench.images import blurred_noise
-from rml_trainers.bench.settings import SMALLEST
-from rml_trainers.bench.shares import Replay, parts_of
-from rml_trainers.bench.workload import METHOD_CONFIGS, Workload
-from rml_trainers.data.loaders import Batch
+from rml_benchmarks.measuring.arithmetic import count_flops, matrix_product
+from rml_benchmarks.parts.feeding import Endless
+from rml_benchmarks.parts.step_breakdown import Replay, parts_of
+from rml_benchmarks.settings import SMALLEST
+from rml_benchmarks.workload.contenders import contender, images_per_call, title
+from rml_benchmarks.workload.images import blurred_noise
+from rml_benchmarks.workload.workload import METHOD_CONFIGS, Workload
+from rml_trainers.data.loading.loaders import Batch
 from rml_trainers.methods import METHODS
-from rml_trainers.networks import lean_batchnorm
+from rml_trainers.networks.accelerate import lean_batchnorm
 
 pytestmark = pytest.mark.usefixtures("single_thread")
 
@@ -33,14 +33,18 @@ def rml(folder: Path) -> Workload:
 
 
 def forwards(network: nn.Module, counts: list[int]) -> None:
-    network.register_forward_hook(lambda module, arguments, output: counts.append(len(arguments[0])))
+    network.register_forward_hook(
+        lambda module, arguments, output: counts.append(len(arguments[0]))
+    )
 
 
 def test_images_have_the_wanted_size_and_classes(tmp_path: Path) -> None:
     _, data = blurred_noise(tmp_path, (40, 64), 5, num_train=3, num_val=2)
     labels = [data.label("train", i) for i in range(3)]
     assert data.image("train", 0).shape == (40, 64, 3)
-    assert {int(value) for label in labels if label is not None for value in label.ravel()} == set(range(5))
+    assert {int(value) for label in labels if label is not None for value in label.ravel()} == set(
+        range(5)
+    )
     _, again = blurred_noise(tmp_path, (40, 64), 5, num_train=3, num_val=2)
     assert again.content_hash == data.content_hash
 
@@ -58,7 +62,8 @@ def test_the_floor_runs_every_network_once_and_changes_nothing(rml: Workload) ->
 
 
 def test_replayed_networks_give_the_same_loss_without_running(rml: Workload) -> None:
-    replay, batch = Replay(rml.learners), rml.batches[0]
+    replay = Replay(rml.learners)
+    batch = rml.batches[0]
     torch.manual_seed(0)
     loss = rml.trainer.method.step(batch, replay).loss  # type: ignore[arg-type]
     counts: list[int] = []
@@ -68,8 +73,12 @@ def test_replayed_networks_give_the_same_loss_without_running(rml: Workload) -> 
     again = rml.trainer.method.step(batch, replay).loss  # type: ignore[arg-type]
     again.backward()  # type: ignore[no-untyped-call]
     assert not counts
-    assert float(again.detach()) == pytest.approx(float(loss.detach()), rel=1e-3), "prototypes have moved a little"
-    assert all(output.logits.grad is not None and bool(output.logits.grad.any()) for output in outputs)
+    assert float(again.detach()) == pytest.approx(float(loss.detach()), rel=1e-3), (
+        "prototypes have moved a little"
+    )
+    assert all(
+        output.logits.grad is not None and bool(output.logits.grad.any()) for output in outputs
+    )
 
 
 def test_parts_run(rml: Workload) -> None:
@@ -93,13 +102,16 @@ def test_worker_processes_take_turns(rml: Workload, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(rml, "read", record)
     for number in (0, 1):
         worker = SimpleNamespace(id=number, num_workers=2)
-        monkeypatch.setattr("rml_trainers.bench.feeding.get_worker_info", lambda worker=worker: worker)
+        monkeypatch.setattr(
+            "rml_benchmarks.parts.feeding.get_worker_info", lambda worker=worker: worker
+        )
         assert len(list(islice(Endless(rml), 3))) == 3
     assert read == [0, 2, 4, 1, 3, 5]
 
 
 @pytest.mark.parametrize(
-    ("name", "recomputes"), [("step/rml", True), ("floor/rml", False), ("peer/rml/float32/our", False)]
+    ("name", "recomputes"),
+    [("step/rml", True), ("floor/rml", False), ("peer/rml/float32/our", False)],
 )
 def test_only_our_step_computes_anything_twice(
     name: str, recomputes: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -141,7 +153,8 @@ def test_groups_of_a_convolution_are_counted_as_they_are(groups: int) -> None:
 
 
 def test_operations_are_counted_forward_and_backward() -> None:
-    layer, x = nn.Linear(3, 5, bias=False), torch.ones(7, 3, requires_grad=True)
+    layer = nn.Linear(3, 5, bias=False)
+    x = torch.ones(7, 3, requires_grad=True)
     assert count_flops(lambda index: layer(x).sum().backward()) == 3 * 2 * 3 * 5 * 7
     yardstick = matrix_product(torch.device("cpu"), torch.float32)
     assert count_flops(yardstick.call) == yardstick.flops

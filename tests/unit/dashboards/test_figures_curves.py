@@ -1,4 +1,5 @@
-"""From recorded values to curves: mean and spread, common steps, stages, and what is said of runs that lack."""
+"""From recorded values to curves: mean and spread, common steps, stages, and what is said of runs
+that lack."""
 
 from dataclasses import replace
 
@@ -6,13 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rml_dashboards.curves import build_figure
 from rml_dashboards.errors import DashboardError
-from rml_dashboards.figure_specification import CurveRun, FigureSpec, MetricSpec, SharedBeginning
-from rml_dashboards.histories import COLUMNS, Histories
-from rml_dashboards.records import to_records
-from tests.recorded import recorded
-from tests.small_figures import TV, figure_of, only_curve, spec_of
+from rml_dashboards.figures.curves import build_figure
+from rml_dashboards.figures.specification import CurveRun, FigureSpec, MetricSpec, SharedBeginning
+from rml_dashboards.records.histories import COLUMNS, Histories
+from rml_dashboards.records.mlflow_reader import to_records
+from tests.support.recorded import recorded
+from tests.support.small_figures import TV, figure_of, only_curve, spec_of
 
 THREE = {
     "RML-1/8-0": {TV: {10: 0.5, 20: 0.2, 30: 0.9}},
@@ -48,7 +49,9 @@ def test_runs_that_lack_are_counted_and_named() -> None:
     figure = figure_of(spec_of("RML", num_seeds=4), reports, {"RML-1/8-1": "FAILED"})
     curve = only_curve(figure)
     assert (curve.n, curve.n_expected) == (1, 4)
-    assert curve.mean.tolist() == list(THREE["RML-1/8-0"][TV].values()), "an unfinished run is not in the mean"
+    assert curve.mean.tolist() == list(THREE["RML-1/8-0"][TV].values()), (
+        "an unfinished run is not in the mean"
+    )
     assert figure.notes == ("RML: 1 of 4 runs: seed 1 failed, seed 2 missing, seed 3 missing.",)
     assert figure.values.groupby("seed")["in_mean"].all().to_dict() == {0: True, 1: False}
 
@@ -76,7 +79,9 @@ def test_columns_and_metrics_are_curves_of_their_own() -> None:
     figure = figure_of(spec, {run.run_id: both for run in spec.runs if run.run_id != "IML-1/4-0"})
     found = {(c.row, c.column, c.metric.label): c.mean.item() for c in figure.curves}
     assert len(found) == 6
-    assert all(value == (0.5 if label == "after" else 0.25) for (_, _, label), value in found.items())
+    assert all(
+        value == (0.5 if label == "after" else 0.25) for (_, _, label), value in found.items()
+    )
     assert figure.notes == ("IML, 1/4: 0 of 1 runs: seed 0 missing.",)
 
 
@@ -84,11 +89,16 @@ def test_columns_and_metrics_are_curves_of_their_own() -> None:
     ("key", "expected"),
     [
         (TV, {10: 0.3, 20: 0.4}),  # the report at step 20 is about the steps before the stage
-        ("val/miou", {0: 0.2, 10: 0.3, 20: 0.4}),  # the score at step 20 is where the stage starts from
+        (
+            "val/miou",
+            {0: 0.2, 10: 0.3, 20: 0.4},
+        ),  # the score at step 20 is where the stage starts from
         ("train/coupling_tv_train_set", {0: 0.2, 10: 0.3, 20: 0.4}),
     ],
 )
-def test_steps_count_from_the_begin_of_a_stage_to_its_end(key: str, expected: dict[int, float]) -> None:
+def test_steps_count_from_the_begin_of_a_stage_to_its_end(
+    key: str, expected: dict[int, float]
+) -> None:
     spec = spec_of("RML", num_seeds=1, first_step=20, last_step=40, metrics=(MetricSpec(key=key),))
     figure = figure_of(spec, {"RML-1/8-0": {key: {10: 0.1, 20: 0.2, 30: 0.3, 40: 0.4, 50: 0.5}}})
     curve = only_curve(figure)
@@ -99,19 +109,32 @@ def test_steps_count_from_the_begin_of_a_stage_to_its_end(key: str, expected: di
 def test_what_a_run_took_over_is_drawn_as_another_run_reported_it() -> None:
     spec = spec_of("IML", "RML", num_seeds=2)
     begins = (SharedBeginning(run_id="IML-1/8-0", last_step=20),)
-    spec = replace(spec, runs=tuple(replace(r, beginnings=begins if r.row == "RML" else ()) for r in spec.runs))
+    spec = replace(
+        spec, runs=tuple(replace(r, beginnings=begins if r.row == "RML" else ()) for r in spec.runs)
+    )
     reports = {
         "RML-1/8-0": {TV: {20: 0.25, 30: 0.3}},
-        "IML-1/8-0": {TV: {10: 0.1, 20: 0.2, 30: 0.9}},  # the step that both have reported is the run's own
+        "IML-1/8-0": {
+            TV: {10: 0.1, 20: 0.2, 30: 0.9}
+        },  # the step that both have reported is the run's own
     }
     figure = figure_of(spec, reports)
     _, curve = figure.curves
-    assert dict(zip(curve.x.tolist(), curve.mean.tolist(), strict=True)) == {10: 0.1, 20: 0.25, 30: 0.3}
+    assert dict(zip(curve.x.tolist(), curve.mean.tolist(), strict=True)) == {
+        10: 0.1,
+        20: 0.25,
+        30: 0.3,
+    }
     assert curve.n == 1, "a run that has not begun has reported nothing"
     own = figure.values[figure.values["run_id"] == "RML-1/8-0"]
-    assert own["mlflow_run_id"].tolist() == ["mlflow-IML-1/8-0", "mlflow-RML-1/8-0", "mlflow-RML-1/8-0"]
+    assert own["mlflow_run_id"].tolist() == [
+        "mlflow-IML-1/8-0",
+        "mlflow-RML-1/8-0",
+        "mlflow-RML-1/8-0",
+    ]
     assert (
-        "Steps that a run took over from one that begins the same are drawn as that run reported them." in figure.notes
+        "Steps that a run took over from one that begins the same are drawn as that run reported "
+        "them." in figure.notes
     )
 
 
@@ -126,8 +149,9 @@ def test_smoothing_averages_each_seed_over_neighbouring_reports() -> None:
 def test_a_metric_that_nobody_recorded_names_the_nearest() -> None:
     with pytest.raises(DashboardError) as caught:
         figure_of(spec_of("RML", metrics=(MetricSpec(key="train/coupling"),)), THREE)
-    assert "figure f: none of its runs has recorded 'train/coupling'; did you mean 'train/coupling_tv'?" in str(
-        caught.value
+    assert (
+        "figure f: none of its runs has recorded 'train/coupling'; did you mean "
+        "'train/coupling_tv'?" in str(caught.value)
     )
 
 
@@ -138,19 +162,29 @@ def test_nothing_recorded_is_no_curve() -> None:
 
 
 def test_scores_of_several_protocols_and_uncommitted_code_are_marked() -> None:
-    runs = [recorded("IML-1/8-0", 0.5, dirty="true"), recorded("RML-1/8-0", 0.5, protocol="other-32x48/student_1/last")]
+    runs = [
+        recorded("IML-1/8-0", 0.5, dirty="true"),
+        recorded("RML-1/8-0", 0.5, protocol="other-32x48/student_1/last"),
+    ]
     rows = [(f"mlflow-{row}-1/8-0", "val/miou", 10, 0.5) for row in ("IML", "RML")]
     histories = Histories(values=pd.DataFrame(rows, columns=list(COLUMNS)), keys={})
     spec = spec_of("IML", "RML", num_seeds=1, metrics=(MetricSpec(key="val/miou"),))
     assert build_figure(spec, to_records(runs), histories).notes == (
         "Partly made by code with uncommitted changes (on top of abc1234).",
-        "Scores of several protocols, not to be compared: `other-32x48/student_1/last`, `scenes-32x48/teacher_1/last`.",
+        "Scores of several protocols, not to be compared: `other-32x48/student_1/last`, "
+        "`scenes-32x48/teacher_1/last`.",
     )
 
 
 def test_a_specification_that_cannot_be_drawn_is_refused() -> None:
     run = CurveRun(row="RML", column="1/8", seed=0, run_id="r")
-    good = {"name": "f", "title": "", "metrics": (MetricSpec(key=TV),), "rows": ("RML",), "columns": ("1/8",)}
+    good = {
+        "name": "f",
+        "title": "",
+        "metrics": (MetricSpec(key=TV),),
+        "rows": ("RML",),
+        "columns": ("1/8",),
+    }
     for change, part in (
         ({"name": "a/b"}, "plain file name"),
         ({"rows": ()}, "no rows"),

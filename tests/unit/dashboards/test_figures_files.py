@@ -1,4 +1,5 @@
-"""From an MLflow store to figure files: what is read, what is written, and how a curve is traced to its runs."""
+"""From an MLflow store to figure files: what is read, what is written, and how a curve is traced to
+its runs."""
 
 import io
 from pathlib import Path
@@ -8,13 +9,13 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from rml_dashboards.drawing import COLOURS, draw, pictures, seeds_text, y_label
 from rml_dashboards.errors import DashboardError
-from rml_dashboards.figure_specification import MetricSpec
-from rml_dashboards.figures import index, write_figures
-from rml_dashboards.histories import read_histories
-from tests.recorded import NOON, Store
-from tests.small_figures import TV, figure_of, only_curve, spec_of
+from rml_dashboards.figures.drawing import COLOURS, draw, pictures, seeds_text, y_label
+from rml_dashboards.figures.publish import index, write_figures
+from rml_dashboards.figures.specification import MetricSpec
+from rml_dashboards.records.histories import read_histories
+from tests.support.recorded import NOON, Store
+from tests.support.small_figures import TV, figure_of, only_curve, spec_of
 
 LOGGED = {0: {10: 0.5, 20: 0.25, 30: 0.125}, 1: {10: 0.3, 20: 0.2, 30: 0.1}}
 
@@ -48,7 +49,9 @@ def test_the_pictures_open_and_show_something(filled: Store, tmp_path: Path) -> 
     picture = np.asarray(Image.open(tmp_path / "f.png").convert("RGB"))
     assert min(picture.shape[:2]) > 400
     blue = np.array([int(COLOURS[0][i : i + 2], 16) for i in (1, 3, 5)])
-    assert (np.abs(picture.astype(int) - blue).sum(-1) < 10).sum() > 300, "the first row's curve is in its colour"
+    assert (np.abs(picture.astype(int) - blue).sum(-1) < 10).sum() > 300, (
+        "the first row's curve is in its colour"
+    )
     svg = (tmp_path / "f.svg").read_text()
     assert svg.startswith("<?xml")
     assert "<path" in svg
@@ -56,10 +59,19 @@ def test_the_pictures_open_and_show_something(filled: Store, tmp_path: Path) -> 
 
 def test_the_index_names_every_run_and_what_lacks(filled: Store, tmp_path: Path) -> None:
     filled.add("IML-1/8-0", status="FAILED")
-    paths = write_figures([spec_of("RML", "IML", caption="What it shows.")], filled.uri, tmp_path, index_name="mine")
+    paths = write_figures(
+        [spec_of("RML", "IML", caption="What it shows.")], filled.uri, tmp_path, index_name="mine"
+    )
     text = paths[-1].read_text()
     assert paths[-1].name == "mine.md"
-    for part in ("![F](f.png)", "[SVG](f.svg)", "(f.csv)", "What it shows.", "RML n = 2 of 3", "seed 2 missing"):
+    for part in (
+        "![F](f.png)",
+        "[SVG](f.svg)",
+        "(f.csv)",
+        "What it shows.",
+        "RML n = 2 of 3",
+        "seed 2 missing",
+    ):
         assert part in text
     assert "IML: 0 of 3 runs: seed 0 failed, seed 1 missing, seed 2 missing." in text
     for run in filled.client.search_runs([filled.experiment()]):
@@ -68,7 +80,9 @@ def test_the_index_names_every_run_and_what_lacks(filled: Store, tmp_path: Path)
 
 
 def test_the_same_figure_is_the_same_bytes() -> None:
-    figure = figure_of(spec_of("RML", num_seeds=2), {f"RML-1/8-{seed}": {TV: v} for seed, v in LOGGED.items()})
+    figure = figure_of(
+        spec_of("RML", num_seeds=2), {f"RML-1/8-{seed}": {TV: v} for seed, v in LOGGED.items()}
+    )
     assert pictures(figure) == pictures(figure)
 
 
@@ -77,20 +91,28 @@ def test_a_value_reported_twice_counts_once_and_infinite_ones_not_at_all(store: 
     store.report(run, TV, {10: 0.5, 20: float("nan"), 30: float("inf")})
     store.client.log_metric(run, TV, 0.75, timestamp=NOON + 99_999, step=10)
     histories = read_histories(store.uri, [run, run], {TV, "train/absent"})
-    assert histories.values.to_dict("records") == [{"mlflow_run_id": run, "metric": TV, "step": 10, "value": 0.75}]
+    assert histories.values.to_dict("records") == [
+        {"mlflow_run_id": run, "metric": TV, "step": 10, "value": 0.75}
+    ]
     assert histories.keys == {run: {"train/loss", "final/miou", "final/accuracy", TV}}
 
 
-def test_nothing_to_draw_and_no_store_are_errors_that_say_what_to_do(store: Store, tmp_path: Path) -> None:
+def test_nothing_to_draw_and_no_store_are_errors_that_say_what_to_do(
+    store: Store, tmp_path: Path
+) -> None:
     store.client.search_experiments()
-    with pytest.raises(DashboardError, match="nothing to draw yet for f: no run has reported anything"):
+    with pytest.raises(
+        DashboardError, match="nothing to draw yet for f: no run has reported anything"
+    ):
         write_figures([spec_of("RML")], store.uri, tmp_path)
     with pytest.raises(DashboardError, match="there is no SQLite file"):
         read_histories(f"sqlite:///{tmp_path / 'absent.db'}", [], {TV})
     assert not list(tmp_path.glob("f.*"))
 
 
-def test_a_figure_without_reports_does_not_keep_the_others_from_being_drawn(filled: Store, tmp_path: Path) -> None:
+def test_a_figure_without_reports_does_not_keep_the_others_from_being_drawn(
+    filled: Store, tmp_path: Path
+) -> None:
     paths = write_figures([spec_of("IML", name="later"), spec_of("RML")], filled.uri, tmp_path)
     assert {path.name for path in paths} == {"f.svg", "f.png", "f.csv", "figures.md"}
     assert "## later: F\n\nNothing to draw yet." in paths[-1].read_text()
@@ -99,7 +121,15 @@ def test_a_figure_without_reports_does_not_keep_the_others_from_being_drawn(fill
 def test_panels_colours_line_styles_and_bands() -> None:
     metrics = (MetricSpec(key="train/a", label="after"), MetricSpec(key="train/b", label="before"))
     both = {"train/a": {1: 0.5, 2: 0.6}, "train/b": {1: 0.25, 2: 0.3}}
-    spec = spec_of("IML", "RML", columns=("1/8", "1/4"), metrics=metrics, num_seeds=2, y_range=(0, 1), scale=100)
+    spec = spec_of(
+        "IML",
+        "RML",
+        columns=("1/8", "1/4"),
+        metrics=metrics,
+        num_seeds=2,
+        y_range=(0, 1),
+        scale=100,
+    )
     present = {run.run_id: both for run in spec.runs if run.run_id != "RML-1/4-1"}
     figure = figure_of(spec, present)
     drawn = draw(figure)

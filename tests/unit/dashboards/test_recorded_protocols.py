@@ -2,10 +2,10 @@
 
 import pytest
 
-from rml_dashboards.protocols import protocol_of, recorded_name
-from rml_dashboards.specification import ColumnSpec, ReportedValue, RowSpec
-from tests.recorded import recorded
-from tests.small_tables import notes_of, only, runs_of, table_of
+from rml_dashboards.records.protocols import protocol_of, recorded_name
+from rml_dashboards.tables.specification import ColumnSpec, ReportedValue, RowSpec
+from tests.support.recorded import recorded
+from tests.support.small_tables import notes_of, only, runs_of, table_of
 
 RECORDED = "voc-505/student_1/best_holdout"
 
@@ -43,7 +43,9 @@ def test_a_run_that_says_nothing_stays_unknown() -> None:
         ("final/iou/student_1", "final/iou/student_1"),
     ],
 )
-def test_the_first_networks_scores_are_recorded_without_its_name(metric: str, expected: str) -> None:
+def test_the_first_networks_scores_are_recorded_without_its_name(
+    metric: str, expected: str
+) -> None:
     assert recorded_name(RECORDED, metric) == expected
 
 
@@ -57,12 +59,17 @@ def pair(row: str, first: str, protocol: str) -> list[object]:
     """One run per column; `first` is the network that the run lists first."""
     other = "student_2" if first == "student_1" else "student_1"
     scores = {f"final/{other}/miou": 0.6}
-    return [recorded(f"{row}-{column.label}-0", 0.5, scores=scores, protocol=protocol) for column in PAIR]
+    return [
+        recorded(f"{row}-{column.label}-0", 0.5, scores=scores, protocol=protocol)
+        for column in PAIR
+    ]
 
 
 def test_both_students_of_a_pair_have_columns_of_their_own() -> None:
     """Each column holds one network's scores, however the runs list their networks."""
-    runs = pair("A", "student_1", "c-1x1/student_1/last") + pair("B", "student_2", "c-1x1/student_2/last")
+    runs = pair("A", "student_1", "c-1x1/student_1/last") + pair(
+        "B", "student_2", "c-1x1/student_2/last"
+    )
     rows = (RowSpec(label="A"), RowSpec(label="B"))
     table = table_of(runs, rows=rows, columns=PAIR, num_seeds=1)  # type: ignore[arg-type]
     assert [entry.mean for entry in table.cells()] == pytest.approx([50.0, 60.0, 60.0, 50.0])
@@ -75,14 +82,21 @@ def test_both_students_of_a_pair_have_columns_of_their_own() -> None:
 
 @pytest.mark.parametrize(
     "other",
-    ["voc-original/teacher_1/last", "voc-505/teacher_1/best_val", "voc-505/student_1/last", "voc-505-x/teacher_1/last"],
+    [
+        "voc-original/teacher_1/last",
+        "voc-505/teacher_1/best_val",
+        "voc-505/student_1/last",
+        "voc-505-x/teacher_1/last",
+    ],
 )
 def test_any_difference_in_data_inference_network_or_moment_is_marked(other: str) -> None:
     mine = "voc-505/teacher_1/last"
     runs = runs_of("A", 0.5, protocol=mine) + runs_of("B", 0.6, protocol=other)
     table = table_of(runs, rows=(RowSpec(label="A"), RowSpec(label="B")), num_seeds=1)
     for entry, protocol in zip(table.cells(), (mine, other), strict=True):
-        assert notes_of(table, entry)[0].startswith(f"Protocol `{protocol}`. This column holds scores of several")
+        assert notes_of(table, entry)[0].startswith(
+            f"Protocol `{protocol}`. This column holds scores of several"
+        )
         assert not entry.best
 
 
@@ -97,7 +111,9 @@ def test_any_difference_in_data_inference_network_or_moment_is_marked(other: str
         ("cityscapes-512x1024/student_1/best_val", "cityscapes-512x1024/student_1/last", False),
     ],
 )
-def test_a_reported_number_is_compared_on_data_and_inference(stated: str, ours: str, comparable: bool) -> None:
+def test_a_reported_number_is_compared_on_data_and_inference(
+    stated: str, ours: str, comparable: bool
+) -> None:
     reported = {"1/8": (ReportedValue(mean=48.0, source="paper", protocol=stated),)}
     rows = (RowSpec(label="IML", reported=reported),)
     entry = only(table_of(runs_of("IML", 0.5, protocol=ours), rows=rows, num_seeds=1))
@@ -115,7 +131,10 @@ def test_reported_numbers_are_marked_against_each_other_while_none_of_ours_is_th
         RowSpec(label="Unknown", reported=reported(""), reported_only=True),
     )
     table = table_of([], rows=rows)
-    marks = [[[table.notes[i - 1] for i in group] for group in entry.reported_marks] for entry in table.cells()]
+    marks = [
+        [[table.notes[i - 1] for i in group] for group in entry.reported_marks]
+        for entry in table.cells()
+    ]
     others = "not comparable with others of this column."
     assert marks == [
         [[f"Reported under protocol `c-512x1024`: {others}"]],

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from rml_dashboards.ledger import Ledger, ledger_path, load_ledger, save_ledger
-from rml_dashboards.records import CLOCK_SKEW_MS, Records, read_records, update
-from tests.recorded import NOON, Store, recorded
+from rml_dashboards.records.ledger import Ledger, ledger_path, load_ledger, save_ledger
+from rml_dashboards.records.mlflow_reader import CLOCK_SKEW_MS, Records, read_records, update
+from tests.support.recorded import NOON, Store, recorded
 
 LATER = NOON + 10 * CLOCK_SKEW_MS
 
@@ -53,7 +53,9 @@ def test_a_run_that_ended_since_is_added(store: Store, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("status", ["RUNNING", "FAILED", "KILLED"])
-def test_an_unfinished_run_is_read_again_even_if_its_clock_is_behind(store: Store, tmp_path: Path, status: str) -> None:
+def test_an_unfinished_run_is_read_again_even_if_its_clock_is_behind(
+    store: Store, tmp_path: Path, status: str
+) -> None:
     mlflow_id = store.add("slow", status=status)
     store.add("a", 0.1, start_ms=LATER)
     assert status_by_id(read_records(store.uri, tmp_path))["slow"] == status
@@ -66,7 +68,7 @@ def test_an_unfinished_run_is_read_again_even_if_its_clock_is_behind(store: Stor
 def test_many_unfinished_runs_are_asked_for_in_chunks(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rml_dashboards.records.IDS_PER_FILTER", 2)
+    monkeypatch.setattr("rml_dashboards.records.mlflow_reader.IDS_PER_FILTER", 2)
     ids = [store.add(f"a-{i}", status="RUNNING") for i in range(5)]
     store.add("z", 0.1, start_ms=LATER)
     read_records(store.uri, tmp_path)
@@ -75,7 +77,9 @@ def test_many_unfinished_runs_are_asked_for_in_chunks(
     assert set(status_by_id(read_records(store.uri, tmp_path)).values()) == {"FINISHED"}
 
 
-def test_a_deleted_run_disappears_and_a_restored_one_comes_back(store: Store, tmp_path: Path) -> None:
+def test_a_deleted_run_disappears_and_a_restored_one_comes_back(
+    store: Store, tmp_path: Path
+) -> None:
     mlflow_id = store.add("a", 0.1)
     store.add("b", 0.2, start_ms=LATER)
     read_records(store.uri, tmp_path)
@@ -93,14 +97,18 @@ def test_runs_of_a_deleted_experiment_disappear(store: Store, tmp_path: Path) ->
     assert list(status_by_id(read_records(store.uri, tmp_path))) == ["b"]
 
 
-def test_another_store_at_the_same_address_is_noticed(store: Store, empty_store: Path, tmp_path: Path) -> None:
+def test_another_store_at_the_same_address_is_noticed(
+    store: Store, empty_store: Path, tmp_path: Path
+) -> None:
     store.add("a", 0.1, study="first")
     ledger, _ = update(Ledger(), store.client)
     other = Store.copy(empty_store, tmp_path / "other.db")
     other.add("b", 0.2, study="second")
     ledger, warnings = update(ledger, other.client)
     assert [run.tags["rml.run_id"] for run in ledger.runs.values()] == ["b"]
-    assert warnings == ["the MLflow store is not the one that was read before; everything was read again"]
+    assert warnings == [
+        "the MLflow store is not the one that was read before; everything was read again"
+    ]
 
 
 def test_a_vanished_store_leaves_what_was_read(store: Store, tmp_path: Path) -> None:
@@ -110,7 +118,8 @@ def test_a_vanished_store_leaves_what_was_read(store: Store, tmp_path: Path) -> 
     after = read_records(store.uri, tmp_path / "ledger")
     assert after.runs.equals(before.runs)
     assert after.warnings == (
-        "the MLflow store could not be read; shown is what was read before (there is no SQLite file mlflow.db)",
+        "the MLflow store could not be read; shown is what was read before (there is no SQLite "
+        "file mlflow.db)",
     )
 
 
@@ -129,7 +138,11 @@ def test_a_damaged_ledger_is_read_again(store: Store, tmp_path: Path, damage: st
     before = read_records(store.uri, tmp_path)
     file = ledger_path(tmp_path, store.uri)
     data = file.read_bytes()
-    file.write_bytes({"cut in half": data[: len(data) // 2], "other bytes": b"x" * len(data), "empty": b""}[damage])
+    file.write_bytes(
+        {"cut in half": data[: len(data) // 2], "other bytes": b"x" * len(data), "empty": b""}[
+            damage
+        ]
+    )
     after = read_records(store.uri, tmp_path)
     assert after.runs.equals(before.runs)
     assert "is damaged" in after.warnings[0]
@@ -141,26 +154,31 @@ def test_a_ledger_of_another_version_is_read_again(
 ) -> None:
     store.add("a", 0.1)
     read_records(store.uri, tmp_path)
-    monkeypatch.setattr("rml_dashboards.ledger.VERSION", 2)
+    monkeypatch.setattr("rml_dashboards.records.ledger.VERSION", 2)
     assert "has another format" in read_records(store.uri, tmp_path).warnings[0]
 
 
 def test_ledger_round_trip(tmp_path: Path) -> None:
-    runs = [recorded("a", 0.1, scores={"final/iou/night sky": 0.5}), recorded("b", status="RUNNING")]
+    runs = [
+        recorded("a", 0.1, scores={"final/iou/night sky": 0.5}),
+        recorded("b", status="RUNNING"),
+    ]
     ledger = Ledger(runs={run.mlflow_run_id: run for run in runs}, experiments={"1": 5})
     save_ledger(ledger, tmp_path / "ledger.parquet")
     assert load_ledger(tmp_path / "ledger.parquet") == (ledger, None)
     assert [file.name for file in tmp_path.iterdir()] == ["ledger.parquet"]
 
 
-def test_a_failed_write_keeps_the_old_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_keeps_the_old_ledger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = tmp_path / "ledger.parquet"
     save_ledger(Ledger(experiments={"1": 5}), file)
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("rml_dashboards.ledger.pq.write_table", full)
+    monkeypatch.setattr("rml_dashboards.records.ledger.pq.write_table", full)
     with pytest.raises(OSError, match="No space left"):
         save_ledger(Ledger(experiments={"2": 6}), file)
     assert load_ledger(file)[0].experiments == {"1": 5}

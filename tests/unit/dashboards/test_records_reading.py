@@ -1,4 +1,5 @@
-"""Reading MLflow: what becomes of runs, tags and scores, and which of several MLflow runs counts."""
+"""Reading MLflow: what becomes of runs, tags and scores, and which of several MLflow runs
+counts."""
 
 import math
 from pathlib import Path
@@ -7,12 +8,14 @@ import pandas as pd
 import pytest
 
 from rml_dashboards.errors import DashboardError
-from rml_dashboards.records import RUN_COLUMNS, read_records, to_records
-from tests.recorded import NOON, Store, recorded
+from rml_dashboards.records.mlflow_reader import RUN_COLUMNS, read_records, to_records
+from tests.support.recorded import NOON, Store, recorded
 
 
 def test_one_row_per_run_with_tags_and_overall_scores(store: Store, tmp_path: Path) -> None:
-    mlflow_id = store.add("a-1", 0.25, seed="7", dirty="True", method="iml", scores={"final/iou/road": 0.5})
+    mlflow_id = store.add(
+        "a-1", 0.25, seed="7", dirty="True", method="iml", scores={"final/iou/road": 0.5}
+    )
     store.add_foreign()
     records = read_records(store.uri, tmp_path / "ledger")
     assert list(records.runs.columns[: len(RUN_COLUMNS)]) == list(RUN_COLUMNS)
@@ -23,7 +26,13 @@ def test_one_row_per_run_with_tags_and_overall_scores(store: Store, tmp_path: Pa
         "study",
         "FINISHED",
     )
-    assert (row["seed"], row["dirty"], row["method"], row["attempt"], row["host"]) == (7, True, "iml", 1, "")
+    assert (row["seed"], row["dirty"], row["method"], row["attempt"], row["host"]) == (
+        7,
+        True,
+        "iml",
+        1,
+        "",
+    )
     assert (row["final/miou"], row["final/accuracy"]) == (0.25, 0.9)
     assert row["start_time"] == pd.Timestamp(NOON, unit="ms", tz="UTC")
     assert row["end_time"] - row["start_time"] == pd.Timedelta(minutes=1)
@@ -42,7 +51,9 @@ def test_scores_are_tidy_and_training_scalars_stay_out(store: Store, tmp_path: P
 
 def test_iou_by_class_keeps_a_class_that_never_occurs(store: Store, tmp_path: Path) -> None:
     store.add("a-1", 0.25, scores={"final/iou/road": 0.5, "final/iou/night sky": math.nan})
-    per_class = read_records(store.uri, tmp_path / "ledger").iou_by_class().set_index("class_name")["iou"]
+    per_class = (
+        read_records(store.uri, tmp_path / "ledger").iou_by_class().set_index("class_name")["iou"]
+    )
     assert per_class["road"] == 0.5
     assert math.isnan(per_class["night sky"])
 
@@ -51,17 +62,24 @@ def test_runs_of_all_studies_are_read(store: Store, tmp_path: Path) -> None:
     store.add("a-1", 0.25, study="first")
     store.add("b-1", 0.5, study="second")
     runs = read_records(store.uri, tmp_path / "ledger").runs
-    assert dict(zip(runs["run_id"], runs["experiment"], strict=True)) == {"a-1": "first", "b-1": "second"}
+    assert dict(zip(runs["run_id"], runs["experiment"], strict=True)) == {
+        "a-1": "first",
+        "b-1": "second",
+    }
 
 
 def test_all_pages_are_read(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rml_dashboards.records.PAGE_SIZE", 2)
+    monkeypatch.setattr("rml_dashboards.records.mlflow_reader.PAGE_SIZE", 2)
     for i in range(5):
         store.add(f"a-{i}", 0.1 * i)
-    assert sorted(read_records(store.uri, tmp_path / "ledger").runs["run_id"]) == [f"a-{i}" for i in range(5)]
+    assert sorted(read_records(store.uri, tmp_path / "ledger").runs["run_id"]) == [
+        f"a-{i}" for i in range(5)
+    ]
 
 
-@pytest.mark.parametrize("statuses", [("FINISHED", "FAILED"), ("FINISHED", "RUNNING"), ("FINISHED", "KILLED")])
+@pytest.mark.parametrize(
+    "statuses", [("FINISHED", "FAILED"), ("FINISHED", "RUNNING"), ("FINISHED", "KILLED")]
+)
 def test_a_finished_run_wins_over_a_newer_unfinished_one(statuses: tuple[str, str]) -> None:
     runs = [
         recorded("a-1", 0.1 + i, status=status, mlflow_run_id=f"m{i}", start_ms=NOON + i)
@@ -70,12 +88,16 @@ def test_a_finished_run_wins_over_a_newer_unfinished_one(statuses: tuple[str, st
     records = to_records(runs)
     assert list(records.runs["mlflow_run_id"]) == ["m0"]
     assert set(records.scores["mlflow_run_id"]) == {"m0"}
-    assert records.warnings == (f"run a-1 has 2 MLflow runs; m0 (FINISHED) is used, not m1 ({statuses[1]})",)
+    assert records.warnings == (
+        f"run a-1 has 2 MLflow runs; m0 (FINISHED) is used, not m1 ({statuses[1]})",
+    )
 
 
 def test_of_equal_standing_the_newest_wins() -> None:
     finished = [recorded("a-1", 0.5, mlflow_run_id=f"m{i}", start_ms=NOON + i) for i in (1, 2, 0)]
-    cut_off = [recorded("b-1", status="RUNNING", mlflow_run_id=f"n{i}", start_ms=NOON + i) for i in (0, 1)]
+    cut_off = [
+        recorded("b-1", status="RUNNING", mlflow_run_id=f"n{i}", start_ms=NOON + i) for i in (0, 1)
+    ]
     assert list(to_records([*finished, *cut_off]).runs["mlflow_run_id"]) == ["m2", "n1"]
 
 
@@ -85,13 +107,17 @@ def test_a_store_without_runs_gives_empty_tables(store: Store, tmp_path: Path) -
 
 
 def test_a_missing_store_is_an_error_and_is_not_created(tmp_path: Path) -> None:
-    with pytest.raises(DashboardError, match=r"there is no SQLite file typo\.db.*Launch the study first"):
+    with pytest.raises(
+        DashboardError, match=r"there is no SQLite file typo\.db.*Launch the study first"
+    ):
         read_records(f"sqlite:///{tmp_path / 'typo.db'}", tmp_path / "ledger")
     assert not (tmp_path / "typo.db").exists()
 
 
 def test_a_file_that_is_no_store_is_an_error(tmp_path: Path) -> None:
-    (tmp_path / "mlflow.db").write_text("not a database, but long enough to look like a page of one " * 20)
+    (tmp_path / "mlflow.db").write_text(
+        "not a database, but long enough to look like a page of one " * 20
+    )
     with pytest.raises(DashboardError, match="MLflow store cannot be read"):
         read_records(f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path / "ledger")
 

@@ -27,7 +27,9 @@ def test_no_seed_has_no_number() -> None:
 
 @pytest.mark.parametrize("state", [state for state in STATES if state != "done"])
 def test_a_run_that_is_not_done_is_counted_and_its_value_ignored(state: str) -> None:
-    row = summarise(seeds(("a", "done", 1.0), ("a", state, 99.0), ("a", "done", 3.0)), ["cell"]).loc["a"]
+    row = summarise(
+        seeds(("a", "done", 1.0), ("a", state, 99.0), ("a", "done", 3.0)), ["cell"]
+    ).loc["a"]
     assert (row["n"], row["n_expected"], row["mean"], row["maximum"]) == (2, 3, 2.0, 3.0)
     assert {s: row[s] for s in STATES if row[s]} == {"done": 2, state: 1}
 

@@ -2,11 +2,17 @@
 
 import pytest
 
-from rml_dashboards.records import to_records
-from rml_dashboards.specification import CellSpec, ColumnSpec, ReportedValue, RowSpec, TableSpec
-from rml_dashboards.tables import build
-from tests.recorded import PROTOCOL, recorded
-from tests.small_tables import notes_of, only, runs_of, table_of
+from rml_dashboards.records.mlflow_reader import to_records
+from rml_dashboards.tables.filling import build
+from rml_dashboards.tables.specification import (
+    CellSpec,
+    ColumnSpec,
+    ReportedValue,
+    RowSpec,
+    TableSpec,
+)
+from tests.support.recorded import PROTOCOL, recorded
+from tests.support.small_tables import notes_of, only, runs_of, table_of
 
 
 @pytest.mark.parametrize(
@@ -15,18 +21,30 @@ from tests.small_tables import notes_of, only, runs_of, table_of
         (("done", "done", "done"), "complete", None),
         (("done", "done", "failed"), "partial", "2 of 3 runs have a score: 1 failed."),
         (("done", "running", None), "partial", "1 of 3 runs have a score: 1 running, 1 missing."),
-        (("running", "failed", "failed"), "running", "0 of 3 runs have a score: 1 running, 2 failed."),
+        (
+            ("running", "failed", "failed"),
+            "running",
+            "0 of 3 runs have a score: 1 running, 2 failed.",
+        ),
         (("failed", "failed", "failed"), "failed", None),
         (("failed", None, None), "failed", "0 of 3 runs have a score: 1 failed, 2 missing."),
         (("unscored", "unscored", "unscored"), "unscored", None),
-        (("stopped", "stopped", None), "stopped", "0 of 3 runs have a score: 2 stopped, 1 missing."),
+        (
+            ("stopped", "stopped", None),
+            "stopped",
+            "0 of 3 runs have a score: 2 stopped, 1 missing.",
+        ),
         ((None, None, None), "missing", None),
     ],
 )
 def test_status_of_a_cell(states: tuple[str | None, ...], status: str, note: str | None) -> None:
     mlflow_status = {"done": "FINISHED", "unscored": "FINISHED", "stopped": "KILLED"}
     runs = [
-        recorded(f"IML-1/8-{seed}", 0.5 if state == "done" else None, status=mlflow_status.get(state, state.upper()))
+        recorded(
+            f"IML-1/8-{seed}",
+            0.5 if state == "done" else None,
+            status=mlflow_status.get(state, state.upper()),
+        )
         for seed, state in enumerate(states)
         if state is not None
     ]
@@ -68,11 +86,18 @@ def test_a_score_of_an_unfinished_run_does_not_count() -> None:
 
 def test_columns_may_read_different_metrics() -> None:
     """Table 5 of the paper prints both students of one pair: one run fills two cells."""
-    columns = (ColumnSpec(label="student 1"), ColumnSpec(label="student 2", metric="val/student_2/miou"))
+    columns = (
+        ColumnSpec(label="student 1"),
+        ColumnSpec(label="student 2", metric="val/student_2/miou"),
+    )
     rows = (RowSpec(label="pair"),)
     spec = TableSpec(name="t", title="T", rows=rows, columns=columns)
-    cells = [CellSpec(row="pair", column=column.label, seed=0, run_id="pair-0") for column in columns]
-    table = build(spec, cells, to_records([recorded("pair-0", 0.5, scores={"val/student_2/miou": 0.25})]))
+    cells = [
+        CellSpec(row="pair", column=column.label, seed=0, run_id="pair-0") for column in columns
+    ]
+    table = build(
+        spec, cells, to_records([recorded("pair-0", 0.5, scores={"val/student_2/miou": 0.25})])
+    )
     assert [entry.mean for entry in table.cells()] == [50.0, 25.0]
 
 

@@ -2,22 +2,26 @@
 
 import pytest
 
-from rml_dashboards.specification import ColumnSpec, ReportedValue, RowSpec
-from tests.recorded import PROTOCOL, recorded
-from tests.small_tables import OTHER_PROTOCOL, notes_of, only, runs_of, table_of
+from rml_dashboards.tables.specification import ColumnSpec, ReportedValue, RowSpec
+from tests.support.recorded import PROTOCOL, recorded
+from tests.support.small_tables import OTHER_PROTOCOL, notes_of, only, runs_of, table_of
 
 
 def test_a_column_that_mixes_protocols_is_marked_entry_by_entry_and_has_no_best() -> None:
     runs = runs_of("IML", 0.5, 0.5, 0.5) + runs_of("RML", 0.6, 0.6, 0.6, protocol=OTHER_PROTOCOL)
     table = table_of(runs, rows=(RowSpec(label="IML"), RowSpec(label="RML")))
     iml, rml = table.cells()
-    assert notes_of(table, iml)[0].startswith(f"Protocol `{PROTOCOL}`. This column holds scores of several protocols")
+    assert notes_of(table, iml)[0].startswith(
+        f"Protocol `{PROTOCOL}`. This column holds scores of several protocols"
+    )
     assert notes_of(table, rml)[0].startswith(f"Protocol `{OTHER_PROTOCOL}`.")
     assert not iml.best and not rml.best
 
 
 def test_columns_of_different_protocols_need_no_mark() -> None:
-    runs = runs_of("IML", 0.5, column="a") + runs_of("IML", 0.6, column="b", protocol=OTHER_PROTOCOL)
+    runs = runs_of("IML", 0.5, column="a") + runs_of(
+        "IML", 0.6, column="b", protocol=OTHER_PROTOCOL
+    )
     table = table_of(runs, columns=(ColumnSpec(label="a"), ColumnSpec(label="b")), num_seeds=1)
     assert table.notes == ()
 
@@ -28,23 +32,37 @@ def test_seeds_of_different_protocols_are_not_averaged() -> None:
     entry = only(table)
     assert (entry.status, entry.mean, entry.n) == ("mixed", None, 2)
     assert notes_of(table, entry) == [
-        f"Seeds were scored under different protocols and are not averaged: `{OTHER_PROTOCOL}`, `{PROTOCOL}`."
+        f"Seeds were scored under different protocols and are not averaged: `{OTHER_PROTOCOL}`, "
+        f"`{PROTOCOL}`."
     ]
 
 
-@pytest.mark.parametrize(("protocol", "comparable"), [("", True), ("scenes-32x48", True), ("cityscapes", False)])
-def test_a_number_reported_under_another_protocol_is_marked_and_not_subtracted(protocol: str, comparable: bool) -> None:
+@pytest.mark.parametrize(
+    ("protocol", "comparable"), [("", True), ("scenes-32x48", True), ("cityscapes", False)]
+)
+def test_a_number_reported_under_another_protocol_is_marked_and_not_subtracted(
+    protocol: str, comparable: bool
+) -> None:
     reported = {"1/8": (ReportedValue(mean=48.0, source="paper", protocol=protocol),)}
     table = table_of(runs_of("IML", 0.5, 0.5, 0.5), rows=(RowSpec(label="IML", reported=reported),))
     entry = only(table)
     assert entry.difference == (2.0 if comparable else None)
-    expected = [] if comparable else ["Reported under protocol `cityscapes`: not comparable with our scores of this "]
+    expected = (
+        []
+        if comparable
+        else ["Reported under protocol `cityscapes`: not comparable with our scores of this "]
+    )
     assert [note[: len(text)] for note, text in zip(table.notes, expected, strict=True)] == expected
 
 
 def test_ours_is_compared_with_the_first_reported_number() -> None:
-    values = (ReportedValue(mean=48.0, source="paper, v2"), ReportedValue(mean=47.0, source="paper, v1", note="Older"))
-    table = table_of(runs_of("IML", 0.5, 0.5, 0.5), rows=(RowSpec(label="IML", reported={"1/8": values}),))
+    values = (
+        ReportedValue(mean=48.0, source="paper, v2"),
+        ReportedValue(mean=47.0, source="paper, v1", note="Older"),
+    )
+    table = table_of(
+        runs_of("IML", 0.5, 0.5, 0.5), rows=(RowSpec(label="IML", reported={"1/8": values}),)
+    )
     entry = only(table)
     assert entry.difference == pytest.approx(2.0)
     assert [[table.notes[i - 1] for i in marks] for marks in entry.reported_marks] == [
@@ -55,12 +73,15 @@ def test_ours_is_compared_with_the_first_reported_number() -> None:
 
 def test_a_single_source_is_not_marked_at_every_number() -> None:
     reported = {"1/8": (ReportedValue(mean=48.0, source="paper"),)}
-    table = table_of([], rows=(RowSpec(label="A", reported=reported), RowSpec(label="B", reported=reported)))
+    table = table_of(
+        [], rows=(RowSpec(label="A", reported=reported), RowSpec(label="B", reported=reported))
+    )
     assert table.notes == ()
 
 
 def test_uncommitted_code_is_noted_where_it_made_a_score() -> None:
-    clean, dirty = RowSpec(label="IML"), RowSpec(label="RML")
+    clean = RowSpec(label="IML")
+    dirty = RowSpec(label="RML")
     runs = [
         *runs_of("IML", 0.5, 0.5, 0.5),
         recorded("RML-1/8-0", 0.5),
@@ -98,7 +119,9 @@ def test_best_of_a_column(
     iml: tuple[float, ...], rml: tuple[float, ...], higher_is_better: bool, best: set[str]
 ) -> None:
     runs = runs_of("IML", *iml) + runs_of("RML", *rml)
-    table = table_of(runs, rows=(RowSpec(label="IML"), RowSpec(label="RML")), higher_is_better=higher_is_better)
+    table = table_of(
+        runs, rows=(RowSpec(label="IML"), RowSpec(label="RML")), higher_is_better=higher_is_better
+    )
     assert {entry.row for entry in table.cells() if entry.best} == best
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from rml_dashboards.errors import DashboardError
-from rml_dashboards.publish import load_table, write_tables
-from rml_dashboards.specification import CellSpec, ColumnSpec, RowSpec, TableSpec
-from tests.recorded import Store
+from rml_dashboards.tables.publish import load_table, write_tables
+from rml_dashboards.tables.specification import CellSpec, ColumnSpec, RowSpec, TableSpec
+from tests.support.recorded import Store
 
 SPEC = TableSpec(
     name="ladder",
@@ -34,25 +34,41 @@ def fill(store: Store) -> None:
 def test_files_hold_the_table_and_lead_back_to_mlflow(store: Store, tmp_path: Path) -> None:
     fill(store)
     paths = write_tables(SPEC, CELLS, store.uri, tmp_path / "out")
-    assert [path.relative_to(tmp_path).as_posix() for path in paths] == ["out/ladder.md", "out/ladder.csv"]
+    assert [path.relative_to(tmp_path).as_posix() for path in paths] == [
+        "out/ladder.md",
+        "out/ladder.csv",
+    ]
     text = paths[0].read_text()
     assert "51.0 ± 1.4 (2)" in text
     assert "60.0 (1 of 2) [1]" in text
-    for run in store.client.search_runs([store.experiment("study"), store.experiment("another study")]):
+    for run in store.client.search_runs(
+        [store.experiment("study"), store.experiment("another study")]
+    ):
         assert run.info.run_id in text
         assert run.info.run_id in paths[1].read_text()
 
 
-def test_writing_again_gives_the_same_bytes_and_no_place_of_this_machine(store: Store, tmp_path: Path) -> None:
+def test_writing_again_gives_the_same_bytes_and_no_place_of_this_machine(
+    store: Store, tmp_path: Path
+) -> None:
     fill(store)
     first = [path.read_bytes() for path in write_tables(SPEC, CELLS, store.uri, tmp_path / "out")]
-    again = [path.read_bytes() for path in write_tables(SPEC, CELLS[::-1], store.uri, tmp_path / "out")]
-    fresh = [path.read_bytes() for path in write_tables(SPEC, CELLS, store.uri, tmp_path / "elsewhere", fresh=True)]
+    again = [
+        path.read_bytes() for path in write_tables(SPEC, CELLS[::-1], store.uri, tmp_path / "out")
+    ]
+    fresh = [
+        path.read_bytes()
+        for path in write_tables(SPEC, CELLS, store.uri, tmp_path / "elsewhere", fresh=True)
+    ]
     assert first == again == fresh
     for data in first:
         assert data.endswith(b"\n") and not data.endswith(b"\n\n")
         assert str(tmp_path).encode() not in data
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["ladder.csv", "ladder.md", "ledger"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "ladder.csv",
+        "ladder.md",
+        "ledger",
+    ]
 
 
 def test_the_table_follows_the_store(store: Store, tmp_path: Path) -> None:
@@ -62,7 +78,10 @@ def test_the_table_follows_the_store(store: Store, tmp_path: Path) -> None:
     store.finish(running.info.run_id, 0.62, end_ms=running.info.start_time + 1)
     after = load_table(SPEC, CELLS, store.uri, tmp_path)
     assert [entry.status for entry in before.cells()] == ["complete", "partial"]
-    assert [(entry.status, entry.best) for entry in after.cells()] == [("complete", False), ("complete", True)]
+    assert [(entry.status, entry.best) for entry in after.cells()] == [
+        ("complete", False),
+        ("complete", True),
+    ]
 
 
 def test_a_study_that_was_never_launched_is_all_missing(store: Store, tmp_path: Path) -> None:
@@ -78,8 +97,12 @@ def test_a_misplaced_cell_writes_nothing(store: Store, tmp_path: Path) -> None:
 
 
 def test_the_example_of_the_readme_runs(store: Store, tmp_path: Path) -> None:
-    readme = Path(__file__).parents[2] / "dashboards" / "README.md"
-    (example,) = re.findall(r"```python\n(.*?)```", readme.read_text(encoding="utf-8"), flags=re.DOTALL)
-    example = example.replace("sqlite:///outputs/mlflow.db", store.uri).replace("outputs/tables", str(tmp_path / "out"))
+    readme = Path(__file__).parents[3] / "dashboards" / "README.md"
+    (example,) = re.findall(
+        r"```python\n(.*?)```", readme.read_text(encoding="utf-8"), flags=re.DOTALL
+    )
+    example = example.replace("sqlite:///outputs/mlflow.db", store.uri).replace(
+        "outputs/tables", str(tmp_path / "out")
+    )
     exec(compile(example, str(readme), "exec"), {})
     assert "62.85" in (tmp_path / "out" / "table4.md").read_text()

@@ -1,5 +1,6 @@
-"""Markdown, CSV and console texts, against files read by eye once (`python -m tests.unit.test_tables_render` rewrites
-them; read the difference before committing it)."""
+"""Markdown, CSV and console texts, against files read by eye once
+(`python -m tests.unit.test_tables_render` rewrites them; read the difference before committing
+it)."""
 
 import csv as csv_module
 import io
@@ -9,21 +10,25 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from rml_dashboards.console import console_table
-from rml_dashboards.entries import Entry, Table
 from rml_dashboards.files import write_text
-from rml_dashboards.render import csv, markdown
-from rml_dashboards.specification import ColumnSpec, ReportedValue, RowSpec
-from rml_dashboards.texts import difference_text, grid, reported_text, score_text
-from tests.recorded import NOON, recorded
-from tests.small_tables import OTHER_PROTOCOL, runs_of, table_of
+from rml_dashboards.tables.console import console_table
+from rml_dashboards.tables.entries import Entry, Table
+from rml_dashboards.tables.render import csv, markdown
+from rml_dashboards.tables.specification import ColumnSpec, ReportedValue, RowSpec
+from rml_dashboards.tables.texts import difference_text, grid, reported_text, score_text
+from tests.support.recorded import NOON, recorded
+from tests.support.small_tables import OTHER_PROTOCOL, runs_of, table_of
 
 GOLDENS = Path(__file__).parent / "goldens"
 COLUMNS = tuple(ColumnSpec(label=label) for label in ("1/30 (100)", "1/8 (372)", "1/4 (744)"))
 
 
-def reported(mean: float, std: float | None = None, note: str = "", protocol: str = "") -> tuple[ReportedValue, ...]:
-    return (ReportedValue(mean=mean, std=std, source="paper, Table 1", note=note, protocol=protocol),)
+def reported(
+    mean: float, std: float | None = None, note: str = "", protocol: str = ""
+) -> tuple[ReportedValue, ...]:
+    return (
+        ReportedValue(mean=mean, std=std, source="paper, Table 1", note=note, protocol=protocol),
+    )
 
 
 def wide_table() -> Table:
@@ -41,7 +46,11 @@ def wide_table() -> Table:
             group="This work",
             reported={first: reported(45.40, 1.04), second: reported(56.08, 0.27)},
         ),
-        RowSpec(label="IML", group="This work", reported={second: reported(61.25, protocol="cityscapes-512x1024")}),
+        RowSpec(
+            label="IML",
+            group="This work",
+            reported={second: reported(61.25, protocol="cityscapes-512x1024")},
+        ),
         RowSpec(label="RML", group="This work", reported={first: reported(58.25, 1.36)}),
     )
     runs = [
@@ -61,11 +70,19 @@ def wide_table() -> Table:
         recorded(f"RML-{third}-1", float("nan"), mlflow_run_id="mlflow-again", start_ms=NOON - 1),
     ]
     caption = "mIoU in per cent.\nSmall profile."
-    return table_of(runs, rows=rows, columns=COLUMNS, num_seeds=2, title="Varied amount of labels", caption=caption)
+    return table_of(
+        runs,
+        rows=rows,
+        columns=COLUMNS,
+        num_seeds=2,
+        title="Varied amount of labels",
+        caption=caption,
+    )
 
 
 def narrow_table() -> Table:
-    """One column: reported numbers beside ours; one seed has no deviation; another scale and metric."""
+    """One column: reported numbers beside ours; one seed has no deviation; another scale and
+    metric."""
     rows = tuple(
         RowSpec(label=label, reported={"accuracy": (ReportedValue(mean=mean, source="paper"),)})
         for label, mean in (("IML", 0.9), ("RML", 0.85))
@@ -73,7 +90,14 @@ def narrow_table() -> Table:
     columns = (ColumnSpec(label="accuracy"),)
     runs = runs_of("IML", 0.5, column="accuracy")
     return table_of(
-        runs, rows=rows, columns=columns, num_seeds=1, metric="final/accuracy", scale=1, digits=3, row_heading="Parts"
+        runs,
+        rows=rows,
+        columns=columns,
+        num_seeds=1,
+        metric="final/accuracy",
+        scale=1,
+        digits=3,
+        row_heading="Parts",
     )
 
 
@@ -101,16 +125,26 @@ def test_columns_of_a_markdown_table_line_up_and_none_is_torn(name: str) -> None
     tables = [block for block in blocks if block]
     assert len(tables) == 2  # the numbers, and the runs behind them
     for table in tables:
-        bars = {tuple(i for i, c in enumerate(line) if c == "|" and line[i - 1] != "\\") for line in table}
+        bars = {
+            tuple(i for i, c in enumerate(line) if c == "|" and line[i - 1] != "\\")
+            for line in table
+        }
         assert len(bars) == 1
 
 
 def test_csv_has_one_line_per_cell_and_reads_back() -> None:
     lines = list(csv_module.DictReader(io.StringIO(csv(wide_table()))))
-    assert [(line["row"], line["column"]) for line in lines] == [(e.row, e.column) for e in wide_table().cells()]
+    assert [(line["row"], line["column"]) for line in lines] == [
+        (e.row, e.column) for e in wide_table().cells()
+    ]
     by_cell = {(line["row"], line["column"]): line for line in lines}
     line = by_cell["Supervised | baseline", "1/30 (100)"]
-    assert (line["mean"], line["n"], line["n_expected"], line["status"]) == ("45.5", "2", "2", "complete")
+    assert (line["mean"], line["n"], line["n_expected"], line["status"]) == (
+        "45.5",
+        "2",
+        "2",
+        "complete",
+    )
     assert float(line["std"]) == pytest.approx(0.5**0.5, abs=1e-6)
     line = by_cell["RML", "1/8 (372)"]
     assert (line["mean"], line["seeds"], line["states"]) == ("", "0 1", "running running")
@@ -131,18 +165,43 @@ def test_console_shows_the_same_texts_and_reads_no_markup_in_labels() -> None:
     ("entry", "text"),
     [
         (
-            Entry(row="r", column="c", metric="m", status="complete", n=3, n_expected=3, mean=62.06, std=0.44),
+            Entry(
+                row="r",
+                column="c",
+                metric="m",
+                status="complete",
+                n=3,
+                n_expected=3,
+                mean=62.06,
+                std=0.44,
+            ),
             "62.1 ± 0.4 (3)",
         ),
-        (Entry(row="r", column="c", metric="m", status="complete", n=1, n_expected=1, mean=62.06), "62.1 (1)"),
         (
             Entry(
-                row="r", column="c", metric="m", status="partial", n=2, n_expected=3, mean=1.0, std=0.0, marks=(1, 4)
+                row="r", column="c", metric="m", status="complete", n=1, n_expected=1, mean=62.06
+            ),
+            "62.1 (1)",
+        ),
+        (
+            Entry(
+                row="r",
+                column="c",
+                metric="m",
+                status="partial",
+                n=2,
+                n_expected=3,
+                mean=1.0,
+                std=0.0,
+                marks=(1, 4),
             ),
             "1.0 ± 0.0 (2 of 3) [1] [4]",
         ),
         (Entry(row="r", column="c", metric="m", status="failed", n_expected=3), "failed"),
-        (Entry(row="r", column="c", metric="m", status="mixed", n=2, n_expected=2, marks=(1,)), "not averaged [1]"),
+        (
+            Entry(row="r", column="c", metric="m", status="mixed", n=2, n_expected=2, marks=(1,)),
+            "not averaged [1]",
+        ),
         (Entry(row="r", column="c", metric="m", status="empty"), "–"),
         (Entry(row="r", column="c", metric="m", status="reported"), "–"),
     ],
@@ -153,11 +212,26 @@ def test_text_of_a_score(entry: Entry, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("ours", "theirs", "text"),
-    [(62.0, 60.5, "+1.5"), (60.0, 60.5, "−0.5"), (60.0, 60.04, "±0.0"), (60.0, 59.96, "±0.0"), (60.0, 60.0, "±0.0")],
+    [
+        (62.0, 60.5, "+1.5"),
+        (60.0, 60.5, "−0.5"),
+        (60.0, 60.04, "±0.0"),
+        (60.0, 59.96, "±0.0"),
+        (60.0, 60.0, "±0.0"),
+    ],
 )
 def test_text_of_a_difference(ours: float, theirs: float, text: str) -> None:
     value = (ReportedValue(mean=theirs),)
-    entry = Entry(row="r", column="c", metric="m", status="complete", n=1, n_expected=1, mean=ours, reported=value)
+    entry = Entry(
+        row="r",
+        column="c",
+        metric="m",
+        status="complete",
+        n=1,
+        n_expected=1,
+        mean=ours,
+        reported=value,
+    )
     assert difference_text(entry, digits=1) == text
 
 
@@ -166,7 +240,10 @@ def test_reported_numbers_keep_the_decimals_of_their_row() -> None:
     row = RowSpec(label="r", reported=values)
     texts = [
         reported_text(
-            Entry(row="r", column=c, metric="m", status="reported", reported=v, reported_marks=((),)), row
+            Entry(
+                row="r", column=c, metric="m", status="reported", reported=v, reported_marks=((),)
+            ),
+            row,
         ).text
         for c, v in values.items()
     ]
@@ -176,7 +253,14 @@ def test_reported_numbers_keep_the_decimals_of_their_row() -> None:
 def test_several_reported_numbers_stand_side_by_side() -> None:
     both = (ReportedValue(mean=61.25), ReportedValue(mean=61.53))
     row = RowSpec(label="r", reported={"c": both})
-    entry = Entry(row="r", column="c", metric="m", status="reported", reported=both, reported_marks=((1,), (2,)))
+    entry = Entry(
+        row="r",
+        column="c",
+        metric="m",
+        status="reported",
+        reported=both,
+        reported_marks=((1,), (2,)),
+    )
     assert reported_text(entry, row).text == "61.25 [1] / 61.53 [2]"
 
 

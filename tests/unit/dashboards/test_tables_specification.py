@@ -5,7 +5,13 @@ from typing import Any
 import pytest
 
 from rml_dashboards.errors import DashboardError
-from rml_dashboards.specification import CellSpec, ColumnSpec, ReportedValue, RowSpec, TableSpec
+from rml_dashboards.tables.specification import (
+    CellSpec,
+    ColumnSpec,
+    ReportedValue,
+    RowSpec,
+    TableSpec,
+)
 
 
 def spec(**changes: Any) -> TableSpec:
@@ -13,7 +19,10 @@ def spec(**changes: Any) -> TableSpec:
         "name": "table4",
         "title": "Ablation",
         "rows": (RowSpec(label="IML"), RowSpec(label="DMT [15]", reported_only=True)),
-        "columns": (ColumnSpec(label="1/8"), ColumnSpec(label="student 2", metric="val/student_2/miou")),
+        "columns": (
+            ColumnSpec(label="1/8"),
+            ColumnSpec(label="student 2", metric="val/student_2/miou"),
+        ),
     }
     return TableSpec(**{**parts, **changes})
 
@@ -26,7 +35,10 @@ def spec(**changes: Any) -> TableSpec:
         ({"rows": ()}, "no rows"),
         ({"columns": ()}, "no columns"),
         ({"rows": (RowSpec(label="IML"), RowSpec(label="IML"))}, "row labels occur twice: IML"),
-        ({"columns": (ColumnSpec(label="1/8"), ColumnSpec(label="1/8"))}, "column labels occur twice: 1/8"),
+        (
+            {"columns": (ColumnSpec(label="1/8"), ColumnSpec(label="1/8"))},
+            "column labels occur twice: 1/8",
+        ),
         (
             {"rows": (RowSpec(label="IML", reported={"1/9": (ReportedValue(mean=1.0),)}),)},
             r"row 'IML': reported numbers for unknown columns \['1/9'\]",
@@ -55,7 +67,10 @@ def test_a_cell_without_a_place_is_refused(cells: list[tuple[str, str, int]], me
 
 def test_a_column_may_have_its_own_metric() -> None:
     table = spec()
-    assert [table.metric_of(column) for column in table.columns] == ["final/miou", "val/student_2/miou"]
+    assert [table.metric_of(column) for column in table.columns] == [
+        "final/miou",
+        "val/student_2/miou",
+    ]
 
 
 @pytest.mark.parametrize(

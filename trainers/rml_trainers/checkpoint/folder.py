@@ -1,10 +1,11 @@
-"""Checkpoint folders: weights as safetensors, the rest as JSON, a manifest with hashes written last. No pickle.
+"""Checkpoint folders: weights as safetensors, the rest as JSON, a manifest with hashes written
+last. No pickle.
 
 students.safetensors   "1.<parameter>", "2.<parameter>": student networks
 teachers.safetensors   the same names: mean teachers
 optimiser.safetensors  momentum buffers
-extras.safetensors     what the method keeps, its own networks, running sums of the report window, a chosen evaluation
-state.json             step, final scores, identity of the run
+extras.safetensors     what the method keeps, its own networks, running sums of the report window, a
+chosen evaluation state.json             step, final scores, identity of the run
 manifest.json          sha256 of every other file
 """
 
@@ -25,7 +26,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from rml_trainers.errors import CheckpointError
-from rml_trainers.reporting import Evaluation
+from rml_trainers.training.reporting import Evaluation
 
 _FORMAT = 1
 
@@ -38,7 +39,8 @@ class CheckpointHeader:
     """Completed optimiser steps over all stages."""
     finished: bool
     identity: str
-    """Hash of everything that can change the result; a checkpoint resumes only the run that made it."""
+    """Hash of everything that can change the result; a checkpoint resumes only the run that made
+    it."""
     beginning: str | None = None
     """At the end of a stage: hash of what the networks depend on up to here (see `beginnings`)."""
 
@@ -58,7 +60,9 @@ class Checkpoint:
 def numbered(networks: nn.ModuleList) -> dict[str, Tensor]:
     """State of all networks with their number, from 1, in front."""
     return {
-        f"{i + 1}.{name}": tensor for i, network in enumerate(networks) for name, tensor in network.state_dict().items()
+        f"{i + 1}.{name}": tensor
+        for i, network in enumerate(networks)
+        for name, tensor in network.state_dict().items()
     }
 
 
@@ -70,11 +74,16 @@ def load_numbered(networks: nn.ModuleList, tensors: Mapping[str, Tensor]) -> Non
 
 def part_of(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """The tensors whose names begin with a prefix, under the rest of their names."""
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
-    """Write a complete checkpoint into a new folder; nothing of it is left behind when writing fails.
+    """Write a complete checkpoint into a new folder; nothing of it is left behind when writing
+    fails.
 
     Raises:
         CheckpointError: the disk is full or not writable. Earlier checkpoints are untouched.
@@ -82,14 +91,18 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=False)
         for part in ("students", "teachers", "optimiser", "extras"):
-            tensors = {name: t.detach().cpu().contiguous() for name, t in getattr(checkpoint, part).items()}
+            tensors = {
+                name: t.detach().cpu().contiguous() for name, t in getattr(checkpoint, part).items()
+            }
             save_file(tensors, folder / f"{part}.safetensors")
         state = dataclasses.asdict(checkpoint.header) | {
             "evaluations": [_evaluation_to_json(e) for e in checkpoint.evaluations]
         }
         (folder / "state.json").write_text(json.dumps(state, indent=1))
         files = {path.name: _sha256(path) for path in sorted(folder.iterdir())}
-        (folder / "manifest.json").write_text(json.dumps({"format": _FORMAT, "files": files}, indent=1))
+        (folder / "manifest.json").write_text(
+            json.dumps({"format": _FORMAT, "files": files}, indent=1)
+        )
     except (OSError, SafetensorError) as error:
         shutil.rmtree(folder, ignore_errors=True)
         full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
@@ -101,7 +114,8 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
 
 @contextmanager
 def published(folder: Path | None, make: Callable[[], Checkpoint]) -> Iterator[None]:
-    """Write a checkpoint that lies in `folder` for the time of the block; without a folder do nothing.
+    """Write a checkpoint that lies in `folder` for the time of the block; without a folder do
+    nothing.
 
     Raises:
         CheckpointError: as `save_checkpoint`.
@@ -127,18 +141,27 @@ def verify_checkpoint(folder: Path) -> CheckpointHeader:
         manifest = json.loads((folder / "manifest.json").read_text())
         files: dict[str, str] = manifest["files"]
     except FileNotFoundError as error:
-        raise CheckpointError(f"checkpoint {folder.name} is incomplete: manifest.json is missing") from error
+        raise CheckpointError(
+            f"checkpoint {folder.name} is incomplete: manifest.json is missing"
+        ) from error
     except (ValueError, KeyError, OSError) as error:
-        raise CheckpointError(f"checkpoint {folder.name}: manifest.json is damaged: {error}") from error
+        raise CheckpointError(
+            f"checkpoint {folder.name}: manifest.json is damaged: {error}"
+        ) from error
     for name, expected in files.items():
         path = folder / name
         if not path.is_file():
             raise CheckpointError(f"checkpoint {folder.name} is incomplete: {name} is missing")
         if _sha256(path) != expected:
-            raise CheckpointError(f"checkpoint {folder.name} is damaged: {name} differs from its recorded hash")
+            raise CheckpointError(
+                f"checkpoint {folder.name} is damaged: {name} differs from its recorded hash"
+            )
     state = json.loads((folder / "state.json").read_text())
     return CheckpointHeader(
-        step=state["step"], finished=state["finished"], identity=state["identity"], beginning=state.get("beginning")
+        step=state["step"],
+        finished=state["finished"],
+        identity=state["identity"],
+        beginning=state.get("beginning"),
     )
 
 
@@ -153,13 +176,17 @@ def load_checkpoint(folder: Path, identity: str | None = None) -> Checkpoint:
     header = verify_checkpoint(folder)
     if identity is not None and header.identity != identity:
         raise CheckpointError(
-            f"checkpoint {folder.name} belongs to another run (other configuration, split, data or trainer version)"
+            f"checkpoint {folder.name} belongs to another run (other configuration, split, data or "
+            "trainer version)"
         )
     parts = {
-        part: load_file(folder / f"{part}.safetensors") for part in ("students", "teachers", "optimiser", "extras")
+        part: load_file(folder / f"{part}.safetensors")
+        for part in ("students", "teachers", "optimiser", "extras")
     }
     evaluations = json.loads((folder / "state.json").read_text())["evaluations"]
-    return Checkpoint(header=header, **parts, evaluations=tuple(_evaluation_from_json(e) for e in evaluations))
+    return Checkpoint(
+        header=header, **parts, evaluations=tuple(_evaluation_from_json(e) for e in evaluations)
+    )
 
 
 def _sha256(path: Path) -> str:

@@ -1,4 +1,5 @@
-"""The whole state of a run as one checkpoint: networks, their momentum, and the extras that others keep beside them."""
+"""The whole state of a run as one checkpoint: networks, their momentum, and the extras that others
+keep beside them."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -7,13 +8,19 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from rml_trainers.learners import Learners
-from rml_trainers.optim import Optimiser
-from rml_trainers.reporting import Evaluation
-from rml_trainers.state import Checkpoint, CheckpointHeader, load_numbered, numbered, part_of
+from rml_trainers.checkpoint.folder import (
+    Checkpoint,
+    CheckpointHeader,
+    load_numbered,
+    numbered,
+    part_of,
+)
+from rml_trainers.students.learners import Learners
+from rml_trainers.training.optimiser import Optimiser
+from rml_trainers.training.reporting import Evaluation
 
 
-class Keeper(Protocol):
+class Stateful(Protocol):
     """Something with tensors that exact resume needs."""
 
     def tensors(self) -> dict[str, Tensor]:
@@ -28,7 +35,7 @@ def take_snapshot(
     header: CheckpointHeader,
     learners: Learners,
     optimiser: Optimiser,
-    keepers: Mapping[str, Keeper],
+    stateful: Mapping[str, Stateful],
     evaluations: tuple[Evaluation, ...],
 ) -> Checkpoint:
     """The state as it is now. It shares memory with the run: write it before the next step."""
@@ -37,32 +44,45 @@ def take_snapshot(
         students=numbered(learners.students),
         teachers=numbered(learners.teachers),
         optimiser=optimiser.tensors(),
-        extras=gather_extras(keepers),
+        extras=gather_extras(stateful),
         evaluations=evaluations,
     )
 
 
-def give_back(checkpoint: Checkpoint, learners: Learners, optimiser: Optimiser, keepers: Mapping[str, Keeper]) -> None:
+def give_back(
+    checkpoint: Checkpoint,
+    learners: Learners,
+    optimiser: Optimiser,
+    stateful: Mapping[str, Stateful],
+) -> None:
     """Take up the state of a checkpoint; header and evaluations are left to the caller."""
     load_numbered(learners.students, checkpoint.students)
     load_numbered(learners.teachers, checkpoint.teachers)
     optimiser.load_tensors(checkpoint.optimiser)
-    restore_extras(keepers, checkpoint.extras, learners.device)
+    restore_extras(stateful, checkpoint.extras, learners.device)
 
 
 def with_scores_only(checkpoint: Checkpoint) -> Checkpoint:
     """The same without any extra but the chosen evaluation."""
-    extras = {name: tensor for name, tensor in checkpoint.extras.items() if name.startswith("moment/")}
+    extras = {
+        name: tensor for name, tensor in checkpoint.extras.items() if name.startswith("moment/")
+    }
     return replace(checkpoint, extras=extras)
 
 
-def gather_extras(keepers: Mapping[str, Keeper]) -> dict[str, Tensor]:
-    """Tensors of all keepers as `<keeper>/<name>`."""
-    return {f"{part}/{name}": tensor for part, keeper in keepers.items() for name, tensor in keeper.tensors().items()}
+def gather_extras(stateful: Mapping[str, Stateful]) -> dict[str, Tensor]:
+    """Tensors of all stateful objects as `<object>/<name>`."""
+    return {
+        f"{part}/{name}": tensor
+        for part, keeper in stateful.items()
+        for name, tensor in keeper.tensors().items()
+    }
 
 
-def restore_extras(keepers: Mapping[str, Keeper], extras: Mapping[str, Tensor], device: torch.device) -> None:
+def restore_extras(
+    stateful: Mapping[str, Stateful], extras: Mapping[str, Tensor], device: torch.device
+) -> None:
     """Give every keeper its tensors back; one of which there are none stays as it was built."""
-    for part, keeper in keepers.items():
+    for part, keeper in stateful.items():
         if own := part_of(extras, f"{part}/"):
             keeper.load_tensors({name: tensor.to(device) for name, tensor in own.items()})

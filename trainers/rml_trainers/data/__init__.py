@@ -5,13 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rml_trainers.data.camvid import CamvidConfig, CamvidDataset
-from rml_trainers.data.cityscapes import CityscapesConfig, CityscapesDataset, published_cityscapes
 from rml_trainers.data.dataset import Dataset, Subset
-from rml_trainers.data.folder import FolderConfig, FolderDataset
-from rml_trainers.data.mnist import MnistConfig, MnistDataset
-from rml_trainers.data.scenes import ScenesConfig, ScenesDataset
-from rml_trainers.data.voc import VocConfig, VocDataset, published_voc
+from rml_trainers.data.sources.camvid import CamvidConfig, CamvidDataset
+from rml_trainers.data.sources.cityscapes import (
+    CityscapesConfig,
+    CityscapesDataset,
+    published_cityscapes,
+)
+from rml_trainers.data.sources.folder import FolderConfig, FolderDataset
+from rml_trainers.data.sources.mnist import MnistConfig, MnistDataset
+from rml_trainers.data.sources.scenes import ScenesConfig, ScenesDataset
+from rml_trainers.data.sources.voc import VocConfig, VocDataset, published_voc
 
 if TYPE_CHECKING:
     from rml_trainers.config import DataConfig
@@ -26,7 +30,8 @@ class DatasetEntry:
     needs_root: bool
     """Whether its images come from the data root."""
     published_names: Callable[[Any, Subset], tuple[str, ...] | None] = lambda config, subset: None
-    """Names that a configuration can only have, known without images; None where it takes what is on disk."""
+    """Names that a configuration can only have, known without images; None where it takes what is
+    on disk."""
 
 
 DATASETS: dict[str, DatasetEntry] = {
@@ -42,5 +47,6 @@ DATASETS: dict[str, DatasetEntry] = {
 
 
 def build_dataset(config: "DataConfig", data_root: Path | None) -> Dataset:
-    """Adapter of a configured data set. Raises DataError where its folders are not as they should be."""
+    """Adapter of a configured data set. Raises DataError where its folders are not as they should
+    be."""
     return DATASETS[config.name].build(config, data_root)

@@ -1,7 +1,9 @@
-"""What a data set is to the rest of the package: names, and one decoded image with its label at a time.
+"""What a data set is to the rest of the package: names, and one decoded image with its label at a
+time.
 
-An adapter knows a layout on disk and nothing else; decoding happens once, in `prepare`. The reading of image and mask
-files that the adapters share stands here too, so that a damaged file is reported the same way everywhere.
+An adapter knows a layout on disk and nothing else; decoding happens once, in `prepare`. The reading
+of image and mask files that the adapters share stands here too, so that a damaged file is reported
+the same way everywhere.
 """
 
 import hashlib
@@ -29,12 +31,22 @@ SizePx = tuple[int, int]
 """Height and width."""
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
-# Everything Pillow raises on bytes that are not the image they claim to be (it has no common base class for them).
-_BROKEN_IMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
+# Everything Pillow raises on bytes that are not the image they claim to be (it has no common base
+# class for them).
+_BROKEN_IMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
 
 
 def require_size(size_px: SizePx | None) -> None:
-    """The check that the configurations of image files share: large enough, or None for every image's own size."""
+    """The check that the configurations of image files share: large enough, or None for every
+    image's own size."""
     expected = "at least 32 pixels each way, or null to keep every image's own size"
     require(size_px is None or min(size_px) >= 32, "size_px", size_px, expected)
 
@@ -70,30 +82,36 @@ class Dataset(Protocol):
         ...
 
     def read(self, subset: Subset, name: str) -> RawImage:
-        """Decode one image and its label, at their own size unless the configuration wants a label reduced by vote.
+        """Decode one image and its label, at their own size unless the configuration wants a label
+        reduced by vote.
 
         Raises DataError naming the file.
         """
         ...
 
     def fingerprint(self) -> str:
-        """Hash of what the source is made of (file names and sizes); changes when the prepared set is out of date."""
+        """Hash of what the source is made of (file names and sizes); changes when the prepared set
+        is out of date."""
         ...
 
 
 def read_image(path: Path) -> UInt8Array:
-    """Decode an 8-bit image file as RGB [H, W, 3]. Raises DataError for a missing, damaged or 16-bit file."""
+    """Decode an 8-bit image file as RGB [H, W, 3]. Raises DataError for a missing, damaged or
+    16-bit file."""
     try:
         with Image.open(path) as picture:
             if picture.mode.startswith(("I", "F")):
-                raise DataError(f"{path}: image of mode {picture.mode}; expected 8 bits per channel")
+                raise DataError(
+                    f"{path}: image of mode {picture.mode}; expected 8 bits per channel"
+                )
             return np.asarray(picture.convert("RGB"))
     except _BROKEN_IMAGE as error:
         raise DataError(_broken(path, "image", error)) from error
 
 
 def read_mask(path: Path) -> UInt8Array:
-    """Decode a mask file [H, W]; each grey or palette number is a class. Raises DataError as `read_image` does."""
+    """Decode a mask file [H, W]; each grey or palette number is a class. Raises DataError as
+    `read_image` does."""
     try:
         with Image.open(path) as picture:
             if picture.mode not in ("L", "P", "1"):
@@ -110,13 +128,17 @@ def _broken(path: Path, what: str, error: Exception) -> str:
     return f"{path}: corrupt or truncated {what} ({error})"
 
 
-def check_pair(image: UInt8Array, label: UInt8Array, num_classes: int, ignore: int, path: Path) -> UInt8Array:
-    """Label with `ignore` mapped to 255, once its size and class numbers are found right. Raises DataError."""
+def check_pair(
+    image: UInt8Array, label: UInt8Array, num_classes: int, ignore: int, path: Path
+) -> UInt8Array:
+    """Label with `ignore` mapped to 255, once its size and class numbers are found right. Raises
+    DataError."""
     check_size(image, label, path)
     wrong = [value for value in values_of(label) if value >= num_classes and value != ignore]
     if wrong:
         raise DataError(
-            f"{path}: class id {', '.join(map(str, wrong))} out of range; expected 0..{num_classes - 1} or {ignore}"
+            f"{path}: class id {', '.join(map(str, wrong))} out of range; expected "
+            f"0..{num_classes - 1} or {ignore}"
         )
     if ignore == 255:
         return label
@@ -126,7 +148,9 @@ def check_pair(image: UInt8Array, label: UInt8Array, num_classes: int, ignore: i
 def check_size(image: UInt8Array, label: UInt8Array, path: Path) -> None:
     """Raise a DataError naming the mask unless it has the size of its image."""
     if label.shape != image.shape[:2]:
-        sizes = f"mask is {label.shape[0]}×{label.shape[1]}, image is {image.shape[0]}×{image.shape[1]}"
+        sizes = (
+            f"mask is {label.shape[0]}×{label.shape[1]}, image is {image.shape[0]}×{image.shape[1]}"
+        )
         raise DataError(f"{path}: {sizes} (height×width)")
 
 
@@ -137,7 +161,8 @@ def values_of(label: UInt8Array) -> list[int]:
 
 
 def image_files(folder: Path) -> dict[str, Path]:
-    """Image files under a folder by name: relative path without suffix. Raises DataError if two share a name."""
+    """Image files under a folder by name: relative path without suffix. Raises DataError if two
+    share a name."""
     files: dict[str, Path] = {}
     twice: list[str] = []
     for path in sorted(folder.rglob("*")):
@@ -148,7 +173,9 @@ def image_files(folder: Path) -> dict[str, Path]:
             twice.append(f"{files[name].name} and {path.name}")
         files[name] = path
     if twice:
-        raise DataError(f"{folder}: images with the same name: {'; '.join(twice)}. Keep one of each pair")
+        raise DataError(
+            f"{folder}: images with the same name: {'; '.join(twice)}. Keep one of each pair"
+        )
     return files
 
 
@@ -164,7 +191,8 @@ def require_folder(folder: Path, root: Path, layout: str) -> None:
     """Raise a DataMissingError that shows the expected layout unless `folder` is a folder."""
     if not folder.is_dir():
         raise DataMissingError(
-            f"{folder}: no such folder. The data root is {root} (--data-root or RML_DATA); it must hold\n{layout}"
+            f"{folder}: no such folder. The data root is {root} (--data-root or RML_DATA); it must "
+            f"hold\n{layout}"
         )
 
 
@@ -172,6 +200,7 @@ def require_root(data_root: Path | None, name: str, layout: str) -> Path:
     """The data root, or a DataMissingError that says how to give one."""
     if data_root is None:
         raise DataMissingError(
-            f"data set {name!r} needs images on disk: give --data-root DIR or set RML_DATA to a folder with\n{layout}"
+            f"data set {name!r} needs images on disk: give --data-root DIR or set RML_DATA to a "
+            f"folder with\n{layout}"
         )
     return data_root

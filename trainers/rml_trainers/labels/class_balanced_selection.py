@@ -1,9 +1,11 @@
-"""Class-balanced curriculum: of every class, the most confident share of the stored soft labels is kept.
+"""Class-balanced curriculum: of every class, the most confident share of the stored soft labels is
+kept.
 
-Source: class-balanced self-training (Zou et al., 2018) in the form of DMT (Feng et al., 2020): a label is the class of
-highest probability, and it is kept where its confidence reaches the threshold of its class. The threshold lets through
-the wanted share of the pixels that the network gives to that class on the unlabelled images; it is taken from crops as
-training cuts them, because reading the stored probabilities between their cells makes them less confident.
+Source: class-balanced self-training (Zou et al., 2018) in the form of DMT (Feng et al., 2020): a
+label is the class of highest probability, and it is kept where its confidence reaches the threshold
+of its class. The threshold lets through the wanted share of the pixels that the network gives to
+that class on the unlabelled images; it is taken from crops as training cuts them, because reading
+the stored probabilities between their cells makes them less confident.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,20 +14,22 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from rml_trainers.distributed import rank, sum_over_workers, world_size
 from rml_trainers.networks.network import SegmentationNetwork
 from rml_trainers.noise.geometry import draw_windows, inside_mask
-from rml_trainers.randomness import generator
+from rml_trainers.runtime.distributed import rank, sum_over_workers, world_size
+from rml_trainers.runtime.randomness import generator
 
 if TYPE_CHECKING:
     from rml_trainers.config import RunConfig
-    from rml_trainers.data.loaders import InitialLabels
+    from rml_trainers.data.loading.loaders import InitialLabels
     from rml_trainers.methods.method import StageContext
 
-BINS_PER_OCTAVE, NUM_OCTAVES = 1024, 24
+BINS_PER_OCTAVE = 1024
+NUM_OCTAVES = 24
 NUM_BINS = BINS_PER_OCTAVE * NUM_OCTAVES
-"""Confidences c are counted by −log2(1 − c), less than 0.1 % of 1 − c apart: a trained network gives most pixels more
-than 0.99, where bins of equal width would not tell the best 20 % from the rest. Float32 ends at 24 octaves."""
+"""Confidences c are counted by −log2(1 − c), less than 0.1 % of 1 − c apart: a trained network
+gives most pixels more than 0.99, where bins of equal width would not tell the best 20 % from the
+rest. Float32 ends at 24 octaves."""
 SMALLEST_PROB = 1e-7
 """Half precision, in which p⁰ is stored, ends near 6e-8."""
 
@@ -33,7 +37,8 @@ SMALLEST_PROB = 1e-7
 def confident_class(
     prob: Tensor, network: SegmentationNetwork, size_px: tuple[int, int]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Class, confidence c = max p and its bin at every pixel, from probabilities at feature resolution.
+    """Class, confidence c = max p and its bin at every pixel, from probabilities at feature
+    resolution.
 
     Args:
         prob: [B, K, h, w]. Its logarithm is upsampled, which is the same as upsampling the logits.
@@ -50,20 +55,25 @@ def confident_class(
 class ConfidenceCounts:
     """Counts of one network's confidences by class and bin, over the unlabelled images."""
 
-    def __init__(self, network: SegmentationNetwork, num_classes: int, device: torch.device) -> None:
+    def __init__(
+        self, network: SegmentationNetwork, num_classes: int, device: torch.device
+    ) -> None:
         self._network = network
         self._counts = torch.zeros(num_classes, NUM_BINS, dtype=torch.int64, device=device)
 
     def gather(self, prob: Tensor, inside: Tensor) -> None:
-        """Add crops: probabilities [B, K, h, w], and bool [B, H, W] that is False where a crop overhangs its image."""
+        """Add crops: probabilities [B, K, h, w], and bool [B, H, W] that is False where a crop
+        overhangs its image."""
         label, _, bins = confident_class(prob, self._network, (inside.shape[-2], inside.shape[-1]))
         cell = (label * NUM_BINS + bins)[inside]
         self._counts += torch.bincount(cell, minlength=self._counts.numel()).view_as(self._counts)
 
     def threshold(self, share: float) -> Tensor:
-        """int64 [K]: lowest bin of each class that is kept, so that at least `share` of its pixels are.
+        """int64 [K]: lowest bin of each class that is kept, so that at least `share` of its pixels
+        are.
 
-        Everything is kept with share 1 and of a class that was never predicted. Workers sum their counts.
+        Everything is kept with share 1 and of a class that was never predicted. Workers sum their
+        counts.
         """
         counts = sum_over_workers(self._counts.clone())
         total = counts.sum(dim=1, keepdim=True)
@@ -76,16 +86,30 @@ class ConfidenceCounts:
 def stored_crops(
     context: "StageContext", readers: "Sequence[InitialLabels]", config: "RunConfig"
 ) -> Iterator[tuple[list[Tensor], Tensor]]:
-    """One random crop of every unlabelled image, workers taking turns: what each network stored for it, and `inside`.
+    """One random crop of every unlabelled image, workers taking turns: what each network stored for
+    it, and `inside`.
 
-    Yields per batch a list with float32 [B, K, h, w] of each reader, and bool [B, H, W], on the CPU.
+    Yields per batch a list with float32 [B, K, h, w] of each reader, and bool [B, H, W], on the
+    CPU.
     """
-    data, crop_px, batch = context.data, config.geometry.crop_px, config.evaluation.batch
-    sizes = [data.image_size("train", data.index("train", name)) for name in context.split.unlabelled]
-    windows = draw_windows(generator(config.seed, "curriculum", context.stage), sizes, config.geometry)
+    data = context.data
+    crop_px = config.geometry.crop_px
+    batch = config.evaluation.batch
+    sizes = [
+        data.image_size("train", data.index("train", name)) for name in context.split.unlabelled
+    ]
+    windows = draw_windows(
+        generator(config.seed, "curriculum", context.stage), sizes, config.geometry
+    )
     crops = list(zip(context.split.unlabelled, sizes, windows, strict=True))[rank() :: world_size()]
     for group in (crops[start : start + batch] for start in range(0, len(crops), batch)):
         inside = torch.empty((len(group), *crop_px), dtype=torch.bool)
         for (_, size, window), out in zip(group, inside, strict=True):
             inside_mask(size, window, crop_px, out)
-        yield [torch.stack([p0.crop(name, window, crop_px) for name, _, window in group]) for p0 in readers], inside
+        yield (
+            [
+                torch.stack([p0.crop(name, window, crop_px) for name, _, window in group])
+                for p0 in readers
+            ],
+            inside,
+        )

@@ -1,8 +1,8 @@
 """Store of the soft pseudo labels p⁰: one memory-mapped Arrow file per network and stage.
 
-Probabilities lie at feature resolution of the uncropped image, in half precision or 8 bits; a training crop reads and
-bilinearly resizes its own window, with the flip and scale of the image. Cityscapes at 1024×512 takes
-2875 × 19 × 128 × 64 × 2 bytes ≈ 0.9 GB per network in half precision.
+Probabilities lie at feature resolution of the uncropped image, in half precision or 8 bits; a
+training crop reads and bilinearly resizes its own window, with the flip and scale of the image.
+Cityscapes at 1024×512 takes 2875 × 19 × 128 × 64 × 2 bytes ≈ 0.9 GB per network in half precision.
 """
 
 import errno
@@ -38,9 +38,13 @@ class InitialLabelWriter:
         self._dtype = np.float16 if bits == 16 else np.uint8
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = pa.OSFile(str(self._temporary), "wb")
-        self._writer = pa.ipc.new_file(self._file, _SCHEMA.with_metadata({"bits": str(bits), "made_by": made_by}))
+        self._writer = pa.ipc.new_file(
+            self._file, _SCHEMA.with_metadata({"bits": str(bits), "made_by": made_by})
+        )
 
-    def add(self, names: Sequence[str], prob: npt.NDArray[np.float32], size_px: tuple[int, int]) -> None:
+    def add(
+        self, names: Sequence[str], prob: npt.NDArray[np.float32], size_px: tuple[int, int]
+    ) -> None:
         """Append [B, K, h, w] probabilities of images of one size."""
         if self._dtype == np.uint8:
             prob = np.rint(prob * 255)
@@ -73,7 +77,9 @@ class InitialLabelWriter:
 
 def _disk_error(path: Path, error: OSError) -> DataError:
     reason = "the disk is full" if error.errno == errno.ENOSPC else str(error)
-    return DataError(f"cannot write the initial pseudo labels {path.name} in {path.parent}: {reason}")
+    return DataError(
+        f"cannot write the initial pseudo labels {path.name} in {path.parent}: {reason}"
+    )
 
 
 class InitialLabelStore:
@@ -81,21 +87,26 @@ class InitialLabelStore:
 
     Args:
         cells: feature map size (h, w) of a training crop.
-        align_corners: where the network's upsampling puts the cells, in the crop as in the whole image. True: first and
-            last cell on the centres of the first and last pixel. False: each cell in the middle of an equal share.
+        align_corners: where the network's upsampling puts the cells, in the crop as in the whole
+            image. True: first and last cell on the centres of the first and last pixel. False: each
+            cell in the middle of an equal share.
     """
 
     def __init__(self, path: Path, cells: tuple[int, int], *, align_corners: bool) -> None:
         self._table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-        metadata = {key.decode(): value.decode() for key, value in self._table.schema.metadata.items()}
+        metadata = {
+            key.decode(): value.decode() for key, value in self._table.schema.metadata.items()
+        }
         self._dtype = np.float16 if metadata["bits"] == "16" else np.uint8
         self._rows = {name: i for i, name in enumerate(self._table.column("name").to_pylist())}
         self._sizes_px: list[Any] = self._table.column("size_px").to_pylist()
-        self._cells, self._align_corners = cells, align_corners
+        self._cells = cells
+        self._align_corners = align_corners
 
     @staticmethod
     def matches(path: Path, made_by: str) -> bool:
-        """Whether a complete file of these weights is there (a truncated one counts as absent: it is made again)."""
+        """Whether a complete file of these weights is there (a truncated one counts as absent: it
+        is made again)."""
         if not path.is_file():
             return False
         try:
@@ -118,16 +129,27 @@ class InitialLabelStore:
         Cells in the padding repeat the nearest image cell; the pixels there are ignored anyway.
         """
         height, width = self._sizes_px[self._rows[name]]
-        rows = self._positions(self._cells[0], crop_px[0], window.top, window.height, height, flip=False)
-        columns = self._positions(self._cells[1], crop_px[1], window.left, window.width, width, flip=window.flip)
+        rows = self._positions(
+            self._cells[0], crop_px[0], window.top, window.height, height, flip=False
+        )
+        columns = self._positions(
+            self._cells[1], crop_px[1], window.left, window.width, width, flip=window.flip
+        )
         grid = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1)
         sampled = functional.grid_sample(
-            self.whole(name)[None], grid[None], "bilinear", "border", align_corners=self._align_corners
+            self.whole(name)[None],
+            grid[None],
+            "bilinear",
+            "border",
+            align_corners=self._align_corners,
         )
         return sampled[0]
 
-    def _positions(self, cells: int, crop_px: int, start: int, length: int, size_px: int, *, flip: bool) -> Tensor:
-        """Centre of each crop cell along one axis, as `grid_sample` counts positions in the whole image."""
+    def _positions(
+        self, cells: int, crop_px: int, start: int, length: int, size_px: int, *, flip: bool
+    ) -> Tensor:
+        """Centre of each crop cell along one axis, as `grid_sample` counts positions in the whole
+        image."""
         if self._align_corners:
             pixel = torch.linspace(0, crop_px - 1, cells)
         else:

@@ -1,4 +1,5 @@
-"""Class prototypes η_k in the mean teacher's feature space, and the class-wise confidence ω they give (Eq. 9 to 11).
+"""Class prototypes η_k in the mean teacher's feature space, and the class-wise confidence ω they
+give (Eq. 9 to 11).
 
 Everything is batched: no loop over classes or images, nothing read back to the host.
 """
@@ -11,12 +12,16 @@ from torch import Tensor
 from torch.nn import functional
 
 
-def class_means(feature: Tensor, label: Tensor, num_classes: int, min_cells: int) -> tuple[Tensor, Tensor]:
-    """Sum over images of the per-image mean feature of every class, and the number of images in it (Eq. 10).
+def class_means(
+    feature: Tensor, label: Tensor, num_classes: int, min_cells: int
+) -> tuple[Tensor, Tensor]:
+    """Sum over images of the per-image mean feature of every class, and the number of images in it
+    (Eq. 10).
 
     Args:
         feature: [B, D, h, w].
-        label: [B, h, w] int64, predicted class of each cell; values outside 0..K-1 belong to no class.
+        label: [B, h, w] int64, predicted class of each cell; values outside 0..K-1 belong to no
+            class.
         min_cells: a class with fewer cells in an image is skipped there.
     Returns:
         sums [K, D] and counts [K], both float32.
@@ -33,8 +38,8 @@ def class_means(feature: Tensor, label: Tensor, num_classes: int, min_cells: int
 def prototype_distances(feature: Tensor, prototypes: Tensor, seen: Tensor) -> Tensor:
     """Euclidean (not squared) distance of every cell to every prototype: [B, K, h, w] float32.
 
-    A class without a prototype yet takes the cell's mean distance to the others: it is then neither favoured nor
-    excluded, and p⁰ decides (ours; the paper is silent).
+    A class without a prototype yet takes the cell's mean distance to the others: it is then neither
+    favoured nor excluded, and p⁰ decides (ours; the paper is silent).
 
     Args:
         feature: [B, D, h, w].
@@ -51,7 +56,10 @@ def prototype_distances(feature: Tensor, prototypes: Tensor, seen: Tensor) -> Te
 
 
 def log_confidence(
-    distance: Tensor, log_mixture: Tensor, temperature: float, scaling: Literal["euclidean", "relative"]
+    distance: Tensor,
+    log_mixture: Tensor,
+    temperature: float,
+    scaling: Literal["euclidean", "relative"],
 ) -> Tensor:
     """log ω = log-softmax_k(log π_k − d_k / T) (Eq. 9): [B, K, h, w].
 
@@ -65,10 +73,13 @@ def log_confidence(
     return functional.log_softmax(log_mixture.view(1, -1, 1, 1) - distance / temperature, dim=1)
 
 
-def move_prototypes(prototypes: Tensor, seen: Tensor, sums: Tensor, counts: Tensor, momentum: float) -> None:
+def move_prototypes(
+    prototypes: Tensor, seen: Tensor, sums: Tensor, counts: Tensor, momentum: float
+) -> None:
     """η_k ← λ η_k + (1 − λ) η'_k in place, η'_k the mean over the batch's images (Eq. 11).
 
-    A class absent from the batch keeps its prototype; one met for the first time takes η'_k as it is.
+    A class absent from the batch keeps its prototype; one met for the first time takes η'_k as it
+    is.
 
     Args:
         prototypes: [K, D], changed in place. seen: [K] bool, changed in place.
@@ -82,6 +93,7 @@ def move_prototypes(prototypes: Tensor, seen: Tensor, sums: Tensor, counts: Tens
 
 
 def mean_entropy(log_prob: Tensor) -> Tensor:
-    """Mean entropy over cells as a share of log K: 0 means saturated (one class takes all), 1 means no information."""
+    """Mean entropy over cells as a share of log K: 0 means saturated (one class takes all), 1 means
+    no information."""
     entropy = -(log_prob.exp() * log_prob).sum(1).mean()
     return entropy / math.log(log_prob.shape[1])

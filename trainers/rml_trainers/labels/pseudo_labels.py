@@ -1,4 +1,5 @@
-"""Pseudo labels: from logits at feature resolution to targets at pixel resolution, mixed like the images."""
+"""Pseudo labels: from logits at feature resolution to targets at pixel resolution, mixed like the
+images."""
 
 from typing import NamedTuple
 
@@ -7,9 +8,9 @@ from torch import Tensor
 
 from rml_trainers import IGNORE_LABEL
 from rml_trainers.losses import hard_cross_entropy, soft_cross_entropy
-from rml_trainers.metrics import most_likely
 from rml_trainers.networks.network import SegmentationNetwork
 from rml_trainers.noise.input_noise import InputNoiseDraw, mix
+from rml_trainers.scoring.metrics import most_likely
 
 
 class PseudoLabel(NamedTuple):
@@ -22,7 +23,8 @@ class PseudoLabel(NamedTuple):
     confidence: Tensor | None = None
     """[B, H, W] largest probability of every pixel, only when asked for."""
     num_valid: Tensor | None = None
-    """Scalar: valid pixels of the whole batch (see `valid_counts`), once it is known; means are over these."""
+    """Scalar: valid pixels of the whole batch (see `valid_counts`), once it is known; means are
+    over these."""
 
     @property
     def valid(self) -> Tensor:
@@ -57,11 +59,13 @@ def make_pseudo_label(
     threshold: float | None = None,
     confidence: bool = False,
 ) -> PseudoLabel:
-    """Upsample scores, take the class, and ignore padding and, with a threshold, pixels of little confidence.
+    """Upsample scores, take the class, and ignore padding and, with a threshold, pixels of little
+    confidence.
 
     Args:
-        scores: [B, K, h, w] logits, or any log-scores that are right up to a constant per cell. The constant is
-            common to all classes after the linear upsampling too, so neither argmax nor softmax changes.
+        scores: [B, K, h, w] logits, or any log-scores that are right up to a constant per cell. The
+            constant is common to all classes after the linear upsampling too, so neither argmax nor
+            softmax changes.
         inside: [B, H, W] bool, False where the crop overhangs the image.
         threshold: τ of Eq. 2: pixels with max p ≤ τ are ignored.
         soft, confidence: also give the probabilities, or the largest of every pixel.
@@ -74,4 +78,8 @@ def make_pseudo_label(
     if threshold is not None:
         assert largest is not None
         keep = keep & (largest > threshold)
-    return PseudoLabel(torch.where(keep, hard, IGNORE_LABEL), prob if soft else None, largest if confidence else None)
+    return PseudoLabel(
+        torch.where(keep, hard, IGNORE_LABEL),
+        prob if soft else None,
+        largest if confidence else None,
+    )

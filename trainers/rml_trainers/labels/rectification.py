@@ -1,16 +1,23 @@
-"""Pseudo label self-rectification: one network's prototypes re-weigh its own soft labels (paper, 4.2)."""
+"""Pseudo label self-rectification: one network's prototypes re-weigh its own soft labels (paper,
+4.2)."""
 
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from rml_trainers.distributed import share_of_total, sum_over_workers, world_size
+from rml_trainers.labels.prototypes import (
+    class_means,
+    log_confidence,
+    mean_entropy,
+    move_prototypes,
+    prototype_distances,
+)
 from rml_trainers.networks.network import SegmentationOutput
-from rml_trainers.prototypes import class_means, log_confidence, mean_entropy, move_prototypes, prototype_distances
+from rml_trainers.runtime.distributed import share_of_total, sum_over_workers, world_size
 
 if TYPE_CHECKING:
-    from rml_trainers.methods.rml import RmlConfig
+    from rml_trainers.methods.paper.rml import RmlConfig
 
 
 class Rectifier:
@@ -36,46 +43,65 @@ class Rectifier:
     def gather(self, output: SegmentationOutput) -> None:
         """Add a batch of whole images to the initial prototypes (Eq. 10)."""
         predicted = output.logits.argmax(dim=1)
-        sums, counts = class_means(self.feature(output), predicted, self.num_classes, self.method.min_cells)
+        sums, counts = class_means(
+            self.feature(output), predicted, self.num_classes, self.method.min_cells
+        )
         self._sums = sums if self._sums is None else self._sums.add_(sums)
         self._counts += counts
         classes = torch.arange(self.num_classes, device=predicted.device)
         self._cells += (predicted.unsqueeze(-1) == classes).float().sum((0, 1, 2))
 
     def begin(self) -> None:
-        """Turn what was gathered into prototypes and, for `mixture: estimated`, the first mixture weights."""
+        """Turn what was gathered into prototypes and, for `mixture: estimated`, the first mixture
+        weights."""
         assert self._sums is not None, "gather comes first"
         self._prototypes = self._sums / self._counts.clamp(min=1).unsqueeze(1)
         self._seen = self._counts > 0
         if self.method.mixture == "estimated":
             self._mixture = self._cells / self._cells.sum()
 
-    def rectify(self, output: SegmentationOutput, log_initial: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """log ω + log p⁰ (Eq. 6 in the log domain), and how saturated ω is and how many cells it changed.
+    def rectify(
+        self, output: SegmentationOutput, log_initial: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """log ω + log p⁰ (Eq. 6 in the log domain), and how saturated ω is and how many cells it
+        changed.
 
         Args:
             log_initial: [B, K, h, w], log p⁰ at feature resolution.
         Returns:
-            log-scores [B, K, h, w], right up to a constant per cell; scalars `omega_entropy` (0 saturated, 1 without
-            information) and `rectified` (share of cells whose class changed).
+            log-scores [B, K, h, w], right up to a constant per cell; scalars `omega_entropy` (0
+            saturated, 1 without information) and `rectified` (share of cells whose class changed).
         """
         assert self._prototypes is not None, "begin comes first"
         distance = prototype_distances(self.feature(output), self._prototypes, self._seen)
         log_mixture = self._mixture.clamp(min=1e-6).log()
-        log_omega = log_confidence(distance, log_mixture, self.method.temperature, self.method.distance)
+        log_omega = log_confidence(
+            distance, log_mixture, self.method.temperature, self.method.distance
+        )
         scores = log_omega + log_initial
         if self.method.mixture == "estimated":
             self._move_mixture(log_omega)
         changed = scores.argmax(1) != log_initial.argmax(1)
-        return scores, {"omega_entropy": mean_entropy(log_omega), "rectified": changed.float().mean()}
+        return scores, {
+            "omega_entropy": mean_entropy(log_omega),
+            "rectified": changed.float().mean(),
+        }
 
     def update(self, output: SegmentationOutput) -> None:
         """Eq. 11 with the batch of all workers: one all-reduce of K × (D + 1) numbers."""
         assert self._prototypes is not None
         predicted = output.logits.argmax(dim=1)
-        sums, counts = class_means(self.feature(output), predicted, self.num_classes, self.method.min_cells)
+        sums, counts = class_means(
+            self.feature(output), predicted, self.num_classes, self.method.min_cells
+        )
         joint = sum_over_workers(torch.cat([sums, counts.unsqueeze(1)], dim=1))
-        move_prototypes(self._prototypes, self._seen, joint[:, :-1], joint[:, -1], self.method.prototype_momentum)
+        move_prototypes(
+            self._prototypes,
+            self._seen,
+            joint[:, :-1],
+            joint[:, -1],
+            self.method.prototype_momentum,
+        )
 
     def _move_mixture(self, log_omega: Tensor) -> None:
         frequency = log_omega.exp().mean((0, 2, 3))

@@ -1,4 +1,5 @@
-"""The pass over all training images at the start of a stage: prototypes and stored soft labels p⁰ of every network."""
+"""The pass over all training images at the start of a stage: prototypes and stored soft labels p⁰
+of every network."""
 
 import copy
 import hashlib
@@ -9,32 +10,35 @@ from typing import TYPE_CHECKING, cast
 import torch
 from torch import Tensor, nn
 
-from rml_trainers.data.loaders import InitialLabels, whole_images
-from rml_trainers.distributed import broadcast, rank
-from rml_trainers.initial_labels import InitialLabelStore, InitialLabelWriter
-from rml_trainers.learners import Labeller, Learners, to_unit_range
+from rml_trainers.data.loading.loaders import InitialLabels, whole_images
+from rml_trainers.labels.initial_labels import InitialLabelStore, InitialLabelWriter
 from rml_trainers.methods.method import StageContext
 from rml_trainers.networks.network import SegmentationNetwork, SegmentationOutput
+from rml_trainers.runtime.distributed import broadcast, rank
+from rml_trainers.students.learners import Labeller, Learners, to_unit_range
 
 if TYPE_CHECKING:
     from rml_trainers.config import RunConfig
-    from rml_trainers.rectification import Rectifier
+    from rml_trainers.labels.rectification import Rectifier
 
 PREFIX = "stage_teacher/"
 
 
 class StageLabels:
-    """p⁰ of one stage, as scratch files that can always be made again from the weights kept in the checkpoint.
+    """p⁰ of one stage, as scratch files that can always be made again from the weights kept in the
+    checkpoint.
 
-    The files are too large to travel with every checkpoint (0.9 GB per network for Cityscapes); the weights of the
-    networks that start the stage are small. Every worker makes its own copy: a pass costs each of them one evaluation
-    of the training images, and no shared file system is needed.
+    The files are too large to travel with every checkpoint (0.9 GB per network for Cityscapes); the
+    weights of the networks that start the stage are small. Every worker makes its own copy: a pass
+    costs each of them one evaluation of the training images, and no shared file system is needed.
 
     Args:
         labeller: whose p⁰ it is, the mean teachers' or the students'.
     """
 
-    def __init__(self, config: "RunConfig", num_classes: int, labeller: Labeller = "teachers") -> None:
+    def __init__(
+        self, config: "RunConfig", num_classes: int, labeller: Labeller = "teachers"
+    ) -> None:
         self._config = config
         self._num_classes = num_classes
         self._labeller = labeller
@@ -43,7 +47,8 @@ class StageLabels:
         self.readers: tuple[InitialLabels, ...] = ()
 
     def begin(self, context: StageContext, rectifiers: "Sequence[Rectifier]" = ()) -> None:
-        """Gather prototypes, if there are rectifiers, and write p⁰ with the networks as they are now."""
+        """Gather prototypes, if there are rectifiers, and write p⁰ with the networks as they are
+        now."""
         learners = context.learners
         networks = learners.teachers if self._labeller == "teachers" else learners.students
         self._weights = _named_weights(networks) if self._stored else {}
@@ -53,7 +58,8 @@ class StageLabels:
             broadcast(rectifier.tensors().values())
 
     def resume(self, context: StageContext) -> None:
-        """Open p⁰ again, or make it again when the scratch files are gone, damaged or of other weights."""
+        """Open p⁰ again, or make it again when the scratch files are gone, damaged or of other
+        weights."""
         if not self._stored:
             return
         networks = range(context.learners.num_students)
@@ -62,15 +68,21 @@ class StageLabels:
             self._open(context)
             return
         starting = copy.deepcopy(context.learners.teachers)
-        starting.load_state_dict({name.removeprefix(PREFIX): tensor for name, tensor in self._weights.items()})
+        starting.load_state_dict(
+            {name.removeprefix(PREFIX): tensor for name, tensor in self._weights.items()}
+        )
         self._pass(context, starting)
 
-    def _pass(self, context: StageContext, networks: nn.ModuleList, rectifiers: "Sequence[Rectifier]" = ()) -> None:
+    def _pass(
+        self, context: StageContext, networks: nn.ModuleList, rectifiers: "Sequence[Rectifier]" = ()
+    ) -> None:
         pool = set(context.split.unlabelled)
         names = sorted(pool | set(context.split.labelled)) if rectifiers else sorted(pool)
         writers = [self._writer(context, i) for i in range(len(networks))] if self._stored else []
         try:
-            for batch_names, images in whole_images(context.data, names, self._config.evaluation.batch):
+            for batch_names, images in whole_images(
+                context.data, names, self._config.evaluation.batch
+            ):
                 wanted = [i for i, name in enumerate(batch_names) if name in pool]
                 for i, output in enumerate(_predict(context.learners, networks, images)):
                     if rectifiers:
@@ -78,7 +90,9 @@ class StageLabels:
                     if writers and wanted:
                         prob = output.logits.float().softmax(dim=1)[wanted]
                         size_px = (images.shape[-2], images.shape[-1])
-                        writers[i].add([batch_names[j] for j in wanted], prob.cpu().numpy(), size_px)
+                        writers[i].add(
+                            [batch_names[j] for j in wanted], prob.cpu().numpy(), size_px
+                        )
         except BaseException:
             for writer in writers:
                 writer.discard()
@@ -103,16 +117,23 @@ class StageLabels:
 
     def _writer(self, context: StageContext, network: int) -> InitialLabelWriter:
         bits = int(getattr(self._config.method, "initial_label_bits", 16))
-        return InitialLabelWriter(self._path(context, network), bits=bits, made_by=self._weights_hash())
+        return InitialLabelWriter(
+            self._path(context, network), bits=bits, made_by=self._weights_hash()
+        )
 
     def _path(self, context: StageContext, network: int) -> Path:
-        return context.work_dir / f"initial-labels-stage{context.stage}-network{network + 1}-worker{rank()}.arrow"
+        return (
+            context.work_dir
+            / f"initial-labels-stage{context.stage}-network{network + 1}-worker{rank()}.arrow"
+        )
 
     def _weights_hash(self) -> str:
         digest = hashlib.sha256()
         for name in sorted(self._weights):
             digest.update(name.encode())
-            digest.update(self._weights[name].cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+            digest.update(
+                self._weights[name].cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
+            )
         return digest.hexdigest()
 
     def tensors(self) -> dict[str, Tensor]:
@@ -120,15 +141,21 @@ class StageLabels:
         return dict(self._weights)
 
     def load_tensors(self, tensors: dict[str, Tensor]) -> None:
-        self._weights = {name: tensor.clone() for name, tensor in tensors.items() if name.startswith(PREFIX)}
+        self._weights = {
+            name: tensor.clone() for name, tensor in tensors.items() if name.startswith(PREFIX)
+        }
 
 
 def _named_weights(networks: nn.ModuleList) -> dict[str, Tensor]:
-    return {PREFIX + name: tensor.detach().clone() for name, tensor in networks.state_dict().items()}
+    return {
+        PREFIX + name: tensor.detach().clone() for name, tensor in networks.state_dict().items()
+    }
 
 
 @torch.no_grad()
-def _predict(learners: Learners, networks: nn.ModuleList, images: Tensor) -> list[SegmentationOutput]:
+def _predict(
+    learners: Learners, networks: nn.ModuleList, images: Tensor
+) -> list[SegmentationOutput]:
     networks.eval()
     unit = to_unit_range(images.to(learners.device)).contiguous(memory_format=torch.channels_last)
     with learners.autocast():

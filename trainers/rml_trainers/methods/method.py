@@ -9,18 +9,18 @@ import torch
 from torch import Tensor
 
 from rml_trainers import IGNORE_LABEL
-from rml_trainers.learners import Learners, to_unit_range
 from rml_trainers.losses import hard_cross_entropy, log_softmax, valid_counts
 from rml_trainers.networks.network import SegmentationNetwork
-from rml_trainers.pixel_losses import pixel_losses
-from rml_trainers.portions import Portion
+from rml_trainers.students.learners import Learners, to_unit_range
+from rml_trainers.students.micro_batches import MicroBatch
+from rml_trainers.students.pixel_losses import pixel_losses
 
 if TYPE_CHECKING:
     from rml_trainers.config import RunConfig
-    from rml_trainers.data.cache import PreparedData
-    from rml_trainers.data.loaders import Batch, InitialLabels, LabelledCrops
-    from rml_trainers.data.splits import Split
-    from rml_trainers.own_networks import OwnNetwork
+    from rml_trainers.data.loading.loaders import Batch, InitialLabels, LabelledCrops
+    from rml_trainers.data.prepared.cache import PreparedData
+    from rml_trainers.data.splitting.splits import Split
+    from rml_trainers.students.own_networks import OwnNetwork
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,14 +28,16 @@ class StepResult:
     """Loss to minimise and what to report of it. Everything stays on the device."""
 
     loss: Tensor
-    """Scalar whose `backward()` brings every gradient that is not in the parameters yet (see `Learners.learn`)."""
+    """Scalar whose `backward()` brings every gradient that is not in the parameters yet (see
+    `Learners.learn`)."""
     scalars: dict[str, Tensor]
     """Detached scalars; the trainer averages them between reports."""
     confusions: dict[str, Tensor] = field(default_factory=dict)
-    """[K, K] pixel counts by name (pseudo labels against hidden truth); the trainer sums them between reports."""
+    """[K, K] pixel counts by name (pseudo labels against hidden truth); the trainer sums them
+    between reports."""
     own_losses: dict[str, Tensor] = field(default_factory=dict)
-    """Loss of each of the method's own networks, by name: on detached predictions, so that it reaches no student. They
-    are minimised in this order, after the students' step."""
+    """Loss of each of the method's own networks, by name: on detached predictions, so that it
+    reaches no student. They are minimised in this order, after the students' step."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,23 +58,27 @@ class Method(Protocol):
     uses_unlabelled: bool
 
     def own_networks(self) -> "dict[str, OwnNetwork]":
-        """Networks beside the students that have losses of their own, by name; the trainer saves and restores them."""
+        """Networks beside the students that have losses of their own, by name; the trainer saves
+        and restores them."""
         ...
 
     def begin_stage(self, context: StageContext) -> None:
         """Compute what stays fixed or starts afresh in a stage (p⁰, prototypes)."""
 
     def resume_stage(self, context: StageContext) -> None:
-        """The same after a restart in the middle of the stage: `load_tensors` has been called before."""
+        """The same after a restart in the middle of the stage: `load_tensors` has been called
+        before."""
 
     def initial_labels(self) -> "tuple[InitialLabels, ...]":
-        """Readers of the stored p⁰, one per network, for the loader; empty when the method stores none."""
+        """Readers of the stored p⁰, one per network, for the loader; empty when the method stores
+        none."""
         ...
 
     def step(self, batch: "Batch", learners: Learners) -> StepResult:
-        """Forward passes and loss of one step: no `.item()`, no input or output, no Ray. Gradients were cleared.
+        """Forward passes and loss of one step: no `.item()`, no input or output, no Ray. Gradients
+        were cleared.
 
-        The students are run inside `Learners.learn`, which cuts the step into portions.
+        The students are run inside `Learners.learn`, which cuts the step into micro_batches.
         """
         ...
 
@@ -97,9 +103,15 @@ def labelled_part(crops: "LabelledCrops") -> Supervision:
 
 
 def supervised_losses(
-    logits: Tensor, label: Tensor, count: Tensor, network: SegmentationNetwork, learners: Learners, factor: float = 1.0
+    logits: Tensor,
+    label: Tensor,
+    count: Tensor,
+    network: SegmentationNetwork,
+    learners: Learners,
+    factor: float = 1.0,
 ) -> Tensor:
-    """L_s = CE(y_l, h_θ(γ(x_l))) at label resolution (paper, Eq. 1): [2], `factor` times it to minimise, and itself.
+    """L_s = CE(y_l, h_θ(γ(x_l))) at label resolution (paper, Eq. 1): [2], `factor` times it to
+    minimise, and itself.
 
     Args:
         count: valid pixels of the whole batch, see `valid_counts`.
@@ -114,17 +126,29 @@ def supervised_losses(
 
 
 def supervised_step(batch: "Batch", learners: Learners) -> StepResult:
-    """The step of stage 0 for any number of students: each learns from its own labelled images alone."""
+    """The step of stage 0 for any number of students: each learns from its own labelled images
+    alone."""
     parts = [labelled_part(crops) for crops in batch.labelled]
     counts = valid_counts(*(part.label != IGNORE_LABEL for part in parts))
 
-    def loss_of(portion: Portion) -> tuple[Tensor, dict[str, Tensor]]:
-        outputs = learners.forward_students([portion.of(parts[i].images) for i in portion.students], portion.students)
+    def loss_of(micro_batch: MicroBatch) -> tuple[Tensor, dict[str, Tensor]]:
+        outputs = learners.forward_students(
+            [micro_batch.of(parts[i].images) for i in micro_batch.students], micro_batch.students
+        )
         losses = [
-            supervised_losses(output.logits, portion.of(parts[i].label), counts[i], learners.student(i), learners)[0]
-            for i, output in zip(portion.students, outputs, strict=True)
+            supervised_losses(
+                output.logits,
+                micro_batch.of(parts[i].label),
+                counts[i],
+                learners.student(i),
+                learners,
+            )[0]
+            for i, output in zip(micro_batch.students, outputs, strict=True)
         ]
-        told = {f"loss_supervised_{i + 1}": loss for i, loss in zip(portion.students, losses, strict=True)}
+        told = {
+            f"loss_supervised_{i + 1}": loss
+            for i, loss in zip(micro_batch.students, losses, strict=True)
+        }
         return torch.stack(losses).sum(), told
 
     loss, scalars = learners.learn(loss_of)

@@ -19,7 +19,8 @@ class NetworkEntry:
 
     config: type[Any]
     build: Callable[[Any, int, NoiseConfig, bool], SegmentationNetwork]
-    """From its configuration, the number of classes, the model noise, and whether to load pretrained weights."""
+    """From its configuration, the number of classes, the model noise, and whether to load
+    pretrained weights."""
 
 
 NETWORKS: dict[str, NetworkEntry] = {
@@ -29,12 +30,16 @@ NETWORKS: dict[str, NetworkEntry] = {
 }
 
 
-def build_network(config: Any, num_classes: int, noise: NoiseConfig, *, pretrained: bool = True) -> SegmentationNetwork:
-    """Network of one student, in training mode. Seed torch first: new layers are drawn from its generator.
+def build_network(
+    config: Any, num_classes: int, noise: NoiseConfig, *, pretrained: bool = True
+) -> SegmentationNetwork:
+    """Network of one student, in training mode. Seed torch first: new layers are drawn from its
+    generator.
 
     Args:
         config: one of the configuration classes in `NETWORKS`.
-        pretrained: false builds the same graph without looking for the pretrained weights, for a checkpoint to fill.
+        pretrained: false builds the same graph without looking for the pretrained weights, for a
+            checkpoint to fill.
     Raises:
         ConfigError: a backbone or weights that cannot be had; the message names the way out.
     """

@@ -1,4 +1,5 @@
-"""Feature extractors from timm: one map at the wanted output stride, with the statistics that its weights expect."""
+"""Feature extractors from timm: one map at the wanted output stride, with the statistics that its
+weights expect."""
 
 import difflib
 from collections.abc import Mapping
@@ -9,7 +10,7 @@ from typing import Any, Literal
 from torch import nn
 
 from rml_trainers.errors import ConfigError
-from rml_trainers.networks import weights as pretrained
+from rml_trainers.networks.pretrained import weights as pretrained
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -33,13 +34,14 @@ def build_backbone(
     weights: Literal["none", "timm", "file"],
     weights_file: str | None,
 ) -> Backbone:
-    """Build any timm model that offers `features_only` at this output stride, with its weights loaded.
+    """Build any timm model that offers `features_only` at this output stride, with its weights
+    loaded.
 
     Input statistics: those the weights were trained with; ImageNet's for random weights.
 
     Raises:
-        ConfigError: unknown name; a model without `features_only`, this output stride or stochastic depth; weights
-            that are not there or do not fit.
+        ConfigError: unknown name; a model without `features_only`, this output stride or stochastic
+            depth; weights that are not there or do not fit.
     """
     check_name(name)
     module = _create(name, output_stride, drop_path)
@@ -57,36 +59,51 @@ def build_backbone(
 
 
 def check_name(name: str) -> None:
-    """Raise a ConfigError that names the nearest models unless timm knows this one (a tag after a dot is allowed)."""
-    import timm  # here, because it takes a second that a mere look at a configuration should not cost
+    """Raise a ConfigError that names the nearest models unless timm knows this one (a tag after a
+    dot is allowed)."""
+    # here, because it takes a second that a mere look at a configuration should not cost
+    import timm
 
     if timm.is_model(name):
         return
     near = difflib.get_close_matches(name, timm.list_models(), n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
-    raise ConfigError(f"network.backbone = {name!r}: timm has no such model; {hint}`timm.list_models()` names them all")
+    raise ConfigError(
+        f"network.backbone = {name!r}: timm has no such model; {hint}`timm.list_models()` names "
+        "them all"
+    )
 
 
-def _create(name: str, output_stride: int, drop_path: float, *, pretrained: bool = False) -> nn.Module:
+def _create(
+    name: str, output_stride: int, drop_path: float, *, pretrained: bool = False
+) -> nn.Module:
     import timm
 
-    create = partial(timm.create_model, name, features_only=True, out_indices=(-1,), output_stride=output_stride)
+    create = partial(
+        timm.create_model, name, features_only=True, out_indices=(-1,), output_stride=output_stride
+    )
     if pretrained:
         return create(drop_path_rate=drop_path or None, pretrained=True)  # type: ignore[no-any-return]
     try:
         return create(drop_path_rate=drop_path or None)  # type: ignore[no-any-return]
-    except Exception as error:  # models refuse arguments in many ways: TypeError, RuntimeError, AssertionError, …
+    except (
+        Exception
+    ) as error:  # models refuse arguments in many ways: TypeError, RuntimeError, AssertionError, …
         reason = str(error) or type(error).__name__
         raise ConfigError(
-            f"network.backbone = {name!r}: timm cannot build it as a feature extractor with output stride "
-            f"{output_stride} and stochastic depth {drop_path} ({reason}); choose a convolutional model such as "
-            f"'resnet101' or 'tf_efficientnet_lite0', another network.output_stride, or noise.drop_path = 0"
+            f"network.backbone = {name!r}: timm cannot build it as a feature extractor with output "
+            "stride "
+            f"{output_stride} and stochastic depth {drop_path} ({reason}); choose a convolutional "
+            "model such as "
+            "'resnet101' or 'tf_efficientnet_lite0', another network.output_stride, or "
+            "noise.drop_path = 0"
         ) from error
 
 
 def _timm_facts(module: nn.Module) -> tuple[Any, Mapping[str, Any]]:
     """timm's feature information and the description of its weights, which its extractors carry."""
-    info, cfg = module.feature_info, module.pretrained_cfg
+    info = module.feature_info
+    cfg = module.pretrained_cfg
     assert isinstance(cfg, dict)
     return info, cfg
 
@@ -104,6 +121,7 @@ def _check(module: nn.Module, name: str, output_stride: int, drop_path: float) -
     rates = [layer.drop_prob for layer in module.modules() if isinstance(layer, DropPath)]
     if drop_path > 0 and not any(rates):
         raise ConfigError(
-            f"noise.drop_path = {drop_path}: {name!r} has no stochastic depth; set noise.drop_path to 0 or choose "
+            f"noise.drop_path = {drop_path}: {name!r} has no stochastic depth; set noise.drop_path "
+            "to 0 or choose "
             f"another network.backbone"
         )

@@ -1,7 +1,7 @@
 """The three ways in which the literature treats BatchNorm in a pretrained backbone.
 
-`trainable`: like any layer (DMT). `frozen_affine`: scale and shift fixed, batch statistics live (AdvSemiSeg, S4GAN,
-ClassMix). `frozen`: running statistics fixed too (CutMix-Seg's `--freeze_bn`).
+`trainable`: like any layer (DMT). `frozen_affine`: scale and shift fixed, batch statistics live
+(AdvSemiSeg, S4GAN, ClassMix). `frozen`: running statistics fixed too (CutMix-Seg's `--freeze_bn`).
 """
 
 from collections.abc import Iterator

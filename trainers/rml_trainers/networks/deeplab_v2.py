@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from rml_trainers.configuration import configuration, require
 from rml_trainers.networks.backbones import Backbone, build_backbone
-from rml_trainers.networks.coco import ARCHITECTURE, build_coco_backbone
 from rml_trainers.networks.network import SegmentationNetwork, SegmentationOutput
+from rml_trainers.networks.pretrained.coco import ARCHITECTURE, build_coco_backbone
 from rml_trainers.noise.config import NoiseConfig
 
 ASPP_RATES = (6, 12, 18, 24)
@@ -28,23 +28,38 @@ class DeepLabV2Config:
     """Any timm model that supports `features_only`."""
     output_stride: Literal[8, 16] = 8
     weights: Literal["none", "timm", "file", "coco"] = "timm"
-    """`none`: random; `timm`: timm's hub, or an installed weights package; `file`: `weights_file` with timm's keys;
-    `coco`: `weights_file` is the Deeplab family's `resnet101COCO`, and the graph becomes the one it belongs to."""
+    """`none`: random; `timm`: timm's hub, or an installed weights package; `file`: `weights_file`
+    with timm's keys; `coco`: `weights_file` is the Deeplab family's `resnet101COCO`, and the graph
+    becomes the one it belongs to."""
     weights_file: str | None = None
     aspp_branches: Literal[2, 4] = 4
-    """Rates 6/12/18/24, or only 6/12 as most public baselines have it through a misplaced `return`."""
+    """Rates 6/12/18/24, or only 6/12 as most public baselines have it through a misplaced
+    `return`."""
     batchnorm: Literal["trainable", "frozen_affine", "frozen"] = "trainable"
-    """`frozen_affine`: scale and shift fixed, batch statistics live; `frozen`: running statistics too."""
+    """`frozen_affine`: scale and shift fixed, batch statistics live; `frozen`: running statistics
+    too."""
     projection_width: int | None = None
     """Width of a projection head in front of the classifier (ProDA: 256); default: none."""
 
     def __post_init__(self) -> None:
         with_file = (self.weights in ("file", "coco")) == (self.weights_file is not None)
-        require(with_file, "weights_file", self.weights_file, "a path exactly when weights is 'file' or 'coco'")
+        require(
+            with_file,
+            "weights_file",
+            self.weights_file,
+            "a path exactly when weights is 'file' or 'coco'",
+        )
         fits = self.weights != "coco" or self.backbone == ARCHITECTURE
-        require(fits, "backbone", self.backbone, f"{ARCHITECTURE!r}, the only one with weights: coco")
+        require(
+            fits, "backbone", self.backbone, f"{ARCHITECTURE!r}, the only one with weights: coco"
+        )
         width = self.projection_width
-        require(width is None or (width >= 32 and width % 32 == 0), "projection_width", width, "a multiple of 32")
+        require(
+            width is None or (width >= 32 and width % 32 == 0),
+            "projection_width",
+            width,
+            "a multiple of 32",
+        )
 
 
 class SummedASPP(nn.Module):
@@ -53,7 +68,8 @@ class SummedASPP(nn.Module):
     def __init__(self, in_width: int, out_width: int, rates: Sequence[int]) -> None:
         super().__init__()
         self.branches = nn.ModuleList(
-            nn.Conv2d(in_width, out_width, kernel_size=3, padding=rate, dilation=rate) for rate in rates
+            nn.Conv2d(in_width, out_width, kernel_size=3, padding=rate, dilation=rate)
+            for rate in rates
         )
         for branch in self.branches:
             initialise(branch)
@@ -70,12 +86,16 @@ class SummedASPP(nn.Module):
 def dilated_convolution(maps: Tensor, branch: nn.Conv2d) -> Tensor:
     """The branch's convolution without the taps that fall outside a map smaller than the dilation.
 
-    Those taps only ever see padding, so leaving them out changes nothing; training crops are often that small.
+    Those taps only ever see padding, so leaving them out changes nothing; training crops are often
+    that small.
     """
-    rate, weight, padding = branch.dilation[0], branch.weight, [branch.dilation[0]] * 2
+    rate = branch.dilation[0]
+    weight = branch.weight
+    padding = [branch.dilation[0]] * 2
     for axis in (0, 1):
         if maps.shape[2 + axis] <= rate:
-            weight, padding[axis] = weight.narrow(2 + axis, 1, 1), 0
+            weight = weight.narrow(2 + axis, 1, 1)
+            padding[axis] = 0
     return nn.functional.conv2d(maps, weight, branch.bias, padding=padding, dilation=rate)
 
 
@@ -89,11 +109,14 @@ def initialise(layer: nn.Module) -> None:
 class DeepLabV2(SegmentationNetwork):
     """Backbone → dropout → summed ASPP with K outputs.
 
-    With a projection head (ProDA): backbone → summed ASPP → GroupNorm → dropout → linear classifier. Dropout stands in
-    front of the last classifier only (paper, 5.2) and drops single elements (the paper names no channel dropout).
+    With a projection head (ProDA): backbone → summed ASPP → GroupNorm → dropout → linear
+    classifier. Dropout stands in front of the last classifier only (paper, 5.2) and drops single
+    elements (the paper names no channel dropout).
     """
 
-    def __init__(self, config: DeepLabV2Config, backbone: Backbone, num_classes: int, dropout: float) -> None:
+    def __init__(
+        self, config: DeepLabV2Config, backbone: Backbone, num_classes: int, dropout: float
+    ) -> None:
         super().__init__(
             mean=backbone.mean,
             std=backbone.std,
@@ -105,7 +128,9 @@ class DeepLabV2(SegmentationNetwork):
         rates = ASPP_RATES[: config.aspp_branches]
         self.backbone = backbone.module
         self.dropout = nn.Dropout(dropout)
-        self.aspp = SummedASPP(backbone.feature_width, config.projection_width or num_classes, rates)
+        self.aspp = SummedASPP(
+            backbone.feature_width, config.projection_width or num_classes, rates
+        )
         self.projection_norm: nn.GroupNorm | None = None
         self.classifier: nn.Conv2d | None = None
         if config.projection_width is not None:
@@ -132,14 +157,17 @@ class DeepLabV2(SegmentationNetwork):
 def build_deeplab_v2(
     config: DeepLabV2Config, num_classes: int, noise: NoiseConfig, pretrained: bool = True
 ) -> DeepLabV2:
-    """Build with pretrained weights loaded; dropout and stochastic depth only where `noise.model` is on.
+    """Build with pretrained weights loaded; dropout and stochastic depth only where `noise.model`
+    is on.
 
     `pretrained=False` builds the same graph with random weights and opens nothing.
     """
     dropout, drop_path = (noise.dropout, noise.drop_path) if noise.model else (0.0, 0.0)
     file = config.weights_file if pretrained else None
     if config.weights == "coco":
-        backbone = build_coco_backbone(output_stride=config.output_stride, drop_path=drop_path, weights_file=file)
+        backbone = build_coco_backbone(
+            output_stride=config.output_stride, drop_path=drop_path, weights_file=file
+        )
     else:
         backbone = build_backbone(
             config.backbone,

@@ -1,4 +1,5 @@
-"""Three linear layers that see a whole image and give one cell: the network of the paper's MNIST figure (Fig. 2)."""
+"""Three linear layers that see a whole image and give one cell: the network of the paper's MNIST
+figure (Fig. 2)."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -9,9 +10,10 @@ from rml_trainers.configuration import configuration, require
 from rml_trainers.networks.network import SegmentationNetwork, SegmentationOutput
 from rml_trainers.noise.config import NoiseConfig
 
-MNIST_MEAN, MNIST_STD = 0.1307, 0.3081
-"""Mean and standard deviation of the pixels of MNIST's 60000 training images in [0, 1] (PyTorch's MNIST example;
-computed again from the files: 0.1307 and 0.3081)."""
+MNIST_MEAN = 0.1307
+MNIST_STD = 0.3081
+"""Mean and standard deviation of the pixels of MNIST's 60000 training images in [0, 1] (PyTorch's
+MNIST example; computed again from the files: 0.1307 and 0.3081)."""
 
 
 @configuration
@@ -26,14 +28,20 @@ class MlpConfig:
 
     def __post_init__(self) -> None:
         require(min(self.hidden) >= 1, "hidden", self.hidden, "two widths of at least 1")
-        require(min(self.input_px) >= 1, "input_px", self.input_px, "a height and width of at least 1 pixel")
+        require(
+            min(self.input_px) >= 1,
+            "input_px",
+            self.input_px,
+            "a height and width of at least 1 pixel",
+        )
 
 
 class MLP(SegmentationNetwork):
     """Grey image → linear → ReLU → linear → ReLU → dropout → linear: logits [B, K, 1, 1].
 
-    The feature is the second hidden layer. Dropout stands in front of the last classifier only, as in the paper's
-    networks for segmentation (5.2); there are no residual blocks that stochastic depth could drop.
+    The feature is the second hidden layer. Dropout stands in front of the last classifier only, as
+    in the paper's networks for segmentation (5.2); there are no residual blocks that stochastic
+    depth could drop.
     """
 
     def __init__(self, config: MlpConfig, num_classes: int, dropout: float) -> None:
@@ -48,13 +56,18 @@ class MLP(SegmentationNetwork):
         first, second = config.hidden
         height, width = config.input_px
         self.backbone = nn.Sequential(
-            nn.Flatten(), nn.Linear(height * width, first), nn.ReLU(), nn.Linear(first, second), nn.ReLU()
+            nn.Flatten(),
+            nn.Linear(height * width, first),
+            nn.ReLU(),
+            nn.Linear(first, second),
+            nn.ReLU(),
         )
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(second, num_classes)
 
     def forward(self, images: Tensor) -> SegmentationOutput:
-        # Mean over the colours, which lie side by side in memory (channels last): `mean` is five times slower there.
+        # Mean over the colours, which lie side by side in memory (channels last): `mean` is five
+        # times slower there.
         grey = images.permute(0, 2, 3, 1) @ images.new_full((3,), 1 / 3)
         return self.classify(self.backbone(self.normalise(grey.unsqueeze(1)))[..., None, None])
 
@@ -70,7 +83,9 @@ class MLP(SegmentationNetwork):
         return [self.classifier]
 
 
-def build_mlp(config: MlpConfig, num_classes: int, noise: NoiseConfig, pretrained: bool = True) -> MLP:
+def build_mlp(
+    config: MlpConfig, num_classes: int, noise: NoiseConfig, pretrained: bool = True
+) -> MLP:
     """Build with PyTorch's initialisation, as there are no pretrained weights.
 
     Dropout only where `noise.model` is on; `noise.drop_path` has no effect.

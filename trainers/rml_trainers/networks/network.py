@@ -24,7 +24,8 @@ class SegmentationOutput(NamedTuple):
 
 
 class SegmentationNetwork(nn.Module, ABC):
-    """Base of the networks: normalises its own input, upsamples its own maps, keeps its BatchNorm mode.
+    """Base of the networks: normalises its own input, upsamples its own maps, keeps its BatchNorm
+    mode.
 
     Subclasses fill `backbone` and the head, and call `apply_batchnorm_mode` once both are there.
     """
@@ -44,7 +45,8 @@ class SegmentationNetwork(nn.Module, ABC):
         batchnorm: BatchNormMode,
     ) -> None:
         super().__init__()
-        # Saved with the weights they belong to, so that a checkpoint alone says how its input is normalised.
+        # Saved with the weights they belong to, so that a checkpoint alone says how its input is
+        # normalised.
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, -1, 1, 1))
         self.feature_width = feature_width
@@ -58,7 +60,8 @@ class SegmentationNetwork(nn.Module, ABC):
 
     @abstractmethod
     def classify(self, feature: Tensor) -> SegmentationOutput:
-        """What follows on a map [B, D, h, w] such as `SegmentationOutput.feature`, as it is or perturbed."""
+        """What follows on a map [B, D, h, w] such as `SegmentationOutput.feature`, as it is or
+        perturbed."""
 
     @abstractmethod
     def head_modules(self) -> Sequence[nn.Module]:
@@ -70,12 +73,16 @@ class SegmentationNetwork(nn.Module, ABC):
 
     @property
     def zero_colour(self) -> Tensor:
-        """[1, 3, 1, 1]: the RGB colour in [0, 1] that `normalise` maps to zero, for padding with zeros."""
+        """[1, 3, 1, 1]: the RGB colour in [0, 1] that `normalise` maps to zero, for padding with
+        zeros."""
         return self.mean
 
     def upsample(self, maps: Tensor, size_px: tuple[int, int]) -> Tensor:
-        """Maps [B, C, h, w] at the size of the image, float32, bilinear with the network's own alignment."""
-        return nn.functional.interpolate(maps.float(), size=size_px, mode="bilinear", align_corners=self.align_corners)
+        """Maps [B, C, h, w] at the size of the image, float32, bilinear with the network's own
+        alignment."""
+        return nn.functional.interpolate(
+            maps.float(), size=size_px, mode="bilinear", align_corners=self.align_corners
+        )
 
     def backbone_parameters(self) -> Iterator[nn.Parameter]:
         """Trainable parameters of the backbone."""
@@ -92,7 +99,8 @@ class SegmentationNetwork(nn.Module, ABC):
             freeze_affine(self)
 
     def train(self, mode: bool = True) -> "SegmentationNetwork":
-        """As usual, but `frozen` BatchNorm layers keep their running statistics whatever the mode."""
+        """As usual, but `frozen` BatchNorm layers keep their running statistics whatever the
+        mode."""
         super().train(mode)
         if self.batchnorm == "frozen":
             hold_statistics(self)

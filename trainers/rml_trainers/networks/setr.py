@@ -1,4 +1,5 @@
-"""SETR: a vision transformer read as a map of patches, and a decoder that brings it to pixels (Zheng et al., 2021)."""
+"""SETR: a vision transformer read as a map of patches, and a decoder that brings it to pixels
+(Zheng et al., 2021)."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -22,31 +23,45 @@ class SetrConfig:
 
     name: Literal["setr"] = "setr"
     backbone: str = "vit_large_patch16_384"
-    """Any plain vision transformer of timm, DINOv2's and DINOv3's too (SETR's paper: ViT-Large, patch 16)."""
+    """Any plain vision transformer of timm, DINOv2's and DINOv3's too (SETR's paper: ViT-Large,
+    patch 16)."""
     decoder: Literal["naive", "pup"] = "pup"
-    """SETR-Naïve or progressive upsampling; not stated in the paper, `pup` is SETR's best on Cityscapes."""
+    """SETR-Naïve or progressive upsampling; not stated in the paper, `pup` is SETR's best on
+    Cityscapes."""
     decoder_width: int = 256
-    """Channels of the decoder, and of the feature that the last linear classifier reads (SETR's code: 256)."""
+    """Channels of the decoder, and of the feature that the last linear classifier reads (SETR's
+    code: 256)."""
     weights: Literal["none", "timm", "file"] = "timm"
-    """`none`: random; `timm`: timm's hub; `file`: `weights_file`, position embeddings of another grid are resampled."""
+    """`none`: random; `timm`: timm's hub; `file`: `weights_file`, position embeddings of another
+    grid are resampled."""
     weights_file: str | None = None
     batchnorm: Literal["trainable", "frozen_affine", "frozen"] = "trainable"
-    """Of the decoder, the only place with BatchNorm; `frozen` leaves its new layers at the identity."""
+    """Of the decoder, the only place with BatchNorm; `frozen` leaves its new layers at the
+    identity."""
 
     def __post_init__(self) -> None:
         with_file = (self.weights == "file") == (self.weights_file is not None)
-        require(with_file, "weights_file", self.weights_file, "a path exactly when weights is 'file'")
+        require(
+            with_file, "weights_file", self.weights_file, "a path exactly when weights is 'file'"
+        )
         require(self.decoder_width >= 1, "decoder_width", self.decoder_width, "at least 1")
 
 
 class SETR(SegmentationNetwork):
     """Transformer → decoder → dropout → linear classifier, all maps covering exactly the image.
 
-    The feature is the decoder's map, at the resolution of the logits: one cell per patch with `naive`, eight times as
-    many along each side with `pup`.
+    The feature is the decoder's map, at the resolution of the logits: one cell per patch with
+    `naive`, eight times as many along each side with `pup`.
     """
 
-    def __init__(self, config: SetrConfig, backbone: Backbone, patch_px: int, num_classes: int, dropout: float) -> None:
+    def __init__(
+        self,
+        config: SetrConfig,
+        backbone: Backbone,
+        patch_px: int,
+        num_classes: int,
+        dropout: float,
+    ) -> None:
         super().__init__(
             mean=backbone.mean,
             std=backbone.std,
@@ -66,7 +81,9 @@ class SETR(SegmentationNetwork):
     def forward(self, images: Tensor) -> SegmentationOutput:
         (patches,) = self.backbone(self.normalise(images))
         padded_px = (patches.shape[-2] * self.patch_px, patches.shape[-1] * self.patch_px)
-        feature = without_padding(self.decoder(patches), padded_px, (images.shape[-2], images.shape[-1]))
+        feature = without_padding(
+            self.decoder(patches), padded_px, (images.shape[-2], images.shape[-1])
+        )
         return self.classify(feature)
 
     def classify(self, feature: Tensor) -> SegmentationOutput:
@@ -77,10 +94,12 @@ class SETR(SegmentationNetwork):
 
 
 def without_padding(maps: Tensor, padded_px: tuple[int, int], image_px: tuple[int, int]) -> Tensor:
-    """Maps [B, C, h, w] of an image padded at its bottom and right → as many cells over the image alone.
+    """Maps [B, C, h, w] of an image padded at its bottom and right → as many cells over the image
+    alone.
 
-    Cells are moved, by bilinear resampling, to the centres of an h × w grid over the image; nothing changes where
-    nothing was padded. So cells mean the same for every network, and none stands for padding (ours).
+    Cells are moved, by bilinear resampling, to the centres of an h × w grid over the image; nothing
+    changes where nothing was padded. So cells mean the same for every network, and none stands for
+    padding (ours).
     """
     if padded_px == image_px:
         return maps
@@ -88,13 +107,20 @@ def without_padding(maps: Tensor, padded_px: tuple[int, int], image_px: tuple[in
         (2 * torch.arange(cells, device=maps.device) + 1) / cells * (image / padded) - 1
         for cells, image, padded in zip(maps.shape[-2:], image_px, padded_px, strict=True)
     )
-    grid = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1).expand(len(maps), -1, -1, -1)
-    moved = functional.grid_sample(maps.float(), grid, mode="bilinear", padding_mode="border", align_corners=False)
+    grid = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1).expand(
+        len(maps), -1, -1, -1
+    )
+    moved = functional.grid_sample(
+        maps.float(), grid, mode="bilinear", padding_mode="border", align_corners=False
+    )
     return moved.to(maps.dtype)
 
 
-def build_setr(config: SetrConfig, num_classes: int, noise: NoiseConfig, pretrained: bool = True) -> SETR:
-    """Build with pretrained weights loaded; dropout and stochastic depth only where `noise.model` is on.
+def build_setr(
+    config: SetrConfig, num_classes: int, noise: NoiseConfig, pretrained: bool = True
+) -> SETR:
+    """Build with pretrained weights loaded; dropout and stochastic depth only where `noise.model`
+    is on.
 
     `pretrained=False` builds the same graph with random weights and opens nothing.
     """

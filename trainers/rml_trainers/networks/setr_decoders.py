@@ -1,20 +1,24 @@
-"""SETR's two decoders without the last linear classifier (Zheng et al., 2021, 3.3): patches to features."""
+"""SETR's two decoders without the last linear classifier (Zheng et al., 2021, 3.3): patches to
+features."""
 
 from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from rml_trainers.networks.recomputed_maps import made_from
+from rml_trainers.networks.accelerate.recomputed_maps import made_from
 
 PUP_STAGES = 4
-"""Convolutions of progressive upsampling, each followed by one of ×2 (SETR-PUP): from 1/16 to full size."""
+"""Convolutions of progressive upsampling, each followed by one of ×2 (SETR-PUP): from 1/16 to full
+size."""
 
 
 class ConvNormAct(nn.Sequential):
     """Convolution, BatchNorm, ReLU at the same resolution."""
 
     def __init__(self, in_width: int, out_width: int, kernel_size: int) -> None:
-        convolution = nn.Conv2d(in_width, out_width, kernel_size, padding=kernel_size // 2, bias=False)
+        convolution = nn.Conv2d(
+            in_width, out_width, kernel_size, padding=kernel_size // 2, bias=False
+        )
         super().__init__(convolution, nn.BatchNorm2d(out_width), nn.ReLU(inplace=True))
 
 
@@ -36,8 +40,9 @@ class ProgressiveDecoder(nn.Module):
     """SETR-PUP: four times 3×3 convolution, BatchNorm and ReLU, with bilinear ×2 in between.
 
     [B, D, h, w] → [B, width, 8h, 8w].
-    The fourth ×2 is left to the network's upsampling of the logits: a 1×1 classifier and bilinear upsampling can change
-    places without changing the result, and the last maps stay a quarter as large.
+    The fourth ×2 is left to the network's upsampling of the logits: a 1×1 classifier and bilinear
+    upsampling can change places without changing the result, and the last maps stay a quarter as
+    large.
     """
 
     cells_per_patch = 2 ** (PUP_STAGES - 1)

@@ -1,7 +1,8 @@
 """Vision transformers from timm as feature extractors: one map of patches, from images of any size.
 
-Position embeddings are resampled to every image's grid (bicubic, as timm has it); rotary ones are computed for it. An
-image that the patch does not divide is padded with the mean colour at its bottom and right, never cropped.
+Position embeddings are resampled to every image's grid (bicubic, as timm has it); rotary ones are
+computed for it. An image that the patch does not divide is padded with the mean colour at its
+bottom and right, never cropped.
 """
 
 from functools import partial
@@ -12,17 +13,19 @@ import torch
 from torch import Tensor, nn
 
 from rml_trainers.errors import ConfigError
-from rml_trainers.networks import weights as pretrained
 from rml_trainers.networks.backbones import IMAGENET_MEAN, IMAGENET_STD, Backbone, check_name
+from rml_trainers.networks.pretrained import weights as pretrained
 
 EXAMPLES = "'vit_large_patch16_384', 'vit_base_patch14_dinov2' or 'vit_base_patch16_dinov3'"
 
 
 class PatchMap(nn.Module):
-    """A transformer without its classifier: images [B, 3, H, W] → list of one map [B, D, ⌈H/patch⌉, ⌈W/patch⌉].
+    """A transformer without its classifier: images [B, 3, H, W] → list of one map [B, D, ⌈H/patch⌉,
+    ⌈W/patch⌉].
 
-    Class and register tokens take part inside and are left out of the map. The model's last normalisation is applied
-    where it works on tokens (models that average first normalise afterwards; they have none here).
+    Class and register tokens take part inside and are left out of the map. The model's last
+    normalisation is applied where it works on tokens (models that average first normalise
+    afterwards; they have none here).
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -33,15 +36,17 @@ class PatchMap(nn.Module):
             self.model.rope = RotaryCache(rotary)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        maps = self.model.forward_intermediates(images, indices=1, norm=True, intermediates_only=True)  # type: ignore[operator]
+        maps = self.model.forward_intermediates(
+            images, indices=1, norm=True, intermediates_only=True
+        )  # type: ignore[operator]
         return list(maps)
 
 
 class RotaryCache(nn.Module):
     """Fixed rotary embeddings, kept by grid size and device.
 
-    timm builds those of a model for images of any size on the host, at every forward; the copy to a GPU would wait for
-    all work that is queued there.
+    timm builds those of a model for images of any size on the host, at every forward; the copy to a
+    GPU would wait for all work that is queued there.
     """
 
     def __init__(self, rotary: nn.Module) -> None:
@@ -50,7 +55,8 @@ class RotaryCache(nn.Module):
         self._kept: dict[tuple[int, int, str], Tensor] = {}
 
     def get_embed(self, shape: tuple[int, int]) -> Tensor:
-        """Sine and cosine of every cell of a grid (height, width): [height · width, 2 · width of a head]."""
+        """Sine and cosine of every cell of a grid (height, width): [height · width, 2 · width of a
+        head]."""
         if self.training and getattr(self.rotary, "aug_active", False):
             return self._embed(shape)  # drawn anew at every forward
         key = (shape[0], shape[1], str(next(self.rotary.buffers()).device))
@@ -65,15 +71,20 @@ class RotaryCache(nn.Module):
 
 
 def build_vit(
-    name: str, *, drop_path: float, weights: Literal["none", "timm", "file"], weights_file: str | None
+    name: str,
+    *,
+    drop_path: float,
+    weights: Literal["none", "timm", "file"],
+    weights_file: str | None,
 ) -> tuple[Backbone, int]:
-    """Build any plain vision transformer of timm, with its weights loaded; also gives the side of a patch in pixels.
+    """Build any plain vision transformer of timm, with its weights loaded; also gives the side of a
+    patch in pixels.
 
     Input statistics: those the weights were trained with; ImageNet's for random weights.
 
     Raises:
-        ConfigError: unknown name; a model that is no vision transformer for images of any size, or has no stochastic
-            depth; weights that are not there or do not fit.
+        ConfigError: unknown name; a model that is no vision transformer for images of any size, or
+            has no stochastic depth; weights that are not there or do not fit.
     """
     check_name(name)
     model: Any = _create(name, drop_path)
@@ -88,7 +99,9 @@ def build_vit(
     if weights == "file" and weights_file is not None:
         load_vit_file(model, name, weights_file)
     mean, std = (IMAGENET_MEAN, IMAGENET_STD) if weights == "none" else (cfg["mean"], cfg["std"])
-    return Backbone(PatchMap(model), model.embed_dim, tuple(mean), tuple(std)), model.patch_embed.patch_size[0]
+    return Backbone(
+        PatchMap(model), model.embed_dim, tuple(mean), tuple(std)
+    ), model.patch_embed.patch_size[0]
 
 
 def _create(name: str, drop_path: float, *, pretrained: bool = False) -> nn.Module:
@@ -100,9 +113,13 @@ def _create(name: str, drop_path: float, *, pretrained: bool = False) -> nn.Modu
         return create(pretrained=True)  # type: ignore[no-any-return]
     try:
         return create()  # type: ignore[no-any-return]
-    except Exception as error:  # models refuse arguments in many ways: TypeError, RuntimeError, AssertionError, …
+    except (
+        Exception
+    ) as error:  # models refuse arguments in many ways: TypeError, RuntimeError, AssertionError, …
         reason = str(error) or type(error).__name__
-        raise _unsuitable(name, f"timm cannot build it for images of any size ({reason})") from error
+        raise _unsuitable(
+            name, f"timm cannot build it for images of any size ({reason})"
+        ) from error
 
 
 def _check(model: nn.Module, name: str, drop_path: float) -> None:
@@ -110,22 +127,34 @@ def _check(model: nn.Module, name: str, drop_path: float) -> None:
 
     patches = getattr(model, "patch_embed", None)
     if not isinstance(patches, PatchEmbed) or len(set(patches.patch_size)) > 1:
-        raise _unsuitable(name, "it does not cut the image into square patches with one convolution")
-    if not hasattr(model, "forward_intermediates") or not hasattr(model, "prune_intermediate_layers"):
+        raise _unsuitable(
+            name, "it does not cut the image into square patches with one convolution"
+        )
+    if not hasattr(model, "forward_intermediates") or not hasattr(
+        model, "prune_intermediate_layers"
+    ):
         raise _unsuitable(name, "it does not give the map of its patches")
     rates = [layer.drop_prob for layer in model.modules() if isinstance(layer, DropPath)]
     if drop_path > 0 and not any(rates):
-        raise ConfigError(f"noise.drop_path = {drop_path}: {name!r} has no stochastic depth; set noise.drop_path to 0")
+        raise ConfigError(
+            f"noise.drop_path = {drop_path}: {name!r} has no stochastic depth; set noise.drop_path "
+            "to 0"
+        )
 
 
 def _unsuitable(name: str, why: str) -> ConfigError:
-    return ConfigError(f"network.backbone = {name!r}: {why}; SETR takes plain vision transformers such as {EXAMPLES}")
+    return ConfigError(
+        f"network.backbone = {name!r}: {why}; SETR takes plain vision transformers such as "
+        f"{EXAMPLES}"
+    )
 
 
 def load_vit_file(model: nn.Module, name: str, file: str) -> None:
-    """Fill a transformer from a file with timm's keys or its authors' own (DINOv2, DINOv3, …), strictly.
+    """Fill a transformer from a file with timm's keys or its authors' own (DINOv2, DINOv3, …),
+    strictly.
 
-    A position embedding of another square grid is resampled to the model's; so is a patch kernel of another size.
+    A position embedding of another square grid is resampled to the model's; so is a patch kernel of
+    another size.
 
     Raises:
         ConfigError: the file is not there, or does not fit.
@@ -138,7 +167,8 @@ def load_vit_file(model: nn.Module, name: str, file: str) -> None:
     except (KeyError, RuntimeError, ValueError, AttributeError, AssertionError) as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise ConfigError(
-            f"network.weights_file = {str(path)!r}: does not fit timm's {name!r}: its tensors cannot be brought into "
+            f"network.weights_file = {str(path)!r}: does not fit timm's {name!r}: its tensors "
+            "cannot be brought into "
             f"the model's shape ({reason})"
         ) from error
     pretrained.load_strictly(model, name, converted, path)
@@ -148,4 +178,8 @@ def _converter(model: nn.Module) -> Any:
     """timm's own translation of other people's files for this kind of transformer."""
     from timm.models import eva, vision_transformer
 
-    return eva.checkpoint_filter_fn if isinstance(model, eva.Eva) else vision_transformer.checkpoint_filter_fn
+    return (
+        eva.checkpoint_filter_fn
+        if isinstance(model, eva.Eva)
+        else vision_transformer.checkpoint_filter_fn
+    )

@@ -1,1 +1,2 @@
-"""Noise, drawn apart from applied: what is drawn is a small value made on the CPU, applying it is pure tensor maths."""
+"""Noise, drawn apart from applied: what is drawn is a small value made on the CPU, applying it is
+pure tensor maths."""

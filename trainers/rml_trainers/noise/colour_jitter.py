@@ -1,8 +1,9 @@
 """Colour jitter, grey images and blur: the strong colour noise of the published comparators.
 
-Source: torchvision's ColorJitter, RandomGrayscale and GaussianBlur as French et al. (2020), Olsson et al. (2021) and
-Yang et al. (2023) put them together. Differs from theirs: brightness, contrast, saturation and hue are always changed
-in this order (they shuffle it), and images stay floating point in between.
+Source: torchvision's ColorJitter, RandomGrayscale and GaussianBlur as French et al. (2020), Olsson
+et al. (2021) and Yang et al. (2023) put them together. Differs from theirs: brightness, contrast,
+saturation and hue are always changed in this order (they shuffle it), and images stay floating
+point in between.
 """
 
 import math
@@ -31,7 +32,8 @@ class ColourJitterDraw:
     grey: Tensor
     """float32 [N]: 0 makes grey, 1 changes nothing."""
     blur: Tensor | None
-    """float32 [N, M]: weights of the window, centre in the middle; None: nothing is ever blurred."""
+    """float32 [N, M]: weights of the window, centre in the middle; None: nothing is ever
+    blurred."""
 
     def slice(self, start: int, stop: int) -> "ColourJitterDraw":
         return self.map(lambda tensor: tensor[start:stop])
@@ -82,7 +84,9 @@ class ColourJitter:
         sigma = rng.uniform(*self.blur_sigma, size=num_images)
         windows = None
         if self.blur_probability > 0:
-            windows = _as_tensor(gaussian_windows(np.where(blurred, sigma, 0.0), math.ceil(3 * self.blur_sigma[1])))
+            windows = _as_tensor(
+                gaussian_windows(np.where(blurred, sigma, 0.0), math.ceil(3 * self.blur_sigma[1]))
+            )
         return ColourJitterDraw(
             brightness=_as_tensor(1.0 + jitter[0]),
             contrast=_as_tensor(1.0 + jitter[1]),
@@ -101,22 +105,31 @@ def gaussian_windows(sigma: npt.NDArray[np.float64], radius: int) -> npt.NDArray
 
 
 def shift_hue(images: Tensor, turn: Tensor) -> Tensor:
-    """Turn the hue of images [N, 3, H, W] by shares [N, 1, 1, 1] of the colour circle, in HSV as Pillow has it."""
-    value, smallest = images.amax(dim=1, keepdim=True), images.amin(dim=1, keepdim=True)
+    """Turn the hue of images [N, 3, H, W] by shares [N, 1, 1, 1] of the colour circle, in HSV as
+    Pillow has it."""
+    value = images.amax(dim=1, keepdim=True)
+    smallest = images.amin(dim=1, keepdim=True)
     spread = value - smallest
     red, green, blue = (
-        (value - channel) / torch.where(spread > 0, spread, 1.0) for channel in torch.split(images, 1, dim=1)
+        (value - channel) / torch.where(spread > 0, spread, 1.0)
+        for channel in torch.split(images, 1, dim=1)
     )
-    is_red, is_green = images[:, :1] == value, images[:, 1:2] == value
-    sixth = torch.where(is_red, blue - green, torch.where(is_green, 2.0 + red - blue, 4.0 + green - red))
+    is_red = images[:, :1] == value
+    is_green = images[:, 1:2] == value
+    sixth = torch.where(
+        is_red, blue - green, torch.where(is_green, 2.0 + red - blue, 4.0 + green - red)
+    )
     # Every channel is the value less the spread, as far as the hue is from the channel's own.
-    own = 5.0 - 2.0 * torch.arange(3, device=images.device).view(1, 3, 1, 1)  # made there: copying would wait
+    own = 5.0 - 2.0 * torch.arange(3, device=images.device).view(
+        1, 3, 1, 1
+    )  # made there: copying would wait
     place = (6.0 * turn + sixth + own).remainder(6.0)
     return value - spread * torch.minimum(place, 4.0 - place).clamp(0.0, 1.0)
 
 
 def blur(images: Tensor, windows: Tensor) -> Tensor:
-    """Convolve each image [N, C, H, W] with its own window [N, M] along both axes; edges are mirrored."""
+    """Convolve each image [N, C, H, W] with its own window [N, M] along both axes; edges are
+    mirrored."""
     num, channels, height, width = images.shape
     radius = windows.shape[1] // 2
     rows = _mirrored(height, radius, images.device), _mirrored(width, radius, images.device)
@@ -130,7 +143,8 @@ def blur(images: Tensor, windows: Tensor) -> Tensor:
 
 
 def _mirrored(length: int, radius: int, device: torch.device) -> Tensor:
-    """int64 [length + 2 radius]: pixel numbers with both ends mirrored, as often as a short side needs."""
+    """int64 [length + 2 radius]: pixel numbers with both ends mirrored, as often as a short side
+    needs."""
     period = max(1, 2 * (length - 1))
     place = torch.arange(-radius, length + radius, device=device).remainder(period)
     return torch.minimum(place, period - place)

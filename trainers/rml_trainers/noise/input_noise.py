@@ -13,7 +13,8 @@ from rml_trainers.noise.strong_view import ColourDraw, StrongView
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class InputNoiseDraw:
-    """Everything random about the strong views of N crops; a part is None where that noise is off."""
+    """Everything random about the strong views of N crops; a part is None where that noise is
+    off."""
 
     num_images: int
     photometric: ColourDraw | None = None
@@ -21,7 +22,8 @@ class InputNoiseDraw:
     photometric_last: bool = False
 
     def slice(self, start: int, stop: int) -> "InputNoiseDraw":
-        """Draw of the crops start to stop - 1 (one worker's share); only before the draw is moved to a device."""
+        """Draw of the crops start to stop - 1 (one worker's share); only before the draw is moved
+        to a device."""
         assert 0 <= start < stop <= self.num_images, "slice outside the batch"
         return replace(
             self,
@@ -37,8 +39,8 @@ class InputNoiseDraw:
         return self._map(lambda tensor: tensor.pin_memory())
 
     def given(self, label: Tensor) -> "InputNoiseDraw":
-        """The draw once the labels of the unmixed crops are known (int64 [N, H, W], 255 ignored): ClassMix needs
-        them."""
+        """The draw once the labels of the unmixed crops are known (int64 [N, H, W], 255 ignored):
+        ClassMix needs them."""
         return self if self.mixing is None else replace(self, mixing=self.mixing.given(label))
 
     def _map(self, move: Callable[[Tensor], Tensor]) -> "InputNoiseDraw":
@@ -62,14 +64,16 @@ def draw_input_noise(
 
 
 def strengthen(images: Tensor, draw: InputNoiseDraw) -> Tensor:
-    """Γ from γ: colour noise and mixing of images [N, 3, H, W] in [0, 1], in the order of the recipe."""
+    """Γ from γ: colour noise and mixing of images [N, 3, H, W] in [0, 1], in the order of the
+    recipe."""
     if draw.photometric_last:
         return photometric(mix(images, draw), draw)
     return mix(photometric(images, draw), draw)
 
 
 def photometric(images: Tensor, draw: InputNoiseDraw) -> Tensor:
-    """Colour noise on images [B, 3, H, W] in [0, 1], on their device and without host synchronisation."""
+    """Colour noise on images [B, 3, H, W] in [0, 1], on their device and without host
+    synchronisation."""
     return images if draw.photometric is None else draw.photometric.apply(images)
 
 

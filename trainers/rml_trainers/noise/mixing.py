@@ -1,10 +1,12 @@
-"""Mixing: what of its partner goes into each image of a batch, the same for images, pseudo labels and masks.
+"""Mixing: what of its partner goes into each image of a batch, the same for images, pseudo labels
+and masks.
 
-A recipe (`CutMix`, and those of `mixing_masks.py`) draws on the CPU for the global batch; the draw is applied on the
-device, without a loop over images and without host synchronisation. Partners are found inside a worker's share.
+A recipe (`CutMix`, and those of `mixing_masks.py`) draws on the CPU for the global batch; the draw
+is applied on the device, without a loop over images and without host synchronisation. Partners are
+found inside a worker's share.
 
-CutMix: a box of one image pasted into another. Source: Yun et al. (2019), as used for segmentation by French et al.
-(2020).
+CutMix: a box of one image pasted into another. Source: Yun et al. (2019), as used for segmentation
+by French et al. (2020).
 """
 
 import math
@@ -20,7 +22,8 @@ Move = Callable[[Tensor], Tensor]
 
 
 class MixingDraw(Protocol):
-    """What is drawn for the mixing of N crops; every tensor has the crops as its first dimension."""
+    """What is drawn for the mixing of N crops; every tensor has the crops as its first
+    dimension."""
 
     @property
     def partner(self) -> Tensor:
@@ -36,7 +39,8 @@ class MixingDraw(Protocol):
         ...
 
     def given(self, label: Tensor) -> "MixingDraw":
-        """The draw once the labels of the unmixed crops are known, int64 [N, H, W] with 255 where there is none.
+        """The draw once the labels of the unmixed crops are known, int64 [N, H, W] with 255 where
+        there is none.
 
         Itself for every kind whose masks do not depend on them.
         """
@@ -50,20 +54,23 @@ class MixingDraw(Protocol):
 class Mixing(Protocol):
     """Recipe of a mixing."""
 
-    def draw(self, rng: np.random.Generator, num_images: int, crop_px: tuple[int, int]) -> MixingDraw:
+    def draw(
+        self, rng: np.random.Generator, num_images: int, crop_px: tuple[int, int]
+    ) -> MixingDraw:
         """Draw for `num_images` crops of height and width `crop_px`."""
         ...
 
 
 def partners(num_images: int) -> Tensor:
-    """int64 [N]: neighbours in pairs, so that a slice of even start and length keeps its pairs; an odd last image
-    takes from the first, a lone image from itself (which changes nothing)."""
+    """int64 [N]: neighbours in pairs, so that a slice of even start and length keeps its pairs; an
+    odd last image takes from the first, a lone image from itself (which changes nothing)."""
     partner = torch.arange(num_images) ^ 1
     return torch.where(partner < num_images, partner, 0)
 
 
 def paste(maps: Tensor, pasted: Tensor, partner: Tensor) -> Tensor:
-    """Take the partner's value wherever `pasted` [N, H, W] is true, in maps [N, ..., H, W] of any type."""
+    """Take the partner's value wherever `pasted` [N, H, W] is true, in maps [N, ..., H, W] of any
+    type."""
     assert maps.shape[0] == partner.shape[0], "the draw was made for another number of images"
     height, width = maps.shape[-2:]
     pasted = pasted.reshape(-1, *(1,) * (maps.ndim - 3), height, width)
@@ -75,7 +82,8 @@ class BoxDraw:
     """Boxes of N crops."""
 
     boxes: Tensor
-    """int64 [N, M, 4]: top, left, bottom, right in pixels; bottom and right are the first outside."""
+    """int64 [N, M, 4]: top, left, bottom, right in pixels; bottom and right are the first
+    outside."""
     partner: Tensor
 
     @classmethod
@@ -98,15 +106,18 @@ class BoxDraw:
 
 @dataclass(frozen=True, kw_only=True)
 class CutMix:
-    """Boxes per image: share of the area uniform, aspect log-uniform, position uniform inside the crop."""
+    """Boxes per image: share of the area uniform, aspect log-uniform, position uniform inside the
+    crop."""
 
     area: tuple[float, float]
-    """Smallest and largest share of the image that the boxes cover together (where they do not overlap)."""
+    """Smallest and largest share of the image that the boxes cover together (where they do not
+    overlap)."""
     aspect: tuple[float, float] | None = None
-    """Smallest and largest height-to-width ratio relative to the crop's; None: every box that fits with its area
-    (French et al.)."""
+    """Smallest and largest height-to-width ratio relative to the crop's; None: every box that fits
+    with its area (French et al.)."""
     num_boxes: int = 1
-    """Boxes per image; where two overlap, the image keeps its own pixels (French et al.: they invert)."""
+    """Boxes per image; where two overlap, the image keeps its own pixels (French et al.: they
+    invert)."""
     probability: float = 1.0
     """Chance that an image takes anything at all."""
 
@@ -119,7 +130,8 @@ class CutMix:
         else:
             smallest, largest = self.aspect
             aspect = np.exp(rng.uniform(math.log(smallest), math.log(largest), size=shape))
-        # A box too long for the crop is cut to it and widened instead, so that the area stays what was drawn.
+        # A box too long for the crop is cut to it and widened instead, so that the area stays what
+        # was drawn.
         tall = np.clip(np.sqrt(area * aspect), area, 1.0)
         shrink = math.sqrt(1 / self.num_boxes)
         box_height = np.clip(np.rint(tall * shrink * height), 1, height).astype(np.int64)

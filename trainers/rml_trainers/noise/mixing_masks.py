@@ -38,27 +38,37 @@ class MaskDraw:
 
 @dataclass(frozen=True, kw_only=True)
 class CowMix:
-    """Masks of irregular patches: Gaussian-smoothed noise against a threshold (French, Oliver and Salimans, 2020)."""
+    """Masks of irregular patches: Gaussian-smoothed noise against a threshold (French, Oliver and
+    Salimans, 2020)."""
 
     sigma: tuple[float, float]
-    """Smallest and largest scale of the patches, as a share of the crop's shorter side; drawn log-uniformly."""
+    """Smallest and largest scale of the patches, as a share of the crop's shorter side; drawn
+    log-uniformly."""
     proportion: tuple[float, float]
     """Smallest and largest share of the image that is pasted, drawn uniformly."""
 
     def draw(self, rng: np.random.Generator, num_images: int, crop_px: tuple[int, int]) -> MaskDraw:
         smallest, largest = self.sigma
-        sigmas = min(crop_px) * np.exp(rng.uniform(math.log(smallest), math.log(largest), size=num_images))
+        sigmas = min(crop_px) * np.exp(
+            rng.uniform(math.log(smallest), math.log(largest), size=num_images)
+        )
         proportions = rng.uniform(*self.proportion, size=num_images)
         noise = rng.standard_normal((num_images, *crop_px), dtype=np.float32)
-        masks = [cow_mask(*image) for image in zip(noise, sigmas.tolist(), proportions.tolist(), strict=True)]
+        masks = [
+            cow_mask(*image)
+            for image in zip(noise, sigmas.tolist(), proportions.tolist(), strict=True)
+        ]
         return MaskDraw(torch.from_numpy(np.stack(masks)), partners(num_images))
 
 
-def cow_mask(noise: npt.NDArray[np.float32], sigma_px: float, proportion: float) -> npt.NDArray[np.bool_]:
-    """True where smoothed noise [H, W] lies below the quantile `proportion` of a normal law of its mean and deviation.
+def cow_mask(
+    noise: npt.NDArray[np.float32], sigma_px: float, proportion: float
+) -> npt.NDArray[np.bool_]:
+    """True where smoothed noise [H, W] lies below the quantile `proportion` of a normal law of its
+    mean and deviation.
 
-    Smoothed in the frequency domain, where the cost does not grow with sigma; opposite edges therefore meet, which the
-    authors' convolution does not have.
+    Smoothed in the frequency domain, where the cost does not grow with sigma; opposite edges
+    therefore meet, which the authors' convolution does not have.
     """
     width = noise.shape[1]
     spectrum = fourier_gaussian(fft.rfft2(noise), sigma_px, n=width)
@@ -69,10 +79,12 @@ def cow_mask(noise: npt.NDArray[np.float32], sigma_px: float, proportion: float)
 
 @dataclass(frozen=True, eq=False)
 class ClassDraw:
-    """In which order each crop gives away its classes. Has to be `given` the labels before it is applied."""
+    """In which order each crop gives away its classes. Has to be `given` the labels before it is
+    applied."""
 
     keys: Tensor
-    """float32 [N, 255]: the present classes of image i with the smallest keys are pasted into its partner."""
+    """float32 [N, 255]: the present classes of image i with the smallest keys are pasted into its
+    partner."""
     partner: Tensor
 
     def slice(self, start: int, stop: int) -> "ClassDraw":
@@ -109,7 +121,9 @@ def chosen_classes(label: Tensor, keys: Tensor) -> Tensor:
 class ClassMix:
     """Half of the classes predicted in an image, pasted into its partner (Olsson et al., 2021)."""
 
-    def draw(self, rng: np.random.Generator, num_images: int, crop_px: tuple[int, int]) -> ClassDraw:
+    def draw(
+        self, rng: np.random.Generator, num_images: int, crop_px: tuple[int, int]
+    ) -> ClassDraw:
         keys = rng.random((num_images, IGNORE_LABEL), dtype=np.float32)
         return ClassDraw(torch.from_numpy(keys), partners(num_images))
 
@@ -132,7 +146,8 @@ class ShareDraw:
         return self
 
     def apply(self, maps: Tensor) -> Tensor:
-        """(1 − λ) x_i + λ x_j of floating-point maps; classes and masks come from the image with the larger share."""
+        """(1 − λ) x_i + λ x_j of floating-point maps; classes and masks come from the image with
+        the larger share."""
         share = self.share.view(-1, *(1,) * (maps.ndim - 1))
         other = maps.index_select(0, self.partner)
         if not maps.is_floating_point():
@@ -142,10 +157,13 @@ class ShareDraw:
 
 @dataclass(frozen=True, kw_only=True)
 class Interpolation:
-    """Weighted means of two images, λ ~ Beta(α, α) (Zhang et al., 2018; for consistency Verma et al., 2019)."""
+    """Weighted means of two images, λ ~ Beta(α, α) (Zhang et al., 2018; for consistency Verma et
+    al., 2019)."""
 
     alpha: float
 
-    def draw(self, rng: np.random.Generator, num_images: int, crop_px: tuple[int, int]) -> ShareDraw:
+    def draw(
+        self, rng: np.random.Generator, num_images: int, crop_px: tuple[int, int]
+    ) -> ShareDraw:
         share = rng.beta(self.alpha, self.alpha, size=num_images).astype(np.float32)
         return ShareDraw(torch.from_numpy(share), partners(num_images))

@@ -1,7 +1,8 @@
 """The photometric operations as batched tensor maths.
 
-Each takes images [n, 3, H, W] in [0, 1] and strengths [n, 1, 1, 1] and agrees with Pillow's operation of the same
-name up to its rounding to grey levels (torchvision's take one strength for a whole batch).
+Each takes images [n, 3, H, W] in [0, 1] and strengths [n, 1, 1, 1] and agrees with Pillow's
+operation of the same name up to its rounding to grey levels (torchvision's take one strength for a
+whole batch).
 """
 
 import torch
@@ -12,13 +13,14 @@ NUM_LEVELS = 255.0
 
 
 def _blend(degenerate: Tensor | float, images: Tensor, factor: Tensor) -> Tensor:
-    """Pillow's `Image.blend`: factor 0 gives the degenerate image, 1 the image itself, more exaggerates it."""
+    """Pillow's `Image.blend`: factor 0 gives the degenerate image, 1 the image itself, more
+    exaggerates it."""
     return (degenerate + factor * (images - degenerate)).clamp(0.0, 1.0)
 
 
 def autocontrast(images: Tensor) -> Tensor:
-    """Stretch every channel of every image to [0, 1]; a channel of one value stays (no boolean indexing, hence
-    not torchvision's)."""
+    """Stretch every channel of every image to [0, 1]; a channel of one value stays (no boolean
+    indexing, hence not torchvision's)."""
     smallest = images.amin(dim=(-2, -1), keepdim=True)
     spread = images.amax(dim=(-2, -1), keepdim=True) - smallest
     return torch.where(spread > 0, (images - smallest) / spread, images).clamp(0.0, 1.0)
@@ -39,13 +41,17 @@ def colour(images: Tensor, factor: Tensor) -> Tensor:
 
 
 def sharpness(images: Tensor, factor: Tensor) -> Tensor:
-    """Blend with the image smoothed by Pillow's SMOOTH kernel (5 in the middle, 1 around, over 13); borders stay."""
+    """Blend with the image smoothed by Pillow's SMOOTH kernel (5 in the middle, 1 around, over 13);
+    borders stay."""
     if min(images.shape[-2:]) < 3:
         return images
     centre = images[..., 1:-1, 1:-1]
     smooth = images.clone()
-    # A mean over the window instead of a convolution: autocast would run the latter in low precision.
-    smooth[..., 1:-1, 1:-1] = (9.0 * torch.nn.functional.avg_pool2d(images, 3, stride=1) + 4.0 * centre) / 13.0
+    # A mean over the window instead of a convolution: autocast would run the latter in low
+    # precision.
+    smooth[..., 1:-1, 1:-1] = (
+        9.0 * torch.nn.functional.avg_pool2d(images, 3, stride=1) + 4.0 * centre
+    ) / 13.0
     return _blend(smooth, images, factor)
 
 

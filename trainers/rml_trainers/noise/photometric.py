@@ -1,11 +1,14 @@
-"""Photometric RandAugment: colour operations drawn per image on the CPU, applied to a batch on its device.
+"""Photometric RandAugment: colour operations drawn per image on the CPU, applied to a batch on its
+device.
 
-Source: RandAugment (Cubuk et al., 2020), its photometric operations only, in the form of FixMatch and ProDA: every
-image draws its own operations and strengths, and each is applied with a probability. Geometry is left out, because
-pseudo labels and strong view must stay aligned pixel by pixel.
+Source: RandAugment (Cubuk et al., 2020), its photometric operations only, in the form of FixMatch
+and ProDA: every image draws its own operations and strengths, and each is applied with a
+probability. Geometry is left out, because pseudo labels and strong view must stay aligned pixel by
+pixel.
 
-What is drawn is known on the CPU, so images can be grouped by operation there and no result ever has to come back
-from the device: the batch is sorted so that equal operations lie together, and each runs once on its slice.
+What is drawn is known on the CPU, so images can be grouped by operation there and no result ever
+has to come back from the device: the batch is sorted so that equal operations lie together, and
+each runs once on its slice.
 """
 
 from collections.abc import Callable
@@ -21,12 +24,14 @@ from rml_trainers.noise import operations
 from rml_trainers.noise.config import NoiseConfig
 
 MAX_MAGNITUDE = 30.0
-"""RandAugment's scale. ProDA writes its strengths on a scale of 10, so its `RandAugmentMC(2, 10)` is 30 here."""
+"""RandAugment's scale. ProDA writes its strengths on a scale of 10, so its `RandAugmentMC(2, 10)`
+is 30 here."""
 
 
 @dataclass(frozen=True)
 class Operation:
-    """One operation: `apply(images [n, 3, H, W], strength [n, 1, 1, 1])` in [0, 1], and what a magnitude means."""
+    """One operation: `apply(images [n, 3, H, W], strength [n, 1, 1, 1])` in [0, 1], and what a
+    magnitude means."""
 
     name: str
     apply: Callable[[Tensor, Tensor], Tensor]
@@ -59,7 +64,8 @@ IDENTITY = 0
 
 @dataclass(frozen=True, eq=False)
 class PhotometricDraw:
-    """Operations of N images, round by round: round r applies operation `indices[r][i]` to image i."""
+    """Operations of N images, round by round: round r applies operation `indices[r][i]` to image
+    i."""
 
     indices: tuple[tuple[int, ...], ...]
     strengths: Tensor
@@ -70,8 +76,14 @@ class PhotometricDraw:
     """int64 [rounds, N]: place of each image in `order` (its inverse)."""
 
     @classmethod
-    def from_indices(cls, indices: tuple[tuple[int, ...], ...], strengths: Tensor) -> "PhotometricDraw":
-        order = torch.tensor(indices, dtype=torch.int64).reshape(strengths.shape).argsort(dim=1, stable=True)
+    def from_indices(
+        cls, indices: tuple[tuple[int, ...], ...], strengths: Tensor
+    ) -> "PhotometricDraw":
+        order = (
+            torch.tensor(indices, dtype=torch.int64)
+            .reshape(strengths.shape)
+            .argsort(dim=1, stable=True)
+        )
         return cls(indices, strengths, order, order.argsort(dim=1))
 
     def slice(self, start: int, stop: int) -> "PhotometricDraw":
@@ -81,7 +93,9 @@ class PhotometricDraw:
 
     def map(self, move: Callable[[Tensor], Tensor]) -> "PhotometricDraw":
         """The same draw with every tensor moved (to a device, to pinned memory)."""
-        return PhotometricDraw(self.indices, move(self.strengths), move(self.order), move(self.position))
+        return PhotometricDraw(
+            self.indices, move(self.strengths), move(self.order), move(self.position)
+        )
 
     def apply(self, images: Tensor) -> Tensor:
         return apply_photometric(images, self)
@@ -97,8 +111,11 @@ class RandAugment:
         return draw_photometric(rng, num_images, self.noise)
 
 
-def draw_photometric(rng: np.random.Generator, num_images: int, config: NoiseConfig) -> PhotometricDraw:
-    """Draw `rand_augment_ops` operations for every image, each kept with `rand_augment_probability`."""
+def draw_photometric(
+    rng: np.random.Generator, num_images: int, config: NoiseConfig
+) -> PhotometricDraw:
+    """Draw `rand_augment_ops` operations for every image, each kept with
+    `rand_augment_probability`."""
     shape = (config.rand_augment_ops, num_images)
     indices = rng.integers(len(OPERATIONS), size=shape)
     indices[rng.random(shape) >= config.rand_augment_probability] = IDENTITY
@@ -107,22 +124,33 @@ def draw_photometric(rng: np.random.Generator, num_images: int, config: NoiseCon
     strengths = np.empty(shape, dtype=np.float32)
     for at in np.ndindex(shape):
         strengths[at] = OPERATIONS[indices[at]].strength(float(shares[at]), float(signs[at]))
-    return PhotometricDraw.from_indices(tuple(map(tuple, indices.tolist())), torch.from_numpy(strengths))
+    return PhotometricDraw.from_indices(
+        tuple(map(tuple, indices.tolist())), torch.from_numpy(strengths)
+    )
 
 
 def apply_photometric(images: Tensor, draw: PhotometricDraw) -> Tensor:
-    """Apply a draw to images [N, 3, H, W] in [0, 1]; the result is in [0, 1] too. No host synchronisation."""
-    assert images.shape[0] == draw.strengths.shape[1], "the draw was made for another number of images"
-    for row, strengths, order, position in zip(draw.indices, draw.strengths, draw.order, draw.position, strict=True):
+    """Apply a draw to images [N, 3, H, W] in [0, 1]; the result is in [0, 1] too. No host
+    synchronisation."""
+    assert images.shape[0] == draw.strengths.shape[1], (
+        "the draw was made for another number of images"
+    )
+    for row, strengths, order, position in zip(
+        draw.indices, draw.strengths, draw.order, draw.position, strict=True
+    ):
         runs = [(index, len(tuple(members))) for index, members in groupby(sorted(row))]
         if all(index == IDENTITY for index, _ in runs):
             continue
         counts = [count for _, count in runs]
         sorted_images = torch.split(images.index_select(0, order), counts)
-        sorted_strengths = torch.split(strengths.index_select(0, order)[:, None, None, None], counts)
+        sorted_strengths = torch.split(
+            strengths.index_select(0, order)[:, None, None, None], counts
+        )
         changed = [
             OPERATIONS[index].apply(part, strength)
-            for (index, _), part, strength in zip(runs, sorted_images, sorted_strengths, strict=True)
+            for (index, _), part, strength in zip(
+                runs, sorted_images, sorted_strengths, strict=True
+            )
         ]
         images = torch.cat(changed).index_select(0, position)
     return images

@@ -1,7 +1,7 @@
 """What makes a weak view strong: which colour noise, which mixing, and in which order.
 
-The noise configuration describes the paper's own recipe. A method with a recipe of its own says so in a method
-`strong_view(noise)` of its configuration; `noise.input` switches either off.
+The noise configuration describes the paper's own recipe. A method with a recipe of its own says so
+in a method `strong_view(noise)` of its configuration; `noise.input` switches either off.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,8 @@ from rml_trainers.noise.mixing import CutMix, Mixing
 from rml_trainers.noise.photometric import RandAugment
 
 Photometry = Literal["none", "rand_augment", "colour_jitter"]
-"""Colour noise of a strong view: none, that of `noise.rand_augment_*`, or the colour jitter of a method's authors."""
+"""Colour noise of a strong view: none, that of `noise.rand_augment_*`, or the colour jitter of a
+method's authors."""
 
 
 class ColourDraw(Protocol):
@@ -54,7 +55,8 @@ class StrongView:
 
 
 def strong_view(noise: NoiseConfig, method: object = None) -> StrongView:
-    """Recipe of the strong views of a method (its configuration): its own, or RandAugment and CutMix (paper, 5.2)."""
+    """Recipe of the strong views of a method (its configuration): its own, or RandAugment and
+    CutMix (paper, 5.2)."""
     if not noise.input:
         return StrongView()
     own: Callable[[NoiseConfig], StrongView] | None = getattr(method, "strong_view", None)
@@ -64,7 +66,9 @@ def strong_view(noise: NoiseConfig, method: object = None) -> StrongView:
     return StrongView(photometric=colour_noise("rand_augment", noise), mixing=mixing)
 
 
-def colour_noise(kind: Photometry, noise: NoiseConfig, jitter: ColourNoise | None = None) -> ColourNoise | None:
+def colour_noise(
+    kind: Photometry, noise: NoiseConfig, jitter: ColourNoise | None = None
+) -> ColourNoise | None:
     """Colour noise by name; `jitter` is what the method's authors use."""
     if kind == "colour_jitter":
         return jitter

@@ -1,4 +1,5 @@
-"""Predictions from a finished run: a checkpoint folder and its configuration are all that is needed."""
+"""Predictions from a finished run: a checkpoint folder and its configuration are all that is
+needed."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,18 +12,18 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from rml_trainers.checkpoint.folder import verify_checkpoint
 from rml_trainers.config import SCORED_NETWORKS, RunConfig
 from rml_trainers.configuration import suggest
-from rml_trainers.device import autocast, compute_dtype
 from rml_trainers.errors import CheckpointError, ConfigError
-from rml_trainers.metrics import most_likely
-from rml_trainers.moments import NETWORKS
 from rml_trainers.networks import build_network
 from rml_trainers.networks.network import SegmentationNetwork
-from rml_trainers.overlays import overlay, palette
-from rml_trainers.protocols import EvaluationConfig
-from rml_trainers.scoring import ScoredNetwork, sliding
-from rml_trainers.state import verify_checkpoint
+from rml_trainers.prediction.overlays import overlay, palette
+from rml_trainers.runtime.device import autocast, compute_dtype
+from rml_trainers.scoring.chosen_evaluation import NETWORKS
+from rml_trainers.scoring.image_passes import ScoredNetwork, sliding
+from rml_trainers.scoring.metrics import most_likely
+from rml_trainers.scoring.protocols import EvaluationConfig
 
 __all__ = ["Predictor", "load_network", "overlay", "palette", "predict_image", "predict_images"]
 
@@ -33,7 +34,8 @@ MAX_BATCH = 4
 class Predictor(nn.Module):
     """One network, or several whose probabilities are averaged, in evaluation mode on one device.
 
-    Images go through it as the run's evaluation says: whole, padded to its canvas where they fit, or in windows.
+    Images go through it as the run's evaluation says: whole, padded to its canvas where they fit,
+    or in windows.
     """
 
     def __init__(
@@ -60,7 +62,9 @@ class Predictor(nn.Module):
             probabilities.append(self._probability(network, images, size_px))
         return torch.stack(probabilities).mean(dim=0)
 
-    def _probability(self, network: SegmentationNetwork, images: Tensor, size_px: tuple[int, int]) -> Tensor:
+    def _probability(
+        self, network: SegmentationNetwork, images: Tensor, size_px: tuple[int, int]
+    ) -> Tensor:
         own_px = (images.shape[-2], images.shape[-1])
 
         def forward(views: Tensor, at_px: tuple[int, int] | None = None) -> Tensor:
@@ -70,7 +74,9 @@ class Predictor(nn.Module):
 
         canvas_px = self._evaluation.canvas_px
         if self._evaluation.inference == "sliding":
-            prob = sliding(ScoredNetwork(forward, network.zero_colour), images, None, self._evaluation).softmax(dim=1)
+            prob = sliding(
+                ScoredNetwork(forward, network.zero_colour), images, None, self._evaluation
+            ).softmax(dim=1)
         elif canvas_px is not None and own_px[0] <= canvas_px[0] and own_px[1] <= canvas_px[1]:
             canvas = network.zero_colour.expand(len(images), images.shape[1], *canvas_px).clone()
             canvas[..., : own_px[0], : own_px[1]] = images
@@ -83,10 +89,11 @@ class Predictor(nn.Module):
 def load_network(
     checkpoint: Path, config: RunConfig, num_classes: int, network: str, device: torch.device
 ) -> Predictor:
-    """Load one of `SCORED_NETWORKS` of a run; `ensemble` is the mean of the mean teachers' probabilities.
+    """Load one of `SCORED_NETWORKS` of a run; `ensemble` is the mean of the mean teachers'
+    probabilities.
 
-    A run that scores a chosen moment (`evaluation.moment`) keeps its scored networks as they were then: those are
-    loaded, because the score is theirs.
+    A run that scores a chosen moment (`evaluation.moment`) keeps its scored networks as they were
+    then: those are loaded, because the score is theirs.
 
     Raises:
         CheckpointError: the folder is incomplete or damaged, or was made by another configuration.
@@ -94,13 +101,16 @@ def load_network(
     """
     numbers = _network_numbers(config, network)
     verify_checkpoint(checkpoint)
-    file, tensors = _stored(checkpoint, "students" if network.startswith("student") else "teachers", numbers)
+    file, tensors = _stored(
+        checkpoint, "students" if network.startswith("student") else "teachers", numbers
+    )
     networks = [_load_one(tensors, number, config, num_classes, file) for number in numbers]
     return Predictor(networks, device, compute_dtype(config.precision, device), config.evaluation)
 
 
 def _stored(checkpoint: Path, group: str, numbers: list[int]) -> tuple[Path, dict[str, Tensor]]:
-    """File and weights: of the evaluation that the run chose where it chose one and scored them, else the newest."""
+    """File and weights: of the evaluation that the run chose where it chose one and scored them,
+    else the newest."""
     extras = checkpoint / "extras.safetensors"
     prefixes = tuple(f"moment/{NETWORKS}{group}/{number}." for number in numbers)
     with safe_open(extras, framework="pt") as stored:
@@ -121,22 +131,32 @@ def _network_numbers(config: RunConfig, network: str) -> list[int]:
         return list(range(1, num_students + 1))
     number = int(network.rsplit("_", maxsplit=1)[1])
     if number > num_students:
-        raise ConfigError(f"network {network!r}: a run of {config.method.name!r} has one student and one teacher")
+        raise ConfigError(
+            f"network {network!r}: a run of {config.method.name!r} has one student and one teacher"
+        )
     return [number]
 
 
 def _load_one(
     tensors: dict[str, Tensor], number: int, config: RunConfig, num_classes: int, path: Path
 ) -> SegmentationNetwork:
-    """Build network `number` without fetching pretrained weights, then fill it from the checkpoint."""
-    network = build_network(config.student_networks[number - 1], num_classes, config.noise, pretrained=False)
+    """Build network `number` without fetching pretrained weights, then fill it from the
+    checkpoint."""
+    network = build_network(
+        config.student_networks[number - 1], num_classes, config.noise, pretrained=False
+    )
     prefix = f"{number}."
-    own = {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}
+    own = {
+        key.removeprefix(prefix): tensor
+        for key, tensor in tensors.items()
+        if key.startswith(prefix)
+    }
     try:
         network.load_state_dict(own)
     except RuntimeError as error:
         raise CheckpointError(
-            f"{path}: network {number} does not fit the configuration with {num_classes} classes ({error})"
+            f"{path}: network {number} does not fit the configuration with {num_classes} classes "
+            f"({error})"
         ) from error
     return network
 
@@ -147,8 +167,8 @@ def predict_image(
     """Class of every pixel: image uint8 [H, W, 3] → mask uint8 [H, W] at the image's own size.
 
     Args:
-        size_px: height and width that the network was trained at; the image is resized to it first (None: it was
-            trained on images of their own size, and nothing is resized).
+        size_px: height and width that the network was trained at; the image is resized to it first
+            (None: it was trained on images of their own size, and nothing is resized).
     """
     return predict_images(predictor, [image], size_px)[0]
 
@@ -156,7 +176,8 @@ def predict_image(
 def predict_images(
     predictor: Predictor, images: Sequence[npt.NDArray[np.uint8]], size_px: tuple[int, int] | None
 ) -> list[npt.NDArray[np.uint8]]:
-    """The same for several images; those of one size go through the network together, at most `MAX_BATCH`."""
+    """The same for several images; those of one size go through the network together, at most
+    `MAX_BATCH`."""
     masks: dict[int, npt.NDArray[np.uint8]] = {}
     by_size: dict[tuple[int, int], list[int]] = {}
     for number, image in enumerate(images):

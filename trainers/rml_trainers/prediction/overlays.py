@@ -1,4 +1,5 @@
-"""Class masks as pictures: colours that stay apart for colour-blind eyes, blended over the image."""
+"""Class masks as pictures: colours that stay apart for colour-blind eyes, blended over the
+image."""
 
 from functools import cache
 
@@ -18,7 +19,8 @@ OKABE_ITO = (
 )
 """Okabe and Ito (2008), without black, which marks ignored pixels and class borders."""
 DEUTERANOPIA = np.array(((0.367, 0.861, -0.228), (0.280, 0.673, 0.047), (-0.012, 0.043, 0.969)))
-"""Machado et al. (2009), severity 1, linear RGB: how the commonest strong colour blindness sees a colour."""
+"""Machado et al. (2009), severity 1, linear RGB: how the commonest strong colour blindness sees a
+colour."""
 IGNORE_COLOUR = (0, 0, 0)
 
 Colours = npt.NDArray[np.uint8]
@@ -26,14 +28,17 @@ Colours = npt.NDArray[np.uint8]
 
 @cache
 def _palette(num_classes: int) -> bytes:
-    """Okabe and Ito's colours, then each time the candidate farthest from all chosen ones for either kind of eye."""
+    """Okabe and Ito's colours, then each time the candidate farthest from all chosen ones for
+    either kind of eye."""
     grid = np.arange(0, 256, 51)
     candidates = np.stack(np.meshgrid(grid, grid, grid, indexing="ij"), axis=-1).reshape(-1, 3)
     candidates = candidates[candidates.max(axis=1) >= 153]  # nearly black would look ignored
     chosen = np.array(OKABE_ITO)[:num_classes]
     seen = _as_seen(candidates)
     while len(chosen) < num_classes:
-        gaps = np.linalg.norm(seen[:, :, None] - _as_seen(chosen)[:, None], axis=-1).min(axis=(0, 2))
+        gaps = np.linalg.norm(seen[:, :, None] - _as_seen(chosen)[:, None], axis=-1).min(
+            axis=(0, 2)
+        )
         chosen = np.vstack((chosen, candidates[gaps.argmax()]))
     return chosen.astype(np.uint8).tobytes()
 
@@ -63,8 +68,11 @@ def colour_mask(mask: npt.NDArray[np.uint8], colours: Colours) -> Colours:
     return table[mask]
 
 
-def overlay(image: Colours, mask: npt.NDArray[np.uint8], colours: Colours, opacity: float = 0.6) -> Colours:
-    """Image [H, W, 3] with its classes in colour and dark borders between them; ignored pixels keep the image."""
+def overlay(
+    image: Colours, mask: npt.NDArray[np.uint8], colours: Colours, opacity: float = 0.6
+) -> Colours:
+    """Image [H, W, 3] with its classes in colour and dark borders between them; ignored pixels keep
+    the image."""
     assert image.shape[:2] == mask.shape, "image and mask differ in size"
     blended = (1 - opacity) * image + opacity * colour_mask(mask, colours)
     border = np.zeros(mask.shape, dtype=bool)

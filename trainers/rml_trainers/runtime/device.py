@@ -1,4 +1,5 @@
-"""Which device a run uses and what it can do. The choice is ours, never made by a scheduler's bookkeeping."""
+"""Which device a run uses and what it can do. The choice is ours, never made by a scheduler's
+bookkeeping."""
 
 import contextlib
 import ctypes
@@ -12,11 +13,14 @@ import torch
 
 from rml_trainers.errors import DeviceError
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_M_TRIM_THRESHOLD = -1
+_M_MMAP_THRESHOLD = -3
 """Of glibc's malloc.h."""
-_LARGEST, _LARGEST_ONCE, _NEVER = 2**31 - 1, 32 * 2**20, -1
-"""Bytes from which a block is mapped: the most that glibc takes, and the most that older ones took, where glibc's own
-choice ends too; and no trimming at all."""
+_LARGEST = 2**31 - 1
+_LARGEST_ONCE = 32 * 2**20
+_NEVER = -1
+"""Bytes from which a block is mapped: the most that glibc takes, and the most that older ones took,
+where glibc's own choice ends too; and no trimming at all."""
 
 
 def choose_device(requested: Literal["auto", "cpu", "cuda"], local_index: int = 0) -> torch.device:
@@ -38,21 +42,32 @@ def choose_device(requested: Literal["auto", "cpu", "cuda"], local_index: int = 
         )
     if local_index >= torch.cuda.device_count():
         raise DeviceError(
-            f"worker {local_index} of this machine needs its own GPU; torch sees {torch.cuda.device_count()}"
+            f"worker {local_index} of this machine needs its own GPU; torch sees "
+            f"{torch.cuda.device_count()}"
         )
     return torch.device("cuda", local_index)
 
 
-def compute_dtype(precision: Literal["auto", "float32", "bfloat16"], device: torch.device) -> torch.dtype:
-    """Type of the matrix products: bf16 where the GPU has it, unless the configuration says otherwise."""
+def compute_dtype(
+    precision: Literal["auto", "float32", "bfloat16"], device: torch.device
+) -> torch.dtype:
+    """Type of the matrix products: bf16 where the GPU has it, unless the configuration says
+    otherwise."""
     if precision == "auto":
-        return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
+        return (
+            torch.bfloat16
+            if device.type == "cuda" and torch.cuda.is_bf16_supported()
+            else torch.float32
+        )
     return torch.bfloat16 if precision == "bfloat16" else torch.float32
 
 
 def cpu_multiplies_bf16() -> bool:
-    """Whether the CPU has instructions for matrix products in bf16; False where torch is too old to say."""
-    capabilities: Callable[[], Mapping[str, object]] | None = getattr(torch.cpu, "get_capabilities", None)
+    """Whether the CPU has instructions for matrix products in bf16; False where torch is too old to
+    say."""
+    capabilities: Callable[[], Mapping[str, object]] | None = getattr(
+        torch.cpu, "get_capabilities", None
+    )
     known = {} if capabilities is None else capabilities()
     return any(bool(known.get(name)) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
@@ -67,9 +82,9 @@ def autocast(device: torch.device, dtype: torch.dtype) -> contextlib.AbstractCon
 def prepare_device(device: torch.device, *, tf32: bool, keep_memory: bool) -> None:
     """Settings of this process for training.
 
-    On a GPU: training crops have one size, so cuDNN may try its kernels once and keep the fastest. Matrix products
-    outside convolutions stay in full float32: distances to prototypes are differences of large numbers. On a CPU: see
-    `keep_freed_memory`.
+    On a GPU: training crops have one size, so cuDNN may try its kernels once and keep the fastest.
+    Matrix products outside convolutions stay in full float32: distances to prototypes are
+    differences of large numbers. On a CPU: see `keep_freed_memory`.
     """
     if device.type == "cpu":
         keep_freed_memory(keep_memory)
@@ -94,9 +109,10 @@ def keep_freed_memory(keep: bool = True) -> None:
 
     Or no longer does: what grows from then on goes back, as glibc would have it without us.
 
-    glibc otherwise maps large tensors anew each time, and the system clears their pages: 16,000 to 40,000 page faults
-    per step, 5 to 10 % of its time (measured, tf_efficientnet_lite0), and a third at the paper's Cityscapes setting,
-    where the process holds a quarter more for it. Elsewhere nothing is changed.
+    glibc otherwise maps large tensors anew each time, and the system clears their pages: 16,000 to
+    40,000 page faults per step, 5 to 10 % of its time (measured, tf_efficientnet_lite0), and a
+    third at the paper's Cityscapes setting, where the process holds a quarter more for it.
+    Elsewhere nothing is changed.
     """
     library = _glibc()
     if library is not None:
@@ -115,8 +131,9 @@ def _glibc() -> ctypes.CDLL | None:
 def release_memory() -> None:
     """Give back what finished work held, to the operating system too.
 
-    glibc keeps what was freed: a process in which a step had run still held 1.3 GB after its networks were gone, and
-    0.88 GB after this (0.77 GB were the libraries; measured, tf_efficientnet_lite0). Elsewhere only caches are emptied.
+    glibc keeps what was freed: a process in which a step had run still held 1.3 GB after its
+    networks were gone, and 0.88 GB after this (0.77 GB were the libraries; measured,
+    tf_efficientnet_lite0). Elsewhere only caches are emptied.
     """
     gc.collect()
     library = _glibc()

@@ -24,8 +24,9 @@ def world_size() -> int:
 def leave_group() -> None:
     """Take this worker's process group down. What trained in it must have been let go of before.
 
-    A group that something still refers to (DDP, a cycle of references) ends with the interpreter instead, and one time
-    in five its threads then abort the process: "terminate called without an active exception" (gloo, torch 2.15).
+    A group that something still refers to (DDP, a cycle of references) ends with the interpreter
+    instead, and one time in five its threads then abort the process: "terminate called without an
+    active exception" (gloo, torch 2.15).
     """
     gc.collect()
     if dist.is_initialized():
@@ -42,8 +43,9 @@ def sum_over_workers(tensor: Tensor) -> Tensor:
 def share_of_total(count: Tensor) -> Tensor:
     """Total count over all workers divided by their number.
 
-    A local sum divided by this, averaged over workers as DDP averages gradients, is the mean over the global batch:
-    workers that hold more valid pixels weigh more, and the number of workers does not change the loss.
+    A local sum divided by this, averaged over workers as DDP averages gradients, is the mean over
+    the global batch: workers that hold more valid pixels weigh more, and the number of workers does
+    not change the loss.
     """
     if world_size() == 1:
         return count
@@ -58,7 +60,8 @@ def broadcast(tensors: Iterable[Tensor]) -> None:
 
 
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Mean of the gradients over all workers in one all-reduce, for networks outside the students' DDP wrapper."""
+    """Mean of the gradients over all workers in one all-reduce, for networks outside the students'
+    DDP wrapper."""
     if world_size() == 1:
         return
     gradients = [p.grad for p in parameters if p.grad is not None]
@@ -67,12 +70,15 @@ def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
     flat = torch.cat([gradient.flatten() for gradient in gradients])
     dist.all_reduce(flat)
     flat /= world_size()
-    for gradient, mean in zip(gradients, torch.split(flat, [g.numel() for g in gradients]), strict=True):
+    for gradient, mean in zip(
+        gradients, torch.split(flat, [g.numel() for g in gradients]), strict=True
+    ):
         gradient.copy_(mean.view_as(gradient))
 
 
 def average_buffers(module: nn.Module) -> None:
-    """Mean of the floating-point buffers (BatchNorm's running statistics) over all workers, in one all-reduce.
+    """Mean of the floating-point buffers (BatchNorm's running statistics) over all workers, in one
+    all-reduce.
 
     Afterwards all workers hold the same network, so that rank 0's checkpoint is the whole state.
     """

@@ -1,4 +1,5 @@
-"""Scores networks by a protocol: batched, on the device, one all-reduce and one read-back per evaluation."""
+"""Scores networks by a protocol: batched, on the device, one all-reduce and one read-back per
+evaluation."""
 
 from collections.abc import Iterator, Sequence
 
@@ -8,14 +9,20 @@ import torch
 from torch import Tensor
 
 from rml_trainers.config import RunConfig
-from rml_trainers.data.cache import PreparedData
-from rml_trainers.data.whole import ScoredImages, scored_images
-from rml_trainers.distributed import rank, sum_over_workers, world_size
-from rml_trainers.learners import Labeller, Learners, to_unit_range
-from rml_trainers.metrics import confusion_matrix, iou_by_class, mean_iou, most_likely, pixel_accuracy
-from rml_trainers.protocols import data_protocol
-from rml_trainers.reporting import Evaluation, ScoredSubset
-from rml_trainers.scoring import INFERENCES, ScoredNetwork
+from rml_trainers.data.loading.whole_images import ScoredImages, scored_images
+from rml_trainers.data.prepared.cache import PreparedData
+from rml_trainers.runtime.distributed import rank, sum_over_workers, world_size
+from rml_trainers.scoring.image_passes import INFERENCES, ScoredNetwork
+from rml_trainers.scoring.metrics import (
+    confusion_matrix,
+    iou_by_class,
+    mean_iou,
+    most_likely,
+    pixel_accuracy,
+)
+from rml_trainers.scoring.protocols import data_protocol
+from rml_trainers.students.learners import Labeller, Learners, to_unit_range
+from rml_trainers.training.reporting import Evaluation, ScoredSubset
 
 
 @torch.no_grad()
@@ -24,12 +31,14 @@ def evaluate(
 ) -> tuple[Evaluation, ...]:
     """Score every network of `config.evaluation.networks` as it is now, single scale.
 
-    Workers share the images; one all-reduce joins their confusion matrices, and they are read back once.
+    Workers share the images; one all-reduce joins their confusion matrices, and they are read back
+    once.
 
     Args:
         holdout: labelled training images kept out of training, scored too.
     Returns:
-        The scores on the validation images in the order of the networks, then those on the hold-out.
+        The scores on the validation images in the order of the networks, then those on the
+        hold-out.
     """
     networks = config.evaluation.networks
     subsets: list[ScoredSubset] = ["val", "holdout"] if holdout else ["val"]
@@ -63,26 +72,33 @@ def _images(
 
 
 def _count(counts: Tensor, images: ScoredImages, learners: Learners, config: RunConfig) -> None:
-    """Add a batch to the confusion matrices [N, K, K] of the wanted networks. Each network runs once."""
-    networks, num_classes = config.evaluation.networks, counts.shape[-1]
+    """Add a batch to the confusion matrices [N, K, K] of the wanted networks. Each network runs
+    once."""
+    networks = config.evaluation.networks
+    num_classes = counts.shape[-1]
     pixels = to_unit_range(images.image)
     ensemble: Tensor | None = None
     labellers: tuple[tuple[Labeller, str], ...] = (("students", "student"), ("teachers", "teacher"))
     for labeller, role in labellers:
         for number in range(learners.num_students):
-            name, in_ensemble = f"{role}_{number + 1}", labeller == "teachers" and "ensemble" in networks
+            name = f"{role}_{number + 1}"
+            in_ensemble = labeller == "teachers" and "ensemble" in networks
             if name not in networks and not in_ensemble:
                 continue
             scores = INFERENCES[config.evaluation.inference](
                 _scored(learners, labeller, number), pixels, images.inside, config.evaluation
             )
             if name in networks:
-                counts[_place(networks, name)] += confusion_matrix(most_likely(scores), images.label, num_classes)
+                counts[_place(networks, name)] += confusion_matrix(
+                    most_likely(scores), images.label, num_classes
+                )
             if in_ensemble:
                 prob = scores.softmax(dim=1)
                 ensemble = prob if ensemble is None else ensemble.add_(prob)
     if ensemble is not None:
-        counts[_place(networks, "ensemble")] += confusion_matrix(most_likely(ensemble), images.label, num_classes)
+        counts[_place(networks, "ensemble")] += confusion_matrix(
+            most_likely(ensemble), images.label, num_classes
+        )
 
 
 def _place(networks: Sequence[str], name: str) -> int:
@@ -100,7 +116,11 @@ def _scored(learners: Learners, labeller: Labeller, number: int) -> ScoredNetwor
 
 
 def _evaluation(
-    data: PreparedData, subset: ScoredSubset, network: str, protocol: str, confusion: npt.NDArray[np.int64]
+    data: PreparedData,
+    subset: ScoredSubset,
+    network: str,
+    protocol: str,
+    confusion: npt.NDArray[np.int64],
 ) -> Evaluation:
     return Evaluation(
         protocol=protocol,

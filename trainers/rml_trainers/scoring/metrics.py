@@ -11,7 +11,8 @@ from rml_trainers import IGNORE_LABEL
 def most_likely(scores: Tensor) -> Tensor:
     """Class with the largest score, the first of several: [B, K, H, W] → int64 [B, H, W].
 
-    `argmax` gives the same and takes four times as long on a CPU, where classes are not the last dimension.
+    `argmax` gives the same and takes four times as long on a CPU, where classes are not the last
+    dimension.
     """
     return scores.max(dim=1).indices
 
@@ -23,9 +24,11 @@ def confusion_matrix(predicted: Tensor, truth: Tensor, num_classes: int) -> Tens
         predicted: any shape, integer classes; values outside 0..K-1 are left out.
         truth: same shape, integer classes or 255.
     Returns:
-        [K, K] int64 on the same device. Scatter-add, because `bincount` reads its size back to the host on a GPU.
+        [K, K] int64 on the same device. Scatter-add, because `bincount` reads its size back to the
+        host on a GPU.
     """
-    predicted, truth = predicted.flatten().long(), truth.flatten().long()
+    predicted = predicted.flatten().long()
+    truth = truth.flatten().long()
     valid = (truth != IGNORE_LABEL) & (predicted < num_classes)
     cell = torch.where(valid, truth * num_classes + predicted, num_classes * num_classes)
     counts = torch.zeros(num_classes * num_classes + 1, dtype=torch.int64, device=truth.device)
@@ -34,7 +37,8 @@ def confusion_matrix(predicted: Tensor, truth: Tensor, num_classes: int) -> Tens
 
 
 def iou_by_class(confusion: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """IoU of each class in [0, 1], NaN for classes that occur neither in the truth nor in the prediction: [K]."""
+    """IoU of each class in [0, 1], NaN for classes that occur neither in the truth nor in the
+    prediction: [K]."""
     hits = np.diag(confusion).astype(np.float64)
     union = confusion.sum(0) + confusion.sum(1) - np.diag(confusion)
     with np.errstate(invalid="ignore"):
@@ -42,7 +46,8 @@ def iou_by_class(confusion: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
 
 
 def mean_iou(confusion: npt.NDArray[np.int64]) -> float:
-    """Mean IoU over the classes that occur in truth or prediction; NaN when there is no valid pixel at all."""
+    """Mean IoU over the classes that occur in truth or prediction; NaN when there is no valid pixel
+    at all."""
     scores = iou_by_class(confusion)
     return float(np.nanmean(scores)) if not np.isnan(scores).all() else float("nan")
 

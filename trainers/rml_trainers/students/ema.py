@@ -8,7 +8,8 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 class MeanTeacherUpdate:
     """θ̃ ← a θ̃ + (1 − a) θ over all students at once; buffers (BatchNorm statistics) are copied.
 
-    One multi-tensor kernel for all parameters instead of a Python loop; the tensor lists are collected once.
+    One multi-tensor kernel for all parameters instead of a Python loop; the tensor lists are
+    collected once.
     """
 
     def __init__(self, students: nn.Module, teachers: nn.Module, decay: float) -> None:

@@ -9,17 +9,23 @@ import torch
 from timm.layers import convert_sync_batchnorm
 from torch import Tensor, nn
 
-from rml_trainers.device import autocast, compute_dtype, prepare_device, searching_kernels
-from rml_trainers.distributed import average_buffers, world_size
-from rml_trainers.ema import MeanTeacherUpdate
-from rml_trainers.forwards import Forward, forwards_of, one_by_one, require_compiler, side_by_side
 from rml_trainers.networks import build_network
-from rml_trainers.networks.cpu_kernels import prefer_fast_kernels
+from rml_trainers.networks.accelerate.cpu_kernels import prefer_fast_kernels
 from rml_trainers.networks.network import SegmentationNetwork, SegmentationOutput
-from rml_trainers.portions import Learnt, LossOf, Portion, learn_portions
-from rml_trainers.randomness import seed_model_noise
-from rml_trainers.recomputation import recompute, what_is_recomputed
-from rml_trainers.student_group import RunAll, StudentGroup
+from rml_trainers.runtime.device import autocast, compute_dtype, prepare_device, searching_kernels
+from rml_trainers.runtime.distributed import average_buffers, world_size
+from rml_trainers.runtime.randomness import seed_model_noise
+from rml_trainers.students.ema import MeanTeacherUpdate
+from rml_trainers.students.forwards import (
+    Forward,
+    forwards_of,
+    one_by_one,
+    require_compiler,
+    side_by_side,
+)
+from rml_trainers.students.micro_batches import Learnt, LossOf, MicroBatch, learn_micro_batches
+from rml_trainers.students.recomputation import recompute, what_is_recomputed
+from rml_trainers.students.student_group import RunAll, StudentGroup
 
 if TYPE_CHECKING:
     from rml_trainers.config import RunConfig
@@ -30,8 +36,8 @@ Labeller = Literal["students", "teachers"]
 class Learners:
     """Students θ_i and mean teachers θ̃_i of one run on one device.
 
-    Students differ by the random initialisation of their heads (and of everything else without pretrained weights);
-    each teacher begins as a copy of its student.
+    Students differ by the random initialisation of their heads (and of everything else without
+    pretrained weights); each teacher begins as a copy of its student.
     """
 
     def __init__(self, config: "RunConfig", num_classes: int, device: torch.device) -> None:
@@ -42,7 +48,8 @@ class Learners:
         self._one_size = config.data.size_px is not None
         students = self._initial_students()
         if config.sync_batchnorm:
-            # timm's own conversion: torch's drops the activation inside the BatchNorm layers of EfficientNets.
+            # timm's own conversion: torch's drops the activation inside the BatchNorm layers of
+            # EfficientNets.
             students = [cast(SegmentationNetwork, convert_sync_batchnorm(s)) for s in students]
         self.students = nn.ModuleList(students).to(device).to(memory_format=torch.channels_last)
         if device.type == "cpu":
@@ -50,7 +57,9 @@ class Learners:
         self.teachers = copy.deepcopy(self.students).requires_grad_(False)
         self.teachers.train(config.teacher.mode == "train")
         self._prepare_calls()
-        self._update_teachers = MeanTeacherUpdate(self.students, self.teachers, config.teacher.ema_decay)
+        self._update_teachers = MeanTeacherUpdate(
+            self.students, self.teachers, config.teacher.ema_decay
+        )
 
     def _prepare_calls(self) -> None:
         """How a step runs the networks; see `RuntimeConfig`."""
@@ -64,12 +73,15 @@ class Learners:
             "students": forwards_of(self.students, compiled=runtime.compile),
             "teachers": forwards_of(self.teachers, compiled=runtime.compile),
         }
-        with_streams = runtime.students == "streams" and self.device.type == "cuda" and world_size() == 1
+        with_streams = (
+            runtime.students == "streams" and self.device.type == "cuda" and world_size() == 1
+        )
         self._run_all: RunAll = side_by_side if with_streams else one_by_one
         numbers = tuple(range(self.num_students))
         groups = [(i,) for i in numbers] if runtime.students == "in_turn" else [numbers]
         self._groups = [
-            StudentGroup(self.students, group, self._forwards["students"], self._run_all) for group in groups
+            StudentGroup(self.students, group, self._forwards["students"], self._run_all)
+            for group in groups
         ]
 
     def _initial_students(self) -> list[SegmentationNetwork]:
@@ -111,9 +123,11 @@ class Learners:
 
         Args:
             images: [B, 3, H, W] in [0, 1] for each of the students.
-            students: numbers of whole groups, such as those of a portion; default: all.
+            students: numbers of whole groups, such as those of a micro_batch; default: all.
         """
-        assert students is not None or self._config.batch.accumulate == 1, "micro-batches come through `learn`"
+        assert students is not None or self._config.batch.accumulate == 1, (
+            "micro-batches come through `learn`"
+        )
         numbers = tuple(range(self.num_students)) if students is None else tuple(students)
         inputs = dict(zip(numbers, map(_channels_last, images), strict=True))
         outputs: dict[int, SegmentationOutput] = {}
@@ -124,17 +138,21 @@ class Learners:
         return tuple(outputs[i] for i in numbers)
 
     def learn(self, loss_of: LossOf, *, together: bool = False) -> Learnt:
-        """Losses of a step, portion by portion (see `learn_portions`).
+        """Losses of a step, micro-batch by micro-batch (see `learn_micro_batches`).
 
         Args:
-            loss_of: loss of one portion, from `forward_students(…, portion.students)`.
+            loss_of: loss of one micro_batch, from `forward_students(…, micro_batch.students)`.
             together: the loss of a student needs the other's output.
         """
         num_shares = self._config.batch.accumulate
         everyone = tuple(range(self.num_students))
         groups = [everyone] if together else [group.numbers for group in self._groups]
-        portions = [Portion(numbers, index, num_shares) for index in range(num_shares) for numbers in groups]
-        return learn_portions(portions, loss_of, self._without_exchange)
+        micro_batches = [
+            MicroBatch(numbers, index, num_shares)
+            for index in range(num_shares)
+            for numbers in groups
+        ]
+        return learn_micro_batches(micro_batches, loss_of, self._without_exchange)
 
     @contextlib.contextmanager
     def _without_exchange(self) -> Iterator[None]:
@@ -144,9 +162,11 @@ class Learners:
             yield
 
     def classify(self, student: int, feature: Tensor) -> SegmentationOutput:
-        """Head of one student, with gradient, on a map [B, D, h, w] that comes from `forward_students`.
+        """Head of one student, with gradient, on a map [B, D, h, w] that comes from
+        `forward_students`.
 
-        Between workers nothing more is needed: a parameter exchanges its gradient once all its uses have given theirs.
+        Between workers nothing more is needed: a parameter exchanges its gradient once all its uses
+        have given theirs.
         """
         with self.autocast():
             return self.student(student).classify(feature)
@@ -155,7 +175,8 @@ class Learners:
     def label(self, labeller: Labeller, images: Tensor) -> tuple[SegmentationOutput, ...]:
         """Outputs of every student or every teacher on the same images, without gradient.
 
-        Teachers run as `teacher.mode` says; a student that labels runs in the same mode and learns nothing from it.
+        Teachers run as `teacher.mode` says; a student that labels runs in the same mode and learns
+        nothing from it.
         """
         networks = self.teachers if labeller == "teachers" else self.students
         networks.train(self._config.teacher.mode == "train")
@@ -164,8 +185,11 @@ class Learners:
 
     @torch.no_grad()
     def predict(self, labeller: Labeller, images: Tensor) -> tuple[SegmentationOutput, ...]:
-        """As `label`, but always with running statistics and without noise: for evaluation and for p⁰."""
-        return tuple(self.predict_one(labeller, number, images) for number in range(self.num_students))
+        """As `label`, but always with running statistics and without noise: for evaluation and for
+        p⁰."""
+        return tuple(
+            self.predict_one(labeller, number, images) for number in range(self.num_students)
+        )
 
     @torch.no_grad()
     def predict_one(self, labeller: Labeller, number: int, images: Tensor) -> SegmentationOutput:

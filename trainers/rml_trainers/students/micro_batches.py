@@ -1,7 +1,9 @@
-"""A step learnt from in portions, one forward and backward each: student by student, and micro-batch by micro-batch.
+"""A step learnt from in micro_batches, one forward and backward each: student by student, and
+micro-batch by micro-batch.
 
-A portion's activations are freed before the next one's are made. Gradients add up in the parameters. What the losses
-are divided by is known beforehand for the whole batch, so that the portions together are the step in one piece.
+A micro_batch's activations are freed before the next one's are made. Gradients add up in the
+parameters. What the losses are divided by is known beforehand for the whole batch, so that the
+micro_batches together are the step in one piece.
 """
 
 import contextlib
@@ -14,7 +16,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Portion:
+class MicroBatch:
     """Some of the students on a share of the images."""
 
     students: tuple[int, ...]
@@ -24,7 +26,8 @@ class Portion:
     """The batch is cut into this many micro-batches; this is number `index`, from 0."""
 
     def of(self, images: Tensor) -> Tensor:
-        """This share of a tensor whose first dimension counts images (or of several maps laid behind one another)."""
+        """This share of a tensor whose first dimension counts images (or of several maps laid
+        behind one another)."""
         return images[self.slice(len(images))]
 
     def slice(self, num_images: int) -> slice:
@@ -38,40 +41,44 @@ class Learnt(NamedTuple):
     """What a step's losses came to."""
 
     loss: Tensor
-    """Scalar whose `backward()` brings every gradient that is not in the parameters yet: with several portions none."""
+    """Scalar whose `backward()` brings every gradient that is not in the parameters yet: with
+    several micro_batches none."""
     scalars: dict[str, Tensor]
     """Detached, to be reported."""
 
 
-LossOf = Callable[[Portion], tuple[Tensor, Mapping[str, Tensor]]]
-"""The loss of a portion, with gradient, and what to report of it; both are shares of the whole step's and are added."""
+LossOf = Callable[[MicroBatch], tuple[Tensor, Mapping[str, Tensor]]]
+"""The loss of a micro-batch, with gradient, and what to report of it; both are shares of the whole
+step's and are added."""
 
 
-def learn_portions(
-    portions: Sequence[Portion],
+def learn_micro_batches(
+    micro_batches: Sequence[MicroBatch],
     loss_of: LossOf,
     without_exchange: Callable[[], contextlib.AbstractContextManager[object]],
 ) -> Learnt:
-    """The losses of a step, portion by portion; gradients must have been cleared before.
+    """The losses of a step, micro-batch by micro-batch; gradients must have been cleared before.
 
-    A single portion leaves its backward pass to the caller. Of several each has it here, and workers exchange
-    gradients in the last micro-batch only.
+    A single micro_batch leaves its backward pass to the caller. Of several each has it here, and
+    workers exchange gradients in the last micro-batch only.
     """
     learnt = []
-    for portion in portions:
-        last = portion.index == portion.num_shares - 1
+    for micro_batch in micro_batches:
+        last = micro_batch.index == micro_batch.num_shares - 1
         with contextlib.nullcontext() if last else without_exchange():
-            loss, scalars = loss_of(portion)
-            if len(portions) > 1:
+            loss, scalars = loss_of(micro_batch)
+            if len(micro_batches) > 1:
                 loss.backward()  # type: ignore[no-untyped-call]
         learnt.append(Learnt(loss, {name: value.detach() for name, value in scalars.items()}))
     return learnt[0] if len(learnt) == 1 else _summed(learnt)
 
 
 def _summed(parts: Sequence[Learnt]) -> Learnt:
-    """The whole from portions whose gradients are in the parameters."""
+    """The whole from micro_batches whose gradients are in the parameters."""
     scalars: dict[str, Tensor] = {}
     for part in parts:
         for name, value in part.scalars.items():
             scalars[name] = scalars[name] + value if name in scalars else value
-    return Learnt(torch.stack([part.loss.detach() for part in parts]).sum().requires_grad_(), scalars)
+    return Learnt(
+        torch.stack([part.loss.detach() for part in parts]).sum().requires_grad_(), scalars
+    )

@@ -1,8 +1,10 @@
-"""Networks that a method trains beside the students, such as a discriminator: each with its own loss and optimiser.
+"""Networks that a method trains beside the students, such as a discriminator: each with its own
+loss and optimiser.
 
-The method builds them in its constructor, names them in `own_networks()` and, in a step, returns one loss for each in
-`StepResult.own_losses`, computed on detached predictions. The trainer moves them to the device, lets each minimise its
-loss once the students have taken their step, and keeps them in the checkpoint.
+The method builds them in its constructor, names them in `own_networks()` and, in a step, returns
+one loss for each in `StepResult.own_losses`, computed on detached predictions. The trainer moves
+them to the device, lets each minimise its loss once the students have taken their step, and keeps
+them in the checkpoint.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -12,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from rml_trainers.distributed import average_buffers, average_gradients
-from rml_trainers.state import part_of
+from rml_trainers.checkpoint.folder import part_of
+from rml_trainers.runtime.distributed import average_buffers, average_gradients
 
 
 class OwnNetwork:
@@ -21,13 +23,16 @@ class OwnNetwork:
 
     Args:
         module: seed torch before it is built (`randomness.seed_model_noise`), as for a student.
-        make_optimiser: from the parameters. It must keep its state on the device, or a step would wait for it:
-            Adam only with `fused=True`.
+        make_optimiser: from the parameters. It must keep its state on the device, or a step would
+            wait for it: Adam only with `fused=True`.
         poly_power: of the polynomial decay of the learning rate over a stage, as for the students.
     """
 
     def __init__(
-        self, module: nn.Module, make_optimiser: Callable[[Iterator[nn.Parameter]], Optimizer], poly_power: float = 0.9
+        self,
+        module: nn.Module,
+        make_optimiser: Callable[[Iterator[nn.Parameter]], Optimizer],
+        poly_power: float = 0.9,
     ) -> None:
         self.module = module
         self._optimiser = make_optimiser(module.parameters())
@@ -40,7 +45,8 @@ class OwnNetwork:
 
     @contextmanager
     def fixed(self) -> Iterator[nn.Module]:
-        """The module for the students' loss: gradients pass through it, and none are computed for its parameters."""
+        """The module for the students' loss: gradients pass through it, and none are computed for
+        its parameters."""
         trainable = [parameter for parameter in self.module.parameters() if parameter.requires_grad]
         for parameter in trainable:
             parameter.requires_grad_(False)
@@ -53,8 +59,8 @@ class OwnNetwork:
     def minimise(self, loss: Tensor, progress: float) -> None:
         """Backward and update; `progress` is the share of the stage done, in [0, 1).
 
-        Workers average their gradients and statistics, so that all hold the same network. `losses` and
-        `share_of_total` make the mean of the workers' losses the loss of the whole batch.
+        Workers average their gradients and statistics, so that all hold the same network. `losses`
+        and `share_of_total` make the mean of the workers' losses the loss of the whole batch.
         """
         for group, lr in zip(self._optimiser.param_groups, self._initial_lr, strict=True):
             group["lr"] = lr * (1 - progress) ** self._poly_power
@@ -68,7 +74,11 @@ class OwnNetwork:
         """Weights, buffers and the optimiser's state."""
         kept = {f"module/{name}": tensor for name, tensor in self.module.state_dict().items()}
         for i, slot in self._optimiser.state_dict()["state"].items():
-            kept |= {f"optimiser/{i}/{name}": value for name, value in slot.items() if isinstance(value, Tensor)}
+            kept |= {
+                f"optimiser/{i}/{name}": value
+                for name, value in slot.items()
+                if isinstance(value, Tensor)
+            }
         return kept
 
     def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
@@ -82,7 +92,8 @@ class OwnNetwork:
 
 
 class OwnNetworks:
-    """All networks of a method's own, by name, as the trainer handles them; for most methods there are none."""
+    """All networks of a method's own, by name, as the trainer handles them; for most methods there
+    are none."""
 
     def __init__(self, networks: Mapping[str, OwnNetwork], device: torch.device) -> None:
         self._networks = networks
@@ -105,7 +116,8 @@ class OwnNetworks:
         }
 
     def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take back what `tensors` gave; a network of which there is nothing stays as it was built."""
+        """Take back what `tensors` gave; a network of which there is nothing stays as it was
+        built."""
         for name, network in self._networks.items():
             if own := part_of(tensors, f"{name}/"):
                 network.load_tensors(own)

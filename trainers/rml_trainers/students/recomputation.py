@@ -1,9 +1,10 @@
 """Activation checkpointing: what students compute again in the backward pass instead of keeping it.
 
-`batchnorm`: what BatchNorm and its activation give, see `networks/lean_batchnorm.py`. `backbone`: blocks of a backbone
-keep their input only and are run again. That costs the blocks' forward once more and saves most of the memory of a
-step. The second run draws the same dropout and stochastic depth, and leaves BatchNorm's running statistics alone, so
-that weights and statistics are the same bits.
+`batchnorm`: what BatchNorm and its activation give, see `networks/lean_batchnorm.py`. `backbone`:
+blocks of a backbone keep their input only and are run again. That costs the blocks' forward once
+more and saves most of the memory of a step. The second run draws the same dropout and stochastic
+depth, and leaves BatchNorm's running statistics alone, so that weights and statistics are the same
+bits.
 """
 
 import contextlib
@@ -15,12 +16,12 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from rml_trainers.networks.activations import keep_less
+from rml_trainers.networks.accelerate.activations import keep_less
+from rml_trainers.networks.accelerate.lean_batchnorm import keep_inputs_only
+from rml_trainers.networks.accelerate.recomputed_maps import recomputing_maps
 from rml_trainers.networks.batchnorm import batchnorm_layers
-from rml_trainers.networks.lean_batchnorm import keep_inputs_only
 from rml_trainers.networks.network import SegmentationNetwork
-from rml_trainers.networks.recomputed_maps import recomputing_maps
-from rml_trainers.runtime import RuntimeConfig
+from rml_trainers.runtime.options import RuntimeConfig
 
 Recomputed = Literal["none", "batchnorm", "backbone"]
 
@@ -35,7 +36,8 @@ def what_is_recomputed(runtime: RuntimeConfig, dtype: torch.dtype) -> Recomputed
 def recompute(
     students: Iterable[SegmentationNetwork], what: Recomputed
 ) -> Callable[[], contextlib.AbstractContextManager[None]]:
-    """Prepare students; what is returned makes a context that their forwards with gradient have to run under."""
+    """Prepare students; what is returned makes a context that their forwards with gradient have to
+    run under."""
     for student in students:
         keep_less(student)
         if what == "batchnorm":
@@ -55,12 +57,15 @@ def recompute_blocks(backbone: nn.Module) -> None:
 
 
 def blocks_of(backbone: nn.Module) -> list[nn.Module]:
-    """The repeated parts of a network: what its sequences hold, other than sequences and single layers.
+    """The repeated parts of a network: what its sequences hold, other than sequences and single
+    layers.
 
-    Residual blocks of ResNets and EfficientNets, layers of transformers. In a backbone that is not made of sequences
-    the parts it names itself (stages); none in a plain perceptron.
+    Residual blocks of ResNets and EfficientNets, layers of transformers. In a backbone that is not
+    made of sequences the parts it names itself (stages); none in a plain perceptron.
     """
-    return list(_in_sequences(backbone)) or [child for child in backbone.children() if _is_composed(child)]
+    return list(_in_sequences(backbone)) or [
+        child for child in backbone.children() if _is_composed(child)
+    ]
 
 
 def _in_sequences(module: nn.Module) -> Iterator[nn.Module]:
@@ -94,14 +99,17 @@ def _first_and_second(
 def _statistics_left_alone(block: nn.Module) -> Iterator[None]:
     """BatchNorm layers in training mode normalise as usual, and what they keep stays as it is.
 
-    A moving average of momentum 0 keeps its value, and what counts the batches is a tensor that nobody reads. (Taking
-    the statistics away instead would leave fewer tensors than the first run saved, which torch refuses.)
+    A moving average of momentum 0 keeps its value, and what counts the batches is a tensor that
+    nobody reads. (Taking the statistics away instead would leave fewer tensors than the first run
+    saved, which torch refuses.)
     """
     kept = [(layer, layer.momentum, layer.num_batches_tracked) for layer in batchnorm_layers(block)]
     for layer, _, counter in kept:
-        layer.momentum, layer.num_batches_tracked = 0.0, None if counter is None else torch.zeros_like(counter)
+        layer.momentum = 0.0
+        layer.num_batches_tracked = None if counter is None else torch.zeros_like(counter)
     try:
         yield
     finally:
         for layer, momentum, counter in kept:
-            layer.momentum, layer.num_batches_tracked = momentum, counter
+            layer.momentum = momentum
+            layer.num_batches_tracked = counter

@@ -1,4 +1,5 @@
-"""What makes two runs the same run: every field that can change the result, the split, the data and the trainer."""
+"""What makes two runs the same run: every field that can change the result, the split, the data and
+the trainer."""
 
 import dataclasses
 import hashlib
@@ -14,17 +15,27 @@ NOT_IDENTITY = ("runtime",)
 
 
 def identity_fields(config: RunConfig) -> dict[str, Any]:
-    """Nested fields that differ from their defaults, names always kept; paths replaced by the hash of what they hold.
+    """Nested fields that differ from their defaults, names always kept; paths replaced by the hash
+    of what they hold.
 
-    Fields at their default are left out, so that adding a field to the project does not orphan recorded runs. Whoever
-    changes a default, or what a field means, raises RESULT_VERSION.
+    Fields at their default are left out, so that adding a field to the project does not orphan
+    recorded runs. Whoever changes a default, or what a field means, raises RESULT_VERSION.
     """
     fields = _differing(config)
     for part in NOT_IDENTITY:
         fields.pop(part, None)
     split = fields.get("split", {})
-    for recipe in ("family", "num_labelled", "fraction", "seed", "labelled_list", "unlabelled_list"):
-        split.pop(recipe, None)  # the split's content hash stands for them: two recipes, one split, one run
+    for recipe in (
+        "family",
+        "num_labelled",
+        "fraction",
+        "seed",
+        "labelled_list",
+        "unlabelled_list",
+    ):
+        split.pop(
+            recipe, None
+        )  # the split's content hash stands for them: two recipes, one split, one run
     for network in ("network", "peer_network"):
         weights_file = fields.get(network, {}).get("weights_file")
         if weights_file is not None:
@@ -33,7 +44,8 @@ def identity_fields(config: RunConfig) -> dict[str, Any]:
 
 
 def identity_hash(config: RunConfig, *, split_hash: str, data_hash: str) -> str:
-    """sha256 (hex) over the identity fields, the split's and the data's content hash and the result version."""
+    """sha256 (hex) over the identity fields, the split's and the data's content hash and the result
+    version."""
     parts = [identity_fields(config), split_hash, data_hash, RESULT_VERSION]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

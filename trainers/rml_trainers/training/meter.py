@@ -3,14 +3,15 @@
 import torch
 from torch import Tensor
 
-from rml_trainers.distributed import rank, sum_over_workers
 from rml_trainers.errors import NonFiniteLossError
 from rml_trainers.methods.method import StepResult
-from rml_trainers.metrics import mean_iou
+from rml_trainers.runtime.distributed import rank, sum_over_workers
+from rml_trainers.scoring.metrics import mean_iou
 
 
 class Meter:
-    """Means of scalars and sums of confusion matrices since the last report; part of the checkpoint."""
+    """Means of scalars and sums of confusion matrices since the last report; part of the
+    checkpoint."""
 
     def __init__(self) -> None:
         self._names: tuple[str, ...] = ()
@@ -19,11 +20,15 @@ class Meter:
         self._confusions: dict[str, Tensor] = {}
 
     def add(self, result: StepResult) -> None:
-        """Add a step; nothing is read back. All scalars in one go: on a GPU each operation costs its launch."""
+        """Add a step; nothing is read back. All scalars in one go: on a GPU each operation costs
+        its launch."""
         names = tuple(sorted(result.scalars))
-        values = torch.stack([*(result.scalars[name].detach() for name in names), result.loss.new_ones(())]).double()
+        values = torch.stack(
+            [*(result.scalars[name].detach() for name in names), result.loss.new_ones(())]
+        ).double()
         if self._scalars is None:
-            self._names, self._scalars = names, values
+            self._names = names
+            self._scalars = values
         else:
             assert names == self._names, "a stage reports the same scalars in every step"
             self._scalars += values
@@ -36,7 +41,8 @@ class Meter:
     def read(self, step: int, *, with_confusions: bool = True) -> dict[str, float]:
         """Means over steps and workers, then start afresh. Waits for the device.
 
-        Without confusions these go on summing: few crops give a noisy mIoU, and a mean of noisy mIoUs is not the mIoU.
+        Without confusions these go on summing: few crops give a noisy mIoU, and a mean of noisy
+        mIoUs is not the mIoU.
 
         Raises:
             NonFiniteLossError: the loss was NaN or infinite in at least one of the steps.
@@ -53,7 +59,8 @@ class Meter:
         return means
 
     def check(self, step: int) -> None:
-        """Raise NonFiniteLossError if the loss went wrong since the last report. Waits for the device."""
+        """Raise NonFiniteLossError if the loss went wrong since the last report. Waits for the
+        device."""
         if self._scalars is not None:
             self._check(float(self._scalars[self._names.index("loss")]), step)
 
@@ -61,28 +68,43 @@ class Meter:
     def _check(loss: float, step: int) -> None:
         if loss != loss or loss in (float("inf"), float("-inf")):
             raise NonFiniteLossError(
-                f"the loss became {loss} in the steps up to {step}; nothing was saved since the last good checkpoint. "
+                f"the loss became {loss} in the steps up to {step}; nothing was saved since the "
+                "last good checkpoint. "
                 "Lower optimiser.lr, set optimiser.gradient_clip, or use precision: float32"
             )
 
     def gather(self) -> None:
-        """Bring the sums of all workers to rank 0, whose checkpoint is then the whole state; no read-back."""
-        self.load_tensors({name: sum_over_workers(tensor) for name, tensor in sorted(self.tensors().items())})
+        """Bring the sums of all workers to rank 0, whose checkpoint is then the whole state; no
+        read-back."""
+        self.load_tensors(
+            {name: sum_over_workers(tensor) for name, tensor in sorted(self.tensors().items())}
+        )
 
     def tensors(self) -> dict[str, Tensor]:
         """State for exact resume; `gather` comes first."""
         kept = {f"confusion/{name}": counts for name, counts in self._confusions.items()}
         if self._scalars is not None:
             *sums, count = (value.clone() for value in self._scalars)
-            kept |= {f"scalar/{name}": value for name, value in zip(self._names, sums, strict=True)} | {"count": count}
+            kept |= {
+                f"scalar/{name}": value for name, value in zip(self._names, sums, strict=True)
+            } | {"count": count}
         return kept
 
     def load_tensors(self, tensors: dict[str, Tensor]) -> None:
-        own = {name: tensor if rank() == 0 else torch.zeros_like(tensor) for name, tensor in tensors.items()}
-        self._names = tuple(sorted(name.removeprefix("scalar/") for name in own if name.startswith("scalar/")))
+        own = {
+            name: tensor if rank() == 0 else torch.zeros_like(tensor)
+            for name, tensor in tensors.items()
+        }
+        self._names = tuple(
+            sorted(name.removeprefix("scalar/") for name in own if name.startswith("scalar/"))
+        )
         self._scalars = None
         if "count" in own:
-            self._scalars = torch.stack([*(own[f"scalar/{name}"] for name in self._names), own["count"]])
+            self._scalars = torch.stack(
+                [*(own[f"scalar/{name}"] for name in self._names), own["count"]]
+            )
         self._confusions = {
-            n.removeprefix("confusion/"): t.clone() for n, t in own.items() if n.startswith("confusion/")
+            n.removeprefix("confusion/"): t.clone()
+            for n, t in own.items()
+            if n.startswith("confusion/")
         }

@@ -6,19 +6,25 @@ import torch
 from torch import nn
 
 from rml_trainers.config import OptimiserConfig
-from rml_trainers.learners import Learners
+from rml_trainers.students.learners import Learners
 
 
 class Optimiser:
-    """One SGD over all students that reads and writes each parameter once; rates are set per step from the schedule."""
+    """One SGD over all students that reads and writes each parameter once; rates are set per step
+    from the schedule."""
 
     def __init__(self, learners: Learners, config: OptimiserConfig) -> None:
         students = [learners.student(i) for i in range(learners.num_students)]
         self._config = config
-        self._students = [list(s.backbone_parameters()) + list(s.head_parameters()) for s in students]
+        self._students = [
+            list(s.backbone_parameters()) + list(s.head_parameters()) for s in students
+        ]
         backbone = [p for s in students for p in s.backbone_parameters()]
         head = [p for s in students for p in s.head_parameters()]
-        groups = [{"params": backbone, "factor": 1.0}, {"params": head, "factor": config.head_lr_factor}]
+        groups = [
+            {"params": backbone, "factor": 1.0},
+            {"params": head, "factor": config.head_lr_factor},
+        ]
         self.sgd = torch.optim.SGD(
             [group for group in groups if group["params"]],
             lr=config.lr,
@@ -56,7 +62,8 @@ class Optimiser:
         parameters = [parameter for group in self.sgd.param_groups for parameter in group["params"]]
         state = self.sgd.state_dict()
         state["state"] = {
-            # Laid out in memory as its parameter is: the fused update walks through both side by side.
+            # Laid out in memory as its parameter is: the fused update walks through both side by
+            # side.
             int(i): {"momentum_buffer": torch.empty_like(parameters[int(i)]).copy_(tensor)}
             for i, tensor in tensors.items()
         }

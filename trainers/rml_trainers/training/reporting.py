@@ -1,4 +1,5 @@
-"""Who is told what during training. The trainer knows this protocol only; the platform brings Ray and MLflow."""
+"""Who is told what during training. The trainer knows this protocol only; the platform brings Ray
+and MLflow."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +29,8 @@ class Evaluation:
     """Scores of one network under one protocol."""
 
     protocol: str
-    """Protocol id, for example `camvid-360x480/teacher_1/last`: size, network and moment are part of the number."""
+    """Protocol id, for example `camvid-360x480/teacher_1/last`: size, network and moment are part
+    of the number."""
     network: str
     miou: float
     """Mean IoU in [0, 1] over the classes that occur in truth or prediction."""
@@ -43,23 +45,28 @@ class Evaluation:
 
 
 class Reporter(Protocol):
-    """Receives what happens in a run. Called on rank 0 only, except `on_checkpoint`, which every rank calls."""
+    """Receives what happens in a run. Called on rank 0 only, except `on_checkpoint`, which every
+    rank calls."""
 
     def on_step(self, progress: Progress, scalars: dict[str, float]) -> None:
         """Means of the scalars since the last call; comes every `runtime.log_every_steps`."""
 
     def on_evaluation(self, progress: Progress, evaluations: tuple[Evaluation, ...]) -> None:
-        """One entry per scored network as it is now, the first is the one that tables read; hold-out scores last."""
+        """One entry per scored network as it is now, the first is the one that tables read;
+        hold-out scores last."""
 
     def on_checkpoint(self, progress: Progress, folder: Path | None) -> None:
-        """A complete checkpoint folder (None on ranks other than 0). The folder is deleted after the call: copy it.
+        """A complete checkpoint folder (None on ranks other than 0). The folder is deleted after
+        the call: copy it.
 
-        Everything reported before this call is now safe to publish; what was reported since the previous
-        checkpoint would be reported again, with equal values, should the process die before this call returns.
+        Everything reported before this call is now safe to publish; what was reported since the
+        previous checkpoint would be reported again, with equal values, should the process die
+        before this call returns.
         """
 
     def on_note(self, kind: str, text: str) -> None:
-        """Something a person should read, such as a class absent from every labelled image (`kind`: warning, info)."""
+        """Something a person should read, such as a class absent from every labelled image (`kind`:
+        warning, info)."""
 
 
 class MemoryReporter:

@@ -1,8 +1,9 @@
-"""Beginnings that runs have in common: the state at the end of a stage depends on less than the whole run.
+"""Beginnings that runs have in common: the state at the end of a stage depends on less than the
+whole run.
 
-All methods with as many students share one warm-up, and a run of two stages begins as the run of one stage does.
-Because everything random is a function of seed, stage and step, a run that takes over such a state ends with the same
-weights, bit for bit, as one that trains from its first step.
+All methods with as many students share one warm-up, and a run of two stages begins as the run of
+one stage does. Because everything random is a function of seed, stage and step, a run that takes
+over such a state ends with the same weights, bit for bit, as one that trains from its first step.
 """
 
 import hashlib
@@ -12,8 +13,8 @@ from typing import Any
 
 from rml_trainers import RESULT_VERSION
 from rml_trainers.config import RunConfig
-from rml_trainers.identity import identity_fields
-from rml_trainers.stages import stages_of
+from rml_trainers.training.identity import identity_fields
+from rml_trainers.training.stages import stages_of
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,8 @@ class Beginning:
 
 
 def beginnings(config: RunConfig, *, split_hash: str, data_hash: str) -> tuple[Beginning, ...]:
-    """The ends of all stages of a run, in order. None for `supervised`, whose only stage is the whole run."""
+    """The ends of all stages of a run, in order. None for `supervised`, whose only stage is the
+    whole run."""
     if config.method.name == "supervised":
         return ()
     found = []
@@ -45,11 +47,14 @@ def beginnings(config: RunConfig, *, split_hash: str, data_hash: str) -> tuple[B
 
 
 def _leave_out_what_warm_up_ignores(fields: dict[str, Any], config: RunConfig) -> None:
-    """Drop what has no part in a supervised step. Whatever is not named here is taken to have one."""
+    """Drop what has no part in a supervised step. Whatever is not named here is taken to have
+    one."""
     fields["method"] = {"num_students": config.method.num_students}
     fields.pop("unsupervised_weight", None)
     keep = {"noise": ("model", "dropout", "drop_path"), "batch": ("labelled",)}
-    if "moment" not in fields.get("evaluation", {}):  # otherwise the scores so far are part of the state
+    if "moment" not in fields.get(
+        "evaluation", {}
+    ):  # otherwise the scores so far are part of the state
         keep["evaluation"] = ("num_holdout",)
     for part, names in keep.items():
         kept = {name: value for name, value in fields.pop(part, {}).items() if name in names}

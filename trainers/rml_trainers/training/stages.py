@@ -24,16 +24,19 @@ class Stage:
 def stages_of(config: RunConfig) -> tuple[Stage, ...]:
     """The stages of a run, in order. `supervised` has one stage as long as all together.
 
-    A single schedule over the whole length is the stronger baseline: restarting it would only lengthen the time at a
-    high learning rate.
+    A single schedule over the whole length is the stronger baseline: restarting it would only
+    lengthen the time at a high learning rate.
     """
     schedule = config.schedule
     if config.method.name == "supervised":
         return (Stage(index=0, first_step=0, num_steps=schedule.total_steps, warm_up=True),)
-    stages, first = [], 0
+    stages = []
+    first = 0
     for index, num_steps in enumerate((schedule.warm_up_steps, *schedule.stage_steps)):
         if num_steps > 0:
-            stages.append(Stage(index=index, first_step=first, num_steps=num_steps, warm_up=index == 0))
+            stages.append(
+                Stage(index=index, first_step=first, num_steps=num_steps, warm_up=index == 0)
+            )
         first += num_steps
     return tuple(stages)
 
@@ -51,12 +54,14 @@ class Due:
     score: bool
     save: bool
     confusions: bool
-    """Report what was counted since the last time: at every evaluation if there are extra ones, else at every log."""
+    """Report what was counted since the last time: at every evaluation if there are extra ones,
+    else at every log."""
 
 
 def due_after(step: int, stage: Stage, config: RunConfig) -> Due:
     """What follows once `step` steps of the run are complete, the last of them in this stage."""
-    ends, done = step == stage.last_step, step - stage.first_step
+    ends = step == stage.last_step
+    done = step - stage.first_step
     every_steps = config.evaluation.every_steps
     score = ends or (every_steps > 0 and done % every_steps == 0)
     return Due(

@@ -1,36 +1,37 @@
-"""The one training loop. It owns time: stages, steps, and the moments of reports, evaluations and checkpoints."""
+"""The one training loop. It owns time: stages, steps, and the moments of reports, evaluations and
+checkpoints."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
-from rml_trainers.beginnings import beginnings
-from rml_trainers.clock import Clock
+from rml_trainers.checkpoint.folder import Checkpoint, CheckpointHeader, load_checkpoint, published
+from rml_trainers.checkpoint.snapshot import Stateful, give_back, take_snapshot, with_scores_only
 from rml_trainers.config import RunConfig
-from rml_trainers.coupling import coupling_scalars
-from rml_trainers.data.cache import PreparedData
-from rml_trainers.data.holdout import hold_out
-from rml_trainers.data.loaders import Batch, TrainingBatches, read_ahead
-from rml_trainers.data.splits import Split, require_images
-from rml_trainers.distributed import rank, world_size
+from rml_trainers.data.loading.loaders import Batch, TrainingBatches, read_ahead
+from rml_trainers.data.prepared.cache import PreparedData
+from rml_trainers.data.splitting.holdout import hold_out
+from rml_trainers.data.splitting.splits import Split, require_images
 from rml_trainers.errors import CheckpointError
-from rml_trainers.evaluation import evaluate
-from rml_trainers.extras import Keeper, give_back, take_snapshot, with_scores_only
-from rml_trainers.identity import identity_hash
-from rml_trainers.learners import Learners
-from rml_trainers.meter import Meter
+from rml_trainers.labels.coupling import coupling_scalars
 from rml_trainers.methods import build_method
 from rml_trainers.methods.method import StageContext, StepResult, supervised_step
-from rml_trainers.moments import ScoredMoment
-from rml_trainers.notes import absent_classes
-from rml_trainers.optim import Optimiser
-from rml_trainers.own_networks import OwnNetworks
-from rml_trainers.protocols import check_canvas
-from rml_trainers.randomness import seed_model_noise
-from rml_trainers.reporting import Evaluation, Progress, Reporter
-from rml_trainers.stages import Stage, due_after, stage_at, stages_of
-from rml_trainers.state import Checkpoint, CheckpointHeader, load_checkpoint, published
+from rml_trainers.runtime.distributed import rank, world_size
+from rml_trainers.runtime.randomness import seed_model_noise
+from rml_trainers.scoring.chosen_evaluation import ChosenEvaluation
+from rml_trainers.scoring.evaluation import evaluate
+from rml_trainers.scoring.protocols import check_canvas
+from rml_trainers.students.learners import Learners
+from rml_trainers.students.own_networks import OwnNetworks
+from rml_trainers.training.clock import Clock
+from rml_trainers.training.identity import identity_hash
+from rml_trainers.training.meter import Meter
+from rml_trainers.training.optimiser import Optimiser
+from rml_trainers.training.reporting import Evaluation, Progress, Reporter
+from rml_trainers.training.shared_stages import beginnings
+from rml_trainers.training.stages import Stage, due_after, stage_at, stages_of
+from rml_trainers.training.warnings import absent_classes
 
 
 class Trainer:
@@ -44,11 +45,14 @@ class Trainer:
         reporter: is told what happens; on ranks other than 0 only `on_checkpoint` is called.
         work_dir: scratch folder of this worker on a local disk.
         resume_from: checkpoint folder of the same run.
-        begin_from: checkpoint folder of any run that begins as this one does, written at the end of a stage.
+        begin_from: checkpoint folder of any run that begins as this one does, written at the end of
+            a stage.
     Raises:
         DataError: there is no labelled image, or no unlabelled one for a method that needs some.
-        ConfigError: the evaluation cannot be: too large a hold-out, or an image larger than the canvas.
-        CheckpointError: `resume_from` or `begin_from` is damaged, or belongs to another run or beginning.
+        ConfigError: the evaluation cannot be: too large a hold-out, or an image larger than the
+            canvas.
+        CheckpointError: `resume_from` or `begin_from` is damaged, or belongs to another run or
+            beginning.
     """
 
     def __init__(
@@ -63,26 +67,35 @@ class Trainer:
         resume_from: Path | None = None,
         begin_from: Path | None = None,
     ) -> None:
-        self.config, self.data, self.device = config, data, device
+        self.config = config
+        self.data = data
+        self.device = device
         self.split, self.holdout = hold_out(split, config.evaluation.num_holdout)
         check_canvas(config.evaluation, data, self.holdout)
-        self.reporter, self.work_dir = reporter, work_dir
+        self.reporter = reporter
+        self.work_dir = work_dir
         self.stages = stages_of(config)
         self.method = build_method(config, data.num_classes)
         require_images(self.split, needs_unlabelled=self.method.uses_unlabelled)
         self.identity = identity_hash(config, split_hash=split.hash, data_hash=data.content_hash)
         self._beginnings = {
-            b.step: b.hash for b in beginnings(config, split_hash=split.hash, data_hash=data.content_hash)
+            b.step: b.hash
+            for b in beginnings(config, split_hash=split.hash, data_hash=data.content_hash)
         }
         self.learners = Learners(config, data.num_classes, device)
         self.own_networks = OwnNetworks(self.method.own_networks(), device)
         self.batches = TrainingBatches(
-            data, self.split, config, num_students=self.learners.num_students, rank=rank(), world_size=world_size()
+            data,
+            self.split,
+            config,
+            num_students=self.learners.num_students,
+            rank=rank(),
+            world_size=world_size(),
         )
         self.optimiser = Optimiser(self.learners, config.optimiser)
         self.meter = Meter()
         self.step = 0
-        self.moment = ScoredMoment(config.evaluation)
+        self.moment = ChosenEvaluation(config.evaluation)
         self._clock = Clock()
         self._took_over = False
         if resume_from is not None:
@@ -132,7 +145,11 @@ class Trainer:
 
     def _run_stage(self, stage: Stage) -> None:
         context = StageContext(
-            stage=stage.index, learners=self.learners, data=self.data, split=self.split, work_dir=self.work_dir
+            stage=stage.index,
+            learners=self.learners,
+            data=self.data,
+            split=self.split,
+            work_dir=self.work_dir,
         )
         if self.step == stage.first_step:
             self._begin_stage(stage, context)
@@ -142,7 +159,9 @@ class Trainer:
         initial = self.method.initial_labels() if with_unlabelled else ()
 
         def make(step: int) -> Batch:
-            batch = self.batches.batch(stage.index, step, with_unlabelled=with_unlabelled, initial=initial)
+            batch = self.batches.batch(
+                stage.index, step, with_unlabelled=with_unlabelled, initial=initial
+            )
             return batch.pin_memory() if self.device.type == "cuda" else batch
 
         self._clock.start(self.step)
@@ -168,8 +187,11 @@ class Trainer:
         self.step += 1
 
     def train_on(self, batch: Batch, *, warm_up: bool, progress: float) -> StepResult:
-        """Forward, backward, update, mean teachers and the method's own networks, for one batch on the device."""
-        step: Callable[[Batch, Learners], StepResult] = supervised_step if warm_up else self.method.step
+        """Forward, backward, update, mean teachers and the method's own networks, for one batch on
+        the device."""
+        step: Callable[[Batch, Learners], StepResult] = (
+            supervised_step if warm_up else self.method.step
+        )
         self.optimiser.clear()
         result = step(batch, self.learners)
         self.optimiser.step(result.loss, progress)
@@ -214,37 +236,55 @@ class Trainer:
         )
 
     def _save(self, progress: Progress) -> None:
-        """Hand a complete checkpoint to the reporter. All workers hold the same networks: rank 0 writes."""
+        """Hand a complete checkpoint to the reporter. All workers hold the same networks: rank 0
+        writes."""
         self.meter.gather()
         folder = self.work_dir / f"checkpoint-{self.step}" if rank() == 0 else None
         with published(folder, self._checkpoint):
             self.reporter.on_checkpoint(progress, folder)
 
-    def _keepers(self) -> dict[str, Keeper]:
-        return {"method": self.method, "meter": self.meter, "own": self.own_networks, "moment": self.moment}
+    def _stateful(self) -> dict[str, Stateful]:
+        return {
+            "method": self.method,
+            "meter": self.meter,
+            "own": self.own_networks,
+            "moment": self.moment,
+        }
 
     def _checkpoint(self) -> Checkpoint:
         beginning = self._beginnings.get(self.step)
-        header = CheckpointHeader(step=self.step, finished=self.finished, identity=self.identity, beginning=beginning)
-        return take_snapshot(header, self.learners, self.optimiser, self._keepers(), self.evaluations)
+        header = CheckpointHeader(
+            step=self.step, finished=self.finished, identity=self.identity, beginning=beginning
+        )
+        return take_snapshot(
+            header, self.learners, self.optimiser, self._stateful(), self.evaluations
+        )
 
     def _take_over(self, folder: Path) -> None:
         checkpoint = load_checkpoint(folder)
         if checkpoint.header.beginning != self._beginnings.get(checkpoint.header.step, ""):
-            raise CheckpointError(f"checkpoint {folder.name} is not of a run that begins as this one does")
+            raise CheckpointError(
+                f"checkpoint {folder.name} is not of a run that begins as this one does"
+            )
         if stage_at(self.stages, checkpoint.header.step - 1).warm_up:
-            checkpoint = with_scores_only(checkpoint)  # the rest is of another method, perhaps, that has not begun
+            checkpoint = with_scores_only(
+                checkpoint
+            )  # the rest is of another method, perhaps, that has not begun
         self._restore(checkpoint)
         self._took_over = True
 
     def _report_beginning(self) -> None:
-        """Score the networks that were taken over as this run scores them: its curves begin here."""
+        """Score the networks that were taken over as this run scores them: its curves begin
+        here."""
         stage = stage_at(self.stages, self.step - 1)
         self._report_coupling(stage)
         if rank() == 0:
-            self.reporter.on_note("info", f"the first {self.step} steps are those of a run that begins the same")
+            self.reporter.on_note(
+                "info", f"the first {self.step} steps are those of a run that begins the same"
+            )
         self._score(self._progress(stage))
 
     def _restore(self, checkpoint: Checkpoint) -> None:
-        give_back(checkpoint, self.learners, self.optimiser, self._keepers())
-        self.step, self.moment.evaluations = checkpoint.header.step, checkpoint.evaluations
+        give_back(checkpoint, self.learners, self.optimiser, self._stateful())
+        self.step = checkpoint.header.step
+        self.moment.evaluations = checkpoint.evaluations

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from rml_trainers.bench.timing import Call, Yardstick
+from rml_benchmarks.measuring.timing import Call, Yardstick
 
 
 def count_flops(call: Call) -> int:
-    """Operations of the matrix products, convolutions and attentions in one call, forward and backward.
+    """Operations of the matrix products, convolutions and attentions in one call, forward and
+    backward.
 
-    Nothing else is counted (distances, upsampling, cross entropies), and a multiplication with an addition is two.
+    Nothing else is counted (distances, upsampling, cross entropies), and a multiplication with an
+    addition is two.
     """
     counter = FlopCounterMode(
         display=False, custom_mapping={torch.ops.aten.convolution_backward: _convolution_backward}
@@ -24,13 +26,20 @@ def count_flops(call: Call) -> int:
 
 
 def _convolution_backward(
-    gradient: Sequence[int], maps: Sequence[int], weight: Sequence[int], *others: object, **named: object
+    gradient: Sequence[int],
+    maps: Sequence[int],
+    weight: Sequence[int],
+    *others: object,
+    **named: object,
 ) -> int:
-    """Gradients of input and weight cost as much as the forward pass each; shapes stand for the tensors.
+    """Gradients of input and weight cost as much as the forward pass each; shapes stand for the
+    tensors.
 
-    torch's own formula (2.15) does not know groups and counts a depthwise convolution as many times as it has channels.
+    torch's own formula (2.15) does not know groups and counts a depthwise convolution as many times
+    as it has channels.
     """
-    transposed, wanted = others[4], others[7]
+    transposed = others[4]
+    wanted = others[7]
     assert isinstance(transposed, bool) and isinstance(wanted, Sequence)
     forward = 2 * math.prod(maps if transposed else gradient) * math.prod(weight[1:])
     return forward * (int(wanted[0]) + int(wanted[1]))

@@ -43,7 +43,9 @@ def this_machine() -> Machine:
     """The facts of this process."""
     return Machine(
         cpu=_cpu_name(),
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        cores=len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count() or 1,
         threads=torch.get_num_threads(),
         device=_device(),
         python=platform.python_version(),
@@ -69,11 +71,14 @@ def _device() -> str:
 
 
 def code(package: Path) -> str:
-    """`commit 1a2b3c4`, with `+ changes` when tracked files differ; elsewhere a hash of the package's source files."""
+    """`commit 1a2b3c4`, with `+ changes` when tracked files differ; elsewhere a hash of the
+    package's source files."""
     root = package.parents[1]
-    # A package installed into another project's checkout must not take that project's commit for its own.
+    # A package installed into another project's checkout must not take that project's commit for
+    # its own.
     if (root / ".git").exists() and root / "trainers" / "rml_trainers" == package:
-        commit, changed = _git(root, "rev-parse", "--short", "HEAD"), _git(root, "status", "--porcelain", "-uno")
+        commit = _git(root, "rev-parse", "--short", "HEAD")
+        changed = _git(root, "status", "--porcelain", "-uno")
         if commit is not None and changed is not None:
             return f"commit {commit}" + (" + changes" if changed else "")
     digest = hashlib.sha256()

@@ -1,8 +1,9 @@
 """Peak memory of a contender that runs alone.
 
-On a GPU: what torch's allocator held at most during a step, networks and optimiser included. On a CPU: how far the
-resident memory of a fresh process rises above what it held once a tiny network had been trained in it. That is what a
-machine needs to have, and it counts what torch's own bookkeeping does not see (scratch memory of the convolutions).
+On a GPU: what torch's allocator held at most during a step, networks and optimiser included. On a
+CPU: how far the resident memory of a fresh process rises above what it held once a tiny network had
+been trained in it. That is what a machine needs to have, and it counts what torch's own bookkeeping
+does not see (scratch memory of the convolutions).
 """
 
 import multiprocessing
@@ -17,14 +18,14 @@ from typing import Any
 
 import torch
 
-from rml_trainers.bench.contenders import contender
-from rml_trainers.bench.settings import SMALLEST
-from rml_trainers.bench.timing import Call
-from rml_trainers.device import release_memory
+from rml_benchmarks.measuring.timing import Call
+from rml_benchmarks.settings import SMALLEST
+from rml_benchmarks.workload.contenders import contender
 from rml_trainers.errors import RmlError
+from rml_trainers.runtime.device import release_memory
 
 NUM_CALLS = 2
-PRELOADED = ("timm", "torchvision", "rml_trainers.bench.contenders")
+PRELOADED = ("timm", "torchvision", "rml_benchmarks.workload.contenders")
 
 Build = Callable[..., Call]
 """Builds a contender: a function of a module, so that a fresh process can find it."""
@@ -40,7 +41,9 @@ def peak_bytes(build: Build, *arguments: Any) -> int:
         return _peak_on_gpu(build, arguments)
     context = fresh_processes()
     ours, theirs = context.Pipe()
-    process = context.Process(target=_peak_in_process, args=(theirs, torch.get_num_threads(), build, arguments))
+    process = context.Process(
+        target=_peak_in_process, args=(theirs, torch.get_num_threads(), build, arguments)
+    )
     process.start()
     theirs.close()
     try:
@@ -54,7 +57,8 @@ def peak_bytes(build: Build, *arguments: Any) -> int:
 
 
 def fresh_processes() -> Any:
-    """Processes that begin with the libraries loaded and nothing else: forked from a server that computes nothing."""
+    """Processes that begin with the libraries loaded and nothing else: forked from a server that
+    computes nothing."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
@@ -74,7 +78,9 @@ def _peak_on_gpu(build: Build, arguments: tuple[Any, ...]) -> int:
     return peak
 
 
-def _peak_in_process(connection: Connection, threads: int, build: Build, arguments: tuple[Any, ...]) -> None:
+def _peak_in_process(
+    connection: Connection, threads: int, build: Build, arguments: tuple[Any, ...]
+) -> None:
     """Body of the fresh process: sends a number of bytes, or the text of an error."""
     try:
         torch.set_num_threads(threads)
@@ -94,7 +100,8 @@ def run_a_little(call: Call) -> None:
 
 
 def resident_after_warm_up() -> int:
-    """Resident bytes once the smallest network has been trained: libraries and whatever they load on first use."""
+    """Resident bytes once the smallest network has been trained: libraries and whatever they load
+    on first use."""
     with tempfile.TemporaryDirectory() as folder:
         run_a_little(contender("step/rml", SMALLEST, Path(folder)))
     forget_peak()
@@ -102,7 +109,8 @@ def resident_after_warm_up() -> int:
 
 
 def forget_peak() -> None:
-    """Let the peak of this process begin anew at what it holds now (Linux; elsewhere building counts too).
+    """Let the peak of this process begin anew at what it holds now (Linux; elsewhere building
+    counts too).
 
     What was freed goes back to the system first: it would count as held otherwise.
     """

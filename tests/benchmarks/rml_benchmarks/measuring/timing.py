@@ -1,7 +1,8 @@
-"""Times callables against each other in one run: interleaved rounds, medians, ratios paired by round.
+"""Times callables against each other in one run: interleaved rounds, medians, ratios paired by
+round.
 
-Seconds of two runs on a shared machine cannot be compared; the ratio of two things timed in alternation can. Nothing is
-asserted about time.
+Seconds of two runs on a shared machine cannot be compared; the ratio of two things timed in
+alternation can. Nothing is asserted about time.
 """
 
 import resource
@@ -12,14 +13,16 @@ from dataclasses import dataclass
 
 import torch
 
-from rml_trainers.bench.tables import TableText, readable_bytes, readable_seconds
+from rml_benchmarks.measuring.tables import TableText, readable_bytes, readable_seconds
 
-MAX_SETTLING_ROUNDS, MAX_SETTLING_S = 10, 60.0
+MAX_SETTLING_ROUNDS = 10
+MAX_SETTLING_S = 60.0
 FEW_PAGES = 1000
 """4 MiB: what a round may still add to the memory of the process when it has settled."""
 
 Call = Callable[[int], object]
-"""Does the work of one round; the round's number picks the inputs, so that all contenders get the same ones."""
+"""Does the work of one round; the round's number picks the inputs, so that all contenders get the
+same ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +41,8 @@ class Facts:
 
 @dataclass(frozen=True, kw_only=True)
 class Yardstick:
-    """Work of known size, timed in every round like the contenders: how fast the machine was just then."""
+    """Work of known size, timed in every round like the contenders: how fast the machine was just
+    then."""
 
     name: str
     call: Call
@@ -55,18 +59,21 @@ class Timing:
     """Lower quartile; `upper_s` the upper one."""
     upper_s: float
     ratio: float
-    """Median over the rounds of this contender's time divided by the first contender's in the same round."""
+    """Median over the rounds of this contender's time divided by the first contender's in the same
+    round."""
     ratio_range: tuple[float, float]
     """Quartiles of that quotient."""
     facts: Facts = Facts()
     images_per_s: float | None = None
     of_yardstick: float | None = None
-    """Its rate of floating-point operations divided by the yardstick's in the same round, median."""
+    """Its rate of floating-point operations divided by the yardstick's in the same round,
+    median."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """One table of a benchmark: contenders that do comparable work; the first is what the others are divided by."""
+    """One table of a benchmark: contenders that do comparable work; the first is what the others
+    are divided by."""
 
     title: str
     timings: tuple[Timing, ...]
@@ -85,8 +92,12 @@ class Comparison:
 
     def markdown(self) -> str:
         """Markdown table; columns about which nothing is known are left out."""
-        spread = [f"{readable_seconds(t.lower_s)} – {readable_seconds(t.upper_s)}" for t in self.timings]
-        ratio = [f"{t.ratio:.3g} ({t.ratio_range[0]:.3g} – {t.ratio_range[1]:.3g})" for t in self.timings]
+        spread = [
+            f"{readable_seconds(t.lower_s)} – {readable_seconds(t.upper_s)}" for t in self.timings
+        ]
+        ratio = [
+            f"{t.ratio:.3g} ({t.ratio_range[0]:.3g} – {t.ratio_range[1]:.3g})" for t in self.timings
+        ]
         table = TableText()
         table.column("", [t.name for t in self.timings])
         table.column("median", [readable_seconds(t.median_s) for t in self.timings])
@@ -94,9 +105,16 @@ class Comparison:
         table.column(f"× {self.timings[0].name}", ratio)
         table.column("target", [t.facts.target for t in self.timings])
         table.column("images/s", [_known(t.images_per_s, "{:.3g}".format) for t in self.timings])
-        table.column("peak memory", [_known(t.facts.peak_bytes, readable_bytes) for t in self.timings])
-        table.column("GFLOP", [_known(t.facts.flops, lambda count: f"{count / 1e9:.3g}") for t in self.timings])
-        table.column("of matrix product", [_known(t.of_yardstick, "{:.0%}".format) for t in self.timings])
+        table.column(
+            "peak memory", [_known(t.facts.peak_bytes, readable_bytes) for t in self.timings]
+        )
+        table.column(
+            "GFLOP",
+            [_known(t.facts.flops, lambda count: f"{count / 1e9:.3g}") for t in self.timings],
+        )
+        table.column(
+            "of matrix product", [_known(t.of_yardstick, "{:.0%}".format) for t in self.timings]
+        )
         notes = [note for note in (self.note, self.yardstick) if note]
         return table.markdown(self.title, notes, after_title=f" ({self.num_rounds} rounds)")
 
@@ -113,11 +131,13 @@ def compare(
     note: str = "",
     clock: Callable[[], float] = time.perf_counter,
 ) -> Comparison:
-    """Time every contender once per round, in an order that rotates, after warm-up rounds that do not count.
+    """Time every contender once per round, in an order that rotates, after warm-up rounds that do
+    not count.
 
-    `settle`: warm up for longer while the process still grows. The system clears every page that a process gets for the
-    first time, and where contenders share a heap it takes several rounds until all of them find what they need in it:
-    steps of the small setting took up to 40 % longer until then (measured, glibc 2.36).
+    `settle`: warm up for longer while the process still grows. The system clears every page that a
+    process gets for the first time, and where contenders share a heap it takes several rounds until
+    all of them find what they need in it: steps of the small setting took up to 40 % longer until
+    then (measured, glibc 2.36).
     """
     calls = dict(contenders)
     if yardstick is not None:
@@ -132,10 +152,14 @@ def compare(
         for name, elapsed in _round(calls, index, clock).items():
             seconds[name].append(elapsed)
     rates = None if yardstick is None else [yardstick.flops / s for s in seconds[yardstick.name]]
-    known, baseline = facts or {}, seconds[names[0]]
+    known = facts or {}
+    baseline = seconds[names[0]]
     return Comparison(
         title=title,
-        timings=tuple(_timing(name, seconds[name], baseline, known.get(name, Facts()), rates) for name in contenders),
+        timings=tuple(
+            _timing(name, seconds[name], baseline, known.get(name, Facts()), rates)
+            for name in contenders
+        ),
         num_rounds=num_rounds,
         note=note,
         yardstick=_described(yardstick, rates),
@@ -143,7 +167,8 @@ def compare(
 
 
 def _round(calls: Mapping[str, Call], index: int, clock: Callable[[], float]) -> dict[str, float]:
-    names, start = list(calls), index % len(calls)
+    names = list(calls)
+    start = index % len(calls)
     return {name: _time_once(calls[name], index, clock) for name in names[start:] + names[:start]}
 
 
@@ -175,13 +200,21 @@ def _wait_for_device() -> None:
 
 
 def _timing(
-    name: str, seconds: Sequence[float], baseline: Sequence[float], facts: Facts, rates: Sequence[float] | None
+    name: str,
+    seconds: Sequence[float],
+    baseline: Sequence[float],
+    facts: Facts,
+    rates: Sequence[float] | None,
 ) -> Timing:
     lower, median, upper = quartiles(seconds)
-    low_ratio, ratio, high_ratio = quartiles([s / b for s, b in zip(seconds, baseline, strict=True)])
+    low_ratio, ratio, high_ratio = quartiles(
+        [s / b for s, b in zip(seconds, baseline, strict=True)]
+    )
     share = None
     if rates is not None and facts.flops is not None:
-        share = statistics.median(facts.flops / s / rate for s, rate in zip(seconds, rates, strict=True))
+        share = statistics.median(
+            facts.flops / s / rate for s, rate in zip(seconds, rates, strict=True)
+        )
     return Timing(
         name=name,
         median_s=median,

@@ -8,17 +8,24 @@ from pathlib import Path
 import torch
 from torch import distributed as dist
 
-from rml_trainers.bench.contenders import contender
-from rml_trainers.bench.memory import forget_peak, fresh_processes, peak_resident, resident_after_warm_up, run_a_little
-from rml_trainers.bench.settings import Setting
-from rml_trainers.distributed import leave_group
+from rml_benchmarks.measuring.memory import (
+    forget_peak,
+    fresh_processes,
+    peak_resident,
+    resident_after_warm_up,
+    run_a_little,
+)
+from rml_benchmarks.settings import Setting
+from rml_benchmarks.workload.contenders import contender
 from rml_trainers.errors import RmlError
+from rml_trainers.runtime.distributed import leave_group
 
 MAX_WORKERS = 8
 
 
 def num_workers_here(device: torch.device) -> int:
-    """Workers that do not get into each other's way: one per GPU, or two on a CPU of at least two cores."""
+    """Workers that do not get into each other's way: one per GPU, or two on a CPU of at least two
+    cores."""
     if device.type == "cuda":
         return min(MAX_WORKERS, torch.cuda.device_count())
     return min(2, os.cpu_count() or 1)
@@ -39,7 +46,15 @@ class WorkerGroup:
         self._processes = []
         for rank in range(num_workers):
             ours, theirs = context.Pipe()
-            arguments = (rank, num_workers, meeting, theirs, name, setting.scaled(num_workers), folder)
+            arguments = (
+                rank,
+                num_workers,
+                meeting,
+                theirs,
+                name,
+                setting.scaled(num_workers),
+                folder,
+            )
             process = context.Process(target=_work, args=arguments, daemon=True)
             process.start()
             theirs.close()
@@ -75,7 +90,13 @@ class WorkerGroup:
 
 
 def _work(
-    rank: int, num_workers: int, meeting: Path, connection: Connection, name: str, setting: Setting, folder: Path
+    rank: int,
+    num_workers: int,
+    meeting: Path,
+    connection: Connection,
+    name: str,
+    setting: Setting,
+    folder: Path,
 ) -> None:
     """Body of a worker: first the peak memory of a few steps, then an answer to every step."""
     try:
@@ -84,11 +105,15 @@ def _work(
         backend = "nccl" if torch.cuda.is_available() else "gloo"
         if backend == "nccl":
             torch.cuda.set_device(rank)
-        dist.init_process_group(backend, init_method=f"file://{meeting}", rank=rank, world_size=num_workers)
+        dist.init_process_group(
+            backend, init_method=f"file://{meeting}", rank=rank, world_size=num_workers
+        )
         call = contender(name, setting, folder)
         forget_peak()
         run_a_little(call)
-        connection.send(torch.cuda.max_memory_allocated() if backend == "nccl" else peak_resident() - before)
+        connection.send(
+            torch.cuda.max_memory_allocated() if backend == "nccl" else peak_resident() - before
+        )
         while True:
             call(connection.recv())
             if backend == "nccl":

@@ -1,8 +1,10 @@
-"""`rml bench cell`: what a cell costs beyond its training, with `execution: train` and `direct`, against a bare loop.
+"""`python -m rml_benchmarks cell`: what a cell costs beyond its training, with `execution: train`
+and `direct`, against a bare loop.
 
-Every contender trains the same tiny runs one after the other (no two at a time, so that nothing hides behind something
-else). A launch also starts Ray, MLflow's database and the live view; a launch of one cell shows that fixed part, and
-the difference to a launch of more cells is what each further cell costs.
+Every contender trains the same tiny runs one after the other (no two at a time, so that nothing
+hides behind something else). A launch also starts Ray, MLflow's database and the live view; a
+launch of one cell shows that fixed part, and the difference to a launch of more cells is what each
+further cell costs.
 """
 
 import io
@@ -13,16 +15,16 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from rml_platform.launch import OutputLayout, launch
-from rml_platform.plan import Plan, make_plan
-from rml_platform.schema import load_study
-from rml_trainers.bench.part import Bench
-from rml_trainers.bench.publishing import Result
-from rml_trainers.bench.tables import Table
-from rml_trainers.bench.timing import Call, Comparison, compare
-from rml_trainers.data.cache import PreparedData
-from rml_trainers.reporting import MemoryReporter
-from rml_trainers.trainer import Trainer
+from rml_benchmarks.measuring.publishing import Result
+from rml_benchmarks.measuring.tables import Table
+from rml_benchmarks.measuring.timing import Call, Comparison, compare
+from rml_benchmarks.part import Bench
+from rml_platform.launch.launch import OutputLayout, launch
+from rml_platform.planning.plan import Plan, make_plan
+from rml_platform.study.schema import load_study
+from rml_trainers.data.prepared.cache import PreparedData
+from rml_trainers.training.reporting import MemoryReporter
+from rml_trainers.training.trainer import Trainer
 
 NUM_CELLS = 3
 EXECUTIONS = ("direct", "train")
@@ -75,7 +77,8 @@ class Cells:
 
         def carry_out(index: int) -> None:
             layout = OutputLayout(root=self._folder / "out", storage=str(self._folder / "out"))
-            console, plan = Console(file=io.StringIO()), self.plan(execution, num_cells)
+            console = Console(file=io.StringIO())
+            plan = self.plan(execution, num_cells)
             report = launch(plan, layout=layout, data_root=None, max_concurrent=1, console=console)
             assert len(report.done) == num_cells, report
 
@@ -95,7 +98,9 @@ def run(bench: Bench) -> Iterator[Result]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as many as a cell that gets one core
     cells.launched("direct", 1)(0)  # libraries and MLflow's tables are loaded and made once
-    comparison = compare("Cells one after the other", calls, num_rounds=bench.num_rounds(1), num_warm_up=0)
+    comparison = compare(
+        "Cells one after the other", calls, num_rounds=bench.num_rounds(1), num_warm_up=0
+    )
     torch.set_num_threads(threads)
     yield comparison
     yield further_cells(comparison, comparison.seconds(bare) / NUM_CELLS)
@@ -110,6 +115,12 @@ def further_cells(comparison: Comparison, bare_s: float) -> Table:
         rows.append((execution, each, each - bare_s, each / bare_s, one - each))
     return Table(
         title="Cost of a further cell",
-        columns=("execution", "each (s)", "beyond training (s)", "× a bare cell", "the launch itself (s)"),
+        columns=(
+            "execution",
+            "each (s)",
+            "beyond training (s)",
+            "× a bare cell",
+            "the launch itself (s)",
+        ),
         rows=tuple(rows),
     )

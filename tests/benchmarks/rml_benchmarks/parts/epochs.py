@@ -1,7 +1,8 @@
-"""Whole epochs of crops: the prepared set against Pillow and torchvision, in one process on one core.
+"""Whole epochs of crops: the prepared set against Pillow and torchvision, in one process on one
+core.
 
-`first`: nothing is prepared yet, so ours decodes everything and writes it too. `cold`: the files are not in the page
-cache. `warm`: they are.
+`first`: nothing is prepared yet, so ours decodes everything and writes it too. `cold`: the files
+are not in the page cache. `warm`: they are.
 """
 
 import gc
@@ -16,14 +17,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
+from rml_benchmarks.measuring.timing import Call, Comparison, compare
+from rml_benchmarks.part import Bench
+from rml_benchmarks.workload.sources import Source
 from rml_trainers import IGNORE_LABEL
-from rml_trainers.bench.part import Bench
-from rml_trainers.bench.sources import Source
-from rml_trainers.bench.timing import Call, Comparison, compare
-from rml_trainers.data.prepare import prepare
+from rml_trainers.data.prepared.prepare import prepare
 from rml_trainers.noise.config import GeometryConfig
 from rml_trainers.noise.geometry import cut_image, cut_label, draw_windows
-from rml_trainers.randomness import generator
+from rml_trainers.runtime.randomness import generator
 
 BATCH = 8
 CAN_EVICT = hasattr(os, "posix_fadvise")
@@ -35,7 +36,9 @@ class DecodedCrops(Dataset[tuple[Tensor, Tensor]]):
     def __init__(self, source: Source, geometry: GeometryConfig) -> None:
         self._pairs = list(source.pairs())
         crop = v2.RandomCrop(geometry.crop_px)
-        self._transform = v2.Compose([crop, v2.RandomHorizontalFlip(geometry.flip_probability), v2.PILToTensor()])
+        self._transform = v2.Compose(
+            [crop, v2.RandomHorizontalFlip(geometry.flip_probability), v2.PILToTensor()]
+        )
 
     def __len__(self) -> int:
         return len(self._pairs)
@@ -71,8 +74,11 @@ def epochs(source: Source, geometry: GeometryConfig, bench: Bench) -> Iterator[C
 
         return evicted
 
-    prepared, decoded = "prepared set", "Pillow and torchvision v2"
-    kinds: dict[str, tuple[dict[str, Call], int]] = {"first": ({prepared: first, decoded: theirs}, 1)}
+    prepared = "prepared set"
+    decoded = "Pillow and torchvision v2"
+    kinds: dict[str, tuple[dict[str, Call], int]] = {
+        "first": ({prepared: first, decoded: theirs}, 1)
+    }
     if CAN_EVICT:
         arrow = [folder / "train.arrow"]
         kinds["cold"] = ({prepared: cold(ours, arrow), decoded: cold(theirs, files)}, 2)
@@ -87,18 +93,22 @@ def epochs(source: Source, geometry: GeometryConfig, bench: Bench) -> Iterator[C
 
 
 def read_epoch(source: Source, geometry: GeometryConfig, epoch: int) -> int:
-    """Every training image once, in a random order, as stacked batches; returns the number of images."""
+    """Every training image once, in a random order, as stacked batches; returns the number of
+    images."""
     data = source.prepared()
     rng = generator("bench_epoch", epoch)
     order = rng.permutation(len(data.names("train"))).tolist()
     for start in range(0, len(order), BATCH):
         picked = order[start : start + BATCH]
         windows = draw_windows(rng, [data.image_size("train", i) for i in picked], geometry)
-        images, labels = [], []
+        images = []
+        labels = []
         for i, window in zip(picked, windows, strict=True):
             label = data.label("train", i)
             assert label is not None, "every image of this benchmark has a mask"
-            images.append(cut_image(data.image("train", i), window, geometry.crop_px, data.mean_colour))
+            images.append(
+                cut_image(data.image("train", i), window, geometry.crop_px, data.mean_colour)
+            )
             labels.append(cut_label(label, window, geometry.crop_px, IGNORE_LABEL))
         torch.stack(images), torch.stack(labels)
     return len(order)

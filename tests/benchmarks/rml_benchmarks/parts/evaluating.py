@@ -1,19 +1,20 @@
-"""`eval`: what scoring costs, against scoring image by image on the host, and as a share of the training time."""
+"""`eval`: what scoring costs, against scoring image by image on the host, and as a share of the
+training time."""
 
 from collections.abc import Iterator
 
 import numpy as np
 import torch
 
-from rml_trainers.bench.part import Bench
-from rml_trainers.bench.publishing import Result
-from rml_trainers.bench.tables import Table
-from rml_trainers.bench.timing import Call, Facts, compare
-from rml_trainers.bench.workload import METHOD_CONFIGS, Workload
+from rml_benchmarks.measuring.publishing import Result
+from rml_benchmarks.measuring.tables import Table
+from rml_benchmarks.measuring.timing import Call, Facts, compare
+from rml_benchmarks.part import Bench
+from rml_benchmarks.workload.workload import METHOD_CONFIGS, Workload
 from rml_trainers.config import ScheduleConfig
-from rml_trainers.data.whole import scored_images
-from rml_trainers.evaluation import evaluate
-from rml_trainers.learners import to_unit_range
+from rml_trainers.data.loading.whole_images import scored_images
+from rml_trainers.scoring.evaluation import evaluate
+from rml_trainers.students.learners import to_unit_range
 
 NUM_SCORED = 500
 """Validation images of Cityscapes."""
@@ -25,7 +26,8 @@ TARGET = "≤ 0.05"
 def run(bench: Bench) -> Iterator[Result]:
     """Scoring against training steps, then the share that follows for a whole run."""
     workload = Workload(bench.setting, METHOD_CONFIGS["rml"], bench.folder)
-    trainer, num_images = workload.trainer, len(workload.trainer.data.names("val"))
+    trainer = workload.trainer
+    num_images = len(workload.trainer.data.names("val"))
     calls: dict[str, Call] = {
         "evaluation": lambda index: evaluate(workload.learners, trainer.data, trainer.config),
         "image by image, counted on the host": one_by_one(workload),
@@ -33,7 +35,11 @@ def run(bench: Bench) -> Iterator[Result]:
     }
     facts = {name: Facts(images=num_images) for name in list(calls)[:2]}
     comparison = compare(
-        f"Scoring {num_images} whole images", calls, num_rounds=bench.num_rounds(6), num_warm_up=1, facts=facts
+        f"Scoring {num_images} whole images",
+        calls,
+        num_rounds=bench.num_rounds(6),
+        num_warm_up=1,
+        facts=facts,
     )
     yield comparison
     per_image = comparison.seconds("evaluation") / num_images
@@ -41,8 +47,11 @@ def run(bench: Bench) -> Iterator[Result]:
 
 
 def one_by_one(workload: Workload) -> Call:
-    """Batches of one image, upsampled logits to the class map on the device, everything else in NumPy on the host."""
-    learners, data, network = workload.learners, workload.trainer.data, workload.learners.teacher(0).eval()
+    """Batches of one image, upsampled logits to the class map on the device, everything else in
+    NumPy on the host."""
+    learners = workload.learners
+    data = workload.trainer.data
+    network = workload.learners.teacher(0).eval()
 
     @torch.no_grad()
     def score(index: int) -> None:
@@ -57,7 +66,9 @@ def one_by_one(workload: Workload) -> Call:
             truth = scored.label.numpy()
             valid = truth != 255
             cells = truth[valid].astype(np.int64) * num_classes + predicted[valid]
-            confusion += np.bincount(cells, minlength=num_classes**2).reshape(num_classes, num_classes)
+            confusion += np.bincount(cells, minlength=num_classes**2).reshape(
+                num_classes, num_classes
+            )
 
     return score
 
@@ -69,12 +80,18 @@ def cadences(bench: Bench, image_per_step: float) -> Table:
         image_per_step: time to score one image ÷ time of a training step.
     """
     schedule = ScheduleConfig()
-    steps, num_stages = schedule.total_steps, 1 + len(schedule.stage_steps)
+    steps = schedule.total_steps
+    num_stages = 1 + len(schedule.stage_steps)
     epoch = NUM_UNLABELLED // bench.setting.batch[1]
     rows = [("at the end of each stage (default)", num_stages, TARGET)]
-    rows += [(f"also every {every:,} steps", num_stages + steps // every, "") for every in (5000, 1000)]
+    rows += [
+        (f"also every {every:,} steps", num_stages + steps // every, "") for every in (5000, 1000)
+    ]
     rows += [(f"after every epoch ({epoch} steps), as public scripts do", steps // epoch, "")]
-    shares = [(what, times, times * NUM_SCORED * image_per_step / steps, target) for what, times, target in rows]
+    shares = [
+        (what, times, times * NUM_SCORED * image_per_step / steps, target)
+        for what, times, target in rows
+    ]
     return Table(
         title=f"Scoring {NUM_SCORED} images as a share of {steps:,} training steps",
         columns=("when", "evaluations", "share of training", "target"),

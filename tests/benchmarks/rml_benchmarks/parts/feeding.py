@@ -1,4 +1,5 @@
-"""The loader against the step that it feeds, and who should read: the step, a thread, or worker processes."""
+"""The loader against the step that it feeds, and who should read: the step, a thread, or worker
+processes."""
 
 import contextlib
 from collections.abc import Iterator
@@ -6,10 +7,10 @@ from collections.abc import Iterator
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from rml_trainers.bench.part import Bench
-from rml_trainers.bench.timing import Call, Comparison, Facts, compare
-from rml_trainers.bench.workload import METHOD_CONFIGS, PROGRESS, Workload
-from rml_trainers.data.loaders import Batch, read_ahead
+from rml_benchmarks.measuring.timing import Call, Comparison, Facts, compare
+from rml_benchmarks.part import Bench
+from rml_benchmarks.workload.workload import METHOD_CONFIGS, PROGRESS, Workload
+from rml_trainers.data.loading.loaders import Batch, read_ahead
 
 ALONE = "reading its batch, one core"
 NUM_STEPS = 3
@@ -23,9 +24,17 @@ def feeding(bench: Bench) -> Iterator[Comparison]:
     workload = Workload(bench.setting, METHOD_CONFIGS["rml"], bench.folder)
     calls: dict[str, Call] = {"step": workload.step, ALONE: _alone(workload)}
     if workload.trainer.device.type == "cuda":
-        calls["reading, pinning and copying it"] = lambda index: to_device(workload, workload.read(index))
+        calls["reading, pinning and copying it"] = lambda index: to_device(
+            workload, workload.read(index)
+        )
     facts = {ALONE: Facts(target="≤ 0.20")}
-    yield compare("Loader against the rml step", calls, num_rounds=bench.num_rounds(8), settle=True, facts=facts)
+    yield compare(
+        "Loader against the rml step",
+        calls,
+        num_rounds=bench.num_rounds(8),
+        settle=True,
+        facts=facts,
+    )
     yield compare(
         f"{NUM_STEPS} rml steps in a row",
         {
@@ -60,7 +69,8 @@ class Endless(IterableDataset[Batch]):
 
 
 def _from_processes(workload: Workload) -> Call:
-    """Takes batches from workers of torch's DataLoader, which read on while others are timed, and end with the call."""
+    """Takes batches from workers of torch's DataLoader, which read on while others are timed, and
+    end with the call."""
     loader = DataLoader(
         Endless(workload),
         batch_size=None,
@@ -108,7 +118,9 @@ def _training(workload: Workload, num_ahead: int) -> Call:
 
     def train(index: int) -> None:
         for _, batch in read_ahead(workload.read, range(index, index + NUM_STEPS), num_ahead):
-            result = workload.trainer.train_on(to_device(workload, batch), warm_up=False, progress=PROGRESS)
+            result = workload.trainer.train_on(
+                to_device(workload, batch), warm_up=False, progress=PROGRESS
+            )
             workload.trainer.meter.add(result)
 
     return train

@@ -1,19 +1,25 @@
-"""`options`: what the settings of a run that decide its time and memory, but not its result, do to the `rml` step."""
+"""`options`: what the settings of a run that decide its time and memory, but not its result, do to
+the `rml` step."""
 
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Literal
 
-from rml_trainers.bench.contenders import contender, images_per_call, title
-from rml_trainers.bench.memory import peak_bytes
-from rml_trainers.bench.part import Bench
-from rml_trainers.bench.publishing import Result
-from rml_trainers.bench.settings import Setting
-from rml_trainers.bench.timing import Facts, compare
+from rml_benchmarks.measuring.memory import peak_bytes
+from rml_benchmarks.measuring.publishing import Result
+from rml_benchmarks.measuring.timing import Facts, compare
+from rml_benchmarks.part import Bench
+from rml_benchmarks.settings import Setting
+from rml_benchmarks.workload.contenders import contender, images_per_call, title
 
-STEP, LEANEST_PEER = "step/rml", "peer/rml/float32/plain"
+STEP = "step/rml"
+LEANEST_PEER = "peer/rml/float32/plain"
 AS_IT_IS = "as it is"
-CHECKPOINTING: tuple[Literal["none", "batchnorm", "backbone"], ...] = ("none", "batchnorm", "backbone")
+CHECKPOINTING: tuple[Literal["none", "batchnorm", "backbone"], ...] = (
+    "none",
+    "batchnorm",
+    "backbone",
+)
 
 
 def run(bench: Bench) -> Iterator[Result]:
@@ -22,13 +28,19 @@ def run(bench: Bench) -> Iterator[Result]:
     ways[title(LEANEST_PEER)] = (LEANEST_PEER, bench.setting)
     facts = {
         name: Facts(
-            images=images_per_call(what, setting), peak_bytes=peak_bytes(contender, what, setting, bench.folder)
+            images=images_per_call(what, setting),
+            peak_bytes=peak_bytes(contender, what, setting, bench.folder),
         )
         for name, (what, setting) in ways.items()
     }
     calls = {name: contender(what, setting, bench.folder) for name, (what, setting) in ways.items()}
     yield compare(
-        "Options of the rml step", calls, num_rounds=bench.num_rounds(4), num_warm_up=1, settle=True, facts=facts
+        "Options of the rml step",
+        calls,
+        num_rounds=bench.num_rounds(4),
+        num_warm_up=1,
+        settle=True,
+        facts=facts,
     )
 
 

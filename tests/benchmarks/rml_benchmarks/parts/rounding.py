@@ -5,9 +5,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from rml_trainers.bench.part import Bench
-from rml_trainers.bench.tables import Table
-from rml_trainers.bench.workload import begin_stage
+from rml_benchmarks.measuring.tables import Table
+from rml_benchmarks.part import Bench
+from rml_benchmarks.workload.workload import begin_stage
 from rml_trainers.config import (
     BatchConfig,
     EvaluationConfig,
@@ -17,18 +17,18 @@ from rml_trainers.config import (
     SplitConfig,
     TeacherConfig,
 )
-from rml_trainers.data.prepare import ensure_prepared
-from rml_trainers.data.scenes import ScenesConfig
-from rml_trainers.data.splits import make_split
-from rml_trainers.data.whole import whole_images
-from rml_trainers.initial_labels import InitialLabelStore
-from rml_trainers.learners import to_unit_range
-from rml_trainers.methods.rml import RmlConfig, RobustMutualLearning
+from rml_trainers.data.loading.whole_images import whole_images
+from rml_trainers.data.prepared.prepare import ensure_prepared
+from rml_trainers.data.sources.scenes import ScenesConfig
+from rml_trainers.data.splitting.splits import make_split
+from rml_trainers.labels.initial_labels import InitialLabelStore
+from rml_trainers.labels.pseudo_labels import make_pseudo_label
+from rml_trainers.methods.paper.rml import RmlConfig, RobustMutualLearning
 from rml_trainers.networks.network import SegmentationOutput
 from rml_trainers.noise.config import GeometryConfig
-from rml_trainers.pseudo_labels import make_pseudo_label
-from rml_trainers.reporting import MemoryReporter
-from rml_trainers.trainer import Trainer
+from rml_trainers.students.learners import to_unit_range
+from rml_trainers.training.reporting import MemoryReporter
+from rml_trainers.training.trainer import Trainer
 
 BITS = (16, 8)
 NUM_STEPS = 80
@@ -38,14 +38,17 @@ CROP_PX = (64, 96)
 
 def agreement(bench: Bench) -> Table:
     """Share of labels that rounding leaves as they are."""
-    taught, rows = teach(bench), []
+    taught = teach(bench)
+    rows = []
     for bits in BITS:
         trainer = scenes_trainer(bench, bits)
         trainer.learners.teachers.load_state_dict(taught.learners.teachers.state_dict())
         begin_stage(trainer)
         rows.append((f"{bits} bits", *compare_labels(trainer)))
     return Table(
-        title=f"What rounding p⁰ does to labels, after {NUM_STEPS} supervised steps on drawn scenes",
+        title=(
+            f"What rounding p⁰ does to labels, after {NUM_STEPS} supervised steps on drawn scenes"
+        ),
         columns=(
             "stored with",
             "largest error of a probability",
@@ -77,7 +80,9 @@ def scenes_trainer(bench: Bench, bits: int) -> Trainer:
     work_dir = bench.folder / f"rounding-{bits}"
     work_dir.mkdir(exist_ok=True)
     split = make_split(data.names("train"), config.split)
-    return Trainer(config, data, split, device=bench.device, reporter=MemoryReporter(), work_dir=work_dir)
+    return Trainer(
+        config, data, split, device=bench.device, reporter=MemoryReporter(), work_dir=work_dir
+    )
 
 
 def teach(bench: Bench) -> Trainer:
@@ -91,10 +96,15 @@ def teach(bench: Bench) -> Trainer:
 
 @torch.no_grad()
 def compare_labels(trainer: Trainer) -> tuple[float, str, str, float]:
-    """Largest error, agreement of p⁰'s classes and of rectified labels, mean largest probability."""
-    learners, reader = trainer.learners, trainer.method.initial_labels()[0]
+    """Largest error, agreement of p⁰'s classes and of rectified labels, mean largest
+    probability."""
+    learners = trainer.learners
+    reader = trainer.method.initial_labels()[0]
     assert isinstance(reader, InitialLabelStore)
-    errors, confidence, same_cells, same_pixels = [], [], [], []
+    errors = []
+    confidence = []
+    same_cells = []
+    same_pixels = []
     for names, images in whole_images(trainer.data, sorted(trainer.split.unlabelled), 8):
         output = learners.predict("teachers", to_unit_range(images.to(trainer.device)))[0]
         exact = output.logits.float().softmax(dim=1)
@@ -105,11 +115,15 @@ def compare_labels(trainer: Trainer) -> tuple[float, str, str, float]:
         confidence.append(exact.amax(dim=1).mean())
         same_cells.append((exact.argmax(1) == stored.argmax(1)).float().mean())
         same_pixels.append((labels[0] == labels[1]).float().mean())
-    certain, cells, pixels = (float(torch.stack(v).mean()) for v in (confidence, same_cells, same_pixels))
+    certain, cells, pixels = (
+        float(torch.stack(v).mean()) for v in (confidence, same_cells, same_pixels)
+    )
     return float(torch.stack(errors).amax()), f"{cells:.3%}", f"{pixels:.3%}", certain
 
 
-def _rectified(trainer: Trainer, output: SegmentationOutput, prob: Tensor, size_px: tuple[int, int]) -> Tensor:
+def _rectified(
+    trainer: Trainer, output: SegmentationOutput, prob: Tensor, size_px: tuple[int, int]
+) -> Tensor:
     """Labels [B, H, W] of the first network from p⁰ [B, K, h, w]."""
     assert isinstance(trainer.method, RobustMutualLearning)
     scores, _ = trainer.method.rectifiers[0].rectify(output, prob.clamp(min=1e-4).log())

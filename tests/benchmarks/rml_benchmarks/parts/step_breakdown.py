@@ -6,26 +6,30 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from rml_trainers.bench.part import Bench
-from rml_trainers.bench.timing import Call, Comparison, Facts, compare
-from rml_trainers.bench.workload import METHOD_CONFIGS, Workload
-from rml_trainers.data.loaders import Batch, UnlabelledCrops
-from rml_trainers.learners import Labeller, Learners, to_unit_range
-from rml_trainers.methods.rml import RobustMutualLearning
+from rml_benchmarks.measuring.timing import Call, Comparison, Facts, compare
+from rml_benchmarks.part import Bench
+from rml_benchmarks.workload.workload import METHOD_CONFIGS, Workload
+from rml_trainers.data.loading.loaders import Batch, UnlabelledCrops
+from rml_trainers.methods.paper.rml import RobustMutualLearning
 from rml_trainers.networks.network import SegmentationOutput
 from rml_trainers.noise.input_noise import strengthen
+from rml_trainers.students.learners import Labeller, Learners, to_unit_range
 
 TARGETS = {"rectification and prototypes": "≤ 0.03", "mean teachers": "≤ 0.01"}
 NOTE = (
-    "Each part alone, on what the step before it gave; on a GPU parts that overlap inside a step do not overlap here. "
-    "`method without networks` holds noise, rectification, pseudo labels, upsampling, losses and their gradients."
+    "Each part alone, on what the step before it gave; on a GPU parts that overlap inside a step "
+    "do not overlap here. "
+    "`method without networks` holds noise, rectification, pseudo labels, upsampling, losses and "
+    "their gradients."
 )
 
 
 class Replay:
-    """Learners whose networks answer at once with what they answered before; everything else is the learners' own.
+    """Learners whose networks answer at once with what they answered before; everything else is the
+    learners' own.
 
-    The students' answers are leaves that want a gradient, so that a backward pass ends where the networks would begin.
+    The students' answers are leaves that want a gradient, so that a backward pass ends where the
+    networks would begin.
     """
 
     def __init__(self, learners: Learners) -> None:
@@ -42,7 +46,9 @@ class Replay:
         numbers = tuple(range(self._learners.num_students)) if students is None else tuple(students)
         if not self._students.keys() >= set(numbers):
             outputs = self._learners.forward_students(images, numbers)
-            self._students |= {i: _leaves(output) for i, output in zip(numbers, outputs, strict=True)}
+            self._students |= {
+                i: _leaves(output) for i, output in zip(numbers, outputs, strict=True)
+            }
         for i in numbers:
             self._students[i].logits.grad = None
         return tuple(self._students[i] for i in numbers)
@@ -54,7 +60,9 @@ class Replay:
 
 
 def _leaves(output: SegmentationOutput) -> SegmentationOutput:
-    return SegmentationOutput(output.logits.detach().requires_grad_(), output.feature.detach(), None)
+    return SegmentationOutput(
+        output.logits.detach().requires_grad_(), output.feature.detach(), None
+    )
 
 
 def shares(bench: Bench) -> Comparison:
@@ -62,12 +70,21 @@ def shares(bench: Bench) -> Comparison:
     workload = Workload(bench.setting, METHOD_CONFIGS["rml"], bench.folder)
     calls = {"step": workload.step, "networks": workload.floor(), **parts_of(workload)}
     facts = {name: Facts(target=target) for name, target in TARGETS.items()}
-    return compare("Parts of the rml step", calls, num_rounds=bench.num_rounds(6), settle=True, facts=facts, note=NOTE)
+    return compare(
+        "Parts of the rml step",
+        calls,
+        num_rounds=bench.num_rounds(6),
+        settle=True,
+        facts=facts,
+        note=NOTE,
+    )
 
 
 def parts_of(workload: Workload) -> dict[str, Call]:
     """Everything beside the networks, part by part."""
-    trainer, learners, method = workload.trainer, workload.learners, workload.trainer.method
+    trainer = workload.trainer
+    learners = workload.learners
+    method = workload.trainer.method
     assert isinstance(method, RobustMutualLearning)
     replays = [cast(Learners, Replay(learners)) for _ in workload.batches]
     for batch, replay in zip(workload.batches, replays, strict=True):
@@ -82,7 +99,9 @@ def parts_of(workload: Workload) -> dict[str, Call]:
         i = index % len(replays)
         unlabelled = _unlabelled(workload.batches[i])
         outputs = replays[i].label("teachers", unlabelled.image)
-        for output, rectifier, prob in zip(outputs, method.rectifiers, unlabelled.initial, strict=True):
+        for output, rectifier, prob in zip(
+            outputs, method.rectifiers, unlabelled.initial, strict=True
+        ):
             rectifier.rectify(output, prob.clamp(min=1e-4).log())
         method.after_loss(outputs)
 

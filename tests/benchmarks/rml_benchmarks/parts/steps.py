@@ -1,25 +1,34 @@
-"""`step`: whole training steps against their compute floor and against the structure of public scripts."""
+"""`step`: whole training steps against their compute floor and against the structure of public
+scripts."""
 
 from collections.abc import Iterator, Mapping
 
-from rml_trainers.bench.arithmetic import count_flops
-from rml_trainers.bench.contenders import contender, images_per_call, title
-from rml_trainers.bench.memory import peak_bytes
-from rml_trainers.bench.part import Bench
-from rml_trainers.bench.publishing import Result
-from rml_trainers.bench.shares import shares
-from rml_trainers.bench.tables import Table
-from rml_trainers.bench.timing import Comparison, Facts, compare
+from rml_benchmarks.measuring.arithmetic import count_flops
+from rml_benchmarks.measuring.memory import peak_bytes
+from rml_benchmarks.measuring.publishing import Result
+from rml_benchmarks.measuring.tables import Table
+from rml_benchmarks.measuring.timing import Comparison, Facts, compare
+from rml_benchmarks.part import Bench
+from rml_benchmarks.parts.step_breakdown import shares
+from rml_benchmarks.workload.contenders import contender, images_per_call, title
 
 FLOOR_TARGET = "≤ 1.10"
 NUM_STAGES = 2
 """Of the paper's schedule."""
-FLOOR_NOTE = "Floor: the bare forwards and backwards of the same networks on the same batches in the same precision."
-SHIPPED_TARGET, SAME_TARGET = "≥ 2", "≥ 1.3"
-"""For a peer in float32 with torch's own kernels, as public code runs, and in our precision with our kernels."""
+FLOOR_NOTE = (
+    "Floor: the bare forwards and backwards of the same networks on the same batches in "
+    "the same precision."
+)
+SHIPPED_TARGET = "≥ 2"
+SAME_TARGET = "≥ 1.3"
+"""For a peer in float32 with torch's own kernels, as public code runs, and in our precision with
+our kernels."""
 PEER_NOTES = {
     "cps": "The CPS-style step has the same loss as cps.",
-    "unimatch": "The UniMatch-style step has the same loss and mean teacher as unimatch, which trains one network.",
+    "unimatch": (
+        "The UniMatch-style step has the same loss and mean teacher as unimatch, which "
+        "trains one network."
+    ),
     "rml": "The ProDA-style step has the same loss, prototypes and mean teachers as rml.",
 }
 
@@ -34,7 +43,8 @@ def run(bench: Bench) -> Iterator[Result]:
 def against_floor(bench: Bench) -> Iterator[Result]:
     """One comparison per method, and what the paper's schedule costs at the rate of `rml`."""
     for method in bench.methods:
-        peaks, targets = dict.fromkeys((f"floor/{method}", f"step/{method}")), {f"step/{method}": FLOOR_TARGET}
+        peaks = dict.fromkeys((f"floor/{method}", f"step/{method}"))
+        targets = {f"step/{method}": FLOOR_TARGET}
         comparison = _compare(bench, f"{method} against its floor", peaks, targets, FLOOR_NOTE)
         yield comparison
         if method == "rml" and bench.setting.paper_steps is not None:
@@ -43,9 +53,11 @@ def against_floor(bench: Bench) -> Iterator[Result]:
 
 def against_peers(bench: Bench) -> Iterator[Comparison]:
     """Our step first; the ratio of a peer says how many times longer it takes."""
-    own, peaks = str(bench.dtype).removeprefix("torch."), dict[str, int | None]()
+    own = str(bench.dtype).removeprefix("torch.")
+    peaks = dict[str, int | None]()
     for method, note in PEER_NOTES.items():
-        shipped, same = f"peer/{method}/float32/plain", f"peer/{method}/{own}/our"
+        shipped = f"peer/{method}/float32/plain"
+        same = f"peer/{method}/{own}/our"
         names = dict.fromkeys(("step/rml", f"step/{method}", shipped, same))
         for name in names:
             if name not in peaks:
@@ -56,9 +68,14 @@ def against_peers(bench: Bench) -> Iterator[Comparison]:
 
 
 def _compare(
-    bench: Bench, heading: str, peaks: Mapping[str, int | None], targets: Mapping[str, str], note: str
+    bench: Bench,
+    heading: str,
+    peaks: Mapping[str, int | None],
+    targets: Mapping[str, str],
+    note: str,
 ) -> Comparison:
-    """All named contenders in turn; their peak memory, where it is known, was measured with each alone."""
+    """All named contenders in turn; their peak memory, where it is known, was measured with each
+    alone."""
     calls = {name: contender(name, bench.setting, bench.folder) for name in peaks}
     facts = {
         title(name): Facts(
@@ -82,12 +99,20 @@ def _compare(
 
 
 def paper_cost(bench: Bench, seconds_per_step: float) -> Table:
-    """The paper's two stages on this device at the measured step time, beside what the paper reports."""
+    """The paper's two stages on this device at the measured step time, beside what the paper
+    reports."""
     steps = NUM_STAGES * (bench.setting.paper_steps or 0)
     days = steps * seconds_per_step / 86_400
     return Table(
         title=f"Two stages of {bench.setting.paper_steps:,} steps of rml",
         columns=("device", "seconds per step", "days"),
-        rows=(("this device, one of it", seconds_per_step, days), ("4 Tesla V100 (paper, 5.2)", "", "about 1.5")),
-        note="Warm-up, reading and evaluation not included; the paper does not say what its figure includes.",
+        rows=(
+            ("this device, one of it", seconds_per_step, days),
+            ("4 Tesla V100 (paper, 5.2)", "", "about 1.5"),
+        ),
+        note=(
+            "Warm-up, reading and evaluation not included; the paper does not say what its "
+            "figure "
+            "includes."
+        ),
     )

@@ -1,22 +1,25 @@
-"""A step of ours structured like ProDA's code (Zhang et al., 2021), from which the rectification comes."""
+"""A step of ours structured like ProDA's code (Zhang et al., 2021), from which the rectification
+comes."""
 
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from rml_benchmarks.peers.script import Kernels, Loaded, Script, cross_entropy
 from rml_trainers import IGNORE_LABEL
-from rml_trainers.bench.peers.script import Kernels, Loaded, Script, cross_entropy
-from rml_trainers.methods.rml import RmlConfig
+from rml_trainers.methods.paper.rml import RmlConfig
 from rml_trainers.networks.network import SegmentationNetwork, SegmentationOutput
-from rml_trainers.trainer import Trainer
+from rml_trainers.training.trainer import Trainer
 
 
 class ProdaStyle(Script):
-    """Loops over classes for the distances and over images and classes for the prototypes, counts read back; one
-    forward and backward for labelled images and one for unlabelled ones; mean teachers by cloning.
+    """Loops over classes for the distances and over images and classes for the prototypes, counts
+    read back; one forward and backward for labelled images and one for unlabelled ones; mean
+    teachers by cloning.
 
-    Same loss, prototypes and mean teachers as `rml` with Euclidean distances, stored p⁰ and a uniform mixture.
+    Same loss, prototypes and mean teachers as `rml` with Euclidean distances, stored p⁰ and a
+    uniform mixture.
     """
 
     style: ClassVar[str] = "ProDA-style"
@@ -25,7 +28,11 @@ class ProdaStyle(Script):
         super().__init__(trainer, dtype, kernels)
         method = trainer.config.method
         assert isinstance(method, RmlConfig)
-        assert (method.distance, method.mixture, method.feature) == ("euclidean", "uniform", "backbone")
+        assert (method.distance, method.mixture, method.feature) == (
+            "euclidean",
+            "uniform",
+            "backbone",
+        )
         self.method = method
         kept = trainer.method.tensors()
         names = [f"rectifier/{i + 1}" for i in range(len(self.teachers))]
@@ -68,19 +75,27 @@ class ProdaStyle(Script):
     def _confidence(self, number: int, feature: Tensor) -> Tensor:
         """ω [B, K, h, w], one class after the other."""
         batch, _, height, width = feature.shape
-        prototypes, seen = self.prototypes[number], self.seen[number]
+        prototypes = self.prototypes[number]
+        seen = self.seen[number]
         distance = -torch.ones(batch, len(prototypes), height, width, device=feature.device)
         for k in range(len(prototypes)):
-            distance[:, k] = torch.norm(prototypes[k].reshape(-1, 1, 1).expand(-1, height, width) - feature, 2, dim=1)
+            distance[:, k] = torch.norm(
+                prototypes[k].reshape(-1, 1, 1).expand(-1, height, width) - feature, 2, dim=1
+            )
         for k in range(len(prototypes)):
             if not seen[k].item():
                 distance[:, k] = distance[:, seen].mean(dim=1)
         nearest = distance.min(dim=1, keepdim=True)[0]
-        return torch.softmax(-(distance - nearest) / self.method.temperature, dim=1).clamp(min=1e-38)
+        return torch.softmax(-(distance - nearest) / self.method.temperature, dim=1).clamp(
+            min=1e-38
+        )
 
-    def _taught(self, student: SegmentationNetwork, number: int, labels: list[Tensor], loaded: Loaded) -> Tensor:
+    def _taught(
+        self, student: SegmentationNetwork, number: int, labels: list[Tensor], loaded: Loaded
+    ) -> Tensor:
         """Both mean teachers' cross entropies on the mixed strong views of one student."""
-        pasted, partner = loaded.pasted[number], loaded.partner
+        pasted = loaded.pasted[number]
+        partner = loaded.partner
         images = loaded.strong[number].clone()
         everywhere = pasted.unsqueeze(1).expand(images.shape)
         images[everywhere] = loaded.strong[number][partner][everywhere]
@@ -94,8 +109,10 @@ class ProdaStyle(Script):
 
     def _move_prototypes(self, number: int, output: SegmentationOutput) -> None:
         """Eq. 10 and 11, one image and class after the other."""
-        predicted, feature = output.logits.argmax(dim=1), output.feature.float()
-        prototypes, momentum = self.prototypes[number], self.method.prototype_momentum
+        predicted = output.logits.argmax(dim=1)
+        feature = output.feature.float()
+        prototypes = self.prototypes[number]
+        momentum = self.method.prototype_momentum
         for k in range(len(prototypes)):
             vectors = []
             for b in range(feature.shape[0]):
@@ -108,7 +125,8 @@ class ProdaStyle(Script):
             mean = torch.stack(vectors).mean(dim=0)
             if self.seen[number][k].item():
                 mean = momentum * prototypes[k] + (1 - momentum) * mean
-            prototypes[k], self.seen[number][k] = mean, True
+            prototypes[k] = mean
+            self.seen[number][k] = True
 
     def _move_teachers(self) -> None:
         decay = self.trainer.config.teacher.ema_decay

@@ -1,4 +1,5 @@
-"""What the peers share: plain networks, one optimiser each, and batches as their loaders deliver them."""
+"""What the peers share: plain networks, one optimiser each, and batches as their loaders deliver
+them."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -9,21 +10,22 @@ from torch import Tensor
 from torch.nn import functional
 
 from rml_trainers import IGNORE_LABEL
-from rml_trainers.data.loaders import Batch
-from rml_trainers.device import autocast
-from rml_trainers.learners import to_unit_range
+from rml_trainers.data.loading.loaders import Batch
 from rml_trainers.networks import build_network
 from rml_trainers.networks.network import SegmentationNetwork, SegmentationOutput
 from rml_trainers.noise.input_noise import photometric
 from rml_trainers.noise.mixing import BoxDraw, inside_boxes
-from rml_trainers.trainer import Trainer
+from rml_trainers.runtime.device import autocast
+from rml_trainers.students.learners import to_unit_range
+from rml_trainers.training.trainer import Trainer
 
 Kernels = Literal["our", "plain"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Loaded:
-    """One batch on the device as a peer's loaders deliver it: floating-point images, noise done, mixing still to do."""
+    """One batch on the device as a peer's loaders deliver it: floating-point images, noise done,
+    mixing still to do."""
 
     labelled: tuple[tuple[Tensor, Tensor], ...]
     """Images [B, 3, H, W] and labels int64 [B, H, W], per student."""
@@ -50,7 +52,9 @@ def load(batch: Batch) -> Loaded:
     assert boxes and len(boxes) == len(draws), "the peers mix boxes"
     size = (weak.shape[-2], weak.shape[-1])
     return Loaded(
-        labelled=tuple((to_unit_range(c.image).contiguous(), c.label.long()) for c in batch.labelled),
+        labelled=tuple(
+            (to_unit_range(c.image).contiguous(), c.label.long()) for c in batch.labelled
+        ),
         weak=weak,
         strong=tuple(photometric(weak, draw).contiguous() for draw in batch.noise),
         pasted=tuple(inside_boxes(box.boxes, size) for box in boxes),
@@ -66,16 +70,19 @@ class Script(ABC):
     Args:
         trainer: gives the initial networks and settings; it is not used for training.
         dtype: float32 as public code runs, or the precision that ours runs in.
-        kernels: `our` takes the networks as our trainer runs them, `plain` as timm and torch give them, which differs
-            on a CPU (`networks/cpu_kernels.py`).
+        kernels: `our` takes the networks as our trainer runs them, `plain` as timm and torch give
+            them, which differs on a CPU (`networks/cpu_kernels.py`).
     """
 
     style: ClassVar[str]
     """Whose structure it has."""
 
     def __init__(self, trainer: Trainer, dtype: torch.dtype, kernels: Kernels = "our") -> None:
-        learners, settings = trainer.learners, trainer.config.optimiser
-        self.trainer, self.device, self.dtype = trainer, trainer.device, dtype
+        learners = trainer.learners
+        settings = trainer.config.optimiser
+        self.trainer = trainer
+        self.device = trainer.device
+        self.dtype = dtype
         numbers = range(learners.num_students)
         self.students = [self._network(learners.student(i), kernels) for i in numbers]
         self.teachers = [self._network(learners.teacher(i), kernels) for i in numbers]
@@ -97,12 +104,16 @@ class Script(ABC):
         network = trained
         if kernels == "plain":
             config = self.trainer.config
-            network = build_network(config.network, self.trainer.data.num_classes, config.noise, pretrained=False)
+            network = build_network(
+                config.network, self.trainer.data.num_classes, config.noise, pretrained=False
+            )
             network.load_state_dict(trained.state_dict())
             network.train(trained.training)
             for parameter, like in zip(network.parameters(), trained.parameters(), strict=True):
                 parameter.requires_grad_(like.requires_grad)
-        placed: SegmentationNetwork = network.to(self.device).to(memory_format=torch.contiguous_format)
+        placed: SegmentationNetwork = network.to(self.device).to(
+            memory_format=torch.contiguous_format
+        )
         return placed
 
     @abstractmethod
@@ -121,7 +132,8 @@ class Script(ABC):
             return network.classify(feature)
 
     def predict(self, network: SegmentationNetwork, images: Tensor) -> Tensor:
-        """Logits at the resolution of the images, as these scripts' models return them: [B, K, H, W]."""
+        """Logits at the resolution of the images, as these scripts' models return them: [B, K, H,
+        W]."""
         logits = self.forward(network, images).logits
         return network.upsample(logits, (images.shape[-2], images.shape[-1]))
 

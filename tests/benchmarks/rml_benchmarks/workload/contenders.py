@@ -8,15 +8,16 @@ from pathlib import Path
 
 import torch
 
-from rml_trainers.bench.peers import PEERS
-from rml_trainers.bench.peers.script import Kernels, Script, load
-from rml_trainers.bench.settings import Setting
-from rml_trainers.bench.timing import Call
-from rml_trainers.bench.workload import METHOD_CONFIGS, PROGRESS, Workload
+from rml_benchmarks.measuring.timing import Call
+from rml_benchmarks.peers import PEERS
+from rml_benchmarks.peers.script import Kernels, Script, load
+from rml_benchmarks.settings import Setting
+from rml_benchmarks.workload.workload import METHOD_CONFIGS, PROGRESS, Workload
 
 
 def contender(name: str, setting: Setting, folder: Path) -> Call:
-    """Build a contender: `step/rml`, `floor/rml`, `peer/rml/float32/plain` (in the structure of its public script)."""
+    """Build a contender: `step/rml`, `floor/rml`, `peer/rml/float32/plain` (in the structure of its
+    public script)."""
     what, method, *how = name.split("/")
     if what == "peer":
         precision, kernels = how
@@ -29,7 +30,9 @@ def contender(name: str, setting: Setting, folder: Path) -> Call:
 
 def _peer(method: str, setting: Setting, folder: Path, precision: str, kernels: Kernels) -> Call:
     workload = Workload(
-        replace(setting, runtime=replace(setting.runtime, compile=False)), METHOD_CONFIGS[method], folder
+        replace(setting, runtime=replace(setting.runtime, compile=False)),
+        METHOD_CONFIGS[method],
+        folder,
     )
     script: Script = PEERS[method](workload.trainer, getattr(torch, precision), kernels)
     batches = [load(batch) for batch in workload.batches]

@@ -1,4 +1,5 @@
-"""Images of any size and number of classes for benchmarks: blurred noise, and labels in blocks. Nothing to learn."""
+"""Images of any size and number of classes for benchmarks: blurred noise, and labels in blocks.
+Nothing to learn."""
 
 from pathlib import Path
 
@@ -6,11 +7,11 @@ import numpy as np
 from filelock import FileLock
 from PIL import Image
 
-from rml_trainers.data.cache import PreparedData
 from rml_trainers.data.dataset import RawImage, Subset
-from rml_trainers.data.folder import FolderConfig
-from rml_trainers.data.prepare import prepare
-from rml_trainers.randomness import generator
+from rml_trainers.data.prepared.cache import PreparedData
+from rml_trainers.data.prepared.prepare import prepare
+from rml_trainers.data.sources.folder import FolderConfig
+from rml_trainers.runtime.randomness import generator
 
 COARSE = 16
 """Pixels per side of the noise that is enlarged to an image, and blocks per side of a label."""
@@ -21,10 +22,15 @@ class BlurredNoise:
 
     name = "folder"
 
-    def __init__(self, size_px: tuple[int, int], num_classes: int, *, num_train: int, num_val: int) -> None:
+    def __init__(
+        self, size_px: tuple[int, int], num_classes: int, *, num_train: int, num_val: int
+    ) -> None:
         self.class_names = tuple(f"class_{number}" for number in range(num_classes))
-        self.config = FolderConfig(folder="blurred_noise", class_names=self.class_names, size_px=size_px)
-        self._size_px, self._counts = size_px, {"train": num_train, "val": num_val}
+        self.config = FolderConfig(
+            folder="blurred_noise", class_names=self.class_names, size_px=size_px
+        )
+        self._size_px = size_px
+        self._counts = {"train": num_train, "val": num_val}
 
     def names(self, subset: Subset) -> tuple[str, ...]:
         return tuple(f"{subset}_{index:04d}" for index in range(self._counts[subset]))
@@ -36,7 +42,9 @@ class BlurredNoise:
         rng = generator("blurred_noise", name)
         height, width = self._size_px
         noise = Image.fromarray(rng.integers(0, 256, (COARSE, COARSE, 3), dtype=np.uint8))
-        blocks = Image.fromarray(rng.integers(0, len(self.class_names), (COARSE, COARSE), dtype=np.uint8))
+        blocks = Image.fromarray(
+            rng.integers(0, len(self.class_names), (COARSE, COARSE), dtype=np.uint8)
+        )
         image = np.asarray(noise.resize((width, height), Image.Resampling.BICUBIC))
         return RawImage(image, np.asarray(blocks.resize((width, height), Image.Resampling.NEAREST)))
 

@@ -8,12 +8,12 @@ from PIL import Image
 
 from rml_trainers.config import DataConfig
 from rml_trainers.data import build_dataset
-from rml_trainers.data.cache import PreparedData
-from rml_trainers.data.camvid import CamvidConfig
 from rml_trainers.data.dataset import Dataset
-from rml_trainers.data.folder import FolderConfig
-from rml_trainers.data.prepare import cache_folder, ensure_prepared
-from rml_trainers.data.scenes import ScenesConfig, ScenesDataset
+from rml_trainers.data.prepared.cache import PreparedData
+from rml_trainers.data.prepared.prepare import cache_folder, ensure_prepared
+from rml_trainers.data.sources.camvid import CamvidConfig
+from rml_trainers.data.sources.folder import FolderConfig
+from rml_trainers.data.sources.scenes import ScenesConfig, ScenesDataset
 
 CITYSCAPES_PX = (512, 1024)
 JPEG_QUALITY = 92
@@ -66,9 +66,11 @@ def camvid(data_root: Path, folder: Path) -> Source:
 
 
 def scenes(folder: Path, size_px: tuple[int, int], num_images: int) -> Source:
-    """Drawn scenes as files: JPEG up to VOC's size, PNG (as Cityscapes has them) beyond; masks are PNG."""
+    """Drawn scenes as files: JPEG up to VOC's size, PNG (as Cityscapes has them) beyond; masks are
+    PNG."""
     drawn = ScenesDataset(ScenesConfig(size_px=size_px, num_train=num_images, num_val=1))
-    name, suffix = f"scenes-{size_px[0]}x{size_px[1]}", ".png" if size_px[0] * size_px[1] > 500 * 500 else ".jpg"
+    name = f"scenes-{size_px[0]}x{size_px[1]}"
+    suffix = ".png" if size_px[0] * size_px[1] > 500 * 500 else ".jpg"
     images, masks = (folder / name / kind for kind in ("images", "masks"))
     if not images.is_dir():
         for path in (images, masks):

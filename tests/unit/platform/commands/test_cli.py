@@ -9,23 +9,27 @@ import pytest
 from typer.testing import CliRunner
 
 from rml_platform.cli import app, main
-from tests.published_trees import write_voc
-from tests.studies import STUDY, write_study
+from tests.support.published_trees import write_voc
+from tests.support.studies import STUDY, write_study
 
-_COMMANDS = "demo run plan launch status cancel tables figures predict compare doctor data bench"
+_COMMANDS = "demo run plan launch status cancel tables figures predict compare doctor data"
 COMMANDS = _COMMANDS.split()
 runner = CliRunner()
 
 
 def rml(*arguments: object, env: dict[str, str] | None = None) -> tuple[int, str]:
     """Exit code and output of a command that ends well."""
-    done = runner.invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "200", **(env or {})})
+    done = runner.invoke(
+        app, [str(argument) for argument in arguments], env={"COLUMNS": "200", **(env or {})}
+    )
     if done.exception is not None and not isinstance(done.exception, SystemExit):
         raise done.exception
     return done.exit_code, done.output
 
 
-def failure(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+def failure(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: object
+) -> str:
     """What a command that a person used wrongly says on stderr, its exit code being 2."""
     monkeypatch.setattr(sys, "argv", ["rml", *map(str, arguments)])
     with pytest.raises(SystemExit) as caught:
@@ -43,7 +47,9 @@ def test_help_lists_every_command() -> None:
         assert f" {command} " in text
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, "data download", "data prepare", "data check", "data splits"])
+@pytest.mark.parametrize(
+    "command", [*COMMANDS, "data download", "data prepare", "data check", "data splits"]
+)
 def test_every_command_explains_itself_and_its_options(command: str) -> None:
     code, text = rml(*command.split(), "--help")
     assert code == 0
@@ -69,7 +75,8 @@ def test_the_installed_command_starts_without_heavy_imports() -> None:
         "import sys; sys.argv = ['rml', '--help']\n"
         "from rml_platform.cli import main\n"
         "try: main()\n"
-        "except SystemExit: print('loaded', *(m for m in ('torch', 'ray', 'mlflow', 'pydantic') if m in sys.modules))"
+        "except SystemExit: print('loaded', *(m for m in ('torch', 'ray', 'mlflow', 'pydantic') if "
+        "m in sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1].strip() == "loaded"
@@ -113,7 +120,9 @@ def test_a_download_goes_only_where_it_is_told_to(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     monkeypatch.delenv("RML_DATA", raising=False)
-    assert "where to? Give --data-root DIR or set RML_DATA" in failure(monkeypatch, capsys, "data", "download", "voc")
+    assert "where to? Give --data-root DIR or set RML_DATA" in failure(
+        monkeypatch, capsys, "data", "download", "voc"
+    )
     write_voc(tmp_path)
     monkeypatch.setenv("RML_DATA", str(tmp_path))
     code, text = rml("data", "download", "voc", "--set", "complete=false")
@@ -128,30 +137,56 @@ def test_a_download_goes_only_where_it_is_told_to(
         (("voc", "--family", "dmt", "--fraction", str(1 / 50), "--seed", "0"), "f1ad6f69af3d"),
     ],
 )
-def test_splits_of_published_sets_need_no_images(arguments: tuple[str, ...], split_hash: str) -> None:
+def test_splits_of_published_sets_need_no_images(
+    arguments: tuple[str, ...], split_hash: str
+) -> None:
     done = runner.invoke(app, ["data", "splits", *arguments], env={"RML_DATA": ""})
     assert done.exit_code == 0
     assert f"hash {split_hash}" in done.stderr
-    assert hashlib.sha256("\n".join(sorted(done.stdout.split())).encode()).hexdigest()[:12] == split_hash
+    assert (
+        hashlib.sha256("\n".join(sorted(done.stdout.split())).encode()).hexdigest()[:12]
+        == split_hash
+    )
 
 
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
         (["plan", "absent.yaml"], ["absent.yaml: no such file"]),
-        (["plan", "STUDY", "--set", "optimser.lr=1"], ["--set optimser.lr", "did you mean 'optimiser'?"]),
-        (["plan", "STUDY", "--set", "split.num_labelled=99"], ["8 of 8 cells", "split.num_labelled = 99"]),
-        (["launch", "STUDY", "--set", "execution=train", "--set", "resources.workers=9999"], ["this machine has"]),
+        (
+            ["plan", "STUDY", "--set", "optimser.lr=1"],
+            ["--set optimser.lr", "did you mean 'optimiser'?"],
+        ),
+        (
+            ["plan", "STUDY", "--set", "split.num_labelled=99"],
+            ["8 of 8 cells", "split.num_labelled = 99"],
+        ),
+        (
+            ["launch", "STUDY", "--set", "execution=train", "--set", "resources.workers=9999"],
+            ["this machine has"],
+        ),
         (["run", "STUDY"], ["this is a study", "rml launch"]),
         (["predict", "no-such-run", "x.png"], ["no run 'no-such-run'"]),
         (["compare", "no-such-run=ours"], ["no run 'no-such-run'", "there are none"]),
         (["figures", "STUDY"], ["declares no figures"]),
         (["data", "prepare", "camvit"], ["did you mean 'camvid'?"]),
-        (["data", "prepare", "scenes", "--set", "size=3"], ["--set size", "did you mean 'size_px'?"]),
-        (["data", "splits", "scenes", "--family", "frensh", "--count", "3"], ["did you mean 'french'?"]),
-        (["data", "splits", "scenes", "--count", "3", "--fraction", "0.5"], ["exactly one of the two"]),
+        (
+            ["data", "prepare", "scenes", "--set", "size=3"],
+            ["--set size", "did you mean 'size_px'?"],
+        ),
+        (
+            ["data", "splits", "scenes", "--family", "frensh", "--count", "3"],
+            ["did you mean 'french'?"],
+        ),
+        (
+            ["data", "splits", "scenes", "--count", "3", "--fraction", "0.5"],
+            ["exactly one of the two"],
+        ),
         (["data", "check", "nowhere"], ["nowhere"]),
-        (["data", "download", "cityscapes", "--data-root", "."], ["rml downloads", "www.cityscapes-dataset.com"]),
+        (
+            ["data", "download", "cityscapes", "--data-root", "."],
+            ["rml downloads", "www.cityscapes-dataset.com"],
+        ),
         (["nonsense"], ["No such command"]),
     ],
 )
@@ -164,7 +199,9 @@ def test_errors_are_one_message_on_stderr(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     study = str(write_study(tmp_path, STUDY))
-    text = failure(monkeypatch, capsys, *(study if argument == "STUDY" else argument for argument in arguments))
+    text = failure(
+        monkeypatch, capsys, *(study if argument == "STUDY" else argument for argument in arguments)
+    )
     for part in parts:
         assert part in text
 

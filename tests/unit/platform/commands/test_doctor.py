@@ -18,7 +18,9 @@ def state_of(name: str, out: Path, data_root: Path | None = None) -> tuple[str, 
 
 def versions(monkeypatch: pytest.MonkeyPatch, **known: str) -> None:
     real = environment.package_version
-    monkeypatch.setattr(doctor, "package_version", lambda name: known.get(name.replace("-", "_"), real(name)))
+    monkeypatch.setattr(
+        doctor, "package_version", lambda name: known.get(name.replace("-", "_"), real(name))
+    )
 
 
 def test_this_machine_can_run_rml(tmp_path: Path) -> None:
@@ -28,7 +30,9 @@ def test_this_machine_can_run_rml(tmp_path: Path) -> None:
     assert "0 problems" in done.output
 
 
-def test_a_missing_part_is_a_problem_with_a_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_part_is_a_problem_with_a_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     versions(monkeypatch, ray="missing")
     assert state_of("Ray", tmp_path)[0] == "problem"
     done = CliRunner().invoke(app, ["doctor", "--out", str(tmp_path)])
@@ -53,13 +57,19 @@ def test_ray_without_its_dashboard(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         ({"mlflow": "missing"}, "problem"),
     ],
 )
-def test_mlflow_versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: dict[str, str], state: str) -> None:
+def test_mlflow_versions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: dict[str, str], state: str
+) -> None:
     versions(monkeypatch, **known)
     assert state_of("MLflow", tmp_path)[0] == state
 
 
-@pytest.mark.parametrize(("version", "state"), [("1.0.31", "ok"), ("1.0.19", "note"), ("missing", "problem")])
-def test_timm_versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, state: str) -> None:
+@pytest.mark.parametrize(
+    ("version", "state"), [("1.0.31", "ok"), ("1.0.19", "note"), ("missing", "problem")]
+)
+def test_timm_versions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, state: str
+) -> None:
     versions(monkeypatch, timm=version)
     found, text = state_of("timm", tmp_path)
     assert found == state
@@ -78,7 +88,12 @@ def test_data_root(tmp_path: Path) -> None:
     (tmp_path / "camvid" / "train").mkdir(parents=True)
     (tmp_path / "VOCdevkit" / "VOC2012").mkdir(parents=True)
     state, text = state_of("Data root", tmp_path, tmp_path)
-    assert (state, "camvid, voc" in text, "mnist" in text, "cityscapes" in text) == ("ok", True, False, False)
+    assert (state, "camvid, voc" in text, "mnist" in text, "cityscapes" in text) == (
+        "ok",
+        True,
+        False,
+        False,
+    )
     assert state_of("Data root", tmp_path, tmp_path / "absent")[0] == "problem"
 
 
@@ -108,10 +123,12 @@ def test_device_name() -> None:
 
 
 @pytest.mark.parametrize("fast", [True, False])
-def test_without_a_gpu_it_says_what_helps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fast: bool) -> None:
+def test_without_a_gpu_it_says_what_helps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fast: bool
+) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     monkeypatch.setattr("shutil.which", lambda name: None)
-    monkeypatch.setattr("rml_trainers.device.cpu_multiplies_bf16", lambda: fast)
+    monkeypatch.setattr("rml_trainers.runtime.device.cpu_multiplies_bf16", lambda: fast)
     state, text = state_of("GPUs", tmp_path)
     assert state == "note" and "--profile small" in text
     assert ("precision: bfloat16" in text) is fast

@@ -1,4 +1,5 @@
-"""`rml launch` of several studies: all are checked, then each is carried out and its table shown."""
+"""`rml launch` of several studies: all are checked, then each is carried out and its table
+shown."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,18 +8,19 @@ import pytest
 from typer.testing import CliRunner
 
 from rml_platform.cli import app
-from rml_platform.plan import Plan
-from rml_platform.run_folder import Failure
-from rml_platform.settling import LaunchReport
+from rml_platform.launch.outcomes import LaunchReport
+from rml_platform.planning.plan import Plan
+from rml_platform.run.run_folder import Failure
 from rml_trainers.errors import ConfigError
-from tests.studies import STUDY, write_study
+from tests.support.studies import STUDY, write_study
 
 Launched = list[str]
 
 
 @pytest.fixture
 def outcome(monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, LaunchReport]], Launched]:
-    """Lets launches end as told, by the study's name; returns the names of those that were carried out, as it grows."""
+    """Lets launches end as told, by the study's name; returns the names of those that were carried
+    out, as it grows."""
 
     def set_up(reports: dict[str, LaunchReport]) -> Launched:
         launched: Launched = []
@@ -27,8 +29,10 @@ def outcome(monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, LaunchReport
             launched.append(plan.study.name)
             return reports[plan.study.name]
 
-        monkeypatch.setattr("rml_platform.launch.launch", carry_out)
-        monkeypatch.setattr("rml_platform.commands.summary._print_table", lambda *_: [])  # nothing was recorded
+        monkeypatch.setattr("rml_platform.launch.launch.launch", carry_out)
+        monkeypatch.setattr(
+            "rml_platform.views.summary._print_table", lambda *_: []
+        )  # nothing was recorded
         return launched
 
     return set_up
@@ -38,7 +42,9 @@ def two_studies(folder: Path, second: str = "") -> list[str]:
     names = []
     for name, text in (("one", STUDY), ("two", second or STUDY)):
         (folder / name).mkdir()
-        names.append(str(write_study(folder / name, text.replace("name: tiny", f"name: {name}", 1))))
+        names.append(
+            str(write_study(folder / name, text.replace("name: tiny", f"name: {name}", 1)))
+        )
     return names
 
 
@@ -50,7 +56,12 @@ def rml(*words: str) -> tuple[int, str]:
 
 
 FAILURE = Failure(
-    kind="NonFiniteLossError", message="loss is nan", traceback="", attempt=1, launch_id="launch-1", time=0.0
+    kind="NonFiniteLossError",
+    message="loss is nan",
+    traceback="",
+    attempt=1,
+    launch_id="launch-1",
+    time=0.0,
 )
 FAILED = LaunchReport(failed={"r": FAILURE})
 
@@ -62,11 +73,15 @@ def test_a_failed_run_keeps_no_other_study_waiting(
     one, two = two_studies(tmp_path)
     code, text = rml("launch", one, two, "--out", str(tmp_path / "out"))
     assert (code, launched) == (1, ["one", "two"])
-    assert f"rml launch {one} --out {tmp_path / 'out'}  # finish what is left" in text.replace("\n", "")
+    assert f"rml launch {one} --out {tmp_path / 'out'}  # finish what is left" in text.replace(
+        "\n", ""
+    )
     assert text.index("1 failed") < text.index("1 finished")
 
 
-def test_ctrl_c_ends_them_all(tmp_path: Path, outcome: Callable[[dict[str, LaunchReport]], Launched]) -> None:
+def test_ctrl_c_ends_them_all(
+    tmp_path: Path, outcome: Callable[[dict[str, LaunchReport]], Launched]
+) -> None:
     launched = outcome({"one": LaunchReport(left=["r"], interrupted=True)})
     code, text = rml("launch", *two_studies(tmp_path), "--out", str(tmp_path / "out"))
     assert (code, launched) == (130, ["one"])

@@ -1,4 +1,5 @@
-"""What a launch does with runs that are done, running, dead or failed; Ray itself is tested under distributed/."""
+"""What a launch does with runs that are done, running, dead or failed; Ray itself is tested under
+distributed/."""
 
 import io
 from collections.abc import Callable, Sequence
@@ -8,22 +9,22 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from rml_platform import launch as module
-from rml_platform import settling
-from rml_platform.attempt import Place
-from rml_platform.execute import execute
-from rml_platform.launch import OutputLayout, concurrency, launch
-from rml_platform.plan import Plan, make_plan
-from rml_platform.run_folder import Failure, Heartbeat, RunFolder
-from rml_platform.run_task import Process, RunTask
-from rml_platform.schema import load_study
-from rml_platform.settling import LaunchReport
-from rml_platform.tracking import TrackingError
-from rml_trainers.data.cache import PreparedData
-from tests.fake_trainer import GOOD, NON_FINITE, FakeTrainer
-from tests.recorded import Store
-from tests.studies import write_study
-from tests.tasks import fake_config, task_for
+from rml_platform.launch import launch as module
+from rml_platform.launch import outcomes
+from rml_platform.launch.launch import OutputLayout, concurrency, launch
+from rml_platform.launch.outcomes import LaunchReport
+from rml_platform.planning.plan import Plan, make_plan
+from rml_platform.run.attempt import WorkerContext
+from rml_platform.run.execute import execute
+from rml_platform.run.run_folder import Failure, Heartbeat, RunFolder
+from rml_platform.run.task import Process, RunTask
+from rml_platform.study.schema import load_study
+from rml_platform.tracking.mlflow_tracker import TrackingError
+from rml_trainers.data.prepared.cache import PreparedData
+from tests.support.fake_trainer import GOOD, NON_FINITE, FakeTrainer
+from tests.support.recorded import Store
+from tests.support.studies import write_study
+from tests.support.tasks import fake_config, task_for
 
 STUDY = f"""\
 name: tiny
@@ -42,7 +43,8 @@ class Grid:
     """A plan of one good and one bad run, and launches of it in this process instead of Ray's."""
 
     def __init__(self, folder: Path, uri: str) -> None:
-        self.folder, self.uri = folder, uri
+        self.folder = folder
+        self.uri = uri
         study = load_study(write_study(folder, STUDY))
         self.plan: Plan = make_plan(study, data_root=None, cache_root=folder / "cache")
         self.good, self.bad = (run.run_id for run in self.plan.runs)
@@ -52,7 +54,9 @@ class Grid:
     def launch(self, uri: str | None = None) -> LaunchReport:
         layout = OutputLayout(root=self.folder, storage=str(self.folder))
         console = Console(file=self.said, width=200)
-        return launch(self.plan, layout=layout, data_root=None, tracking_uri=uri or self.uri, console=console)
+        return launch(
+            self.plan, layout=layout, data_root=None, tracking_uri=uri or self.uri, console=console
+        )
 
     def run(self, run_id: str) -> RunFolder:
         return RunFolder.of(str(self.folder), run_id)
@@ -60,7 +64,7 @@ class Grid:
     def carry_out(self, tasks: Sequence[RunTask], *rest: object) -> dict[str, str]:
         for task in tasks:
             self.trained.append(task.run_id)
-            execute(task, Place(writer=task.launch_id), FakeTrainer)
+            execute(task, WorkerContext(writer=task.launch_id), FakeTrainer)
         return {}
 
 
@@ -89,7 +93,15 @@ def test_launching_again_leaves_finished_runs_alone_and_tries_failed_ones(grid: 
 
 def test_a_run_that_another_launch_is_at_is_skipped(grid: Grid) -> None:
     here = Process.current()
-    beat = Heartbeat(launch_id="x", launcher=here, worker=here, device="cpu", attempt=1, launch_attempt=1, time=1.0)
+    beat = Heartbeat(
+        launch_id="x",
+        launcher=here,
+        worker=here,
+        device="cpu",
+        attempt=1,
+        launch_attempt=1,
+        time=1.0,
+    )
     grid.run(grid.good).write_heartbeat(beat)
     report = grid.launch()
     assert report.running_elsewhere == [grid.good]
@@ -102,14 +114,16 @@ def test_without_a_tracker_nothing_is_started(grid: Grid) -> None:
     assert grid.trained == []
 
 
-def test_ctrl_c_is_a_clean_stop_and_the_next_launch_goes_on(grid: Grid, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_is_a_clean_stop_and_the_next_launch_goes_on(
+    grid: Grid, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def interrupted(tasks: Sequence[RunTask], *rest: object) -> dict[str, str]:
         class Stopped(FakeTrainer):
             def _fail(self) -> None:
                 if self.step == 3:
                     raise KeyboardInterrupt
 
-        execute(tasks[0], Place(writer=tasks[0].launch_id), Stopped)
+        execute(tasks[0], WorkerContext(writer=tasks[0].launch_id), Stopped)
         return {}
 
     monkeypatch.setattr(module, "_carry_out", interrupted)
@@ -123,18 +137,26 @@ def test_ctrl_c_is_a_clean_stop_and_the_next_launch_goes_on(grid: Grid, monkeypa
     assert result.attempt == 2
 
 
-def test_a_run_whose_process_ray_lost_for_good_is_a_failed_run(grid: Grid, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_carry_out", lambda tasks, *rest: {grid.good: "Traceback …\nActorDiedError: gone"})
+def test_a_run_whose_process_ray_lost_for_good_is_a_failed_run(
+    grid: Grid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        module, "_carry_out", lambda tasks, *rest: {grid.good: "Traceback …\nActorDiedError: gone"}
+    )
     report = grid.launch()
     assert report.failed[grid.good].message == "its process was lost: ActorDiedError: gone"
     assert report.left == [grid.bad]
 
 
-def test_what_a_run_wrote_down_itself_outweighs_what_ray_says(tmp_path: Path, tiny_data: PreparedData) -> None:
+def test_what_a_run_wrote_down_itself_outweighs_what_ray_says(
+    tmp_path: Path, tiny_data: PreparedData
+) -> None:
     run = RunFolder.of(str(tmp_path), "run-1")
-    own = Failure(kind="ValueError", message="own", traceback="", attempt=1, launch_id="launch-1", time=1.0)
+    own = Failure(
+        kind="ValueError", message="own", traceback="", attempt=1, launch_id="launch-1", time=1.0
+    )
     run.write_failure(own)
-    settling.write_losses({"run-1": "lost"}, {"run-1": run}, "launch-1")
+    outcomes.write_losses({"run-1": "lost"}, {"run-1": run}, "launch-1")
     assert run.failure() == own
 
 
@@ -143,7 +165,9 @@ def test_a_launch_waits_for_the_workers_of_a_killed_launcher(
 ) -> None:
     run = RunFolder.of(str(tmp_path), "run-1")
     worker = Process.current()
-    beat = Heartbeat(launch_id="x", launcher=gone(), worker=worker, device="cpu", attempt=1, launch_attempt=1)
+    beat = Heartbeat(
+        launch_id="x", launcher=gone(), worker=worker, device="cpu", attempt=1, launch_attempt=1
+    )
     run.write_heartbeat(beat)
     naps: list[float] = []
 
@@ -153,8 +177,8 @@ def test_a_launch_waits_for_the_workers_of_a_killed_launcher(
             dead = gone()
             run.write_heartbeat(Heartbeat(**{**vars(beat), "worker": dead}))
 
-    monkeypatch.setattr("rml_platform.settling.time.sleep", nap)
-    assert settling.wait_for_the_dying(run).state == "cut_off"
+    monkeypatch.setattr("rml_platform.launch.outcomes.time.sleep", nap)
+    assert outcomes.wait_for_orphan_workers(run).state == "cut_off"
     assert len(naps) == 2
 
 
@@ -176,7 +200,19 @@ def gone() -> Callable[[], Process]:
     ],
 )
 def test_as_many_runs_at_once_as_the_scarcest_resource_allows(
-    tiny_data: PreparedData, workers: int, cpus: float, gpus: float, there: dict[str, float], expected: int
+    tiny_data: PreparedData,
+    workers: int,
+    cpus: float,
+    gpus: float,
+    there: dict[str, float],
+    expected: int,
 ) -> None:
-    changes: dict[str, Any] = {"num_workers": workers, "cpus_per_worker": cpus, "gpus_per_worker": gpus}
-    assert concurrency(task_for(fake_config(GOOD), tiny_data, Path("x"), "run", **changes), there) == expected
+    changes: dict[str, Any] = {
+        "num_workers": workers,
+        "cpus_per_worker": cpus,
+        "gpus_per_worker": gpus,
+    }
+    assert (
+        concurrency(task_for(fake_config(GOOD), tiny_data, Path("x"), "run", **changes), there)
+        == expected
+    )

@@ -5,24 +5,38 @@ import io
 import pytest
 from rich.console import Console
 
-from rml_platform.progress import duration, render, seconds_left
-from rml_platform.run_folder import Failure, Heartbeat, RunRecord
-from rml_platform.run_task import Process
+from rml_platform.launch.live_view import duration, render, seconds_left
+from rml_platform.run.run_folder import Failure, Heartbeat, RunRecord
+from rml_platform.run.task import Process
 
 HERE = Process(host="h", pid=1, started="1")
 
 
 def running(step: int, seconds: float, **changes: object) -> RunRecord:
     beat = Heartbeat(
-        launch_id="a", launcher=HERE, worker=HERE, device="cpu", attempt=1, launch_attempt=1, step=step, num_steps=100,
-        seconds=seconds, stage=1, num_stages=3, loss=0.5, miou=0.25, **changes,  # type: ignore[arg-type]
-    )  # fmt: skip
+        launch_id="a",
+        launcher=HERE,
+        worker=HERE,
+        device="cpu",
+        attempt=1,
+        launch_attempt=1,
+        step=step,
+        num_steps=100,
+        seconds=seconds,
+        stage=1,
+        num_stages=3,
+        loss=0.5,
+        miou=0.25,
+        **changes,  # type: ignore[arg-type]
+    )
     return RunRecord(state="running", heartbeat=beat)
 
 
 FAILED = RunRecord(
     state="failed",
-    failure=Failure(kind="ValueError", message="two\nlines", traceback="", attempt=1, launch_id="a", time=0.0),
+    failure=Failure(
+        kind="ValueError", message="two\nlines", traceback="", attempt=1, launch_id="a", time=0.0
+    ),
 )
 
 
@@ -33,7 +47,14 @@ def shown(records: dict[str, RunRecord]) -> str:
 
 
 def test_the_view_names_what_moves_and_what_failed() -> None:
-    said = shown({"a": running(25, 50.0), "b": RunRecord(state="new"), "c": FAILED, "d": RunRecord(state="done")})
+    said = shown(
+        {
+            "a": running(25, 50.0),
+            "b": RunRecord(state="new"),
+            "c": FAILED,
+            "d": RunRecord(state="done"),
+        }
+    )
     assert "1 done · 1 running · 1 failed · 1 to do" in said
     line = next(line for line in said.splitlines() if line.startswith("a "))
     assert "1/2" in line
@@ -70,6 +91,8 @@ def test_nothing_is_guessed_before_a_run_has_a_pace() -> None:
     assert "left" not in shown({"a": RunRecord(state="new")})
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(12.3, "12 s"), (89, "89 s"), (600, "10 min"), (7200, "2.0 h")])
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(12.3, "12 s"), (89, "89 s"), (600, "10 min"), (7200, "2.0 h")]
+)
 def test_durations_are_short(seconds: float, text: str) -> None:
     assert duration(seconds) == text

@@ -1,4 +1,5 @@
-"""Starting Ray: quiet, swept clean, and with an error a person can act on. Ray itself runs under distributed/."""
+"""Starting Ray: quiet, swept clean, and with an error a person can act on. Ray itself runs under
+distributed/."""
 
 import os
 import subprocess
@@ -9,19 +10,24 @@ from pathlib import Path
 import pytest
 import ray
 
-from rml_platform import ray_session as module
-from rml_platform.ray_session import ENVIRONMENT, ClusterError, ray_session
+from rml_platform.launch import ray_session as module
+from rml_platform.launch.ray_session import ENVIRONMENT, ClusterError, ray_session
 
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict[str, object]]:
-    """Calls of ray.init, which does nothing; whatever the session sets in the environment is taken back."""
+    """Calls of ray.init, which does nothing; whatever the session sets in the environment is taken
+    back."""
     made: list[dict[str, object]] = []
     monkeypatch.setattr(ray, "init", lambda **options: made.append(options))
     monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True}])
     monkeypatch.setattr(tempfile, "gettempdir", lambda: "/tmp")
     monkeypatch.setattr(Path, "home", lambda: tmp_path)
-    token = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")  # Ray itself sets the mode where it ran before
+    token = (
+        "RAY_AUTH_MODE",
+        "RAY_AUTH_TOKEN",
+        "RAY_AUTH_TOKEN_PATH",
+    )  # Ray itself sets the mode where it ran before
     for name in (*ENVIRONMENT, *token, "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"):
         monkeypatch.setenv(name, "before")
         monkeypatch.delenv(name)
@@ -47,13 +53,17 @@ def test_a_local_ray_is_reached_by_nobody_else(calls: list[dict[str, object]]) -
     assert not Path(str(call["_temp_dir"])).exists()
 
 
-def test_a_token_guards_it_that_is_written_nowhere(calls: list[dict[str, object]], tmp_path: Path) -> None:
+def test_a_token_guards_it_that_is_written_nowhere(
+    calls: list[dict[str, object]], tmp_path: Path
+) -> None:
     with ray_session(None, with_train=False):
         assert len(os.environ["RAY_AUTH_TOKEN"]) == 64
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_persons_own_settings_are_kept(calls: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_persons_own_settings_are_kept(
+    calls: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "7")
     with ray_session("auto", with_train=True):
         (call,) = calls
@@ -63,7 +73,9 @@ def test_a_persons_own_settings_are_kept(calls: list[dict[str, object]], monkeyp
     assert "TUNE_DISABLE_SIGINT_HANDLER" not in environment["env_vars"]
 
 
-def test_a_slow_start_is_tried_twice(calls: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_start_is_tried_twice(
+    calls: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(ray, "init", failing(1, calls))
     with ray_session(None, with_train=True):
         assert len(calls) == 2
@@ -73,7 +85,9 @@ def test_a_ray_that_does_not_start_is_one_clear_error(
     calls: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ray, "init", failing(2, calls))
-    expected = pytest.raises(ClusterError, match=r"Ray could not be started .*timed out.*launch again")
+    expected = pytest.raises(
+        ClusterError, match=r"Ray could not be started .*timed out.*launch again"
+    )
     with expected, ray_session(None, with_train=True):
         raise AssertionError("not reached")
 
@@ -82,7 +96,9 @@ def test_a_cluster_that_is_not_there_is_one_clear_error(
     calls: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ray, "init", failing(1, calls))
-    expected = pytest.raises(ClusterError, match=r"no Ray cluster can be reached at 1\.2\.3\.4:6379")
+    expected = pytest.raises(
+        ClusterError, match=r"no Ray cluster can be reached at 1\.2\.3\.4:6379"
+    )
     with expected, ray_session("1.2.3.4:6379", with_train=True):
         raise AssertionError("not reached")
 
@@ -101,7 +117,9 @@ def test_folders_of_killed_launchers_are_swept_away_and_no_others(
     assert {path.name for path in place.iterdir()} == {"rml-ray-1-b", "rml-ray-notes-c", "other"}
 
 
-def test_a_ray_that_died_interrupts_the_launch(calls: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_ray_that_died_interrupts_the_launch(
+    calls: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "WATCH_EVERY_S", 0.01)
     monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": False}])
     with pytest.raises(ClusterError, match="Ray died"), ray_session(None, with_train=True):

@@ -1,13 +1,22 @@
-"""Estimates of what is left: from measured runs of the same method, from a stated rate, or not at all."""
+"""Estimates of what is left: from measured runs of the same method, from a stated rate, or not at
+all."""
 
 import pytest
 
-from rml_platform.cost import Estimate, RunCost, estimate, first_steps, megapixel_passes, runs_at_once, stated_seconds
-from rml_platform.machine import Machine
-from rml_platform.study_file import CostConfig, ResourcesConfig
+from rml_platform.planning.cost import (
+    Estimate,
+    RunCost,
+    estimate,
+    first_steps,
+    megapixel_passes,
+    runs_at_once,
+    stated_seconds,
+)
+from rml_platform.planning.machine import Machine
+from rml_platform.study.study_file import CostConfig, ResourcesConfig
 from rml_trainers.config import BatchConfig, ScheduleConfig
 from rml_trainers.noise.config import GeometryConfig
-from tests.tiny import METHOD_CONFIGS, tiny_config
+from tests.support.tiny import METHOD_CONFIGS, tiny_config
 
 
 def test_nothing_is_known_before_the_first_run() -> None:
@@ -44,9 +53,14 @@ def test_a_measured_pace_goes_before_a_stated_one() -> None:
     assert estimate(runs) == Estimate(hours=0.1, num_unknown=1, stated_hours=2.0, num_stated=1)
 
 
-# A crop of 1000×1000 is one megapixel; 2 labelled, 3 unlabelled images; 10 steps of warm-up, 5 + 5 of the method.
-# Warm-up: 3 passes over 2 images of each student. Method: the same, and 3 + 1 over 3 images of each student.
-PASSES = {"supervised": 20 * 6, "mean_teacher": 10 * 6 + 10 * (6 + 12), "rml": 2 * (10 * 6 + 10 * (6 + 12))}
+# A crop of 1000×1000 is one megapixel; 2 labelled, 3 unlabelled images; 10 steps of warm-up, 5 + 5
+# of the method. Warm-up: 3 passes over 2 images of each student. Method: the same, and 3 + 1 over 3
+# images of each student.
+PASSES = {
+    "supervised": 20 * 6,
+    "mean_teacher": 10 * 6 + 10 * (6 + 12),
+    "rml": 2 * (10 * 6 + 10 * (6 + 12)),
+}
 
 
 @pytest.mark.parametrize("method", PASSES)
@@ -60,12 +74,17 @@ def test_passes_are_counted_by_hand(method: str) -> None:
     assert megapixel_passes(config) == {"deeplab_v2": pytest.approx(PASSES[method])}
     rate = CostConfig(seconds_per_megapixel={"deeplab_v2": 0.5}, source="measured")
     assert stated_seconds(config, rate) == pytest.approx(PASSES[method] / 2)
-    assert stated_seconds(config, CostConfig(seconds_per_megapixel={"other": 1}, source="measured")) is None
+    assert (
+        stated_seconds(config, CostConfig(seconds_per_megapixel={"other": 1}, source="measured"))
+        is None
+    )
     assert stated_seconds(config, None) is None
 
 
 def test_a_run_that_goes_on_costs_what_is_left() -> None:
-    config = tiny_config("iml", geometry=GeometryConfig(crop_px=(1000, 1000)))  # warm-up 4, stages of 4 and 4; 2 + 2
+    config = tiny_config(
+        "iml", geometry=GeometryConfig(crop_px=(1000, 1000))
+    )  # warm-up 4, stages of 4 and 4; 2 + 2
     (whole,), (late,) = (megapixel_passes(config, step).values() for step in (0, 6))
     assert whole == pytest.approx(2 * (12 * 6 + 8 * 8))
     assert late == pytest.approx(2 * (6 * 6 + 6 * 8))
@@ -73,7 +92,8 @@ def test_a_run_that_goes_on_costs_what_is_left() -> None:
 
 
 def test_what_runs_have_in_common_is_counted_with_the_first() -> None:
-    one, two = ScheduleConfig(warm_up_steps=4, stage_steps=(6,)), ScheduleConfig(warm_up_steps=4, stage_steps=(6, 5))
+    one = ScheduleConfig(warm_up_steps=4, stage_steps=(6,))
+    two = ScheduleConfig(warm_up_steps=4, stage_steps=(6, 5))
     runs = [
         tiny_config("supervised", schedule=one),
         tiny_config("iml", schedule=one),
@@ -89,7 +109,10 @@ def test_what_runs_have_in_common_is_counted_with_the_first() -> None:
 @pytest.mark.parametrize("method", METHOD_CONFIGS)
 def test_every_method_costs_something_and_more_the_longer_it_trains(method: str) -> None:
     lengths = ((4, 4), (4, 8))  # two stages, because DMT has as many phases
-    short, long = (tiny_config(method, schedule=ScheduleConfig(warm_up_steps=4, stage_steps=n)) for n in lengths)
+    short, long = (
+        tiny_config(method, schedule=ScheduleConfig(warm_up_steps=4, stage_steps=n))
+        for n in lengths
+    )
     first, second = (sum(megapixel_passes(config).values()) for config in (short, long))
     assert 0 < first < second
 

@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 
-from rml_platform.machine import Machine
-from rml_platform.plan import Plan, make_plan, plan_run
-from rml_platform.schema import load_study
-from rml_platform.search_space import Study
-from rml_platform.study_file import ResourcesConfig
-from rml_trainers.data.cache import PreparedData
-from rml_trainers.data.prepare import ensure_prepared
+from rml_platform.planning.machine import Machine
+from rml_platform.planning.plan import Plan, make_plan, plan_run
+from rml_platform.study.cells import Study
+from rml_platform.study.schema import load_study
+from rml_platform.study.study_file import ResourcesConfig
+from rml_trainers.data.prepared.cache import PreparedData
+from rml_trainers.data.prepared.prepare import ensure_prepared
 from rml_trainers.errors import ConfigError, DeviceError
-from tests.studies import STUDY, write_study
-from tests.tiny import SCENES, tiny_config
+from tests.support.studies import STUDY, write_study
+from tests.support.tiny import SCENES, tiny_config
 
 LAPTOP = Machine(cores=2, gpus=0)
 GPU_BOX = Machine(cores=16, gpus=4)
@@ -33,8 +33,12 @@ def study_of(folder: Path, text: str = STUDY, *overrides: str) -> Study:
     return load_study(write_study(folder, text), overrides)
 
 
-def planned(folder: Path, cache: Path, text: str = STUDY, *overrides: str, machine: Machine | None = LAPTOP) -> Plan:
-    return make_plan(study_of(folder, text, *overrides), data_root=None, cache_root=cache, machine=machine)
+def planned(
+    folder: Path, cache: Path, text: str = STUDY, *overrides: str, machine: Machine | None = LAPTOP
+) -> Plan:
+    return make_plan(
+        study_of(folder, text, *overrides), data_root=None, cache_root=cache, machine=machine
+    )
 
 
 def test_every_cell_gets_a_run(tmp_path: Path, cache: Path) -> None:
@@ -49,9 +53,11 @@ def test_every_cell_gets_a_run(tmp_path: Path, cache: Path) -> None:
 
 
 def test_cells_that_compute_the_same_share_a_run(tmp_path: Path, cache: Path) -> None:
-    """A row that repeats another one's settings, written differently, is trained once and fills both."""
+    """A row that repeats another one's settings, written differently, is trained once and fills
+    both."""
     text = STUDY.replace(
-        "  - label: RML\n", "  - {label: Again, set: {peer_network: null, seed_: 0}}\n  - label: RML\n"
+        "  - label: RML\n",
+        "  - {label: Again, set: {peer_network: null, seed_: 0}}\n  - label: RML\n",
     )
     text = text.replace(", seed_: 0", "")
     plan = planned(tmp_path, cache, text)
@@ -81,7 +87,8 @@ def test_a_split_larger_than_the_data_set_names_its_cells(tmp_path: Path, cache:
     [
         (
             "{inference: padded, inference_px: [32, 40]}",
-            r"evaluation.inference_px = \[32, 40\]: 3 of 3 images are larger, among them val_00000 \(32×48",
+            r"evaluation.inference_px = \[32, 40\]: 3 of 3 images are larger, among them val_00000 "
+            r"\(32×48",
         ),
         (
             "{moment: best_holdout, num_holdout: 2, every_steps: 1}",
@@ -92,16 +99,22 @@ def test_a_split_larger_than_the_data_set_names_its_cells(tmp_path: Path, cache:
 def test_an_evaluation_that_cannot_be_is_found_before_any_training(
     evaluation: str, message: str, tmp_path: Path, cache: Path
 ) -> None:
-    text = STUDY.replace("set: {method.name: rml}", f"set: {{method.name: rml, evaluation: {evaluation}}}")
+    text = STUDY.replace(
+        "set: {method.name: rml}", f"set: {{method.name: rml, evaluation: {evaluation}}}"
+    )
     with pytest.raises(ConfigError, match=message) as caught:
         planned(tmp_path, cache, text)
     assert "row 'RML', column '1/4', seed 0" in str(caught.value)
     assert "'Supervised'" not in str(caught.value)
 
 
-def test_a_method_without_unlabelled_images_is_refused_and_supervised_is_not(tmp_path: Path, cache: Path) -> None:
+def test_a_method_without_unlabelled_images_is_refused_and_supervised_is_not(
+    tmp_path: Path, cache: Path
+) -> None:
     text = STUDY.replace("{split.num_labelled: 5}", "{split.num_labelled: 10}")
-    with pytest.raises(ConfigError, match="all 10 training images are labelled, so rml has none") as caught:
+    with pytest.raises(
+        ConfigError, match="all 10 training images are labelled, so rml has none"
+    ) as caught:
         planned(tmp_path, cache, text)
     assert "2 of 8" in str(caught.value)
     pool = text.replace("{num_labelled: 4}", "{num_labelled: 4, pool_includes_labelled: true}")
@@ -110,21 +123,38 @@ def test_a_method_without_unlabelled_images_is_refused_and_supervised_is_not(tmp
 
 def test_a_batch_that_workers_cannot_share(tmp_path: Path, cache: Path) -> None:
     overrides = ("execution=train", "resources.workers=3", "resources.cpus_per_worker=0.5")
-    with pytest.raises(ConfigError, match=r"batch\.labelled = 4: .* multiple of the number of workers, 3"):
+    with pytest.raises(
+        ConfigError, match=r"batch\.labelled = 4: .* multiple of the number of workers, 3"
+    ):
         planned(tmp_path, cache, STUDY, *overrides)
 
 
 @pytest.mark.parametrize(
     ("resources", "machine", "error", "part"),
     [
-        (ResourcesConfig(workers=4), LAPTOP, ConfigError, "4 workers × 1 cores = 4 cores; this machine has 2"),
+        (
+            ResourcesConfig(workers=4),
+            LAPTOP,
+            ConfigError,
+            "4 workers × 1 cores = 4 cores; this machine has 2",
+        ),
         (ResourcesConfig(cpus_per_worker=3), LAPTOP, ConfigError, "= 3 cores; this machine has 2"),
         (ResourcesConfig(gpus_per_worker=1), LAPTOP, DeviceError, "1 GPUs; this machine has 0"),
-        (ResourcesConfig(workers=8, cpus_per_worker=1), GPU_BOX, DeviceError, "8 GPUs; this machine has 4"),
+        (
+            ResourcesConfig(workers=8, cpus_per_worker=1),
+            GPU_BOX,
+            DeviceError,
+            "8 GPUs; this machine has 4",
+        ),
     ],
 )
 def test_more_than_the_machine_has(
-    tmp_path: Path, cache: Path, resources: ResourcesConfig, machine: Machine, error: type[Exception], part: str
+    tmp_path: Path,
+    cache: Path,
+    resources: ResourcesConfig,
+    machine: Machine,
+    error: type[Exception],
+    part: str,
 ) -> None:
     study = replace(study_of(tmp_path), resources=resources, execution="train")
     with pytest.raises(error, match=r"study\.yaml: resources: one run asks for") as caught:
@@ -133,11 +163,17 @@ def test_more_than_the_machine_has(
 
 
 def test_a_cluster_is_not_judged_by_this_machine(tmp_path: Path, cache: Path) -> None:
-    study = replace(study_of(tmp_path), resources=ResourcesConfig(workers=2, cpus_per_worker=99), execution="train")
+    study = replace(
+        study_of(tmp_path),
+        resources=ResourcesConfig(workers=2, cpus_per_worker=99),
+        execution="train",
+    )
     assert len(make_plan(study, data_root=None, cache_root=cache, machine=None).runs) == 8
 
 
-def test_a_class_without_labels_is_a_warning(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_class_without_labels_is_a_warning(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     counts = PreparedData.class_pixel_counts
 
     def without_the_first_two(self: PreparedData, names: Any) -> Any:
@@ -155,16 +191,29 @@ def test_a_class_without_labels_is_a_warning(tmp_path: Path, cache: Path, monkey
 def test_data_are_prepared_on_the_way_and_told(tmp_path: Path) -> None:
     told: list[tuple[str, int, int]] = []
     study = study_of(tmp_path)
-    make_plan(study, data_root=None, cache_root=tmp_path / "cache", on_prepare=lambda *now: told.append(now))
+    make_plan(
+        study,
+        data_root=None,
+        cache_root=tmp_path / "cache",
+        on_prepare=lambda *now: told.append(now),
+    )
     assert told[-1] == ("scenes", 13, 13)
     told.clear()
-    make_plan(study, data_root=None, cache_root=tmp_path / "cache", on_prepare=lambda *now: told.append(now))
+    make_plan(
+        study,
+        data_root=None,
+        cache_root=tmp_path / "cache",
+        on_prepare=lambda *now: told.append(now),
+    )
     assert not told
 
 
 def test_a_single_run_has_the_id_that_a_study_gives_it(tmp_path: Path, cache: Path) -> None:
     plan = planned(tmp_path, cache)
     for run in plan.runs[::3]:
-        assert plan_run(run.config, data_root=None, cache_root=cache, on_prepare=None).run_id == run.run_id
+        assert (
+            plan_run(run.config, data_root=None, cache_root=cache, on_prepare=None).run_id
+            == run.run_id
+        )
     other = plan_run(tiny_config(), data_root=None, cache_root=cache, on_prepare=None)
     assert other.run_id not in {run.run_id for run in plan.runs}

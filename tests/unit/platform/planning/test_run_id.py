@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from rml_platform.config_tree import ConfigClass, hints, members
-from rml_platform.run_id import run_id
+from rml_platform.planning.run_id import run_id
+from rml_platform.study.config_tree import ConfigClass, hints, members
 from rml_trainers import RESULT_VERSION
 from rml_trainers.config import BatchConfig, EvaluationConfig, RunConfig, RuntimeConfig, replace
 from rml_trainers.errors import ConfigError
 from rml_trainers.networks.deeplab_v2 import DeepLabV2Config
-from tests.tiny import METHOD_CONFIGS, tiny_config
+from tests.support.tiny import METHOD_CONFIGS, tiny_config
 
 GOLDEN = Path(__file__).parent / "goldens" / "result_defaults.json"
 
@@ -30,7 +30,9 @@ def test_it_can_be_read() -> None:
 
 
 def test_how_a_run_is_carried_out_is_not_in_it() -> None:
-    other = replace(tiny_config(), runtime=RuntimeConfig(device="cuda", threads=9, checkpoint_every_steps=1))
+    other = replace(
+        tiny_config(), runtime=RuntimeConfig(device="cuda", threads=9, checkpoint_every_steps=1)
+    )
     assert named(other) == named(tiny_config())
 
 
@@ -39,7 +41,11 @@ def test_what_changes_the_result_is_in_it() -> None:
     ids = [named(config)]
     ids += [named(config, split_hash="c" * 12), named(config, data_hash="c" * 12)]
     ids += [named(replace(config, seed=5)), named(replace(config, batch=BatchConfig(labelled=3)))]
-    ids += [named(replace(config, method=method)) for name, method in METHOD_CONFIGS.items() if name != "rml"]
+    ids += [
+        named(replace(config, method=method))
+        for name, method in METHOD_CONFIGS.items()
+        if name != "rml"
+    ]
     ids += [named(replace(config, evaluation=EvaluationConfig(networks=("student_1",))))]
     assert len(set(ids)) == len(ids)
 
@@ -67,29 +73,41 @@ def test_weights_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_defaults_are_the_recorded_ones() -> None:
-    """A default left out of a configuration is not in its id: changing it would give old ids to new results."""
+    """A default left out of a configuration is not in its id: changing it would give old ids to new
+    results."""
     recorded = json.loads(GOLDEN.read_text())
     regenerate = "python -m tests.unit.test_run_id"
     now = defaults()
-    changed = {key for key, value in recorded["defaults"].items() if now.get(key, "removed") != value}
+    changed = {
+        key for key, value in recorded["defaults"].items() if now.get(key, "removed") != value
+    }
     assert not changed or recorded["result_version"] != RESULT_VERSION, (
-        f"defaults changed: {sorted(changed)}. Recorded runs that left them out would be taken for the new ones: raise "
-        f"RESULT_VERSION in rml_trainers/__init__.py, then record the defaults anew with `{regenerate}`"
+        f"defaults changed: {sorted(changed)}. Recorded runs that left them out would be taken for "
+        "the new ones: raise "
+        "RESULT_VERSION in rml_trainers/__init__.py, then record the defaults anew with "
+        f"`{regenerate}`"
     )
-    assert recorded["result_version"] == RESULT_VERSION, f"record the defaults of the new version with `{regenerate}`"
+    assert recorded["result_version"] == RESULT_VERSION, (
+        f"record the defaults of the new version with `{regenerate}`"
+    )
     assert now == recorded["defaults"], (
         f"record the new fields with `{regenerate}`: {sorted(set(now) - set(recorded['defaults']))}"
     )
 
 
 def defaults() -> dict[str, Any]:
-    """Default of every field of every class that RunConfig can hold, runtime excepted ("RmlConfig.temperature" → 1)."""
+    """Default of every field of every class that RunConfig can hold, runtime excepted
+    ("RmlConfig.temperature" → 1)."""
     found: dict[str, Any] = {}
     waiting: list[ConfigClass] = [RunConfig]
     while waiting:
         config_class = waiting.pop()
         for field in dataclasses.fields(config_class):
-            nested = [member for member in members(hints(config_class)[field.name]) if member is not RuntimeConfig]
+            nested = [
+                member
+                for member in members(hints(config_class)[field.name])
+                if member is not RuntimeConfig
+            ]
             waiting += nested
             key = f"{config_class.__name__}.{field.name}"
             default = field.default
@@ -102,5 +120,8 @@ def defaults() -> dict[str, Any]:
 
 if __name__ == "__main__":
     GOLDEN.write_text(
-        json.dumps({"result_version": RESULT_VERSION, "defaults": defaults()}, indent=1, sort_keys=True) + "\n"
+        json.dumps(
+            {"result_version": RESULT_VERSION, "defaults": defaults()}, indent=1, sort_keys=True
+        )
+        + "\n"
     )

@@ -8,10 +8,10 @@ import pytest
 import torch
 from pyarrow import fs
 
-from rml_platform.checkpoints import CheckpointStore, checkpoint_name
-from rml_platform.storage import Folder
+from rml_platform.run.checkpoints import CheckpointStore, checkpoint_name
+from rml_platform.run.storage import Folder
+from rml_trainers.checkpoint.folder import Checkpoint, CheckpointHeader, save_checkpoint
 from rml_trainers.errors import CheckpointError
-from rml_trainers.state import Checkpoint, CheckpointHeader, save_checkpoint
 
 
 @pytest.fixture(params=["local", "remote"])
@@ -37,7 +37,12 @@ def made(folder: Path, step: int) -> Path:
     save_checkpoint(
         folder / "new",
         Checkpoint(
-            header=header, students=weights, teachers=nothing, optimiser=nothing, extras=nothing, evaluations=()
+            header=header,
+            students=weights,
+            teachers=nothing,
+            optimiser=nothing,
+            extras=nothing,
+            evaluations=(),
         ),
     )
     return folder / "new"
@@ -45,7 +50,11 @@ def made(folder: Path, step: int) -> Path:
 
 def files_of(store: CheckpointStore, tmp_path: Path) -> dict[int, Path]:
     """Where the checkpoints lie on this disk, by step."""
-    return {int(path.name.split("_")[1]): path for path in (tmp_path / "store").rglob("checkpoint_*") if path.is_dir()}
+    return {
+        int(path.name.split("_")[1]): path
+        for path in (tmp_path / "store").rglob("checkpoint_*")
+        if path.is_dir()
+    }
 
 
 def test_only_the_newest_two_are_kept(store: CheckpointStore, tmp_path: Path) -> None:
@@ -57,12 +66,16 @@ def test_only_the_newest_two_are_kept(store: CheckpointStore, tmp_path: Path) ->
     assert found.step == 30
 
 
-def test_without_checkpoints_there_is_nothing_to_resume(store: CheckpointStore, tmp_path: Path) -> None:
+def test_without_checkpoints_there_is_nothing_to_resume(
+    store: CheckpointStore, tmp_path: Path
+) -> None:
     assert store.newest_sound(tmp_path / "scratch", pytest.fail) is None
 
 
 @pytest.mark.parametrize("damage", ["cut in half", "changed", "file missing", "manifest missing"])
-def test_a_damaged_one_is_told_and_the_one_before_is_used(store: CheckpointStore, tmp_path: Path, damage: str) -> None:
+def test_a_damaged_one_is_told_and_the_one_before_is_used(
+    store: CheckpointStore, tmp_path: Path, damage: str
+) -> None:
     for step in (10, 20):
         store.save(step, 1, made(tmp_path, step))
     weights = files_of(store, tmp_path)[20] / "students.safetensors"
@@ -115,11 +128,15 @@ def test_checkpoints_of_earlier_launches_serve_until_there_are_two_new_ones(
     assert later.folder.folders() == ["launch-2"]
 
 
-def test_what_ray_train_wrote_is_left_to_ray_train(run_folder: Folder, store: CheckpointStore, tmp_path: Path) -> None:
+def test_what_ray_train_wrote_is_left_to_ray_train(
+    run_folder: Folder, store: CheckpointStore, tmp_path: Path
+) -> None:
     store.save(10, 1, made(tmp_path, 10))
     controller = CheckpointStore(run_folder, "launch-2.0")
     for step in (20, 30, 40):
-        controller.folder.child("launch-2.0").upload(made(tmp_path, step), checkpoint_name(step, 1), "manifest.json")
+        controller.folder.child("launch-2.0").upload(
+            made(tmp_path, step), checkpoint_name(step, 1), "manifest.json"
+        )
     controller.prune(own=False)
     assert [c.step for c in controller.stored()] == [20, 30, 40]
     controller.discard_newer_than(30, own=False)

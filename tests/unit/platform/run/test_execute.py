@@ -1,4 +1,5 @@
-"""Carrying out one run: resumed, finished, failed, cancelled; each written down so that the next launch knows."""
+"""Carrying out one run: resumed, finished, failed, cancelled; each written down so that the next
+launch knows."""
 
 import errno
 from dataclasses import replace
@@ -7,21 +8,21 @@ from pathlib import Path
 import pytest
 from ray.exceptions import ActorDiedError
 
-from rml_platform import reporters
-from rml_platform.attempt import Place
-from rml_platform.checkpoints import CheckpointStore
-from rml_platform.execute import execute
-from rml_platform.metric_log import pieces
-from rml_platform.reporters import RunReporter
-from rml_platform.run_folder import Failure, RunFolder
-from rml_platform.run_task import RunTask
-from rml_platform.storage import Folder
-from rml_trainers.data.cache import PreparedData
-from rml_trainers.reporting import Progress
-from tests.fake_trainer import GOOD, NON_FINITE, FakeTrainer
-from tests.tasks import NUM_STEPS, fake_config, task_for
+from rml_platform.run import reporters
+from rml_platform.run.attempt import WorkerContext
+from rml_platform.run.checkpoints import CheckpointStore
+from rml_platform.run.execute import execute
+from rml_platform.run.metric_log import pieces
+from rml_platform.run.reporters import RunReporter
+from rml_platform.run.run_folder import Failure, RunFolder
+from rml_platform.run.storage import Folder
+from rml_platform.run.task import RunTask
+from rml_trainers.data.prepared.cache import PreparedData
+from rml_trainers.training.reporting import Progress
+from tests.support.fake_trainer import GOOD, NON_FINITE, FakeTrainer
+from tests.support.tasks import NUM_STEPS, fake_config, task_for
 
-PLACE = Place(writer="launch-1")
+CONTEXT = WorkerContext(writer="launch-1")
 
 
 @pytest.fixture
@@ -30,7 +31,12 @@ def task(tiny_data: PreparedData, tmp_path: Path) -> RunTask:
 
 
 def failing(task: RunTask) -> RunTask:
-    return task_for(fake_config(NON_FINITE), PreparedData.open(Path(task.prepared_folder)), Path(task.storage), "run-1")
+    return task_for(
+        fake_config(NON_FINITE),
+        PreparedData.open(Path(task.prepared_folder)),
+        Path(task.storage),
+        "run-1",
+    )
 
 
 def folder_of(task: RunTask) -> RunFolder:
@@ -43,40 +49,51 @@ def steps_measured(task: RunTask) -> list[int]:
 
 
 def test_a_run_leaves_result_metrics_and_two_checkpoints(task: RunTask) -> None:
-    assert execute(task, PLACE, FakeTrainer) == "done"
+    assert execute(task, CONTEXT, FakeTrainer) == "done"
     record = folder_of(task).record()
     assert record.result is not None
     assert record.result.evaluations[0].miou == NUM_STEPS / 100
-    assert (record.result.steps, record.result.attempt, record.result.device) == (NUM_STEPS, 1, "cpu")
+    assert (record.result.steps, record.result.attempt, record.result.device) == (
+        NUM_STEPS,
+        1,
+        "cpu",
+    )
     assert steps_measured(task) == [1, 2, 3, 4, 5]
     assert [c.step for c in CheckpointStore(folder_of(task).folder, "").stored()] == [4, 5]
     assert not list(Path(task.storage).rglob("work-*"))
 
 
 def test_a_finished_run_is_left_alone(task: RunTask) -> None:
-    execute(task, PLACE, FakeTrainer)
+    execute(task, CONTEXT, FakeTrainer)
     before = folder_of(task).heartbeat()
-    assert execute(replace(task, launch_id="launch-2"), Place(writer="launch-2"), FakeTrainer) == "done"
+    assert (
+        execute(replace(task, launch_id="launch-2"), WorkerContext(writer="launch-2"), FakeTrainer)
+        == "done"
+    )
     assert folder_of(task).heartbeat() == before
 
 
 def test_a_failure_of_the_program_is_written_down_and_not_tried_again(task: RunTask) -> None:
     bad = failing(task)
-    assert execute(bad, PLACE, FakeTrainer) == "failed"
+    assert execute(bad, CONTEXT, FakeTrainer) == "failed"
     failure = folder_of(bad).failure()
     assert failure is not None
-    assert (failure.kind, failure.message, failure.attempt) == ("NonFiniteLossError", "loss is nan at step 3", 1)
+    assert (failure.kind, failure.message, failure.attempt) == (
+        "NonFiniteLossError",
+        "loss is nan at step 3",
+        1,
+    )
     assert "fake_trainer.py" in failure.traceback
-    assert execute(bad, PLACE, FakeTrainer) == "failed"
+    assert execute(bad, CONTEXT, FakeTrainer) == "failed"
     heartbeat = folder_of(bad).heartbeat()
     assert heartbeat is not None
     assert heartbeat.attempt == 1
 
 
 def test_a_new_launch_goes_on_with_a_failed_run_from_its_checkpoint(task: RunTask) -> None:
-    execute(failing(task), PLACE, FakeTrainer)
+    execute(failing(task), CONTEXT, FakeTrainer)
     again = replace(task, launch_id="launch-2")
-    assert execute(again, Place(writer="launch-2"), FakeTrainer) == "done"
+    assert execute(again, WorkerContext(writer="launch-2"), FakeTrainer) == "done"
     result = folder_of(again).result()
     assert result is not None
     assert result.attempt == 2
@@ -94,15 +111,20 @@ def test_a_run_that_keeps_dying_is_given_up_within_a_launch(task: RunTask) -> No
 
     for _ in range(task.max_retries + 1):
         with pytest.raises(Dies):
-            execute(task, PLACE, Dying)
-    assert execute(task, PLACE, Dying) == "failed"
+            execute(task, CONTEXT, Dying)
+    assert execute(task, CONTEXT, Dying) == "failed"
     failure = folder_of(task).failure()
     assert failure is not None
     assert "3 times" in failure.message
-    assert execute(replace(task, launch_id="launch-2"), Place(writer="launch-2"), FakeTrainer) == "done"
+    assert (
+        execute(replace(task, launch_id="launch-2"), WorkerContext(writer="launch-2"), FakeTrainer)
+        == "done"
+    )
 
 
-def test_a_cancelled_run_goes_on_when_launched_again(task: RunTask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cancelled_run_goes_on_when_launched_again(
+    task: RunTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(reporters, "WRITE_EVERY_S", 0.01)
 
     class Cancelling(FakeTrainer):
@@ -113,20 +135,31 @@ def test_a_cancelled_run_goes_on_when_launched_again(task: RunTask, monkeypatch:
                 while not self.reporter._heart.is_cancelled:
                     self.reporter._heart.update(step=3)
 
-    assert execute(task, PLACE, Cancelling) == "cancelled"
+    assert execute(task, CONTEXT, Cancelling) == "cancelled"
     assert folder_of(task).record().state == "cancelled"
     folder_of(task).folder.delete("cancel")
-    assert execute(replace(task, launch_id="launch-2"), Place(writer="launch-2"), FakeTrainer) == "done"
+    assert (
+        execute(replace(task, launch_id="launch-2"), WorkerContext(writer="launch-2"), FakeTrainer)
+        == "done"
+    )
     assert steps_measured(task) == [1, 2, 3, 4, 5]
 
 
 def test_a_damaged_checkpoint_is_noted_and_the_one_before_resumed(task: RunTask) -> None:
-    execute(failing(task), PLACE, FakeTrainer)
-    (newest,) = (Path(task.storage) / "runs/run-1/checkpoints/launch-1").glob("checkpoint_000000002_*")
+    execute(failing(task), CONTEXT, FakeTrainer)
+    (newest,) = (Path(task.storage) / "runs/run-1/checkpoints/launch-1").glob(
+        "checkpoint_000000002_*"
+    )
     content = (newest / "state.json").read_bytes()
     (newest / "state.json").write_bytes(content[: len(content) // 2])
-    assert execute(replace(task, launch_id="launch-2"), Place(writer="launch-2"), FakeTrainer) == "done"
-    assert "checkpoint of step 2 is damaged" in (folder_of(task).folder.read("log.txt") or b"").decode()
+    assert (
+        execute(replace(task, launch_id="launch-2"), WorkerContext(writer="launch-2"), FakeTrainer)
+        == "done"
+    )
+    assert (
+        "checkpoint of step 2 is damaged"
+        in (folder_of(task).folder.read("log.txt") or b"").decode()
+    )
     assert steps_measured(task) == [1, 2, 3, 4, 5]
 
 
@@ -141,7 +174,7 @@ def test_a_full_disk_fails_the_run_and_keeps_the_checkpoint_before(
         copy(self, file, target)
 
     monkeypatch.setattr(Folder, "_copy_file", full)
-    assert execute(task, PLACE, FakeTrainer) == "failed"
+    assert execute(task, CONTEXT, FakeTrainer) == "failed"
     failure = folder_of(task).failure()
     assert failure is not None
     assert "No space left on device" in failure.message
@@ -149,30 +182,34 @@ def test_a_full_disk_fails_the_run_and_keeps_the_checkpoint_before(
 
 
 def test_prepared_data_that_changed_since_the_plan_are_refused(task: RunTask) -> None:
-    assert execute(replace(task, data_hash="other"), PLACE, FakeTrainer) == "failed"
+    assert execute(replace(task, data_hash="other"), CONTEXT, FakeTrainer) == "failed"
     failure = folder_of(task).failure()
     assert failure is not None
     assert (failure.kind, "launch again" in failure.message) == ("ConfigError", True)
 
 
 def test_one_of_several_workers_raises_after_writing_down_why(task: RunTask) -> None:
-    place = Place(writer="launch-1", world_size=2, deliver=lambda name, folder: None)
+    context = WorkerContext(writer="launch-1", world_size=2, deliver=lambda name, folder: None)
     with pytest.raises(Exception, match="loss is nan"):
-        execute(failing(task), place, FakeTrainer)
+        execute(failing(task), context, FakeTrainer)
     assert folder_of(task).record().state == "failed"
-    assert execute(failing(task), place, FakeTrainer) == "failed"
+    assert execute(failing(task), context, FakeTrainer) == "failed"
 
 
-@pytest.mark.parametrize("collateral", [RuntimeError("[gloo/pair.cc:547] Connection closed by peer"), ActorDiedError()])
-def test_the_death_of_another_worker_is_not_a_failure_of_this_one(task: RunTask, collateral: Exception) -> None:
+@pytest.mark.parametrize(
+    "collateral", [RuntimeError("[gloo/pair.cc:547] Connection closed by peer"), ActorDiedError()]
+)
+def test_the_death_of_another_worker_is_not_a_failure_of_this_one(
+    task: RunTask, collateral: Exception
+) -> None:
     class Bereft(FakeTrainer):
         def _fail(self) -> None:
             if self.step == 3:
                 raise collateral
 
-    place = Place(writer="launch-1", world_size=2, deliver=lambda name, folder: None)
+    context = WorkerContext(writer="launch-1", world_size=2, deliver=lambda name, folder: None)
     with pytest.raises(type(collateral)):
-        execute(task, place, Bereft)
+        execute(task, context, Bereft)
     assert folder_of(task).failure() is None
 
 
@@ -180,37 +217,44 @@ def test_the_first_of_several_failures_is_the_reason(task: RunTask) -> None:
     class Second(FakeTrainer):
         def _fail(self) -> None:
             failure = Failure(
-                kind="ValueError", message="first", traceback="", attempt=1, launch_id="launch-1", time=1.0
+                kind="ValueError",
+                message="first",
+                traceback="",
+                attempt=1,
+                launch_id="launch-1",
+                time=1.0,
             )
             folder_of(task).write_failure(failure)
             raise ValueError("second")
 
     with pytest.raises(ValueError, match="second"):
-        execute(task, Place(writer="launch-1", world_size=2), Second)
+        execute(task, WorkerContext(writer="launch-1", world_size=2), Second)
     failure = folder_of(task).failure()
     assert failure is not None
     assert failure.message == "first"
 
 
-def test_memory_is_given_back_whatever_became_of_the_run(task: RunTask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_is_given_back_whatever_became_of_the_run(
+    task: RunTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
     released: list[str] = []
-    monkeypatch.setattr("rml_platform.execute.release_memory", lambda: released.append("now"))
-    assert execute(failing(task), PLACE, FakeTrainer) == "failed"
-    assert execute(replace(task, launch_id="launch-2"), PLACE, FakeTrainer) == "done"
+    monkeypatch.setattr("rml_platform.run.execute.release_memory", lambda: released.append("now"))
+    assert execute(failing(task), CONTEXT, FakeTrainer) == "failed"
+    assert execute(replace(task, launch_id="launch-2"), CONTEXT, FakeTrainer) == "done"
     assert len(released) == 2
 
 
 def test_every_worker_does_what_rank_0_found_settled(task: RunTask) -> None:
-    place = Place(writer="launch-1", rank=1, world_size=2, agree=lambda value: "failed")
-    assert execute(task, place, FakeTrainer) == "failed"
+    context = WorkerContext(writer="launch-1", rank=1, world_size=2, agree=lambda value: "failed")
+    assert execute(task, context, FakeTrainer) == "failed"
     assert not folder_of(task).folder.exists()
 
 
 def test_every_worker_resumes_from_rank_0s_checkpoint(task: RunTask) -> None:
-    execute(failing(task), PLACE, FakeTrainer)
+    execute(failing(task), CONTEXT, FakeTrainer)
     answers = iter([None, "launch-1/checkpoint_000000001_001"])
     delivered: list[tuple[str, Path | None]] = []
-    place = Place(
+    context = WorkerContext(
         writer="launch-2.0",
         rank=1,
         world_size=2,
@@ -224,13 +268,15 @@ def test_every_worker_resumes_from_rank_0s_checkpoint(task: RunTask) -> None:
         def _checkpoint(self) -> Path:
             raise AssertionError("only rank 0 writes")
 
-    execute(replace(task, launch_id="launch-2"), place, OnRank1)
+    execute(replace(task, launch_id="launch-2"), context, OnRank1)
     assert [folder for _, folder in delivered] == [None] * 4
 
 
-def test_a_reporter_error_on_the_way_is_a_failure_of_the_run(task: RunTask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reporter_error_on_the_way_is_a_failure_of_the_run(
+    task: RunTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def broken(self: RunReporter, progress: Progress, scalars: dict[str, float]) -> None:
         raise KeyError("lost")
 
     monkeypatch.setattr(RunReporter, "on_step", broken)
-    assert execute(task, PLACE, FakeTrainer) == "failed"
+    assert execute(task, CONTEXT, FakeTrainer) == "failed"

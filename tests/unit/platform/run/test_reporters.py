@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from rml_platform import reporters
-from rml_platform.metric_log import Measurement, MetricLog, evaluation_metrics, pieces
-from rml_platform.reporters import Cancelled, Heart, RunReporter, WorkerReporter
-from rml_platform.run_folder import Heartbeat, RunFolder
-from rml_platform.run_task import Process
-from rml_trainers.reporting import Progress
-from tests.fake_trainer import evaluation
+from rml_platform.run import reporters
+from rml_platform.run.metric_log import Measurement, MetricLog, evaluation_metrics, pieces
+from rml_platform.run.reporters import Cancelled, Heart, RunReporter, WorkerReporter
+from rml_platform.run.run_folder import Heartbeat, RunFolder
+from rml_platform.run.task import Process
+from rml_trainers.training.reporting import Progress
+from tests.support.fake_trainer import evaluation
 
 
 @pytest.fixture
@@ -23,7 +23,12 @@ def run(tmp_path: Path) -> RunFolder:
 
 def heart(run: RunFolder) -> Heart:
     here = Process.current()
-    return Heart(run, Heartbeat(launch_id="a", launcher=here, worker=here, device="cpu", attempt=1, launch_attempt=1))
+    return Heart(
+        run,
+        Heartbeat(
+            launch_id="a", launcher=here, worker=here, device="cpu", attempt=1, launch_attempt=1
+        ),
+    )
 
 
 def progress(step: int) -> Progress:
@@ -31,10 +36,14 @@ def progress(step: int) -> Progress:
 
 
 def rows(run: RunFolder, last: float = float("inf")) -> list[tuple[str, int, float]]:
-    return [(row.key, row.step, row.value) for _, piece in pieces(run.folder, -1, last) for row in piece]
+    return [
+        (row.key, row.step, row.value) for _, piece in pieces(run.folder, -1, last) for row in piece
+    ]
 
 
-def test_metrics_are_on_disk_before_the_checkpoint_that_covers_them(run: RunFolder, tmp_path: Path) -> None:
+def test_metrics_are_on_disk_before_the_checkpoint_that_covers_them(
+    run: RunFolder, tmp_path: Path
+) -> None:
     seen: list[list[tuple[str, int, float]]] = []
     reporter = RunReporter(run, heart(run), lambda progress, folder: seen.append(rows(run)))
     reporter.on_step(progress(4), {"loss": 2.0})
@@ -43,7 +52,9 @@ def test_metrics_are_on_disk_before_the_checkpoint_that_covers_them(run: RunFold
     assert seen == [[("train/loss", 4, 2.0), ("train/seconds_per_step", 4, 0.5)]]
 
 
-def test_the_heartbeat_names_a_checkpoint_only_once_it_is_stored(run: RunFolder, tmp_path: Path) -> None:
+def test_the_heartbeat_names_a_checkpoint_only_once_it_is_stored(
+    run: RunFolder, tmp_path: Path
+) -> None:
     beat = heart(run)
 
     def fail(progress: Progress, folder: Path | None) -> None:
@@ -63,7 +74,13 @@ def test_values_that_are_not_finite_are_not_metrics(run: RunFolder) -> None:
     reporter.on_evaluation(progress(1), (evaluation(0.5),))
     reporter.metrics.close_piece(1)
     keys = {key for key, _, _ in rows(run)}
-    assert keys == {"train/other", "train/seconds_per_step", "val/miou", "val/accuracy", "val/iou/sky"}
+    assert keys == {
+        "train/other",
+        "train/seconds_per_step",
+        "val/miou",
+        "val/accuracy",
+        "val/iou/sky",
+    }
     assert (beat.heartbeat.loss, beat.heartbeat.miou) == (None, 0.5)
 
 
@@ -81,11 +98,17 @@ def test_scores_on_a_hold_out_stand_apart() -> None:
     second = dataclasses.replace(evaluation(0.75), subset="holdout", network="student_2")
     names = evaluation_metrics((evaluation(0.5), held_out, second), "val")
     miou = {name: value for name, value in names.items() if name.endswith("miou")}
-    expected = {"holdout/miou": 0.25, "holdout/teacher_1/miou": 0.25, "holdout/student_2/miou": 0.75}
+    expected = {
+        "holdout/miou": 0.25,
+        "holdout/teacher_1/miou": 0.25,
+        "holdout/student_2/miou": 0.75,
+    }
     assert miou == {"val/miou": 0.5, **expected}
 
 
-def test_a_wish_to_cancel_ends_the_run_at_its_next_report(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wish_to_cancel_ends_the_run_at_its_next_report(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(reporters, "WRITE_EVERY_S", 0.01)
     with heart(run) as beating:
         reporter = RunReporter(run, beating, lambda progress, folder: None)
@@ -172,5 +195,7 @@ def test_a_piece_is_plain_json(run: RunFolder) -> None:
     log = MetricLog(run.folder)
     log.add(1, {"a": 0.1})
     log.close_piece(1)
-    ((key, step, time_ms, value),) = json.loads((run.folder.child("metrics").read("000000001.json")) or b"")
+    ((key, step, time_ms, value),) = json.loads(
+        (run.folder.child("metrics").read("000000001.json")) or b""
+    )
     assert (Measurement(key, step, time_ms, value).value, step) == (0.1, 1)

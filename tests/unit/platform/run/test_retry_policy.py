@@ -2,7 +2,15 @@
 
 import pytest
 
-from rml_platform.policies import RETRY_BUDGET, Decision, FailureClass, RunFacts, classify, decide, retries_left
+from rml_platform.run.retry_policy import (
+    RETRY_BUDGET,
+    Decision,
+    FailureClass,
+    RunFacts,
+    classify,
+    decide,
+    retries_left,
+)
 
 
 @pytest.mark.parametrize(
@@ -38,7 +46,8 @@ def test_each_kind_has_a_budget_and_ends(kind: FailureClass) -> None:
 
 
 def test_budgets_are_separate() -> None:
-    lost, memory = FailureClass.LOST, FailureClass.OUT_OF_MEMORY
+    lost = FailureClass.LOST
+    memory = FailureClass.OUT_OF_MEMORY
     assert decide(RunFacts(failures=(lost, lost, lost, memory))) is Decision.RETRY
     assert decide(RunFacts(failures=(memory, lost, memory))) is Decision.GIVE_UP
     assert retries_left((lost, memory, lost)) == RETRY_BUDGET[lost] - 1
@@ -55,7 +64,11 @@ def test_budgets_are_separate() -> None:
         (("NonFiniteLossError",), "the loss became nan", FailureClass.NON_FINITE),
         (("RuntimeError", "OutOfMemoryError"), "CUDA out of memory", FailureClass.OUT_OF_MEMORY),
         (("RuntimeError",), "CUDA error: out of memory", FailureClass.OUT_OF_MEMORY),
-        (("ActorDiedError",), "killed due to the node running low on memory (OOM)", FailureClass.OUT_OF_MEMORY),
+        (
+            ("ActorDiedError",),
+            "killed due to the node running low on memory (OOM)",
+            FailureClass.OUT_OF_MEMORY,
+        ),
         (("CheckpointError",), "manifest.json is missing", FailureClass.CHECKPOINT),
         (("WorkerGroupError", "ActorDiedError"), "The actor died unexpectedly", FailureClass.LOST),
         (("RuntimeError",), "[gloo] Connection closed by peer", FailureClass.LOST),

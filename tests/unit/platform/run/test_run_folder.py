@@ -8,13 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from rml_platform.policies import STALE_AFTER_S
-from rml_platform.run_folder import Failure, Heartbeat, Result, RunFolder
-from rml_platform.run_task import Process, RunTask, config_to_json
-from tests.fake_trainer import evaluation
-from tests.tiny import METHOD_CONFIGS, tiny_config
+from rml_platform.run.retry_policy import STALE_AFTER_S
+from rml_platform.run.run_folder import Failure, Heartbeat, Result, RunFolder
+from rml_platform.run.task import Process, RunTask, config_to_json
+from tests.support.fake_trainer import evaluation
+from tests.support.tiny import METHOD_CONFIGS, tiny_config
 
-FAILURE = Failure(kind="ValueError", message="no", traceback="…", attempt=1, launch_id="a", time=1.0)
+FAILURE = Failure(
+    kind="ValueError", message="no", traceback="…", attempt=1, launch_id="a", time=1.0
+)
 
 
 @pytest.fixture
@@ -24,7 +26,9 @@ def run(tmp_path: Path) -> RunFolder:
 
 def heartbeat(**changes: object) -> Heartbeat:
     here = Process.current()
-    beat = Heartbeat(launch_id="a", launcher=here, worker=here, device="cpu", attempt=1, launch_attempt=1)
+    beat = Heartbeat(
+        launch_id="a", launcher=here, worker=here, device="cpu", attempt=1, launch_attempt=1
+    )
     return replace(beat, **changes)  # type: ignore[arg-type]
 
 
@@ -64,7 +68,9 @@ def test_a_run_that_said_goodbye_is_cut_off_at_once(run: RunFolder) -> None:
 
 
 @pytest.mark.parametrize("role", ["launcher", "worker"])
-def test_a_fresh_heartbeat_of_a_killed_process_is_cut_off_at_once(run: RunFolder, role: str) -> None:
+def test_a_fresh_heartbeat_of_a_killed_process_is_cut_off_at_once(
+    run: RunFolder, role: str
+) -> None:
     with subprocess.Popen(["sleep", "60"]) as child:
         run.write_heartbeat(heartbeat(**{role: Process.of(child.pid)}))
         assert run.record().state == "running"

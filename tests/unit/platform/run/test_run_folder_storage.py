@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pyarrow import fs
 
-from rml_platform.storage import Folder
+from rml_platform.run.storage import Folder
 
 
 @pytest.fixture(params=["local", "remote"])

@@ -2,13 +2,15 @@
 
 from pathlib import Path
 
-from rml_platform.schema import load_study
-from rml_platform.search_space import Cell, expand
-from rml_trainers.methods.rml import RmlConfig
-from tests.studies import STUDY, write_study
+from rml_platform.study.cells import Cell, expand
+from rml_platform.study.schema import load_study
+from rml_trainers.methods.paper.rml import RmlConfig
+from tests.support.studies import STUDY, write_study
 
 
-def cells_of(folder: Path, *overrides: str, text: str = STUDY, profile: str | None = None) -> tuple[Cell, ...]:
+def cells_of(
+    folder: Path, *overrides: str, text: str = STUDY, profile: str | None = None
+) -> tuple[Cell, ...]:
     return expand(load_study(write_study(folder, text), overrides, profile))
 
 
@@ -18,7 +20,9 @@ def coordinates(cells: tuple[Cell, ...]) -> list[tuple[str, str, int]]:
 
 def test_cells_are_rows_by_columns_by_seeds_in_the_order_of_the_file(tmp_path: Path) -> None:
     cells = cells_of(tmp_path)
-    rows, columns, seeds = ("Supervised", "RML"), ("1/4", "1/2"), (0, 1)
+    rows = ("Supervised", "RML")
+    columns = ("1/4", "1/2")
+    seeds = (0, 1)
     assert coordinates(cells) == [(r, c, s) for r in rows for c in columns for s in seeds]
     assert [cell.config.split.num_labelled for cell in cells] == [2, 2, 5, 5] * 2
     assert [cell.config.seed for cell in cells] == [0, 1] * 4
@@ -29,7 +33,10 @@ def test_comparators_have_no_cells_but_numbers(tmp_path: Path) -> None:
     study = load_study(write_study(tmp_path))
     other = study.rows[2]
     assert other.columns == ()
-    assert [(number.mean, number.note) for number in other.reported["1/4"]] == [(50, ""), (51, "second version")]
+    assert [(number.mean, number.note) for number in other.reported["1/4"]] == [
+        (50, ""),
+        (51, "second"),
+    ]
     assert [number.std for number in study.rows[1].reported["1/4"]] == [0.5]
     assert [column.metric for column in study.columns] == ["final/miou", "final/accuracy"]
 
@@ -51,16 +58,22 @@ def test_column_beats_row_and_override_beats_all(tmp_path: Path) -> None:
 
 
 def test_a_row_with_a_whole_method_starts_from_its_defaults(tmp_path: Path) -> None:
-    base = STUDY.replace("method: {name: supervised}", "method: {name: rml, temperature: 3, soft_labels: true}")
+    base = STUDY.replace(
+        "method: {name: supervised}", "method: {name: rml, temperature: 3, soft_labels: true}"
+    )
     dotted = cells_of(tmp_path, text=base.replace("{method.name: rml}", "{method.name: rml}"))
     assert dotted[-1].config.method == RmlConfig(temperature=3, soft_labels=True)
     nested = cells_of(tmp_path, text=base.replace("{method.name: rml}", "{method: {name: rml}}"))
     assert nested[-1].config.method == RmlConfig()
-    other = cells_of(tmp_path, text=base.replace("{method.name: rml}", "{method.name: mean_teacher}"))
+    other = cells_of(
+        tmp_path, text=base.replace("{method.name: rml}", "{method.name: mean_teacher}")
+    )
     assert other[-1].config.method.name == "mean_teacher"
 
 
-def test_profile_changes_base_rows_columns_and_seeds_and_hides_reported_numbers(tmp_path: Path) -> None:
+def test_profile_changes_base_rows_columns_and_seeds_and_hides_reported_numbers(
+    tmp_path: Path,
+) -> None:
     cells = cells_of(tmp_path, profile="small")
     assert {cell.seed for cell in cells} == {7}
     assert {cell.config.schedule.warm_up_steps for cell in cells} == {2}
@@ -73,7 +86,10 @@ def test_profile_changes_base_rows_columns_and_seeds_and_hides_reported_numbers(
 
 
 def test_axes_multiply_the_rows_by_every_combination(tmp_path: Path) -> None:
-    text = STUDY.replace("seeds: [0, 1]", "seeds: [0]\naxes: {optimiser.lr: [1e-2, 1e-3], noise.input: [true, false]}")
+    text = STUDY.replace(
+        "seeds: [0, 1]",
+        "seeds: [0]\naxes: {optimiser.lr: [1e-2, 1e-3], noise.input: [true, false]}",
+    )
     cells = cells_of(tmp_path, text=text)
     rml = [cell for cell in cells if cell.row.startswith("RML") and cell.column == "1/4"]
     assert [cell.row for cell in rml] == [
@@ -102,7 +118,9 @@ def test_axes_alone_are_a_study(tmp_path: Path) -> None:
 def test_axes_and_seeds_from_the_command_line(tmp_path: Path) -> None:
     text = STUDY[: STUDY.index("rows:")]
     cells = cells_of(tmp_path, "axes.optimiser.lr=[1e-2, 1e-3]", "seeds=[3, 4]", text=text)
-    assert coordinates(cells) == [(f"lr={lr}", "miou", seed) for lr in (0.01, 0.001) for seed in (3, 4)]
+    assert coordinates(cells) == [
+        (f"lr={lr}", "miou", seed) for lr in (0.01, 0.001) for seed in (3, 4)
+    ]
 
 
 def test_each_seed_has_its_split_seed(tmp_path: Path) -> None:
@@ -111,13 +129,19 @@ def test_each_seed_has_its_split_seed(tmp_path: Path) -> None:
     assert paired == {0: 12345, 1: 23456}
     fewer = cells_of(tmp_path, "seeds=[1]", text=text)
     assert {cell.config.split.seed for cell in fewer} == {23456}
-    of_profile = text.replace("    seeds: [7]", "    seeds: [7, 8]\n    split_seeds: [34567, 45678]")
+    of_profile = text.replace(
+        "    seeds: [7]", "    seeds: [7, 8]\n    split_seeds: [34567, 45678]"
+    )
     few = expand(load_study(write_study(tmp_path, of_profile), ["seeds=[8]"], "small"))
-    assert {(cell.seed, cell.config.split.seed) for cell in few} == {(8, 45678)}, "the profile's pairs"
+    assert {(cell.seed, cell.config.split.seed) for cell in few} == {(8, 45678)}, (
+        "the profile's pairs"
+    )
 
 
 def test_study_keys_can_be_overridden(tmp_path: Path) -> None:
-    study = load_study(write_study(tmp_path), ["execution=train", "resources.workers=2", "table.digits=2"])
+    study = load_study(
+        write_study(tmp_path), ["execution=train", "resources.workers=2", "table.digits=2"]
+    )
     assert (study.execution, study.resources.workers, study.table.digits) == ("train", 2, 2)
     based = load_study(tmp_path / "study.yaml", ["base.optimiser.lr=0.5"])
     assert {cell.config.optimiser.lr for cell in expand(based)} == {0.5}

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from rml_platform.settings import Layer, compose, layer, override
-from rml_platform.validation import InvalidValuesError
+from rml_platform.study.layers import Layer, compose, layer, override
+from rml_platform.study.validation import InvalidValuesError
 from rml_trainers.errors import ConfigError
 
 
@@ -69,12 +69,18 @@ def test_an_unknown_name_keeps_everything_for_the_error_to_show() -> None:
 
 
 def test_null_clears_and_can_be_filled_again() -> None:
-    assert values({"peer_network": {"name": "deeplab_v2"}}, {"peer_network": None}) == {"peer_network": None}
-    assert values({"peer_network": None}, {"peer_network.backbone": "x"}) == {"peer_network": {"backbone": "x"}}
+    assert values({"peer_network": {"name": "deeplab_v2"}}, {"peer_network": None}) == {
+        "peer_network": None
+    }
+    assert values({"peer_network": None}, {"peer_network.backbone": "x"}) == {
+        "peer_network": {"backbone": "x"}
+    }
 
 
 def test_a_key_inside_a_plain_value_is_an_error() -> None:
-    with pytest.raises(InvalidValuesError, match=r"optimiser\.lr\.x: optimiser\.lr = 1 holds no keys"):
+    with pytest.raises(
+        InvalidValuesError, match=r"optimiser\.lr\.x: optimiser\.lr = 1 holds no keys"
+    ):
         values({"optimiser.lr": 1}, {"optimiser.lr.x": 2})
 
 
@@ -88,7 +94,10 @@ def test_the_layers_are_not_changed() -> None:
     composed = compose([base, made({"method.temperature": 1})], "file").values
     assert isinstance(composed["method"], dict)
     composed["method"]["name"] = "iml"
-    assert compose([base], "file").values == {"schedule": {"stage_steps": [1]}, "method": {"name": "rml"}}
+    assert compose([base], "file").values == {
+        "schedule": {"stage_steps": [1]},
+        "method": {"name": "rml"},
+    }
 
 
 def test_places_follow_the_last_change() -> None:

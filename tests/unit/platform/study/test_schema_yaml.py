@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from rml_platform.yaml_document import read_document, read_value
+from rml_platform.study.yaml_document import read_document, read_value
 from rml_trainers.errors import ConfigError
 
 

@@ -1,17 +1,18 @@
-"""The studies of the paper's tables: how many cells, whose numbers, which runs they share, and what they cost."""
+"""The studies of the paper's tables: how many cells, whose numbers, which runs they share, and what
+they cost."""
 
 from functools import cache
 from pathlib import Path
 
 import pytest
 
-from rml_platform.cost import first_steps, stated_seconds
-from rml_platform.outline import Outline, make_outline
-from rml_platform.schema import load_study
-from rml_platform.search_space import Study
+from rml_platform.planning.cost import first_steps, stated_seconds
+from rml_platform.planning.plan_without_images import Outline, make_outline
+from rml_platform.study.cells import Study
+from rml_platform.study.schema import load_study
 from rml_trainers.config import RunConfig
 
-FOLDER = Path(__file__).parents[2] / "search_spaces"
+FOLDER = Path(__file__).parents[4] / "search_spaces"
 STUDIES = sorted(file.stem for file in FOLDER.glob("*.yaml"))
 PAPER = {
     "table1": (95, 38),
@@ -77,7 +78,8 @@ PRINTED = [
     ("table6", "mIoU", "1e-4", 62.85, None),
     ("table6", "mIoU", "1e-5", 62.69, None),
 ]
-"""Study, row, column, mean and standard deviation, read again from the paper (its later version)."""
+"""Study, row, column, mean and standard deviation, read again from the paper (its later
+version)."""
 
 SHARED = [
     ("table1", "table4", 6),  # the supervised baseline and RML of two stages
@@ -126,7 +128,9 @@ def test_a_table_says_what_it_costs(name: str) -> None:
     assert cost is not None
     runs = outline(name).runs
     begin = first_steps(run.stand_in() for run in runs)
-    assert all(stated_seconds(run.config, cost, step) for run, step in zip(runs, begin, strict=True))
+    assert all(
+        stated_seconds(run.config, cost, step) for run, step in zip(runs, begin, strict=True)
+    )
     two_stages = study("table4")
     (run, *_) = [run for run in outline("table4").runs if run.cells[0].row == "RML (two stages)"]
     assert stated_seconds(run.config, two_stages.cost) == pytest.approx(1.5 * 86400 * 4, rel=0.01)
@@ -146,7 +150,9 @@ def test_the_small_profile_needs_no_data_and_few_steps(name: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "row", "column", "mean", "std"), PRINTED)
-def test_the_printed_numbers_are_there(name: str, row: str, column: str, mean: float, std: float | None) -> None:
+def test_the_printed_numbers_are_there(
+    name: str, row: str, column: str, mean: float, std: float | None
+) -> None:
     (found,) = [one for one in study(name).rows if one.label == row]
     first = found.reported[column][0]
     assert (first.mean, first.std) == (mean, std)
@@ -163,7 +169,11 @@ def test_every_comparator_is_quoted_and_run_where_we_can(name: str) -> None:
     quoted = {label: row for label, row in rows.items() if not row.columns}
     assert sum(len(row.reported) for row in quoted.values()) == NUM_QUOTED[name]
     assert all(row.group.startswith("Reported by") for row in quoted.values())
-    also_run = {label.removesuffix(", reported"): row for label, row in quoted.items() if "reported" in label}
+    also_run = {
+        label.removesuffix(", reported"): row
+        for label, row in quoted.items()
+        if "reported" in label
+    }
     assert also_run
     for label, row in also_run.items():
         assert rows[label].group.startswith("Run here")
@@ -180,7 +190,9 @@ def test_splits_are_those_that_the_paper_names() -> None:
         529: "eac3f69eeacc",
         1323: "306327ff6380",
     }
-    cityscapes = [run for run in outline("table1").runs if run.config.split.seed == 12345 and run.split]
+    cityscapes = [
+        run for run in outline("table1").runs if run.config.split.seed == 12345 and run.split
+    ]
     by_size = {len(run.split.labelled): run.split.hash for run in cityscapes if run.split}
     assert {n: by_size[n] for n in (100, 372, 744)} == {
         100: "8ae9b182a9cb",
@@ -189,7 +201,9 @@ def test_splits_are_those_that_the_paper_names() -> None:
     }
 
 
-@pytest.mark.parametrize(("row", "first_version"), [("Deeplabv2 baseline", 54.52), ("SETR baseline", 57.79)])
+@pytest.mark.parametrize(
+    ("row", "first_version"), [("Deeplabv2 baseline", 54.52), ("SETR baseline", 57.79)]
+)
 def test_where_the_versions_differ_both_stand_there(row: str, first_version: float) -> None:
     (found,) = [one for one in study("table5").rows if one.label == row]
     later, first = found.reported["Student 1"]
@@ -216,12 +230,15 @@ def test_what_two_tables_have_in_common_is_one_run(first: str, second: str, numb
 
 def test_what_is_shared_is_not_paid_twice() -> None:
     """The stages and warm-ups that Table 4's rows have in common are a part of its cost."""
-    runs, cost = outline("table4").runs, study("table4").cost
+    runs = outline("table4").runs
+    cost = study("table4").cost
     begin = first_steps(run.stand_in() for run in runs)
     by_row = {run.cells[0].row: step for run, step in zip(runs, begin, strict=True)}
     assert by_row["Supervised"] == by_row["IML"] == 0
     assert by_row["RML (two stages)"] == 110_000, "its first stage is the row RML"
     assert by_row["RML"] == 20_000, "its warm-up is that of IML with the same model noise"
     whole = sum(stated_seconds(run.config, cost) or 0 for run in runs)
-    shared = sum(stated_seconds(run.config, cost, step) or 0 for run, step in zip(runs, begin, strict=True))
+    shared = sum(
+        stated_seconds(run.config, cost, step) or 0 for run, step in zip(runs, begin, strict=True)
+    )
     assert shared < 0.85 * whole

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from rml_platform.schema import load_study
-from rml_platform.search_space import expand
-from rml_platform.study_overrides import STUDY_KEYS
+from rml_platform.study.cells import expand
+from rml_platform.study.overrides import STUDY_KEYS
+from rml_platform.study.schema import load_study
 from rml_trainers.errors import ConfigError
-from tests.studies import STUDY, write_study
+from tests.support.studies import STUDY, write_study
 
 
 def message(path: Path, *overrides: str, profile: str | None = None) -> str:
@@ -20,7 +20,7 @@ def message(path: Path, *overrides: str, profile: str | None = None) -> str:
 
 def test_the_documented_grammar_is_a_study(tmp_path: Path) -> None:
     """What search_spaces/README.md shows can be copied and run."""
-    readme = Path(__file__).parents[2] / "search_spaces" / "README.md"
+    readme = Path(__file__).parents[4] / "search_spaces" / "README.md"
     (block,) = re.findall(r"```yaml\n(.*?)```", readme.read_text(), re.DOTALL)
     path = write_study(tmp_path, block)
     assert len(expand(load_study(path))) == 21
@@ -40,7 +40,11 @@ def test_the_documented_grammar_is_a_study(tmp_path: Path) -> None:
             "resources: {worker: 2}",
             ["study.yaml:2", "resources.worker", "did you mean 'workers'?"],
         ),
-        ("execution: direct", "execution: direct\nresources: {workers: 2}", ["resources.workers = 2", "`direct`"]),
+        (
+            "execution: direct",
+            "execution: direct\nresources: {workers: 2}",
+            ["resources.workers = 2", "`direct`"],
+        ),
         ("seeds: [0, 1]", "seeds: [0, 0]", ["study.yaml:20", "no seed twice"]),
         ("seeds: [0, 1]", "seeds: []", ["study.yaml:20", "at least one seed"]),
         ("seeds: [0, 1]", "seeds: [zero]", ["study.yaml:20", "expected an integer"]),
@@ -53,15 +57,33 @@ def test_the_documented_grammar_is_a_study(tmp_path: Path) -> None:
         ("name: tiny\n", "", ["name: missing"]),
         ("label: RML", "label: Supervised", ["rows.1.label", "given twice"]),
         ('label: "1/2"', 'label: "1/4"', ["columns.1.label", "given twice"]),
-        ('"1/4": {mean', '"1/5": {mean', ["study.yaml:12", "rows.1.reported.1/5", "did you mean '1/4'?"]),
+        (
+            '"1/4": {mean',
+            '"1/5": {mean',
+            ["study.yaml:12", "rows.1.reported.1/5", "did you mean '1/4'?"],
+        ),
         ("mean: 60.5", "men: 60.5", ["study.yaml:12", "men", "did you mean 'mean'?"]),
-        ("reported_only: true", "reported_only: true, set: {seed: 1}", ["study.yaml:13", "reported_only"]),
+        (
+            "reported_only: true",
+            "reported_only: true, set: {seed: 1}",
+            ["study.yaml:13", "reported_only"],
+        ),
         ("method.name: rml", "seed: 3", ["study.yaml:11: seed", "seeds: [...]"]),
-        ("method.name: rml", "method.nam: rml", ["study.yaml:11", "method.nam", "did you mean 'name'?"]),
-        ("method.name: rml", "method.temperature: 2", ["study.yaml:11: method.temperature = 2", "unknown key"]),
+        (
+            "method.name: rml",
+            "method.nam: rml",
+            ["study.yaml:11", "method.nam", "did you mean 'name'?"],
+        ),
+        (
+            "method.name: rml",
+            "method.temperature: 2",
+            ["study.yaml:11: method.temperature = 2", "unknown key"],
+        ),
     ],
 )
-def test_an_error_names_line_key_and_the_nearest_name(tmp_path: Path, old: str, new: str, parts: list[str]) -> None:
+def test_an_error_names_line_key_and_the_nearest_name(
+    tmp_path: Path, old: str, new: str, parts: list[str]
+) -> None:
     assert old in STUDY
     text = message(write_study(tmp_path, STUDY.replace(old, new, 1)))
     for part in parts:
@@ -93,8 +115,14 @@ def test_a_run_file_is_refused_with_the_right_command(tmp_path: Path) -> None:
         ("columns=[]", "edit the file"),
         ("base={}", "edit the file"),
         ("optimser.lr=1", "--set optimser.lr: unknown key 'optimser'; did you mean 'optimiser'?"),
-        ("optimiser.lrr=1", "--set optimiser.lrr: optimiser.lrr = 1: unknown key; did you mean 'lr'?"),
-        ("table.digit=1", "--set table.digit: table.digit = 1: unknown key; did you mean 'digits'?"),
+        (
+            "optimiser.lrr=1",
+            "--set optimiser.lrr: optimiser.lrr = 1: unknown key; did you mean 'lr'?",
+        ),
+        (
+            "table.digit=1",
+            "--set table.digit: table.digit = 1: unknown key; did you mean 'digits'?",
+        ),
         ("axes.optimiser.lrr=[1]", "--set axes.optimiser.lrr: optimiser.lrr = 1: unknown key"),
     ],
 )
@@ -103,7 +131,9 @@ def test_a_bad_override_names_itself(tmp_path: Path, override: str, part: str) -
 
 
 def test_an_unknown_profile_names_the_nearest(tmp_path: Path) -> None:
-    assert "--profile smal: no such profile; did you mean 'small'?" in message(write_study(tmp_path), profile="smal")
+    assert "--profile smal: no such profile; did you mean 'small'?" in message(
+        write_study(tmp_path), profile="smal"
+    )
     without = STUDY[: STUDY.index("profiles:")]
     assert "this study has none" in message(write_study(tmp_path, without), profile="small")
 

@@ -7,10 +7,10 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import ViewType
 
-from rml_platform import tracking
-from rml_platform.metric_log import Measurement
-from rml_platform.tracking import Tracker, TrackingError
-from tests.recorded import Store
+from rml_platform.run.metric_log import Measurement
+from rml_platform.tracking import mlflow_tracker as tracking
+from rml_platform.tracking.mlflow_tracker import Tracker, TrackingError
+from tests.support.recorded import Store
 
 
 @pytest.fixture
@@ -42,21 +42,35 @@ def test_a_deleted_run_and_experiment_come_back_instead_of_a_second_one(tracker:
     client_of(tracker).delete_experiment(tracker.experiment("study"))
     fresh = Tracker(tracker.uri, None)
     assert fresh.experiment("study") == tracker.experiment("study")
-    assert len([e for e in client_of(tracker).search_experiments(view_type=ViewType.ALL) if e.name == "study"]) == 1
+    assert (
+        len(
+            [
+                e
+                for e in client_of(tracker).search_experiments(view_type=ViewType.ALL)
+                if e.name == "study"
+            ]
+        )
+        == 1
+    )
 
 
 def test_a_run_that_is_gone_for_good_is_no_error(tracker: Tracker) -> None:
     assert tracker.tags("0" * 32) is None
 
 
-def test_artifacts_lie_under_the_given_folder_and_never_in_the_working_folder(tracker: Tracker, tmp_path: Path) -> None:
+def test_artifacts_lie_under_the_given_folder_and_never_in_the_working_folder(
+    tracker: Tracker, tmp_path: Path
+) -> None:
     made = tracker.create("study", "run-1", {})
     folder = tmp_path / "pictures"
     folder.mkdir()
     (folder / "a.png").write_bytes(b"png")
     tracker.upload(made, folder, "predictions")
     tracker.upload(made, folder / "a.png", None)
-    found = sorted(p.relative_to(tmp_path / "mlartifacts").parts[2:] for p in (tmp_path / "mlartifacts").rglob("*.png"))
+    found = sorted(
+        p.relative_to(tmp_path / "mlartifacts").parts[2:]
+        for p in (tmp_path / "mlartifacts").rglob("*.png")
+    )
     assert found == [("artifacts", "a.png"), ("artifacts", "predictions", "a.png")]
     assert not (tmp_path / "mlruns").exists()
 
@@ -87,7 +101,9 @@ def closed_port() -> int:
 
 def test_a_server_that_is_not_there_is_one_clear_error() -> None:
     uri = f"http://127.0.0.1:{closed_port()}"
-    with pytest.raises(TrackingError, match=f"MLflow at {uri} cannot be used; start it, correct the tracking URI"):
+    with pytest.raises(
+        TrackingError, match=f"MLflow at {uri} cannot be used; start it, correct the tracking URI"
+    ):
         Tracker(uri, None).check()
 
 

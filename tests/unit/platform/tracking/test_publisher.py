@@ -1,4 +1,5 @@
-"""From run folders to MLflow: every value once, one MLflow run per run, nothing lost while the tracker is away."""
+"""From run folders to MLflow: every value once, one MLflow run per run, nothing lost while the
+tracker is away."""
 
 import shutil
 from collections import Counter
@@ -9,23 +10,24 @@ import pytest
 import requests
 from mlflow import MlflowClient
 
-from rml_platform.attempt import Place
-from rml_platform.execute import execute
-from rml_platform.publishing import Publisher
-from rml_platform.run_folder import RunFolder
-from rml_platform.run_task import RunTask
-from rml_platform.tracking import Tracker
-from rml_trainers.data.cache import PreparedData
-from tests.fake_trainer import GOOD, NON_FINITE, FakeTrainer
-from tests.recorded import Store
-from tests.tasks import NUM_STEPS, fake_config, task_for
+from rml_platform.run.attempt import WorkerContext
+from rml_platform.run.execute import execute
+from rml_platform.run.run_folder import RunFolder
+from rml_platform.run.task import RunTask
+from rml_platform.tracking.mlflow_tracker import Tracker
+from rml_platform.tracking.publisher import Publisher
+from rml_trainers.data.prepared.cache import PreparedData
+from tests.support.fake_trainer import GOOD, NON_FINITE, FakeTrainer
+from tests.support.recorded import Store
+from tests.support.tasks import NUM_STEPS, fake_config, task_for
 
 
 class Away:
     """Stands in front of an MLflow client and can be unplugged."""
 
     def __init__(self, client: MlflowClient) -> None:
-        self.client, self.is_away = client, False
+        self.client = client
+        self.is_away = False
 
     def __getattr__(self, name: str) -> object:
         if self.is_away:
@@ -41,7 +43,8 @@ class Scene:
         self.bad_task = task_for(fake_config(NON_FINITE), data, folder, "run-1")
         self.run = RunFolder.of(str(folder), "run-1")
         self.client = MlflowClient(store.uri)
-        self.store, self.folder = store, folder
+        self.store = store
+        self.folder = folder
         self.notes: list[str] = []
 
     def publisher(self, study: str = "study") -> Publisher:
@@ -50,11 +53,14 @@ class Scene:
         self.wire = self.tracker._client = Away(self.tracker._client)
         return Publisher(self.tracker, study, self.notes.append)
 
-    def train(self, task: RunTask, launch: str = "launch-1", trainer: type[FakeTrainer] = FakeTrainer) -> None:
-        execute(replace(task, launch_id=launch), Place(writer=launch), trainer)
+    def train(
+        self, task: RunTask, launch: str = "launch-1", trainer: type[FakeTrainer] = FakeTrainer
+    ) -> None:
+        execute(replace(task, launch_id=launch), WorkerContext(writer=launch), trainer)
 
     def recorded(self) -> tuple[str, dict[str, float], dict[str, str]]:
-        """Status, latest metrics and tags of the only MLflow run; fails when a value was told twice."""
+        """Status, latest metrics and tags of the only MLflow run; fails when a value was told
+        twice."""
         experiments = [e.experiment_id for e in self.client.search_experiments()]
         (run,) = self.client.search_runs(experiments)
         for key in run.data.metrics:
@@ -63,7 +69,9 @@ class Scene:
         return run.info.status, run.data.metrics, run.data.tags
 
     def loss_steps(self) -> list[int]:
-        (run,) = self.client.search_runs([e.experiment_id for e in self.client.search_experiments()])
+        (run,) = self.client.search_runs(
+            [e.experiment_id for e in self.client.search_experiments()]
+        )
         return sorted(m.step for m in self.client.get_metric_history(run.info.run_id, "train/loss"))
 
 
@@ -106,7 +114,9 @@ def test_a_finished_run_is_recorded_as_the_contract_says(scene: Scene) -> None:
     assert {"config.yaml", "result.json", "manifest.json"} <= artifacts
 
 
-def test_nothing_beyond_the_newest_checkpoint_is_sent_while_a_run_is_on_its_way(scene: Scene) -> None:
+def test_nothing_beyond_the_newest_checkpoint_is_sent_while_a_run_is_on_its_way(
+    scene: Scene,
+) -> None:
     sent: list[list[int]] = []
     publisher = scene.publisher()
 
@@ -147,7 +157,9 @@ def test_values_measured_again_after_a_damaged_checkpoint_are_not_told_twice(sce
     assert scene.loss_steps() == [1, 2, 3, 4, 5]
 
 
-def test_a_publisher_killed_between_sending_and_remembering_tells_nothing_twice(scene: Scene) -> None:
+def test_a_publisher_killed_between_sending_and_remembering_tells_nothing_twice(
+    scene: Scene,
+) -> None:
     scene.train(scene.bad_task)
     scene.publisher().sync([scene.run])
     before = scene.run.folder.read_json("published.json")
@@ -190,7 +202,9 @@ def test_what_could_not_be_sent_goes_out_with_the_next_launch(scene: Scene) -> N
     assert scene.recorded()[0] == "FINISHED"
 
 
-def test_a_lost_database_is_filled_again_from_the_run_folders(scene: Scene, empty_store: Path) -> None:
+def test_a_lost_database_is_filled_again_from_the_run_folders(
+    scene: Scene, empty_store: Path
+) -> None:
     scene.train(scene.task)
     scene.publisher().sync([scene.run])
     first = scene.recorded()[1]

@@ -1,4 +1,5 @@
-"""The sheet of a comparison: panels, headings, scores, the legend, and which file it may be written to."""
+"""The sheet of a comparison: panels, headings, scores, the legend, and which file it may be written
+to."""
 
 from pathlib import Path
 
@@ -7,10 +8,10 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from rml_platform.comparison import Comparison, RunColumn
-from rml_platform.comparison_sheet import check_target, draw, write_sheet
+from rml_platform.views.comparison import Comparison, RunColumn
+from rml_platform.views.comparison_sheet import check_target, draw, write_sheet
 from rml_trainers.errors import ConfigError
-from rml_trainers.overlays import colour_mask, overlay, palette
+from rml_trainers.prediction.overlays import colour_mask, overlay, palette
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
 TRUTH = np.repeat(np.array([[0, 2, 255]], dtype=np.uint8), 10, axis=1).repeat(20, axis=0)
@@ -28,7 +29,9 @@ def comparison(num_images: int = 2) -> Comparison:
             masks=(mask,) * num_images,
             miou=(score,) * num_images,
         )
-        for label, mask, score in zip(("supervised", "rml"), MASKS, (0.25, float("nan")), strict=True)
+        for label, mask, score in zip(
+            ("supervised", "rml"), MASKS, (0.25, float("nan")), strict=True
+        )
     )
     names = tuple(f"scene_{i}" for i in range(num_images))
     return Comparison(
@@ -52,19 +55,28 @@ def test_every_row_is_image_truth_and_one_panel_per_run() -> None:
     row = [IMAGE, *(colour_mask(mask, colours) for mask in (TRUTH, *MASKS))]
     for panel, expected in zip(shown(figure), [*row, *row], strict=True):
         assert np.array_equal(panel, expected)
-    assert [panel.get_title() for panel in figure.axes[:4]] == ["image", "truth", "supervised", "rml (unfinished)"]
+    assert [panel.get_title() for panel in figure.axes[:4]] == [
+        "image",
+        "truth",
+        "supervised",
+        "rml (unfinished)",
+    ]
     assert [panel.get_xlabel() for panel in figure.axes[4:]] == ["scene_1", "", "mIoU 25.0 %", ""]
 
 
 def test_the_legend_names_what_occurs_and_what_is_ignored() -> None:
-    texts = [text.get_text() for text in draw(comparison(), as_overlay=False).legends[0].get_texts()]
+    texts = [
+        text.get_text() for text in draw(comparison(), as_overlay=False).legends[0].get_texts()
+    ]
     assert texts == ["sky", "car", "ignored"], "no road anywhere"
 
 
 def test_an_overlay_shows_the_image_through_the_classes() -> None:
     panels = shown(draw(comparison(1), as_overlay=True))
     assert np.array_equal(panels[1], overlay(IMAGE, TRUTH, palette(3)))
-    texts = [text.get_text() for text in draw(comparison(1), as_overlay=True).legends[0].get_texts()]
+    texts = [
+        text.get_text() for text in draw(comparison(1), as_overlay=True).legends[0].get_texts()
+    ]
     assert texts == ["sky", "car"], "ignored pixels keep the image"
 
 

@@ -7,10 +7,16 @@ import numpy as np
 import pytest
 import torch
 
-import rml_trainers.state as state_module
+import rml_trainers.checkpoint.folder as state_module
+from rml_trainers.checkpoint.folder import (
+    Checkpoint,
+    CheckpointHeader,
+    load_checkpoint,
+    save_checkpoint,
+    verify_checkpoint,
+)
 from rml_trainers.errors import CheckpointError
-from rml_trainers.reporting import Evaluation
-from rml_trainers.state import Checkpoint, CheckpointHeader, load_checkpoint, save_checkpoint, verify_checkpoint
+from rml_trainers.training.reporting import Evaluation
 
 
 def _checkpoint() -> Checkpoint:
@@ -27,7 +33,10 @@ def _checkpoint() -> Checkpoint:
         students={"1.weight": torch.randn(3, 2)},
         teachers={"1.weight": torch.randn(3, 2)},
         optimiser={"0": torch.randn(4)},
-        extras={"meter/count": torch.tensor(2.0, dtype=torch.float64), "method/seen": torch.tensor([True, False])},
+        extras={
+            "meter/count": torch.tensor(2.0, dtype=torch.float64),
+            "method/seen": torch.tensor([True, False]),
+        },
         evaluations=(evaluation,),
     )
 
@@ -44,9 +53,13 @@ def test_what_is_saved_comes_back_bit_by_bit(tmp_path: Path) -> None:
     loaded = load_checkpoint(tmp_path / "c", "abc")
     assert loaded.header == saved.header
     for part in ("students", "teachers", "optimiser", "extras"):
-        mine, theirs = getattr(loaded, part), getattr(saved, part)
+        mine = getattr(loaded, part)
+        theirs = getattr(saved, part)
         assert mine.keys() == theirs.keys()
-        assert all(torch.equal(mine[name], theirs[name]) and mine[name].dtype == theirs[name].dtype for name in mine)
+        assert all(
+            torch.equal(mine[name], theirs[name]) and mine[name].dtype == theirs[name].dtype
+            for name in mine
+        )
     assert loaded.evaluations[0].miou == saved.evaluations[0].miou
     np.testing.assert_array_equal(loaded.evaluations[0].confusion, saved.evaluations[0].confusion)
 
@@ -71,7 +84,9 @@ def test_a_checkpoint_of_another_run_is_refused(folder: Path) -> None:
         load_checkpoint(folder, "another identity")
 
 
-def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_nothing_half_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 

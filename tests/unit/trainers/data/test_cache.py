@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rml_trainers.data.cache import PreparedData, check_prepared
+from rml_trainers.data.prepared.cache import PreparedData, check_prepared
 from rml_trainers.errors import DataError
 
 
@@ -25,7 +25,8 @@ def _flip_bit(path: Path, at: int) -> None:
 
 
 def test_images_are_read_only_views_and_not_copies(tiny_data: PreparedData) -> None:
-    first, second = tiny_data.image("train", 0), tiny_data.image("train", 0)
+    first = tiny_data.image("train", 0)
+    second = tiny_data.image("train", 0)
     assert np.shares_memory(first, second)
     assert not first.flags.writeable
     assert first.shape == (32, 48, 3)
@@ -36,7 +37,9 @@ def test_images_are_read_only_views_and_not_copies(tiny_data: PreparedData) -> N
 def test_class_pixels_are_summed_over_the_given_images(tiny_data: PreparedData) -> None:
     names = tiny_data.names("train")[2:5]
     labels = [tiny_data.label("train", tiny_data.index("train", name)) for name in names]
-    expected = np.bincount(np.concatenate([label.ravel() for label in labels if label is not None]), minlength=8)
+    expected = np.bincount(
+        np.concatenate([label.ravel() for label in labels if label is not None]), minlength=8
+    )
     assert np.array_equal(tiny_data.class_pixel_counts(names), expected)
     assert not tiny_data.class_pixel_counts(()).any()
 
@@ -57,13 +60,18 @@ def test_a_flipped_bit_in_the_middle_is_found_and_its_image_named(folder: Path, 
     _flip_bit(folder / "train.arrow", content.index(pixels) + len(pixels) // 2)
     PreparedData.open(folder)  # cheap, so it sees nothing
     with pytest.raises(
-        DataError, match=rf"train.arrow has changed since it was written, in {data.names('train')[4]}\. Delete"
+        DataError,
+        match=(
+            rf"train.arrow has changed since it was written, in {data.names('train')[4]}\. "
+            r"Delete"
+        ),
     ):
         check_prepared(folder)
 
 
 def test_any_flipped_bit_is_found_and_none_ends_the_process(folder: Path) -> None:
-    """One bit at each of many places of the file, in pixels, offsets, names, hashes and the Arrow metadata."""
+    """One bit at each of many places of the file, in pixels, offsets, names, hashes and the Arrow
+    metadata."""
     path = folder / "val.arrow"
     sound = path.read_bytes()
     places = np.random.default_rng(0).integers(8, len(sound) - 8, 60).tolist() + list(
@@ -75,13 +83,16 @@ def test_any_flipped_bit_is_found_and_none_ends_the_process(folder: Path) -> Non
         _flip_bit(path, place)
         try:
             data = PreparedData.open(folder)
-            names, images = data.names("val"), [data.image("val", i).tobytes() for i in range(3)]
+            names = data.names("val")
+            images = [data.image("val", i).tobytes() for i in range(3)]
             check_prepared(folder)
         except DataError:
             continue
         path.write_bytes(sound)
         whole = PreparedData.open(folder)
-        if names != whole.names("val") or images != [whole.image("val", i).tobytes() for i in range(3)]:
+        if names != whole.names("val") or images != [
+            whole.image("val", i).tobytes() for i in range(3)
+        ]:
             unseen.append(place)
     assert unseen == []
 
@@ -92,7 +103,8 @@ def test_a_truncated_file_is_refused_at_once(folder: Path, keep: float) -> None:
     size = path.stat().st_size
     os.truncate(path, int(size * keep))
     with pytest.raises(
-        DataError, match=rf"train.arrow has {int(size * keep)} bytes instead of {size}\. Delete the folder"
+        DataError,
+        match=rf"train.arrow has {int(size * keep)} bytes instead of {size}\. Delete the folder",
     ):
         PreparedData.open(folder)
 
@@ -114,9 +126,15 @@ def test_an_unfinished_folder_is_refused(folder: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("{", "not readable"), ("[]", "not readable"), ('{"format": 99}', "written in format 99, this version reads 1")],
+    [
+        ("{", "not readable"),
+        ("[]", "not readable"),
+        ('{"format": 99}', "written in format 99, this version reads 1"),
+    ],
 )
-def test_a_manifest_that_cannot_be_read_is_refused(folder: Path, content: str, message: str) -> None:
+def test_a_manifest_that_cannot_be_read_is_refused(
+    folder: Path, content: str, message: str
+) -> None:
     (folder / "manifest.json").write_text(content)
     with pytest.raises(DataError, match=message):
         PreparedData.open(folder)
@@ -130,7 +148,9 @@ def test_a_manifest_that_was_edited_is_refused(folder: Path) -> None:
         PreparedData.open(folder)
 
 
-def test_the_file_of_another_set_is_not_taken_for_this_one(folder: Path, tiny_data: PreparedData) -> None:
+def test_the_file_of_another_set_is_not_taken_for_this_one(
+    folder: Path, tiny_data: PreparedData
+) -> None:
     """Two sets of equal sizes: the manifest knows which file is its own."""
     path = folder / "val.arrow"
     content = path.read_bytes()

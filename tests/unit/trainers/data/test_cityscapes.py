@@ -1,4 +1,5 @@
-"""Cityscapes: the official table of ids, labels reduced by vote, errors that say what is missing and where it is."""
+"""Cityscapes: the official table of ids, labels reduced by vote, errors that say what is missing
+and where it is."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,17 +7,46 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rml_trainers.data.cityscapes import CITYSCAPES_CLASSES, CityscapesConfig, CityscapesDataset, train_ids
-from rml_trainers.data.prepare import ensure_prepared
-from rml_trainers.data.published import published_names
+from rml_trainers.data.prepared.prepare import ensure_prepared
+from rml_trainers.data.sources.cityscapes import (
+    CITYSCAPES_CLASSES,
+    CityscapesConfig,
+    CityscapesDataset,
+    train_ids,
+)
+from rml_trainers.data.splitting.published import published_names
 from rml_trainers.errors import ConfigError, DataError
-from tests.image_folders import UInt8Array, mask, save
-from tests.published_trees import LABEL_IDS, write_cityscapes
+from tests.support.image_folders import UInt8Array, mask, save
+from tests.support.published_trees import LABEL_IDS, write_cityscapes
 
 MINIATURE = CityscapesConfig(size_px=(64, 128), complete=False)
 
-# labels.py of Cityscapes' scripts: trainId of ids 0 to 33 (255: ignored in training and evaluation).
-OFFICIAL = [255] * 7 + [0, 1, 255, 255, 2, 3, 4, 255, 255, 255, 5, 255, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]
+# labels.py of Cityscapes' scripts: trainId of ids 0 to 33 (255: ignored in training and
+# evaluation).
+OFFICIAL = [255] * 7 + [
+    0,
+    1,
+    255,
+    255,
+    2,
+    3,
+    4,
+    255,
+    255,
+    255,
+    5,
+    255,
+    6,
+    7,
+    8,
+    9,
+    10,
+    11,
+    12,
+    13,
+    14,
+    15,
+]
 OFFICIAL += [255, 255, 16, 17, 18]
 
 
@@ -61,8 +91,12 @@ def test_majority_is_the_vote_of_the_ids_in_each_block(tmp_path: Path, factor: i
     label = data.label("train", 0)
     assert label is not None
     assert np.array_equal(label, np.asarray(OFFICIAL)[_slow_vote(ids, factor)])
-    nearest = ensure_prepared(replace(config, label_reduction="nearest"), tmp_path, tmp_path / "cache")
-    assert np.array_equal(nearest.image("train", 0), data.image("train", 0)), "the vote is about labels only"
+    nearest = ensure_prepared(
+        replace(config, label_reduction="nearest"), tmp_path, tmp_path / "cache"
+    )
+    assert np.array_equal(nearest.image("train", 0), data.image("train", 0)), (
+        "the vote is about labels only"
+    )
     assert (nearest.content_hash == data.content_hash) == (factor == 1)
 
 
@@ -70,13 +104,16 @@ def test_majority_wants_a_size_that_divides_the_mask(tmp_path: Path) -> None:
     write_cityscapes(tmp_path)
     config = replace(MINIATURE, size_px=(48, 96), label_reduction="majority")
     with pytest.raises(
-        ConfigError, match=r"aachen_0.*labelIds.png is 64×128, no whole multiple of data.size_px = 48×96"
+        ConfigError,
+        match=r"aachen_0.*labelIds.png is 64×128, no whole multiple of data.size_px = 48×96",
     ):
         ensure_prepared(config, tmp_path, tmp_path / "cache")
 
 
 def test_a_vote_without_a_size_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"label_reduction = 'majority': expected 'nearest' where size_px is null"):
+    with pytest.raises(
+        ValueError, match=r"label_reduction = 'majority': expected 'nearest' where size_px is null"
+    ):
         CityscapesConfig(size_px=None, label_reduction="majority")
 
 
@@ -87,10 +124,13 @@ def test_unknown_ids_and_masks_of_another_size_are_named(tmp_path: Path) -> None
     save(mask(0, (7,), 32, 64), masks / "aachen_000001_000019_gtFine_labelIds.png")
     with pytest.raises(DataError, match="2 of 6 images") as caught:
         ensure_prepared(MINIATURE, tmp_path, tmp_path / "cache")
-    assert "aachen_000000_000019_gtFine_labelIds.png: label id 34, 255 unknown; labelIds has 0 to 33" in str(
+    assert (
+        "aachen_000000_000019_gtFine_labelIds.png: label id 34, 255 unknown; labelIds has 0 to 33"
+        in str(caught.value)
+    )
+    assert "aachen_000001_000019_gtFine_labelIds.png: mask is 32×64, image is 64×128" in str(
         caught.value
     )
-    assert "aachen_000001_000019_gtFine_labelIds.png: mask is 32×64, image is 64×128" in str(caught.value)
 
 
 def test_a_missing_mask_is_an_error_unless_the_image_may_be_unlabelled(tmp_path: Path) -> None:
@@ -98,20 +138,32 @@ def test_a_missing_mask_is_an_error_unless_the_image_may_be_unlabelled(tmp_path:
     (folder / "gtFine/train/bochum/bochum_000000_000019_gtFine_labelIds.png").unlink()
     with pytest.raises(DataError, match=r"bochum_000000_000019_gtFine_labelIds.png: mask missing"):
         ensure_prepared(MINIATURE, tmp_path, tmp_path / "cache")
-    data = ensure_prepared(replace(MINIATURE, allow_missing_masks=True), tmp_path, tmp_path / "cache")
+    data = ensure_prepared(
+        replace(MINIATURE, allow_missing_masks=True), tmp_path, tmp_path / "cache"
+    )
     assert data.names_without_label() == ("bochum/bochum_000000_000019",)
     (folder / "gtFine/val/frankfurt/frankfurt_000000_000019_gtFine_labelIds.png").unlink()
-    with pytest.raises(DataError, match=r"frankfurt_000000_000019_gtFine_labelIds.png: mask missing"):
+    with pytest.raises(
+        DataError, match=r"frankfurt_000000_000019_gtFine_labelIds.png: mask missing"
+    ):
         ensure_prepared(replace(MINIATURE, allow_missing_masks=True), tmp_path, tmp_path / "cache")
 
 
-@pytest.mark.parametrize("gone", ["leftImg8bit/train", "leftImg8bit/val", "gtFine/train", "gtFine/val"])
-def test_a_missing_folder_is_named_with_the_layout_and_where_to_get_it(tmp_path: Path, gone: str) -> None:
+@pytest.mark.parametrize(
+    "gone", ["leftImg8bit/train", "leftImg8bit/val", "gtFine/train", "gtFine/val"]
+)
+def test_a_missing_folder_is_named_with_the_layout_and_where_to_get_it(
+    tmp_path: Path, gone: str
+) -> None:
     folder = write_cityscapes(tmp_path)
     (folder / gone).rename(tmp_path / "elsewhere")
     with pytest.raises(DataError) as caught:
         CityscapesDataset(MINIATURE, tmp_path)
-    for text in (f"cityscapes/{gone}: no such folder", "CITY_SEQ_FRAME_gtFine_labelIds.png", "cityscapes-dataset.com"):
+    for text in (
+        f"cityscapes/{gone}: no such folder",
+        "CITY_SEQ_FRAME_gtFine_labelIds.png",
+        "cityscapes-dataset.com",
+    ):
         assert text in str(caught.value)
 
 
@@ -137,11 +189,14 @@ def _touch_all(root: Path) -> Path:
 
 def test_an_incomplete_copy_is_refused_because_its_splits_would_differ(tmp_path: Path) -> None:
     images = _touch_all(tmp_path)
-    assert CityscapesDataset(CityscapesConfig(), tmp_path).names("train") == published_names("cityscapes_train")
+    assert CityscapesDataset(CityscapesConfig(), tmp_path).names("train") == published_names(
+        "cityscapes_train"
+    )
     (images / "train" / "ulm" / "ulm_000000_000019_leftImg8bit.png").unlink()
     (images / "train" / "ulm" / "own_leftImg8bit.png").touch()
     incomplete = (
-        r"not the 2975 images .*1 missing \(ulm/ulm_000000_000019\); 1 unknown \(ulm/own\).*data.complete: false"
+        r"not the 2975 images .*1 missing \(ulm/ulm_000000_000019\); 1 unknown "
+        r"\(ulm/own\).*data.complete: false"
     )
     with pytest.raises(DataError, match=incomplete):
         CityscapesDataset(CityscapesConfig(), tmp_path).names("train")

@@ -7,13 +7,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rml_trainers.data.folder import FolderConfig, FolderDataset
+from rml_trainers.data.sources.folder import FolderConfig, FolderDataset
 from rml_trainers.errors import DataError
-from tests.image_folders import image, mask, save, write_folder
+from tests.support.image_folders import image, mask, save, write_folder
 
 
 def _config(**changes: Any) -> FolderConfig:
-    values: dict[str, Any] = {"folder": "own", "class_names": ("road", "car", "tree"), "size_px": (40, 56)}
+    values: dict[str, Any] = {
+        "folder": "own",
+        "class_names": ("road", "car", "tree"),
+        "size_px": (40, 56),
+    }
     return FolderConfig(**(values | changes))
 
 
@@ -22,16 +26,24 @@ def test_images_without_a_mask_are_training_images_without_label(tmp_path: Path)
     dataset = FolderDataset(_config(), tmp_path)
     assert dataset.names_without_label() == ("b0", "b1", "b2")
     assert dataset.read("train", "b1").label is None
-    labelled = dataset.read("train", next(name for name in dataset.names("train") if name.startswith("a")))
+    labelled = dataset.read(
+        "train", next(name for name in dataset.names("train") if name.startswith("a"))
+    )
     assert labelled.label is not None
 
 
-def test_the_default_validation_images_are_held_out_by_hash_and_stay_when_others_come(tmp_path: Path) -> None:
+def test_the_default_validation_images_are_held_out_by_hash_and_stay_when_others_come(
+    tmp_path: Path,
+) -> None:
     folder = write_folder(tmp_path, num_labelled=20)
     before = FolderDataset(_config(val_fraction=0.25), tmp_path)
     assert len(before.names("val")) == 5
     assert not set(before.names("val")) & set(before.names("train"))
-    assert set(before.names("val")) | set(before.names("train")) == {f"a{i}" for i in range(20)} | {"b0", "b1", "b2"}
+    assert set(before.names("val")) | set(before.names("train")) == {f"a{i}" for i in range(20)} | {
+        "b0",
+        "b1",
+        "b2",
+    }
     save(image(5), folder / "images" / "b9.png")
     assert FolderDataset(_config(val_fraction=0.25), tmp_path).names("val") == before.names("val")
 
@@ -57,7 +69,9 @@ def test_lists_choose_the_subsets(tmp_path: Path) -> None:
         ("a0\n", "", "no val images left"),
     ],
 )
-def test_wrong_lists_are_refused_by_name(tmp_path: Path, train: str, val: str, message: str) -> None:
+def test_wrong_lists_are_refused_by_name(
+    tmp_path: Path, train: str, val: str, message: str
+) -> None:
     folder = write_folder(tmp_path)
     (folder / "train.txt").write_text(train)
     (folder / "val.txt").write_text(val)
@@ -78,7 +92,9 @@ def test_a_missing_list_or_folder_is_named(tmp_path: Path) -> None:
 def test_masks_whose_names_do_not_match_are_refused_with_an_example(tmp_path: Path) -> None:
     folder = write_folder(tmp_path)
     (folder / "masks" / "a2.png").rename(folder / "masks" / "a2_mask.png")
-    with pytest.raises(DataError, match=r"without an image of the same name: a2_mask \(an image is called 'a0'\)"):
+    with pytest.raises(
+        DataError, match=r"without an image of the same name: a2_mask \(an image is called 'a0'\)"
+    ):
         FolderDataset(_config(), tmp_path).names("train")
 
 
@@ -97,13 +113,18 @@ def test_palette_masks_and_an_ignore_value_of_ones_own(tmp_path: Path) -> None:
     picture.putdata(numbers.ravel().tolist())
     picture.save(folder / "masks" / "a0.png")
     (folder / "train.txt").write_text("a0\n")
-    label = FolderDataset(_config(ignore_value=9, train_list="train.txt"), tmp_path).read("train", "a0").label
+    label = (
+        FolderDataset(_config(ignore_value=9, train_list="train.txt"), tmp_path)
+        .read("train", "a0")
+        .label
+    )
     assert label is not None
     assert np.array_equal(label, np.where(numbers == 9, 255, numbers))
 
 
 def test_the_ignore_value_may_be_a_number_below_the_classes(tmp_path: Path) -> None:
-    """A data set that marks void as 0 has its classes from 0 on all the same: 0 is then void and never class 0."""
+    """A data set that marks void as 0 has its classes from 0 on all the same: 0 is then void and
+    never class 0."""
     write_folder(tmp_path)
     dataset = FolderDataset(_config(ignore_value=0), tmp_path)
     name = next(name for name in dataset.names("train") if name.startswith("a"))

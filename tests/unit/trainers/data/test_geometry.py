@@ -6,10 +6,12 @@ import torch
 
 from rml_trainers.noise.config import GeometryConfig
 from rml_trainers.noise.geometry import CropWindow, cut_image, cut_label, draw_windows, inside_mask
-from tests.image_folders import image
+from tests.support.image_folders import image
 
 
-def _draw(count: int, size: tuple[int, int], config: GeometryConfig, seed: int = 0) -> list[CropWindow]:
+def _draw(
+    count: int, size: tuple[int, int], config: GeometryConfig, seed: int = 0
+) -> list[CropWindow]:
     return draw_windows(np.random.default_rng(seed), [size] * count, config)
 
 
@@ -37,7 +39,9 @@ def test_the_flip_can_be_never_or_always(probability: float, flipped: int) -> No
 def test_one_setting_changes_only_what_it_is_about() -> None:
     base = _draw(20, (64, 64), GeometryConfig(crop_px=(16, 16)))
     mirrored = _draw(20, (64, 64), GeometryConfig(crop_px=(16, 16), flip_probability=1.0))
-    assert [(window.top, window.left) for window in base] == [(window.top, window.left) for window in mirrored]
+    assert [(window.top, window.left) for window in base] == [
+        (window.top, window.left) for window in mirrored
+    ]
 
 
 @pytest.mark.parametrize("scale", [(1.0, 1.0), (0.5, 1.5)])

@@ -1,4 +1,5 @@
-"""MNIST: idx files under all their usual names, an image as one pixel of its class, one clear error for bad files."""
+"""MNIST: idx files under all their usual names, an image as one pixel of its class, one clear error
+for bad files."""
 
 import gzip
 from collections.abc import Callable
@@ -9,13 +10,14 @@ import pytest
 
 from rml_trainers.data import build_dataset
 from rml_trainers.data.dataset import Subset
-from rml_trainers.data.idx import read_idx
-from rml_trainers.data.mnist import MNIST_CLASSES, MnistConfig, MnistDataset
+from rml_trainers.data.sources.idx import read_idx
+from rml_trainers.data.sources.mnist import MNIST_CLASSES, MnistConfig, MnistDataset
 from rml_trainers.errors import DataError
-from tests.idx_files import write_idx, write_mnist
-from tests.image_folders import real_root
+from tests.support.idx_files import write_idx, write_mnist
+from tests.support.image_folders import real_root
 
-IMAGES, LABELS = "train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"
+IMAGES = "train-images-idx3-ubyte.gz"
+LABELS = "train-labels-idx1-ubyte.gz"
 
 
 def test_every_pixel_has_the_class_of_its_image_and_names_run_through(tmp_path: Path) -> None:
@@ -46,7 +48,9 @@ def test_dots_instead_of_dashes_and_a_gzipped_file_without_gz(tmp_path: Path) ->
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     (write_mnist(tmp_path) / LABELS).unlink()
-    with pytest.raises(DataError, match=r"mnist: neither train-labels-idx1-ubyte nor train-labels-idx1-ubyte.gz"):
+    with pytest.raises(
+        DataError, match=r"mnist: neither train-labels-idx1-ubyte nor train-labels-idx1-ubyte.gz"
+    ):
         MnistDataset(MnistConfig(), tmp_path).names("train")
 
 
@@ -66,7 +70,9 @@ def _flip(path: Path) -> None:
 
 @pytest.mark.parametrize("damage", [_cut, _cut_inside, _flip])
 @pytest.mark.parametrize("name", [IMAGES, LABELS])
-def test_a_damaged_file_is_one_error_that_names_it(tmp_path: Path, name: str, damage: Callable[[Path], None]) -> None:
+def test_a_damaged_file_is_one_error_that_names_it(
+    tmp_path: Path, name: str, damage: Callable[[Path], None]
+) -> None:
     damage(write_mnist(tmp_path) / name)
     with pytest.raises(DataError, match=rf"{name}: corrupt or truncated .*fetch the file again"):
         MnistDataset(MnistConfig(), tmp_path).names("train")
@@ -75,13 +81,18 @@ def test_a_damaged_file_is_one_error_that_names_it(tmp_path: Path, name: str, da
 def test_another_kind_of_file_is_refused(tmp_path: Path) -> None:
     folder = write_mnist(tmp_path)
     (folder / LABELS).write_bytes((folder / IMAGES).read_bytes())
-    with pytest.raises(DataError, match=rf"{LABELS}: not an idx file of bytes with 1 axes \(begins with 00 00 08 03\)"):
+    with pytest.raises(
+        DataError,
+        match=rf"{LABELS}: not an idx file of bytes with 1 axes \(begins with 00 00 08 03\)",
+    ):
         MnistDataset(MnistConfig(), tmp_path).names("train")
     with pytest.raises(DataError, match="not an idx file"):
         read_idx(Path(__file__), num_axes=1)
 
 
-def test_images_and_labels_of_other_numbers_and_classes_out_of_range_are_refused(tmp_path: Path) -> None:
+def test_images_and_labels_of_other_numbers_and_classes_out_of_range_are_refused(
+    tmp_path: Path,
+) -> None:
     folder = write_mnist(tmp_path)
     write_idx(np.zeros(23, np.uint8), folder / LABELS)
     with pytest.raises(DataError, match=r"holds 24 images, train-labels-idx1-ubyte.gz 23 labels"):
@@ -94,7 +105,10 @@ def test_images_and_labels_of_other_numbers_and_classes_out_of_range_are_refused
 @pytest.mark.real_data
 def test_the_real_digits_are_complete() -> None:
     if not (real_root() / "mnist").is_dir():
-        pytest.skip("needs the real digits: RML_DATA names a folder without mnist/ (`rml data download mnist`)")
+        pytest.skip(
+            "needs the real digits: RML_DATA names a folder without mnist/ (`rml data download "
+            "mnist`)"
+        )
     dataset = MnistDataset(MnistConfig(), real_root())
     assert (len(dataset.names("train")), len(dataset.names("val"))) == (60000, 10000)
     label = dataset.read("train", "00000").label

@@ -1,4 +1,5 @@
-"""Preparing: whole or not at all, the same on any number of threads, every bad file named at once."""
+"""Preparing: whole or not at all, the same on any number of threads, every bad file named at
+once."""
 
 import os
 import threading
@@ -13,14 +14,14 @@ import pytest
 from PIL import Image
 
 from rml_trainers.data import build_dataset
-from rml_trainers.data.arrow_writer import ArrowWriter
-from rml_trainers.data.cache import PreparedData, check_prepared
-from rml_trainers.data.camvid import CamvidConfig
-from rml_trainers.data.folder import FolderConfig
-from rml_trainers.data.prepare import cache_folder, ensure_prepared, prepare
-from rml_trainers.data.scenes import ScenesConfig
+from rml_trainers.data.prepared.arrow_writer import ArrowWriter
+from rml_trainers.data.prepared.cache import PreparedData, check_prepared
+from rml_trainers.data.prepared.prepare import cache_folder, ensure_prepared, prepare
+from rml_trainers.data.sources.camvid import CamvidConfig
+from rml_trainers.data.sources.folder import FolderConfig
+from rml_trainers.data.sources.scenes import ScenesConfig
 from rml_trainers.errors import DataError
-from tests.image_folders import image, mask, save, write_camvid, write_folder
+from tests.support.image_folders import image, mask, save, write_camvid, write_folder
 
 CAMVID = CamvidConfig(size_px=(40, 56))
 SCENES = ScenesConfig(size_px=(32, 32), num_train=20, num_val=3)
@@ -78,7 +79,9 @@ def test_the_content_hash_follows_pixels_labels_and_names(tmp_path: Path) -> Non
 def test_progress_counts_every_image_once(tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
     prepare(
-        build_dataset(SCENES, None), tmp_path / "scenes", on_progress=lambda done, total: told.append((done, total))
+        build_dataset(SCENES, None),
+        tmp_path / "scenes",
+        on_progress=lambda done, total: told.append((done, total)),
     )
     assert told == [(done, 23) for done in range(1, 24)]
 
@@ -119,16 +122,21 @@ def test_an_image_cut_short_is_found(tmp_path: Path, suffix: str) -> None:
         ensure_prepared(CAMVID, tmp_path, tmp_path / "cache")
 
 
-def test_a_disk_that_is_full_is_an_error_without_leftovers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_is_full_is_an_error_without_leftovers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if not Path("/dev/full").exists():
-        pytest.skip("fills a disk without harm through /dev/full, which this system (macOS, Windows) does not have")
+        pytest.skip(
+            "fills a disk without harm through /dev/full, which this system (macOS, Windows) does "
+            "not have"
+        )
 
     class OnFullDisk(ArrowWriter):
         def __init__(self, path: Path) -> None:
             super().__init__(Path("/dev/full"))
 
     kept = prepare(build_dataset(SCENES, None), tmp_path / "scenes").content_hash
-    monkeypatch.setattr("rml_trainers.data.prepare.ArrowWriter", OnFullDisk)
+    monkeypatch.setattr("rml_trainers.data.prepared.prepare.ArrowWriter", OnFullDisk)
     with pytest.raises(DataError, match=r"cannot write prepared data .*scenes: the disk is full"):
         prepare(build_dataset(SCENES, None), tmp_path / "scenes")
     assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["scenes"]
@@ -138,7 +146,8 @@ def test_a_disk_that_is_full_is_an_error_without_leftovers(tmp_path: Path, monke
 def test_a_set_that_cannot_fit_is_refused_before_decoding(tmp_path: Path) -> None:
     class Vast:
         config = ScenesConfig(size_px=(2**20, 2**20))
-        name, class_names = "scenes", ("a", "b")
+        name = "scenes"
+        class_names = ("a", "b")
 
         def names(self, subset: str) -> tuple[str, ...]:
             return tuple(f"{i}" for i in range(10_000))
@@ -216,7 +225,9 @@ def test_of_two_that_want_the_same_set_one_prepares_and_the_other_waits(tmp_path
     def prepare_and_count(_: int) -> int:
         decoded = [0]
         together.wait(10)
-        ensure_prepared(SCENES, None, tmp_path, on_progress=lambda done, total: decoded.__setitem__(0, done))
+        ensure_prepared(
+            SCENES, None, tmp_path, on_progress=lambda done, total: decoded.__setitem__(0, done)
+        )
         return decoded[0]
 
     with ThreadPoolExecutor(2) as pool:
@@ -238,7 +249,8 @@ def test_images_without_a_mask_are_prepared_without_a_label(tmp_path: Path) -> N
 
 def test_the_folder_name_is_readable_and_follows_the_configuration(tmp_path: Path) -> None:
     names = {
-        cache_folder(config, tmp_path).name for config in (CAMVID, CamvidConfig(), SCENES, replace(SCENES, seed=1))
+        cache_folder(config, tmp_path).name
+        for config in (CAMVID, CamvidConfig(), SCENES, replace(SCENES, seed=1))
     }
     assert len(names) == 4
     assert cache_folder(CamvidConfig(), tmp_path).name.startswith("camvid-360x480-")

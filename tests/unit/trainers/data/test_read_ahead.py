@@ -1,12 +1,13 @@
-"""Reading ahead: in order, a bounded number of batches, errors where they matter, no thread left behind."""
+"""Reading ahead: in order, a bounded number of batches, errors where they matter, no thread left
+behind."""
 
 import threading
 from collections.abc import Callable
 
 import pytest
 
-from rml_trainers.data.batches import Batch
-from rml_trainers.data.read_ahead import read_ahead
+from rml_trainers.data.loading.batches import Batch
+from rml_trainers.data.loading.read_ahead import read_ahead
 
 
 def _empty(made: list[int]) -> Callable[[int], Batch]:
@@ -24,7 +25,11 @@ def _readers() -> list[threading.Thread]:
 @pytest.mark.parametrize("num_ahead", [0, 1, 3])
 def test_batches_come_in_order_and_end(num_ahead: int) -> None:
     made: list[int] = []
-    assert [step for step, _ in read_ahead(_empty(made), range(4, 11), num_ahead)] == list(range(4, 11)) == made
+    assert (
+        [step for step, _ in read_ahead(_empty(made), range(4, 11), num_ahead)]
+        == list(range(4, 11))
+        == made
+    )
     assert _readers() == []
     assert list(read_ahead(_empty(made), range(5, 5), num_ahead)) == []
 

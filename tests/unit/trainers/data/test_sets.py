@@ -1,4 +1,5 @@
-"""What every data set must do; a new one is tested as soon as it is listed and has a sample here."""
+"""What every data set must do; a new one is tested as soon as it is listed and has a sample
+here."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,24 +11,27 @@ import pytest
 
 from rml_trainers.config import DataConfig
 from rml_trainers.data import DATASETS, build_dataset
-from rml_trainers.data.cache import check_prepared
-from rml_trainers.data.camvid import CamvidConfig
-from rml_trainers.data.cityscapes import CityscapesConfig
 from rml_trainers.data.dataset import SUBSETS, Dataset
-from rml_trainers.data.folder import FolderConfig
-from rml_trainers.data.mnist import MnistConfig
-from rml_trainers.data.prepare import ensure_prepared
-from rml_trainers.data.scenes import ScenesConfig
-from rml_trainers.data.voc import VocConfig
+from rml_trainers.data.prepared.cache import check_prepared
+from rml_trainers.data.prepared.prepare import ensure_prepared
+from rml_trainers.data.sources.camvid import CamvidConfig
+from rml_trainers.data.sources.cityscapes import CityscapesConfig
+from rml_trainers.data.sources.folder import FolderConfig
+from rml_trainers.data.sources.mnist import MnistConfig
+from rml_trainers.data.sources.scenes import ScenesConfig
+from rml_trainers.data.sources.voc import VocConfig
 from rml_trainers.errors import DataError
-from tests.idx_files import write_mnist
-from tests.image_folders import write_camvid, write_folder
-from tests.published_trees import write_cityscapes, write_voc
+from tests.support.idx_files import write_mnist
+from tests.support.image_folders import write_camvid, write_folder
+from tests.support.published_trees import write_cityscapes, write_voc
 
 SAMPLES: dict[str, tuple[DataConfig, Callable[[Path], object]]] = {
     "scenes": (ScenesConfig(size_px=(32, 48), num_train=6, num_val=2), lambda root: None),
     "camvid": (CamvidConfig(size_px=(32, 48)), write_camvid),
-    "folder": (FolderConfig(folder="own", class_names=("road", "car", "tree"), size_px=(32, 48)), write_folder),
+    "folder": (
+        FolderConfig(folder="own", class_names=("road", "car", "tree"), size_px=(32, 48)),
+        write_folder,
+    ),
     "cityscapes": (CityscapesConfig(size_px=(32, 64), complete=False), write_cityscapes),
     "voc": (VocConfig(complete=False), write_voc),
     "mnist": (MnistConfig(), lambda root: write_mnist(root, num_train=6, num_val=2)),
@@ -86,19 +90,24 @@ def test_it_can_be_prepared_and_checked(name: str, dataset: Dataset, tmp_path: P
     data = ensure_prepared(config, tmp_path, tmp_path / "cache")
     assert data.class_names == dataset.class_names
     assert data.names_without_label() == dataset.names_without_label()
-    assert check_prepared(data.folder).num_images == {subset: len(dataset.names(subset)) for subset in SUBSETS}
+    assert check_prepared(data.folder).num_images == {
+        subset: len(dataset.names(subset)) for subset in SUBSETS
+    }
 
 
 def may_keep_sizes(config: DataConfig) -> bool:
     return type(None) in get_args(get_type_hints(type(config))["size_px"])
 
 
-@pytest.mark.parametrize("name", [name for name, (config, _) in SAMPLES.items() if may_keep_sizes(config)])
+@pytest.mark.parametrize(
+    "name", [name for name, (config, _) in SAMPLES.items() if may_keep_sizes(config)]
+)
 def test_it_can_keep_the_sizes_of_its_images(name: str, tmp_path: Path) -> None:
     config, write = SAMPLES[name]
     write(tmp_path)
     own: DataConfig = replace(config, size_px=None)  # type: ignore[arg-type]
-    dataset, data = build_dataset(own, tmp_path), ensure_prepared(own, tmp_path, tmp_path / "cache")
+    dataset = build_dataset(own, tmp_path)
+    data = ensure_prepared(own, tmp_path, tmp_path / "cache")
     assert data.size_px is None
     for subset in SUBSETS:
         for i, image in enumerate(data.names(subset)):

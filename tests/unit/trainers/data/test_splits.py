@@ -1,4 +1,5 @@
-"""Splits: the published recipes give the published hashes, and every bad request is refused by name."""
+"""Splits: the published recipes give the published hashes, and every bad request is refused by
+name."""
 
 import random
 from pathlib import Path
@@ -7,9 +8,9 @@ import numpy as np
 import pytest
 
 from rml_trainers.config import SplitConfig
-from rml_trainers.data.name_lists import names_hash
-from rml_trainers.data.published import published_names, stored_order
-from rml_trainers.data.splits import make_split
+from rml_trainers.data.splitting.name_lists import names_hash
+from rml_trainers.data.splitting.published import published_names, stored_order
+from rml_trainers.data.splitting.splits import make_split
 from rml_trainers.errors import ConfigError, DataError
 
 NAMES = [f"img_{i:03d}" for i in range(60)]
@@ -37,9 +38,15 @@ def test_whole_sets_have_the_published_hashes(list_name: str, number: int, expec
         (100, 23456, "a241b2d01133"),
     ],
 )
-def test_french_splits_of_cityscapes_are_the_published_ones(number: int, seed: int, expected: str) -> None:
+def test_french_splits_of_cityscapes_are_the_published_ones(
+    number: int, seed: int, expected: str
+) -> None:
     split = make_split(CITYSCAPES, SplitConfig(num_labelled=number, seed=seed))
-    assert (split.hash, len(split.labelled), len(split.unlabelled)) == (expected, number, 2975 - number)
+    assert (split.hash, len(split.labelled), len(split.unlabelled)) == (
+        expected,
+        number,
+        2975 - number,
+    )
 
 
 @pytest.mark.parametrize(
@@ -51,10 +58,16 @@ def test_french_splits_of_cityscapes_are_the_published_ones(number: int, seed: i
         (8, 1323, "306327ff6380"),
     ],
 )
-def test_french_splits_of_voc_follow_the_stored_order(divisor: float, number: int, expected: str) -> None:
+def test_french_splits_of_voc_follow_the_stored_order(
+    divisor: float, number: int, expected: str
+) -> None:
     """Seed 0 is the stored permutation; other seeds are permutations of their own."""
     split = make_split(VOC, SplitConfig(fraction=1 / divisor, seed=0))
-    assert (split.hash, len(split.labelled), len(split.unlabelled)) == (expected, number, 10582 - number)
+    assert (split.hash, len(split.labelled), len(split.unlabelled)) == (
+        expected,
+        number,
+        10582 - number,
+    )
     drawn = {VOC[i] for i in np.random.RandomState(1).permutation(10582)[:number]}
     assert set(make_split(VOC, SplitConfig(num_labelled=number, seed=1)).labelled) == drawn
 
@@ -91,11 +104,15 @@ def test_french_recipe_does_not_depend_on_the_order_of_the_names() -> None:
     shuffled = random.Random(3).sample(NAMES, len(NAMES))
     config = SplitConfig(num_labelled=7)
     assert make_split(NAMES, config) == make_split(shuffled, config)
-    assert make_split(NAMES, config).labelled != make_split(NAMES, SplitConfig(num_labelled=7, seed=23456)).labelled
+    assert (
+        make_split(NAMES, config).labelled
+        != make_split(NAMES, SplitConfig(num_labelled=7, seed=23456)).labelled
+    )
 
 
 def test_dmt_splits_shuffle_on_and_do_not_start_anew() -> None:
-    shuffler, order = random.Random(7777), sorted(NAMES)
+    shuffler = random.Random(7777)
+    order = sorted(NAMES)
     for split_id in range(3):
         shuffler.shuffle(order)
         split = make_split(NAMES, SplitConfig(family="dmt", num_labelled=9, seed=split_id))
@@ -126,7 +143,9 @@ def test_images_without_a_mask_are_never_labelled() -> None:
     split = make_split(NAMES, SplitConfig(num_labelled=30), without_label=bare)
     assert split.labelled == tuple(NAMES[1::2])
     assert split.unlabelled == tuple(bare)
-    with pytest.raises(ConfigError, match=r"num_labelled = 31: the data set has 30 training images with masks"):
+    with pytest.raises(
+        ConfigError, match=r"num_labelled = 31: the data set has 30 training images with masks"
+    ):
         make_split(NAMES, SplitConfig(num_labelled=31), without_label=bare)
     with pytest.raises(DataError, match="zero labelled images"):
         make_split(NAMES, SplitConfig(num_labelled=1), without_label=NAMES)
@@ -140,7 +159,9 @@ def test_images_without_a_mask_are_never_labelled() -> None:
         ("dmt", -1, "seed = -1"),
     ],
 )
-def test_a_seed_that_the_family_does_not_have_is_refused(family: str, seed: int, message: str) -> None:
+def test_a_seed_that_the_family_does_not_have_is_refused(
+    family: str, seed: int, message: str
+) -> None:
     with pytest.raises(ConfigError, match=message):
         make_split(NAMES, SplitConfig(family=family, num_labelled=3, seed=seed))  # type: ignore[arg-type]
 
@@ -180,17 +201,22 @@ def test_a_wrong_list_is_refused_by_name(tmp_path: Path, content: str, message: 
         "aachen_000000_000019",
         "aachen_000000_000019_leftImg8bit.png",
         "leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png",
-        "leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png gtFine/train/aachen/aachen_labelIds.png",
+        "leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png "
+        "gtFine/train/aachen/aachen_labelIds.png",
         "/leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png\tSegmentationClass/aachen.png",
     ],
 )
 def test_lists_may_spell_names_as_public_ones_do(tmp_path: Path, line: str) -> None:
     (tmp_path / "labelled.txt").write_text(f"{line}\nulm_000000_000019\n")
-    split = make_split(CITYSCAPES, SplitConfig(family="lists", labelled_list="labelled.txt"), data_root=tmp_path)
+    split = make_split(
+        CITYSCAPES, SplitConfig(family="lists", labelled_list="labelled.txt"), data_root=tmp_path
+    )
     assert split.labelled == ("aachen/aachen_000000_000019", "ulm/ulm_000000_000019")
 
 
-def test_one_image_in_two_spellings_or_two_images_of_one_bare_name_are_refused(tmp_path: Path) -> None:
+def test_one_image_in_two_spellings_or_two_images_of_one_bare_name_are_refused(
+    tmp_path: Path,
+) -> None:
     config = SplitConfig(family="lists", labelled_list="labelled.txt")
     (tmp_path / "labelled.txt").write_text("img_001\nimages/img_001.png\n")
     with pytest.raises(DataError, match="come twice: img_001"):

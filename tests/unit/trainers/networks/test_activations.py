@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from rml_trainers.networks import build_network
-from rml_trainers.networks.activations import LeanReLU6, keep_less
+from rml_trainers.networks.accelerate.activations import LeanReLU6, keep_less
 from rml_trainers.networks.deeplab_v2 import DeepLabV2Config
 from rml_trainers.noise.config import NoiseConfig
 
@@ -37,7 +37,8 @@ def test_gradients_are_the_same_bits_with_less_kept() -> None:
     plain = build_network(LITE, 5, NoiseConfig(model=False))
     changed = copy.deepcopy(plain)
     keep_less(changed)
-    images, kept = torch.rand(2, 3, 64, 64).contiguous(memory_format=torch.channels_last), []
+    images = torch.rand(2, 3, 64, 64).contiguous(memory_format=torch.channels_last)
+    kept = []
     for network in (plain, changed):
         logits, num_bytes = kept_bytes(network, images)
         kept.append(num_bytes)

@@ -1,4 +1,5 @@
-"""Backbones: many timm models at both output strides, and clear refusals of those that cannot do it."""
+"""Backbones: many timm models at both output strides, and clear refusals of those that cannot do
+it."""
 
 import pytest
 import torch
@@ -20,7 +21,9 @@ MODELS = {
 
 
 def _build(name: str, output_stride: int = 8, drop_path: float = 0.0) -> Backbone:
-    return build_backbone(name, output_stride=output_stride, drop_path=drop_path, weights="none", weights_file=None)
+    return build_backbone(
+        name, output_stride=output_stride, drop_path=drop_path, weights="none", weights_file=None
+    )
 
 
 @pytest.mark.parametrize("output_stride", [8, 16])
@@ -30,7 +33,9 @@ def test_a_backbone_gives_one_map_at_the_output_stride(name: str, output_stride:
     with torch.no_grad():
         maps = backbone.module.eval()(torch.rand(1, 3, 32, 48))
     assert backbone.feature_width == MODELS[name]
-    assert [tuple(each.shape) for each in maps] == [(1, MODELS[name], 32 // output_stride, 48 // output_stride)]
+    assert [tuple(each.shape) for each in maps] == [
+        (1, MODELS[name], 32 // output_stride, 48 // output_stride)
+    ]
 
 
 def test_sizes_that_the_stride_does_not_divide_are_rounded_up() -> None:
@@ -38,7 +43,9 @@ def test_sizes_that_the_stride_does_not_divide_are_rounded_up() -> None:
     assert maps.shape[2:] == (5, 6)
 
 
-@pytest.mark.parametrize("name", ["resnet18", "tf_efficientnet_lite0", "mobilenetv3_small_050", "convnext_atto"])
+@pytest.mark.parametrize(
+    "name", ["resnet18", "tf_efficientnet_lite0", "mobilenetv3_small_050", "convnext_atto"]
+)
 def test_stochastic_depth_grows_with_depth_and_is_live_in_training_only(name: str) -> None:
     backbone = _build(name, drop_path=0.2)
     layers = [layer for layer in backbone.module.modules() if isinstance(layer, DropPath)]
@@ -55,7 +62,8 @@ def test_stochastic_depth_grows_with_depth_and_is_live_in_training_only(name: st
     with torch.no_grad():
         for training in (True, False):
             backbone.module.train(training)
-            first, second = backbone.module(images)[0], backbone.module(images)[0]
+            first = backbone.module(images)[0]
+            second = backbone.module(images)[0]
             assert torch.equal(first, second) is not training
 
 

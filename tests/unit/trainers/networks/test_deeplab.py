@@ -1,4 +1,5 @@
-"""Deeplabv2 as students and teachers use it: outputs, model noise, BatchNorm modes, precisions and memory formats."""
+"""Deeplabv2 as students and teachers use it: outputs, model noise, BatchNorm modes, precisions and
+memory formats."""
 
 import copy
 from dataclasses import replace
@@ -20,7 +21,9 @@ SILENT = NoiseConfig(model=False)
 K = 5
 
 
-def _network(config: DeepLabV2Config = CONFIG, noise: NoiseConfig = SILENT, seed: int = 0) -> SegmentationNetwork:
+def _network(
+    config: DeepLabV2Config = CONFIG, noise: NoiseConfig = SILENT, seed: int = 0
+) -> SegmentationNetwork:
     torch.manual_seed(seed)
     network = build_network(config, K, noise)
     for layer in batchnorm_layers(network):
@@ -38,7 +41,12 @@ def _images(num_images: int = 2) -> Tensor:
 def test_outputs_have_the_promised_shapes(
     projection_width: int | None, branches: Literal[2, 4], output_stride: Literal[8, 16]
 ) -> None:
-    config = replace(CONFIG, output_stride=output_stride, aspp_branches=branches, projection_width=projection_width)
+    config = replace(
+        CONFIG,
+        output_stride=output_stride,
+        aspp_branches=branches,
+        projection_width=projection_width,
+    )
     network = _network(config)
     logits, feature, projected = network(_images())
     cells = (48 // output_stride, 64 // output_stride)
@@ -49,7 +57,10 @@ def test_outputs_have_the_promised_shapes(
     if projected is not None:
         assert projected.shape == (2, projection_width, *cells)
     assert network.upsample(logits, (48, 64)).shape == (2, K, 48, 64)
-    assert len([m for m in network.modules() if isinstance(m, nn.Conv2d) and m.dilation[0] >= 6]) == branches
+    assert (
+        len([m for m in network.modules() if isinstance(m, nn.Conv2d) and m.dilation[0] >= 6])
+        == branches
+    )
 
 
 @pytest.mark.parametrize("config", [CONFIG, PROJECTED], ids=["plain", "projected"])
@@ -65,12 +76,17 @@ def test_every_trainable_parameter_is_in_one_group_and_gets_a_gradient(
     assert {id(parameter) for parameter in grouped} == {id(parameter) for parameter in trainable}
     assert all(parameter.grad is not None for parameter in trainable)
     frozen = [parameter for parameter in network.parameters() if not parameter.requires_grad]
-    expected = [parameter for layer in batchnorm_layers(network) for parameter in layer.parameters()]
-    assert {id(p) for p in frozen} == ({id(p) for p in expected} if batchnorm != "trainable" else set())
+    expected = [
+        parameter for layer in batchnorm_layers(network) for parameter in layer.parameters()
+    ]
+    assert {id(p) for p in frozen} == (
+        {id(p) for p in expected} if batchnorm != "trainable" else set()
+    )
 
 
 @pytest.mark.parametrize(
-    ("batchnorm", "statistics_move"), [("trainable", True), ("frozen_affine", True), ("frozen", False)]
+    ("batchnorm", "statistics_move"),
+    [("trainable", True), ("frozen_affine", True), ("frozen", False)],
 )
 def test_batchnorm_modes_survive_switching_to_training(
     batchnorm: Literal["trainable", "frozen_affine", "frozen"], statistics_move: bool
@@ -80,17 +96,22 @@ def test_batchnorm_modes_survive_switching_to_training(
     first = network(_images()[:1]).logits
     together = network(_images()).logits[:1]
     moved = any(
-        not torch.equal(before[key], tensor) for key, tensor in network.state_dict().items() if "running" in key
+        not torch.equal(before[key], tensor)
+        for key, tensor in network.state_dict().items()
+        if "running" in key
     )
     assert moved is statistics_move
-    assert torch.allclose(first, together, atol=1e-5) is not statistics_move, "batch statistics depend on the batch"
+    assert torch.allclose(first, together, atol=1e-5) is not statistics_move, (
+        "batch statistics depend on the batch"
+    )
     assert network.training and network.get_submodule("dropout").training
 
 
 @pytest.mark.parametrize("config", [CONFIG, PROJECTED], ids=["plain", "projected"])
 def test_dropout_acts_in_front_of_the_classifier_in_training_only(config: DeepLabV2Config) -> None:
     network = _network(replace(config, batchnorm="frozen"), NoiseConfig(dropout=0.5, drop_path=0.0))
-    first, second = network(_images()), network(_images())
+    first = network(_images())
+    second = network(_images())
     assert not torch.equal(first.logits, second.logits)
     assert torch.equal(first.feature, second.feature)
     if first.projected is not None:
@@ -124,7 +145,9 @@ def test_images_are_normalised_with_the_networks_own_saved_statistics() -> None:
     shifted.mean += 0.1
     shifted.std *= 2.0
     images = _images()
-    assert torch.allclose(network(images).logits, shifted(images * 2 - network.mean + 0.1).logits, atol=1e-5)
+    assert torch.allclose(
+        network(images).logits, shifted(images * 2 - network.mean + 0.1).logits, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("config", [CONFIG, PROJECTED], ids=["plain", "projected"])
@@ -149,7 +172,11 @@ def test_bfloat16_autocast_trains_and_stays_near_float32(config: DeepLabV2Config
     scale = expected.feature.std()
     assert (output.feature.float() - expected.feature).abs().mean() < 0.05 * scale
     upsampled.square().mean().backward()  # type: ignore[no-untyped-call]
-    assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters() if p.requires_grad)
+    assert all(
+        p.grad is not None and p.grad.isfinite().all()
+        for p in network.parameters()
+        if p.requires_grad
+    )
 
 
 def test_a_batch_of_one_trains() -> None:

@@ -1,4 +1,5 @@
-"""BatchNorm whose output is computed again: same gradients, fewer bytes kept, nothing kept for longer than needed."""
+"""BatchNorm whose output is computed again: same gradients, fewer bytes kept, nothing kept for
+longer than needed."""
 
 import copy
 import weakref
@@ -12,26 +13,40 @@ from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 
 from rml_trainers.config import NetworkConfig
-from rml_trainers.networks import build_network, lean_batchnorm
-from rml_trainers.networks.activations import keep_less
-from rml_trainers.networks.cpu_kernels import prefer_fast_kernels
+from rml_trainers.networks import build_network
+from rml_trainers.networks.accelerate import lean_batchnorm
+from rml_trainers.networks.accelerate.activations import keep_less
+from rml_trainers.networks.accelerate.cpu_kernels import prefer_fast_kernels
+from rml_trainers.networks.accelerate.lean_batchnorm import keep_inputs_only, pairs
+from rml_trainers.networks.accelerate.recomputed_maps import (
+    Recipe,
+    _Maps,
+    maps_are_recomputed,
+    recomputing_maps,
+)
 from rml_trainers.networks.deeplab_v2 import DeepLabV2Config
-from rml_trainers.networks.lean_batchnorm import keep_inputs_only, pairs
 from rml_trainers.networks.mlp import MlpConfig
 from rml_trainers.networks.network import BatchNormMode
-from rml_trainers.networks.recomputed_maps import Recipe, _Maps, maps_are_recomputed, recomputing_maps
 from rml_trainers.networks.setr import SetrConfig
 from rml_trainers.noise.config import NoiseConfig
-from tests.tiny import NETWORK_CONFIGS
+from tests.support.tiny import NETWORK_CONFIGS
 
 pytestmark = pytest.mark.usefixtures("single_thread")
-BACKBONES = ("tf_efficientnet_lite0", "efficientnet_b0", "mobilenetv3_small_100", "resnet18", "resnet50", "test_resnet")
+BACKBONES = (
+    "tf_efficientnet_lite0",
+    "efficientnet_b0",
+    "mobilenetv3_small_100",
+    "resnet18",
+    "resnet50",
+    "test_resnet",
+)
 CASES: dict[str, NetworkConfig] = {
     **{backbone: DeepLabV2Config(backbone=backbone, weights="none") for backbone in BACKBONES},
     **NETWORK_CONFIGS,
     "setr": SetrConfig(backbone="test_vit", weights="none", decoder="pup", decoder_width=8),
 }
-"""ReLU6, SiLU and Hardswish with squeeze-and-excitation, ReLU in both kinds of residual blocks; and every network."""
+"""ReLU6, SiLU and Hardswish with squeeze-and-excitation, ReLU in both kinds of residual blocks; and
+every network."""
 
 
 @pytest.fixture
@@ -51,7 +66,11 @@ def kept(monkeypatch: pytest.MonkeyPatch) -> list[Tensor | Recipe]:
 def kept_bytes(kept: list[Tensor | Recipe], network: nn.Module) -> int:
     """Of what is kept beside weights and statistics."""
     own = {tensor.untyped_storage().data_ptr() for tensor in network.state_dict().values()}
-    storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in kept if isinstance(t, Tensor)}
+    storages = {
+        t.untyped_storage().data_ptr(): t.untyped_storage().nbytes()
+        for t in kept
+        if isinstance(t, Tensor)
+    }
     return sum(size for address, size in storages.items() if address not in own)
 
 
@@ -61,10 +80,8 @@ def network_of(config: NetworkConfig) -> nn.Module:
     network = build_network(config, 5, NoiseConfig()).to(memory_format=torch.channels_last)
     for layer in network.modules():
         if isinstance(layer, nn.BatchNorm2d):
-            layer.running_mean, layer.running_var = (
-                torch.randn(layer.num_features),
-                torch.rand(layer.num_features) + 0.5,
-            )
+            layer.running_mean = torch.randn(layer.num_features)
+            layer.running_var = torch.rand(layer.num_features) + 0.5
             nn.init.uniform_(layer.weight, 0.5, 1.5)
             nn.init.normal_(layer.bias)
     prefer_fast_kernels(network)
@@ -76,7 +93,10 @@ def learn(network: nn.Module, dtype: torch.dtype = torch.float32) -> list[Tensor
     """Logits, gradients and statistics after one backward pass under `recomputing_maps`."""
     images = torch.rand(2, 3, 32, 48, generator=torch.Generator().manual_seed(2))
     torch.manual_seed(1)
-    with torch.autocast("cpu", dtype) if dtype != torch.float32 else nullcontext(), recomputing_maps():
+    with (
+        torch.autocast("cpu", dtype) if dtype != torch.float32 else nullcontext(),
+        recomputing_maps(),
+    ):
         logits: Tensor = network(images.contiguous(memory_format=torch.channels_last)).logits
     logits.float().square().mean().backward()  # type: ignore[no-untyped-call]
     gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
@@ -91,14 +111,17 @@ def test_the_same_step(name: str, dtype: torch.dtype, mode: BatchNormMode) -> No
     plain = network_of(config if isinstance(config, MlpConfig) else replace(config, batchnorm=mode))
     changed = copy.deepcopy(plain)
     keep_inputs_only(changed)
-    wanted, found = learn(plain, dtype), learn(changed, dtype)
+    wanted = learn(plain, dtype)
+    found = learn(changed, dtype)
     assert len(found) == len(wanted)
     for one, other in zip(wanted, found, strict=True):
         torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-6)
     assert list(changed.state_dict()) == list(plain.state_dict())
 
 
-@pytest.mark.parametrize(("name", "share"), [("tf_efficientnet_lite0", 0.6), ("resnet50", 0.9), ("setr", 0.95)])
+@pytest.mark.parametrize(
+    ("name", "share"), [("tf_efficientnet_lite0", 0.6), ("resnet50", 0.9), ("setr", 0.95)]
+)
 def test_how_many_bytes_are_left(name: str, share: float, kept: list[Tensor | Recipe]) -> None:
     plain = network_of(CASES[name])
     changed = copy.deepcopy(plain)
@@ -116,7 +139,8 @@ class Branching(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.stem = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.ReLU(inplace=True))
-        self.left, self.right = nn.Conv2d(4, 2, 1), nn.Conv2d(4, 2, 3)
+        self.left = nn.Conv2d(4, 2, 1)
+        self.right = nn.Conv2d(4, 2, 3)
 
     def forward(self, images: Tensor) -> Tensor:
         maps = self.stem(images)
@@ -165,12 +189,16 @@ def test_nothing_outlives_the_backward_pass(branching: nn.Module) -> None:
     seen: list[weakref.ref[Tensor]] = []
     stem = branching.get_submodule("stem")
     assert isinstance(stem, nn.Sequential)
-    stem[0].register_forward_hook(lambda layer, inputs, output: seen.append(weakref.ref(output.untyped_storage())))
+    stem[0].register_forward_hook(
+        lambda layer, inputs, output: seen.append(weakref.ref(output.untyped_storage()))
+    )
     with recomputing_maps():
         loss = branching(torch.randn(2, 3, 8, 8))
     assert seen[0]() is not None
     loss.backward()
-    assert seen[0]() is None, "the input of BatchNorm is still there, although the loss is all that is held"
+    assert seen[0]() is None, (
+        "the input of BatchNorm is still there, although the loss is all that is held"
+    )
 
 
 def test_what_is_changed_afterwards_is_kept() -> None:
@@ -180,7 +208,8 @@ def test_what_is_changed_afterwards_is_kept() -> None:
     last = nn.Conv2d(4, 2, 1)
     twin = copy.deepcopy(first)
     keep_inputs_only(first)
-    images, gradients = torch.randn(2, 3, 8, 8), []
+    images = torch.randn(2, 3, 8, 8)
+    gradients = []
     for network in (first, twin):
         last.zero_grad()
         with recomputing_maps():
@@ -194,7 +223,8 @@ def test_what_is_changed_afterwards_is_kept() -> None:
 
 
 def test_only_the_very_map_is_known() -> None:
-    maps, recipe = _Maps(), Recipe(lambda: torch.zeros(6, 4))
+    maps = _Maps()
+    recipe = Recipe(lambda: torch.zeros(6, 4))
     made = torch.randn(6, 4)
     maps.add(made, recipe)
     assert maps.keep(made) is recipe and maps.keep(made.detach()) is recipe
@@ -220,7 +250,10 @@ def test_without_the_context_or_a_gradient_layers_are_as_they_were(
 
 def test_a_single_value_has_no_variance(branching: nn.Module) -> None:
     stem = branching.get_submodule("stem")
-    with recomputing_maps(), pytest.raises(ValueError, match="Expected more than 1 value per channel"):
+    with (
+        recomputing_maps(),
+        pytest.raises(ValueError, match="Expected more than 1 value per channel"),
+    ):
         stem(torch.randn(1, 3, 1, 1))
     stem.eval()
     image = torch.randn(1, 3, 1, 1)
@@ -230,8 +263,12 @@ def test_a_single_value_has_no_variance(branching: nn.Module) -> None:
 
 
 def test_which_layers() -> None:
-    assert len(list(pairs(network_of(CASES["resnet18"])))) == 9, "the stem, and the first of two in eight blocks"
-    assert len(list(pairs(network_of(CASES["resnet50"])))) == 33, "the stem, and two of three in sixteen blocks"
+    assert len(list(pairs(network_of(CASES["resnet18"])))) == 9, (
+        "the stem, and the first of two in eight blocks"
+    )
+    assert len(list(pairs(network_of(CASES["resnet50"])))) == 33, (
+        "the stem, and two of three in sixteen blocks"
+    )
     layers = nn.Sequential(
         nn.SyncBatchNorm(4),
         nn.ReLU(),

@@ -11,7 +11,7 @@ from rml_trainers.networks import NETWORKS, build_network
 from rml_trainers.networks.batchnorm import batchnorm_layers
 from rml_trainers.networks.network import SegmentationNetwork
 from rml_trainers.noise.config import NoiseConfig
-from tests.tiny import NETWORK_CONFIGS
+from tests.support.tiny import NETWORK_CONFIGS
 
 SILENT = NoiseConfig(model=False)
 K = 5
@@ -47,9 +47,12 @@ def test_logits_and_feature_share_their_cells_and_upsample_to_any_size(name: str
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_an_image_of_the_zero_colour_is_zero_to_the_network(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_of_the_zero_colour_is_zero_to_the_network(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Padding of this colour is what others call padding with zeros."""
-    network, seen = build(name), list[Tensor]()
+    network = build(name)
+    seen = list[Tensor]()
     normalise = network.normalise
 
     def spy(pixels: Tensor) -> Tensor:
@@ -98,7 +101,9 @@ def test_copied_saved_and_loaded_it_is_the_same_network(name: str) -> None:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_seed_decides_what_is_new(name: str) -> None:
-    first, same, other = (next(iter(build(name, seed=seed).head_parameters())) for seed in (0, 0, 1))
+    first, same, other = (
+        next(iter(build(name, seed=seed).head_parameters())) for seed in (0, 0, 1)
+    )
     assert torch.equal(first, same) and not torch.equal(first, other)
 
 
@@ -110,10 +115,16 @@ def test_bfloat16_autocast_trains_in_channels_last(name: str) -> None:
         upsampled = network.upsample(output.logits, SIZE_PX)
     assert upsampled.dtype == torch.float32
     upsampled.square().mean().backward()  # type: ignore[no-untyped-call]
-    assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters() if p.requires_grad)
+    assert all(
+        p.grad is not None and p.grad.isfinite().all()
+        for p in network.parameters()
+        if p.requires_grad
+    )
 
 
-@pytest.mark.parametrize("name", [name for name, entry in NETWORKS.items() if hasattr(entry.config, "weights")])
+@pytest.mark.parametrize(
+    "name", [name for name, entry in NETWORKS.items() if hasattr(entry.config, "weights")]
+)
 def test_weights_are_not_opened_where_a_checkpoint_will_fill_the_network(name: str) -> None:
     elsewhere = replace(NETWORK_CONFIGS[name], weights="file", weights_file="nowhere.safetensors")  # type: ignore[arg-type]
     build_network(elsewhere, K, SILENT, pretrained=False)

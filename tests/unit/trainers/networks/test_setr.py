@@ -1,4 +1,5 @@
-"""SETR: any plain vision transformer, images of any size, two decoders, its own kinds of weight files."""
+"""SETR: any plain vision transformer, images of any size, two decoders, its own kinds of weight
+files."""
 
 import copy
 from dataclasses import replace
@@ -33,7 +34,8 @@ pytestmark = pytest.mark.usefixtures("single_thread")
 
 @pytest.fixture
 def shallow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two blocks and narrow tokens instead of the real depth and width: the kind of model is what is tested."""
+    """Two blocks and narrow tokens instead of the real depth and width: the kind of model is what
+    is tested."""
     create = timm.create_model
 
     def small(name: str, **settings: object) -> torch.nn.Module:
@@ -55,8 +57,11 @@ def images(size_px: tuple[int, int] = (48, 64), num_images: int = 2) -> Tensor:
 @pytest.mark.usefixtures("shallow")
 @pytest.mark.parametrize("decoder", ["naive", "pup"])
 @pytest.mark.parametrize("backbone", BACKBONES)
-def test_any_plain_transformer_and_any_size(backbone: str, decoder: Literal["naive", "pup"]) -> None:
-    network, patch = build(replace(CONFIG, backbone=backbone, decoder=decoder)), BACKBONES[backbone]
+def test_any_plain_transformer_and_any_size(
+    backbone: str, decoder: Literal["naive", "pup"]
+) -> None:
+    network = build(replace(CONFIG, backbone=backbone, decoder=decoder))
+    patch = BACKBONES[backbone]
     cells_per_patch = {"naive": 1, "pup": 8}[decoder]
     for size_px in ((48, 64), (33, 45)):
         logits, feature, _ = network(images(size_px))
@@ -68,7 +73,9 @@ def test_any_plain_transformer_and_any_size(backbone: str, decoder: Literal["nai
 
 
 @pytest.mark.usefixtures("shallow")
-@pytest.mark.parametrize("backbone", ["test_vit", "vit_small_patch14_dinov2", "vit_small_patch16_dinov3"])
+@pytest.mark.parametrize(
+    "backbone", ["test_vit", "vit_small_patch14_dinov2", "vit_small_patch16_dinov3"]
+)
 def test_no_pixel_is_cropped_away(backbone: str) -> None:
     network = build(replace(CONFIG, backbone=backbone)).eval()
     pixels = images((33, 45), num_images=1).requires_grad_()
@@ -78,23 +85,33 @@ def test_no_pixel_is_cropped_away(backbone: str) -> None:
 
 
 def test_maps_of_a_padded_image_are_moved_onto_the_image() -> None:
-    """A ramp over the padded image, sampled at cell centres, becomes the same ramp sampled at the new cell centres."""
-    (padded, image), cells = ((64, 96), (50, 83)), (4, 6)
+    """A ramp over the padded image, sampled at cell centres, becomes the same ramp sampled at the
+    new cell centres."""
+    padded = (64, 96)
+    image = (50, 83)
+    cells = (4, 6)
 
     def centres(size_px: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        rows, columns = ((torch.arange(n) + 0.5) * size / n for n, size in zip(cells, size_px, strict=True))
+        rows, columns = (
+            (torch.arange(n) + 0.5) * size / n for n, size in zip(cells, size_px, strict=True)
+        )
         return rows.view(-1, 1).expand(cells), columns.expand(cells)
 
     moved = without_padding(torch.stack(centres(padded))[None], padded, image)[0]
     assert moved.shape == (2, *cells)
-    inner = (slice(None), slice(1, None), slice(1, None))  # the outermost ones lie outside of the ramp's own centres
+    inner = (
+        slice(None),
+        slice(1, None),
+        slice(1, None),
+    )  # the outermost ones lie outside of the ramp's own centres
     torch.testing.assert_close(moved[inner], torch.stack(centres(image))[inner])
     maps = torch.rand(1, 3, *cells)
     assert without_padding(maps, padded, padded) is maps
 
 
 def test_where_nothing_is_padded_a_neighbouring_size_gives_neighbouring_logits() -> None:
-    """The same picture, one pixel narrower: logits at equal pixels stay close although the last patch is padded."""
+    """The same picture, one pixel narrower: logits at equal pixels stay close although the last
+    patch is padded."""
     network = build().eval()
     ramp = torch.linspace(0, 1, 64).view(1, 1, 1, -1).expand(1, 3, 48, -1)
     whole = network.upsample(network(ramp).logits, (48, 64))
@@ -105,7 +122,8 @@ def test_where_nothing_is_padded_a_neighbouring_size_gives_neighbouring_logits()
 
 def test_dropout_stands_in_front_of_the_last_classifier_only() -> None:
     network = build(replace(CONFIG, batchnorm="frozen"), NoiseConfig(dropout=0.5, drop_path=0.0))
-    first, second = network(images()), network(images())
+    first = network(images())
+    second = network(images())
     assert torch.equal(first.feature, second.feature)
     assert not torch.equal(first.logits, second.logits)
 
@@ -121,16 +139,22 @@ def test_stochastic_depth_grows_over_the_blocks() -> None:
     assert not silent
 
 
-@pytest.mark.parametrize(("batchnorm", "moves"), [("trainable", True), ("frozen_affine", True), ("frozen", False)])
+@pytest.mark.parametrize(
+    ("batchnorm", "moves"), [("trainable", True), ("frozen_affine", True), ("frozen", False)]
+)
 def test_batchnorm_modes_are_those_of_deeplab(
     batchnorm: Literal["trainable", "frozen_affine", "frozen"], moves: bool
 ) -> None:
     network = build(replace(CONFIG, batchnorm=batchnorm)).eval().train()
     before = copy.deepcopy(network.state_dict())
     network(images())
-    moved = [key for key, tensor in network.state_dict().items() if not torch.equal(before[key], tensor)]
+    moved = [
+        key for key, tensor in network.state_dict().items() if not torch.equal(before[key], tensor)
+    ]
     assert bool(moved) is moves
-    affine = [p for key, p in network.named_parameters() if key.startswith("decoder.convolution.1.")]
+    affine = [
+        p for key, p in network.named_parameters() if key.startswith("decoder.convolution.1.")
+    ]
     assert len(affine) == 2 and all(p.requires_grad is (batchnorm == "trainable") for p in affine)
 
 
@@ -158,12 +182,17 @@ def test_rotary_embeddings_are_made_once_per_size() -> None:
     ("settings", "words"),
     [
         ({"backbone": "vit_larg_patch16_384"}, ("no such model", "'vit_large_patch16_384'")),
-        ({"backbone": "test_resnet"}, ("'test_resnet'", "images of any size", "vit_large_patch16_384")),
+        (
+            {"backbone": "test_resnet"},
+            ("'test_resnet'", "images of any size", "vit_large_patch16_384"),
+        ),
         ({"backbone": "swin_tiny_patch4_window7_224"}, ("swin_tiny", "plain vision transformers")),
         ({"backbone": "vit_tiny_r_s16_p8_224"}, ("vit_tiny_r_s16", "with one convolution")),
     ],
 )
-def test_a_model_that_cannot_serve_is_refused_with_a_way_out(settings: dict[str, str], words: tuple[str, ...]) -> None:
+def test_a_model_that_cannot_serve_is_refused_with_a_way_out(
+    settings: dict[str, str], words: tuple[str, ...]
+) -> None:
     with pytest.raises(ConfigError) as refusal:
         build(replace(CONFIG, **settings))  # type: ignore[arg-type]
     assert all(word in str(refusal.value) for word in words), refusal.value
@@ -175,7 +204,9 @@ def test_a_configuration_that_contradicts_itself_is_refused() -> None:
             replace(CONFIG, **settings)
 
 
-def test_weights_of_the_hub_keep_their_own_input_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_of_the_hub_keep_their_own_input_statistics(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     asked: list[bool] = []
     create = timm.create_model
 
@@ -187,4 +218,7 @@ def test_weights_of_the_hub_keep_their_own_input_statistics(monkeypatch: pytest.
     backbone, patch_px = build_vit("test_vit", drop_path=0.0, weights="timm", weights_file=None)
     assert (asked, patch_px) == ([False, True], 16)
     assert backbone.mean == backbone.std == (0.5, 0.5, 0.5)
-    assert build_vit("test_vit", drop_path=0.0, weights="none", weights_file=None)[0].mean != backbone.mean
+    assert (
+        build_vit("test_vit", drop_path=0.0, weights="none", weights_file=None)[0].mean
+        != backbone.mean
+    )

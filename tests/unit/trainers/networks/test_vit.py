@@ -1,4 +1,5 @@
-"""Files that fill a vision transformer: timm's keys or the authors' own, other grids of positions, refusals."""
+"""Files that fill a vision transformer: timm's keys or the authors' own, other grids of positions,
+refusals."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,13 +17,17 @@ DINOV2 = "vit_small_patch14_reg4_dinov2"
 
 
 def _file(tmp_path: Path, state: dict[str, Tensor]) -> str:
-    save_file({key: tensor.contiguous() for key, tensor in state.items()}, tmp_path / "vit.safetensors")
+    save_file(
+        {key: tensor.contiguous() for key, tensor in state.items()}, tmp_path / "vit.safetensors"
+    )
     return str(tmp_path / "vit.safetensors")
 
 
 def _load(name: str, file: str) -> dict[str, Tensor]:
     backbone, _ = build_vit(name, drop_path=0.0, weights="file", weights_file=file)
-    return {key.removeprefix("model."): tensor for key, tensor in backbone.module.state_dict().items()}
+    return {
+        key.removeprefix("model."): tensor for key, tensor in backbone.module.state_dict().items()
+    }
 
 
 @pytest.mark.parametrize("name", ["test_vit", "test_vit2"])
@@ -40,12 +45,18 @@ def test_position_embeddings_of_another_grid_are_resampled(tmp_path: Path) -> No
     assert own["pos_embed"].shape == (1, 1 + 100, 64)
     assert torch.equal(own["pos_embed"][:, 0], state["pos_embed"][:, 0]), "the class token's stays"
     grid = own["pos_embed"][0, 1:].reshape(10, 10, 64)
-    torch.testing.assert_close(grid.mean(dim=(0, 1)), state["pos_embed"][0, 1:].mean(dim=0), atol=0.01, rtol=0)
+    torch.testing.assert_close(
+        grid.mean(dim=(0, 1)), state["pos_embed"][0, 1:].mean(dim=0), atol=0.01, rtol=0
+    )
 
 
 def test_dinov2s_own_file_is_understood(tmp_path: Path) -> None:
     state = timm.create_model(DINOV2).state_dict()
-    theirs = {key: tensor for key, tensor in state.items() if key not in ("reg_token", "cls_token", "pos_embed")}
+    theirs = {
+        key: tensor
+        for key, tensor in state.items()
+        if key not in ("reg_token", "cls_token", "pos_embed")
+    }
     theirs["register_tokens"] = state["reg_token"]
     theirs["mask_token"] = torch.zeros(1, 384)
     theirs["cls_token"] = state["cls_token"]
@@ -63,8 +74,14 @@ def _without_a_block(state: dict[str, Tensor]) -> dict[str, Tensor]:
     [
         (_without_a_block, ("missing", "blocks.1.")),
         (lambda state: {**state, "stranger": torch.zeros(1)}, ("not in the model", "stranger")),
-        (lambda state: {**state, "pos_embed": torch.zeros(1, 1 + 12, 64)}, ("brought into the model's shape",)),
-        (lambda state: {**state, "norm.weight": torch.zeros(3)}, ("of another shape", "norm.weight")),
+        (
+            lambda state: {**state, "pos_embed": torch.zeros(1, 1 + 12, 64)},
+            ("brought into the model's shape",),
+        ),
+        (
+            lambda state: {**state, "norm.weight": torch.zeros(3)},
+            ("of another shape", "norm.weight"),
+        ),
     ],
 )
 def test_a_file_that_does_not_fit_is_refused(
@@ -72,4 +89,6 @@ def test_a_file_that_does_not_fit_is_refused(
 ) -> None:
     with pytest.raises(ConfigError) as refusal:
         _load("test_vit", _file(tmp_path, change(timm.create_model("test_vit").state_dict())))
-    assert all(word in str(refusal.value) for word in ("vit.safetensors", "'test_vit'", *words)), refusal.value
+    assert all(word in str(refusal.value) for word in ("vit.safetensors", "'test_vit'", *words)), (
+        refusal.value
+    )

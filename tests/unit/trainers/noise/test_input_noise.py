@@ -1,4 +1,5 @@
-"""Drawing of input noise: reproducible, independent of the number of workers, and applied without host reads."""
+"""Drawing of input noise: reproducible, independent of the number of workers, and applied without
+host reads."""
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from rml_trainers.noise.input_noise import InputNoiseDraw, draw_input_noise, mix
 from rml_trainers.noise.mixing import BoxDraw
 from rml_trainers.noise.photometric import IDENTITY, OPERATIONS, PhotometricDraw, apply_photometric
 from rml_trainers.noise.strong_view import strong_view
-from rml_trainers.randomness import generator
+from rml_trainers.runtime.randomness import generator
 
 CROP_PX = (12, 16)
 STRONG = NoiseConfig(rand_augment_ops=3, rand_augment_magnitude=30.0, rand_augment_probability=1.0)
@@ -42,9 +43,13 @@ def test_the_same_generator_draws_the_same_noise_and_another_one_does_not() -> N
 
 @pytest.mark.parametrize("num_workers", [1, 2, 4])
 def test_workers_apply_the_same_noise_as_one_process(num_workers: int) -> None:
-    images, draw, share = _images(8), _draw(8), 8 // num_workers
+    images = _images(8)
+    draw = _draw(8)
+    share = 8 // num_workers
     parts = [slice(rank * share, (rank + 1) * share) for rank in range(num_workers)]
-    together = torch.cat([_strong(images[part], draw.slice(part.start, part.stop)) for part in parts])
+    together = torch.cat(
+        [_strong(images[part], draw.slice(part.start, part.stop)) for part in parts]
+    )
     assert torch.equal(together, _strong(images, draw))
 
 
@@ -52,7 +57,8 @@ def test_an_odd_last_image_takes_its_box_from_the_first_and_a_lone_one_from_itse
     draw = _draw(3)
     assert draw.mixing is not None
     assert draw.mixing.partner.tolist() == [1, 0, 0]
-    images, lone = _images(1), _draw(1)
+    images = _images(1)
+    lone = _draw(1)
     assert torch.equal(mix(images, lone), images)
 
 
@@ -65,7 +71,8 @@ def test_strong_views_stay_in_range_and_change_the_image(num_images: int) -> Non
 
 
 def test_nothing_happens_when_input_noise_is_off() -> None:
-    images, draw = _images(4), _draw(4, NoiseConfig(input=False))
+    images = _images(4)
+    draw = _draw(4, NoiseConfig(input=False))
     assert photometric(images, draw) is images
     assert mix(images, draw) is images
 
@@ -75,7 +82,9 @@ def test_nothing_happens_when_input_noise_is_off() -> None:
     [(NoiseConfig(cutmix=False), True, False), (NoiseConfig(rand_augment_ops=0), False, True)],
     ids=["photometric-only", "cutmix-only"],
 )
-def test_each_part_can_be_switched_off_alone(config: NoiseConfig, is_photometric: bool, is_mixed: bool) -> None:
+def test_each_part_can_be_switched_off_alone(
+    config: NoiseConfig, is_photometric: bool, is_mixed: bool
+) -> None:
     draw = _draw(4, config)
     assert (draw.photometric is not None, draw.mixing is not None) == (is_photometric, is_mixed)
 
@@ -91,11 +100,15 @@ def test_probability_zero_draws_the_identity_only_and_one_draws_every_operation(
 
 
 def test_strengths_grow_with_the_magnitude_and_never_beyond_it() -> None:
-    weakest = _operations(200, NoiseConfig(rand_augment_magnitude=0.0, rand_augment_probability=1.0))
+    weakest = _operations(
+        200, NoiseConfig(rand_augment_magnitude=0.0, rand_augment_probability=1.0)
+    )
     for row, strengths in zip(weakest.indices, weakest.strengths, strict=True):
         for index, strength in zip(row, strengths.tolist(), strict=True):
             unused = OPERATIONS[index].name in {"identity", "autocontrast", "equalize"}
-            assert strength == {"posterize": 8.0}.get(OPERATIONS[index].name, 0.0 if unused else 1.0)
+            assert strength == {"posterize": 8.0}.get(
+                OPERATIONS[index].name, 0.0 if unused else 1.0
+            )
     third = _operations(500, NoiseConfig(rand_augment_magnitude=10.0, rand_augment_probability=1.0))
     factors = [
         strength
@@ -106,23 +119,40 @@ def test_strengths_grow_with_the_magnitude_and_never_beyond_it() -> None:
     assert 0.7 <= min(factors) < 0.75 and 1.25 < max(factors) <= 1.3
 
 
-@pytest.mark.parametrize("index", range(len(OPERATIONS)), ids=[operation.name for operation in OPERATIONS])
+@pytest.mark.parametrize(
+    "index", range(len(OPERATIONS)), ids=[operation.name for operation in OPERATIONS]
+)
 @pytest.mark.parametrize("value", [0.0, 0.4, 1.0])
 def test_an_image_of_one_colour_breaks_no_operation(index: int, value: float) -> None:
-    draw = PhotometricDraw.from_indices(((index,) * 2,), torch.full((1, 2), OPERATIONS[index].strength(0.5, 1.0)))
+    draw = PhotometricDraw.from_indices(
+        ((index,) * 2,), torch.full((1, 2), OPERATIONS[index].strength(0.5, 1.0))
+    )
     result = apply_photometric(torch.full((2, 3, 8, 8), value), draw)
     assert result.isfinite().all() and result.min() >= 0 and result.max() <= 1
 
 
 def test_applying_noise_reads_nothing_back_to_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
-    images, label, draw = _images(6), torch.zeros(6, *CROP_PX, dtype=torch.uint8), _draw(6)
+    images = _images(6)
+    label = torch.zeros(6, *CROP_PX, dtype=torch.uint8)
+    draw = _draw(6)
 
     def refuse(*_: object) -> None:
         raise AssertionError("a tensor was read on the host")
 
-    for name in ("item", "tolist", "cpu", "numpy", "__bool__", "__int__", "__float__", "__index__", "nonzero"):
+    for name in (
+        "item",
+        "tolist",
+        "cpu",
+        "numpy",
+        "__bool__",
+        "__int__",
+        "__float__",
+        "__index__",
+        "nonzero",
+    ):
         monkeypatch.setattr(Tensor, name, refuse)
-    strong, mixed = _strong(images, draw), mix(label, draw)
+    strong = _strong(images, draw)
+    mixed = mix(label, draw)
     monkeypatch.undo()
     assert strong.shape == images.shape and mixed.shape == label.shape
 
@@ -137,7 +167,8 @@ def test_a_draw_moves_as_a_whole() -> None:
 
 
 def test_operations_run_in_full_precision_under_autocast() -> None:
-    images, draw = _images(6), _draw(6)
+    images = _images(6)
+    draw = _draw(6)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         under_autocast = _strong(images, draw)
     assert under_autocast.dtype == torch.float32

@@ -8,15 +8,15 @@ import pytest
 import torch
 from torch import nn
 
+from rml_trainers.checkpoint.folder import Checkpoint, CheckpointHeader, numbered, save_checkpoint
 from rml_trainers.config import RunConfig
 from rml_trainers.errors import CheckpointError, ConfigError
-from rml_trainers.inference import Predictor, load_network, predict_image
 from rml_trainers.networks import build_network
 from rml_trainers.networks.network import SegmentationNetwork
-from rml_trainers.protocols import EvaluationConfig
-from rml_trainers.scoring import INFERENCES, ScoredNetwork
-from rml_trainers.state import Checkpoint, CheckpointHeader, numbered, save_checkpoint
-from tests.tiny import NETWORK, tiny_config
+from rml_trainers.prediction.inference import Predictor, load_network, predict_image
+from rml_trainers.scoring.image_passes import INFERENCES, ScoredNetwork
+from rml_trainers.scoring.protocols import EvaluationConfig
+from tests.support.tiny import NETWORK, tiny_config
 
 CPU = torch.device("cpu")
 K = 4
@@ -44,7 +44,14 @@ def checkpoint(config: RunConfig, tmp_path: Path) -> Path:
     folder = tmp_path / "checkpoint"
     save_checkpoint(
         folder,
-        Checkpoint(header=header, students=students, teachers=teachers, optimiser={}, extras={}, evaluations=()),
+        Checkpoint(
+            header=header,
+            students=students,
+            teachers=teachers,
+            optimiser={},
+            extras={},
+            evaluations=(),
+        ),
     )
     return folder
 
@@ -71,20 +78,28 @@ def test_each_network_is_loaded_with_its_own_weights_and_input_statistics(
     assert not predictor.training and not any(p.requires_grad for p in predictor.parameters())
 
 
-def test_the_ensemble_averages_the_teachers_probabilities(checkpoint: Path, config: RunConfig) -> None:
+def test_the_ensemble_averages_the_teachers_probabilities(
+    checkpoint: Path, config: RunConfig
+) -> None:
     predictor = load_network(checkpoint, config, K, "ensemble", CPU)
     first, second = map(_expected, _networks(config, 10))
-    torch.testing.assert_close(predictor(_images(), (32, 48)), (first + second) / 2, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(
+        predictor(_images(), (32, 48)), (first + second) / 2, atol=1e-5, rtol=1e-4
+    )
 
 
 def test_pretrained_weights_are_not_fetched_again(checkpoint: Path, config: RunConfig) -> None:
     from dataclasses import replace
 
-    elsewhere = replace(config, network=replace(NETWORK, weights="file", weights_file="nowhere.pth"))
+    elsewhere = replace(
+        config, network=replace(NETWORK, weights="file", weights_file="nowhere.pth")
+    )
     load_network(checkpoint, elsewhere, K, "student_1", CPU)
 
 
-def test_a_mask_has_the_images_own_size_and_follows_the_image(checkpoint: Path, config: RunConfig) -> None:
+def test_a_mask_has_the_images_own_size_and_follows_the_image(
+    checkpoint: Path, config: RunConfig
+) -> None:
     predictor = load_network(checkpoint, config, K, "teacher_1", CPU)
     image = np.random.default_rng(0).integers(0, 256, size=(32, 48, 3), dtype=np.uint8)
     mask = predict_image(predictor, image, (32, 48))
@@ -94,18 +109,26 @@ def test_a_mask_has_the_images_own_size_and_follows_the_image(checkpoint: Path, 
     assert predict_image(predictor, larger, (32, 48)).shape == (96, 96)
 
 
-@pytest.mark.parametrize(("inference", "inference_px"), [("padded", (40, 56)), ("sliding", (32, 32))])
+@pytest.mark.parametrize(
+    ("inference", "inference_px"), [("padded", (40, 56)), ("sliding", (32, 32))]
+)
 def test_images_go_through_the_network_as_they_do_when_scored(
     inference: Literal["padded", "sliding"], inference_px: tuple[int, int], config: RunConfig
 ) -> None:
-    network, images, size_px = _networks(config, 0)[0], _images(), (32, 48)
+    network = _networks(config, 0)[0]
+    images = _images()
+    size_px = (32, 48)
     evaluation = EvaluationConfig(inference=inference, inference_px=inference_px)
     inside = torch.zeros(2, 40, 56, dtype=torch.bool)
     inside[:, :32, :48] = True
     shown = images if inference == "sliding" else torch.nn.functional.pad(images, (0, 8, 0, 8))
-    scored = ScoredNetwork(lambda x: network.upsample(network(x).logits, (x.shape[-2], x.shape[-1])), network.mean)
+    scored = ScoredNetwork(
+        lambda x: network.upsample(network(x).logits, (x.shape[-2], x.shape[-1])), network.mean
+    )
     with torch.no_grad():
-        expected = INFERENCES[inference](scored, shown, inside, evaluation).softmax(dim=1)[..., :32, :48]
+        expected = INFERENCES[inference](scored, shown, inside, evaluation).softmax(dim=1)[
+            ..., :32, :48
+        ]
     predictor = Predictor([network], CPU, torch.float32, evaluation)
     torch.testing.assert_close(predictor(images, size_px), expected, atol=1e-5, rtol=1e-4)
     larger = predictor(images, (64, 96))
@@ -113,12 +136,15 @@ def test_images_go_through_the_network_as_they_do_when_scored(
 
 
 def test_an_image_that_does_not_fit_the_canvas_is_predicted_whole(config: RunConfig) -> None:
-    network, evaluation = _networks(config, 0)[0], EvaluationConfig(inference="padded", inference_px=(32, 40))
+    network = _networks(config, 0)[0]
+    evaluation = EvaluationConfig(inference="padded", inference_px=(32, 40))
     found = Predictor([network], CPU, torch.float32, evaluation)(_images(), (32, 48))
     torch.testing.assert_close(found, _expected(network), atol=1e-5, rtol=1e-4)
 
 
-def test_a_network_that_the_run_does_not_have_is_refused(checkpoint: Path, config: RunConfig) -> None:
+def test_a_network_that_the_run_does_not_have_is_refused(
+    checkpoint: Path, config: RunConfig
+) -> None:
     with pytest.raises(ConfigError, match="did you mean 'teacher_1'"):
         load_network(checkpoint, config, K, "teacher1", CPU)
     with pytest.raises(ConfigError, match="'supervised' has one student"):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rml_trainers.overlays import OKABE_ITO, _as_seen, colour_mask, overlay, palette
+from rml_trainers.prediction.overlays import OKABE_ITO, _as_seen, colour_mask, overlay, palette
 
 
 def test_the_palette_is_stable_and_begins_with_okabe_and_itos_colours() -> None:
@@ -22,7 +22,11 @@ def test_all_colours_differ_for_normal_and_for_colour_blind_eyes(num_classes: in
 
 def test_oklab_of_known_colours() -> None:
     normal, _ = _as_seen(np.array(((255, 255, 255), (255, 0, 0), (0, 0, 255))))
-    expected = ((1.0, 0.0, 0.0), (0.6279, 0.2249, 0.1258), (0.4520, -0.0324, -0.3115))  # Ottosson, 2020
+    expected = (
+        (1.0, 0.0, 0.0),
+        (0.6279, 0.2249, 0.1258),
+        (0.4520, -0.0324, -0.3115),
+    )  # Ottosson, 2020
     np.testing.assert_allclose(normal, expected, atol=2e-3)
 
 

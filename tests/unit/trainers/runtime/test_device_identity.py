@@ -5,13 +5,19 @@ from dataclasses import replace
 import pytest
 import torch
 
-from rml_trainers import device
 from rml_trainers.config import BatchConfig, RuntimeConfig, SplitConfig
-from rml_trainers.device import choose_device, compute_dtype, cpu_multiplies_bf16, prepare_device, searching_kernels
 from rml_trainers.errors import DeviceError
-from rml_trainers.identity import identity_fields, identity_hash
-from rml_trainers.learners import Learners
-from tests.tiny import tiny_config
+from rml_trainers.runtime import device
+from rml_trainers.runtime.device import (
+    choose_device,
+    compute_dtype,
+    cpu_multiplies_bf16,
+    prepare_device,
+    searching_kernels,
+)
+from rml_trainers.students.learners import Learners
+from rml_trainers.training.identity import identity_fields, identity_hash
+from tests.support.tiny import tiny_config
 
 HASHES = {"split_hash": "s", "data_hash": "d"}
 
@@ -37,8 +43,12 @@ def test_precision_is_float32_on_the_cpu_unless_asked_for() -> None:
     assert compute_dtype("bfloat16", torch.device("cpu")) == torch.bfloat16
 
 
-@pytest.mark.parametrize(("known", "expected"), [({"amx_bf16": True}, True), ({"avx512_bf16": False}, False)])
-def test_which_cpus_multiply_bf16(monkeypatch: pytest.MonkeyPatch, known: dict[str, bool], expected: bool) -> None:
+@pytest.mark.parametrize(
+    ("known", "expected"), [({"amx_bf16": True}, True), ({"avx512_bf16": False}, False)]
+)
+def test_which_cpus_multiply_bf16(
+    monkeypatch: pytest.MonkeyPatch, known: dict[str, bool], expected: bool
+) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: known, raising=False)
     assert cpu_multiplies_bf16() is expected
     monkeypatch.delattr(torch.cpu, "get_capabilities")
@@ -47,9 +57,13 @@ def test_which_cpus_multiply_bf16(monkeypatch: pytest.MonkeyPatch, known: dict[s
 
 def test_a_gpu_searches_its_kernels_for_fixed_sizes_only(monkeypatch: pytest.MonkeyPatch) -> None:
     for flag in ("benchmark", "allow_tf32"):
-        monkeypatch.setattr(torch.backends.cudnn, flag, getattr(torch.backends.cudnn, flag))  # taken back afterwards
+        monkeypatch.setattr(
+            torch.backends.cudnn, flag, getattr(torch.backends.cudnn, flag)
+        )  # taken back afterwards
     prepare_device(torch.device("cpu"), tf32=False, keep_memory=False)
-    assert (torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32) == (False, True), "torch's own defaults"
+    assert (torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32) == (False, True), (
+        "torch's own defaults"
+    )
     prepare_device(torch.device("cuda"), tf32=False, keep_memory=False)
     assert (torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32) == (True, False)
     for worth_it in (True, False):
@@ -59,7 +73,9 @@ def test_a_gpu_searches_its_kernels_for_fixed_sizes_only(monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("keep", [True, False])
-def test_every_run_says_whether_freed_memory_is_kept(monkeypatch: pytest.MonkeyPatch, keep: bool) -> None:
+def test_every_run_says_whether_freed_memory_is_kept(
+    monkeypatch: pytest.MonkeyPatch, keep: bool
+) -> None:
     """Also that it is not: the process may have had a run before."""
     said: list[bool] = []
     monkeypatch.setattr(device, "keep_freed_memory", said.append)
@@ -75,20 +91,31 @@ def test_how_a_run_is_carried_out_is_not_its_identity() -> None:
 
 
 def test_two_recipes_of_one_split_are_one_run_and_another_split_is_another() -> None:
-    by_number, by_fraction = (tiny_config(split=s) for s in (SplitConfig(num_labelled=5), SplitConfig(fraction=0.5)))
+    by_number, by_fraction = (
+        tiny_config(split=s) for s in (SplitConfig(num_labelled=5), SplitConfig(fraction=0.5))
+    )
     assert identity_hash(by_number, **HASHES) == identity_hash(by_fraction, **HASHES)
-    assert identity_hash(by_number, split_hash="t", data_hash="d") != identity_hash(by_number, **HASHES)
+    assert identity_hash(by_number, split_hash="t", data_hash="d") != identity_hash(
+        by_number, **HASHES
+    )
     shared_pool = tiny_config(split=SplitConfig(num_labelled=5, pool_includes_labelled=True))
     assert identity_hash(shared_pool, **HASHES) != identity_hash(by_number, **HASHES)
 
 
 @pytest.mark.parametrize(
     "change",
-    [{"seed": 1}, {"precision": "bfloat16"}, {"unsupervised_weight": 0.5}, {"batch": BatchConfig(accumulate=2)}],
+    [
+        {"seed": 1},
+        {"precision": "bfloat16"},
+        {"unsupervised_weight": 0.5},
+        {"batch": BatchConfig(accumulate=2)},
+    ],
 )
 def test_what_can_change_a_result_is_in_the_identity(change: dict[str, object]) -> None:
     plain: dict[str, object] = {"batch": BatchConfig()}
-    assert identity_hash(tiny_config(**{**plain, **change}), **HASHES) != identity_hash(tiny_config(**plain), **HASHES)
+    assert identity_hash(tiny_config(**{**plain, **change}), **HASHES) != identity_hash(
+        tiny_config(**plain), **HASHES
+    )
 
 
 def test_fields_at_their_default_are_left_out_so_that_new_ones_orphan_no_run() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from rml_trainers.device import release_memory
+from rml_trainers.runtime.device import release_memory
 
 pytestmark = pytest.mark.skipif(
     not Path("/proc/self/statm").exists() or "libc.so.6" not in str(ctypes.util.find_library("c")),
@@ -34,7 +34,7 @@ def test_freed_blocks_below_a_used_one_go_back() -> None:
 
 FAULTS_OF_TENSORS = """
 import resource, sys, torch
-from rml_trainers.device import keep_freed_memory, release_memory
+from rml_trainers.runtime.device import keep_freed_memory, release_memory
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     tensors = [torch.ones(10_000_000) for _ in range(3)]

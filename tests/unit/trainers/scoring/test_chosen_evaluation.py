@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from rml_trainers.data.holdout import hold_out
-from rml_trainers.data.splits import Split
+from rml_trainers.data.splitting.holdout import hold_out
+from rml_trainers.data.splitting.splits import Split
 from rml_trainers.errors import ConfigError
-from rml_trainers.learners import Learners
-from rml_trainers.moments import ScoredMoment
-from rml_trainers.protocols import EvaluationConfig
-from rml_trainers.reporting import Evaluation, ScoredSubset
-from tests.tiny import tiny_config
+from rml_trainers.scoring.chosen_evaluation import ChosenEvaluation
+from rml_trainers.scoring.protocols import EvaluationConfig
+from rml_trainers.students.learners import Learners
+from rml_trainers.training.reporting import Evaluation, ScoredSubset
+from tests.support.tiny import tiny_config
 
 NAN = float("nan")
 
@@ -43,11 +43,16 @@ def config(moment: str, **more: Any) -> EvaluationConfig:
     return EvaluationConfig(networks=("teacher_1", "student_2"), moment=moment, **more)  # type: ignore[arg-type]
 
 
-def offered(moment: ScoredMoment, learners: Learners, *scores: tuple[float, float, float]) -> ScoredMoment:
+def offered(
+    moment: ChosenEvaluation, learners: Learners, *scores: tuple[float, float, float]
+) -> ChosenEvaluation:
     """Steps 10, 20, … with mIoU of (first network on val, second on val, first on the hold-out)."""
     for i, (first, second, held_out) in enumerate(scores):
         seen = [evaluation("teacher_1", first), evaluation("student_2", second)]
-        seen += [evaluation("teacher_1", held_out, "holdout"), evaluation("student_2", 1 - held_out, "holdout")]
+        seen += [
+            evaluation("teacher_1", held_out, "holdout"),
+            evaluation("student_2", 1 - held_out, "holdout"),
+        ]
         moment.offer(10 * (i + 1), tuple(seen), learners, keep=True)
     return moment
 
@@ -58,15 +63,23 @@ def offered(moment: ScoredMoment, learners: Learners, *scores: tuple[float, floa
         ("last", [(0.5, 0.1, 0.9), (0.4, 0.2, 0.8), (0.3, 0.3, 0.7)], 30),
         ("best_val", [(0.3, 0.9, 0.9), (0.4, 0.2, 0.8), (0.35, 0.3, 0.7)], 20),
         ("best_holdout", [(0.5, 0.1, 0.2), (0.4, 0.2, 0.8), (0.6, 0.3, 0.7)], 20),
-        ("best_holdout", [(0.5, 0.1, 0.2), (0.4, 0.2, 0.8), (0.6, 0.3, 0.8)], 20),  # equal: the earlier one
-        ("best_holdout", [(0.5, 0.1, NAN), (0.4, 0.2, 0.0), (0.6, 0.3, NAN)], 20),  # nothing to count in the first
+        (
+            "best_holdout",
+            [(0.5, 0.1, 0.2), (0.4, 0.2, 0.8), (0.6, 0.3, 0.8)],
+            20,
+        ),  # equal: the earlier one
+        (
+            "best_holdout",
+            [(0.5, 0.1, NAN), (0.4, 0.2, 0.0), (0.6, 0.3, NAN)],
+            20,
+        ),  # nothing to count in the first
         ("best_holdout", [(0.5, 0.1, NAN)], 10),
     ],
 )
 def test_the_first_network_decides_for_all(
     moment: str, scores: list[tuple[float, float, float]], step: int, learners: Learners
 ) -> None:
-    chosen = offered(ScoredMoment(config(moment)), learners, *scores)
+    chosen = offered(ChosenEvaluation(config(moment)), learners, *scores)
     first, second, _ = scores[step // 10 - 1]
     assert chosen.step == step
     assert [(e.network, e.miou, e.protocol) for e in chosen.evaluations] == [
@@ -76,28 +89,40 @@ def test_the_first_network_decides_for_all(
 
 
 def test_the_networks_of_the_chosen_step_are_kept_as_they_were(learners: Learners) -> None:
-    moment = offered(ScoredMoment(config("best_val")), learners, (0.5, 0.1, 0.1))
-    then = {name: tensor.clone() for name, tensor in moment.tensors().items() if name.startswith("network/")}
+    moment = offered(ChosenEvaluation(config("best_val")), learners, (0.5, 0.1, 0.1))
+    then = {
+        name: tensor.clone()
+        for name, tensor in moment.tensors().items()
+        if name.startswith("network/")
+    }
     weights = learners.teacher(0).state_dict()
     assert {name.split(".")[0] for name in then} == {"network/teachers/1", "network/students/2"}
     name = "aspp.branches.0.weight"
     assert torch.equal(then[f"network/teachers/1.{name}"], weights[name])
     with torch.no_grad():
         learners.teacher(0).get_parameter(name).add_(1)
-    moment.offer(20, (evaluation("teacher_1", 0.4), evaluation("student_2", 0.9)), learners, keep=True)
-    assert torch.equal(moment.tensors()[f"network/teachers/1.{name}"], then[f"network/teachers/1.{name}"])
-    moment.offer(30, (evaluation("teacher_1", 0.6), evaluation("student_2", 0.1)), learners, keep=True)
-    assert torch.equal(moment.tensors()[f"network/teachers/1.{name}"], then[f"network/teachers/1.{name}"] + 1)
+    moment.offer(
+        20, (evaluation("teacher_1", 0.4), evaluation("student_2", 0.9)), learners, keep=True
+    )
+    assert torch.equal(
+        moment.tensors()[f"network/teachers/1.{name}"], then[f"network/teachers/1.{name}"]
+    )
+    moment.offer(
+        30, (evaluation("teacher_1", 0.6), evaluation("student_2", 0.1)), learners, keep=True
+    )
+    assert torch.equal(
+        moment.tensors()[f"network/teachers/1.{name}"], then[f"network/teachers/1.{name}"] + 1
+    )
 
 
 def test_a_run_that_scores_its_last_step_keeps_nothing(learners: Learners) -> None:
-    assert offered(ScoredMoment(config("last")), learners, (0.5, 0.1, 0.1)).tensors() == {}
-    assert ScoredMoment(config("best_val")).tensors() == {}
+    assert offered(ChosenEvaluation(config("last")), learners, (0.5, 0.1, 0.1)).tensors() == {}
+    assert ChosenEvaluation(config("best_val")).tensors() == {}
 
 
 def test_a_choice_goes_on_where_it_was(learners: Learners) -> None:
-    before = offered(ScoredMoment(config("best_holdout")), learners, (0.5, 0.1, 0.30000001))
-    after = ScoredMoment(config("best_holdout"))
+    before = offered(ChosenEvaluation(config("best_holdout")), learners, (0.5, 0.1, 0.30000001))
+    after = ChosenEvaluation(config("best_holdout"))
     after.load_tensors(before.tensors())
     after.evaluations = before.evaluations
     assert (after.step, after.evaluations) == (10, before.evaluations)
@@ -105,7 +130,10 @@ def test_a_choice_goes_on_where_it_was(learners: Learners) -> None:
     worse = (evaluation("teacher_1", 0.9), evaluation("teacher_1", 0.3, "holdout"))
     after.offer(20, worse, learners, keep=True)
     assert after.step == 10
-    assert after.describe() == "the final scores are those of step 10, the best on the hold-out (mIoU 30.0)"
+    assert (
+        after.describe()
+        == "the final scores are those of step 10, the best on the hold-out (mIoU 30.0)"
+    )
 
 
 SPLIT = Split(tuple(f"l{i}" for i in range(10)), tuple(f"u{i}" for i in range(5)), "abc")
@@ -130,5 +158,8 @@ def test_the_hold_out_is_a_function_of_the_split_alone_and_grows_by_adding() -> 
 
 
 def test_something_must_be_left_to_learn_from() -> None:
-    with pytest.raises(ConfigError, match=r"evaluation.num_holdout = 10: the split has 10 labelled images; .* fewer"):
+    with pytest.raises(
+        ConfigError,
+        match=r"evaluation.num_holdout = 10: the split has 10 labelled images; .* fewer",
+    ):
         hold_out(SPLIT, 10)

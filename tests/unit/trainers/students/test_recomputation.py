@@ -1,4 +1,5 @@
-"""Blocks that are run again in the backward pass: which they are, what they save, and that copies stay apart."""
+"""Blocks that are run again in the backward pass: which they are, what they save, and that copies
+stay apart."""
 
 import copy
 
@@ -10,9 +11,9 @@ from rml_trainers.networks import NETWORKS, build_network
 from rml_trainers.networks.deeplab_v2 import DeepLabV2Config
 from rml_trainers.networks.network import SegmentationNetwork
 from rml_trainers.noise.config import NoiseConfig
-from rml_trainers.recomputation import blocks_of, recompute_blocks, what_is_recomputed
-from rml_trainers.runtime import RuntimeConfig
-from tests.tiny import NETWORK_CONFIGS
+from rml_trainers.runtime.options import RuntimeConfig
+from rml_trainers.students.recomputation import blocks_of, recompute_blocks, what_is_recomputed
+from tests.support.tiny import NETWORK_CONFIGS
 
 pytestmark = pytest.mark.usefixtures("single_thread")
 
@@ -60,10 +61,13 @@ def test_the_same_bits_with_less_in_memory(name: str) -> None:
     plain = network_of(name)
     recomputed = copy.deepcopy(plain)
     recompute_blocks(recomputed.backbone)
-    (loss, kept), (again, kept_again) = learn(plain), learn(recomputed)
+    (loss, kept) = learn(plain)
+    (again, kept_again) = learn(recomputed)
     assert torch.equal(loss, again)
     assert kept_again < kept if blocks_of(plain.backbone) else kept_again == kept
-    for (key, parameter), other in zip(plain.named_parameters(), recomputed.parameters(), strict=True):
+    for (key, parameter), other in zip(
+        plain.named_parameters(), recomputed.parameters(), strict=True
+    ):
         assert parameter.grad is not None and other.grad is not None
         assert torch.equal(parameter.grad, other.grad), key
     state = recomputed.state_dict()
@@ -93,10 +97,16 @@ def test_without_gradient_nothing_is_run_again() -> None:
         network(torch.rand(1, 3, 32, 48))
     assert len(runs) == len(blocks_of(network.backbone))
     learn(network)
-    assert len(runs) == 3 * len(blocks_of(network.backbone)), "once more forward, once more backward"
+    assert len(runs) == 3 * len(blocks_of(network.backbone)), (
+        "once more forward, once more backward"
+    )
 
 
-@pytest.mark.parametrize(("backbone", "num_blocks"), [("test_resnet", 4), ("test_efficientnet", 5), ("regnety_002", 5)])
+@pytest.mark.parametrize(
+    ("backbone", "num_blocks"), [("test_resnet", 4), ("test_efficientnet", 5), ("regnety_002", 5)]
+)
 def test_blocks_are_residual_ones_or_else_stages(backbone: str, num_blocks: int) -> None:
-    network = build_network(DeepLabV2Config(backbone=backbone, weights="none"), 5, NoiseConfig(model=False))
+    network = build_network(
+        DeepLabV2Config(backbone=backbone, weights="none"), 5, NoiseConfig(model=False)
+    )
     assert len(blocks_of(network.backbone)) == num_blocks

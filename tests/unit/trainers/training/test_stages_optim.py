@@ -7,16 +7,18 @@ import torch
 from torch import nn
 
 from rml_trainers.config import EvaluationConfig, RuntimeConfig, ScheduleConfig
-from rml_trainers.ema import MeanTeacherUpdate
 from rml_trainers.errors import NonFiniteLossError
-from rml_trainers.meter import Meter
 from rml_trainers.methods.method import StepResult
-from rml_trainers.stages import Due, due_after, stage_at, stages_of
-from tests.tiny import tiny_config
+from rml_trainers.students.ema import MeanTeacherUpdate
+from rml_trainers.training.meter import Meter
+from rml_trainers.training.stages import Due, due_after, stage_at, stages_of
+from tests.support.tiny import tiny_config
 
 
 def test_stages_follow_each_other_without_gap() -> None:
-    stages = stages_of(tiny_config("rml", schedule=ScheduleConfig(warm_up_steps=5, stage_steps=(7, 3))))
+    stages = stages_of(
+        tiny_config("rml", schedule=ScheduleConfig(warm_up_steps=5, stage_steps=(7, 3)))
+    )
     assert [(s.index, s.first_step, s.last_step, s.warm_up) for s in stages] == [
         (0, 0, 5, True),
         (1, 5, 12, False),
@@ -26,12 +28,16 @@ def test_stages_follow_each_other_without_gap() -> None:
 
 
 def test_supervised_is_one_stage_of_the_same_total_length() -> None:
-    (stage,) = stages_of(tiny_config("supervised", schedule=ScheduleConfig(warm_up_steps=5, stage_steps=(7, 3))))
+    (stage,) = stages_of(
+        tiny_config("supervised", schedule=ScheduleConfig(warm_up_steps=5, stage_steps=(7, 3)))
+    )
     assert (stage.num_steps, stage.warm_up) == (15, True)
 
 
 def test_without_warm_up_the_method_begins_at_once() -> None:
-    stages = stages_of(tiny_config("iml", schedule=ScheduleConfig(warm_up_steps=0, stage_steps=(7,))))
+    stages = stages_of(
+        tiny_config("iml", schedule=ScheduleConfig(warm_up_steps=0, stage_steps=(7,)))
+    )
     assert [(s.index, s.warm_up) for s in stages] == [(1, False)]
 
 
@@ -91,17 +97,22 @@ def test_confusions_can_go_on_summing_over_several_reports() -> None:
     assert meter.tensors() == {}
 
 
-def test_the_sums_of_all_workers_go_into_the_checkpoint_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two workers, the second played here: what rank 0 saves and both take back is the sum, not twice rank 0's."""
+def test_the_sums_of_all_workers_go_into_the_checkpoint_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two workers, the second played here: what rank 0 saves and both take back is the sum, not
+    twice rank 0's."""
     meters = [Meter(), Meter()]
     for meter, loss in zip(meters, (1.0, 5.0), strict=True):
         meter.add(_result(loss))
-    sums = {name: tensor + meters[1].tensors()[name] for name, tensor in meters[0].tensors().items()}
-    monkeypatch.setattr("rml_trainers.meter.sum_over_workers", lambda tensor: tensor)
+    sums = {
+        name: tensor + meters[1].tensors()[name] for name, tensor in meters[0].tensors().items()
+    }
+    monkeypatch.setattr("rml_trainers.training.meter.sum_over_workers", lambda tensor: tensor)
     saved = {name: tensor.clone() for name, tensor in sums.items()}
     restored = []
     for number in (0, 1):
-        monkeypatch.setattr("rml_trainers.meter.rank", lambda number=number: number)
+        monkeypatch.setattr("rml_trainers.training.meter.rank", lambda number=number: number)
         meter = Meter()
         meter.load_tensors(saved)
         restored.append(meter.tensors())

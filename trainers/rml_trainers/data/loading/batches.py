@@ -38,7 +38,8 @@ class UnlabelledCrops:
     truth: Tensor
     """uint8 [B, H, W], 255 unknown; only ever used to measure pseudo labels."""
     initial: tuple[Tensor, ...] = ()
-    """Stored p⁰ of each network at its own cells: float32 [B, K, h, w]; empty when the method stores none."""
+    """Stored p⁰ of each network at its own cells: float32 [B, K, h, w]; empty when the method
+    stores none."""
 
     def map(self, move: Move) -> "UnlabelledCrops":
         return UnlabelledCrops(
@@ -54,11 +55,12 @@ class Batch:
     """One worker's share of a step."""
 
     labelled: tuple[LabelledCrops, ...]
-    """One per student: they see the labelled images in different orders, unless the method has them share."""
+    """One per student: they see the labelled images in different orders, unless the method has them
+    share."""
     unlabelled: UnlabelledCrops | None
     noise: tuple[InputNoiseDraw, ...]
-    """Strong views of each student, `num_strong_views` of the method's configuration after one another (1 unless it
-    says otherwise); drawn on the CPU, applied on the device."""
+    """Strong views of each student, `num_strong_views` of the method's configuration after one
+    another (1 unless it says otherwise); drawn on the CPU, applied on the device."""
 
     def to(self, device: torch.device, non_blocking: bool = False) -> "Batch":
         """Copy to a device; with `non_blocking` and pinned memory nothing waits."""
@@ -71,8 +73,14 @@ class Batch:
 
     def pin_memory(self) -> "Batch":
         """Copy into page-locked memory, from which a GPU can copy on its own."""
-        return self._map(lambda tensor: tensor.pin_memory(), tuple(draw.pin_memory() for draw in self.noise))
+        return self._map(
+            lambda tensor: tensor.pin_memory(), tuple(draw.pin_memory() for draw in self.noise)
+        )
 
     def _map(self, move: Move, noise: tuple[InputNoiseDraw, ...]) -> "Batch":
         unlabelled = self.unlabelled.map(move) if self.unlabelled is not None else None
-        return Batch(labelled=tuple(crops.map(move) for crops in self.labelled), unlabelled=unlabelled, noise=noise)
+        return Batch(
+            labelled=tuple(crops.map(move) for crops in self.labelled),
+            unlabelled=unlabelled,
+            noise=noise,
+        )

@@ -1,4 +1,5 @@
-"""Batches as a pure function of (stage, step): nothing to save, nothing to restore, the same on every resume."""
+"""Batches as a pure function of (stage, step): nothing to save, nothing to restore, the same on
+every resume."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -10,17 +11,17 @@ import torch
 from torch import Tensor
 
 from rml_trainers import IGNORE_LABEL
-from rml_trainers.data.batches import Batch, LabelledCrops, UnlabelledCrops
-from rml_trainers.data.cache import PreparedData
-from rml_trainers.data.read_ahead import read_ahead
-from rml_trainers.data.shares import check_shares
-from rml_trainers.data.splits import Split
-from rml_trainers.data.whole import whole_images
+from rml_trainers.data.loading.batches import Batch, LabelledCrops, UnlabelledCrops
+from rml_trainers.data.loading.read_ahead import read_ahead
+from rml_trainers.data.loading.whole_images import whole_images
+from rml_trainers.data.loading.worker_batches import check_shares
+from rml_trainers.data.prepared.cache import PreparedData
+from rml_trainers.data.splitting.splits import Split
 from rml_trainers.errors import ConfigError, DataError
 from rml_trainers.noise.geometry import CropWindow, cut_image, cut_label, draw_windows, inside_mask
 from rml_trainers.noise.input_noise import InputNoiseDraw, draw_input_noise
 from rml_trainers.noise.strong_view import strong_view
-from rml_trainers.randomness import generator
+from rml_trainers.runtime.randomness import generator
 
 if TYPE_CHECKING:
     from rml_trainers.config import RunConfig
@@ -47,11 +48,12 @@ class InitialLabels(Protocol):
 class TrainingBatches:
     """Reads the crops of any step of one worker.
 
-    Every epoch is a full permutation and batches run over its end, so no batch is ever short, also when the data set is
-    smaller than the batch. Each student has its own order of the labelled images and its own strong views, except in
-    the stages of a method whose configuration says `shared_views`; the unlabelled order is one for all. Each student
-    sees as many strong views in a step as `num_strong_views` of the method says, or one.
-    All draws are made for the global batch and a worker takes its slice, so the number of workers changes none of them.
+    Every epoch is a full permutation and batches run over its end, so no batch is ever short, also
+    when the data set is smaller than the batch. Each student has its own order of the labelled
+    images and its own strong views, except in the stages of a method whose configuration says
+    `shared_views`; the unlabelled order is one for all. Each student sees as many strong views in a
+    step as `num_strong_views` of the method says, or one. All draws are made for the global batch
+    and a worker takes its slice, so the number of workers changes none of them.
 
     Raises:
         ConfigError: the workers cannot share the batch (see `check_shares`).
@@ -69,42 +71,65 @@ class TrainingBatches:
         world_size: int = 1,
     ) -> None:
         check_shares(config, world_size)
-        self._data, self._config, self._num_students = data, config, num_students
-        self._rank, self._world_size = rank, world_size
+        self._data = data
+        self._config = config
+        self._num_students = num_students
+        self._rank = rank
+        self._world_size = world_size
         self._labelled = [data.index("train", name) for name in split.labelled]
         self._unlabelled = [data.index("train", name) for name in split.unlabelled]
         self._crop_px = config.geometry.crop_px
         self._strong_view = strong_view(config.noise, config.method)
         self._shared = bool(getattr(config.method, "shared_views", False))
         self._num_views = int(getattr(config.method, "num_strong_views", 1))
-        if unmasked := [name for name in split.labelled if data.label("train", data.index("train", name)) is None]:
+        if unmasked := [
+            name
+            for name in split.labelled
+            if data.label("train", data.index("train", name)) is None
+        ]:
             raise DataError(f"labelled images without a mask: {', '.join(unmasked)}")
 
-    def batch(self, stage: int, step: int, *, with_unlabelled: bool, initial: Sequence[InitialLabels] = ()) -> Batch:
+    def batch(
+        self, stage: int, step: int, *, with_unlabelled: bool, initial: Sequence[InitialLabels] = ()
+    ) -> Batch:
         """Crops and noise of one step of one stage.
 
         Raises ConfigError when unlabelled images are wanted and the split has none.
         """
-        shared = self._shared and with_unlabelled  # in the warm-up they differ for every method alike
+        shared = (
+            self._shared and with_unlabelled
+        )  # in the warm-up they differ for every method alike
         students = [0 if shared else student for student in range(self._num_students)]
         labelled = tuple(self._labelled_crops(stage, step, student) for student in students)
         if not with_unlabelled:
             return Batch(labelled=labelled, unlabelled=None, noise=())
         if not self._unlabelled:
             raise ConfigError(
-                f"split: all {len(self._labelled)} training images are labelled, none is left for the unlabelled pool; "
-                "take a smaller share, split.pool_includes_labelled = true, or the method supervised"
+                f"split: all {len(self._labelled)} training images are labelled, none is left for "
+                "the unlabelled pool; "
+                "take a smaller share, split.pool_includes_labelled = true, or the method "
+                "supervised"
             )
         views = range(self._num_views)
-        noise = tuple(self._input_noise(stage, step, student, view) for student in students for view in views)
-        return Batch(labelled=labelled, unlabelled=self._unlabelled_crops(stage, step, initial), noise=noise)
+        noise = tuple(
+            self._input_noise(stage, step, student, view) for student in students for view in views
+        )
+        return Batch(
+            labelled=labelled, unlabelled=self._unlabelled_crops(stage, step, initial), noise=noise
+        )
 
     def _labelled_crops(self, stage: int, step: int, student: int) -> LabelledCrops:
-        picked = self._picked(self._labelled, self._config.batch.labelled, "labelled", student, stage, step)
+        picked = self._picked(
+            self._labelled, self._config.batch.labelled, "labelled", student, stage, step
+        )
         return LabelledCrops(image=self._images(picked), label=self._labels(picked))
 
-    def _unlabelled_crops(self, stage: int, step: int, initial: Sequence[InitialLabels]) -> UnlabelledCrops:
-        picked = self._picked(self._unlabelled, self._config.batch.unlabelled, "unlabelled", 0, stage, step)
+    def _unlabelled_crops(
+        self, stage: int, step: int, initial: Sequence[InitialLabels]
+    ) -> UnlabelledCrops:
+        picked = self._picked(
+            self._unlabelled, self._config.batch.unlabelled, "unlabelled", 0, stage, step
+        )
         names = self._data.names("train")
         inside = torch.empty((len(picked), *self._crop_px), dtype=torch.bool)
         for (i, window), out in zip(picked, inside, strict=True):
@@ -113,7 +138,10 @@ class TrainingBatches:
             image=self._images(picked),
             inside=inside,
             truth=self._labels(picked),
-            initial=tuple(torch.stack([p0.crop(names[i], w, self._crop_px) for i, w in picked]) for p0 in initial),
+            initial=tuple(
+                torch.stack([p0.crop(names[i], w, self._crop_px) for i, w in picked])
+                for p0 in initial
+            ),
         )
 
     def _input_noise(self, stage: int, step: int, student: int, view: int) -> InputNoiseDraw:
@@ -121,13 +149,18 @@ class TrainingBatches:
         rng = generator(self._config.seed, "input_noise", student, stage, step, *further)
         size = self._config.batch.unlabelled
         share = self._share(size)
-        return draw_input_noise(rng, size, self._crop_px, self._strong_view).slice(share.start, share.stop)
+        return draw_input_noise(rng, size, self._crop_px, self._strong_view).slice(
+            share.start, share.stop
+        )
 
     def _images(self, picked: Sequence[tuple[int, CropWindow]]) -> Tensor:
-        """uint8 [B, 3, H, W], channels last in memory: rows are copied from the memory map as they lie there."""
+        """uint8 [B, 3, H, W], channels last in memory: rows are copied from the memory map as they
+        lie there."""
         images = torch.empty((len(picked), *self._crop_px, 3), dtype=torch.uint8)
         for (i, window), out in zip(picked, images, strict=True):
-            cut_image(self._data.image("train", i), window, self._crop_px, self._data.mean_colour, out)
+            cut_image(
+                self._data.image("train", i), window, self._crop_px, self._data.mean_colour, out
+            )
         return images.permute(0, 3, 1, 2)
 
     def _labels(self, picked: Sequence[tuple[int, CropWindow]]) -> Tensor:
@@ -143,12 +176,15 @@ class TrainingBatches:
         self, pool: Sequence[int], size: int, kind: str, student: int, stage: int, step: int
     ) -> list[tuple[int, CropWindow]]:
         """Image numbers and windows of this worker's share of the global batch."""
-        seed, picked = self._config.seed, []
+        seed = self._config.seed
+        picked = []
         for position in range(step * size, (step + 1) * size):
             epoch, place = divmod(position, len(pool))
             picked.append(pool[_order(seed, kind, student, stage, epoch, len(pool))[place]])
         rng = generator(seed, "geometry", kind, student, stage, step)
-        windows = draw_windows(rng, [self._data.image_size("train", i) for i in picked], self._config.geometry)
+        windows = draw_windows(
+            rng, [self._data.image_size("train", i) for i in picked], self._config.geometry
+        )
         return list(zip(picked, windows, strict=True))[self._share(size)]
 
     def _share(self, size: int) -> slice:
@@ -157,6 +193,8 @@ class TrainingBatches:
 
 
 @lru_cache(maxsize=32)  # two epochs of a few streams are in use at any time
-def _order(seed: int, kind: str, student: int, stage: int, epoch: int, num_images: int) -> npt.NDArray[np.int64]:
+def _order(
+    seed: int, kind: str, student: int, stage: int, epoch: int, num_images: int
+) -> npt.NDArray[np.int64]:
     """Permutation of 0..num_images-1 of one epoch."""
     return generator(seed, "order", kind, student, stage, epoch).permutation(num_images)

@@ -4,14 +4,17 @@ import queue
 import threading
 from collections.abc import Callable, Generator
 
-from rml_trainers.data.batches import Batch
+from rml_trainers.data.loading.batches import Batch
 
 
-def read_ahead(make: Callable[[int], Batch], steps: range, num_ahead: int) -> Generator[tuple[int, Batch], None, None]:
-    """Yield (step, batch), read by a background thread up to `num_ahead` batches before they are needed.
+def read_ahead(
+    make: Callable[[int], Batch], steps: range, num_ahead: int
+) -> Generator[tuple[int, Batch], None, None]:
+    """Yield (step, batch), read by a background thread up to `num_ahead` batches before they are
+    needed.
 
-    An error while reading is raised where the batch was wanted; leaving the loop early stops the thread. With
-    `num_ahead` 0 there is no thread.
+    An error while reading is raised where the batch was wanted; leaving the loop early stops the
+    thread. With `num_ahead` 0 there is no thread.
     """
     if num_ahead == 0:
         for step in steps:
@@ -19,7 +22,9 @@ def read_ahead(make: Callable[[int], Batch], steps: range, num_ahead: int) -> Ge
         return
     ready: queue.Queue[tuple[int, Batch | BaseException]] = queue.Queue(maxsize=num_ahead)
     stopped = threading.Event()
-    thread = threading.Thread(target=_read, args=(make, steps, ready, stopped), name="read-ahead", daemon=True)
+    thread = threading.Thread(
+        target=_read, args=(make, steps, ready, stopped), name="read-ahead", daemon=True
+    )
     thread.start()
     try:
         for _ in steps:

@@ -1,4 +1,5 @@
-"""Whole images, a few at a time: to be scored, or to be passed through once at the start of a stage."""
+"""Whole images, a few at a time: to be scored, or to be passed through once at the start of a
+stage."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,8 +12,8 @@ from torch import Tensor
 from rml_trainers import IGNORE_LABEL
 
 if TYPE_CHECKING:
-    from rml_trainers.data.cache import PreparedData
     from rml_trainers.data.dataset import SizePx, Subset
+    from rml_trainers.data.prepared.cache import PreparedData
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +31,11 @@ class ScoredImages:
         """Copy to a device; a GPU is not waited for."""
 
         def move(tensor: Tensor) -> Tensor:
-            return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+            return (
+                tensor.pin_memory().to(device, non_blocking=True)
+                if device.type == "cuda"
+                else tensor.to(device)
+            )
 
         inside = None if self.inside is None else move(self.inside)
         return ScoredImages(image=move(self.image), label=move(self.label), inside=inside)
@@ -63,14 +68,17 @@ def scored_images(
 def whole_images(
     data: "PreparedData", names: Sequence[str], batch_size: int, rank: int = 0, world_size: int = 1
 ) -> Iterator[tuple[tuple[str, ...], Tensor]]:
-    """Names and uint8 [B, 3, H, W] of whole training images, images of one size together; workers take turns."""
+    """Names and uint8 [B, 3, H, W] of whole training images, images of one size together; workers
+    take turns."""
     known = data.names("train")
     mine = [data.index("train", name) for name in names[rank::world_size]]
     for group in _same_size(data, "train", mine, batch_size):
         yield tuple(known[i] for i in group), _stacked(data, "train", group)
 
 
-def _on_canvas(data: "PreparedData", subset: "Subset", group: Sequence[int], canvas_px: "SizePx") -> ScoredImages:
+def _on_canvas(
+    data: "PreparedData", subset: "Subset", group: Sequence[int], canvas_px: "SizePx"
+) -> ScoredImages:
     image = np.zeros((len(group), *canvas_px, 3), np.uint8)
     label = np.full((len(group), *canvas_px), IGNORE_LABEL, np.uint8)
     inside = np.zeros((len(group), *canvas_px), np.bool_)
@@ -86,7 +94,9 @@ def _on_canvas(data: "PreparedData", subset: "Subset", group: Sequence[int], can
     )
 
 
-def _label(data: "PreparedData", subset: "Subset", i: int) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]":
+def _label(
+    data: "PreparedData", subset: "Subset", i: int
+) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]":
     label = data.label(subset, i)
     assert label is not None, "an image to be scored without a label"
     return label
@@ -96,7 +106,9 @@ def _stacked(data: "PreparedData", subset: "Subset", group: Sequence[int]) -> Te
     return torch.from_numpy(np.stack([data.image(subset, i) for i in group])).permute(0, 3, 1, 2)
 
 
-def _same_size(data: "PreparedData", subset: "Subset", indices: Sequence[int], batch_size: int) -> Iterator[list[int]]:
+def _same_size(
+    data: "PreparedData", subset: "Subset", indices: Sequence[int], batch_size: int
+) -> Iterator[list[int]]:
     by_size: dict[tuple[int, int], list[int]] = {}
     for i in indices:
         by_size.setdefault(data.image_size(subset, i), []).append(i)

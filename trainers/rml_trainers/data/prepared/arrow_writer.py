@@ -1,4 +1,5 @@
-"""Writes prepared rows into an Arrow file as they come, so that a set of any size needs little memory."""
+"""Writes prepared rows into an Arrow file as they come, so that a set of any size needs little
+memory."""
 
 import hashlib
 from dataclasses import dataclass
@@ -8,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from rml_trainers.data.cache import SCHEMA, class_pixels, row_hash
 from rml_trainers.data.dataset import RawImage, UInt8Array
+from rml_trainers.data.prepared.cache import SCHEMA, class_pixels, row_hash
 
 ROWS_PER_BATCH = 16
 
@@ -30,7 +31,9 @@ class Row:
     def of(cls, name: str, raw: RawImage, num_classes: int) -> "Row":
         counts = class_pixels(raw.label, num_classes)
         colour_sum = raw.image.sum(axis=(0, 1), dtype=np.int64)
-        return cls(name, raw.image, raw.label, counts, colour_sum, row_hash(name, raw.image, raw.label))
+        return cls(
+            name, raw.image, raw.label, counts, colour_sum, row_hash(name, raw.image, raw.label)
+        )
 
 
 class ArrowWriter:
@@ -64,7 +67,8 @@ class ArrowWriter:
     def _flush(self) -> None:
         if not self._rows:
             return
-        rows, self._rows = self._rows, []
+        rows = self._rows
+        self._rows = []
         columns: list[list[object]] = [
             [row.name for row in rows],
             [row.image.shape[0] for row in rows],
@@ -74,5 +78,7 @@ class ArrowWriter:
             [row.class_pixels for row in rows],
             [row.hash for row in rows],
         ]
-        arrays = [pa.array(values, type=field.type) for values, field in zip(columns, SCHEMA, strict=True)]
+        arrays = [
+            pa.array(values, type=field.type) for values, field in zip(columns, SCHEMA, strict=True)
+        ]
         self._writer.write_batch(pa.record_batch(arrays, schema=SCHEMA))

@@ -1,7 +1,7 @@
 """Prepared images: decoded and resized once, read from a memory-mapped Arrow file ever after.
 
-train.arrow, val.arrow   one row per image: name, size, pixels [H, W, 3], label [H, W], pixels per class, hash
-manifest.json            written last: what the files hold, their sizes and hashes
+train.arrow, val.arrow   one row per image: name, size, pixels [H, W, 3], label [H, W], pixels per
+class, hash manifest.json            written last: what the files hold, their sizes and hashes
 """
 
 import hashlib
@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from rml_trainers.data.dataset import SUBSETS, Subset, UInt8Array
-from rml_trainers.data.manifest import Manifest, damaged
+from rml_trainers.data.prepared.manifest import Manifest, damaged
 
 _FIELDS: "list[pa.Field[Any]]" = [
     pa.field("name", pa.string()),
@@ -30,17 +30,21 @@ SCHEMA = pa.schema(_FIELDS)
 
 
 class PreparedData:
-    """Reads images and labels of a prepared folder without decoding or copying. Safe to share between threads."""
+    """Reads images and labels of a prepared folder without decoding or copying. Safe to share
+    between threads."""
 
     def __init__(self, folder: Path, manifest: Manifest, rows: "dict[Subset, _Rows]") -> None:
-        self.folder, self.manifest, self._rows = folder, manifest, rows
+        self.folder = folder
+        self.manifest = manifest
+        self._rows = rows
 
     @classmethod
     def open(cls, folder: Path) -> "PreparedData":
         """Open after a cheap check (sizes, footers, offsets); `check_prepared` verifies every byte.
 
         Raises:
-            DataError: not a prepared folder, half-written, truncated, or of another version of the program.
+            DataError: not a prepared folder, half-written, truncated, or of another version of the
+                program.
         """
         manifest = Manifest.read(folder)
         rows: dict[Subset, _Rows] = {}
@@ -50,7 +54,9 @@ class PreparedData:
             if not path.is_file():
                 raise damaged(folder, f"{path.name} is missing")
             if path.stat().st_size != expected:
-                raise damaged(folder, f"{path.name} has {path.stat().st_size} bytes instead of {expected}")
+                raise damaged(
+                    folder, f"{path.name} has {path.stat().st_size} bytes instead of {expected}"
+                )
             try:
                 rows[subset] = _Rows(path)
             except (pa.ArrowException, OSError, ValueError) as error:
@@ -117,9 +123,11 @@ class PreparedData:
 
     def damaged_rows(self, subset: Subset) -> list[str]:
         """Names whose bytes, labels or pixel counts are not what was written; reads everything."""
-        rows, wrong = self._rows[subset], []
+        rows = self._rows[subset]
+        wrong = []
         for i, name in enumerate(rows.names):
-            image, label = rows.image(i), rows.label(i)
+            image = rows.image(i)
+            label = rows.label(i)
             changed = rows.hashes[i] != row_hash(name, image, label)
             if changed or class_pixels(label, self.num_classes) != rows.class_pixels(i):
                 wrong.append(name)
@@ -131,13 +139,16 @@ class PreparedData:
 
 
 class _Rows:
-    """One Arrow file: small columns as Python values, pixels as buffers of the memory map, looked up once."""
+    """One Arrow file: small columns as Python values, pixels as buffers of the memory map, looked
+    up once."""
 
     def __init__(self, path: Path) -> None:
         table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
         if not table.schema.equals(SCHEMA):
             raise ValueError("columns are not those of prepared images")
-        table.validate(full=True)  # offsets inside their buffers: without it a flipped bit could end the process
+        table.validate(
+            full=True
+        )  # offsets inside their buffers: without it a flipped bit could end the process
         small: dict[str, list[Any]] = table.drop_columns(["image", "label"]).to_pydict()
         self.names: tuple[str, ...] = tuple(small["name"])
         self.index = {name: i for i, name in enumerate(self.names)}
@@ -145,10 +156,14 @@ class _Rows:
         self.hashes: list[bytes] = small["hash"]
         self._counts: list[list[int]] = small["class_pixels"]
         self._images = [value.as_buffer() for value in table.column("image")]
-        self._labels = [value.as_buffer() if value.is_valid else None for value in table.column("label")]
+        self._labels = [
+            value.as_buffer() if value.is_valid else None for value in table.column("label")
+        ]
         for i, (height, width) in enumerate(self.sizes):
             label = self._labels[i]
-            sound = self._images[i].size == height * width * 3 and (label is None or label.size == height * width)
+            sound = self._images[i].size == height * width * 3 and (
+                label is None or label.size == height * width
+            )
             if not sound:
                 raise ValueError(f"{self.names[i]} does not have its {height}×{width} pixels")
 
@@ -157,7 +172,9 @@ class _Rows:
 
     def label(self, i: int) -> UInt8Array | None:
         buffer = self._labels[i]
-        return None if buffer is None else np.frombuffer(buffer, dtype=np.uint8).reshape(self.sizes[i])
+        return (
+            None if buffer is None else np.frombuffer(buffer, dtype=np.uint8).reshape(self.sizes[i])
+        )
 
     def class_pixels(self, i: int) -> list[int]:
         return self._counts[i]
@@ -165,7 +182,9 @@ class _Rows:
 
 def row_hash(name: str, image: UInt8Array, label: UInt8Array | None) -> bytes:
     """sha256 over name, size, pixels and label of one image."""
-    digest = hashlib.sha256(f"{name}\n{image.shape[0]}x{image.shape[1]}\n{label is not None}\n".encode())
+    digest = hashlib.sha256(
+        f"{name}\n{image.shape[0]}x{image.shape[1]}\n{label is not None}\n".encode()
+    )
     digest.update(np.ascontiguousarray(image).data)
     if label is not None:
         digest.update(np.ascontiguousarray(label).data)
@@ -195,16 +214,21 @@ def check_prepared(folder: Path) -> CheckReport:
     """Verify every byte and every label value of a prepared folder.
 
     Raises:
-        DataError: names every image that is not what was written, or whose label has a class id out of range.
+        DataError: names every image that is not what was written, or whose label has a class id out
+            of range.
     """
     data = PreparedData.open(folder)
     for subset in SUBSETS:
         if wrong := data.damaged_rows(subset):
-            raise damaged(folder, f"{subset}.arrow has changed since it was written, in {', '.join(wrong)}")
+            raise damaged(
+                folder, f"{subset}.arrow has changed since it was written, in {', '.join(wrong)}"
+            )
         if data.subset_content(subset) != data.manifest.content[subset]:
             raise damaged(folder, f"{subset}.arrow is not the one that manifest.json describes")
         out_of_range = [
-            name for i, name in enumerate(data.names(subset)) if _out_of_range(data.label(subset, i), data.num_classes)
+            name
+            for i, name in enumerate(data.names(subset))
+            if _out_of_range(data.label(subset, i), data.num_classes)
         ]
         if out_of_range:
             raise damaged(folder, f"{subset}: class ids out of range in {', '.join(out_of_range)}")

@@ -45,15 +45,20 @@ class Manifest:
 
     @classmethod
     def read(cls, folder: Path) -> "Manifest":
-        """Raises DataError where the folder is not finished, damaged, or of another version of the program."""
+        """Raises DataError where the folder is not finished, damaged, or of another version of the
+        program."""
         path = folder / "manifest.json"
         if not path.is_file():
             state = "was never finished" if folder.is_dir() else "does not exist"
-            raise DataError(f"prepared data {folder} {state} (no manifest.json): run `rml data prepare`")
+            raise DataError(
+                f"prepared data {folder} {state} (no manifest.json): run `rml data prepare`"
+            )
         try:
             fields: dict[str, Any] = json.loads(path.read_text())
             if fields["format"] != FORMAT:
-                raise damaged(folder, f"written in format {fields['format']}, this version reads {FORMAT}")
+                raise damaged(
+                    folder, f"written in format {fields['format']}, this version reads {FORMAT}"
+                )
             if fields.pop("checksum") != _checksum(fields):
                 raise damaged(folder, "manifest.json has been changed since it was written")
             for key in ("class_names", "size_px", "mean_colour"):
@@ -66,7 +71,8 @@ class Manifest:
 def damaged(folder: Path, what: str) -> DataError:
     """The one error for prepared data that cannot be trusted, with its remedy."""
     return DataError(
-        f"prepared data {folder} cannot be used: {what}. Delete the folder and run `rml data prepare` again"
+        f"prepared data {folder} cannot be used: {what}. Delete the folder and run `rml data "
+        "prepare` again"
     )
 
 

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from filelock import FileLock
 
-from rml_trainers.data.arrow_writer import ArrowWriter, Row
-from rml_trainers.data.cache import PreparedData
 from rml_trainers.data.dataset import SUBSETS, Dataset, RawImage, SizePx, Subset
-from rml_trainers.data.manifest import FORMAT, Manifest
-from rml_trainers.data.resizing import resize_image, resize_label
+from rml_trainers.data.prepared.arrow_writer import ArrowWriter, Row
+from rml_trainers.data.prepared.cache import PreparedData
+from rml_trainers.data.prepared.manifest import FORMAT, Manifest
+from rml_trainers.data.prepared.resizing import resize_image, resize_label
 from rml_trainers.errors import DataError
 
 if TYPE_CHECKING:
@@ -44,12 +44,18 @@ def cache_folder(config: "DataConfig", cache_root: Path) -> Path:
 
 
 def ensure_prepared(
-    config: "DataConfig", data_root: Path | None, cache_root: Path, *, on_progress: OnProgress | None = None
+    config: "DataConfig",
+    data_root: Path | None,
+    cache_root: Path,
+    *,
+    on_progress: OnProgress | None = None,
 ) -> PreparedData:
-    """Open the prepared set of a configuration, making it first if it is not there, damaged, or its source has changed.
+    """Open the prepared set of a configuration, making it first if it is not there, damaged, or its
+    source has changed.
 
-    Of two processes that want the same set one makes it and the other waits. Where the source is not at hand (no data
-    root, as on a worker that has the cache only) a finished set is taken as it is.
+    Of two processes that want the same set one makes it and the other waits. Where the source is
+    not at hand (no data root, as on a worker that has the cache only) a finished set is taken as it
+    is.
 
     Raises:
         DataError: the source is missing or has bad files, or the set cannot be written.
@@ -67,15 +73,20 @@ def ensure_prepared(
 
 
 def prepare(
-    dataset: Dataset, folder: Path, *, on_progress: OnProgress | None = None, num_threads: int | None = None
+    dataset: Dataset,
+    folder: Path,
+    *,
+    on_progress: OnProgress | None = None,
+    num_threads: int | None = None,
 ) -> PreparedData:
     """Decode, check and resize all images of a data set into `folder`, replacing what is there.
 
-    The result does not depend on the number of threads, and at most a few images per thread are in memory.
+    The result does not depend on the number of threads, and at most a few images per thread are in
+    memory.
 
     Raises:
-        DataError: lists every bad file at once (missing mask, other size, class id out of range, corrupt image), or
-            says that the disk is full. Nothing half-written stays behind.
+        DataError: lists every bad file at once (missing mask, other size, class id out of range,
+            corrupt image), or says that the disk is full. Nothing half-written stays behind.
     """
     with _lock(folder):
         return _prepare(dataset, folder, on_progress, num_threads)
@@ -86,12 +97,15 @@ def _lock(folder: Path) -> FileLock:
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DataError(f"cannot write prepared data under {folder.parent}: {error.strerror}") from error
+        raise DataError(
+            f"cannot write prepared data under {folder.parent}: {error.strerror}"
+        ) from error
     return FileLock(folder.with_name(f"{folder.name}.lock"))
 
 
 def _up_to_date(folder: Path, dataset: Dataset) -> PreparedData | None:
-    """The prepared set, or None where it must be made: absent, damaged (said in the log) or of another source."""
+    """The prepared set, or None where it must be made: absent, damaged (said in the log) or of
+    another source."""
     if not folder.is_dir():
         return None
     try:
@@ -102,7 +116,9 @@ def _up_to_date(folder: Path, dataset: Dataset) -> PreparedData | None:
     return data if data.manifest.fingerprint == dataset.fingerprint() else None
 
 
-def _prepare(dataset: Dataset, folder: Path, on_progress: OnProgress | None, num_threads: int | None) -> PreparedData:
+def _prepare(
+    dataset: Dataset, folder: Path, on_progress: OnProgress | None, num_threads: int | None
+) -> PreparedData:
     """`prepare` for a caller that holds the lock."""
     writing = folder.with_name(f"{folder.name}.writing")
     shutil.rmtree(writing, ignore_errors=True)  # of a process that was killed
@@ -123,7 +139,9 @@ def _prepare(dataset: Dataset, folder: Path, on_progress: OnProgress | None, num
 
 def _require_space(dataset: Dataset, folder: Path) -> None:
     """Refuse before hours of decoding what cannot fit: four bytes per pixel."""
-    needed = sum(4 * len(dataset.names(subset)) * _pixels_per_image(dataset, subset) for subset in SUBSETS)
+    needed = sum(
+        4 * len(dataset.names(subset)) * _pixels_per_image(dataset, subset) for subset in SUBSETS
+    )
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise OSError(errno.ENOSPC, f"{needed / 1e9:.1f} GB needed, {free / 1e9:.1f} GB free")
@@ -133,19 +151,30 @@ def _pixels_per_image(dataset: Dataset, subset: Subset) -> float:
     """Exact where all images get one size; else the mean over a few images spread over the set."""
     if dataset.config.size_px is not None:
         return dataset.config.size_px[0] * dataset.config.size_px[1]
-    names, pixels = dataset.names(subset), list[int]()
-    for i in np.unique(np.linspace(0, len(names) - 1, min(NUM_SAMPLED, len(names))).astype(int)).tolist():
-        with contextlib.suppress(DataError):  # told by name, with every other bad file, when its turn comes
+    names = dataset.names(subset)
+    pixels = list[int]()
+    for i in np.unique(
+        np.linspace(0, len(names) - 1, min(NUM_SAMPLED, len(names))).astype(int)
+    ).tolist():
+        with contextlib.suppress(
+            DataError
+        ):  # told by name, with every other bad file, when its turn comes
             height, width = dataset.read(subset, names[i]).image.shape[:2]
             pixels.append(height * width)
     return sum(pixels) / max(1, len(pixels))
 
 
-def _write_all(dataset: Dataset, folder: Path, on_progress: OnProgress | None, num_threads: int) -> None:
-    """Both Arrow files and then the manifest; every bad image is met before the error that lists them all."""
+def _write_all(
+    dataset: Dataset, folder: Path, on_progress: OnProgress | None, num_threads: int
+) -> None:
+    """Both Arrow files and then the manifest; every bad image is met before the error that lists
+    them all."""
     names = {subset: dataset.names(subset) for subset in SUBSETS}
-    total, done, bad = sum(map(len, names.values())), 0, list[str]()
-    colour, num_pixels = np.zeros(3, np.int64), 0
+    total = sum(map(len, names.values()))
+    done = 0
+    bad = list[str]()
+    colour = np.zeros(3, np.int64)
+    num_pixels = 0
     fingerprint = dataset.fingerprint()
     content: dict[str, str] = {}
     for subset in SUBSETS:
@@ -164,7 +193,9 @@ def _write_all(dataset: Dataset, folder: Path, on_progress: OnProgress | None, n
         content[subset] = writer.content
     if bad:
         listed = "\n  ".join(bad)
-        raise DataError(f"data set {dataset.name!r}: {len(bad)} of {total} images cannot be used:\n  {listed}")
+        raise DataError(
+            f"data set {dataset.name!r}: {len(bad)} of {total} images cannot be used:\n  {listed}"
+        )
     red, green, blue = (round(int(channel) / num_pixels) for channel in colour)
     Manifest(
         format=FORMAT,
@@ -179,8 +210,11 @@ def _write_all(dataset: Dataset, folder: Path, on_progress: OnProgress | None, n
     ).write(folder)
 
 
-def _decoded(dataset: Dataset, subset: Subset, names: tuple[str, ...], num_threads: int) -> Iterator[Row | DataError]:
-    """Rows in the order of the names, decoded by threads a little ahead; an unusable image yields its error."""
+def _decoded(
+    dataset: Dataset, subset: Subset, names: tuple[str, ...], num_threads: int
+) -> Iterator[Row | DataError]:
+    """Rows in the order of the names, decoded by threads a little ahead; an unusable image yields
+    its error."""
 
     def decode(name: str) -> Row | DataError:
         try:
@@ -204,7 +238,8 @@ def _decoded(dataset: Dataset, subset: Subset, names: tuple[str, ...], num_threa
 
 
 def _resized(raw: RawImage, size_px: SizePx | None) -> RawImage:
-    """Image by antialiased bilinear, label by nearest pixel; untouched where the size is right or its own."""
+    """Image by antialiased bilinear, label by nearest pixel; untouched where the size is right or
+    its own."""
     if size_px is None or raw.image.shape[:2] == size_px:
         return raw
     label = None if raw.label is None else resize_label(raw.label, size_px)

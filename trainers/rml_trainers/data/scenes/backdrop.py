@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rml_trainers.data.scene_canvas import (
+from rml_trainers.data.scenes.canvas import (
     BUILDING,
     CAMERA_M,
     PAVEMENT,
@@ -24,12 +24,19 @@ WALLS = (
     (0.5, 0.53, 0.42),
     (0.3, 0.29, 0.3),
 )
-LEAVES = ((0.2, 0.36, 0.14), (0.13, 0.24, 0.13), (0.42, 0.44, 0.16), (0.5, 0.36, 0.16), (0.34, 0.4, 0.32))
+LEAVES = (
+    (0.2, 0.36, 0.14),
+    (0.13, 0.24, 0.13),
+    (0.42, 0.44, 0.16),
+    (0.5, 0.36, 0.16),
+    (0.34, 0.4, 0.32),
+)
 
 
 @dataclass(frozen=True)
 class Street:
-    """Lateral metres from the camera (negative is left): road edges, pavement edges and building fronts."""
+    """Lateral metres from the camera (negative is left): road edges, pavement edges and building
+    fronts."""
 
     road: tuple[float, float]
     pavement: tuple[float, float]
@@ -50,7 +57,9 @@ def paint_sky(canvas: Canvas) -> None:
     towards_horizon = np.clip(canvas.rows / np.float32(canvas.horizon), 0, 1)[..., None]
     zenith = canvas.sky_colour * np.float32(rng.uniform(0.65, 1.0))
     clear = zenith + (canvas.sky_colour * 0.5 + 0.5 - zenith) * towards_horizon**2
-    cover = np.clip(canvas.noise(rng.uniform(2, 5), 4) * 0.9 + rng.uniform(-0.7, 0.7), 0, 1)[..., None]
+    cover = np.clip(canvas.noise(rng.uniform(2, 5), 4) * 0.9 + rng.uniform(-0.7, 0.7), 0, 1)[
+        ..., None
+    ]
     cloud = np.float32(rng.uniform(0.6, 0.98))
     canvas.image[:] = clear + (cloud - clear) * cover * np.float32(0.85)
     canvas.label[:] = SKY
@@ -84,7 +93,8 @@ def _grass(canvas: Canvas, grain: FloatArray, patches: FloatArray) -> FloatArray
 def _pavement(
     canvas: Canvas, lateral: FloatArray, depth: FloatArray, grain: FloatArray, patches: FloatArray
 ) -> FloatArray:
-    """Slabs with joints, or plain; as bright as the road or not, so that only the pattern and the place tell."""
+    """Slabs with joints, or plain; as bright as the road or not, so that only the pattern and the
+    place tell."""
     rng = canvas.rng
     tone = canvas.vary(np.full(3, rng.uniform(0.28, 0.66)), 0.05)
     slab = rng.uniform(0.5, 1.1)
@@ -96,7 +106,12 @@ def _pavement(
 
 
 def _road(
-    canvas: Canvas, street: Street, lateral: FloatArray, depth: FloatArray, grain: FloatArray, patches: FloatArray
+    canvas: Canvas,
+    street: Street,
+    lateral: FloatArray,
+    depth: FloatArray,
+    grain: FloatArray,
+    patches: FloatArray,
 ) -> FloatArray:
     """Asphalt with wheel tracks, repaired patches and, on most roads, lane markings."""
     rng = canvas.rng
@@ -107,7 +122,10 @@ def _road(
     if rng.random() < 0.75:
         middle = (street.road[0] + street.road[1]) / 2
         dash = (depth / 3.0 + rng.random()) % 2 < 1
-        edge = np.minimum(abs(lateral - street.road[0] - 0.4), abs(lateral - street.road[1] + 0.4)) < 0.07
+        edge = (
+            np.minimum(abs(lateral - street.road[0] - 0.4), abs(lateral - street.road[1] + 0.4))
+            < 0.07
+        )
         marked = ((abs(lateral - middle) < 0.09) & dash) | (edge & bool(rng.random() < 0.6))
         colour[marked & (patches < 0.6)] = rng.uniform(0.6, 0.9)
     return colour
@@ -126,7 +144,8 @@ def paint_far_end(canvas: Canvas) -> None:
 
 
 def paint_buildings(canvas: Canvas, street: Street) -> None:
-    """Both rows of houses, far to near, each in its own colour, height and window pattern, with gaps."""
+    """Both rows of houses, far to near, each in its own colour, height and window pattern, with
+    gaps."""
     for side, front in ((-1, -street.front[0]), (1, street.front[1])):
         away = (canvas.cols - np.float32(canvas.vanishing)) * side
         metre = np.maximum(away, 0.5) / np.float32(front)
@@ -137,19 +156,26 @@ def paint_buildings(canvas: Canvas, street: Street) -> None:
         while start < 90:
             end = start + canvas.rng.uniform(6, 18)
             if canvas.rng.random() < 0.8:
-                _paint_house(canvas, (away > 0.5) & (depth >= start) & (depth < end), depth, metre, light)
+                _paint_house(
+                    canvas, (away > 0.5) & (depth >= start) & (depth < end), depth, metre, light
+                )
             start = end
 
 
-def _paint_house(canvas: Canvas, columns: BoolArray, depth: FloatArray, metre: FloatArray, light: float) -> None:
-    """One front over the given columns ([1, W] fields); rows of windows in metres along the wall and up it."""
+def _paint_house(
+    canvas: Canvas, columns: BoolArray, depth: FloatArray, metre: FloatArray, light: float
+) -> None:
+    """One front over the given columns ([1, W] fields); rows of windows in metres along the wall
+    and up it."""
     where = np.flatnonzero(columns[0])
     if where.size == 0:
         return
     rng = canvas.rng
     height = rng.uniform(4, 16)
-    left, right = int(where[0]), int(where[-1]) + 1
-    depth, metre = depth[:, left:right], metre[:, left:right]
+    left = int(where[0])
+    right = int(where[-1]) + 1
+    depth = depth[:, left:right]
+    metre = metre[:, left:right]
     nearest = float(metre.max())
     top = max(0, int(canvas.horizon - (height - CAMERA_M) * nearest))
     bottom = min(canvas.height, int(canvas.horizon + CAMERA_M * nearest) + 2)
@@ -157,18 +183,26 @@ def _paint_house(canvas: Canvas, columns: BoolArray, depth: FloatArray, metre: F
     wall = canvas.vary(WALLS[rng.integers(len(WALLS))], 0.08) * np.float32(light)
     pattern = 1 + np.float32(0.12) * canvas.fine[top:bottom, left:right]
     if rng.random() < 0.5:  # courses of brick or boards, seen on near houses
-        pattern += np.float32(0.12) * np.sign(np.sin(up * np.float32(2 * np.pi / 0.5))) * np.clip(metre / 8, 0, 1)
+        pattern += (
+            np.float32(0.12)
+            * np.sign(np.sin(up * np.float32(2 * np.pi / 0.5)))
+            * np.clip(metre / 8, 0, 1)
+        )
     pattern[up > height - rng.uniform(0.3, 1.2)] *= np.float32(rng.uniform(0.5, 1.15))
     front = _windows(canvas, wall * pattern[..., None], depth, up, height)
     front += (canvas.sky_colour - front) * np.clip(depth / 160, 0, 0.6)[..., None]
     canvas.paint((up > 0) & (up < height), front, BUILDING, top, left)
 
 
-def _windows(canvas: Canvas, front: FloatArray, depth: FloatArray, up: FloatArray, height: float) -> FloatArray:
+def _windows(
+    canvas: Canvas, front: FloatArray, depth: FloatArray, up: FloatArray, height: float
+) -> FloatArray:
     """Windows in a grid; each is dark or mirrors the sky."""
     rng = canvas.rng
-    across, above = depth / np.float32(rng.uniform(1.6, 3.6)), up / np.float32(rng.uniform(2.6, 3.6))
-    wide, tall = rng.uniform(0.35, 0.75), rng.uniform(0.35, 0.7)
+    across = depth / np.float32(rng.uniform(1.6, 3.6))
+    above = up / np.float32(rng.uniform(2.6, 3.6))
+    wide = rng.uniform(0.35, 0.75)
+    tall = rng.uniform(0.35, 0.7)
     in_bay = abs(across % 1 - 0.5) < wide / 2
     inside = in_bay & (abs(above % 1 - np.float32(0.55)) < tall / 2) & (up < height - 0.8)
     mirrors = rng.random((64, 8)) < 0.35
@@ -182,12 +216,15 @@ def _windows(canvas: Canvas, front: FloatArray, depth: FloatArray, up: FloatArra
 
 
 def paint_building_shadow(canvas: Canvas, street: Street) -> None:
-    """Shadow that the row of houses on the sun's side throws across the ground, with an uneven edge."""
+    """Shadow that the row of houses on the sun's side throws across the ground, with an uneven
+    edge."""
     first = int(np.ceil(canvas.horizon))
     reach = canvas.rng.uniform(-1.0, 5.0)
     metre = np.maximum(canvas.rows[first:] - np.float32(canvas.horizon), 0.5) / np.float32(CAMERA_M)
     lateral = (canvas.cols - np.float32(canvas.vanishing)) / metre
     depth = canvas.depth(canvas.rows[first:])
-    ragged = reach + 1.5 * np.sign(np.sin(depth / canvas.rng.uniform(2, 5))) * (canvas.rng.random() < 0.7)
+    ragged = reach + 1.5 * np.sign(np.sin(depth / canvas.rng.uniform(2, 5))) * (
+        canvas.rng.random() < 0.7
+    )
     edge = lateral - street.pavement[0] if canvas.sun_from_left else street.pavement[1] - lateral
     canvas.shade(np.where(edge < ragged, np.float32(1 - 0.55 * canvas.sun), np.float32(1)), first)

@@ -1,7 +1,9 @@
-"""The canvas that scenes are painted on: camera, colours, noise fields, and the one way to put paint and label down.
+"""The canvas that scenes are painted on: camera, colours, noise fields, and the one way to put
+paint and label down.
 
-The camera is a pinhole `CAMERA_M` above a flat ground that looks along a straight street. A point on the ground at
-image row y lies at depth z = focal · CAMERA_M / (y - horizon), and there one metre is (y - horizon) / CAMERA_M pixels.
+The camera is a pinhole `CAMERA_M` above a flat ground that looks along a straight street. A point
+on the ground at image row y lies at depth z = focal · CAMERA_M / (y - horizon), and there one metre
+is (y - horizon) / CAMERA_M pixels.
 """
 
 import numpy as np
@@ -17,7 +19,8 @@ SCENE_CLASSES = ("sky", "building", "road", "pavement", "vegetation", "car", "pe
 SKY, BUILDING, ROAD, PAVEMENT, VEGETATION, CAR, PERSON, POLE = range(8)
 
 CAMERA_M = 2.0
-"""Height of the camera in metres: between a driver's eyes and a bus driver's, so that the ground is seen well."""
+"""Height of the camera in metres: between a driver's eyes and a bus driver's, so that the ground is
+seen well."""
 
 
 class Canvas:
@@ -25,7 +28,8 @@ class Canvas:
 
     def __init__(self, rng: np.random.Generator, height: int, width: int) -> None:
         self.rng = rng
-        self.height, self.width = height, width
+        self.height = height
+        self.width = width
         self.image = np.zeros((height, width, 3), np.float32)
         self.label = np.zeros((height, width), np.uint8)
         self.rows = np.arange(height, dtype=np.float32)[:, None]
@@ -36,7 +40,9 @@ class Canvas:
         self.sun_from_left = bool(rng.random() < 0.5)
         self.sun = rng.uniform(0.15, 1.0)
         """Strength of the direct light: 0 is an overcast sky without shadows."""
-        sky = np.array([[0.45, 0.65, 0.95], [0.78, 0.8, 0.83], [0.95, 0.78, 0.6], [0.6, 0.64, 0.7]], np.float32)
+        sky = np.array(
+            [[0.45, 0.65, 0.95], [0.78, 0.8, 0.83], [0.95, 0.78, 0.6], [0.6, 0.64, 0.7]], np.float32
+        )
         self.fine = self.noise(width / 3, 2)
         """Fine grain of asphalt, walls and leaves: one field for all of them."""
         self.sky_colour: Colour = self.vary(sky[rng.integers(len(sky))], 0.06)
@@ -51,9 +57,13 @@ class Canvas:
         grey = np.full(3, self.rng.uniform(0.05, 0.95))
         return self.vary(grey + self.rng.uniform(-0.4, 0.4, 3) * (self.rng.random() < 0.6), 0.03)
 
-    def noise(self, cells: float, octaves: int = 3, height: int | None = None, width: int | None = None) -> FloatArray:
-        """Smooth random field in about [-1, 1], [height, width]; `cells` across the width in its coarsest octave."""
-        height, width = height or self.height, width or self.width
+    def noise(
+        self, cells: float, octaves: int = 3, height: int | None = None, width: int | None = None
+    ) -> FloatArray:
+        """Smooth random field in about [-1, 1], [height, width]; `cells` across the width in its
+        coarsest octave."""
+        height = height or self.height
+        width = width or self.width
         total = np.zeros((height, width), np.float32)
         for octave in range(octaves):
             across = max(2, round(cells * 2**octave))
@@ -69,16 +79,23 @@ class Canvas:
 
     def depth(self, row: FloatArray) -> FloatArray:
         """Metres to the ground at image rows below the horizon."""
-        metres: FloatArray = np.float32(self.focal * CAMERA_M) / np.maximum(row - np.float32(self.horizon), 0.5)
+        metres: FloatArray = np.float32(self.focal * CAMERA_M) / np.maximum(
+            row - np.float32(self.horizon), 0.5
+        )
         return metres
 
-    def paint(self, mask: BoolArray, colour: FloatArray, label: int | None, top: int = 0, left: int = 0) -> None:
-        """Put a colour ([3], or [h, w, 3] like the mask) where a [h, w] mask at (top, left) holds; clips at the border.
+    def paint(
+        self, mask: BoolArray, colour: FloatArray, label: int | None, top: int = 0, left: int = 0
+    ) -> None:
+        """Put a colour ([3], or [h, w, 3] like the mask) where a [h, w] mask at (top, left) holds;
+        clips at the border.
 
         `label` None paints over a thing without changing what it is (windows, shadows, markings).
         """
-        y0, x0 = max(top, 0), max(left, 0)
-        y1, x1 = min(top + mask.shape[0], self.height), min(left + mask.shape[1], self.width)
+        y0 = max(top, 0)
+        x0 = max(left, 0)
+        y1 = min(top + mask.shape[0], self.height)
+        x1 = min(left + mask.shape[1], self.width)
         if y0 >= y1 or x0 >= x1:
             return
         inner = (slice(y0 - top, y1 - top), slice(x0 - left, x1 - left))
@@ -89,7 +106,9 @@ class Canvas:
 
     def shade(self, mask: FloatArray, top: int = 0, left: int = 0) -> None:
         """Multiply the image by a [h, w] field at (top, left)."""
-        y0, x0 = max(top, 0), max(left, 0)
-        y1, x1 = min(top + mask.shape[0], self.height), min(left + mask.shape[1], self.width)
+        y0 = max(top, 0)
+        x0 = max(left, 0)
+        y1 = min(top + mask.shape[0], self.height)
+        x1 = min(left + mask.shape[1], self.width)
         if y0 < y1 and x0 < x1:
             self.image[y0:y1, x0:x1] *= mask[y0 - top : y1 - top, x0 - left : x1 - left, None]

@@ -1,11 +1,21 @@
-"""What stands in a scene: trees, cars, people, poles and signs, each painted inside its own box with a soft shadow."""
+"""What stands in a scene: trees, cars, people, poles and signs, each painted inside its own box
+with a soft shadow."""
 
 from collections.abc import Callable
 
 import numpy as np
 
-from rml_trainers.data.scene_backdrop import LEAVES, Street
-from rml_trainers.data.scene_canvas import CAR, PERSON, POLE, VEGETATION, BoolArray, Canvas, Colour, FloatArray
+from rml_trainers.data.scenes.backdrop import LEAVES, Street
+from rml_trainers.data.scenes.canvas import (
+    CAR,
+    PERSON,
+    POLE,
+    VEGETATION,
+    BoolArray,
+    Canvas,
+    Colour,
+    FloatArray,
+)
 
 Painter = Callable[[Canvas, Street, float], None]
 
@@ -22,7 +32,8 @@ def paint_objects(canvas: Canvas, street: Street) -> None:
     placed: list[tuple[float, Painter]] = []
     for painter, most, farness in crowd:
         for _ in range(int(rng.integers(0, most))):
-            # Uniform on the ground would put nearly all things far away; this puts about a third of them near.
+            # Uniform on the ground would put nearly all things far away; this puts about a third of
+            # them near.
             placed.append((float(rng.uniform(0.06, 1.0) ** farness), painter))
     for near, painter in sorted(placed, key=lambda thing: thing[0]):
         painter(canvas, street, canvas.horizon + near * (canvas.height * 1.05 - canvas.horizon))
@@ -31,14 +42,22 @@ def paint_objects(canvas: Canvas, street: Street) -> None:
 def _beside(rng: np.random.Generator, street: Street, spread: float) -> float:
     """Lateral metres of a place on or just behind one of the pavements."""
     side = rng.integers(2)
-    inner, outer = street.road[side], street.front[side]
-    return float(rng.uniform(min(inner, outer), max(inner, outer)) + rng.uniform(0, spread) * (1 if side else -1))
+    inner = street.road[side]
+    outer = street.front[side]
+    return float(
+        rng.uniform(min(inner, outer), max(inner, outer))
+        + rng.uniform(0, spread) * (1 if side else -1)
+    )
 
 
-def _box(canvas: Canvas, lateral: float, row: float, wide: float, tall: float) -> tuple[int, int, int, int, float]:
-    """Pixel box (top, left, height, width) of a thing of given metres standing at (lateral, row); pixels per metre."""
+def _box(
+    canvas: Canvas, lateral: float, row: float, wide: float, tall: float
+) -> tuple[int, int, int, int, float]:
+    """Pixel box (top, left, height, width) of a thing of given metres standing at (lateral, row);
+    pixels per metre."""
     scale = canvas.pixels_per_m(row)
-    height, width = max(2, round(tall * scale)), max(2, round(wide * scale))
+    height = max(2, round(tall * scale))
+    width = max(2, round(wide * scale))
     left = round(canvas.vanishing + lateral * scale - width / 2)
     return round(row) - height, left, height, width, scale
 
@@ -70,7 +89,11 @@ def paint_tree(canvas: Canvas, street: Street, row: float) -> None:
     """Trunk and a crown with a ragged outline; or a bush, which is a crown on the ground."""
     rng = canvas.rng
     bush = rng.random() < 0.3
-    tall, wide = (rng.uniform(0.7, 1.8), rng.uniform(1.2, 4)) if bush else (rng.uniform(4, 9), rng.uniform(2.5, 5))
+    tall, wide = (
+        (rng.uniform(0.7, 1.8), rng.uniform(1.2, 4))
+        if bush
+        else (rng.uniform(4, 9), rng.uniform(2.5, 5))
+    )
     lateral = _beside(rng, street, 2.0)
     top, left, height, width, scale = _box(canvas, lateral, row, wide, tall)
     _ground_shadow(canvas, row, left, width, scale)
@@ -96,7 +119,9 @@ def paint_car(canvas: Canvas, street: Street, row: float) -> None:
     if rng.random() < 0.5:
         lateral = street.road[0] + 1.0 if rng.random() < 0.5 else street.road[1] - 1.0
     tall = rng.uniform(1.35, 2.3)
-    top, left, height, width, scale = _box(canvas, lateral, row, rng.uniform(3.8, 4.8) if crossing else 1.85, tall)
+    top, left, height, width, scale = _box(
+        canvas, lateral, row, rng.uniform(3.8, 4.8) if crossing else 1.85, tall
+    )
     _ground_shadow(canvas, row, left, width, scale)
     x, y = _unit(height, width)
     roof = rng.uniform(0.4, 0.75) if crossing else rng.uniform(0.72, 0.9)
@@ -131,13 +156,18 @@ def paint_person(canvas: Canvas, street: Street, row: float) -> None:
     legs = (abs(abs(x) - stride * np.clip((y - 0.45) / 0.5, 0, 1) - 0.12) < 0.17) & (y > 0.5)
     trunk = (abs(x) < 0.42 + 0.12 * np.sin(np.pi * y)) & (y > 0.16) & (y < 0.56)
     head = (x / 0.3) ** 2 + ((y - 0.09) / 0.085) ** 2 < 1
-    for part, colour in ((legs, canvas.any_colour()), (trunk, canvas.any_colour()), (head, _skin(canvas))):
+    for part, colour in (
+        (legs, canvas.any_colour()),
+        (trunk, canvas.any_colour()),
+        (head, _skin(canvas)),
+    ):
         shaded = np.broadcast_to(colour * light, (*part.shape, 3))
         canvas.paint(part, shaded, PERSON, top, left)
 
 
 def _skin(canvas: Canvas) -> Colour:
-    light, dark = np.array([0.9, 0.72, 0.6]), np.array([0.3, 0.2, 0.15])
+    light = np.array([0.9, 0.72, 0.6])
+    dark = np.array([0.3, 0.2, 0.15])
     return canvas.vary(dark + (light - dark) * canvas.rng.random(), 0.03)
 
 
@@ -152,7 +182,13 @@ def paint_pole(canvas: Canvas, street: Street, row: float) -> None:
     x, y = _unit(height, width)
     post = abs(x) < max(0.11 if plate else 1.0, 1.01 / width)
     tone = canvas.vary(np.full(3, rng.uniform(0.15, 0.7)), 0.05)
-    canvas.paint(np.broadcast_to(post, (height, width)), np.broadcast_to(tone, (height, width, 3)), POLE, top, left)
+    canvas.paint(
+        np.broadcast_to(post, (height, width)),
+        np.broadcast_to(tone, (height, width, 3)),
+        POLE,
+        top,
+        left,
+    )
     if plate:
         _paint_plate(canvas, x, y * (tall / 0.4) - 1, top, left)
 
@@ -160,10 +196,18 @@ def paint_pole(canvas: Canvas, street: Street, row: float) -> None:
 def _paint_plate(canvas: Canvas, x: FloatArray, y: FloatArray, top: int, left: int) -> None:
     """Plate over x, y in [-1, 1], with a rim in a second colour."""
     rng = canvas.rng
-    shapes: tuple[FloatArray, ...] = (x**2 + y**2, np.maximum(abs(x), abs(y)) ** 2, np.maximum(abs(x) * 2 + y, -y))
+    shapes: tuple[FloatArray, ...] = (
+        x**2 + y**2,
+        np.maximum(abs(x), abs(y)) ** 2,
+        np.maximum(abs(x) * 2 + y, -y),
+    )
     shape = shapes[rng.integers(3)]
-    inks = np.array([[0.8, 0.1, 0.1], [0.1, 0.25, 0.7], [0.9, 0.9, 0.88], [0.9, 0.75, 0.1]], np.float32)
+    inks = np.array(
+        [[0.8, 0.1, 0.1], [0.1, 0.25, 0.7], [0.9, 0.9, 0.88], [0.9, 0.75, 0.1]], np.float32
+    )
     rim, face = rng.choice(4, 2, replace=False)
     plate: BoolArray = shape < 1
-    canvas.paint(plate, np.broadcast_to(canvas.vary(inks[rim], 0.04), (*plate.shape, 3)), POLE, top, left)
+    canvas.paint(
+        plate, np.broadcast_to(canvas.vary(inks[rim], 0.04), (*plate.shape, 3)), POLE, top, left
+    )
     canvas.paint(shape < 0.5, canvas.vary(inks[face], 0.04), POLE, top, left)

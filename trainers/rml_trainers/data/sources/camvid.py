@@ -1,4 +1,5 @@
-"""CamVid in the SegNet layout: `train`, `val` images and `trainannot`, `valannot` masks; class 11 is void."""
+"""CamVid in the SegNet layout: `train`, `val` images and `trainannot`, `valannot` masks; class 11
+is void."""
 
 from functools import cached_property
 from pathlib import Path
@@ -44,7 +45,8 @@ class CamvidConfig:
     name: Literal["camvid"] = "camvid"
     folder: str = "camvid"
     size_px: tuple[int, int] | None = (360, 480)
-    """Height and width that every image is resized to when prepared (the original is 360×480); None: its own size."""
+    """Height and width that every image is resized to when prepared (the original is 360×480);
+    None: its own size."""
 
     def __post_init__(self) -> None:
         require_size(self.size_px)
@@ -61,7 +63,9 @@ class CamvidDataset:
 
     def __init__(self, config: CamvidConfig, data_root: Path | None) -> None:
         layout = f"  {config.folder}/train, {config.folder}/val            images, .png or .jpg\n"
-        layout += f"  {config.folder}/trainannot, {config.folder}/valannot  masks, .png of the same names"
+        layout += (
+            f"  {config.folder}/trainannot, {config.folder}/valannot  masks, .png of the same names"
+        )
         root = require_root(data_root, self.name, layout)
         self.config = config
         self.folder = root / config.folder
@@ -71,7 +75,9 @@ class CamvidDataset:
 
     @cached_property
     def _images(self) -> dict[Subset, dict[str, Path]]:
-        images: dict[Subset, dict[str, Path]] = {subset: image_files(self.folder / subset) for subset in SUBSETS}
+        images: dict[Subset, dict[str, Path]] = {
+            subset: image_files(self.folder / subset) for subset in SUBSETS
+        }
         for subset, files in images.items():
             if not files:
                 raise DataError(f"{self.folder / subset}: no images (.png or .jpg)")
@@ -85,15 +91,20 @@ class CamvidDataset:
 
     def read(self, subset: Subset, name: str) -> RawImage:
         mask = self._mask(subset, name)
-        image, label = read_image(self._images[subset][name]), read_mask(mask)
+        image = read_image(self._images[subset][name])
+        label = read_mask(mask)
         return RawImage(image, check_pair(image, label, len(self.class_names), CAMVID_VOID, mask))
 
     def fingerprint(self) -> str:
         files = [
-            (f"{subset}/{name}", path) for subset in SUBSETS for name, path in sorted(self._images[subset].items())
+            (f"{subset}/{name}", path)
+            for subset in SUBSETS
+            for name, path in sorted(self._images[subset].items())
         ]
         masks = [
-            (f"{subset}annot/{name}", self._mask(subset, name)) for subset in SUBSETS for name in self.names(subset)
+            (f"{subset}annot/{name}", self._mask(subset, name))
+            for subset in SUBSETS
+            for name in self.names(subset)
         ]
         # A missing mask is for `read` to report by name, together with every other bad file.
         return files_fingerprint(files + [(name, path) for name, path in masks if path.is_file()])

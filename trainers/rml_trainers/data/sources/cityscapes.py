@@ -1,4 +1,5 @@
-"""Cityscapes as its zip files unpack: leftImg8bit images and gtFine labelIds, of whose 34 ids 19 are scored."""
+"""Cityscapes as its zip files unpack: leftImg8bit images and gtFine labelIds, of whose 34 ids 19
+are scored."""
 
 from functools import cached_property
 from pathlib import Path
@@ -22,8 +23,8 @@ from rml_trainers.data.dataset import (
     require_size,
     values_of,
 )
-from rml_trainers.data.published import published_names, require_published
-from rml_trainers.data.resizing import is_multiple, resize_image, vote_label
+from rml_trainers.data.prepared.resizing import is_multiple, resize_image, vote_label
+from rml_trainers.data.splitting.published import published_names, require_published
 from rml_trainers.errors import ConfigError, DataError
 
 CITYSCAPES_CLASSES = {
@@ -47,13 +48,15 @@ CITYSCAPES_CLASSES = {
     "motorcycle": 32,
     "bicycle": 33,
 }
-"""The 19 scored classes, in the order of their numbers (trainIds), and the id of each in labelIds; the table of
-Cityscapes' own scripts (labels.py). Every other id from 0 to 33 is neither trained on nor scored."""
+"""The 19 scored classes, in the order of their numbers (trainIds), and the id of each in labelIds;
+the table of Cityscapes' own scripts (labels.py). Every other id from 0 to 33 is neither trained on
+nor scored."""
 NUM_LABEL_IDS = 34
 IMAGE_ENDING = "_leftImg8bit.png"
 MASK_ENDING = "_gtFine_labelIds.png"
 WHERE = (
-    "Cityscapes asks for a registration: get leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip from "
+    "Cityscapes asks for a registration: get leftImg8bit_trainvaltest.zip and "
+    "gtFine_trainvaltest.zip from "
     "www.cityscapes-dataset.com and unpack both into one folder."
 )
 
@@ -65,18 +68,27 @@ class CityscapesConfig:
     name: Literal["cityscapes"] = "cityscapes"
     folder: str = "cityscapes"
     size_px: SizePx | None = (512, 1024)
-    """Height and width that every image is resized to when prepared (half of the original: paper); None: its own."""
+    """Height and width that every image is resized to when prepared (half of the original: paper);
+    None: its own."""
     label_reduction: Literal["nearest", "majority"] = "nearest"
-    """How labels are made smaller; `majority` is the vote of each block's pixels, as CutMix-Seg's conversion has it."""
+    """How labels are made smaller; `majority` is the vote of each block's pixels, as CutMix-Seg's
+    conversion has it."""
     complete: bool = True
-    """Refuse a copy that has not exactly the 2975 training and 500 validation images: its splits would differ."""
+    """Refuse a copy that has not exactly the 2975 training and 500 validation images: its splits
+    would differ."""
     allow_missing_masks: bool = False
-    """Training images without labelIds are unlabelled instead of an error; recipes then split the other images only."""
+    """Training images without labelIds are unlabelled instead of an error; recipes then split the
+    other images only."""
 
     def __post_init__(self) -> None:
         require_size(self.size_px)
         votes = self.label_reduction == "majority"
-        require(not votes or self.size_px is not None, "label_reduction", "majority", "'nearest' where size_px is null")
+        require(
+            not votes or self.size_px is not None,
+            "label_reduction",
+            "majority",
+            "'nearest' where size_px is null",
+        )
 
 
 def published_cityscapes(config: CityscapesConfig, subset: Subset) -> tuple[str, ...] | None:
@@ -86,10 +98,11 @@ def published_cityscapes(config: CityscapesConfig, subset: Subset) -> tuple[str,
 
 
 class CityscapesDataset:
-    """Image CITY/CITY_SEQ_FRAME is leftImg8bit/SUBSET/CITY/CITY_SEQ_FRAME_leftImg8bit.png; polygons are not needed.
+    """Image CITY/CITY_SEQ_FRAME is leftImg8bit/SUBSET/CITY/CITY_SEQ_FRAME_leftImg8bit.png; polygons
+    are not needed.
 
-    Raises DataError without a data root, where one of the four folders is missing or empty, or (unless the
-    configuration takes what is there) where images are missing.
+    Raises DataError without a data root, where one of the four folders is missing or empty, or
+    (unless the configuration takes what is there) where images are missing.
     """
 
     name = "cityscapes"
@@ -97,7 +110,9 @@ class CityscapesDataset:
 
     def __init__(self, config: CityscapesConfig, data_root: Path | None) -> None:
         layout = f"  {config.folder}/leftImg8bit/{{train,val}}/CITY/CITY_SEQ_FRAME{IMAGE_ENDING}\n"
-        layout += f"  {config.folder}/gtFine/{{train,val}}/CITY/CITY_SEQ_FRAME{MASK_ENDING}\n{WHERE}"
+        layout += (
+            f"  {config.folder}/gtFine/{{train,val}}/CITY/CITY_SEQ_FRAME{MASK_ENDING}\n{WHERE}"
+        )
         root = require_root(data_root, self.name, layout)
         self.config = config
         self.folder = root / config.folder
@@ -125,25 +140,37 @@ class CityscapesDataset:
     def names_without_label(self) -> tuple[str, ...]:
         if not self.config.allow_missing_masks:
             return ()
-        return tuple(name for name in self.names("train") if not self._mask("train", name).is_file())
+        return tuple(
+            name for name in self.names("train") if not self._mask("train", name).is_file()
+        )
 
     def read(self, subset: Subset, name: str) -> RawImage:
-        """As every adapter; where labels are reduced by vote, image and label already have the configured size."""
-        image, mask = read_image(self._image(subset, name)), self._mask(subset, name)
+        """As every adapter; where labels are reduced by vote, image and label already have the
+        configured size."""
+        image = read_image(self._image(subset, name))
+        mask = self._mask(subset, name)
         if subset == "train" and self.config.allow_missing_masks and not mask.is_file():
             return RawImage(image, None)
         ids = read_mask(mask)
         check_size(image, ids, mask)
         _check_ids(ids, mask)
         size_px = self.config.size_px
-        if self.config.label_reduction == "majority" and size_px is not None and ids.shape != size_px:
+        if (
+            self.config.label_reduction == "majority"
+            and size_px is not None
+            and ids.shape != size_px
+        ):
             if not is_multiple(ids, size_px):
                 raise ConfigError(
-                    f"data.label_reduction = 'majority': {mask} is {ids.shape[0]}×{ids.shape[1]}, no whole multiple of "
-                    f"data.size_px = {size_px[0]}×{size_px[1]}; choose a size that divides it, or 'nearest'"
+                    f"data.label_reduction = 'majority': {mask} is {ids.shape[0]}×{ids.shape[1]}, "
+                    "no whole multiple of "
+                    f"data.size_px = {size_px[0]}×{size_px[1]}; choose a size that divides it, or "
+                    "'nearest'"
                 )
-            # The ids vote, not the classes: two ids that are both unscored do not add up (as in CutMix-Seg).
-            image, ids = resize_image(image, size_px), vote_label(ids, size_px)
+            # The ids vote, not the classes: two ids that are both unscored do not add up (as in
+            # CutMix-Seg).
+            image = resize_image(image, size_px)
+            ids = vote_label(ids, size_px)
         return RawImage(image, train_ids(ids))
 
     def fingerprint(self) -> str:
@@ -151,7 +178,10 @@ class CityscapesDataset:
             (f"{kind}/{subset}/{name}", path)
             for subset in SUBSETS
             for name in self.names(subset)
-            for kind, path in (("image", self._image(subset, name)), ("mask", self._mask(subset, name)))
+            for kind, path in (
+                ("image", self._image(subset, name)),
+                ("mask", self._mask(subset, name)),
+            )
         ]
         # A missing mask is for `read` to report by name, together with every other bad file.
         return files_fingerprint((name, path) for name, path in files if path.is_file())
@@ -166,7 +196,8 @@ class CityscapesDataset:
 def _check_ids(ids: UInt8Array, mask: Path) -> None:
     if unknown := [value for value in values_of(ids) if value >= NUM_LABEL_IDS]:
         raise DataError(
-            f"{mask}: label id {', '.join(map(str, unknown))} unknown; labelIds has 0 to {NUM_LABEL_IDS - 1} (is this "
+            f"{mask}: label id {', '.join(map(str, unknown))} unknown; labelIds has 0 to "
+            f"{NUM_LABEL_IDS - 1} (is this "
             "a labelTrainIds file under another name?)"
         )
 

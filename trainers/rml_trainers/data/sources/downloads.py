@@ -1,4 +1,5 @@
-"""Fetching public data sets with torchvision into the layout that their adapters read. Only ever when asked for."""
+"""Fetching public data sets with torchvision into the layout that their adapters read. Only ever
+when asked for."""
 
 import errno
 import http.client
@@ -8,9 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rml_trainers.data.cityscapes import WHERE
 from rml_trainers.data.dataset import SUBSETS
-from rml_trainers.data.voc import VocConfig
+from rml_trainers.data.sources.cityscapes import WHERE
+from rml_trainers.data.sources.voc import VocConfig
 from rml_trainers.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -26,11 +27,14 @@ def download(config: "DataConfig", data_root: Path) -> bool:
     """Fetch a data set unless it is there already; returns whether anything was fetched.
 
     Raises:
-        ConfigError: a data set that no program can fetch, or a folder that its archive does not unpack to.
+        ConfigError: a data set that no program can fetch, or a folder that its archive does not
+            unpack to.
         DataError: no network, a full disk, or an archive without all that the adapter reads.
     """
     if config.name not in DOWNLOADS:
-        raise ConfigError(f"{config.name}: rml downloads {' and '.join(sorted(DOWNLOADS))} only. {WHERE}")
+        raise ConfigError(
+            f"{config.name}: rml downloads {' and '.join(sorted(DOWNLOADS))} only. {WHERE}"
+        )
     missing = _missing(config, data_root)
     if missing is None:
         return False
@@ -63,7 +67,8 @@ def _not_downloaded(config: "DataConfig", data_root: Path, error: Exception, mis
     sources = " and ".join(DOWNLOADS[config.name].sources())
     return (
         f"{start} {str(error).strip() or type(error).__name__}\n"
-        f"Without a network: run `rml data download {config.name} --data-root DIR` where there is one and copy DIR "
+        f"Without a network: run `rml data download {config.name} --data-root DIR` where there is "
+        "one and copy DIR "
         f"here, or fetch {sources} and unpack it yourself.\nStill missing: {missing}"
     )
 
@@ -75,15 +80,20 @@ def _fetch_voc(config: VocConfig, data_root: Path) -> None:
 
     folder = data_root / config.folder
     if folder.parts[-2:] != VOC_ARCHIVE.parts:
-        raise ConfigError(f"data.folder = {config.folder!r}: VOC's archive unpacks to …/{VOC_ARCHIVE}; end it so")
+        raise ConfigError(
+            f"data.folder = {config.folder!r}: VOC's archive unpacks to …/{VOC_ARCHIVE}; end it so"
+        )
     root = folder.parents[1]
     root.mkdir(parents=True, exist_ok=True)
     if _missing(replace(config, train_set="train"), data_root) is not None:
         VOCSegmentation(str(root), year="2012", image_set="train", download=True)
     if _missing(config, data_root) is not None:
-        # Not SBDataset itself: it moves folders about, which a second try after a cut first one does not survive.
+        # Not SBDataset itself: it moves folders about, which a second try after a cut first one
+        # does not survive.
         sbd = str(data_root / config.sbd_folder)
-        download_and_extract_archive(SBDataset.url, sbd, filename=SBDataset.filename, md5=SBDataset.md5)
+        download_and_extract_archive(
+            SBDataset.url, sbd, filename=SBDataset.filename, md5=SBDataset.md5
+        )
 
 
 def _voc_sources() -> tuple[str, ...]:

@@ -19,13 +19,14 @@ from rml_trainers.data.dataset import (
     require_root,
     require_size,
 )
-from rml_trainers.data.name_lists import read_names
+from rml_trainers.data.splitting.name_lists import read_names
 from rml_trainers.errors import DataError
 
 
 @configuration
 class FolderConfig:
-    """`<data root>/<folder>/images/*` and `<data root>/<folder>/masks/*`; unlabelled images need no mask."""
+    """`<data root>/<folder>/images/*` and `<data root>/<folder>/masks/*`; unlabelled images need no
+    mask."""
 
     name: Literal["folder"] = "folder"
     folder: str
@@ -36,34 +37,51 @@ class FolderConfig:
     train_list: str | None = None
     """Text file of bare names under `folder`; default: every image that is not for validation."""
     val_list: str | None = None
-    """Text file of bare names under `folder`. Default: every image with a mask that `train_list` leaves out; without
-    a `train_list`, the last `val_fraction` of the images with a mask, in the order of a hash of their names."""
+    """Text file of bare names under `folder`. Default: every image with a mask that `train_list`
+    leaves out; without a `train_list`, the last `val_fraction` of the images with a mask, in the
+    order of a hash of their names."""
     val_fraction: float = 0.2
     ignore_value: int = 255
     """Mask value that is neither trained on nor scored."""
     size_px: tuple[int, int] | None
-    """Height and width that every image is resized to when prepared; None: every image keeps its own size."""
+    """Height and width that every image is resized to when prepared; None: every image keeps its
+    own size."""
 
     def __post_init__(self) -> None:
-        require(2 <= len(self.class_names) <= 255, "class_names", self.class_names, "2 to 255 names")
-        require(len(set(self.class_names)) == len(self.class_names), "class_names", self.class_names, "no name twice")
+        require(
+            2 <= len(self.class_names) <= 255, "class_names", self.class_names, "2 to 255 names"
+        )
+        require(
+            len(set(self.class_names)) == len(self.class_names),
+            "class_names",
+            self.class_names,
+            "no name twice",
+        )
         require(0 < self.val_fraction < 1, "val_fraction", self.val_fraction, "a share in (0, 1)")
-        require(0 <= self.ignore_value <= 255, "ignore_value", self.ignore_value, "a mask value from 0 to 255")
+        require(
+            0 <= self.ignore_value <= 255,
+            "ignore_value",
+            self.ignore_value,
+            "a mask value from 0 to 255",
+        )
         require_size(self.size_px)
 
 
 class FolderDataset:
     """Images and masks are matched by their path without suffix; sub-folders are part of the name.
 
-    Raises DataError for missing folders or lists, a mask without image, a name on both lists, or a validation image
-    without mask.
+    Raises DataError for missing folders or lists, a mask without image, a name on both lists, or a
+    validation image without mask.
     """
 
     name = "folder"
 
     def __init__(self, config: FolderConfig, data_root: Path | None) -> None:
         layout = f"  {config.folder}/{config.images}   images (.png, .jpg, …)\n"
-        layout += f"  {config.folder}/{config.masks}    masks, .png of the same names: class numbers in grey or palette"
+        layout += (
+            f"  {config.folder}/{config.masks}    masks, .png of the same names: class "
+            "numbers in grey or palette"
+        )
         root = require_root(data_root, self.name, layout)
         self.config = config
         self.folder = root / config.folder
@@ -87,7 +105,8 @@ class FolderDataset:
         if orphans := sorted(masks.keys() - self._images.keys()):
             example = next(iter(self._images))
             raise DataError(
-                f"{self.folder / self.config.masks}: masks without an image of the same name: {', '.join(orphans)}"
+                f"{self.folder / self.config.masks}: masks without an image of the same name: "
+                f"{', '.join(orphans)}"
                 f" (an image is called {example!r})"
             )
         return masks
@@ -101,12 +120,18 @@ class FolderDataset:
             held_out = set(val)
             train = tuple(sorted(name for name in self._images if name not in held_out))
         if both := sorted(set(train) & set(val)):
-            raise DataError(f"{self.folder}: for training and for validation at once: {', '.join(both)}")
+            raise DataError(
+                f"{self.folder}: for training and for validation at once: {', '.join(both)}"
+            )
         if unmasked := [name for name in val if name not in self._masks]:
-            raise DataError(f"{self.folder}: validation images without a mask: {', '.join(unmasked)}")
+            raise DataError(
+                f"{self.folder}: validation images without a mask: {', '.join(unmasked)}"
+            )
         for subset, names in (("train", train), ("val", val)):
             if not names:
-                raise DataError(f"{self.folder}: no {subset} images left; {len(self._masks)} images have a mask")
+                raise DataError(
+                    f"{self.folder}: no {subset} images left; {len(self._masks)} images have a mask"
+                )
         return {"train": train, "val": val}
 
     def _val_names(self) -> tuple[str, ...]:
@@ -118,7 +143,11 @@ class FolderDataset:
             return tuple(sorted(self._masks.keys() - set(train)))
         in_hash_order = sorted(self._masks, key=lambda name: hashlib.sha256(name.encode()).digest())
         num_val = max(1, round(len(in_hash_order) * self.config.val_fraction))
-        return tuple(sorted(in_hash_order[len(in_hash_order) - num_val :])) if len(in_hash_order) > 1 else ()
+        return (
+            tuple(sorted(in_hash_order[len(in_hash_order) - num_val :]))
+            if len(in_hash_order) > 1
+            else ()
+        )
 
     def _listed(self, key: Literal["train_list", "val_list"]) -> tuple[str, ...] | None:
         path: str | None = getattr(self.config, key)
@@ -129,7 +158,9 @@ class FolderDataset:
             raise DataError(f"data.{key}: {file}: no such file")
         names = read_names(file)
         if unknown := [name for name in names if name not in self._images]:
-            raise DataError(f"{file}: no image for {', '.join(unknown)}. Names have no suffix, one a line")
+            raise DataError(
+                f"{file}: no image for {', '.join(unknown)}. Names have no suffix, one a line"
+            )
         return names
 
     def names(self, subset: Subset) -> tuple[str, ...]:
@@ -144,7 +175,9 @@ class FolderDataset:
         if mask is None:
             return RawImage(image, None)
         label = read_mask(mask)
-        return RawImage(image, check_pair(image, label, len(self.class_names), self.config.ignore_value, mask))
+        return RawImage(
+            image, check_pair(image, label, len(self.class_names), self.config.ignore_value, mask)
+        )
 
     def fingerprint(self) -> str:
         return files_fingerprint(self._source_files())

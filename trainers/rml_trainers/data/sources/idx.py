@@ -1,4 +1,5 @@
-"""The idx format of MNIST and its relatives: a magic number, the size of each axis, then the bytes (LeCun, 1998)."""
+"""The idx format of MNIST and its relatives: a magic number, the size of each axis, then the bytes
+(LeCun, 1998)."""
 
 import gzip
 import math
@@ -15,7 +16,8 @@ _UNSIGNED_BYTE = 8
 
 
 def read_idx(path: Path, num_axes: int) -> UInt8Array:
-    """Array of unsigned bytes in an idx file, which may be gzipped (by its content, whatever its name).
+    """Array of unsigned bytes in an idx file, which may be gzipped (by its content, whatever its
+    name).
 
     Raises:
         DataError: damaged, truncated, longer than it says, or another kind of file.
@@ -28,9 +30,17 @@ def read_idx(path: Path, num_axes: int) -> UInt8Array:
         raise DataError(f"{path}: corrupt or truncated ({error}); fetch the file again") from error
     start = 4 + 4 * num_axes
     if content[:4] != bytes([0, 0, _UNSIGNED_BYTE, num_axes]) or len(content) < start:
-        raise DataError(f"{path}: not an idx file of bytes with {num_axes} axes (begins with {content[:4].hex(' ')})")
-    shape = tuple(int(size) for size in np.frombuffer(content, dtype=">u4", count=num_axes, offset=4))
+        raise DataError(
+            f"{path}: not an idx file of bytes with {num_axes} axes (begins with "
+            f"{content[:4].hex(' ')})"
+        )
+    shape = tuple(
+        int(size) for size in np.frombuffer(content, dtype=">u4", count=num_axes, offset=4)
+    )
     if len(content) != start + math.prod(shape):
-        sizes = f"{len(content) - start} bytes of values where {' × '.join(map(str, shape))} are announced"
+        sizes = (
+            f"{len(content) - start} bytes of values where {' × '.join(map(str, shape))} are "
+            "announced"
+        )
         raise DataError(f"{path}: corrupt or truncated ({sizes}); fetch the file again")
     return np.frombuffer(content, dtype=np.uint8, offset=start).reshape(shape)

@@ -1,7 +1,9 @@
-"""MNIST as segmentation: every pixel of an image has the image's class, so that an image counts as one pixel.
+"""MNIST as segmentation: every pixel of an image has the image's class, so that an image counts as
+one pixel.
 
-A network with one cell per image (`mlp`) is then trained, mixed, monitored and scored by the code that serves streets:
-a mean over pixels is a mean over images, pixel accuracy is accuracy, and CutMix weighs the two classes by their area.
+A network with one cell per image (`mlp`) is then trained, mixed, monitored and scored by the code
+that serves streets: a mean over pixels is a mean over images, pixel accuracy is accuracy, and
+CutMix weighs the two classes by their area.
 """
 
 from functools import cached_property
@@ -20,7 +22,7 @@ from rml_trainers.data.dataset import (
     require_folder,
     require_root,
 )
-from rml_trainers.data.idx import read_idx
+from rml_trainers.data.sources.idx import read_idx
 from rml_trainers.errors import DataError
 
 MNIST_CLASSES = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
@@ -30,7 +32,8 @@ _PARTS = ("images-idx3-ubyte", "labels-idx1-ubyte")
 
 @configuration
 class MnistConfig:
-    """The four idx files under `<data root>/<folder>`, `…/raw` or `…/MNIST/raw` (as torchvision lays them)."""
+    """The four idx files under `<data root>/<folder>`, `…/raw` or `…/MNIST/raw` (as torchvision
+    lays them)."""
 
     name: Literal["mnist"] = "mnist"
     folder: str = "mnist"
@@ -42,7 +45,8 @@ class MnistConfig:
 
 
 class MnistDataset:
-    """60000 training and 10000 validation (MNIST's test) images, numbered through from 00000 to 69999.
+    """60000 training and 10000 validation (MNIST's test) images, numbered through from 00000 to
+    69999.
 
     Raises DataError without a data root, or where a file is missing or damaged.
     """
@@ -51,7 +55,9 @@ class MnistDataset:
     class_names = MNIST_CLASSES
 
     def __init__(self, config: MnistConfig, data_root: Path | None) -> None:
-        layout = f"  {config.folder}/{{train,t10k}}-{{{','.join(_PARTS)}}}  as they are or gzipped (.gz)"
+        layout = (
+            f"  {config.folder}/{{train,t10k}}-{{{','.join(_PARTS)}}}  as they are or gzipped (.gz)"
+        )
         root = require_root(data_root, self.name, layout)
         self.config = config
         self.folder = root / config.folder
@@ -59,7 +65,10 @@ class MnistDataset:
 
     @cached_property
     def _files(self) -> dict[Subset, tuple[Path, Path]]:
-        return {subset: (self._file(subset, _PARTS[0]), self._file(subset, _PARTS[1])) for subset in SUBSETS}
+        return {
+            subset: (self._file(subset, _PARTS[0]), self._file(subset, _PARTS[1]))
+            for subset in SUBSETS
+        }
 
     def _file(self, subset: Subset, part: str) -> Path:
         """One of the four files under any of its usual names."""
@@ -69,7 +78,9 @@ class MnistDataset:
                 for path in (folder / stem, folder / f"{stem}.gz"):
                     if path.is_file():
                         return path
-        raise DataError(f"{self.folder}: neither {stems[0]} nor {stems[0]}.gz (nor in raw/ or MNIST/raw/)")
+        raise DataError(
+            f"{self.folder}: neither {stems[0]} nor {stems[0]}.gz (nor in raw/ or MNIST/raw/)"
+        )
 
     @cached_property
     def _arrays(self) -> dict[Subset, tuple[UInt8Array, UInt8Array]]:
@@ -93,14 +104,21 @@ class MnistDataset:
         return RawImage(np.repeat(grey[..., None], 3, axis=2), np.full_like(grey, digits[number]))
 
     def fingerprint(self) -> str:
-        files = [(f"{subset}/{path.name}", path) for subset in SUBSETS for path in self._files[subset]]
+        files = [
+            (f"{subset}/{path.name}", path) for subset in SUBSETS for path in self._files[subset]
+        ]
         return files_fingerprint(files)
 
 
 def _read_subset(image_file: Path, label_file: Path) -> tuple[UInt8Array, UInt8Array]:
-    images, digits = read_idx(image_file, num_axes=3), read_idx(label_file, num_axes=1)
+    images = read_idx(image_file, num_axes=3)
+    digits = read_idx(label_file, num_axes=1)
     if len(images) != len(digits) or not len(images):
-        raise DataError(f"{image_file} holds {len(images)} images, {label_file.name} {len(digits)} labels")
+        raise DataError(
+            f"{image_file} holds {len(images)} images, {label_file.name} {len(digits)} labels"
+        )
     if digits.max() >= len(MNIST_CLASSES):
-        raise DataError(f"{label_file}: class {digits.max()} out of range; expected 0..{len(MNIST_CLASSES) - 1}")
+        raise DataError(
+            f"{label_file}: class {digits.max()} out of range; expected 0..{len(MNIST_CLASSES) - 1}"
+        )
     return images, digits

@@ -1,6 +1,8 @@
-"""Masks of SBD (Semantic Boundaries), the extra labels of VOC's `train_aug`: PNG files or the original .mat files.
+"""Masks of SBD (Semantic Boundaries), the extra labels of VOC's `train_aug`: PNG files or the
+original .mat files.
 
-The .mat files have no 255 border around objects as VOC's own masks do: every pixel of theirs is trained on.
+The .mat files have no 255 border around objects as VOC's own masks do: every pixel of theirs is
+trained on.
 """
 
 import struct
@@ -18,12 +20,15 @@ MAT_FOLDERS = ("benchmark_RELEASE/dataset/cls", "dataset/cls", "cls")
 
 
 def sbd_masks(voc_folder: Path, sbd_folder: Path) -> dict[str, Path]:
-    """Mask file of every image that has one, by name; PNG files come before .mat files. Empty where nothing is found.
+    """Mask file of every image that has one, by name; PNG files come before .mat files. Empty where
+    nothing is found.
 
     Masks that somebody put among VOC's own are found too.
     """
     pngs = (voc_folder / PNG_FOLDER, sbd_folder / PNG_FOLDER, voc_folder / "SegmentationClass")
-    places = [(folder, ".png") for folder in pngs] + [(sbd_folder / place, ".mat") for place in MAT_FOLDERS]
+    places = [(folder, ".png") for folder in pngs] + [
+        (sbd_folder / place, ".mat") for place in MAT_FOLDERS
+    ]
     masks: dict[str, Path] = {}
     for folder, suffix in places:
         for path in folder.glob(f"*{suffix}"):
@@ -32,18 +37,32 @@ def sbd_masks(voc_folder: Path, sbd_folder: Path) -> dict[str, Path]:
 
 
 def read_sbd_mask(path: Path) -> UInt8Array:
-    """Class numbers [H, W] of a PNG or .mat file. Raises DataError for a missing or damaged file."""
+    """Class numbers [H, W] of a PNG or .mat file. Raises DataError for a missing or damaged
+    file."""
     if path.suffix != ".mat":
         return read_mask(path)
     from scipy.io import loadmat  # not at the top: it takes a moment, and only these files need it
     from scipy.io.matlab import MatReadError
 
     # What scipy raises on bytes that are not the MATLAB file they claim to be.
-    broken = (OSError, ValueError, TypeError, KeyError, IndexError, NotImplementedError, zlib.error, struct.error)
+    broken = (
+        OSError,
+        ValueError,
+        TypeError,
+        KeyError,
+        IndexError,
+        NotImplementedError,
+        zlib.error,
+        struct.error,
+    )
     try:
         mask = loadmat(path, variable_names=["GTcls"])["GTcls"]["Segmentation"][0, 0]
     except (*broken, MatReadError, EOFError) as error:
-        raise DataError(f"{path}: corrupt or truncated .mat file, or without GTcls.Segmentation ({error})") from error
+        raise DataError(
+            f"{path}: corrupt or truncated .mat file, or without GTcls.Segmentation ({error})"
+        ) from error
     if mask.dtype != np.uint8 or mask.ndim != 2:
-        raise DataError(f"{path}: GTcls.Segmentation is {mask.dtype} {mask.shape}; expected uint8 [H, W]")
+        raise DataError(
+            f"{path}: GTcls.Segmentation is {mask.dtype} {mask.shape}; expected uint8 [H, W]"
+        )
     return np.ascontiguousarray(mask)

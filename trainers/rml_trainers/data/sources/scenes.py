@@ -1,4 +1,5 @@
-"""Embedded street-like scenes, drawn by the program itself: deterministic by seed and index, nothing to download."""
+"""Embedded street-like scenes, drawn by the program itself: deterministic by seed and index,
+nothing to download."""
 
 from pathlib import Path
 from typing import Literal
@@ -7,7 +8,7 @@ import numpy as np
 
 from rml_trainers.configuration import configuration, require
 from rml_trainers.data.dataset import RawImage, Subset
-from rml_trainers.data.scene_backdrop import (
+from rml_trainers.data.scenes.backdrop import (
     draw_street,
     paint_building_shadow,
     paint_buildings,
@@ -15,12 +16,13 @@ from rml_trainers.data.scene_backdrop import (
     paint_ground,
     paint_sky,
 )
-from rml_trainers.data.scene_canvas import SCENE_CLASSES, Canvas
-from rml_trainers.data.scene_objects import paint_objects
-from rml_trainers.randomness import generator
+from rml_trainers.data.scenes.canvas import SCENE_CLASSES, Canvas
+from rml_trainers.data.scenes.objects import paint_objects
+from rml_trainers.runtime.randomness import generator
 
 SCENES_VERSION = 1
-"""Raised whenever the drawing changes, so that prepared scenes of an older version are drawn again."""
+"""Raised whenever the drawing changes, so that prepared scenes of an older version are drawn
+again."""
 
 
 @configuration
@@ -66,7 +68,8 @@ class ScenesDataset:
 
 
 def draw_scene(rng: np.random.Generator, size_px: tuple[int, int]) -> RawImage:
-    """One street scene [H, W, 3] with its label: backdrop, things from far to near, then light and camera."""
+    """One street scene [H, W, 3] with its label: backdrop, things from far to near, then light and
+    camera."""
     canvas = Canvas(rng, *size_px)
     street = draw_street(rng)
     paint_sky(canvas)
@@ -79,7 +82,8 @@ def draw_scene(rng: np.random.Generator, size_px: tuple[int, int]) -> RawImage:
 
 
 def _expose(canvas: Canvas) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    """Light falling off across the image, exposure, colour cast, contrast and sensor noise of one photograph."""
+    """Light falling off across the image, exposure, colour cast, contrast and sensor noise of one
+    photograph."""
     rng = canvas.rng
     across = canvas.cols / canvas.width - 0.5
     falloff = 1 + 0.25 * canvas.sun * (-across if canvas.sun_from_left else across)

@@ -1,4 +1,5 @@
-"""PASCAL VOC 2012 as its archive unpacks (VOCdevkit/VOC2012), its training set enlarged by the labels of SBD."""
+"""PASCAL VOC 2012 as its archive unpacks (VOCdevkit/VOC2012), its training set enlarged by the
+labels of SBD."""
 
 from collections.abc import Iterator
 from functools import cached_property
@@ -18,9 +19,9 @@ from rml_trainers.data.dataset import (
     require_root,
     require_size,
 )
-from rml_trainers.data.name_lists import read_names
-from rml_trainers.data.published import published_names, require_published
-from rml_trainers.data.sbd import MAT_FOLDERS, PNG_FOLDER, read_sbd_mask, sbd_masks
+from rml_trainers.data.sources.sbd import MAT_FOLDERS, PNG_FOLDER, read_sbd_mask, sbd_masks
+from rml_trainers.data.splitting.name_lists import read_names
+from rml_trainers.data.splitting.published import published_names, require_published
 from rml_trainers.errors import DataError, DataMissingError
 
 VOC_CLASSES = (
@@ -52,15 +53,18 @@ VOC_BORDER = 255
 
 @configuration
 class VocConfig:
-    """Images under `<data root>/<folder>`, the masks of SBD there or under `<data root>/<sbd_folder>`."""
+    """Images under `<data root>/<folder>`, the masks of SBD there or under
+    `<data root>/<sbd_folder>`."""
 
     name: Literal["voc"] = "voc"
     folder: str = "VOCdevkit/VOC2012"
     sbd_folder: str = "SBD"
     train_set: Literal["train", "train_aug"] = "train_aug"
-    """VOC's own 1464 training images, or the 10582 that everyone trains on: those and the ones that SBD labels."""
+    """VOC's own 1464 training images, or the 10582 that everyone trains on: those and the ones that
+    SBD labels."""
     size_px: SizePx | None = None
-    """Height and width that every image is resized to when prepared; None: every image keeps its own size."""
+    """Height and width that every image is resized to when prepared; None: every image keeps its
+    own size."""
     complete: bool = True
     """Refuse a copy that lacks images of the published sets: its splits would differ."""
 
@@ -78,19 +82,27 @@ def published_voc(config: VocConfig, subset: Subset) -> tuple[str, ...] | None:
 
 
 class VocDataset:
-    """Images JPEGImages/NAME.jpg; masks SegmentationClass/NAME.png or, for images that VOC does not label, SBD's.
+    """Images JPEGImages/NAME.jpg; masks SegmentationClass/NAME.png or, for images that VOC does not
+    label, SBD's.
 
-    Raises DataError without a data root, where a folder or list is missing, or (unless the configuration takes what is
-    there) where labels of the published sets are missing.
+    Raises DataError without a data root, where a folder or list is missing, or (unless the
+    configuration takes what is there) where labels of the published sets are missing.
     """
 
     name = "voc"
     class_names = VOC_CLASSES
 
     def __init__(self, config: VocConfig, data_root: Path | None) -> None:
-        layout = f"  {config.folder}/JPEGImages, SegmentationClass, ImageSets/Segmentation/{{train,val}}.txt\n"
-        layout += f"  {config.folder}/{PNG_FOLDER}/*.png or {config.sbd_folder}/{MAT_FOLDERS[0]}/*.mat"
-        layout += "   for train_set: train_aug\n`rml data download voc` fetches VOC and the .mat files"
+        layout = (
+            f"  {config.folder}/JPEGImages, SegmentationClass, "
+            "ImageSets/Segmentation/{train,val}.txt\n"
+        )
+        layout += (
+            f"  {config.folder}/{PNG_FOLDER}/*.png or {config.sbd_folder}/{MAT_FOLDERS[0]}/*.mat"
+        )
+        layout += (
+            "   for train_set: train_aug\n`rml data download voc` fetches VOC and the .mat files"
+        )
         root = require_root(data_root, self.name, layout)
         self.config = config
         self.folder = root / config.folder
@@ -100,11 +112,16 @@ class VocDataset:
 
     @cached_property
     def _sbd(self) -> dict[str, Path]:
-        """Masks of images that VOC itself does not label; of a complete set those that `train_aug` lists."""
+        """Masks of images that VOC itself does not label; of a complete set those that `train_aug`
+        lists."""
         if self.config.train_set == "train":
             return {}
         masks = sbd_masks(self.folder, self.sbd_folder)
-        wanted = set(published_names(self.config.list_name("train"))) if self.config.complete else masks.keys()
+        wanted = (
+            set(published_names(self.config.list_name("train")))
+            if self.config.complete
+            else masks.keys()
+        )
         own = {*self._listed("train"), *self._listed("val")}
         return {name: path for name, path in masks.items() if name in wanted and name not in own}
 
@@ -118,8 +135,10 @@ class VocDataset:
             return self._checked(own, "train")
         if not self._sbd:
             raise DataMissingError(
-                f"{self.sbd_folder}: no masks of SBD for train_set 'train_aug': neither {PNG_FOLDER}/*.png there or in "
-                f"{self.folder}, nor {MAT_FOLDERS[0]}/*.mat. `rml data download voc` fetches them; without them set "
+                f"{self.sbd_folder}: no masks of SBD for train_set 'train_aug': neither "
+                f"{PNG_FOLDER}/*.png there or in "
+                f"{self.folder}, nor {MAT_FOLDERS[0]}/*.mat. `rml data download voc` fetches them; "
+                "without them set "
                 "data.train_set: train"
             )
         return self._checked(tuple(sorted([*own, *self._sbd])), "train")
@@ -132,7 +151,9 @@ class VocDataset:
     def _listed(self, subset: Subset) -> tuple[str, ...]:
         file = self.folder / "ImageSets" / "Segmentation" / f"{subset}.txt"
         if not file.is_file():
-            raise DataError(f"{file}: no such file; it lists the {subset} images and is part of VOC's archive")
+            raise DataError(
+                f"{file}: no such file; it lists the {subset} images and is part of VOC's archive"
+            )
         return read_names(file)
 
     def names(self, subset: Subset) -> tuple[str, ...]:
@@ -143,12 +164,15 @@ class VocDataset:
 
     def read(self, subset: Subset, name: str) -> RawImage:
         mask = self._mask(name)
-        image, label = read_image(self._image(name)), read_sbd_mask(mask)
+        image = read_image(self._image(name))
+        label = read_sbd_mask(mask)
         return RawImage(image, check_pair(image, label, len(self.class_names), VOC_BORDER, mask))
 
     def fingerprint(self) -> str:
         # A missing file is for `read` to report by name, together with every other bad file.
-        return files_fingerprint((name, path) for name, path in self._source_files() if path.is_file())
+        return files_fingerprint(
+            (name, path) for name, path in self._source_files() if path.is_file()
+        )
 
     def _source_files(self) -> Iterator[tuple[str, Path]]:
         for subset in SUBSETS:

@@ -1,4 +1,5 @@
-"""Names of images: hashed, read from text files, and recognised in the spellings that public lists use."""
+"""Names of images: hashed, read from text files, and recognised in the spellings that public lists
+use."""
 
 import hashlib
 import itertools
@@ -33,7 +34,8 @@ def are_bare_names_unique(names: Collection[str]) -> bool:
 
 
 def read_names(file: Path) -> tuple[str, ...]:
-    """Sorted lines of a text file, empty ones left out. Raises DataError for a line that comes twice."""
+    """Sorted lines of a text file, empty ones left out. Raises DataError for a line that comes
+    twice."""
     try:
         lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
     except UnicodeDecodeError as error:
@@ -44,15 +46,19 @@ def read_names(file: Path) -> tuple[str, ...]:
 def read_names_of(file: Path, names: Collection[str]) -> tuple[str, ...]:
     """Names of a set that a text file lists, sorted, in any of the `spellings`.
 
-    Raises DataError for lines that stand for no image of the set (or, without a folder, for several), and for images
-    that are listed twice.
+    Raises DataError for lines that stand for no image of the set (or, without a folder, for
+    several), and for images that are listed twice.
     """
     lines = read_names(file)
     known = dict(_by_bare_name(names)) | {name: name for name in names}
-    found = {line: next((known[text] for text in spellings(line) if text in known), None) for line in lines}
+    found = {
+        line: next((known[text] for text in spellings(line) if text in known), None)
+        for line in lines
+    }
     if unknown := [line for line, name in found.items() if name is None]:
         raise DataError(
-            f"{file}: not in the training set: {', '.join(unknown)}. A line is a name, with or without folder and "
+            f"{file}: not in the training set: {', '.join(unknown)}. A line is a name, with or "
+            "without folder and "
             "suffix; what follows a space or tab is left out"
         )
     return _each_once((name for name in found.values() if name is not None), file)
@@ -61,7 +67,8 @@ def read_names_of(file: Path, names: Collection[str]) -> tuple[str, ...]:
 def spellings(line: str) -> Iterator[str]:
     """Ways in which a line may name an image, the strictest first.
 
-    Public lists (CPS, UniMatch) write the path of the image and, after a space or tab, that of its mask.
+    Public lists (CPS, UniMatch) write the path of the image and, after a space or tab, that of its
+    mask.
     """
     yield line
     path = PurePosixPath(line.split()[0])

@@ -1,11 +1,13 @@
 """`dmt`: two networks that learn from each other's stored labels, in phases (Feng et al., 2020).
 
-Sources: "DMT: Dynamic Mutual Training for Semi-Supervised Learning"; for labels, phases and loss the authors' code.
+Sources: "DMT: Dynamic Mutual Training for Semi-Supervised Learning"; for labels, phases and loss
+the authors' code.
 
-Their settings of the run, to be written in a study: Deeplabv2 on ResNet-101 (2 ASPP branches), `network` and
-`peer_network` from different weights (COCO, ImageNet); SGD, momentum 0.9, weight decay 5e-4, the same rate for backbone
-and head (`head_lr_factor: 1`), poly 0.9; VOC lr 0.001, batch 1 + 7, crops 321×321; Cityscapes lr 0.004, batch 2 + 6,
-crops 256×512; scales 0.5 to 1.5; warm-up of 170 to 300 epochs; no model noise. They score the best student.
+Their settings of the run, to be written in a study: Deeplabv2 on ResNet-101 (2 ASPP branches),
+`network` and `peer_network` from different weights (COCO, ImageNet); SGD, momentum 0.9, weight
+decay 5e-4, the same rate for backbone and head (`head_lr_factor: 1`), poly 0.9; VOC lr 0.001, batch
+1 + 7, crops 321×321; Cityscapes lr 0.004, batch 2 + 6, crops 256×512; scales 0.5 to 1.5; warm-up of
+170 to 300 epochs; no model noise. They score the best student.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,22 +19,26 @@ from torch import Tensor
 
 from rml_trainers import IGNORE_LABEL
 from rml_trainers.configuration import configuration, require
-from rml_trainers.curriculum import ConfidenceCounts, confident_class, stored_crops
-from rml_trainers.learners import Labeller, Learners, to_unit_range
+from rml_trainers.labels.class_balanced_selection import (
+    ConfidenceCounts,
+    confident_class,
+    stored_crops,
+)
+from rml_trainers.labels.pseudo_labels import PseudoLabel
+from rml_trainers.labels.stage_labels import StageLabels
 from rml_trainers.losses import log_softmax, mutual_weight, of_class
 from rml_trainers.methods.consistency import Consistency
-from rml_trainers.methods.lesson import Lesson, make_lessons
 from rml_trainers.methods.method import StageContext, StepResult, labelled_part
+from rml_trainers.methods.student_targets import StudentTargets, make_student_targets
 from rml_trainers.noise.config import NoiseConfig
 from rml_trainers.noise.strong_view import StrongView
-from rml_trainers.pixel_losses import pixel_losses
-from rml_trainers.portions import Portion
-from rml_trainers.pseudo_labels import PseudoLabel
-from rml_trainers.stage_labels import StageLabels
+from rml_trainers.students.learners import Labeller, Learners, to_unit_range
+from rml_trainers.students.micro_batches import MicroBatch
+from rml_trainers.students.pixel_losses import pixel_losses
 
 if TYPE_CHECKING:
     from rml_trainers.config import RunConfig
-    from rml_trainers.data.loaders import Batch, InitialLabels, UnlabelledCrops
+    from rml_trainers.data.loading.loaders import Batch, InitialLabels, UnlabelledCrops
 
 Upsample = Callable[[Tensor], Tensor]
 """From [B, C, h, w] to pixels."""
@@ -40,18 +46,21 @@ Upsample = Callable[[Tensor], Tensor]
 
 @configuration
 class DmtConfig:
-    """L_i = [ Σ_l CE(y_l, p_i) + weight · Σ_u w · CE(ŷ_j, p_i) ] / number of pixels with a label, both sums together.
+    """L_i = [ Σ_l CE(y_l, p_i) + weight · Σ_u w · CE(ŷ_j, p_i) ] / number of pixels with a label,
+    both sums together.
 
-    ŷ_j, c_j: class and confidence that the *other* network gave before the stage began, kept for the most confident
-    share of each class (`fractions`). p_i is the student's present prediction on γ(x), without gradient in w:
+    ŷ_j, c_j: class and confidence that the *other* network gave before the stage began, kept for
+    the most confident share of each class (`fractions`). p_i is the student's present prediction on
+    γ(x), without gradient in w:
 
         w = p_i(ŷ_j)^γ1   where argmax p_i = ŷ_j
             p_i(ŷ_j)^γ2   where they differ and max p_i ≤ c_j
             0             where they differ and max p_i > c_j
 
-    Each stage is one phase and needs its share; students go on from phase to phase. There is no strong view: flip and
-    scale are all the noise, and `noise.input` has no effect. Differs from the authors' code: both students see the same
-    unlabelled crops, labels are stored at feature resolution, and a phase ends at its last step, not at its best one.
+    Each stage is one phase and needs its share; students go on from phase to phase. There is no
+    strong view: flip and scale are all the noise, and `noise.input` has no effect. Differs from the
+    authors' code: both students see the same unlabelled crops, labels are stored at feature
+    resolution, and a phase ends at its last step, not at its best one.
     """
 
     num_students: ClassVar[int] = 2
@@ -77,7 +86,8 @@ class DmtConfig:
 
 
 class DynamicMutualTraining(Consistency):
-    """Keeps the class thresholds of both networks; their soft labels lie in scratch files as p⁰ does."""
+    """Keeps the class thresholds of both networks; their soft labels lie in scratch files as p⁰
+    does."""
 
     labeller: ClassVar[Labeller] = "students"
 
@@ -89,11 +99,14 @@ class DynamicMutualTraining(Consistency):
         self._stage_labels = StageLabels(config, num_classes, self.labeller)
 
     def begin_stage(self, context: StageContext) -> None:
-        """One pass over D_u with both students: their soft labels and the thresholds of this phase."""
+        """One pass over D_u with both students: their soft labels and the thresholds of this
+        phase."""
         learners = context.learners
         self._stage_labels.begin(context)
         students = (learners.student(i) for i in range(learners.num_students))
-        counts = [ConfidenceCounts(student, self.num_classes, learners.device) for student in students]
+        counts = [
+            ConfidenceCounts(student, self.num_classes, learners.device) for student in students
+        ]
         for probs, inside in stored_crops(context, self._stage_labels.readers, self.config):
             for count, prob in zip(counts, probs, strict=True):
                 count.gather(prob.to(learners.device), inside.to(learners.device))
@@ -113,63 +126,96 @@ class DynamicMutualTraining(Consistency):
         with torch.no_grad():
             labels = self._stored_labels(batch.unlabelled, learners)
             parts = [labelled_part(crops) for crops in batch.labelled]
-            lessons = make_lessons(parts, [weak] * len(parts), [[label] for label in reversed(labels)])
-        on_weak: list[list[Tensor]] = [[] for _ in lessons]
-        learnt = learners.learn(partial(self._learn, lessons, on_weak, learners))
+            student_targets = make_student_targets(
+                parts, [weak] * len(parts), [[label] for label in reversed(labels)]
+            )
+        on_weak: list[list[Tensor]] = [[] for _ in student_targets]
+        learnt = learners.learn(partial(self._learn, student_targets, on_weak, learners))
         kept = torch.stack([label.valid.float().mean() for label in labels]).mean()
         scalars = {**learnt.scalars, "loss": learnt.loss.detach(), "pseudo_label_kept": kept}
         # Of the students as they learn, dropout included: what labels them is as old as the stage.
         scalars |= self._coupling([torch.cat(shares) for shares in on_weak])
-        return StepResult(loss=learnt.loss, scalars=scalars, confusions=self._monitor(labels, batch.unlabelled))
+        return StepResult(
+            loss=learnt.loss, scalars=scalars, confusions=self._monitor(labels, batch.unlabelled)
+        )
 
-    def _stored_labels(self, unlabelled: "UnlabelledCrops", learners: Learners) -> list[PseudoLabel]:
+    def _stored_labels(
+        self, unlabelled: "UnlabelledCrops", learners: Learners
+    ) -> list[PseudoLabel]:
         """ŷ with 255 where it is not kept, and c, of each network."""
         size = (unlabelled.inside.shape[-2], unlabelled.inside.shape[-1])
         labels = []
-        for i, (prob, threshold) in enumerate(zip(unlabelled.initial, self._thresholds, strict=True)):
+        for i, (prob, threshold) in enumerate(
+            zip(unlabelled.initial, self._thresholds, strict=True)
+        ):
             label, confidence, bins = confident_class(prob, learners.student(i), size)
             keep = unlabelled.inside & (bins >= threshold[label])
             labels.append(PseudoLabel(torch.where(keep, label, IGNORE_LABEL), None, confidence))
         return labels
 
     def _learn(
-        self, lessons: Sequence[Lesson], on_weak: Sequence[list[Tensor]], learners: Learners, portion: Portion
+        self,
+        student_targets: Sequence[StudentTargets],
+        on_weak: Sequence[list[Tensor]],
+        learners: Learners,
+        micro_batch: MicroBatch,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss of a portion; its logits on unlabelled crops are added to `on_weak` of each student."""
-        shares = [lessons[i].share(portion) for i in portion.students]
+        """Loss of a micro-batch; its logits on unlabelled crops are added to `on_weak` of each
+        student."""
+        shares = [student_targets[i].share(micro_batch) for i in micro_batch.students]
         images = [torch.cat([share.images, share.strong]) for share in shares]
-        outputs = learners.forward_students(images, portion.students)
-        size, totals, told = (images[0].shape[-2], images[0].shape[-1]), [], dict[str, Tensor]()
-        for i, share, output in zip(portion.students, shares, outputs, strict=True):
+        outputs = learners.forward_students(images, micro_batch.students)
+        size = (images[0].shape[-2], images[0].shape[-1])
+        totals = []
+        told = dict[str, Tensor]()
+        for i, share, output in zip(micro_batch.students, shares, outputs, strict=True):
             logits_l, logits_u = torch.split(output.logits, [len(share.images), len(share.strong)])
             on_weak[i].append(logits_u.detach())
             upsample = partial(learners.student(i).upsample, size_px=size)
-            on_l = pixel_losses(partial(self._supervised, share, upsample), [logits_l], size, learners.loss_chunk_mib)
-            on_u = pixel_losses(partial(self._taught, share, upsample), [logits_u], size, learners.loss_chunk_mib)
+            on_l = pixel_losses(
+                partial(self._supervised, share, upsample),
+                [logits_l],
+                size,
+                learners.loss_chunk_mib,
+            )
+            on_u = pixel_losses(
+                partial(self._taught, share, upsample), [logits_u], size, learners.loss_chunk_mib
+            )
             totals += [on_l[0], on_u[0]]
             names = ("loss_supervised", "loss_unsupervised", "dynamic_weight")
-            told |= {f"{name}_{i + 1}": value for name, value in zip(names, (on_l[1], *on_u[1:]), strict=True)}
+            told |= {
+                f"{name}_{i + 1}": value
+                for name, value in zip(names, (on_l[1], *on_u[1:]), strict=True)
+            }
         return torch.stack(totals).sum(), told
 
     @staticmethod
-    def _counts(share: Lesson) -> tuple[Tensor, Tensor, Tensor]:
+    def _counts(share: StudentTargets) -> tuple[Tensor, Tensor, Tensor]:
         """Pixels with a true label, pixels with a kept one, and both together, each at least 1."""
-        known, kept = share.num_valid, share.targets[0].num_valid
+        known = share.num_valid
+        kept = share.targets[0].num_valid
         assert kept is not None
         return known.clamp(min=1), kept.clamp(min=1), (known + kept).clamp(min=1)
 
-    def _supervised(self, share: Lesson, upsample: Upsample, part: slice, some: Sequence[Tensor]) -> list[Tensor]:
+    def _supervised(
+        self, share: StudentTargets, upsample: Upsample, part: slice, some: Sequence[Tensor]
+    ) -> list[Tensor]:
         """Share of L_i, and mean over labelled pixels."""
-        label, (num_known, _, num_both) = share.label[part], self._counts(share)
+        label = share.label[part]
+        (num_known, _, num_both) = self._counts(share)
         log_prob = log_softmax(upsample(some[0]))
         loss = -torch.where(label != IGNORE_LABEL, of_class(log_prob, label), 0).sum()
         return [loss / num_both, loss / num_known]
 
-    def _taught(self, share: Lesson, upsample: Upsample, part: slice, some: Sequence[Tensor]) -> list[Tensor]:
+    def _taught(
+        self, share: StudentTargets, upsample: Upsample, part: slice, some: Sequence[Tensor]
+    ) -> list[Tensor]:
         """Share of L_i, mean over kept pixels, and their mean weight w."""
-        target, (_, num_kept, num_both) = share.targets[0].part(part), self._counts(share)
+        target = share.targets[0].part(part)
+        (_, num_kept, num_both) = self._counts(share)
         assert target.confidence is not None
-        log_prob, gammas = log_softmax(upsample(some[0])), (self.method.gamma_agree, self.method.gamma_disagree)
+        log_prob = log_softmax(upsample(some[0]))
+        gammas = (self.method.gamma_agree, self.method.gamma_disagree)
         weight = mutual_weight(log_prob, target.hard, target.confidence, gammas)
         loss = -torch.where(target.valid, weight * of_class(log_prob, target.hard), 0).sum()
         mean_weight = torch.where(target.valid, weight, 0).sum() / num_kept

@@ -1,4 +1,5 @@
-"""`ict`: interpolation consistency training (Verma et al., IJCAI 2019), as French et al. (2020) apply it to pixels.
+"""`ict`: interpolation consistency training (Verma et al., IJCAI 2019), as French et al. (2020)
+apply it to pixels.
 
 Settings of the run as in `cutmix_seg`.
 """
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from rml_trainers.configuration import configuration, require
-from rml_trainers.methods.cutmix_seg import STRONG_COLOUR, CutMixSeg
+from rml_trainers.methods.comparators.cutmix_seg import STRONG_COLOUR, CutMixSeg
 from rml_trainers.methods.method import StageContext
 from rml_trainers.networks.network import SegmentationOutput
 from rml_trainers.noise.config import NoiseConfig
@@ -23,9 +24,11 @@ if TYPE_CHECKING:
 
 @configuration
 class IctConfig:
-    """L_u as in `cutmix_seg`, with Mix(a_i, a_j) = (1 − λ) a_i + λ a_j of images, probabilities and confidences.
+    """L_u as in `cutmix_seg`, with Mix(a_i, a_j) = (1 − λ) a_i + λ a_j of images, probabilities and
+    confidences.
 
-    Differs from both: a pixel counts where the image with the larger share is inside, not by its share.
+    Differs from both: a pixel counts where the image with the larger share is inside, not by its
+    share.
     """
 
     num_students: ClassVar[int] = 1
@@ -38,8 +41,8 @@ class IctConfig:
     confidence: float = 0.97
     """τ (French et al.: 0.97); 0 leaves the weight to the ramp alone, as Verma et al. have it."""
     ramp_up_steps: int = 0
-    """Steps of each stage over which the weight grows as exp(−5 (1 − t)²); Verma et al. take a quarter of the
-    training, French et al. none."""
+    """Steps of each stage over which the weight grows as exp(−5 (1 − t)²); Verma et al. take a
+    quarter of the training, French et al. none."""
     photometric: Photometry = "colour_jitter"
     """Colour noise of Γ, as in `cutmix_seg`."""
 

@@ -1,11 +1,13 @@
-"""`unimatch`: the student teaches itself on two strong views and on a perturbed feature (Yang et al., 2023, version 1).
+"""`unimatch`: the student teaches itself on two strong views and on a perturbed feature (Yang et
+al., 2023, version 1).
 
-Sources: "Revisiting Weak-to-Strong Consistency in Semi-Supervised Semantic Segmentation", sections 3.2 to 3.4, and the
-authors' code where the text leaves a choice open.
+Sources: "Revisiting Weak-to-Strong Consistency in Semi-Supervised Semantic Segmentation", sections
+3.2 to 3.4, and the authors' code where the text leaves a choice open.
 
-Their settings of the run, to be written in a study: Deeplabv3+ on ResNet-101; SGD, momentum 0.9, weight decay 1e-4,
-poly 0.9; VOC lr 0.001 (head ×10), crops 321×321; Cityscapes lr 0.005 (head ×1), crops 801×801, online hard example
-mining; scales 0.5 to 2; no warm-up, no model noise. They score the student.
+Their settings of the run, to be written in a study: Deeplabv3+ on ResNet-101; SGD, momentum 0.9,
+weight decay 1e-4, poly 0.9; VOC lr 0.001 (head ×10), crops 321×321; Cityscapes lr 0.005 (head ×1),
+crops 801×801, online hard example mining; scales 0.5 to 2; no warm-up, no model noise. They score
+the student.
 """
 
 from collections.abc import Sequence
@@ -18,7 +20,7 @@ from torch.nn import functional
 
 from rml_trainers import IGNORE_LABEL
 from rml_trainers.configuration import configuration, require
-from rml_trainers.learners import Labeller, Learners, to_unit_range
+from rml_trainers.labels.pseudo_labels import PseudoLabel, make_pseudo_label
 from rml_trainers.losses import log_softmax, valid_counts
 from rml_trainers.methods.consistency import Consistency
 from rml_trainers.methods.method import StepResult, Supervision, labelled_part, supervised_losses
@@ -27,13 +29,13 @@ from rml_trainers.noise.config import NoiseConfig
 from rml_trainers.noise.input_noise import mix, strengthen
 from rml_trainers.noise.mixing import CutMix
 from rml_trainers.noise.strong_view import Photometry, StrongView, colour_noise
-from rml_trainers.pixel_losses import pixel_losses
-from rml_trainers.portions import Portion
-from rml_trainers.pseudo_labels import PseudoLabel, make_pseudo_label
+from rml_trainers.students.learners import Labeller, Learners, to_unit_range
+from rml_trainers.students.micro_batches import MicroBatch
+from rml_trainers.students.pixel_losses import pixel_losses
 
 if TYPE_CHECKING:
     from rml_trainers.config import RunConfig
-    from rml_trainers.data.loaders import Batch
+    from rml_trainers.data.loading.loaders import Batch
 
 
 STRONG_COLOUR = ColourJitter(
@@ -52,16 +54,18 @@ BOX_ASPECT = (0.3, 1 / 0.3)
 
 @configuration
 class UniMatchConfig:
-    """L = ½ [ L_s + weight · ( μ/2 · CE(ŷ, h_θ(Γ_1(x_u))) + μ/2 · CE(ŷ, h_θ(Γ_2(x_u))) + λ · CE(ŷ, g(P(f(γ(x_u)))) ) ].
+    """L = ½ [ L_s + weight · ( μ/2 · CE(ŷ, h_θ(Γ_1(x_u))) + μ/2 · CE(ŷ, h_θ(Γ_2(x_u))) + λ · CE(ŷ,
+    g(P(f(γ(x_u)))) ) ].
 
-    ŷ = argmax p where max p > τ, p = h_θ(γ(x_u)), no teacher; P drops channels; `weight` is `unsupervised_weight`. With
-    the authors' μ = λ = ½ this is ½ (L_x + ¼ L_s1 + ¼ L_s2 + ½ L_fp). Each CE is divided by the number of *valid*
-    pixels, confident or not (authors' code), so that few confident pixels weigh little.
+    ŷ = argmax p where max p > τ, p = h_θ(γ(x_u)), no teacher; P drops channels; `weight` is
+    `unsupervised_weight`. With the authors' μ = λ = ½ this is ½ (L_x + ¼ L_s1 + ¼ L_s2 + ½ L_fp).
+    Each CE is divided by the number of *valid* pixels, confident or not (authors' code), so that
+    few confident pixels weigh little.
 
-    The feature is what `SegmentationOutput.feature` is: the backbone's map for Deeplabv2, the decoder's for SETR.
-    Differs from the authors' code: the CutMix partner is another image of the batch instead of one of a second batch,
-    and the student labels all weak views in evaluation mode, where theirs labels the partner so and the image itself in
-    training mode.
+    The feature is what `SegmentationOutput.feature` is: the backbone's map for Deeplabv2, the
+    decoder's for SETR. Differs from the authors' code: the CutMix partner is another image of the
+    batch instead of one of a second batch, and the student labels all weak views in evaluation
+    mode, where theirs labels the partner so and the image itself in training mode.
     """
 
     num_students: ClassVar[int] = 1
@@ -86,19 +90,38 @@ class UniMatchConfig:
         require(0 <= self.threshold < 1, "threshold", self.threshold, "a number in [0, 1)")
         require(self.strong_weight >= 0, "strong_weight", self.strong_weight, "zero or more")
         require(self.feature_weight >= 0, "feature_weight", self.feature_weight, "zero or more")
-        require(0 <= self.channel_dropout < 1, "channel_dropout", self.channel_dropout, "a number in [0, 1)")
-        require(0 < self.box_area[0] <= self.box_area[1] < 1, "box_area", self.box_area, "shares in (0, 1)")
-        require(0 <= self.box_probability <= 1, "box_probability", self.box_probability, "a number in [0, 1]")
+        require(
+            0 <= self.channel_dropout < 1,
+            "channel_dropout",
+            self.channel_dropout,
+            "a number in [0, 1)",
+        )
+        require(
+            0 < self.box_area[0] <= self.box_area[1] < 1,
+            "box_area",
+            self.box_area,
+            "shares in (0, 1)",
+        )
+        require(
+            0 <= self.box_probability <= 1,
+            "box_probability",
+            self.box_probability,
+            "a number in [0, 1]",
+        )
 
     def strong_view(self, noise: NoiseConfig) -> StrongView:
         mixing = CutMix(area=self.box_area, aspect=BOX_ASPECT, probability=self.box_probability)
-        return StrongView(photometric=colour_noise(self.photometric, noise, STRONG_COLOUR), mixing=mixing)
+        return StrongView(
+            photometric=colour_noise(self.photometric, noise, STRONG_COLOUR), mixing=mixing
+        )
 
 
 class UniMatch(Consistency):
-    """One labelling forward, then one student forward over labelled, weak and both strong images together.
+    """One labelling forward, then one student forward over labelled, weak and both strong images
+    together.
 
-    Of the weak images only the feature is needed, perturbed, so the head alone runs once more on it.
+    Of the weak images only the feature is needed, perturbed, so the head alone runs once more on
+    it.
     """
 
     labeller: ClassVar[Labeller] = "students"
@@ -110,21 +133,28 @@ class UniMatch(Consistency):
 
     def step(self, batch: "Batch", learners: Learners) -> StepResult:
         assert batch.unlabelled is not None
-        network, inside = learners.student(0), batch.unlabelled.inside
+        network = learners.student(0)
+        inside = batch.unlabelled.inside
         weak = to_unit_range(batch.unlabelled.image)
         (labelling,) = learners.label(self.labeller, weak)
         with torch.no_grad():
-            target = make_pseudo_label(labelling.logits, inside, network, threshold=self.method.threshold)
+            target = make_pseudo_label(
+                labelling.logits, inside, network, threshold=self.method.threshold
+            )
             strong = [strengthen(weak, draw) for draw in batch.noise]
             part = labelled_part(batch.labelled[0])
             labels = [target.hard, *(mix(target.hard, draw) for draw in batch.noise)]
             valid = [inside, *(mix(inside, draw) for draw in batch.noise)]
             count, *counts = valid_counts(part.label != IGNORE_LABEL, *valid)
-        targets = [PseudoLabel(label, None, num_valid=n) for label, n in zip(labels, counts, strict=True)]
+        targets = [
+            PseudoLabel(label, None, num_valid=n) for label, n in zip(labels, counts, strict=True)
+        ]
         views = list(zip([weak, *strong], targets, strict=True))
         learnt = learners.learn(partial(self._learn, part, count, views, learners))
         scalars = {**learnt.scalars, "loss": learnt.loss.detach(), **self._about([target])}
-        return StepResult(loss=learnt.loss, scalars=scalars, confusions=self._monitor([target], batch.unlabelled))
+        return StepResult(
+            loss=learnt.loss, scalars=scalars, confusions=self._monitor([target], batch.unlabelled)
+        )
 
     def _learn(
         self,
@@ -132,31 +162,51 @@ class UniMatch(Consistency):
         count: Tensor,
         views: Sequence[tuple[Tensor, PseudoLabel]],
         learners: Learners,
-        portion: Portion,
+        micro_batch: MicroBatch,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss of a portion; `views` are the weak one and the strong ones with their labels, `count` is of L_s."""
-        shares = [(portion.of(images), target.part(portion.slice(len(images)))) for images, target in views]
-        images = [portion.of(part.images), *(view for view, _ in shares)]
-        (output,) = learners.forward_students([torch.cat(images)], portion.students)
+        """Loss of a micro-batch; `views` are the weak one and the strong ones with their labels,
+        `count` is of L_s."""
+        shares = [
+            (micro_batch.of(images), target.part(micro_batch.slice(len(images))))
+            for images, target in views
+        ]
+        images = [micro_batch.of(part.images), *(view for view, _ in shares)]
+        (output,) = learners.forward_students([torch.cat(images)], micro_batch.students)
         sizes = [len(some) for some in images]
         labelled, _, *strong = torch.split(output.logits, sizes)
         feature = torch.split(output.feature, sizes)[1]
-        perturbed = learners.classify(0, functional.dropout2d(feature, self.method.channel_dropout)).logits
-        own = supervised_losses(labelled, portion.of(part.label), count, learners.student(0), learners, factor=0.5)
-        weights = [self.method.feature_weight, *[self.method.strong_weight / len(strong)] * len(strong)]
+        perturbed = learners.classify(
+            0, functional.dropout2d(feature, self.method.channel_dropout)
+        ).logits
+        own = supervised_losses(
+            labelled, micro_batch.of(part.label), count, learners.student(0), learners, factor=0.5
+        )
+        weights = [
+            self.method.feature_weight,
+            *[self.method.strong_weight / len(strong)] * len(strong),
+        ]
         taught = torch.stack(
             [
                 self._taught(target, logits, weight, learners)
-                for (_, target), logits, weight in zip(shares, [perturbed, *strong], weights, strict=True)
+                for (_, target), logits, weight in zip(
+                    shares, [perturbed, *strong], weights, strict=True
+                )
             ]
         )
         total, unsupervised, _ = taught.sum(dim=0)
-        told = {"loss_supervised_1": own[1], "loss_unsupervised_1": unsupervised, "loss_feature_1": taught[0, 2]}
+        told = {
+            "loss_supervised_1": own[1],
+            "loss_unsupervised_1": unsupervised,
+            "loss_feature_1": taught[0, 2],
+        }
         return own[0] + total, told
 
-    def _taught(self, target: PseudoLabel, logits: Tensor, weight: float, learners: Learners) -> Tensor:
+    def _taught(
+        self, target: PseudoLabel, logits: Tensor, weight: float, learners: Learners
+    ) -> Tensor:
         """Of one view: what it adds to L, what it adds to L_u, and its cross entropy: [3]."""
-        network, size = learners.student(0), (target.hard.shape[-2], target.hard.shape[-1])
+        network = learners.student(0)
+        size = (target.hard.shape[-2], target.hard.shape[-1])
 
         def losses(part: slice, some: Sequence[Tensor]) -> list[Tensor]:
             loss = target.part(part).cross_entropy(log_softmax(network.upsample(some[0], size)))

@@ -1,4 +1,5 @@
-"""`iml`: indirect mutual learning, each student taught by both mean teachers (paper, Eq. 4 and 5)."""
+"""`iml`: indirect mutual learning, each student taught by both mean teachers (paper, Eq. 4 and
+5)."""
 
 from typing import ClassVar, Literal
 
@@ -13,7 +14,8 @@ class ImlConfig:
     num_students: ClassVar[int] = 2
     name: Literal["iml"] = "iml"
     own_teacher: bool = True
-    """Also teach each student by its own mean teacher (Eq. 5); false leaves the peer's alone (Eq. 3 with EMA)."""
+    """Also teach each student by its own mean teacher (Eq. 5); false leaves the peer's alone (Eq. 3
+    with EMA)."""
     soft_labels: bool = False
 
 

@@ -1,4 +1,5 @@
-"""`mean_teacher`: one network taught by its own mean teacher (paper, Fig. 4; Tarvainen and Valpola, 2017)."""
+"""`mean_teacher`: one network taught by its own mean teacher (paper, Fig. 4; Tarvainen and Valpola,
+2017)."""
 
 from typing import ClassVar, Literal
 

@@ -3,8 +3,8 @@
 from typing import ClassVar, Literal
 
 from rml_trainers.configuration import configuration
-from rml_trainers.learners import Labeller
 from rml_trainers.methods.consistency import Consistency
+from rml_trainers.students.learners import Labeller
 
 
 @configuration

@@ -1,16 +1,17 @@
-"""`pseudo_label`: a network taught by its own confident predictions (paper, Eq. 2, Fig. 1a; FixMatch's form)."""
+"""`pseudo_label`: a network taught by its own confident predictions (paper, Eq. 2, Fig. 1a;
+FixMatch's form)."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from rml_trainers.configuration import configuration, require
-from rml_trainers.learners import Labeller, Learners
+from rml_trainers.labels.pseudo_labels import PseudoLabel, make_pseudo_label
 from rml_trainers.methods.consistency import Consistency
 from rml_trainers.networks.network import SegmentationOutput
-from rml_trainers.pseudo_labels import PseudoLabel, make_pseudo_label
+from rml_trainers.students.learners import Labeller, Learners
 
 if TYPE_CHECKING:
-    from rml_trainers.data.loaders import UnlabelledCrops
+    from rml_trainers.data.loading.loaders import UnlabelledCrops
 
 
 @configuration
@@ -36,7 +37,10 @@ class PseudoLabelMethod(Consistency):
         return (student,)
 
     def pseudo_labels(
-        self, outputs: Sequence[SegmentationOutput], unlabelled: "UnlabelledCrops", learners: Learners
+        self,
+        outputs: Sequence[SegmentationOutput],
+        unlabelled: "UnlabelledCrops",
+        learners: Learners,
     ) -> list[PseudoLabel]:
         method = self.config.method
         assert isinstance(method, PseudoLabelConfig)

@@ -1,4 +1,5 @@
-"""`rml`: `iml` with every pseudo label rectified by its own network's prototypes (paper, Eq. 6 to 11, Fig. 1d)."""
+"""`rml`: `iml` with every pseudo label rectified by its own network's prototypes (paper, Eq. 6 to
+11, Fig. 1d)."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -7,18 +8,18 @@ import torch
 from torch import Tensor
 
 from rml_trainers.configuration import configuration, require
-from rml_trainers.learners import Learners
-from rml_trainers.methods.iml import IndirectMutualLearning
+from rml_trainers.labels.pseudo_labels import PseudoLabel, make_pseudo_label
+from rml_trainers.labels.rectification import Rectifier
+from rml_trainers.labels.stage_labels import StageLabels
 from rml_trainers.methods.method import StageContext
-from rml_trainers.metrics import confusion_matrix
+from rml_trainers.methods.paper.iml import IndirectMutualLearning
 from rml_trainers.networks.network import SegmentationOutput
-from rml_trainers.pseudo_labels import PseudoLabel, make_pseudo_label
-from rml_trainers.rectification import Rectifier
-from rml_trainers.stage_labels import StageLabels
+from rml_trainers.scoring.metrics import confusion_matrix
+from rml_trainers.students.learners import Learners
 
 if TYPE_CHECKING:
     from rml_trainers.config import RunConfig
-    from rml_trainers.data.loaders import InitialLabels, UnlabelledCrops
+    from rml_trainers.data.loading.loaders import InitialLabels, UnlabelledCrops
 
 
 @configuration
@@ -35,27 +36,37 @@ class RmlConfig:
     initial_label_bits: Literal[8, 16] = 16
     """Size of a stored probability: half precision, or 8 bits."""
     feature: Literal["backbone", "projected"] = "backbone"
-    """z: what the last linear classifier of Deeplabv2 sees, or the output of the network's projection head."""
+    """z: what the last linear classifier of Deeplabv2 sees, or the output of the network's
+    projection head."""
     temperature: float = 1.0
-    """T (paper: 1). Distances grow with the feature width, so small T can saturate ω: watch `omega_entropy`."""
+    """T (paper: 1). Distances grow with the feature width, so small T can saturate ω: watch
+    `omega_entropy`."""
     distance: Literal["euclidean", "relative"] = "euclidean"
-    """`relative` divides the distances by each image's mean distance, so that T has the same meaning for all networks;
-    ours, not in the paper."""
+    """`relative` divides the distances by each image's mean distance, so that T has the same
+    meaning for all networks; ours, not in the paper."""
     prototype_momentum: float = 0.9999
     """λ of Eq. 11 (paper: 0.9999)."""
     min_cells: int = 10
-    """A class with fewer cells than this in an image does not move its prototype (ProDA's code: 10)."""
+    """A class with fewer cells than this in an image does not move its prototype (ProDA's code:
+    10)."""
     mixture: Literal["uniform", "estimated"] = "uniform"
-    """π_k of Eq. 9: uniform (version 1 of the paper), or the moving average of the assignment frequencies."""
+    """π_k of Eq. 9: uniform (version 1 of the paper), or the moving average of the assignment
+    frequencies."""
 
     def __post_init__(self) -> None:
         require(self.temperature > 0, "temperature", self.temperature, "a positive number")
-        require(0 <= self.prototype_momentum <= 1, "prototype_momentum", self.prototype_momentum, "a number in [0, 1]")
+        require(
+            0 <= self.prototype_momentum <= 1,
+            "prototype_momentum",
+            self.prototype_momentum,
+            "a number in [0, 1]",
+        )
         require(self.min_cells >= 1, "min_cells", self.min_cells, "at least 1")
 
 
 class RobustMutualLearning(IndirectMutualLearning):
-    """Keeps, per network, prototypes η and the weights that made p⁰; p⁰ itself lies in a scratch file."""
+    """Keeps, per network, prototypes η and the weights that made p⁰; p⁰ itself lies in a scratch
+    file."""
 
     def __init__(self, config: "RunConfig", num_classes: int) -> None:
         super().__init__(config, num_classes)
@@ -65,20 +76,26 @@ class RobustMutualLearning(IndirectMutualLearning):
         self._stage_labels = StageLabels(config, num_classes)
 
     def begin_stage(self, context: StageContext) -> None:
-        """One pass over D_l ∪ D_u with the stage's starting teachers: prototypes (Eq. 10), mixture and p⁰."""
-        device, networks = context.learners.device, range(context.learners.num_students)
+        """One pass over D_l ∪ D_u with the stage's starting teachers: prototypes (Eq. 10), mixture
+        and p⁰."""
+        device = context.learners.device
+        networks = range(context.learners.num_students)
         self.rectifiers = [Rectifier(self.method, self.num_classes, device) for _ in networks]
         self._stage_labels.begin(context, self.rectifiers)
 
     def resume_stage(self, context: StageContext) -> None:
-        """Prototypes came with the checkpoint; p⁰ is made again from the saved weights if its file is gone."""
+        """Prototypes came with the checkpoint; p⁰ is made again from the saved weights if its file
+        is gone."""
         self._stage_labels.resume(context)
 
     def initial_labels(self) -> "tuple[InitialLabels, ...]":
         return self._stage_labels.readers
 
     def pseudo_labels(
-        self, outputs: Sequence[SegmentationOutput], unlabelled: "UnlabelledCrops", learners: Learners
+        self,
+        outputs: Sequence[SegmentationOutput],
+        unlabelled: "UnlabelledCrops",
+        learners: Learners,
     ) -> list[PseudoLabel]:
         """ŷ = argmax_k ω_k p⁰_k at feature resolution, then upsampled (Eq. 6)."""
         targets = []
@@ -91,15 +108,23 @@ class RobustMutualLearning(IndirectMutualLearning):
             scores, scalars = rectifier.rectify(output, log_initial)
             self._report |= {f"{name}_{i + 1}": value for name, value in scalars.items()}
             network = learners.student(i)
-            targets.append(make_pseudo_label(scores, unlabelled.inside, network, soft=self.method.soft_labels))
+            targets.append(
+                make_pseudo_label(scores, unlabelled.inside, network, soft=self.method.soft_labels)
+            )
             if self.config.evaluation.monitor_pseudo_labels:
-                self._unrectified.append(make_pseudo_label(log_initial, unlabelled.inside, network).hard)
+                self._unrectified.append(
+                    make_pseudo_label(log_initial, unlabelled.inside, network).hard
+                )
         return targets
 
-    def _monitor(self, targets: Sequence[PseudoLabel], unlabelled: "UnlabelledCrops") -> dict[str, Tensor]:
+    def _monitor(
+        self, targets: Sequence[PseudoLabel], unlabelled: "UnlabelledCrops"
+    ) -> dict[str, Tensor]:
         """Labels as they are taught, and as they were before rectification: the classes of p⁰."""
         before = {
-            f"pseudo_label_{i + 1}_unrectified": confusion_matrix(label, unlabelled.truth, self.num_classes)
+            f"pseudo_label_{i + 1}_unrectified": confusion_matrix(
+                label, unlabelled.truth, self.num_classes
+            )
             for i, label in enumerate(self._unrectified)
         }
         return super()._monitor(targets, unlabelled) | before
@@ -113,14 +138,20 @@ class RobustMutualLearning(IndirectMutualLearning):
     def tensors(self) -> dict[str, Tensor]:
         kept = self._stage_labels.tensors()
         for i, rectifier in enumerate(self.rectifiers):
-            kept |= {f"rectifier/{i + 1}.{name}": tensor for name, tensor in rectifier.tensors().items()}
+            kept |= {
+                f"rectifier/{i + 1}.{name}": tensor for name, tensor in rectifier.tensors().items()
+            }
         return kept
 
     def load_tensors(self, tensors: dict[str, Tensor]) -> None:
         self._stage_labels.load_tensors(tensors)
-        numbers = {name.split("/")[1].split(".")[0] for name in tensors if name.startswith("rectifier/")}
+        numbers = {
+            name.split("/")[1].split(".")[0] for name in tensors if name.startswith("rectifier/")
+        }
         device = next(iter(tensors.values())).device if tensors else torch.device("cpu")
         self.rectifiers = [Rectifier(self.method, self.num_classes, device) for _ in numbers]
         for i, rectifier in enumerate(self.rectifiers):
             prefix = f"rectifier/{i + 1}."
-            rectifier.load_tensors({n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)})
+            rectifier.load_tensors(
+                {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+            )

@@ -3,11 +3,11 @@
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from rml_trainers.configuration import configuration
-from rml_trainers.learners import Learners
 from rml_trainers.methods.method import Stateless, StepResult, supervised_step
+from rml_trainers.students.learners import Learners
 
 if TYPE_CHECKING:
-    from rml_trainers.data.loaders import Batch
+    from rml_trainers.data.loading.loaders import Batch
 
 
 @configuration

@@ -1,4 +1,5 @@
-"""Activations that keep for their gradient no more than they must. Values and gradients are the same bits."""
+"""Activations that keep for their gradient no more than they must. Values and gradients are the
+same bits."""
 
 from typing import Any
 
@@ -7,16 +8,18 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 COPYING = (nn.SiLU, nn.Hardswish)
-"""Their gradient needs the input, so in place, with a gradient, torch copies it before it is changed. The gradient of
-ReLU needs its output only."""
+"""Their gradient needs the input, so in place, with a gradient, torch copies it before it is
+changed. The gradient of ReLU needs its output only."""
 
 
 def keep_less(network: nn.Module) -> None:
-    """Exchange the activations of a network that learns. Without a gradient, working in place saves more.
+    """Exchange the activations of a network that learns. Without a gradient, working in place saves
+    more.
 
-    ReLU6 is torch's Hardtanh, whose gradient asks for the input. The output says the same, 0 and 6 being where it is
-    cut, and the next convolution keeps the output anyway: a third less to keep for every convolution, BatchNorm and
-    ReLU6. The others at least write a new tensor instead of a copy and then the result.
+    ReLU6 is torch's Hardtanh, whose gradient asks for the input. The output says the same, 0 and 6
+    being where it is cut, and the next convolution keeps the output anyway: a third less to keep
+    for every convolution, BatchNorm and ReLU6. The others at least write a new tensor instead of a
+    copy and then the result.
     """
     for layer in list(network.modules()):
         if isinstance(layer, COPYING):

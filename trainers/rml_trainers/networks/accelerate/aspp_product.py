@@ -1,8 +1,10 @@
-"""Deeplabv2's summed ASPP for CPUs: one matrix product for all taps of all branches, then shifted and added.
+"""Deeplabv2's summed ASPP for CPUs: one matrix product for all taps of all branches, then shifted
+and added.
 
-Its four dilated convolutions have as many outputs as there are classes, which fills oneDNN's kernels badly. Forward and
-backward of two maps [2048, 32, 64] and 19 classes, one thread of an AMD EPYC, torch 2.15, November 2026: 943 ms as
-convolutions, 195 ms here (bf16: 650 and 100 ms); of eight maps [320, 12, 16]: 14.8 and 6.7 ms (13.4 and 4.3 ms).
+Its four dilated convolutions have as many outputs as there are classes, which fills oneDNN's
+kernels badly. Forward and backward of two maps [2048, 32, 64] and 19 classes, one thread of an AMD
+EPYC, torch 2.15, November 2026: 943 ms as convolutions, 195 ms here (bf16: 650 and 100 ms); of
+eight maps [320, 12, 16]: 14.8 and 6.7 ms (13.4 and 4.3 ms).
 """
 
 from collections.abc import Sequence
@@ -15,7 +17,8 @@ from torch.nn import functional
 
 
 class Tap(NamedTuple):
-    """One weight of a branch's 3×3 kernel, and the cell it reads, counted from the cell that it adds to."""
+    """One weight of a branch's 3×3 kernel, and the cell it reads, counted from the cell that it
+    adds to."""
 
     branch: int
     row: int
@@ -25,7 +28,8 @@ class Tap(NamedTuple):
 
 
 def taps_of(rates: Sequence[int], size: tuple[int, int]) -> list[Tap]:
-    """Taps that see anything of a map: those that a dilation carries out of it only ever read padding."""
+    """Taps that see anything of a map: those that a dilation carries out of it only ever read
+    padding."""
     taps = [
         Tap(branch, i, j, (i - 1) * rate, (j - 1) * rate)
         for branch, rate in enumerate(rates)
@@ -36,7 +40,8 @@ def taps_of(rates: Sequence[int], size: tuple[int, int]) -> list[Tap]:
 
 
 def summed_aspp(maps: Tensor, weight: Tensor, bias: Tensor, rates: Sequence[int]) -> Tensor:
-    """Sum of 3×3 convolutions that keep the size, dilated by `rates`: [B, K, h, w] in the type of the maps.
+    """Sum of 3×3 convolutions that keep the size, dilated by `rates`: [B, K, h, w] in the type of
+    the maps.
 
     Products are rounded to that type, their sum is taken in float32.
 
@@ -54,17 +59,25 @@ class _SummedAspp(torch.autograd.Function):
     """Keeps the maps and the chosen weights, as the convolutions would."""
 
     @staticmethod
-    def forward(ctx: Any, maps: Tensor, weight: Tensor, bias: Tensor, rates: tuple[int, ...]) -> Tensor:
+    def forward(
+        ctx: Any, maps: Tensor, weight: Tensor, bias: Tensor, rates: tuple[int, ...]
+    ) -> Tensor:
         batch, _, height, width = maps.shape
         taps = taps_of(rates, (height, width))
         chosen = torch.stack([weight[tap.branch, :, :, tap.row, tap.column] for tap in taps])
-        kernels = chosen.flatten(0, 1)[:, :, None, None].contiguous(memory_format=torch.channels_last)
+        kernels = chosen.flatten(0, 1)[:, :, None, None].contiguous(
+            memory_format=torch.channels_last
+        )
         maps = maps.contiguous(memory_format=torch.channels_last)
         ctx.save_for_backward(maps, kernels)
-        ctx.taps, ctx.shape = taps, weight.shape
+        ctx.taps = taps
+        ctx.shape = weight.shape
         products = _as_cells(functional.conv2d(maps, kernels, dilation=2), len(taps))
         total = (
-            bias.sum(dim=0).to(torch.promote_types(maps.dtype, torch.float32)).expand(batch, height, width, -1).clone()
+            bias.sum(dim=0)
+            .to(torch.promote_types(maps.dtype, torch.float32))
+            .expand(batch, height, width, -1)
+            .clone()
         )
         for number, tap in enumerate(taps):
             to, source = _windows(tap, (height, width))
@@ -74,7 +87,9 @@ class _SummedAspp(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        (maps, kernels), taps, (batch, num_outputs, height, width) = ctx.saved_tensors, ctx.taps, gradient.shape
+        (maps, kernels) = ctx.saved_tensors
+        taps = ctx.taps
+        (batch, num_outputs, height, width) = gradient.shape
         of_products = gradient.new_zeros(batch, height, width, len(taps), num_outputs)
         cells = gradient.permute(0, 2, 3, 1)
         for number, tap in enumerate(taps):
@@ -91,7 +106,8 @@ class _SummedAspp(torch.autograd.Function):
             for tap, of_tap in zip(taps, of_kernels.split(num_outputs), strict=True):
                 of_weight[tap.branch, :, :, tap.row, tap.column] = of_tap[..., 0, 0]
         of_bias = gradient.sum((0, 2, 3), dtype=torch.promote_types(gradient.dtype, torch.float32))
-        # Repeated, not expanded: gradients that share memory would be added to one another by a second backward pass.
+        # Repeated, not expanded: gradients that share memory would be added to one another by a
+        # second backward pass.
         return of_maps, of_weight, of_bias.repeat(ctx.shape[0], 1), None
 
 

@@ -1,9 +1,10 @@
-"""A depthwise convolution for CPUs, put together from the calls that oneDNN is fast at. Same result up to rounding.
+"""A depthwise convolution for CPUs, put together from the calls that oneDNN is fast at. Same result
+up to rounding.
 
-Measured on an AMD EPYC with one thread, torch 2.15, November 2026, for maps [128, 1152, 3, 4] and kernels of 5×5 (two
-students of tf_efficientnet_lite0 at output stride 8 do this six times a step): the gradient of the weights takes
-28 ms in float32 and 120 ms in bf16 in one call, 5 and 4 ms in pieces; data gradients of strided kernels take 20 ms
-in bf16 and 1 ms in float32.
+Measured on an AMD EPYC with one thread, torch 2.15, November 2026, for maps [128, 1152, 3, 4] and
+kernels of 5×5 (two students of tf_efficientnet_lite0 at output stride 8 do this six times a step):
+the gradient of the weights takes 28 ms in float32 and 120 ms in bf16 in one call, 5 and 4 ms in
+pieces; data gradients of strided kernels take 20 ms in bf16 and 1 ms in float32.
 """
 
 from typing import Any
@@ -17,11 +18,15 @@ WIDEST_FAST = 3
 """Columns of a kernel up to which oneDNN's depthwise routine for gradients of weights is used."""
 
 
-def depthwise(maps: Tensor, weight: Tensor, *, stride: int = 1, padding: int = 0, dilation: int = 1) -> Tensor:
-    """Depthwise convolution of maps [B, C, h, w] with kernels [C, 1, k, k], k odd, all alike in both directions.
+def depthwise(
+    maps: Tensor, weight: Tensor, *, stride: int = 1, padding: int = 0, dilation: int = 1
+) -> Tensor:
+    """Depthwise convolution of maps [B, C, h, w] with kernels [C, 1, k, k], k odd, all alike in
+    both directions.
 
-    With dilation d > 1 it keeps the size (`padding` is d · (k − 1) / 2, the stride 1): every d-th row and column meet
-    each other only, so the map is d² maps that an ordinary convolution takes as so many images.
+    With dilation d > 1 it keeps the size (`padding` is d · (k − 1) / 2, the stride 1): every d-th
+    row and column meet each other only, so the map is d² maps that an ordinary convolution takes as
+    so many images.
     """
     assert dilation == 1 or (stride == 1 and padding == dilation * (weight.shape[-1] // 2))
     result: Tensor = _Depthwise.apply(maps, weight, stride, padding, dilation)
@@ -32,14 +37,21 @@ class _Depthwise(torch.autograd.Function):
     """Keeps for the backward pass what the plain convolution would keep."""
 
     @staticmethod
-    def forward(ctx: Any, maps: Tensor, weight: Tensor, stride: int, padding: int, dilation: int) -> Tensor:
+    def forward(
+        ctx: Any, maps: Tensor, weight: Tensor, stride: int, padding: int, dilation: int
+    ) -> Tensor:
         ctx.save_for_backward(maps, weight)
-        ctx.stride, ctx.padding, ctx.dilation = stride, padding, dilation
-        channels, kernel = weight.shape[0], weight.shape[-1]
+        ctx.stride = stride
+        ctx.padding = padding
+        ctx.dilation = dilation
+        channels = weight.shape[0]
+        kernel = weight.shape[-1]
         if dilation == 1 or (kernel - 1) * dilation < min(maps.shape[-2:]):
             return functional.conv2d(maps, weight, None, stride, padding, dilation, channels)
         # No fast forward either where the dilated kernel is wider than the map.
-        apart = functional.conv2d(taken_apart(maps, dilation), weight, padding=kernel // 2, groups=channels)
+        apart = functional.conv2d(
+            taken_apart(maps, dilation), weight, padding=kernel // 2, groups=channels
+        )
         return put_together(apart, dilation, (maps.shape[-2], maps.shape[-1]))
 
     @staticmethod
@@ -52,9 +64,12 @@ class _Depthwise(torch.autograd.Function):
                 gradient, maps, weight, ctx.stride, ctx.padding, (wants_maps, wants_weight)
             )
             return of_maps, _laid_out(of_weight, weight), None, None, None
-        size, dilation, padding = (maps.shape[-2], maps.shape[-1]), ctx.dilation, ctx.padding
+        size = (maps.shape[-2], maps.shape[-1])
+        dilation = ctx.dilation
+        padding = ctx.padding
         if dilation > 1:
-            gradient, padding = taken_apart(gradient, dilation), weight.shape[-1] // 2
+            gradient = taken_apart(gradient, dilation)
+            padding = weight.shape[-1] // 2
             maps = taken_apart(maps, dilation) if wants_weight else gradient
         of_maps = of_weight = None
         if wants_maps:
@@ -66,16 +81,28 @@ class _Depthwise(torch.autograd.Function):
 
 
 def _laid_out(of_weight: Tensor | None, weight: Tensor) -> Tensor | None:
-    """With the weight's strides, which DDP compares; one channel per kernel lies in memory alike whatever they say."""
-    return None if of_weight is None else of_weight.contiguous().as_strided(weight.shape, weight.stride())
+    """With the weight's strides, which DDP compares; one channel per kernel lies in memory alike
+    whatever they say."""
+    return (
+        None
+        if of_weight is None
+        else of_weight.contiguous().as_strided(weight.shape, weight.stride())
+    )
 
 
 def _of_strided(
-    gradient: Tensor, maps: Tensor, weight: Tensor, stride: int, padding: int, wanted: tuple[bool, bool]
+    gradient: Tensor,
+    maps: Tensor,
+    weight: Tensor,
+    stride: int,
+    padding: int,
+    wanted: tuple[bool, bool],
 ) -> tuple[Tensor | None, Tensor | None]:
     """In float32 at least: oneDNN has no fast routine for it in bf16."""
     dtype = torch.promote_types(maps.dtype, torch.float32)
-    computed = _gradients(gradient.to(dtype), maps.to(dtype), weight.to(dtype), stride, (padding, padding), wanted)
+    computed = _gradients(
+        gradient.to(dtype), maps.to(dtype), weight.to(dtype), stride, (padding, padding), wanted
+    )
     of_maps, of_weight = (None if of is None else of.to(maps.dtype) for of in computed)
     return of_maps, of_weight
 
@@ -88,7 +115,8 @@ def gradient_of_maps(gradient: Tensor, maps: Tensor, weight: Tensor, padding: in
 
 
 def gradient_of_weight(gradient: Tensor, maps: Tensor, kernel: int, padding: int) -> Tensor:
-    """Of an undilated convolution with stride 1, in pieces of the kernel that oneDNN is fast at: [C, 1, k, k].
+    """Of an undilated convolution with stride 1, in pieces of the kernel that oneDNN is fast at:
+    [C, 1, k, k].
 
     Its routine wants at most three columns, and no fewer rows in the map than in the kernel.
 
@@ -107,9 +135,13 @@ def gradient_of_weight(gradient: Tensor, maps: Tensor, kernel: int, padding: int
 
 
 def _pieces(kernel: int, widest: int) -> list[range]:
-    """Offsets from the middle of a kernel, in runs of at most `widest` (odd); the middle run is symmetric."""
-    reach, half = kernel // 2, widest // 2
-    after = [range(first, min(first + widest, reach + 1)) for first in range(half + 1, reach + 1, widest)]
+    """Offsets from the middle of a kernel, in runs of at most `widest` (odd); the middle run is
+    symmetric."""
+    reach = kernel // 2
+    half = widest // 2
+    after = [
+        range(first, min(first + widest, reach + 1)) for first in range(half + 1, reach + 1, widest)
+    ]
     before = [range(1 - run.stop, 1 - run.start) for run in reversed(after)]
     return [*before, range(-half, half + 1), *after]
 
@@ -125,21 +157,28 @@ def _of_piece(gradient: Tensor, maps: Tensor, rows: range, columns: range) -> Te
     return _of_weight(gradient, maps, (len(rows), len(columns)), (padding[0], padding[1]))
 
 
-def _of_weight(gradient: Tensor, maps: Tensor, kernel: tuple[int, int], padding: tuple[int, int]) -> Tensor:
+def _of_weight(
+    gradient: Tensor, maps: Tensor, kernel: tuple[int, int], padding: tuple[int, int]
+) -> Tensor:
     gradient, maps = (x.contiguous(memory_format=torch.channels_last) for x in (gradient, maps))
-    _, of_weight = _gradients(gradient, maps, maps.new_empty(maps.shape[1], 1, *kernel), 1, padding, (False, True))
+    _, of_weight = _gradients(
+        gradient, maps, maps.new_empty(maps.shape[1], 1, *kernel), 1, padding, (False, True)
+    )
     assert of_weight is not None
     return of_weight
 
 
 def _facing(gradient: Tensor, maps: Tensor, dim: int, offsets: range) -> tuple[Tensor, Tensor, int]:
-    """What of both these offsets bring together in one direction, and how many zeros the convolution is to put around.
+    """What of both these offsets bring together in one direction, and how many zeros the
+    convolution is to put around.
 
-    Offsets around the middle need all of both. Others: only what is not pushed out, so many fewer rows or columns.
+    Offsets around the middle need all of both. Others: only what is not pushed out, so many fewer
+    rows or columns.
     """
     if offsets.start + offsets.stop == 1:
         return gradient, maps, offsets.stop - 1
-    nearest, away = min(map(abs, offsets)), len(offsets) - 1
+    nearest = min(map(abs, offsets))
+    away = len(offsets) - 1
     length = max(0, maps.shape[dim] - nearest)
     start = 0 if offsets.start > 0 else maps.shape[dim] - length
     filled = (0, away) if offsets.start > 0 else (away, 0)
@@ -150,24 +189,41 @@ def _facing(gradient: Tensor, maps: Tensor, dim: int, offsets: range) -> tuple[T
 
 
 def _gradients(
-    gradient: Tensor, maps: Tensor, weight: Tensor, stride: int, padding: tuple[int, int], wanted: tuple[bool, bool]
+    gradient: Tensor,
+    maps: Tensor,
+    weight: Tensor,
+    stride: int,
+    padding: tuple[int, int],
+    wanted: tuple[bool, bool],
 ) -> tuple[Tensor | None, Tensor | None]:
     """Torch's own, of maps and weights."""
     of_maps, of_weight, _ = torch.ops.aten.convolution_backward(
-        gradient, maps, weight, None, [stride] * 2, [*padding], [1, 1], False, [0, 0], weight.shape[0], [*wanted, False]
+        gradient,
+        maps,
+        weight,
+        None,
+        [stride] * 2,
+        [*padding],
+        [1, 1],
+        False,
+        [0, 0],
+        weight.shape[0],
+        [*wanted, False],
     )
     return of_maps, of_weight
 
 
 def taken_apart(maps: Tensor, step: int) -> Tensor:
-    """Every `step`-th row and column by itself: [B, C, h, w] → [B · step², C, ⌈h / step⌉, ⌈w / step⌉], channels last.
+    """Every `step`-th row and column by itself: [B, C, h, w] → [B · step², C, ⌈h / step⌉, ⌈w /
+    step⌉], channels last.
 
     Zeros fill up what `step` does not divide.
     """
     batch, channels, height, width = maps.shape
     if height % step or width % step:
         maps = functional.pad(maps, (0, -width % step, 0, -height % step))
-    rows, columns = maps.shape[-2] // step, maps.shape[-1] // step
+    rows = maps.shape[-2] // step
+    columns = maps.shape[-1] // step
     cells = maps.permute(0, 2, 3, 1).reshape(batch, rows, step, columns, step, channels)
     return cells.permute(0, 2, 4, 1, 3, 5).reshape(-1, rows, columns, channels).permute(0, 3, 1, 2)
 
@@ -175,6 +231,10 @@ def taken_apart(maps: Tensor, step: int) -> Tensor:
 def put_together(parts: Tensor, step: int, size: tuple[int, int]) -> Tensor:
     """The inverse of `taken_apart`, without what was filled up: [B, C, *size], channels last."""
     _, channels, rows, columns = parts.shape
-    cells = parts.permute(0, 2, 3, 1).reshape(-1, step, step, rows, columns, channels).permute(0, 3, 1, 4, 2, 5)
+    cells = (
+        parts.permute(0, 2, 3, 1)
+        .reshape(-1, step, step, rows, columns, channels)
+        .permute(0, 3, 1, 4, 2, 5)
+    )
     maps = cells.reshape(-1, rows * step, columns * step, channels)[:, : size[0], : size[1]]
     return maps.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)

@@ -1,8 +1,10 @@
-"""BatchNorm and its activation keep their input only: the output is computed again where a gradient needs it.
+"""BatchNorm and its activation keep their input only: the output is computed again where a gradient
+needs it.
 
-BatchNorm keeps its input for the backward pass, and the next convolution the output, maps of the same size. Without the
-second, half is left. (In-Place Activated BatchNorm, Rota Bulò et al. 2018, keeps the output instead and inverts it.)
-Mean and variance are remembered, so computing the output again is one multiplication and addition per value.
+BatchNorm keeps its input for the backward pass, and the next convolution the output, maps of the
+same size. Without the second, half is left. (In-Place Activated BatchNorm, Rota Bulò et al. 2018,
+keeps the output instead and inverts it.) Mean and variance are remembered, so computing the output
+again is one multiplication and addition per value.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,8 +19,8 @@ from timm.models.resnet import BasicBlock, Bottleneck
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from rml_trainers.networks.activations import LeanReLU6
-from rml_trainers.networks.recomputed_maps import Recipe, maps_are_recomputed, remember
+from rml_trainers.networks.accelerate.activations import LeanReLU6
+from rml_trainers.networks.accelerate.recomputed_maps import Recipe, maps_are_recomputed, remember
 
 
 class Activation(NamedTuple):
@@ -27,7 +29,8 @@ class Activation(NamedTuple):
     apply: Callable[[Tensor], Tensor]
     """May work in place."""
     gradient: Callable[[Tensor, Tensor], Tensor]
-    """Of the input: from that of the output, and from what `of_output` says, which it may overwrite."""
+    """Of the input: from that of the output, and from what `of_output` says, which it may
+    overwrite."""
     of_output: bool
     """The output tells the gradient; else the input does."""
 
@@ -35,15 +38,21 @@ class Activation(NamedTuple):
 _ops = torch.ops.aten
 ACTIVATIONS: dict[type[nn.Module], Activation] = {
     nn.ReLU: Activation(
-        torch.relu_, lambda gradient, y: _ops.threshold_backward.grad_input(gradient, y, 0, grad_input=y), True
+        torch.relu_,
+        lambda gradient, y: _ops.threshold_backward.grad_input(gradient, y, 0, grad_input=y),
+        True,
     ),
     LeanReLU6: Activation(
         lambda z: z.clamp_(0, 6),
         lambda gradient, y: _ops.hardtanh_backward.grad_input(gradient, y, 0, 6, grad_input=y),
         True,
     ),
-    nn.SiLU: Activation(nn.functional.silu, lambda gradient, z: _ops.silu_backward(gradient, z), False),
-    nn.Hardswish: Activation(nn.functional.hardswish, lambda gradient, z: _ops.hardswish_backward(gradient, z), False),
+    nn.SiLU: Activation(
+        nn.functional.silu, lambda gradient, z: _ops.silu_backward(gradient, z), False
+    ),
+    nn.Hardswish: Activation(
+        nn.functional.hardswish, lambda gradient, z: _ops.hardswish_backward(gradient, z), False
+    ),
 }
 
 
@@ -58,7 +67,8 @@ def keep_inputs_only(network: nn.Module) -> None:
 def pairs(network: nn.Module) -> Iterator[tuple[nn.BatchNorm2d, nn.Module]]:
     """BatchNorm layers, each with the activation that follows at once and is one of `ACTIVATIONS`.
 
-    Without those that are synchronised between workers, have no scale, or average their statistics evenly.
+    Without those that are synchronised between workers, have no scale, or average their statistics
+    evenly.
     """
     for module in network.modules():
         candidates: list[tuple[nn.Module, nn.Module]] = []
@@ -103,23 +113,42 @@ def _done_before(activation: nn.Module, x: Tensor) -> Tensor:
 class _NormAct(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, norm: nn.BatchNorm2d, activation: Activation
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        norm: nn.BatchNorm2d,
+        activation: Activation,
     ) -> tuple[Tensor, Recipe]:
-        statistics, momentum = (norm.running_mean, norm.running_var), norm.momentum
+        statistics = (norm.running_mean, norm.running_var)
+        momentum = norm.momentum
         assert momentum is not None, "layers that have none are left out"
         z, mean, invstd, reserve, kind = torch._batch_norm_impl_index(
-            x, weight, bias, *statistics, norm.training, momentum, norm.eps, torch.backends.cudnn.enabled
+            x,
+            weight,
+            bias,
+            *statistics,
+            norm.training,
+            momentum,
+            norm.eps,
+            torch.backends.cudnn.enabled,
         )
-        ctx.norm, ctx.training, ctx.kind, ctx.activation = norm, norm.training, kind, activation
+        ctx.norm = norm
+        ctx.training = norm.training
+        ctx.kind = kind
+        ctx.activation = activation
         if not norm.training:
             assert norm.running_mean is not None and norm.running_var is not None, "as above"
-            mean, invstd = norm.running_mean, (norm.running_var + norm.eps).rsqrt()
+            mean = norm.running_mean
+            invstd = (norm.running_var + norm.eps).rsqrt()
         scale = invstd * weight
         shift = torch.addcmul(bias, mean, scale, value=-1)
         ctx.save_for_backward(x, weight, mean, invstd, scale, shift, reserve)
         again: list[tuple[Tensor, Tensor]] = []
         ctx.again = again
-        return activation.apply(z), Recipe(partial(_asked, x.detach(), scale, shift, activation, again))
+        return activation.apply(z), Recipe(
+            partial(_asked, x.detach(), scale, shift, activation, again)
+        )
 
     @staticmethod
     @once_differentiable
@@ -130,26 +159,44 @@ class _NormAct(torch.autograd.Function):
         statistics = ctx.norm.running_mean, ctx.norm.running_var
         wanted = list(ctx.needs_input_grad[:3])
         gradients = _ops._batch_norm_impl_index_backward(
-            ctx.kind, x, gradient, weight, *statistics, mean, invstd, ctx.training, ctx.norm.eps, wanted, reserve
+            ctx.kind,
+            x,
+            gradient,
+            weight,
+            *statistics,
+            mean,
+            invstd,
+            ctx.training,
+            ctx.norm.eps,
+            wanted,
+            reserve,
         )
         return *gradients, None, None
 
 
 def _asked(
-    x: Tensor, scale: Tensor, shift: Tensor, activation: Activation, again: list[tuple[Tensor, Tensor]]
+    x: Tensor,
+    scale: Tensor,
+    shift: Tensor,
+    activation: Activation,
+    again: list[tuple[Tensor, Tensor]],
 ) -> Tensor:
-    """The output, computed for the first who asks; `again` has it for the others, until the layer's own gradient."""
+    """The output, computed for the first who asks; `again` has it for the others, until the layer's
+    own gradient."""
     if not again:
         again.append(_output(x, scale, shift, activation))
     return again[0][0]
 
 
-def _output(x: Tensor, scale: Tensor, shift: Tensor, activation: Activation) -> tuple[Tensor, Tensor]:
+def _output(
+    x: Tensor, scale: Tensor, shift: Tensor, activation: Activation
+) -> tuple[Tensor, Tensor]:
     """The output, and what tells the gradient of the activation."""
     if x.dtype == scale.dtype:
         z = torch.addcmul(shift[:, None, None], x, scale[:, None, None])
     else:  # bf16: with the statistics of a layer that changes nothing, this is the same in one go
-        nothing, one = torch.zeros_like(shift), torch.ones_like(scale)
+        nothing = torch.zeros_like(shift)
+        one = torch.ones_like(scale)
         z = nn.functional.batch_norm(x, nothing, one, scale, shift, training=False, eps=0.0)
     y = activation.apply(z)
     return y, y if activation.of_output else z

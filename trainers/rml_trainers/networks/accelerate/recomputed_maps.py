@@ -1,7 +1,8 @@
 """Maps that are not kept for the backward pass but computed again when a gradient asks for them.
 
-Who makes such a map says so with `remember`. Whoever then wants to keep that very map for its own gradient, as a
-convolution keeps its input, is given the way to compute it instead, and need not know.
+Who makes such a map says so with `remember`. Whoever then wants to keep that very map for its own
+gradient, as a convolution keeps its input, is given the way to compute it instead, and need not
+know.
 """
 
 import contextlib
@@ -35,7 +36,8 @@ class _Maps:
     def keep(self, tensor: Tensor) -> Tensor | Recipe:
         """The tensor itself, unless it is a known map that nobody has changed since it was made.
 
-        The reference to a storage, weak as it is, keeps its address from being given to another one.
+        The reference to a storage, weak as it is, keeps its address from being given to another
+        one.
         """
         known = self._known.get(tensor.untyped_storage()._cdata)
         if known is None:
@@ -88,8 +90,10 @@ def remember(made: Tensor, recipe: Recipe) -> None:
 
 
 def made_from(source: Tensor, make: Callable[[Tensor], Tensor]) -> Tensor:
-    """`make(source)`; under `recomputing_maps`, made again from the source where a gradient asks for it."""
-    made, maps = make(source), _maps.get()
+    """`make(source)`; under `recomputing_maps`, made again from the source where a gradient asks
+    for it."""
+    made = make(source)
+    maps = _maps.get()
     if maps is not None and made.requires_grad:
         maps.add(made, Recipe(partial(_made_again, make, maps.keep(source.detach()))))
     return made

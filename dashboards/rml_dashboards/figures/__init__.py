@@ -1,0 +1,1 @@
+"""From recorded runs to figures and their files."""

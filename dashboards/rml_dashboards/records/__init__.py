@@ -1,0 +1,1 @@
+"""Recorded runs as tidy tables: the only readers of a tracking store."""

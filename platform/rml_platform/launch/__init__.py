@@ -1,0 +1,1 @@
+"""Many runs: on Ray Tune and Ray Train, or one by one in this process."""

@@ -1,0 +1,1 @@
+"""One run: its task, its folder on any storage, its attempts and what they write down."""

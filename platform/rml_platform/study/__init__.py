@@ -1,0 +1,1 @@
+"""From YAML to a typed study and its checked cells."""

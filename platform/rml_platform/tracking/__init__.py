@@ -1,0 +1,1 @@
+"""How runs reach the tracker; the run folders stay the truth."""

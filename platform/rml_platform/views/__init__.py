@@ -1,0 +1,1 @@
+"""What commands print or draw: tables of runs, summaries, predictions, comparisons."""

@@ -1,0 +1,1 @@
+"""The parts of the benchmark: one module per question that it answers."""

@@ -1,0 +1,1 @@
+"""The whole state of a run as one folder of safetensors and JSON."""

@@ -1,0 +1,1 @@
+"""From prepared images to the batches of a step."""

@@ -1,0 +1,1 @@
+"""How the embedded street scenes are painted."""

@@ -1,0 +1,1 @@
+"""The paper's own ladder of methods, from supervised training to `rml`."""

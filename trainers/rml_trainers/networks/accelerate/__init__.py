@@ -1,0 +1,1 @@
+"""Layers in forms that are faster or leaner than torch's own, behind one door."""

@@ -1,0 +1,1 @@
+"""Devices, workers, random draws: how a run is carried out, never what it computes."""

@@ -1,0 +1,1 @@
+"""Students and mean teachers, and every way in which a step runs them."""
