@@ -67,15 +67,13 @@ def test_every_key_of_the_package_has_exactly_one_place_in_timms_model() -> None
     model.load_state_dict(renamed, strict=True)
 
 
-STREET = set(
-    map(
-        int,
-        (
-            "436 468 479 511 555 569 575 581 609 627 654 656 660 661 665 670 671 675 705 716 717 718 "
-            "733 734 751 757 779 803 817 825 829 843 847 864 867 874 880 919 920 "
-        ).split(),
-    )
-)
+# fmt: off
+STREET = {
+    436, 468, 479, 511, 555, 569, 575, 581, 609, 627, 654, 656, 660, 661, 665, 670, 671, 675, 705,
+    716, 717, 718, 733, 734, 751, 757, 779, 803, 817, 825, 829, 843, 847, 864, 867, 874, 880, 919,
+    920,
+}
+# fmt: on
 """ImageNet classes that stand in streets: vehicles, street lamps and signs, traffic lights, fences,
 buildings."""
 
