@@ -97,7 +97,7 @@ def test_a_misplaced_cell_writes_nothing(store: Store, tmp_path: Path) -> None:
 
 
 def test_the_example_of_the_readme_runs(store: Store, tmp_path: Path) -> None:
-    readme = Path(__file__).parents[3] / "dashboards" / "README.md"
+    readme = Path(__file__).parents[4] / "dashboards" / "README.md"
     (example,) = re.findall(
         r"```python\n(.*?)```", readme.read_text(encoding="utf-8"), flags=re.DOTALL
     )
