@@ -1,8 +1,8 @@
 """A study: rows × columns × seeds of one table, and its expansion into checked run configurations.
 
 The settings of a cell are laid over each other in this order, the later one wins:
-base, profile's base, row, profile's row, axis, column, profile's column, `--set`. Seeds are set
-nowhere else.
+base, profile's base, `--set base.…`, row, profile's row, axis, column, profile's column, `--set`.
+Seeds are set nowhere else.
 """
 
 import itertools

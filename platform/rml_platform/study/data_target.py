@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rml_platform.study.cells import expand
 from rml_platform.study.config_tree import choices, hints
-from rml_platform.study.layers import Assignment, override
+from rml_platform.study.layers import Assignment, override_layer, read_overrides
 from rml_platform.study.schema import load_run_config, load_study, validated
 from rml_platform.study.yaml_document import Json, read_document
 from rml_trainers.config import DataConfig, RunConfig, SplitConfig
@@ -29,8 +29,8 @@ def data_configs(target: str, overrides: Sequence[str]) -> tuple[DataConfig, ...
         raise ConfigError(
             f"{target}: no such data set, nor a .yaml file; {suggest(target, by_name)}"
         )
-    own = [Assignment(("name",), target, target), *(override(text) for text in overrides)]
-    config: DataConfig = validated(by_name[target], [(one,) for one in own], target)
+    layers = [(Assignment(("name",), target, target),), override_layer(read_overrides(overrides))]
+    config: DataConfig = validated(by_name[target], layers, target)
     return (config,)
 
 

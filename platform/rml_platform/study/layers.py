@@ -109,19 +109,40 @@ def layer(
         for key, value in mapping.items()
         for a in flatten(value, tuple(key.split(".")), (*prefix, key), {})
     ]
+    return _each_once(found)
+
+
+def override_layer(overrides: Iterable[Assignment]) -> Layer:
+    """Overrides as one layer: a mapping is laid over what is there key by key, as in a file. Raises
+    ConfigError for a key given twice."""
+    return _each_once(
+        [
+            assignment
+            for one in overrides
+            for assignment in layer({dotted(one.path): one.value}, {}, (), one.place)
+        ]
+    )
+
+
+def read_overrides(texts: Sequence[str]) -> tuple[Assignment, ...]:
+    """`optimiser.lr=1e-3` texts of the command line; the values are YAML. Raises ConfigError, also
+    for a key given twice."""
+    return _each_once([_read_override(text) for text in texts])
+
+
+def _each_once(assignments: Sequence[Assignment]) -> Layer:
     first: dict[tuple[str, ...], Assignment] = {}
-    for assignment in found:
+    for assignment in assignments:
         if assignment.path in first:
             earlier = first[assignment.path].place
             raise ConfigError(
                 f"{assignment.place}: {dotted(assignment.path)}: given twice (first at {earlier})"
             )
         first[assignment.path] = assignment
-    return tuple(found)
+    return tuple(assignments)
 
 
-def override(text: str) -> Assignment:
-    """`optimiser.lr=1e-3` as an assignment; the value is YAML. Raises ConfigError."""
+def _read_override(text: str) -> Assignment:
     key, separator, value = text.partition("=")
     key = key.strip()
     if not separator or not all(key.split(".")):

@@ -2,9 +2,10 @@
 
 import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from rml_platform.study.config_tree import keys
-from rml_platform.study.layers import Assignment, Layer
+from rml_platform.study.layers import Assignment, Layer, override_layer
 from rml_platform.study.study_file import StudyConfig
 from rml_platform.study.yaml_document import Document, Json, KeyPath
 from rml_trainers.config import RunConfig
@@ -15,9 +16,21 @@ RUN_KEYS = frozenset(keys(RunConfig))
 STUDY_KEYS = frozenset(keys(StudyConfig))
 
 
-def split_overrides(overrides: Sequence[Assignment]) -> tuple[Layer, Layer]:
-    """Overrides that change the study itself, and those that are laid over every cell. Raises
-    ConfigError."""
+@dataclass(frozen=True)
+class StudyOverrides:
+    """The overrides of one command, by what they change."""
+
+    of_study: tuple[Assignment, ...] = ()
+    """Keys of the study itself, each replaced by what the override says."""
+    of_base: Layer = ()
+    """Settings laid over the base and over what the profile says of it; rows and columns win."""
+    of_cells: Layer = ()
+    """Settings laid over every cell last."""
+
+
+def split_overrides(overrides: Sequence[Assignment]) -> StudyOverrides:
+    """Overrides by what they change. Raises ConfigError for keys that do not exist, that only the
+    file can change, or that are given twice."""
     for override in overrides:
         first = override.path[0]
         if first == "seed":
@@ -32,11 +45,17 @@ def split_overrides(overrides: Sequence[Assignment]) -> tuple[Layer, Layer]:
             raise ConfigError(
                 f"{override.place}: unknown key {first!r}; {suggest(first, STUDY_KEYS | RUN_KEYS)}"
             )
-    of_study = tuple(override for override in overrides if override.path[0] in STUDY_KEYS)
-    return of_study, tuple(override for override in overrides if override.path[0] in RUN_KEYS)
+    of_base = [replace(one, path=one.path[1:]) for one in overrides if one.path[0] == "base"]
+    return StudyOverrides(
+        of_study=tuple(
+            one for one in overrides if one.path[0] in STUDY_KEYS and one.path[0] != "base"
+        ),
+        of_base=override_layer(of_base),
+        of_cells=override_layer(one for one in overrides if one.path[0] in RUN_KEYS),
+    )
 
 
-def resolve(document: Document, profile: str | None, overrides: Layer) -> Document:
+def resolve(document: Document, profile: str | None, overrides: Sequence[Assignment]) -> Document:
     """The document with what a profile and the overrides say of the study itself (seeds, execution,
     resources …)."""
     value = copy.deepcopy(document.value)
@@ -95,10 +114,9 @@ def _change_figures(
 
 
 def _put(value: dict[str, Json], override: Assignment) -> KeyPath:
-    """Put an override into the study; under `base` and `axes` the rest of the path stays one dotted
-    key."""
+    """Put an override into the study; under `axes` the rest of the path stays one dotted key."""
     first, *rest = override.path
-    path = (first, ".".join(rest)) if first in ("base", "axes") and rest else override.path
+    path = (first, ".".join(rest)) if first == "axes" and rest else override.path
     block = value
     for key in path[:-1]:
         inner = block.get(key)

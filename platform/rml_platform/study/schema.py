@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from rml_platform.study.cells import Study
-from rml_platform.study.layers import Layer, compose, layer, override
+from rml_platform.study.layers import Layer, compose, layer, override_layer, read_overrides
 from rml_platform.study.overrides import resolve, split_overrides
 from rml_platform.study.study_builder import build_study
 from rml_platform.study.study_file import StudyConfig
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 def load_run_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
-    """Configuration of one run; `overrides` are `a.b=c` texts, the last one wins. Raises
+    """Configuration of one run; `overrides` are `a.b=c` texts that are laid over it. Raises
     ConfigError."""
     document = read_document(path)
     if "base" in document.value or "rows" in document.value:
@@ -31,7 +31,8 @@ def load_run_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
             "with it"
         )
     base = layer(document.value, document.places, (), document.source)
-    return validated(RunConfig, [base, *((override(text),) for text in overrides)], document.source)
+    own = override_layer(read_overrides(overrides))
+    return validated(RunConfig, [base, own], document.source)
 
 
 def validated(config_class: type[T], layers: Sequence[Layer], source: str) -> T:
@@ -47,9 +48,9 @@ def validated(config_class: type[T], layers: Sequence[Layer], source: str) -> T:
 def load_study(path: Path, overrides: Sequence[str] = (), profile: str | None = None) -> Study:
     """A study with its profile and overrides applied. Raises ConfigError.
 
-    An override whose first key belongs to the study (`seeds`, `execution`, `resources`, `table`,
-    `base` …) changes the study; any other is a setting of the runs and is laid over every cell
-    last.
+    An override whose first key belongs to the study (`seeds`, `execution`, `resources`, `table` …)
+    changes the study. One that begins with `base` is laid over the base and its profile's, under
+    rows and columns. Any other is a setting of the runs and is laid over every cell last.
     """
     document = read_document(path)
     if "base" not in document.value and {"method", "data"} & set(document.value):
@@ -57,10 +58,10 @@ def load_study(path: Path, overrides: Sequence[str] = (), profile: str | None = 
             f"{path}: this configures one run; use `rml run` with it, or put it under `base` of a "
             "study"
         )
-    of_study, of_cells = split_overrides([override(text) for text in overrides])
-    document = resolve(document, profile, of_study)
+    given = split_overrides(read_overrides(overrides))
+    document = resolve(document, profile, given.of_study)
     try:
         config = validate(StudyConfig, document.value, document.place)
     except InvalidValuesError as error:
         raise ConfigError(str(error)) from error
-    return build_study(document, config, profile, of_cells)
+    return build_study(document, config, profile, given)

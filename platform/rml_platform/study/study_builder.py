@@ -8,6 +8,7 @@ from typing import Any
 from rml_platform.study.cells import AxisValue, Column, Row, Study, multiply_rows
 from rml_platform.study.figure_config import FigureConfig, figure_problems
 from rml_platform.study.layers import Layer, layer
+from rml_platform.study.overrides import StudyOverrides
 from rml_platform.study.study_file import (
     ColumnConfig,
     ProfileConfig,
@@ -24,10 +25,10 @@ NO_PROFILE = ProfileConfig()
 
 
 def build_study(
-    document: Document, config: StudyConfig, profile: str | None, overrides: Layer
+    document: Document, config: StudyConfig, profile: str | None, overrides: StudyOverrides
 ) -> Study:
-    """Join a study file's parts. `overrides` are laid over every cell. Raises ConfigError."""
-    builder = _Builder(document, config, profile)
+    """Join a study file's parts and the overrides of its settings. Raises ConfigError."""
+    builder = _Builder(document, config, profile, overrides.of_base)
     if problems := tuple(dict.fromkeys(builder.problems())):
         raise ConfigError("\n".join(problems))
     return Study(
@@ -47,15 +48,18 @@ def build_study(
         table=builder.table(),
         cost=config.cost if profile is None else config.profiles[profile].cost,
         figures=builder.figures(),
-        overrides=overrides,
+        overrides=overrides.of_cells,
     )
 
 
 class _Builder:
     """Rows, columns and axes of one study file under one profile."""
 
-    def __init__(self, document: Document, config: StudyConfig, profile: str | None) -> None:
+    def __init__(
+        self, document: Document, config: StudyConfig, profile: str | None, of_base: Layer
+    ) -> None:
         self._document = document
+        self._of_base = of_base
         self._config = config
         self._profile = NO_PROFILE if profile is None else config.profiles[profile]
         self._profile_path: KeyPath = ("profiles", str(profile))
@@ -93,7 +97,7 @@ class _Builder:
 
     def base(self) -> tuple[Layer, ...]:
         laid_over = self._layer(self._profile.base, (*self._profile_path, "base"))
-        return (self._layer(self._config.base, ("base",)), laid_over)
+        return (self._layer(self._config.base, ("base",)), laid_over, self._of_base)
 
     def rows(self) -> tuple[Row, ...]:
         labels = tuple(column.label for column in self._columns)

@@ -2,8 +2,11 @@
 
 from pathlib import Path
 
+import pytest
+
 from rml_platform.study.cells import Cell, expand
 from rml_platform.study.schema import load_study
+from rml_trainers.errors import ConfigError
 from rml_trainers.methods.paper.rml import RmlConfig
 from tests.support.studies import STUDY, write_study
 
@@ -55,6 +58,49 @@ def test_column_beats_row_and_override_beats_all(tmp_path: Path) -> None:
     assert {cell.config.split.num_labelled for cell in cells_of(tmp_path, text=text)} == {2, 5}
     overridden = cells_of(tmp_path, "split.num_labelled=6", text=text)
     assert {cell.config.split.num_labelled for cell in overridden} == {6}
+
+
+def warm_up_steps(cells: tuple[Cell, ...]) -> dict[str, int]:
+    return {cell.row: cell.config.schedule.warm_up_steps for cell in cells}
+
+
+@pytest.mark.parametrize(
+    "key", ["{level}schedule.warm_up_steps=9", "{level}schedule={{warm_up_steps: 9}}"]
+)
+@pytest.mark.parametrize("dotted", [False, True])
+@pytest.mark.parametrize("level", ["", "base."])
+def test_an_override_wins_over_the_file_however_either_is_written(
+    tmp_path: Path, key: str, dotted: bool, level: str
+) -> None:
+    file = "schedule: {warm_up_steps: 4, stage_steps: [4]}"
+    assert file in STUDY
+    text = STUDY.replace(file, "schedule.warm_up_steps: 4\n  schedule.stage_steps: [4]")
+    cells = cells_of(tmp_path, key.format(level=level), text=text if dotted else STUDY)
+    assert warm_up_steps(cells) == {"Supervised": 9, "RML": 9}
+    assert {cell.config.schedule.stage_steps for cell in cells} == {(4,)}, "the rest stays"
+
+
+def test_an_override_of_the_base_wins_over_the_profile_and_leaves_rows_their_own(
+    tmp_path: Path,
+) -> None:
+    text = STUDY.replace("{method.name: rml}", "{method.name: rml, schedule: {warm_up_steps: 5}}")
+    small = cells_of(tmp_path, "base.schedule.warm_up_steps=9", text=text, profile="small")
+    assert warm_up_steps(small) == {"Supervised": 9, "RML": 5}
+    everywhere = cells_of(tmp_path, "schedule.warm_up_steps=9", text=text, profile="small")
+    assert warm_up_steps(everywhere) == {"Supervised": 9, "RML": 9}
+
+
+def test_an_override_of_the_base_may_choose_another_class(tmp_path: Path) -> None:
+    text = STUDY.replace("set: {method.name: rml}", "set: {method.temperature: 2}")
+    cells = cells_of(tmp_path, "base.method={name: rml, temperature: 3}", text=text)
+    assert cells[0].config.method == RmlConfig(temperature=3)
+    assert cells[-1].config.method == RmlConfig(temperature=2)
+
+
+@pytest.mark.parametrize("key", ["optimiser.lr", "base.optimiser.lr", "resources.workers", "seeds"])
+def test_a_key_overridden_twice_is_an_error(tmp_path: Path, key: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^--set {key}: {key}: given twice"):
+        cells_of(tmp_path, f"{key}=1", f"{key}=2")
 
 
 def test_a_row_with_a_whole_method_starts_from_its_defaults(tmp_path: Path) -> None:

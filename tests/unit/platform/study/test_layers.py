@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from rml_platform.study.layers import Layer, compose, layer, override
+from rml_platform.study.layers import Layer, compose, layer, override_layer, read_overrides
 from rml_platform.study.validation import InvalidValuesError
 from rml_trainers.errors import ConfigError
 
@@ -15,6 +15,10 @@ def made(mapping: dict[str, Any], name: str = "file") -> Layer:
 
 def values(*mappings: dict[str, Any]) -> dict[str, Any]:
     return compose([made(mapping) for mapping in mappings], "file").values
+
+
+def command_line(*texts: str) -> Layer:
+    return override_layer(read_overrides(texts))
 
 
 def test_mappings_are_laid_over_key_by_key() -> None:
@@ -102,8 +106,29 @@ def test_the_layers_are_not_changed() -> None:
 
 def test_places_follow_the_last_change() -> None:
     base = made({"split": {"family": "french", "fraction": 0.5}, "seed": 1}, "base")
-    settings = compose([base, (override("split.num_labelled=3"),)], "file")
+    settings = compose([base, command_line("split.num_labelled=3")], "file")
     assert settings.place(("split", "family")) == "base"
     assert settings.place(("split",)) == "--set split.num_labelled"
     assert settings.place(("seed",)) == "base"
     assert settings.place(("optimiser", "lr")) == "file"
+
+
+@pytest.mark.parametrize("file", [{"optimiser": {"lr": 1}}, {"optimiser.lr": 1}])
+@pytest.mark.parametrize("override", ["optimiser.lr=2", "optimiser={lr: 2}"])
+def test_an_override_wins_however_either_is_written(file: dict[str, Any], override: str) -> None:
+    momentum = made({"optimiser.momentum": 3})
+    composed = compose([made(file), momentum, command_line(override)], "file")
+    assert composed.values == {"optimiser": {"lr": 2, "momentum": 3}}
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ("optimiser.lr=1", "optimiser.lr=2"),
+        ("optimiser.lr=1", "optimiser={lr: 1}"),
+        ("optimiser={lr: 1}", "seed=1", "optimiser.lr=2"),
+    ],
+)
+def test_the_same_key_twice_on_the_command_line_is_an_error(texts: tuple[str, ...]) -> None:
+    with pytest.raises(ConfigError, match=r"--set optimiser.*: optimiser\.lr: given twice"):
+        command_line(*texts)

@@ -213,8 +213,16 @@ def test_override_replaces_only_its_key(tmp_path: Path) -> None:
     assert config.method == RmlConfig(temperature=0.5, min_cells=3)
 
 
-def test_the_last_override_wins(tmp_path: Path) -> None:
-    assert load_run_config(write(tmp_path, RUN), ["seed=1", "seed=2"]).seed == 2
+def test_an_override_with_a_block_is_laid_over_key_by_key(tmp_path: Path) -> None:
+    config = load_run_config(write(tmp_path, RUN), ["schedule={warm_up_steps: 9}"])
+    assert config.schedule.warm_up_steps == 9
+    assert config.schedule.stage_steps == (4,)
+
+
+def test_a_key_overridden_twice_is_an_error(tmp_path: Path) -> None:
+    assert message(write(tmp_path, RUN), "seed=1", "seed=2") == (
+        "--set seed: seed: given twice (first at --set seed)"
+    )
 
 
 def test_override_of_the_method_keeps_what_the_new_one_has_too(tmp_path: Path) -> None:
