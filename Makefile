@@ -3,9 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-CODE := platform trainers dashboards tests
+CODE := platform trainers dashboards tests docs
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench clean
+.PHONY: help setup demo test check format bench pictures clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -36,6 +36,9 @@ format: $(STAMP) ## let ruff format and mend what it can
 
 bench: $(STAMP) ## speed and memory as ratios measured in one run (about ten minutes)
 	$(BIN)/python -m rml_benchmarks all
+
+pictures: demo ## the README's pictures, drawn again from the demo's runs
+	$(BIN)/python docs/pictures/draw.py
 
 clean: ## remove the virtual environment, caches and build output (never ./outputs)
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build dist
