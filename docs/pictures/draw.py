@@ -18,12 +18,12 @@ from rich.text import Text
 HERE = Path(__file__).parent
 STUDY = "search_spaces/demo.yaml"
 FIGURE = "demo_pseudo_labels.svg"
-NUM_COLUMNS = 92
+NUM_COLUMNS = 80
 MAX_BYTES = 150_000
 
 # rich's own template names a web font, which a picture in a README cannot load.
 TEMPLATE = """\
-<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {terminal_width} {terminal_height}"
+<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}"
      font-family="Menlo, Consolas, 'DejaVu Sans Mono', monospace">
 <style>
 .{unique_id}-matrix {{ font-size: {char_height}px; line-height: {line_height}px; }}
@@ -34,8 +34,8 @@ TEMPLATE = """\
 <rect x="0" y="0" width="{terminal_width}" height="{terminal_height}"/></clipPath>
 {lines}
 </defs>
-<rect fill="#292929" width="{terminal_width}" height="{terminal_height}" rx="8"/>
-<g transform="translate(9, 9)" clip-path="url(#{unique_id}-clip-terminal)">
+<rect fill="#292929" width="{width}" height="{height}" rx="8"/>
+<g transform="translate(8, 16)" clip-path="url(#{unique_id}-clip-terminal)">
 {backgrounds}
 <g class="{unique_id}-matrix">
 {matrix}
