@@ -14,6 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
+import psutil
+
+from rml_platform.environment import usable_cores
 from rml_trainers.errors import RmlError
 
 ENVIRONMENT = {
@@ -145,22 +148,12 @@ def _session_folder() -> Iterator[str]:
     place = place if len(str(place)) < 16 else Path("/tmp")
     for old in place.glob("rml-ray-*-*"):
         owner = old.name.split("-")[2]
-        if owner.isdigit() and not _exists(int(owner)):
+        if owner.isdigit() and not psutil.pid_exists(int(owner)):
             shutil.rmtree(old, ignore_errors=True)
     with tempfile.TemporaryDirectory(
         prefix=f"rml-ray-{os.getpid()}-", dir=place, ignore_cleanup_errors=True
     ) as folder:
         yield folder
-
-
-def _exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _start_local(folder: str, with_train: bool, num_cpus: int | None, num_gpus: int | None) -> None:
@@ -172,7 +165,7 @@ def _start_local(folder: str, with_train: bool, num_cpus: int | None, num_gpus: 
         try:
             ray.init(
                 address="local",
-                num_cpus=num_cpus or os.cpu_count(),
+                num_cpus=num_cpus or usable_cores(),
                 num_gpus=num_gpus,
                 include_dashboard=with_train,
                 dashboard_host="127.0.0.1",
