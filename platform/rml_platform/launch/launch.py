@@ -72,10 +72,11 @@ def launch(
     console = console or Console()
     tracker = Tracker(tracking_uri or default_tracking_uri(layout.root), layout.artifacts)
     tracker.check()
-    publisher = Publisher(tracker, plan.study.name, note_on(console))
+    on_note = note_on(console)
+    publisher = Publisher(tracker, plan.study.name, on_note)
     launch_id = new_launch_id()
     folders = {run.run_id: RunFolder.of(layout.storage, run.run_id) for run in plan.runs}
-    todo = triage(folders, report)
+    todo = triage(folders, report, on_note)
     publisher.sync(folders[i] for i in report.done_before)
     if todo:
         all_tasks = [
