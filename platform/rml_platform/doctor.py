@@ -115,8 +115,7 @@ def _gpus() -> Finding:
     driver = shutil.which("nvidia-smi") is not None
     if driver and os.environ.get("CUDA_VISIBLE_DEVICES") != "":
         mend = (
-            "nvidia-smi is here but torch sees no GPU: install a torch that fits the driver, "
-            "or "
+            "nvidia-smi is here but torch sees no GPU: install a torch that fits the driver, or "
             "update the driver"
         )
         return Finding(name="GPUs", state="note", found="none that torch can use", mend=mend)
@@ -198,8 +197,7 @@ def _memory_and_cores() -> Finding:
     found = f"{cores} cores, {total_gb:.0f} GB of memory"
     if total_gb < 4:
         mend = (
-            "Ray with two workers needs about 4 GB; use execution: direct and one run at a "
-            "time "
+            "Ray with two workers needs about 4 GB; use execution: direct and one run at a time "
             "(--max-concurrent 1)"
         )
         return Finding(name="Machine", state="note", found=found, mend=mend)

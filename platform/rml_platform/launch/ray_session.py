@@ -87,7 +87,7 @@ def ray_session(
         return
     with _session_folder() as folder:
         _start_local(folder, with_train, num_cpus, num_gpus)
-        watch = _Watch()
+        watch = _RayWatch()
         try:
             yield
         except KeyboardInterrupt:
@@ -99,7 +99,7 @@ def ray_session(
             ray.shutdown()
 
 
-class _Watch:
+class _RayWatch:
     """Ends the launch when the local Ray died: Tune would wait for its runs for ever.
 
     The main thread is interrupted first. Where it is inside a call of Ray that will never return to
@@ -179,8 +179,7 @@ def _start_local(folder: str, with_train: bool, num_cpus: int | None, num_gpus: 
             if is_last:
                 raise ClusterError(
                     f"Ray could not be started on this machine: {error}. Is the machine very busy, "
-                    "or /tmp full? "
-                    "`rml doctor` checks it; nothing is lost, launch again"
+                    "or /tmp full? `rml doctor` checks it; nothing is lost, launch again"
                 ) from error
 
 
@@ -194,8 +193,8 @@ def _connect(address: str) -> None:
     except Exception as error:
         raise ClusterError(
             f"no Ray cluster can be reached at {address}: {error}. Check the address and that it "
-            "runs the same Ray "
-            "version and token (RAY_AUTH_TOKEN), or leave --address out to use this machine"
+            "runs the same Ray version and token (RAY_AUTH_TOKEN), or leave --address out to use "
+            "this machine"
         ) from error
 
 
@@ -206,9 +205,8 @@ def _prepare_environment(*, local: bool) -> None:
     token_file = Path.home() / ".ray" / "auth_token"
     known = {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys()
     if local:
-        os.environ.setdefault(
-            "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0"
-        )  # one process less per run
+        # One process less per run.
+        os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
     if local and not known and not token_file.exists():
         # Ray guards local clusters by a token that it would otherwise write into the home folder.
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
