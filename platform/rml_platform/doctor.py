@@ -3,7 +3,6 @@
 
 import importlib.util
 import os
-import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -11,7 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from rml_platform.environment import package_version
+import psutil
+from packaging.version import Version
+
+from rml_platform.environment import package_version, usable_cores
 
 State = Literal["ok", "note", "problem"]
 
@@ -92,7 +94,7 @@ def _timm() -> Finding:
             found="not installed",
             mend="make setup, or pip install rml",
         )
-    if _numbers(version)[:3] < (1, 0, 20):
+    if _is_older(version, than="1.0.20"):
         mend = "pip install 'timm>=1.0.20' for DINOv3's transformers as backbones of setr"
         return Finding(
             name="timm", state="note", found=f"{version}, which does not know DINOv3", mend=mend
@@ -113,8 +115,7 @@ def _gpus() -> Finding:
     driver = shutil.which("nvidia-smi") is not None
     if driver and os.environ.get("CUDA_VISIBLE_DEVICES") != "":
         mend = (
-            "nvidia-smi is here but torch sees no GPU: install a torch that fits the driver, "
-            "or "
+            "nvidia-smi is here but torch sees no GPU: install a torch that fits the driver, or "
             "update the driver"
         )
         return Finding(name="GPUs", state="note", found="none that torch can use", mend=mend)
@@ -136,7 +137,7 @@ def _ray() -> Finding:
             found="not installed",
             mend="pip install 'ray[default,train,tune]'",
         )
-    if _release(version) < (2, 55):
+    if _is_older(version, than="2.55"):
         return Finding(
             name="Ray",
             state="problem",
@@ -172,7 +173,7 @@ def _mlflow() -> Finding:
             found=f"{version} with mlflow-skinny {skinny}",
             mend=mend,
         )
-    if _release(version) < (3, 5):
+    if _is_older(version, than="3.5"):
         mend = "pip install 'mlflow>=3.5,!=3.18.0'"
         return Finding(name="MLflow", state="problem", found=version, mend=mend)
     return Finding(name="MLflow", state="ok", found=version)
@@ -191,15 +192,12 @@ def _weights() -> Finding:
 
 
 def _memory_and_cores() -> Finding:
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
-    total_gb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    cores = usable_cores()
+    total_gb = psutil.virtual_memory().total / 1e9
     found = f"{cores} cores, {total_gb:.0f} GB of memory"
     if total_gb < 4:
         mend = (
-            "Ray with two workers needs about 4 GB; use execution: direct and one run at a "
-            "time "
+            "Ray with two workers needs about 4 GB; use execution: direct and one run at a time "
             "(--max-concurrent 1)"
         )
         return Finding(name="Machine", state="note", found=found, mend=mend)
@@ -270,10 +268,6 @@ def _auth() -> Finding:
     )
 
 
-def _release(version: str) -> tuple[int, ...]:
-    """(major, minor) of a version such as "2.60.0" or "3.5rc1"."""
-    return _numbers(version)[:2]
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(number) for number in re.findall(r"\d+", version))
+def _is_older(version: str, *, than: str) -> bool:
+    """Whether a version came before a release; previews of the release itself did not."""
+    return Version(Version(version).base_version) < Version(than)

@@ -10,6 +10,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 import rml_platform
 
 
@@ -71,21 +73,13 @@ def package_version(name: str) -> str:
         return "missing"
 
 
-def device_name(device_type: str, index: int = 0) -> str:
-    """Name a person knows a device by, such as "NVIDIA H100" or the processor's model."""
-    if device_type == "cuda":
-        import torch
-
-        return torch.cuda.get_device_name(index)
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        models = (
-            line.partition(":")[2].strip()
-            for line in info.read_text().splitlines()
-            if "model name" in line
-        )
-        return next(models, "CPU")
-    return platform.processor() or platform.machine() or "CPU"
+def usable_cores() -> int:
+    """Cores that this process may use: a container or batch system gives fewer than the host has
+    (systems that cannot bind a process to cores give all)."""
+    process = psutil.Process()
+    if hasattr(process, "cpu_affinity"):
+        return len(process.cpu_affinity())
+    return psutil.cpu_count() or 1
 
 
 def _git(root: Path, *arguments: str) -> str | None:

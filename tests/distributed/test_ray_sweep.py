@@ -56,7 +56,7 @@ def carried_out(
 
 
 def losses(folder: Path, run_id: str) -> list[int]:
-    found = pieces(RunFolder.of(str(folder), run_id).folder, -1, float("inf"))
+    found = pieces(RunFolder.of(str(folder), run_id).folder, -1, float("inf"), pytest.fail)
     return [row.step for _, rows in found for row in rows if row.key == "train/loss"]
 
 

@@ -44,8 +44,8 @@ def launch(
     """
     from rich.console import Console
 
-    from rml_platform.launch.launch import OutputLayout
     from rml_platform.launch.launch import launch as carry_out
+    from rml_platform.launch.output_layout import OutputLayout
     from rml_platform.planning.plan_from_file import planned
     from rml_platform.views.summary import print_launch
 

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from rml_platform.launch.output_layout import DEFAULT_OUT as DEFAULT_OUT
+
 StudyFile = Annotated[
     Path, typer.Argument(metavar="STUDY.yaml", help="Study file, see search_spaces/README.md.")
 ]
@@ -50,4 +52,3 @@ Address = Annotated[
         help="Ray cluster to use (host:port, ray://…, auto); default: a local Ray of its own."
     ),
 ]
-DEFAULT_OUT = Path("outputs")

@@ -29,8 +29,8 @@ def run(
     it is done."""
     from rich.console import Console
 
-    from rml_platform.launch.launch import OutputLayout
-    from rml_platform.launch.run_alone import run_single
+    from rml_platform.launch.output_layout import OutputLayout
+    from rml_platform.launch.run_alone import run_alone
     from rml_platform.planning.plan import plan_run
     from rml_platform.planning.plan_from_file import preparing
     from rml_platform.study.schema import load_run_config
@@ -44,7 +44,7 @@ def run(
         )
     layout = OutputLayout(root=out, storage=storage or str(out))
     try:
-        record = run_single(
+        record = run_alone(
             planned, layout=layout, data_root=data_root, tracking_uri=tracking_uri, console=console
         )
     except KeyboardInterrupt:

@@ -8,7 +8,7 @@ the second time; launching again after anything was killed finishes it.
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from rich.console import Console
 from rml_platform.environment import code_version
 from rml_platform.launch.live_view import LiveView
 from rml_platform.launch.outcomes import LaunchReport, close, triage, write_losses
+from rml_platform.launch.output_layout import OutputLayout
 from rml_platform.launch.ray_session import ray_session
 from rml_platform.planning.machine import Machine
 from rml_platform.planning.plan import Plan, PlannedRun
@@ -29,21 +30,6 @@ from rml_platform.study.cells import Study
 from rml_platform.tracking.mlflow_tracker import Tracker, default_tracking_uri
 from rml_platform.tracking.publisher import Publisher
 from rml_trainers.errors import ConfigError
-
-
-@dataclass(frozen=True, kw_only=True)
-class OutputLayout:
-    """Where everything goes."""
-
-    root: Path
-    """Prepared data (`cache/`), `mlflow.db`, `mlartifacts/` and tables (`studies/`)."""
-    storage: str
-    """Path or URI under which `runs/` lies; the same as `root` unless a cluster's nodes share
-    another place."""
-
-    @property
-    def artifacts(self) -> Path:
-        return self.root / "mlartifacts"
 
 
 def launch(
@@ -72,10 +58,11 @@ def launch(
     console = console or Console()
     tracker = Tracker(tracking_uri or default_tracking_uri(layout.root), layout.artifacts)
     tracker.check()
-    publisher = Publisher(tracker, plan.study.name, note_on(console))
+    on_note = note_on(console)
+    publisher = Publisher(tracker, plan.study.name, on_note)
     launch_id = new_launch_id()
     folders = {run.run_id: RunFolder.of(layout.storage, run.run_id) for run in plan.runs}
-    todo = triage(folders, report)
+    todo = triage(folders, report, on_note)
     publisher.sync(folders[i] for i in report.done_before)
     if todo:
         all_tasks = [

@@ -74,10 +74,8 @@ class LiveView:
     def _thread(self, work: Callable[[], None]) -> threading.Thread:
         def loop() -> None:
             while not self._stop.wait(self._poll_s):
-                with contextlib.suppress(
-                    OSError
-                ):  # a storage that is away for a moment is asked again
-                    work()
+                with contextlib.suppress(OSError):
+                    work()  # a storage that is away for a moment is asked again
 
         return threading.Thread(target=loop, name=f"view-{work.__name__}", daemon=True)
 

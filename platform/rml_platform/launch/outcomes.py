@@ -1,13 +1,13 @@
 """Around a launch: which runs it is to carry out, and what became of them."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from rml_platform.run.retry_policy import Decision, RunFacts, decide
 from rml_platform.run.run_folder import Failure, RunFolder, RunRecord
 
-DYING_S = 30.0
+ORPHANS_LEAVE_S = 30.0
 """How long the workers of a killed launcher may take to follow it."""
 
 
@@ -28,11 +28,16 @@ class LaunchReport:
     seconds: float = 0.0
 
 
-def triage(folders: Mapping[str, RunFolder], report: LaunchReport) -> list[str]:
-    """Ids of the runs to carry out; the others go to the report."""
+def triage(
+    folders: Mapping[str, RunFolder], report: LaunchReport, on_note: Callable[[str], None]
+) -> list[str]:
+    """Ids of the runs to carry out; the others go to the report. `on_note` is told about files of a
+    run that are damaged."""
     todo = []
     for run_id, folder in folders.items():
         record = wait_for_orphan_workers(folder)
+        for text in record.damaged:
+            on_note(f"{text}; it counts as absent")
         decision = decide(
             RunFacts(finished=record.result is not None, alive=record.state == "running")
         )
@@ -47,9 +52,9 @@ def triage(folders: Mapping[str, RunFolder], report: LaunchReport) -> list[str]:
 
 
 def wait_for_orphan_workers(folder: RunFolder) -> RunRecord:
-    """Status of a run, once a worker whose launcher was just killed on this machine has followed
+    """State of a run, once a worker whose launcher was just killed on this machine has followed
     it."""
-    deadline = time.monotonic() + DYING_S
+    deadline = time.monotonic() + ORPHANS_LEAVE_S
     while True:
         record = folder.record()
         beat = record.heartbeat

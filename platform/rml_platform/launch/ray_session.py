@@ -14,6 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
+import psutil
+
+from rml_platform.environment import usable_cores
 from rml_trainers.errors import RmlError
 
 ENVIRONMENT = {
@@ -84,7 +87,7 @@ def ray_session(
         return
     with _session_folder() as folder:
         _start_local(folder, with_train, num_cpus, num_gpus)
-        watch = _Watch()
+        watch = _RayWatch()
         try:
             yield
         except KeyboardInterrupt:
@@ -96,7 +99,7 @@ def ray_session(
             ray.shutdown()
 
 
-class _Watch:
+class _RayWatch:
     """Ends the launch when the local Ray died: Tune would wait for its runs for ever.
 
     The main thread is interrupted first. Where it is inside a call of Ray that will never return to
@@ -145,22 +148,12 @@ def _session_folder() -> Iterator[str]:
     place = place if len(str(place)) < 16 else Path("/tmp")
     for old in place.glob("rml-ray-*-*"):
         owner = old.name.split("-")[2]
-        if owner.isdigit() and not _exists(int(owner)):
+        if owner.isdigit() and not psutil.pid_exists(int(owner)):
             shutil.rmtree(old, ignore_errors=True)
     with tempfile.TemporaryDirectory(
         prefix=f"rml-ray-{os.getpid()}-", dir=place, ignore_cleanup_errors=True
     ) as folder:
         yield folder
-
-
-def _exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _start_local(folder: str, with_train: bool, num_cpus: int | None, num_gpus: int | None) -> None:
@@ -172,7 +165,7 @@ def _start_local(folder: str, with_train: bool, num_cpus: int | None, num_gpus: 
         try:
             ray.init(
                 address="local",
-                num_cpus=num_cpus or os.cpu_count(),
+                num_cpus=num_cpus or usable_cores(),
                 num_gpus=num_gpus,
                 include_dashboard=with_train,
                 dashboard_host="127.0.0.1",
@@ -186,8 +179,7 @@ def _start_local(folder: str, with_train: bool, num_cpus: int | None, num_gpus: 
             if is_last:
                 raise ClusterError(
                     f"Ray could not be started on this machine: {error}. Is the machine very busy, "
-                    "or /tmp full? "
-                    "`rml doctor` checks it; nothing is lost, launch again"
+                    "or /tmp full? `rml doctor` checks it; nothing is lost, launch again"
                 ) from error
 
 
@@ -201,8 +193,8 @@ def _connect(address: str) -> None:
     except Exception as error:
         raise ClusterError(
             f"no Ray cluster can be reached at {address}: {error}. Check the address and that it "
-            "runs the same Ray "
-            "version and token (RAY_AUTH_TOKEN), or leave --address out to use this machine"
+            "runs the same Ray version and token (RAY_AUTH_TOKEN), or leave --address out to use "
+            "this machine"
         ) from error
 
 
@@ -213,9 +205,8 @@ def _prepare_environment(*, local: bool) -> None:
     token_file = Path.home() / ".ray" / "auth_token"
     known = {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys()
     if local:
-        os.environ.setdefault(
-            "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0"
-        )  # one process less per run
+        # One process less per run.
+        os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
     if local and not known and not token_file.exists():
         # Ray guards local clusters by a token that it would otherwise write into the home folder.
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)

@@ -6,9 +6,10 @@ from pathlib import Path
 from rich.console import Console
 
 from rml_platform.launch.direct import run_direct
-from rml_platform.launch.launch import OutputLayout, new_launch_id, note_on, task_of
+from rml_platform.launch.launch import new_launch_id, note_on, task_of
 from rml_platform.launch.live_view import LiveView
 from rml_platform.launch.outcomes import wait_for_orphan_workers
+from rml_platform.launch.output_layout import OutputLayout
 from rml_platform.planning.machine import Machine
 from rml_platform.planning.plan import PlannedRun
 from rml_platform.run.run_folder import RunFolder, RunRecord
@@ -21,7 +22,7 @@ EXPERIMENT = "single-runs"
 its tags)."""
 
 
-def run_single(
+def run_alone(
     run: PlannedRun,
     *,
     layout: OutputLayout,

@@ -12,7 +12,7 @@ from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from rml_platform.launch.single_worker import SingleWorker
 from rml_platform.run.checkpoints import NUM_TO_KEEP, CheckpointStore
 from rml_platform.run.storage import Folder
-from rml_platform.run.task import RunTask
+from rml_platform.run.task import RUN_TASK, RunTask
 
 STARTUP_FAILURES_ALLOWED = 3
 """Ray's default is without end: a cluster that shrank below one group would be asked every minute
@@ -40,7 +40,7 @@ def run_with_ray_train(task: RunTask, trainer_class: Callable[..., Any] | None =
     trainer = TorchTrainer(
         _work,
         train_loop_config={
-            "task": task.to_json(),
+            "task": RUN_TASK.encode(task),
             "writer": writer,
             "trainer_class": trainer_class,
         },
@@ -72,7 +72,7 @@ def _work(config: dict[str, Any]) -> None:
     from rml_platform.run.attempt import WorkerContext
     from rml_platform.run.execute import execute
 
-    context = ray.train.get_context()
+    group = ray.train.get_context()
 
     def deliver(name: str, folder: Path | None) -> None:
         checkpoint = None if folder is None else ray.train.Checkpoint.from_directory(str(folder))
@@ -80,10 +80,12 @@ def _work(config: dict[str, Any]) -> None:
 
     context = WorkerContext(
         writer=config["writer"],
-        rank=context.get_world_rank(),
-        world_size=context.get_world_size(),
-        local_index=context.get_local_rank(),
+        rank=group.get_world_rank(),
+        world_size=group.get_world_size(),
+        local_index=group.get_local_rank(),
         deliver=deliver,
         agree=ray.train.collective.broadcast_from_rank_zero,
     )
-    execute(RunTask.from_json(config["task"]), context, config["trainer_class"])
+    execute(
+        RUN_TASK.decode(config["task"], "the task of this worker"), context, config["trainer_class"]
+    )

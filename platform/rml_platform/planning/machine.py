@@ -1,9 +1,10 @@
 """What the machine at hand can give to a run."""
 
-import os
 from dataclasses import dataclass
 
 import torch
+
+from rml_platform.environment import usable_cores
 
 
 @dataclass(frozen=True)
@@ -15,10 +16,4 @@ class Machine:
 
     @classmethod
     def here(cls) -> "Machine":
-        # A container or batch system gives fewer cores than the host has.
-        cores = (
-            len(os.sched_getaffinity(0))
-            if hasattr(os, "sched_getaffinity")
-            else os.cpu_count() or 1
-        )
-        return cls(cores=cores, gpus=torch.cuda.device_count())
+        return cls(cores=usable_cores(), gpus=torch.cuda.device_count())

@@ -17,7 +17,7 @@ from rml_platform.run.checkpoints import CheckpointStore, SoundCheckpoint, check
 from rml_platform.run.pictures import write_pictures
 from rml_platform.run.reporters import Cancelled, Heart, RunReporter, WorkerReporter
 from rml_platform.run.run_folder import Failure, Heartbeat, Result, RunFolder
-from rml_platform.run.shared_stages import SharedBeginnings
+from rml_platform.run.shared_stages import SharedStages
 from rml_platform.run.task import Process, RunTask
 from rml_trainers.config import RunConfig
 from rml_trainers.data.prepared.cache import PreparedData
@@ -60,20 +60,29 @@ class Attempt:
         self.context = context
         self.run = RunFolder.of(task.storage, task.run_id)
         self.store = CheckpointStore(self.run.folder, context.writer)
-        self.beginnings = SharedBeginnings(task)
+        self.shared_stages = SharedStages(task)
         self.is_first = context.rank == 0
-        earlier = self.run.heartbeat()
-        self.number = earlier.attempt + 1 if earlier else 1
+        record = self.run.record()
+        self.warnings = [f"{text}; it counts as absent" for text in record.damaged]
+        earlier = record.heartbeat
+        self.number = self._attempts_before(earlier) + 1
         same_launch = earlier is not None and earlier.launch_id == task.launch_id
         self.launch_number = earlier.launch_attempt + 1 if earlier and same_launch else 1
         self.seconds_before = earlier.seconds if earlier else 0.0
+
+    def _attempts_before(self, earlier: Heartbeat | None) -> int:
+        """How often the run was started. Where no heartbeat tells, its checkpoints do: the number
+        is a part of their names, and none may be given out twice."""
+        if earlier is not None:
+            return earlier.attempt
+        return max((checkpoint.attempt for checkpoint in self.store.stored()), default=0)
 
     def outcome_so_far(self) -> Outcome | None:
         """What the run already came to in this launch, or None when there is something to do.
 
         A worker group that Ray restarts after a final failure, or too often, has nothing to do.
         """
-        if self.run.result() is not None:
+        if self.run.record().result is not None:
             return "done"
         failure = self.written_failure()
         if failure is not None:
@@ -86,7 +95,7 @@ class Attempt:
 
     def give_up(self) -> None:
         """Write down that the run was lost too often, unless it came to an end of its own."""
-        if self.run.result() is None and self.written_failure() is None:
+        if self.run.record().result is None and self.written_failure() is None:
             lost = RuntimeError(
                 f"its process was killed or died {self.launch_number - 1} times in this launch"
             )
@@ -95,7 +104,7 @@ class Attempt:
     def written_failure(self) -> Failure | None:
         """Failure of this launch that is written down already, by an earlier attempt or another
         worker."""
-        failure = self.run.failure()
+        failure = self.run.record().failure
         return failure if failure is not None and failure.launch_id == self.task.launch_id else None
 
     def train(self, trainer_class: Callable[..., TrainerLike]) -> None:
@@ -105,16 +114,15 @@ class Attempt:
         if device.type == "cpu":
             torch.set_num_threads(config.runtime.threads or max(1, int(self.task.cpus_per_worker)))
         with _scratch(self.run, context.rank) as scratch, contextlib.ExitStack() as stack:
-            notes: list[str] = []
-            found = self.resume_point(scratch, notes)
-            begin_from = None if found else self.beginning(scratch, notes)
+            found = self.resume_point(scratch)
+            begin_from = None if found else self.shared_stage(scratch)
             reporter: Reporter = WorkerReporter(self.deliver)
             if self.is_first:
                 heart = stack.enter_context(Heart(self.run, self._heartbeat(device, found)))
                 reporter = RunReporter(self.run, heart, self.deliver)
                 reporter.metrics.forget_after(found.step if found else -1)
-            for note in notes:
-                reporter.on_note("warning", note)
+            for warning in self.warnings:
+                reporter.on_note("warning", warning)
             data = PreparedData.open(Path(self.task.prepared_folder))
             trainer = trainer_class(
                 config,
@@ -140,16 +148,15 @@ class Attempt:
             return
         try:
             write_pictures(self.run.folder, found.folder, self.task.config, data, device)
-        except (
-            Exception
-        ) as error:  # whatever it is, the run itself is finished: told, and no reason to fail it
+        # Whatever it is, the run itself is finished: it is told, and no reason to fail the run.
+        except Exception as error:
             reporter.on_note(
                 "warning", f"no pictures of predictions: {type(error).__name__}: {error}"
             )
 
     def deliver(self, progress: Progress, folder: Path | None) -> None:
         if folder is not None:
-            self.beginnings.leave(progress.step, folder)
+            self.shared_stages.leave(progress.step, folder)
         if self.context.deliver is not None:
             self.context.deliver(checkpoint_name(progress.step, self.number), folder)
             if self.is_first:
@@ -157,7 +164,7 @@ class Attempt:
         elif folder is not None:
             self.store.save(progress.step, self.number, folder)
 
-    def resume_point(self, scratch: Path, notes: list[str]) -> SoundCheckpoint | None:
+    def resume_point(self, scratch: Path) -> SoundCheckpoint | None:
         """Newest sound checkpoint, chosen by rank 0 for all; on storage that is not local every
         rank downloads it."""
         if not self.is_first:
@@ -167,19 +174,19 @@ class Attempt:
             writer, checkpoint = name.split("/")
             folder = self.store.folder.child(writer, checkpoint).download(scratch / checkpoint)
             return SoundCheckpoint(0, name, folder)
-        found = self.store.newest_sound(scratch, notes.append)
+        found = self.store.newest_sound(scratch, self.warnings.append)
         self.context.agree(found.name if found else None)
         # Ray Train deletes its own checkpoints, and breaks when one of them is gone already.
         self.store.discard_newer_than(found.step if found else -1, own=self.context.deliver is None)
         return found
 
-    def beginning(self, scratch: Path, notes: list[str]) -> Path | None:
+    def shared_stage(self, scratch: Path) -> Path | None:
         """Checkpoint of another run that begins as this one does, chosen by rank 0 for all."""
-        found = self.beginnings.find(scratch, notes.append) if self.is_first else None
+        found = self.shared_stages.find(scratch, self.warnings.append) if self.is_first else None
         name: str | None = self.context.agree(found[0] if found else None)
         if found is not None or name is None:
             return found[1] if found else None
-        return self.beginnings.fetch(name, scratch)
+        return self.shared_stages.fetch(name, scratch)
 
     def failure(self, error: Exception) -> Failure:
         """Why this attempt failed."""
@@ -203,8 +210,7 @@ class Attempt:
         if (split.hash, data.content_hash) != (self.task.split_hash, self.task.data_hash):
             raise ConfigError(
                 f"run {self.task.run_id}: the prepared data in {self.task.prepared_folder} or its "
-                "split changed since "
-                "the launch was planned; launch again"
+                "split changed since the launch was planned; launch again"
             )
         return split
 

@@ -6,11 +6,12 @@ resumes; so the pieces up to a stored checkpoint hold every value exactly once, 
 be filled from them at any time.
 """
 
-import json
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from rml_platform.run.codec import Codec, DamagedFileError
 from rml_platform.run.storage import Folder
 from rml_trainers.training.reporting import Evaluation
 
@@ -26,6 +27,11 @@ class Measurement:
     step: int
     time_ms: int
     value: float
+
+
+Row = tuple[str, int, int, float]
+"""A measurement in a file: key, step, time in ms, value; a long run has a hundred thousand."""
+PIECE = Codec[list[Row]](list[Row], indent=None)
 
 
 class MetricLog:
@@ -53,9 +59,9 @@ class MetricLog:
         self._write(END)
 
     def _write(self, name: str) -> None:
-        rows = [[row.key, row.step, row.time_ms, row.value] for row in self._rows]
-        if rows:
-            self.folder.write(name, json.dumps(rows).encode())
+        if self._rows:
+            rows = [(row.key, row.step, row.time_ms, row.value) for row in self._rows]
+            self.folder.write(name, PIECE.encode(rows))
         self._rows = []
 
     def forget_after(self, step: int) -> None:
@@ -66,16 +72,33 @@ class MetricLog:
                 self.folder.delete(name)
 
 
-def pieces(run_folder: Folder, first: int, last: float) -> list[tuple[int, list[Measurement]]]:
+def pieces(
+    run_folder: Folder,
+    first: int,
+    last: float,
+    on_damaged: Callable[[str], None],
+) -> list[tuple[int, list[Measurement]]]:
     """Pieces with first < step <= last in order, with their steps; `last` = infinity includes the
-    end piece."""
+    end piece.
+
+    `on_damaged` is told about a piece that cannot be read; the others are not affected.
+    """
     folder = run_folder.child("metrics")
-    names = [n for n in folder.files() if n != END and first < step_of(n) <= last]
+    files = folder.files()
+    names = [name for name in files if name != END and first < step_of(name) <= last]
     found = [(step_of(name), name) for name in names]
-    if last == math.inf and END in folder.files():
+    if last == math.inf and END in files:
         found.append((max([first, *(step for step, _ in found)]), END))
-    rows = [(step, json.loads(folder.read(name) or b"[]")) for step, name in found]
-    return [(step, [Measurement(*row) for row in piece]) for step, piece in rows]
+    return [(step, _rows_of(folder, name, on_damaged)) for step, name in found]
+
+
+def _rows_of(folder: Folder, name: str, on_damaged: Callable[[str], None]) -> list[Measurement]:
+    try:
+        rows = PIECE.decode(folder.read(name) or b"[]", f"{folder.path}/{name}")
+    except DamagedFileError as error:
+        on_damaged(f"{error}; what was measured in it is left out")
+        return []
+    return [Measurement(*row) for row in rows]
 
 
 def piece_name(step: int) -> str:

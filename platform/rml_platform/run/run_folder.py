@@ -1,12 +1,17 @@
 """The folder of one run, `<storage>/runs/<run_id>/`: the truth about it, on any pyarrow filesystem.
 
-    task.json          what was asked for (RunTask)           config.yaml   the resolved
-    configuration, for a person heartbeat.json     where the run stands                   log.txt
-    notes and warnings, one a line metrics/*.json     everything measured, in pieces, each written
-    just before the checkpoint that covers it checkpoints/<writer>/checkpoint_<step>_<n>/
-    predictions/*.png result.json        final evaluations: the run is done     failure.json  why
-    the last attempt failed published.json     what the tracker has of it             cancel
-    marker: stop at the next log moment
+    task.json        what was asked for (RunTask)
+    config.yaml      the resolved configuration, for a person
+    heartbeat.json   where the run stands
+    log.txt          notes and warnings, one a line
+    metrics/*.json   everything measured, in pieces, each written just before the checkpoint that
+                     covers it
+    checkpoints/<writer>/checkpoint_<step>_<n>/
+    predictions/*.png
+    result.json      final evaluations: the run is done
+    failure.json     why the last attempt failed
+    published.json   what the tracker has of it
+    cancel           marker: stop at the next log moment
 
 `rml status`, `rml plan`, the live view and "launching twice does nothing" read these files only.
 """
@@ -14,18 +19,60 @@
 import dataclasses
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
+import pydantic
 import yaml
 
+from rml_platform.run.codec import Codec, DamagedFileError
 from rml_platform.run.retry_policy import STALE_AFTER_S
 from rml_platform.run.storage import Folder
-from rml_platform.run.task import Process, RunTask
+from rml_platform.run.task import RUN_TASK, Process, RunTask
 from rml_trainers.training.reporting import Evaluation
 
+T = TypeVar("T")
 RunState = Literal["new", "running", "cut_off", "failed", "cancelled", "done"]
+
+
+def _evaluation_to_json(evaluation: Evaluation) -> dict[str, Any]:
+    return {
+        **vars(evaluation),
+        "miou": _to_json(evaluation.miou),
+        "accuracy": _to_json(evaluation.accuracy),
+        "iou_by_class": {name: _to_json(iou) for name, iou in evaluation.iou_by_class.items()},
+        "confusion": evaluation.confusion.tolist(),
+    }
+
+
+def _to_json(score: float) -> float | None:
+    return None if math.isnan(score) else score
+
+
+def _evaluation_from_json(value: dict[str, Any]) -> Evaluation:
+    return Evaluation(
+        **{
+            **value,
+            "miou": _from_json(value["miou"]),
+            "accuracy": _from_json(value["accuracy"]),
+            "iou_by_class": {name: _from_json(iou) for name, iou in value["iou_by_class"].items()},
+            "confusion": np.array(value["confusion"], dtype=np.int64),
+        }
+    )
+
+
+def _from_json(score: float | None) -> float:
+    return math.nan if score is None else float(score)
+
+
+Score = Annotated[
+    Evaluation,
+    pydantic.PlainValidator(_evaluation_from_json),
+    pydantic.PlainSerializer(_evaluation_to_json),
+]
+"""An evaluation as JSON knows it: its confusion matrix is an array, its NaN are null."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +120,7 @@ class Failure:
 class Result:
     """Outcome of a finished run."""
 
-    evaluations: tuple[Evaluation, ...]
+    evaluations: tuple[Score, ...]
     steps: int
     seconds: float
     device: str
@@ -93,6 +140,13 @@ class RunRecord:
     heartbeat: Heartbeat | None = None
     failure: Failure | None = None
     result: Result | None = None
+    damaged: tuple[str, ...] = ()
+    """What is wrong with files that cannot be read and count as absent, one sentence each."""
+
+
+HEARTBEAT = Codec[Heartbeat](Heartbeat)
+FAILURE = Codec[Failure](Failure)
+RESULT = Codec[Result](Result)
 
 
 class RunFolder:
@@ -111,67 +165,75 @@ class RunFolder:
 
     def begin(self, task: RunTask) -> None:
         """Write what is asked for and forget an earlier failure."""
-        self.folder.write_json("task.json", task.to_json())
+        self.folder.write("task.json", RUN_TASK.encode(task))
         text = yaml.safe_dump(dataclasses.asdict(task.config), sort_keys=False, allow_unicode=True)
         self.folder.write("config.yaml", text.encode())
         self.folder.delete("failure.json")
 
     def task(self) -> RunTask | None:
-        value = self.folder.read_json("task.json")
-        return None if value is None else RunTask.from_json(value)
+        """What was asked for, None if nothing was. Raises DamagedFileError."""
+        return self._read("task.json", RUN_TASK)
 
     def write_heartbeat(self, heartbeat: Heartbeat) -> None:
-        self.folder.write_json(
-            "heartbeat.json", dataclasses.asdict(dataclasses.replace(heartbeat, time=time.time()))
-        )
+        now = dataclasses.replace(heartbeat, time=time.time())
+        self.folder.write("heartbeat.json", HEARTBEAT.encode(now))
 
     def heartbeat(self) -> Heartbeat | None:
-        value = self.folder.read_json("heartbeat.json")
-        if value is None:
-            return None
-        processes = {"launcher": Process(**value["launcher"]), "worker": Process(**value["worker"])}
-        return Heartbeat(**{**value, **processes})
+        """Where the run stands, None before it was started. Raises DamagedFileError."""
+        return self._read("heartbeat.json", HEARTBEAT)
 
     def write_failure(self, failure: Failure) -> None:
-        self.folder.write_json("failure.json", dataclasses.asdict(failure))
+        self.folder.write("failure.json", FAILURE.encode(failure))
 
     def failure(self) -> Failure | None:
-        value = self.folder.read_json("failure.json")
-        return None if value is None else Failure(**value)
+        """Why the last attempt failed, None if it did not. Raises DamagedFileError."""
+        return self._read("failure.json", FAILURE)
 
     def write_result(self, result: Result) -> None:
-        value = {
-            **vars(result),
-            "evaluations": [_evaluation_to_json(e) for e in result.evaluations],
-        }
-        self.folder.write_json("result.json", value)
+        self.folder.write("result.json", RESULT.encode(result))
         self.folder.delete("failure.json")
 
     def result(self) -> Result | None:
-        value = self.folder.read_json("result.json")
-        if value is None:
-            return None
-        return Result(
-            **{
-                **value,
-                "evaluations": tuple(_evaluation_from_json(e) for e in value["evaluations"]),
-            }
-        )
+        """Final scores, None before the run is done. Raises DamagedFileError."""
+        return self._read("result.json", RESULT)
+
+    def _read(self, name: str, codec: Codec[T]) -> T | None:
+        content = self.folder.read(name)
+        return None if content is None else codec.decode(content, f"{self.folder.path}/{name}")
 
     def record(self, now: float | None = None) -> RunRecord:
-        """State of the run; `now` is the Unix time to judge the heartbeat by."""
-        if (result := self.result()) is not None:
-            return RunRecord(state="done", result=result, heartbeat=self.heartbeat())
-        heartbeat = self.heartbeat()
-        failure = self.failure()
+        """State of the run; `now` is the Unix time to judge the heartbeat by.
+
+        A damaged file counts as absent and is named in the record, so that a run is carried on from
+        what is sound: without its result it trains on from its newest checkpoint.
+        """
+        damaged = list[str]()
+
+        def sound(read: Callable[[], T | None]) -> T | None:
+            try:
+                return read()
+            except DamagedFileError as error:
+                damaged.append(str(error))
+                return None
+
+        result = sound(self.result)
+        heartbeat = sound(self.heartbeat)
+        failure = None if result else sound(self.failure)
         state: RunState = "new"
-        if failure is not None:
+        if result is not None:
+            state = "done"
+        elif failure is not None:
             state = "cancelled" if failure.kind == "Cancelled" else "failed"
         elif heartbeat is not None:
-            state = (
-                "running" if is_alive(heartbeat, time.time() if now is None else now) else "cut_off"
-            )
-        return RunRecord(state=state, heartbeat=heartbeat, failure=failure)
+            now = time.time() if now is None else now
+            state = "running" if is_alive(heartbeat, now) else "cut_off"
+        return RunRecord(
+            state=state,
+            heartbeat=heartbeat,
+            failure=failure,
+            result=result,
+            damaged=tuple(damaged),
+        )
 
     def request_cancel(self) -> None:
         """Ask a running attempt to stop at its next log moment."""
@@ -187,23 +249,3 @@ def is_alive(heartbeat: Heartbeat, now: float) -> bool:
     if heartbeat.state == "stopped" or heartbeat.launcher.is_gone() or heartbeat.worker.is_gone():
         return False
     return now - heartbeat.time < STALE_AFTER_S
-
-
-def _evaluation_to_json(evaluation: Evaluation) -> dict[str, Any]:
-    scores = {
-        name: None if math.isnan(iou) else iou for name, iou in evaluation.iou_by_class.items()
-    }
-    return {**vars(evaluation), "iou_by_class": scores, "confusion": evaluation.confusion.tolist()}
-
-
-def _evaluation_from_json(value: dict[str, Any]) -> Evaluation:
-    scores = {
-        name: math.nan if iou is None else float(iou) for name, iou in value["iou_by_class"].items()
-    }
-    return Evaluation(
-        **{
-            **value,
-            "iou_by_class": scores,
-            "confusion": np.array(value["confusion"], dtype=np.int64),
-        }
-    )

@@ -1,5 +1,5 @@
-"""`<storage>/beginnings/<hash>/`: states at the end of a stage that several runs of a grid pass
-through.
+"""Stages that several runs of a grid have in common: the state at the end of such a stage is kept
+in `<storage>/beginnings/<hash>/`.
 
 The first run that gets there leaves its checkpoint; runs that start later take it over instead of
 training the same steps again (`rml_trainers.training.shared_stages` says why no bit of their
@@ -24,38 +24,40 @@ _logger = logging.getLogger(__name__)
 
 
 def mark_shared(tasks: Sequence[RunTask], neighbours: Sequence[RunTask] = ()) -> list[RunTask]:
-    """Tasks that know which of their beginnings others have too, those that make one before those
-    that can take it.
+    """Tasks that know which of their stages others have too, those that train one before those that
+    can take its end over.
 
     `neighbours` are runs of the same study that are done already, and may have left something.
     """
-    counts = Counter(b.hash for task in (*tasks, *neighbours) for b in of_task(task))
+    counts = Counter(end.hash for task in (*tasks, *neighbours) for end in stage_ends(task))
     first = list[RunTask]()
     followers = list[RunTask]()
-    made = set[str]()
+    trained = set[str]()
     for task in tasks:
-        shared = tuple(b.hash for b in of_task(task) if counts[b.hash] > 1)
-        (followers if made.intersection(shared) else first).append(
-            replace(task, shared_beginnings=shared)
-        )
-        made.update(shared)
+        shared = tuple(end.hash for end in stage_ends(task) if counts[end.hash] > 1)
+        group = followers if trained.intersection(shared) else first
+        group.append(replace(task, shared_stages=shared))
+        trained.update(shared)
     return first + followers
 
 
-def of_task(task: RunTask) -> tuple[Beginning, ...]:
+def stage_ends(task: RunTask) -> tuple[Beginning, ...]:
+    """The ends of all stages of a run, with hashes that are equal where their states are."""
     return beginnings(task.config, split_hash=task.split_hash, data_hash=task.data_hash)
 
 
-class SharedBeginnings:
+class SharedStages:
     """What one run leaves for others and takes from them."""
 
     def __init__(self, task: RunTask) -> None:
         self._folder = Folder.open(task.storage).child(FOLDER)
-        self._shared = {b.step: b.hash for b in of_task(task) if b.hash in task.shared_beginnings}
+        self._shared = {
+            end.step: end.hash for end in stage_ends(task) if end.hash in task.shared_stages
+        }
         self._num_steps = task.config.schedule.total_steps
 
     def leave(self, step: int, checkpoint: Path) -> None:
-        """Store the checkpoint of a step where others begin, unless one is there.
+        """Store the checkpoint of a step that ends a shared stage, unless it is there.
 
         A full disk is only told: this run loses nothing, and the others train the same steps
         themselves.
@@ -67,11 +69,13 @@ class SharedBeginnings:
             self._folder.upload(checkpoint, name, last=MANIFEST)
         except OSError as error:
             if not self._is_complete(name):  # otherwise another run was quicker
-                _logger.warning("the shared beginning %s could not be stored: %s", name, error)
+                _logger.warning("the end of shared stage %s could not be stored: %s", name, error)
 
     def find(self, scratch: Path, on_damaged: Callable[[str], None]) -> tuple[str, Path] | None:
-        """Name and local folder of the furthest beginning there is, verified; the whole run itself
-        is none."""
+        """Name and local folder of the furthest shared stage that was trained already, verified.
+
+        The end of the whole run is none: a run that is done has a result, and is not started.
+        """
         for step, name in sorted(self._shared.items(), reverse=True):
             if step >= self._num_steps or not self._is_complete(name):
                 continue
@@ -79,14 +83,14 @@ class SharedBeginnings:
             try:
                 verify_checkpoint(folder)
             except CheckpointError as error:
-                on_damaged(f"shared beginning {name} is damaged and made again: {error}")
+                on_damaged(f"the end of shared stage {name} is damaged and trained again: {error}")
                 self._folder.child(name).delete_all()
                 continue
             return name, folder
         return None
 
     def fetch(self, name: str, scratch: Path) -> Path:
-        """Local folder of a beginning that another worker found."""
+        """Local folder of a shared stage that another worker found."""
         return self._folder.child(name).download(scratch / name)
 
     def _is_complete(self, name: str) -> bool:

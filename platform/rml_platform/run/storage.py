@@ -4,7 +4,6 @@ hdfs://….
 Single files appear whole or not at all: they are written under a temporary name and moved.
 """
 
-import json
 import shutil
 import uuid
 from dataclasses import dataclass
@@ -66,14 +65,6 @@ class Folder:
             if self.filesystem.get_file_info(temporary).type == fs.FileType.File:
                 self.filesystem.delete_file(temporary)
             raise
-
-    def read_json(self, name: str) -> Any:
-        """Decoded content of a JSON file, or None if it is not there."""
-        content = self.read(name)
-        return None if content is None else json.loads(content)
-
-    def write_json(self, name: str, value: Any) -> None:
-        self.write(name, json.dumps(value, indent=1, allow_nan=False).encode())
 
     def delete(self, name: str) -> None:
         """Delete a file if it is there."""

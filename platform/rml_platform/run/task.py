@@ -6,12 +6,17 @@ import functools
 import json
 import os
 import socket
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
+import psutil
 import pydantic
 
+from rml_platform.run.codec import Codec
 from rml_trainers.config import RunConfig
+
+SAME_START_S = 2.0
+"""Start times that differ by less are one: the system's boot time, from which they are counted, is
+known to the second. No system gives out a process number again that quickly."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -21,6 +26,8 @@ class Process:
     host: str
     pid: int
     started: str
+    """Hundredths of a second since the machine was started, which a clock that is set does not
+    change; empty for a process that had gone."""
 
     @classmethod
     def current(cls) -> "Process":
@@ -29,7 +36,10 @@ class Process:
     @classmethod
     def of(cls, pid: int) -> "Process":
         """A process of this machine."""
-        return cls(host=socket.gethostname(), pid=pid, started=_start_time(pid) or "")
+        try:
+            return cls(host=socket.gethostname(), pid=pid, started=f"{100 * _start_s(pid):.0f}")
+        except psutil.NoSuchProcess:
+            return cls(host=socket.gethostname(), pid=pid, started="")
 
     def is_gone(self) -> bool | None:
         """True or False for a process of this machine; None for another machine's, of which nothing
@@ -37,23 +47,31 @@ class Process:
         if self.host != socket.gethostname():
             return None
         try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return True
-        except PermissionError:
+            if psutil.Process(self.pid).status() == psutil.STATUS_ZOMBIE:
+                return True
+            started_s = _start_s(self.pid)
+        except psutil.NoSuchProcess:
+            return not _is_hidden(self.pid)
+        except psutil.AccessDenied:
             return False
-        return (_start_time(self.pid) or "") != self.started
+        return not self.started or abs(started_s - int(self.started) / 100) > SAME_START_S
 
 
-def _start_time(pid: int) -> str | None:
-    """Start time of a process in clock ticks since boot (Linux); None where there is no /proc or
-    the process died."""
-    stat = Path(f"/proc/{pid}/stat")
+def _start_s(pid: int) -> float:
+    """Seconds from the start of the machine to the start of a process."""
+    return psutil.Process(pid).create_time() - psutil.boot_time()
+
+
+def _is_hidden(pid: int) -> bool:
+    """Whether a process is there that psutil does not see: /proc can be mounted (hidepid) so that
+    other people's processes are not in it, but a signal to one is refused and not lost."""
     try:
-        fields = stat.read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if fields[0] == "Z" else fields[19]
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -81,7 +99,7 @@ class RunTask:
     gpus_per_worker: float = 0
     backend: Literal["gloo", "nccl"] = "gloo"
     """Of torch.distributed; chosen where it is known whether the GPUs are real."""
-    shared_beginnings: tuple[str, ...] = ()
+    shared_stages: tuple[str, ...] = ()
     """Hashes of the ends of stages that other runs of the study pass through too."""
     max_retries: int = 2
     """Restarts after the death of a process; errors of the program itself are never retried."""
@@ -90,15 +108,8 @@ class RunTask:
     def config(self) -> RunConfig:
         return _RUN_CONFIG().validate_json(self.config_json)
 
-    def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
 
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> "RunTask":
-        known = {field.name for field in dataclasses.fields(cls)}
-        fields = {name: item for name, item in value.items() if name in known}
-        fields["shared_beginnings"] = tuple(fields.get("shared_beginnings", ()))
-        return cls(**{**fields, "launcher": Process(**value["launcher"])})
+RUN_TASK = Codec[RunTask](RunTask, retired=frozenset({"shared_beginnings", "study_runs_too"}))
 
 
 def config_to_json(config: RunConfig) -> str:

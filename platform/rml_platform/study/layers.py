@@ -9,6 +9,9 @@ A layer is a flat list of assignments to key paths. Keys may be nested or dotted
    that gives `name` replaces the whole block, so that it starts from that class's defaults; the
    dotted key `method.name` exchanges the class and keeps those keys which the new class has too.
    Within one layer such choices are made first.
+
+By hand and not by a configuration library (OmegaConf, Hydra), because every message names the line
+of the file that set a value, and no library keeps lines through its merges.
 """
 
 import copy

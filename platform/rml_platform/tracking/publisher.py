@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from rml_platform.run.checkpoints import CheckpointStore
+from rml_platform.run.codec import Codec, DamagedFileError
 from rml_platform.run.metric_log import Measurement, evaluation_metrics, pieces
 from rml_platform.run.run_folder import RunFolder, RunRecord
 from rml_platform.run.task import RunTask
@@ -27,9 +28,24 @@ RETRY_AFTER_S = 15.0
 FINAL_STATUS = {"done": "FINISHED", "failed": "FAILED", "cancelled": "KILLED", "cut_off": "KILLED"}
 
 
+@dataclass(frozen=True, kw_only=True)
+class PublishedState:
+    """Content of published.json: what the tracker has of one run."""
+
+    tracker: str
+    """Key of the tracker."""
+    mlflow_run: str
+    step: int
+    """Step of the newest piece of metrics that was sent."""
+    status: str
+
+
+PUBLISHED = Codec[PublishedState](PublishedState)
+
+
 @dataclass
 class _Published:
-    """What the tracker has of one run; kept in published.json between launches."""
+    """What this process knows of one run in the tracker."""
 
     tracker: str
     """Key of the tracker."""
@@ -42,7 +58,7 @@ class _Published:
     process."""
     is_new: bool = False
     state_seen: tuple[Any, ...] = ()
-    stored: dict[str, Any] = field(default_factory=dict)
+    stored: PublishedState | None = None
     """Content of published.json."""
 
 
@@ -57,6 +73,7 @@ class Publisher:
         self._runs: dict[str, _Published] = {}
         self._not_before = 0.0
         self._is_away = False
+        self._damaged_seen = set[str]()
 
     def sync(self, runs: Iterable[RunFolder], *, closing: bool = False) -> list[str]:
         """Send what is new; returns the ids of the runs that could not be brought up to date.
@@ -78,6 +95,9 @@ class Publisher:
             except TrackingError as error:
                 behind.append(run.run_id)
                 self._note_away(error)
+            except DamagedFileError as error:
+                behind.append(run.run_id)
+                self._note_damaged(error)
         return behind
 
     def _note_away(self, error: TrackingError) -> None:
@@ -87,6 +107,11 @@ class Publisher:
                 f"{error}. Training goes on; everything is kept in the run folders and sent later"
             )
         self._is_away = True
+
+    def _note_damaged(self, error: DamagedFileError) -> None:
+        if str(error) not in self._damaged_seen:
+            self._on_note(f"{error}; this run is not in the tracker before it is started again")
+        self._damaged_seen.add(str(error))
 
     def _note_back(self) -> None:
         if self._is_away:
@@ -104,7 +129,7 @@ class Publisher:
             return
         published = known or self._open(run, task)
         last = math.inf if record.state == "done" else record.heartbeat.checkpoint_step
-        for step, rows in pieces(run.folder, published.step, last):
+        for step, rows in pieces(run.folder, published.step, last, self._on_note):
             self._send(published, rows)
             published.step = step
         is_restarting = record.state == "cut_off" and not closing
@@ -116,13 +141,12 @@ class Publisher:
 
     def _open(self, run: RunFolder, task: RunTask) -> _Published:
         """The run in the tracker: as remembered, as found there, or made now."""
-        stored = run.folder.read_json("published.json") or {}
-        published = _Published(self._tracker.key, stored.get("mlflow_run", ""))
+        stored = self._stored(run)
         tags = None
-        if stored.get("tracker") == self._tracker.key:
-            published.step = stored["step"]
-            published.status = stored["status"]
-            published.stored = stored
+        if stored is not None and stored.tracker == self._tracker.key:
+            published = _Published(
+                stored.tracker, stored.mlflow_run, stored.step, stored.status, stored=stored
+            )
             tags = self._tracker.tags(published.mlflow_run)
         if tags is None:
             found = self._tracker.find(run.run_id)
@@ -137,6 +161,17 @@ class Publisher:
         self._runs[run.run_id] = published
         self._remember(run, published)
         return published
+
+    def _stored(self, run: RunFolder) -> PublishedState | None:
+        """What published.json says; where it is damaged the tracker itself is asked."""
+        content = run.folder.read("published.json")
+        try:
+            if content is None:
+                return None
+            return PUBLISHED.decode(content, f"{run.folder.path}/published.json")
+        except DamagedFileError as error:
+            self._on_note(f"{error}; the tracker is asked what it has of the run")
+            return None
 
     def _create(self, run: RunFolder, task: RunTask) -> str:
         mlflow_run = self._tracker.create(
@@ -203,7 +238,12 @@ class Publisher:
                     self._tracker.upload(mlflow_run, Path(scratch) / name, None)
 
     def _remember(self, run: RunFolder, published: _Published) -> None:
-        now = {key: getattr(published, key) for key in ("tracker", "mlflow_run", "step", "status")}
+        now = PublishedState(
+            tracker=published.tracker,
+            mlflow_run=published.mlflow_run,
+            step=published.step,
+            status=published.status,
+        )
         if now != published.stored:
-            run.folder.write_json("published.json", now)
+            run.folder.write("published.json", PUBLISHED.encode(now))
             published.stored = now

@@ -169,7 +169,7 @@ def _column(
         label=label,
         run_id=task.run_id,
         network=loaded.name,
-        is_finished=RunFolder.of(task.storage, task.run_id).result() is not None,
+        is_finished=RunFolder.of(task.storage, task.run_id).record().state == "done",
         masks=tuple(masks),
         miou=tuple(mean_iou(count) for count in counts),
     )

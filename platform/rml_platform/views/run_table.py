@@ -56,6 +56,8 @@ def print_runs(plan: Plan, states: Mapping[str, RunRecord]) -> None:
     console = Console()
     console.print(table)
     for run in plan.runs:
+        for text in states[run.run_id].damaged:
+            console.print(Text(f"{run.run_id}: {text}; it counts as absent", style="yellow"))
         failure = states[run.run_id].failure
         if failure is not None:
             console.print(Text(f"{run.run_id}: {failure.kind}: {failure.message}", style="red"))

@@ -9,10 +9,9 @@ from rich.text import Text
 
 from rml_dashboards.tables.console import console_table
 from rml_dashboards.tables.publish import load_table, write_tables
-from rml_platform.commands.options import DEFAULT_OUT
-from rml_platform.launch.launch import OutputLayout
 from rml_platform.launch.live_view import duration
 from rml_platform.launch.outcomes import LaunchReport
+from rml_platform.launch.output_layout import DEFAULT_OUT, OutputLayout
 from rml_platform.planning.plan import Plan, PlannedRun
 from rml_platform.run.run_folder import RunRecord
 from rml_platform.tracking.mlflow_tracker import default_tracking_uri

@@ -71,7 +71,9 @@ def test_the_curves_are_what_the_runs_measured(trained: tuple[Path, dict[str, st
     for run_id in run_ids.values():
         rows = [
             row
-            for _, piece in pieces(RunFolder.of(str(folder / "out"), run_id).folder, -1, np.inf)
+            for _, piece in pieces(
+                RunFolder.of(str(folder / "out"), run_id).folder, -1, np.inf, pytest.fail
+            )
             for row in piece
         ]
         measured = {row.step: row.value for row in rows if row.key == "train/loss" and row.step > 2}
@@ -144,7 +146,7 @@ def test_what_cannot_be_compared_is_refused_before_any_work(
     other = "other-4-iml-s0-0"
     task = json.loads((folder / "out" / "runs" / iml / "task.json").read_text())
     elsewhere = {**task, "run_id": other, "data_hash": "0" * 12, "prepared_folder": "cache/other"}
-    RunFolder.of(storage, other).folder.write_json("task.json", elsewhere)
+    RunFolder.of(storage, other).folder.write("task.json", json.dumps(elsewhere).encode())
     for runs, names, part in (
         ([(iml[:-1], "")], [], f"no run '{iml[:-1]}' under .*; the nearest of 3 are: {iml}"),
         ([(iml, ""), (iml, "")], [], "two columns would be called"),

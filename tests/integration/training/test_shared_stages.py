@@ -52,7 +52,9 @@ def carry_out(tasks: list[RunTask]) -> None:
 def first_logged_step(folder: Path, run_id: str) -> int:
     rows = [
         row
-        for _, found in pieces(RunFolder.of(str(folder), run_id).folder, -1, float("inf"))
+        for _, found in pieces(
+            RunFolder.of(str(folder), run_id).folder, -1, float("inf"), pytest.fail
+        )
         for row in found
     ]
     return min(row.step for row in rows if row.key == "train/loss")
@@ -137,7 +139,9 @@ def test_a_choice_made_before_is_taken_over_too(tiny_data: PreparedData, tmp_pat
     assert len(chosen) == 1, chosen
 
 
-def test_a_damaged_beginning_is_made_again(tiny_data: PreparedData, tmp_path: Path) -> None:
+def test_the_damaged_end_of_a_shared_stage_is_trained_again(
+    tiny_data: PreparedData, tmp_path: Path
+) -> None:
     maker, run = mark_shared(
         [
             task_for(tiny_config("iml"), tiny_data, tmp_path, "maker"),
@@ -166,17 +170,17 @@ def test_a_damaged_beginning_is_made_again(tiny_data: PreparedData, tmp_path: Pa
     ],
     ids=["seed", "steps", "students", "model noise", "moment"],
 )
-def test_other_beginnings_are_not_shared(
+def test_other_stages_are_not_shared(
     other: RunConfig, tiny_data: PreparedData, tmp_path: Path
 ) -> None:
     tasks = [
         task_for(tiny_config(), tiny_data, tmp_path, "run"),
         task_for(other, tiny_data, tmp_path, "other"),
     ]
-    assert [task.shared_beginnings for task in mark_shared(tasks)] == [(), ()]
+    assert [task.shared_stages for task in mark_shared(tasks)] == [(), ()]
 
 
-def test_whoever_can_take_a_beginning_over_comes_after_all_others(
+def test_whoever_can_take_a_stage_over_comes_after_all_others(
     tiny_data: PreparedData, tmp_path: Path
 ) -> None:
     configs = {
@@ -196,7 +200,7 @@ def test_whoever_can_take_a_beginning_over_comes_after_all_others(
     ]
 
 
-def test_a_checkpoint_of_another_beginning_is_refused(
+def test_a_checkpoint_of_another_stage_is_refused(
     tiny_data: PreparedData, scratch: Path, tmp_path: Path
 ) -> None:
     maker = tiny_config("iml", seed=1)

@@ -139,15 +139,17 @@ def verify_checkpoint(folder: Path) -> CheckpointHeader:
     """
     try:
         manifest = json.loads((folder / "manifest.json").read_text())
-        files: dict[str, str] = manifest["files"]
+        files = {str(name): str(digest) for name, digest in manifest["files"].items()}
     except FileNotFoundError as error:
         raise CheckpointError(
             f"checkpoint {folder.name} is incomplete: manifest.json is missing"
         ) from error
-    except (ValueError, KeyError, OSError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         raise CheckpointError(
             f"checkpoint {folder.name}: manifest.json is damaged: {error}"
         ) from error
+    if "state.json" not in files:
+        raise CheckpointError(f"checkpoint {folder.name}: manifest.json is damaged: no state.json")
     for name, expected in files.items():
         path = folder / name
         if not path.is_file():

@@ -8,7 +8,8 @@ pixel.
 
 What is drawn is known on the CPU, so images can be grouped by operation there and no result ever
 has to come back from the device: the batch is sorted so that equal operations lie together, and
-each runs once on its slice.
+each runs once on its slice. By hand, because torchvision's RandAugment draws one list of operations
+for a whole batch.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,7 @@
-"""Where, when and with which code a benchmark ran: what belongs beside every figure."""
+"""Where, when and with which code a benchmark ran: what belongs beside every figure.
+
+Read without psutil, which a lent GPU machine may lack, and which does not know a processor's name.
+"""
 
 import hashlib
 import importlib.metadata

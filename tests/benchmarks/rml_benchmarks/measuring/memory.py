@@ -120,7 +120,10 @@ def forget_peak() -> None:
 
 
 def peak_resident() -> int:
-    """Largest resident memory of this process in bytes since it began, or since `forget_peak`."""
+    """Largest resident memory of this process in bytes since it began, or since `forget_peak`.
+
+    Read from the system by hand: psutil knows what is resident now, but no peak that can be reset.
+    """
     status = Path("/proc/self/status")
     for line in status.read_text().splitlines() if status.is_file() else []:
         if line.startswith("VmHWM:"):

@@ -19,7 +19,8 @@ from rml_benchmarks.measuring.publishing import Result
 from rml_benchmarks.measuring.tables import Table
 from rml_benchmarks.measuring.timing import Call, Comparison, compare
 from rml_benchmarks.part import Bench
-from rml_platform.launch.launch import OutputLayout, launch
+from rml_platform.launch.launch import launch
+from rml_platform.launch.output_layout import OutputLayout
 from rml_platform.planning.plan import Plan, make_plan
 from rml_platform.study.schema import load_study
 from rml_trainers.data.prepared.cache import PreparedData

@@ -65,7 +65,14 @@ def test_mlflow_versions(
 
 
 @pytest.mark.parametrize(
-    ("version", "state"), [("1.0.31", "ok"), ("1.0.19", "note"), ("missing", "problem")]
+    ("version", "state"),
+    [
+        ("1.0.31", "ok"),
+        ("1.0.20.dev0", "ok"),
+        ("1.1", "ok"),
+        ("1.0.19", "note"),
+        ("missing", "problem"),
+    ],
 )
 def test_timm_versions(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, state: str
@@ -116,10 +123,6 @@ def test_code_version_outside_a_checkout(tmp_path: Path, monkeypatch: pytest.Mon
     finally:
         environment.code_version.cache_clear()
     assert found == environment.CodeVersion(version=environment.package_version("rml"), dirty=False)
-
-
-def test_device_name() -> None:
-    assert environment.device_name("cpu")
 
 
 @pytest.mark.parametrize("fast", [True, False])

@@ -11,8 +11,9 @@ from rich.console import Console
 
 from rml_platform.launch import launch as module
 from rml_platform.launch import outcomes
-from rml_platform.launch.launch import OutputLayout, concurrency, launch
+from rml_platform.launch.launch import concurrency, launch
 from rml_platform.launch.outcomes import LaunchReport
+from rml_platform.launch.output_layout import OutputLayout
 from rml_platform.planning.plan import Plan, make_plan
 from rml_platform.run.attempt import WorkerContext
 from rml_platform.run.execute import execute

@@ -44,7 +44,7 @@ def folder_of(task: RunTask) -> RunFolder:
 
 
 def steps_measured(task: RunTask) -> list[int]:
-    found = pieces(folder_of(task).folder, -1, float("inf"))
+    found = pieces(folder_of(task).folder, -1, float("inf"), pytest.fail)
     return [row.step for _, rows in found for row in rows if row.key == "train/loss"]
 
 
@@ -71,6 +71,35 @@ def test_a_finished_run_is_left_alone(task: RunTask) -> None:
         == "done"
     )
     assert folder_of(task).heartbeat() == before
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"evaluations": [{"pro'])
+def test_a_damaged_result_is_made_again_from_the_newest_checkpoint(
+    task: RunTask, content: bytes
+) -> None:
+    execute(task, CONTEXT, FakeTrainer)
+    run = folder_of(task)
+    whole = run.result()
+    run.folder.write("result.json", content)
+    again = replace(task, launch_id="launch-2")
+    assert execute(again, WorkerContext(writer="launch-2"), FakeTrainer) == "done"
+    made = run.result()
+    assert whole is not None and made is not None
+    assert made.evaluations[0].miou == whole.evaluations[0].miou
+    assert steps_measured(task) == [1, 2, 3, 4, 5]
+    assert "result.json is damaged" in (run.folder.read("log.txt") or b"").decode()
+
+
+def test_a_damaged_heartbeat_gives_no_number_of_an_attempt_out_twice(task: RunTask) -> None:
+    execute(failing(task), CONTEXT, FakeTrainer)
+    run = folder_of(task)
+    run.folder.write("heartbeat.json", b'{"attempt": 1')
+    again = replace(task, launch_id="launch-2")
+    assert execute(again, WorkerContext(writer="launch-2"), FakeTrainer) == "done"
+    made = run.result()
+    assert made is not None
+    assert made.attempt == 2
+    assert steps_measured(task) == [1, 2, 3, 4, 5]
 
 
 def test_a_failure_of_the_program_is_written_down_and_not_tried_again(task: RunTask) -> None:

@@ -37,7 +37,9 @@ def progress(step: int) -> Progress:
 
 def rows(run: RunFolder, last: float = float("inf")) -> list[tuple[str, int, float]]:
     return [
-        (row.key, row.step, row.value) for _, piece in pieces(run.folder, -1, last) for row in piece
+        (row.key, row.step, row.value)
+        for _, piece in pieces(run.folder, -1, last, pytest.fail)
+        for row in piece
     ]
 
 

@@ -15,7 +15,7 @@ from rml_platform.run.execute import execute
 from rml_platform.run.run_folder import RunFolder
 from rml_platform.run.task import RunTask
 from rml_platform.tracking.mlflow_tracker import Tracker
-from rml_platform.tracking.publisher import Publisher
+from rml_platform.tracking.publisher import PUBLISHED, Publisher
 from rml_trainers.data.prepared.cache import PreparedData
 from tests.support.fake_trainer import GOOD, NON_FINITE, FakeTrainer
 from tests.support.recorded import Store
@@ -67,6 +67,13 @@ class Scene:
             steps = Counter(m.step for m in self.client.get_metric_history(run.info.run_id, key))
             assert set(steps.values()) == {1}, f"{key} told twice: {steps}"
         return run.info.status, run.data.metrics, run.data.tags
+
+    def steps_of(self, run_id: str) -> list[int]:
+        """Steps at which the loss of a run was recorded."""
+        experiments = [e.experiment_id for e in self.client.search_experiments()]
+        (found,) = self.client.search_runs(experiments, f"tags.`rml.run_id` = '{run_id}'")
+        history = self.client.get_metric_history(found.info.run_id, "train/loss")
+        return sorted(metric.step for metric in history)
 
     def loss_steps(self) -> list[int]:
         (run,) = self.client.search_runs(
@@ -162,8 +169,9 @@ def test_a_publisher_killed_between_sending_and_remembering_tells_nothing_twice(
 ) -> None:
     scene.train(scene.bad_task)
     scene.publisher().sync([scene.run])
-    before = scene.run.folder.read_json("published.json")
-    scene.run.folder.write_json("published.json", {**before, "step": -1, "status": ""})
+    before = PUBLISHED.decode(scene.run.folder.read("published.json") or b"", "published.json")
+    behind = replace(before, step=-1, status="")
+    scene.run.folder.write("published.json", PUBLISHED.encode(behind))
     scene.publisher().sync([scene.run])
     scene.recorded()
     assert scene.loss_steps() == [1, 2]
@@ -248,3 +256,24 @@ def test_a_run_without_a_process_is_killed_only_when_nobody_will_restart_it(scen
 def test_runs_that_never_began_are_not_recorded(scene: Scene) -> None:
     assert scene.publisher().sync([scene.run]) == []
     assert [e.name for e in scene.client.search_experiments()] == ["Default"]
+
+
+@pytest.mark.parametrize("name", ["published.json", "metrics/000000002.json", "task.json"])
+def test_a_damaged_file_is_named_and_holds_up_its_own_run_only(scene: Scene, name: str) -> None:
+    scene.train(scene.task)
+    was_sent = name == "published.json"
+    if was_sent:
+        scene.publisher().sync([scene.run], closing=True)
+    other = RunFolder.of(str(scene.folder), "run-2")
+    scene.train(replace(scene.task, run_id="run-2"))
+    path = scene.folder / "runs" / "run-1" / name
+    path.write_bytes(path.read_bytes()[:7])
+    publisher = scene.publisher()
+    is_lost = name == "task.json"
+    assert publisher.sync([scene.run, other], closing=True) == (["run-1"] if is_lost else [])
+    publisher.sync([scene.run, other], closing=True)
+    (note,) = scene.notes
+    assert f"{path} is damaged: Invalid JSON" in note
+    assert scene.steps_of("run-2") == [1, 2, 3, 4, 5]
+    if not is_lost:
+        assert scene.steps_of("run-1") == ([1, 2, 3, 4, 5] if was_sent else [1, 3, 4, 5])

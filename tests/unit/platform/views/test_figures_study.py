@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from rml_platform.launch.launch import OutputLayout
 from rml_platform.launch.outcomes import LaunchReport
+from rml_platform.launch.output_layout import OutputLayout
 from rml_platform.planning.plan import Plan, make_plan
 from rml_platform.study.cells import Study
 from rml_platform.study.figure_config import FigureConfig

@@ -72,6 +72,15 @@ def test_a_file_cut_in_half_is_found(folder: Path, name: str) -> None:
         verify_checkpoint(folder)
 
 
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", '{"files": []}', '{"files": {}}', '{"files": {"state.j']
+)
+def test_a_manifest_that_is_none_is_found(folder: Path, content: str) -> None:
+    (folder / "manifest.json").write_text(content)
+    with pytest.raises(CheckpointError, match=r"manifest\.json is damaged"):
+        verify_checkpoint(folder)
+
+
 @pytest.mark.parametrize("name", ["manifest.json", "teachers.safetensors"])
 def test_a_missing_file_is_found(folder: Path, name: str) -> None:
     (folder / name).unlink()

@@ -1,8 +1,8 @@
 """A thread that reads the next batches while the present one is trained on."""
 
-import queue
-import threading
+from collections import deque
 from collections.abc import Callable, Generator
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from rml_trainers.data.loading.batches import Batch
 
@@ -10,8 +10,8 @@ from rml_trainers.data.loading.batches import Batch
 def read_ahead(
     make: Callable[[int], Batch], steps: range, num_ahead: int
 ) -> Generator[tuple[int, Batch], None, None]:
-    """Yield (step, batch), read by a background thread up to `num_ahead` batches before they are
-    needed.
+    """Yield (step, batch), read by a background thread: up to `num_ahead` batches are ready before
+    they are needed, and one more is being read.
 
     An error while reading is raised where the batch was wanted; leaving the loop early stops the
     thread. With `num_ahead` 0 there is no thread.
@@ -20,41 +20,14 @@ def read_ahead(
         for step in steps:
             yield step, make(step)
         return
-    ready: queue.Queue[tuple[int, Batch | BaseException]] = queue.Queue(maxsize=num_ahead)
-    stopped = threading.Event()
-    thread = threading.Thread(
-        target=_read, args=(make, steps, ready, stopped), name="read-ahead", daemon=True
-    )
-    thread.start()
-    try:
-        for _ in steps:
-            step, batch = ready.get()
-            if isinstance(batch, BaseException):
-                raise batch
-            yield step, batch
-    finally:
-        stopped.set()
-        thread.join()
-
-
-def _read(
-    make: Callable[[int], Batch],
-    steps: range,
-    ready: "queue.Queue[tuple[int, Batch | BaseException]]",
-    stopped: threading.Event,
-) -> None:
-    """Body of the thread: hands over batches, or the first error, until it is told to stop."""
-    for step in steps:
-        item: tuple[int, Batch | BaseException]
+    with ThreadPoolExecutor(1, "read-ahead") as thread:
+        reading = deque[Future[Batch]]()
+        unread = iter(steps)
         try:
-            item = (step, make(step))
-        except BaseException as error:  # handed to the consumer, who raises it
-            item = (step, error)
-        while not stopped.is_set():
-            try:
-                ready.put(item, timeout=0.1)
-                break
-            except queue.Full:
-                continue
-        if stopped.is_set() or isinstance(item[1], BaseException):
-            return
+            for step in steps:
+                while len(reading) < num_ahead + 2 and (later := next(unread, None)) is not None:
+                    reading.append(thread.submit(make, later))
+                yield step, reading.popleft().result()
+        finally:
+            for future in reading:
+                future.cancel()

@@ -19,7 +19,7 @@ def _empty(made: list[int]) -> Callable[[int], Batch]:
 
 
 def _readers() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "read-ahead"]
+    return [thread for thread in threading.enumerate() if thread.name.startswith("read-ahead")]
 
 
 @pytest.mark.parametrize("num_ahead", [0, 1, 3])
