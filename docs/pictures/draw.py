@@ -1,7 +1,7 @@
 """Draws the pictures of the README from the recorded runs of the demo: `make pictures`.
 
-The table is what `rml tables` prints in a terminal; the figure is what `rml figures` draws. An
-argument names another folder than `outputs` in which the demo was run.
+The table is what `rml tables` prints in a terminal; the figure is the first that `rml figures`
+draws. An argument names another folder than `outputs` in which the demo was run.
 """
 
 import io
@@ -17,13 +17,13 @@ from rich.text import Text
 
 HERE = Path(__file__).parent
 STUDY = "search_spaces/demo.yaml"
-FIGURE = "demo_pseudo_labels.svg"
 NUM_COLUMNS = 80
 MAX_BYTES = 150_000
 
 # rich's own template names a web font, which a picture in a README cannot load.
 TEMPLATE = """\
-<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}"
+<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}"
+     width="{width}" height="{height}"
      font-family="Menlo, Consolas, 'DejaVu Sans Mono', monospace">
 <style>
 .{unique_id}-matrix {{ font-size: {char_height}px; line-height: {line_height}px; }}
@@ -51,8 +51,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         printed = rml("tables", STUDY, "--out", out, "--to", folder)
         write("demo_table.svg", table_picture(printed, folder))
-        rml("figures", STUDY, "--out", out, "--to", folder)
-        write("demo_figure.svg", (Path(folder) / FIGURE).read_text(encoding="utf-8"))
+        drawn = rml("figures", STUDY, "--out", out, "--to", folder).splitlines()
+        first = next(Path(file) for file in drawn if file.endswith(".svg"))
+        write("demo_figure.svg", first.read_text(encoding="utf-8"))
 
 
 def rml(*words: str) -> str:

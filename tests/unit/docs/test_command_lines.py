@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from tests.support.command_lines import UnknownCommandError, check, check_span, commands
-from tests.support.pages import REASONS, Block, Page, blocks, pages
+from tests.support.documentation.command_lines import UnknownCommandError, check, check_span, commands
+from tests.support.documentation.pages import REASONS, Block, Page, blocks, pages
 
 SHELL = blocks("sh", "bash", "shell", "console")
 

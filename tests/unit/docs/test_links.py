@@ -1,10 +1,11 @@
 """Links of the documentation: every file and heading that a page points to is there."""
 
+import re
 from pathlib import Path
 
 import pytest
 
-from tests.support.pages import ROOT, Link, Page, pages
+from tests.support.documentation.pages import ROOT, Link, Page, pages
 
 PAGES = pages()
 
@@ -32,6 +33,27 @@ def problem(link: Link) -> str | None:
 def test_links_lead_somewhere(page: Page) -> None:
     wrong = [f"{link.place}: {text}" for link in page.links if (text := problem(link))]
     assert not wrong, "\n".join(wrong)
+
+
+FILE = re.compile(r"^[\w.-]+(/[\w.-]+)+\.(py|md|yaml|csv|svg)$")
+FOLDERS = (
+    ROOT,
+    ROOT / "trainers" / "rml_trainers",
+    ROOT / "platform" / "rml_platform",
+    ROOT / "dashboards" / "rml_dashboards",
+    ROOT / "tests" / "benchmarks" / "rml_benchmarks",
+)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
+def test_files_named_within_the_text_are_there(page: Page) -> None:
+    missing = [
+        f"{page_name(page)}:{number}: {span}"
+        for number, span in page.code_spans
+        if FILE.match(span)
+        and not any((folder / span).is_file() for folder in (page.path.parent, *FOLDERS))
+    ]
+    assert not missing, "\n".join(missing)
 
 
 def test_every_page_of_the_documentation_is_in_its_index() -> None:

@@ -12,7 +12,7 @@ import yaml
 from rml_platform.study.cells import expand
 from rml_platform.study.schema import load_run_config, load_study
 from rml_platform.study.yaml_document import read_document
-from tests.support.pages import Block, blocks
+from tests.support.documentation.pages import Block, blocks
 
 RUN = """\
 data: {name: scenes, size_px: [32, 48]}

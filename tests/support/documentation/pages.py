@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 _NOT_OURS = {"outputs", "build", "dist", "mlruns", "mlartifacts"}
 
 REASONS = {

@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from rml_platform.cli import app
-from tests.support.pages import ROOT, Block
+from tests.support.documentation.pages import ROOT, Block
 
 
 class UnknownCommandError(Exception):
@@ -47,7 +47,7 @@ def check(words: Sequence[str]) -> None:
     elif list(words[:3]) == ["python", "-m", "rml_benchmarks"]:
         _check_benchmark(rest[2:])
     elif program not in ("export", "source"):
-        raise UnknownCommandError(f"{program}: teach tests/support/command_lines.py this program")
+        raise UnknownCommandError(f"{program}: teach tests/support/documentation/command_lines.py this program")
 
 
 def _check_click(command: Any, name: str, words: list[str]) -> None:
