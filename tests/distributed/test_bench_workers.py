@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from rml_benchmarks.measuring.workers import WorkerGroup
+from rml_benchmarks.processes.workers import WorkerGroup
 from rml_benchmarks.settings import SMALLEST
 from rml_trainers.errors import RmlError
 

@@ -47,7 +47,7 @@ def check(words: Sequence[str]) -> None:
     elif list(words[:3]) == ["python", "-m", "rml_benchmarks"]:
         _check_benchmark(rest[2:])
     elif program not in ("export", "source"):
-        raise UnknownCommandError(f"{program}: teach tests/support/documentation/command_lines.py this program")
+        raise UnknownCommandError(f"{program}: teach tests/support/documentation this program")
 
 
 def _check_click(command: Any, name: str, words: list[str]) -> None:

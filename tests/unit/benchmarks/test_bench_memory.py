@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from rml_benchmarks.measuring.memory import peak_bytes
 from rml_benchmarks.measuring.timing import Call
+from rml_benchmarks.processes.memory import peak_bytes
 from rml_trainers.errors import RmlError
 
 LASTING = 20_000_000

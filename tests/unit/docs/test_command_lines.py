@@ -4,7 +4,12 @@ import re
 
 import pytest
 
-from tests.support.documentation.command_lines import UnknownCommandError, check, check_span, commands
+from tests.support.documentation.command_lines import (
+    UnknownCommandError,
+    check,
+    check_span,
+    commands,
+)
 from tests.support.documentation.pages import REASONS, Block, Page, blocks, pages
 
 SHELL = blocks("sh", "bash", "shell", "console")

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Literal
 
-from rml_benchmarks.measuring.memory import peak_bytes
 from rml_benchmarks.measuring.publishing import Result
 from rml_benchmarks.measuring.timing import Facts, compare
 from rml_benchmarks.part import Bench
+from rml_benchmarks.processes.memory import peak_bytes
 from rml_benchmarks.settings import Setting
 from rml_benchmarks.workload.contenders import contender, images_per_call, title
 

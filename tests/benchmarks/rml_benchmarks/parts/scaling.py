@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from rml_benchmarks.measuring.arithmetic import count_flops
-from rml_benchmarks.measuring.memory import peak_bytes
 from rml_benchmarks.measuring.publishing import Result
 from rml_benchmarks.measuring.timing import Comparison, Facts, compare
-from rml_benchmarks.measuring.workers import WorkerGroup, num_workers_here
 from rml_benchmarks.part import Bench
+from rml_benchmarks.processes.memory import peak_bytes
+from rml_benchmarks.processes.workers import WorkerGroup, num_workers_here
 from rml_benchmarks.settings import Setting
 from rml_benchmarks.workload.contenders import contender, images_per_call
 

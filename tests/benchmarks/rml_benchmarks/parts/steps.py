@@ -4,12 +4,12 @@ scripts."""
 from collections.abc import Iterator, Mapping
 
 from rml_benchmarks.measuring.arithmetic import count_flops
-from rml_benchmarks.measuring.memory import peak_bytes
 from rml_benchmarks.measuring.publishing import Result
 from rml_benchmarks.measuring.tables import Table
 from rml_benchmarks.measuring.timing import Comparison, Facts, compare
 from rml_benchmarks.part import Bench
 from rml_benchmarks.parts.step_breakdown import shares
+from rml_benchmarks.processes.memory import peak_bytes
 from rml_benchmarks.workload.contenders import contender, images_per_call, title
 
 FLOOR_TARGET = "≤ 1.10"

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import distributed as dist
 
-from rml_benchmarks.measuring.memory import (
+from rml_benchmarks.processes.memory import (
     forget_peak,
     fresh_processes,
     peak_resident,
