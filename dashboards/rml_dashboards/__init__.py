@@ -1,0 +1,1 @@
+"""From recorded runs to tables and figures: reads records only, trains nothing."""

@@ -1,0 +1,1 @@
+"""From a YAML file to finished runs: studies, plans, Ray, MLflow and the command line `rml`."""

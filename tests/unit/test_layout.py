@@ -18,15 +18,31 @@ PACKAGES = {
 SOURCES = sorted(file for folder in PACKAGES.values() for file in folder.rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 TEXTS = [ROOT / name for name in ("Makefile", "pyproject.toml", "constraints.txt", ".ci/run")]
+TEXTS += sorted(ROOT.glob("*.md"))
 TEXTS += [
     file
-    for folder in ("search_spaces", "platform", "trainers", "dashboards")
+    for folder in ("search_spaces", "platform", "trainers", "dashboards", "docs", "tests")
     for file in sorted((ROOT / folder).rglob("*"))
     if file.suffix in (".md", ".yaml", ".j2")
 ]
+BENCHMARKS = ROOT / "tests" / "benchmarks" / "rml_benchmarks"
+ROOMS = sorted(
+    file.parent
+    for package in (*PACKAGES.values(), BENCHMARKS)
+    for file in package.rglob("__init__.py")
+)
+"""Every folder of code."""
+TEST_ROOMS = sorted({file.parent for file in TESTS} - set(ROOMS))
 
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 60
+MAX_SIBLINGS = 13
+"""Files and folders side by side; README.md, __init__.py and py.typed are not counted."""
+MAX_SIBLINGS_OF_A_PACKAGE = 15
+"""The same at the top of a package, where its rooms stand beside the few files that all of them
+share."""
+MAX_README_LINES = 15
+NOT_COUNTED = {"README.md", "__init__.py", "py.typed", "__pycache__"}
 MAY_NOT_IMPORT = {
     "rml_trainers": {
         "rml_platform",
@@ -158,6 +174,66 @@ def test_size(file: Path) -> None:
             assert length <= MAX_FUNCTION_LINES, f"{_name(file)}: {node.name} has {length} lines"
 
 
+@pytest.mark.parametrize("room", ROOMS + TEST_ROOMS, ids=_name)
+def test_a_room_is_seen_at_a_glance(room: Path) -> None:
+    siblings = {path.name for path in room.iterdir()} - NOT_COUNTED
+    is_package = room in PACKAGES.values()
+    assert len(siblings) <= (MAX_SIBLINGS_OF_A_PACKAGE if is_package else MAX_SIBLINGS), (
+        f"{_name(room)} holds {len(siblings)} files and folders; give some a room of their own"
+    )
+
+
+def test_every_room_says_what_lives_in_it() -> None:
+    readmes = {room: room / "README.md" for room in ROOMS}
+    wrong = [f"{_name(room)}: no README.md" for room, file in readmes.items() if not file.is_file()]
+    for room, file in readmes.items():
+        num_lines = len(file.read_text().splitlines()) if file.is_file() else 0
+        if num_lines > MAX_README_LINES:
+            wrong.append(f"{_name(room)}: README.md has {num_lines} lines; docs/ is for the rest")
+        if not ast.get_docstring(ast.parse((room / "__init__.py").read_text())):
+            wrong.append(f"{_name(room)}: __init__.py has no docstring")
+    assert not wrong, "\n".join(wrong)
+
+
+def _assigns_in_parallel(node: ast.AST) -> bool:
+    """`a, b = x, y`, which says in one statement what two would; `a, b = b, a` swaps."""
+    if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Tuple):
+        return False
+    given = sorted(map(ast.unparse, node.value.elts))
+    return any(
+        isinstance(target, ast.Tuple) and sorted(map(ast.unparse, target.elts)) != given
+        for target in node.targets
+    )
+
+
+@pytest.mark.parametrize("file", SOURCES + TESTS, ids=_name)
+def test_a_statement_assigns_one_thing(file: Path) -> None:
+    lines = [
+        f"{_name(file)}:{node.lineno}"
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Assign) and _assigns_in_parallel(node)
+    ]
+    assert not lines, f"two statements are clearer: {', '.join(lines)}"
+
+
+@pytest.mark.parametrize(
+    ("statement", "is_parallel"),
+    [
+        ("a, b = x, y", True),
+        ("a, b = b, c", True),
+        ("(a, b), c = x, y", True),
+        ("a = b, c = x, y", True),
+        ("a, b = b, a", False),
+        ("a[0], a[1] = a[1], a[0]", False),
+        ("a, b = both()", False),
+        ("a = x, y", False),
+        ("a = b = x", False),
+    ],
+)
+def test_parallel_assignments_are_told_from_swaps(statement: str, is_parallel: bool) -> None:
+    assert _assigns_in_parallel(ast.parse(statement).body[0]) is is_parallel
+
+
 @pytest.mark.parametrize("file", SOURCES, ids=_name)
 def test_every_module_says_what_it_is(file: Path) -> None:
     tree = ast.parse(file.read_text())
@@ -171,6 +247,7 @@ FORBIDDEN = {
     "a private host or address": re.compile(
         r"\b(10|192\.168|172\.(1[6-9]|2\d|3[01]))\.\d+\.\d+\b|[a-z]\.internal[:/]"
     ),
+    "a number of an issue": re.compile(r"\b[Ii]ssues? #?\d"),
     "a package index": re.compile(r"--(extra-)?index-url|pypi\.org/simple|find-links"),
     "loading of pickles": re.compile(
         r"weights_only\s*=\s*False|pickle\.loads?\(|yaml\.(unsafe_)?load\(|torch\.load\((?!.*weights_only)"

@@ -45,7 +45,7 @@ def figures(
         plan = planned(study_file, set_, profile, out=out, data_root=data_root, is_local=False)
         if not plan.study.figures:
             raise ConfigError(
-                f"{study_file}: declares no figures; see `figures` in search_spaces/README.md"
+                f"{study_file}: declares no figures; see `figures` in docs/studies.md"
             )
         folder = to or out / "studies" / plan.study.name
         index = f"figures{suffix(plan.study)}"

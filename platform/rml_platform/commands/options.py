@@ -9,7 +9,7 @@ import typer
 from rml_platform.launch.output_layout import DEFAULT_OUT as DEFAULT_OUT
 
 StudyFile = Annotated[
-    Path, typer.Argument(metavar="STUDY.yaml", help="Study file, see search_spaces/README.md.")
+    Path, typer.Argument(metavar="STUDY.yaml", help="Study file, see docs/studies.md.")
 ]
 StudyFiles = Annotated[list[Path], typer.Argument(metavar="STUDY.yaml…", help="Study files.")]
 Overrides = Annotated[

@@ -1,4 +1,4 @@
-"""The `figures` of a study file: curves of recorded metrics, as search_spaces/README.md documents
+"""The `figures` of a study file: curves of recorded metrics, as docs/studies.md documents
 them."""
 
 from collections.abc import Iterator, Sequence

@@ -1,5 +1,5 @@
-"""The keys of a study file, as search_spaces/README.md documents them. `search_space` makes a Study
-of them."""
+"""The keys of a study file, as docs/studies.md documents them. `study_builder` makes a Study of
+them."""
 
 from dataclasses import field
 from typing import Any, Literal

@@ -12,8 +12,8 @@ from rml_dashboards.figures.curves import build_figure
 from rml_dashboards.figures.specification import CurveRun, FigureSpec, MetricSpec, SharedBeginning
 from rml_dashboards.records.histories import COLUMNS, Histories
 from rml_dashboards.records.mlflow_reader import to_records
+from tests.support.dashboards.small_figures import TV, figure_of, only_curve, spec_of
 from tests.support.recorded import recorded
-from tests.support.small_figures import TV, figure_of, only_curve, spec_of
 
 THREE = {
     "RML-1/8-0": {TV: {10: 0.5, 20: 0.2, 30: 0.9}},

@@ -14,8 +14,8 @@ from rml_dashboards.figures.drawing import COLOURS, draw, pictures, seeds_text, 
 from rml_dashboards.figures.publish import index, write_figures
 from rml_dashboards.figures.specification import MetricSpec
 from rml_dashboards.records.histories import read_histories
+from tests.support.dashboards.small_figures import TV, figure_of, only_curve, spec_of
 from tests.support.recorded import NOON, Store
-from tests.support.small_figures import TV, figure_of, only_curve, spec_of
 
 LOGGED = {0: {10: 0.5, 20: 0.25, 30: 0.125}, 1: {10: 0.3, 20: 0.2, 30: 0.1}}
 

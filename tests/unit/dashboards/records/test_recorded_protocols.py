@@ -4,8 +4,8 @@ import pytest
 
 from rml_dashboards.records.protocols import protocol_of, recorded_name
 from rml_dashboards.tables.specification import ColumnSpec, ReportedValue, RowSpec
+from tests.support.dashboards.small_tables import notes_of, only, runs_of, table_of
 from tests.support.recorded import recorded
-from tests.support.small_tables import notes_of, only, runs_of, table_of
 
 RECORDED = "voc-505/student_1/best_holdout"
 

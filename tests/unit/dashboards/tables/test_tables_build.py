@@ -11,8 +11,8 @@ from rml_dashboards.tables.specification import (
     RowSpec,
     TableSpec,
 )
+from tests.support.dashboards.small_tables import notes_of, only, runs_of, table_of
 from tests.support.recorded import PROTOCOL, recorded
-from tests.support.small_tables import notes_of, only, runs_of, table_of
 
 
 @pytest.mark.parametrize(

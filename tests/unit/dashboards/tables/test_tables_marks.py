@@ -3,8 +3,8 @@
 import pytest
 
 from rml_dashboards.tables.specification import ColumnSpec, ReportedValue, RowSpec
+from tests.support.dashboards.small_tables import OTHER_PROTOCOL, notes_of, only, runs_of, table_of
 from tests.support.recorded import PROTOCOL, recorded
-from tests.support.small_tables import OTHER_PROTOCOL, notes_of, only, runs_of, table_of
 
 
 def test_a_column_that_mixes_protocols_is_marked_entry_by_entry_and_has_no_best() -> None:

@@ -1,6 +1,5 @@
 """From a real MLflow store to files: what `rml tables` does."""
 
-import re
 from pathlib import Path
 
 import pytest
@@ -8,6 +7,7 @@ import pytest
 from rml_dashboards.errors import DashboardError
 from rml_dashboards.tables.publish import load_table, write_tables
 from rml_dashboards.tables.specification import CellSpec, ColumnSpec, RowSpec, TableSpec
+from tests.support.documentation.pages import ROOT, Page
 from tests.support.recorded import Store
 
 SPEC = TableSpec(
@@ -96,13 +96,11 @@ def test_a_misplaced_cell_writes_nothing(store: Store, tmp_path: Path) -> None:
     assert not list((tmp_path / "out").glob("ladder.*"))
 
 
-def test_the_example_of_the_readme_runs(store: Store, tmp_path: Path) -> None:
-    readme = Path(__file__).parents[4] / "dashboards" / "README.md"
-    (example,) = re.findall(
-        r"```python\n(.*?)```", readme.read_text(encoding="utf-8"), flags=re.DOTALL
-    )
-    example = example.replace("sqlite:///outputs/mlflow.db", store.uri).replace(
+def test_the_documented_example_runs(store: Store, tmp_path: Path) -> None:
+    page = Page(ROOT / "docs" / "tracking-and-tables.md")
+    (shown,) = (block.text for block in page.blocks if block.language == "python")
+    example = shown.replace("sqlite:///outputs/mlflow.db", store.uri).replace(
         "outputs/tables", str(tmp_path / "out")
     )
-    exec(compile(example, str(readme), "exec"), {})
+    exec(compile(example, str(page.path), "exec"), {})
     assert "62.85" in (tmp_path / "out" / "table4.md").read_text()

@@ -16,8 +16,8 @@ from rml_dashboards.tables.entries import Entry, Table
 from rml_dashboards.tables.render import csv, markdown
 from rml_dashboards.tables.specification import ColumnSpec, ReportedValue, RowSpec
 from rml_dashboards.tables.texts import difference_text, grid, reported_text, score_text
+from tests.support.dashboards.small_tables import OTHER_PROTOCOL, runs_of, table_of
 from tests.support.recorded import NOON, recorded
-from tests.support.small_tables import OTHER_PROTOCOL, runs_of, table_of
 
 GOLDENS = Path(__file__).parent / "goldens"
 COLUMNS = tuple(ColumnSpec(label=label) for label in ("1/30 (100)", "1/8 (372)", "1/4 (744)"))

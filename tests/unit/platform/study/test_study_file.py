@@ -9,6 +9,7 @@ from rml_platform.study.cells import expand
 from rml_platform.study.overrides import STUDY_KEYS
 from rml_platform.study.schema import load_study
 from rml_trainers.errors import ConfigError
+from tests.support.documentation.pages import ROOT, Page
 from tests.support.studies import STUDY, write_study
 
 
@@ -19,9 +20,9 @@ def message(path: Path, *overrides: str, profile: str | None = None) -> str:
 
 
 def test_the_documented_grammar_is_a_study(tmp_path: Path) -> None:
-    """What search_spaces/README.md shows can be copied and run."""
-    readme = Path(__file__).parents[4] / "search_spaces" / "README.md"
-    (block,) = re.findall(r"```yaml\n(.*?)```", readme.read_text(), re.DOTALL)
+    """What docs/studies.md shows can be copied and run."""
+    page = Page(ROOT / "docs" / "studies.md")
+    (block,) = (block.text for block in page.blocks if block.info == "study")
     path = write_study(tmp_path, block)
     assert len(expand(load_study(path))) == 21
     assert len(expand(load_study(path, (), "small"))) == 7
