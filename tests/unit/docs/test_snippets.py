@@ -81,8 +81,8 @@ def test_a_misspelt_key_is_found(kind: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("block", PYTHON, ids=place)
 def test_names_of_a_python_example_exist(block: Block) -> None:
     tree = ast.parse(block.text, block.place)
-    imports = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
-    exec(compile(ast.Module(imports, []), block.place, "exec"), {})
+    tree.body = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    exec(compile(tree, block.place, "exec"), {})
     linted = subprocess.run(
         [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "F", "-"],
         input=block.text,
