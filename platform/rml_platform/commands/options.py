@@ -43,7 +43,11 @@ DataRoot = Annotated[
 TrackingUri = Annotated[
     str | None,
     typer.Option(
-        envvar="MLFLOW_TRACKING_URI", help="MLflow server; default: an SQLite file under --out."
+        envvar="MLFLOW_TRACKING_URI",
+        help=(
+            "MLflow server or database, or [bold]none[/]: the run folders alone; default: an "
+            "SQLite file under --out."
+        ),
     ),
 ]
 Address = Annotated[

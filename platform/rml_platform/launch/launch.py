@@ -27,8 +27,9 @@ from rml_platform.run.run_folder import RunFolder
 from rml_platform.run.shared_stages import mark_shared
 from rml_platform.run.task import Process, RunTask, config_to_json
 from rml_platform.study.cells import Study
-from rml_platform.tracking.mlflow_tracker import Tracker, default_tracking_uri
+from rml_platform.tracking.opening import open_tracker
 from rml_platform.tracking.publisher import Publisher
+from rml_trainers import RESULT_VERSION
 from rml_trainers.errors import ConfigError
 
 
@@ -46,7 +47,8 @@ def launch(
     """Bring every run of a plan to its end; Ctrl-C stops cleanly and is told in the report.
 
     Args:
-        tracking_uri: MLflow server or database; default: an SQLite file under the layout's root.
+        tracking_uri: MLflow server or database, or `none`; default: an SQLite file under the
+            layout's root.
         address: Ray cluster; default: a local Ray for this launch alone.
         max_concurrent: most runs at the same time; default: as many as the resources allow.
     Raises:
@@ -56,7 +58,7 @@ def launch(
     started = time.monotonic()
     report = LaunchReport()
     console = console or Console()
-    tracker = Tracker(tracking_uri or default_tracking_uri(layout.root), layout.artifacts)
+    tracker = open_tracker(tracking_uri, layout.root, layout.artifacts)
     tracker.check()
     on_note = note_on(console)
     publisher = Publisher(tracker, plan.study.name, on_note)
@@ -113,6 +115,7 @@ def task_of(
         launcher=Process.current(),
         code_version=code.version,
         dirty=code.dirty,
+        result_version=RESULT_VERSION,
         max_retries=RETRY_BUDGET[FailureClass.LOST],
     )
 

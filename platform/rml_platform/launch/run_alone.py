@@ -13,7 +13,7 @@ from rml_platform.launch.output_layout import OutputLayout
 from rml_platform.planning.machine import Machine
 from rml_platform.planning.plan import PlannedRun
 from rml_platform.run.run_folder import RunFolder, RunRecord
-from rml_platform.tracking.mlflow_tracker import Tracker, default_tracking_uri
+from rml_platform.tracking.opening import open_tracker
 from rml_platform.tracking.publisher import Publisher
 from rml_trainers.errors import ConfigError
 
@@ -38,7 +38,7 @@ def run_alone(
         ConfigError: another process is at this run.
         KeyboardInterrupt: Ctrl-C; the same call goes on later.
     """
-    tracker = Tracker(tracking_uri or default_tracking_uri(layout.root), layout.artifacts)
+    tracker = open_tracker(tracking_uri, layout.root, layout.artifacts)
     tracker.check()
     publisher = Publisher(tracker, EXPERIMENT, note_on(console))
     folder = RunFolder.of(layout.storage, run.run_id)

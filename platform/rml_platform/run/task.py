@@ -101,6 +101,9 @@ class RunTask:
     """Of torch.distributed; chosen where it is known whether the GPUs are real."""
     shared_stages: tuple[str, ...] = ()
     """Hashes of the ends of stages that other runs of the study pass through too."""
+    result_version: int = 1
+    """The trainer's `RESULT_VERSION` when the run was planned; tasks written before this field was
+    there are of the first version."""
     max_retries: int = 2
     """Restarts after the death of a process; errors of the program itself are never retried."""
 

@@ -1,7 +1,8 @@
-"""The only module that writes to MLflow: one MLflow run per run id, also after retries, restarts
-and deletion.
+"""The only module that writes to MLflow: its runs, their values and files.
 
-Uses explicit clients only (no fluent global state). Everything raised here is a TrackingError.
+Keys of metrics and parameters are spelt as MLflow takes them here and nowhere else; callers use the
+true ones. Uses explicit clients only (no fluent global state). Everything raised here is a
+TrackingError.
 """
 
 import contextlib
@@ -16,8 +17,11 @@ from typing import Any
 
 import requests
 
+from rml_dashboards.contract.metric_keys import to_mlflow_key
+from rml_dashboards.contract.states import Status
+from rml_dashboards.contract.tags import Tag
 from rml_platform.run.metric_log import Measurement
-from rml_trainers.errors import RmlError
+from rml_platform.tracking.tracker import TrackingError
 
 BATCH_METRICS = 1000
 """MLflow's limit of one log_batch call; 100 parameters or tags."""
@@ -25,19 +29,9 @@ BATCH_PARAMS = 100
 CHECK_TIMEOUT_S = 5
 MAX_PARAM = 6000
 MAX_TAG = 5000
-RUN_ID_TAG = "rml.run_id"
 
 
-def default_tracking_uri(out: Path) -> str:
-    """The SQLite database of an output folder."""
-    return f"sqlite:///{out.resolve() / 'mlflow.db'}"
-
-
-class TrackingError(RmlError):
-    """MLflow cannot be reached or refuses; training goes on without it and catches up later."""
-
-
-class Tracker:
+class MlflowStore:
     """Talks to one tracking server or database."""
 
     def __init__(self, uri: str, artifact_root: Path | None) -> None:
@@ -107,7 +101,7 @@ class Tracker:
             experiments = [
                 e.experiment_id for e in self._client.search_experiments(view_type=ViewType.ALL)
             ]
-            query = f"tags.`{RUN_ID_TAG}` = '{run_id}'"
+            query = f"tags.`{Tag.RUN_ID}` = '{run_id}'"
             found = self._client.search_runs(experiments, query, ViewType.ALL, max_results=10)
             alive = sorted(found, key=lambda run: run.info.lifecycle_stage == "deleted")
             if not alive:
@@ -124,8 +118,13 @@ class Tracker:
 
         experiment = self.experiment(study)
         with _one_error(f"cannot create run {run_id}"):
-            run = self._client.create_run(experiment, tags={RUN_ID_TAG: run_id}, run_name=run_id)
-            rows = [Param(key, value[:MAX_PARAM]) for key, value in sorted(parameters.items())]
+            run = self._client.create_run(
+                experiment, tags={Tag.RUN_ID.value: run_id}, run_name=run_id
+            )
+            rows = [
+                Param(to_mlflow_key(key), value[:MAX_PARAM])
+                for key, value in sorted(parameters.items())
+            ]
             for i in range(0, len(rows), BATCH_PARAMS):
                 self._client.log_batch(run.info.run_id, params=rows[i : i + BATCH_PARAMS])
             return str(run.info.run_id)
@@ -148,7 +147,7 @@ class Tracker:
     def set_tags(self, mlflow_run: str, tags: Mapping[str, str]) -> None:
         from mlflow.entities import RunTag
 
-        rows = [RunTag(key, value[:MAX_TAG]) for key, value in tags.items()]
+        rows = [RunTag(str(key), value[:MAX_TAG]) for key, value in tags.items()]
         with _one_error(f"cannot tag MLflow run {mlflow_run}"):
             self._client.log_batch(mlflow_run, tags=rows)
 
@@ -156,13 +155,14 @@ class Tracker:
         """Largest step recorded for a metric, -1 if there is none."""
         with _one_error(f"cannot read {key} of MLflow run {mlflow_run}"):
             return max(
-                (m.step for m in self._client.get_metric_history(mlflow_run, key)), default=-1
+                (m.step for m in self._client.get_metric_history(mlflow_run, to_mlflow_key(key))),
+                default=-1,
             )
 
     def log(self, mlflow_run: str, rows: Sequence[Measurement]) -> None:
         from mlflow.entities import Metric
 
-        metrics = [Metric(row.key, row.value, row.time_ms, row.step) for row in rows]
+        metrics = [Metric(to_mlflow_key(row.key), row.value, row.time_ms, row.step) for row in rows]
         with _one_error(f"cannot write metrics to MLflow run {mlflow_run}"):
             for i in range(0, len(metrics), BATCH_METRICS):
                 self._client.log_batch(mlflow_run, metrics=metrics[i : i + BATCH_METRICS])
@@ -175,7 +175,7 @@ class Tracker:
             else:
                 self._client.log_artifact(mlflow_run, str(folder_or_file), place)
 
-    def set_status(self, mlflow_run: str, status: str) -> None:
+    def set_status(self, mlflow_run: str, status: Status) -> None:
         """RUNNING, FINISHED, FAILED or KILLED; a run that ended can run again."""
         with _one_error(f"cannot set the status of MLflow run {mlflow_run}"):
             if status == "RUNNING":

@@ -67,6 +67,19 @@ def test_it_is_tracked_as_one_mlflow_run(trained: tuple[Path, str]) -> None:
     assert "final/miou" in recorded.data.metrics
 
 
+def test_without_a_tracker_there_are_the_run_folders_and_nothing_else(
+    trained: tuple[Path, str], tmp_path: Path
+) -> None:
+    folder, _ = trained
+    for name in ("runs", "cache"):
+        shutil.copytree(folder / "out" / name, tmp_path / name)
+    where = ["--out", str(tmp_path), "--tracking-uri", "none"]
+    done = runner.invoke(app, ["run", str(folder / "run.yaml"), *where], env={"COLUMNS": "200"})
+    assert done.exit_code == 0, done.output
+    assert "mlflow" not in done.output
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "runs"]
+
+
 def test_the_same_command_again_trains_nothing(trained: tuple[Path, str]) -> None:
     folder, _ = trained
     heartbeat = RunFolder.of(str(folder / "out"), run_id_of(folder)).heartbeat()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rml_platform.run.retry_policy import STALE_AFTER_S
+from rml_dashboards.contract.states import STALE_AFTER_S
 from rml_platform.run.run_folder import Failure, Heartbeat, Result, RunFolder
 from rml_platform.run.task import Process, RunTask, config_to_json
 from tests.support.fake_trainer import evaluation
