@@ -40,9 +40,12 @@ def run_alone(
     """
     tracker = open_tracker(tracking_uri, layout.root, layout.artifacts)
     tracker.check()
-    publisher = Publisher(tracker, EXPERIMENT, note_on(console))
+    on_note = note_on(console)
+    publisher = Publisher(tracker, EXPERIMENT, on_note)
     folder = RunFolder.of(layout.storage, run.run_id)
     record = wait_for_orphan_workers(folder)
+    for text in record.damaged:
+        on_note(f"{text}; it counts as absent")
     if record.state == "running" and record.heartbeat is not None:
         where = record.heartbeat.worker
         raise ConfigError(

@@ -114,6 +114,26 @@ def test_a_cancelled_run_is_not_a_failed_one(run: RunFolder) -> None:
     assert run.record().state == "cancelled"
 
 
+@pytest.mark.parametrize(
+    ("name", "state"),
+    [("result.json", "failed"), ("failure.json", "running"), ("heartbeat.json", "failed")],
+)
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"kind": "Val'])
+def test_a_damaged_file_is_named_and_the_next_sound_one_counts(
+    run: RunFolder, name: str, state: str, content: bytes
+) -> None:
+    run.write_result(result())
+    run.write_heartbeat(heartbeat())
+    run.write_failure(FAILURE)
+    if name != "result.json":
+        run.folder.delete("result.json")
+    run.folder.write(name, content)
+    record = run.record()
+    assert record.state == state
+    (said,) = record.damaged
+    assert said.startswith(f"{run.folder.path}/{name} is damaged: ")
+
+
 @pytest.mark.parametrize("method", METHOD_CONFIGS)
 def test_a_task_travels_unchanged(run: RunFolder, method: str) -> None:
     run.begin(task(method))
