@@ -35,6 +35,9 @@ class Tag(StrEnum):
     """Starts of the run so far."""
     RESULT_VERSION = "rml.result_version"
     """Version of the trainer's results that the code had which planned the run."""
+    PLUGINS = "rml.plugins"
+    """`<name>@<hash of its content>` of every plug-in that the run uses, with blanks between them;
+    absent where it uses none."""
     FAILURE = "rml.failure"
     """`<class of the error>: <message>`; empty once it is overcome."""
 
@@ -62,6 +65,9 @@ def task_tags(task: Mapping[str, Any]) -> dict[str, str]:
         # Tasks written before the field was there are of the first version: there was no other.
         Tag.RESULT_VERSION: task.get("result_version", 1),
     }
+    plugins = [f"{plugin['name']}@{plugin['hash']}" for plugin in task.get("plugins", ())]
+    if plugins:
+        tags[Tag.PLUGINS] = " ".join(plugins)
     return {tag.value: str(value) for tag, value in tags.items()}
 
 

@@ -10,6 +10,7 @@ from rml_platform.commands.options import (
     DataRoot,
     Out,
     Overrides,
+    Plugins,
     Profile,
     Storage,
     TrackingUri,
@@ -21,6 +22,7 @@ def figures(
         list[Path], typer.Argument(metavar="STUDY.yaml…", help="Study files that declare figures.")
     ],
     set_: Overrides = None,
+    plugin: Plugins = None,
     profile: Profile = None,
     out: Out = DEFAULT_OUT,
     storage: Storage = None,

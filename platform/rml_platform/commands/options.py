@@ -23,6 +23,31 @@ Overrides = Annotated[
         ),
     ),
 ]
+
+
+def _load_plugins(context: typer.Context, given: list[str] | None) -> list[str] | None:
+    """Runs for every command that has the option, before its other options are read."""
+    if not context.resilient_parsing:  # completion in a shell imports nobody's code
+        from rml_platform.plugins import load_plugins
+
+        load_plugins(given or ())
+    return given
+
+
+Plugins = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--plugin",
+        metavar="MODULE",
+        is_eager=True,
+        callback=_load_plugins,
+        help=(
+            "Load a method, network, data set or metric from outside: a module's dotted name or "
+            "the path of a file or package. May be repeated; RML_PLUGINS holds more, separated "
+            "as in PATH."
+        ),
+    ),
+]
 Profile = Annotated[
     str | None, typer.Option(help="Another size of the study, by its name in the file.")
 ]

@@ -10,6 +10,7 @@ from rml_platform.commands.options import (
     DataRoot,
     Out,
     Overrides,
+    Plugins,
     Profile,
     Storage,
     TrackingUri,
@@ -19,6 +20,7 @@ from rml_platform.commands.options import (
 def tables(
     studies: Annotated[list[Path], typer.Argument(metavar="STUDY.yaml…", help="Study files.")],
     set_: Overrides = None,
+    plugin: Plugins = None,
     profile: Profile = None,
     out: Out = DEFAULT_OUT,
     storage: Storage = None,

@@ -17,7 +17,13 @@ from rich.console import Console
 
 from rml_platform.environment import code_version
 from rml_platform.launch.live_view import LiveView
-from rml_platform.launch.outcomes import LaunchReport, close, triage, write_losses
+from rml_platform.launch.outcomes import (
+    LaunchReport,
+    close,
+    note_old_metrics,
+    triage,
+    write_losses,
+)
 from rml_platform.launch.output_layout import OutputLayout
 from rml_platform.launch.ray_session import ray_session
 from rml_platform.planning.machine import Machine
@@ -31,6 +37,8 @@ from rml_platform.tracking.opening import open_tracker
 from rml_platform.tracking.publisher import Publisher
 from rml_trainers import RESULT_VERSION
 from rml_trainers.errors import ConfigError
+from rml_trainers.plugins import plugins_with_metrics
+from rml_trainers.training.identity import plugins_of
 
 
 def launch(
@@ -65,6 +73,7 @@ def launch(
     launch_id = new_launch_id()
     folders = {run.run_id: RunFolder.of(layout.storage, run.run_id) for run in plan.runs}
     todo = triage(folders, report, on_note)
+    note_old_metrics([folders[run_id] for run_id in report.done_before], on_note)
     publisher.sync(folders[i] for i in report.done_before)
     if todo:
         all_tasks = [
@@ -102,6 +111,7 @@ def task_of(
     """What a worker is told about a run. Resources are filled in when it is known where it will
     run."""
     code = code_version()
+    plugins = dict.fromkeys((*plugins_of(run.config), *plugins_with_metrics()))
     return RunTask(
         run_id=run.run_id,
         config_json=config_to_json(run.config),
@@ -116,6 +126,7 @@ def task_of(
         code_version=code.version,
         dirty=code.dirty,
         result_version=RESULT_VERSION,
+        plugins=tuple(plugins),
         max_retries=RETRY_BUDGET[FailureClass.LOST],
     )
 

@@ -18,6 +18,7 @@
 """
 
 import dataclasses
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -144,9 +145,11 @@ class RunFolder:
         return self.folder.name
 
     def begin(self, task: RunTask) -> None:
-        """Write what is asked for and forget an earlier failure."""
+        """Write what is asked for and forget an earlier failure. Needs none of the run's
+        plug-ins."""
         self.folder.write(TASK_FILE, RUN_TASK.encode(task))
-        text = yaml.safe_dump(dataclasses.asdict(task.config), sort_keys=False, allow_unicode=True)
+        config = json.loads(task.config_json)
+        text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
         self.folder.write("config.yaml", text.encode())
         self.folder.delete(FAILURE_FILE)
 

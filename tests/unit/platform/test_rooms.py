@@ -8,6 +8,7 @@ from tests.support.rooms import imports_against_the_order, rooms_of
 PACKAGE = Path(rml_platform.__file__).parent
 ROOMS = (
     "environment",
+    "plugins",
     "study",
     "planning",
     "run",
