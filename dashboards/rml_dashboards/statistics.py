@@ -4,19 +4,18 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
+from rml_dashboards.contract.states import TABLE_STATES
+
 LEVEL = 0.95
-STATES = ("done", "running", "failed", "stopped", "unscored", "missing")
-"""Of one run: scored · still recorded as running · failed · cut off by a person · finished without
-a score · never recorded."""
 
 
 def summarise(seeds: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     """One row per group of `by`, in order of first appearance.
 
-    `seeds` has one row per expected run with `state` (one of STATES) and `value` (read where the
-    state is done). Columns returned: n_expected, n (done), mean, std (sample standard deviation,
-    ddof = 1; NaN for n < 2), minimum, maximum, ci_low, ci_high (95 % t interval of the mean, NaN
-    for n < 2) and one count per state.
+    `seeds` has one row per expected run with `state` (one of TABLE_STATES) and `value` (read where
+    the state is done). Columns returned: n_expected, n (done), mean, std (sample standard
+    deviation, ddof = 1; NaN for n < 2), minimum, maximum, ci_low, ci_high (95 % t interval of the
+    mean, NaN for n < 2) and one count per state.
     """
     done = seeds["value"].where(seeds["state"] == "done").astype(float)
     groups = seeds.assign(done_value=done).groupby(by, sort=False)
@@ -26,7 +25,10 @@ def summarise(seeds: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     # A mean lies between its extremes; rounding in the sum must not carry it outside.
     mean = scores["mean"].clip(scores["minimum"], scores["maximum"])
     states = pd.DataFrame(
-        {state: (seeds["state"] == state).groupby([seeds[b] for b in by]).sum() for state in STATES}
+        {
+            state: (seeds["state"] == state).groupby([seeds[b] for b in by]).sum()
+            for state in TABLE_STATES
+        }
     )
     scores = scores.assign(
         n_expected=groups.size(),

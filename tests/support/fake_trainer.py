@@ -34,9 +34,7 @@ def evaluation(miou: float) -> Evaluation:
     return Evaluation(
         protocol="scenes-32x48/teacher_1/last",
         network="teacher_1",
-        miou=miou,
-        accuracy=0.75,
-        iou_by_class={"sky": miou, "pole": float("nan")},
+        scores={"miou": miou, "accuracy": 0.75, "iou/sky": miou, "iou/pole": float("nan")},
         confusion=np.array([[3, 1], [0, 4]]),
     )
 

@@ -5,11 +5,15 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, RunTag
 
-from rml_dashboards.records.ledger import RecordedRun
+from rml_dashboards.contract.states import Status
+from rml_dashboards.records.mlflow_reader import MlflowReader
+from rml_dashboards.records.recorded_run import RecordedRun
+from rml_dashboards.records.records import Records
 
 PROTOCOL = "scenes-32x48/teacher_1/last"
 NOON = 1_793_880_000_000  # 2026-11-05 12:00:00 UTC, in ms
@@ -46,13 +50,18 @@ def recorded(
         mlflow_run_id=mlflow_run_id or f"mlflow-{run_id}",
         experiment_id="1",
         experiment="study",
-        status=status,
+        status=cast(Status, status),
         deleted=False,
         start_ms=start_ms,
         end_ms=None if status == "RUNNING" else start_ms + 60_000,
         tags=tags_of(run_id, **tags),
         scores={**final, **(scores or {})},
     )
+
+
+def read_records(uri: str, ledger_folder: Path, *, fresh: bool = False) -> Records:
+    """All runs of an MLflow store."""
+    return MlflowReader(uri, ledger_folder, fresh=fresh).records()
 
 
 @dataclass

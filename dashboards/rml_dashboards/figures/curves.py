@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from rml_dashboards.contract.metric_keys import FINAL, VAL, without_class_metrics
+from rml_dashboards.contract.states import TABLE_STATE_OF_STATUS
 from rml_dashboards.errors import DashboardError
 from rml_dashboards.figures.specification import CurveRun, FigureSpec, MetricSpec
-from rml_dashboards.records.histories import Histories
-from rml_dashboards.records.mlflow_reader import Records
-from rml_dashboards.tables.filling import STATE_OF_STATUS
-from rml_dashboards.tables.marks import STATE_WORDS
+from rml_dashboards.records.reader import Histories
+from rml_dashboards.records.records import Records
 
 Values = npt.NDArray[np.float64]
 TIDY = (
@@ -117,7 +117,7 @@ def expected_runs(spec: FigureSpec, records: Records) -> pd.DataFrame:
         ["run_id", "mlflow_run_id", "status", "protocol", "code_version", "dirty"]
     ]
     frame = wanted.merge(recorded, how="left", on="run_id")
-    frame["state"] = frame["status"].map({**STATE_OF_STATUS, "FINISHED": "done"}).fillna("missing")
+    frame["state"] = frame["status"].map(TABLE_STATE_OF_STATUS).fillna("missing")
     frame["dirty"] = frame["dirty"].eq(True)
     for column in ("mlflow_run_id", "protocol", "code_version"):
         frame[column] = frame[column].fillna("")
@@ -131,11 +131,11 @@ def tidy_values(
     run id.
 
     `mlflow_run_id` is where the value stands: another run's, for steps that a run took over from
-    it.
+    it; `is_own` tells the two apart.
     """
     parts = []
     for run, of_run in zip(spec.runs, runs.itertuples(index=False), strict=True):
-        own = _with_beginning(run, histories.values, mlflow_ids)
+        own = _with_shared_stages(run, histories.values)
         for metric in spec.metrics:
             first = run.first_step_of(metric.key)
             last = np.inf if run.last_step is None else run.last_step
@@ -148,7 +148,9 @@ def tidy_values(
                     label=metric.label,
                     seed=run.seed,
                     x=found["step"] - run.first_step,
+                    mlflow_run_id=found["run_id"].map(mlflow_ids),
                     run_id=run.run_id,
+                    is_own=found["run_id"] == run.run_id,
                     finished=bool(of_run.state == "done"),
                 )
             )
@@ -160,23 +162,18 @@ def tidy_values(
         .astype(bool)
     )
     frame["in_mean"] = finished | ~some_finished
-    return frame[list(TIDY)]
+    return frame[[*TIDY, "is_own"]]
 
 
-def _with_beginning(
-    run: CurveRun, values: pd.DataFrame, mlflow_ids: Mapping[str, str]
-) -> pd.DataFrame:
-    """What a run has reported, and before it what was reported by runs that begin the same; nothing
-    for a new run."""
-    own = values[values["mlflow_run_id"] == mlflow_ids.get(run.run_id)]
+def _with_shared_stages(run: CurveRun, values: pd.DataFrame) -> pd.DataFrame:
+    """What a run has reported, and before it what was reported by runs that train the same first
+    stages; nothing for a new run."""
+    own = values[values["run_id"] == run.run_id]
     if own.empty:
         return own
     others = [
-        values[
-            (values["mlflow_run_id"] == mlflow_ids.get(other.run_id))
-            & (values["step"] <= other.last_step)
-        ]
-        for other in run.beginnings
+        values[(values["run_id"] == other.run_id) & (values["step"] <= other.last_step)]
+        for other in run.shared_stages
     ]
     joined = pd.concat([own, *others]).drop_duplicates(["metric", "step"], keep="first")
     return joined.sort_values(["metric", "step"], kind="stable")
@@ -207,7 +204,7 @@ def _lacking(
     name = _place(spec, runs)
     drawn = set(reported["seed"])
     absent = [
-        f"seed {seed} {f'has no `{metric.key}`' if state == 'done' else STATE_WORDS[state]}"
+        f"seed {seed} {f'has no `{metric.key}`' if state == 'done' else state}"
         for seed, state in zip(runs["seed"], runs["state"], strict=True)
         if seed not in drawn
     ]
@@ -231,8 +228,7 @@ def _is_foreign(runs: pd.DataFrame, reported: pd.DataFrame) -> bool:
 
 
 def _about_all(spec: FigureSpec, runs: pd.DataFrame, values: pd.DataFrame) -> Iterator[str]:
-    own = dict(zip(runs["run_id"], runs["mlflow_run_id"], strict=True))
-    if (values["mlflow_run_id"] != values["run_id"].map(own)).any():
+    if not values["is_own"].all():
         yield (
             "Steps that a run took over from one that begins the same are drawn as that run "
             "reported them."
@@ -245,7 +241,7 @@ def _about_all(spec: FigureSpec, runs: pd.DataFrame, values: pd.DataFrame) -> It
         yield f"Partly made by code with uncommitted changes (on top of {', '.join(dirty)})."
     protocols = sorted(set(recorded["protocol"]) - {""})
     if len(protocols) > 1 and any(
-        metric.key.startswith(("val/", "final/")) for metric in spec.metrics
+        metric.key.startswith((f"{VAL}/", f"{FINAL}/")) for metric in spec.metrics
     ):
         yield (
             "Scores of several protocols, not to be compared: "
@@ -263,14 +259,12 @@ def _place(spec: FigureSpec, runs: pd.DataFrame) -> str:
 def _check_metrics(spec: FigureSpec, runs: pd.DataFrame, histories: Histories) -> None:
     """Raise DashboardError for a metric that none of the recorded runs has, naming those that come
     near."""
-    known = set().union(
-        *(histories.keys.get(run, frozenset()) for run in runs["mlflow_run_id"] if run)
-    )
+    known = set().union(*(histories.keys.get(run, frozenset()) for run in runs["run_id"]))
     for metric in spec.metrics:
         if known and metric.key not in known:
             near = difflib.get_close_matches(metric.key, sorted(known), n=3, cutoff=0.5)
             hint = f"did you mean {' or '.join(repr(key) for key in near)}? " if near else ""
-            others = ", ".join(sorted(key for key in known if "/iou/" not in key))
+            others = ", ".join(without_class_metrics(known))
             raise DashboardError(
                 f"figure {spec.name}: none of its runs has recorded {metric.key!r}; {hint}recorded "
                 f"are: {others}"

@@ -4,57 +4,50 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rml_dashboards.errors import DashboardError
-from rml_dashboards.figures.curves import FilledFigure, build_figure
+from rml_dashboards.figures.curves import TIDY, FilledFigure, build_figure
 from rml_dashboards.figures.drawing import pictures, seeds_text
 from rml_dashboards.figures.specification import FigureSpec
-from rml_dashboards.files import write_bytes, write_text
-from rml_dashboards.records.histories import read_histories
-from rml_dashboards.records.mlflow_reader import read_records
-from rml_dashboards.tables.pipe_table import escape, one_line, pipe_table
-from rml_dashboards.tables.texts import NOTHING
+from rml_dashboards.records.reader import RecordReader
+from rml_dashboards.writing.files import write_bytes, write_text
+from rml_dashboards.writing.pipe_table import NOTHING, escape, one_line, pipe_table, without_column
+
+MLFLOW_RUN = "MLflow run id"
+"""Heading of a column that runs read from their folders do not have."""
 
 
-def load_figures(
-    specs: Sequence[FigureSpec], tracking_uri: str, ledger_folder: Path, *, fresh: bool = False
-) -> list[FilledFigure]:
+def load_figures(specs: Sequence[FigureSpec], reader: RecordReader) -> list[FilledFigure]:
     """The filled figures; one of which no run has reported anything has no curves.
 
-    Raises DashboardError when the store cannot be read, or when no run has a metric that a figure
+    Raises DashboardError when the records cannot be read, or when no run has a metric that a figure
     asks for.
     """
-    records = read_records(tracking_uri, ledger_folder, fresh=fresh)
     drawn = [run for spec in specs for run in spec.runs]
     wanted = {run.run_id for run in drawn} | {
-        other.run_id for run in drawn for other in run.beginnings
+        other.run_id for run in drawn for other in run.shared_stages
     }
-    recorded = records.runs.loc[records.runs["run_id"].isin(wanted), "mlflow_run_id"]
     metrics = {metric.key for spec in specs for metric in spec.metrics}
-    histories = read_histories(tracking_uri, recorded, metrics)
+    # What figures draw comes from the histories; of the records they show the states only.
+    records = reader.records(wanted, metrics=())
+    histories = reader.histories(wanted, metrics)
     return [build_figure(spec, records, histories) for spec in specs]
 
 
 def write_figures(
-    specs: Sequence[FigureSpec],
-    tracking_uri: str,
-    out_dir: Path,
-    *,
-    index_name: str = "figures",
-    ledger_folder: Path | None = None,
-    fresh: bool = False,
+    specs: Sequence[FigureSpec], reader: RecordReader, out_dir: Path, *, index_name: str = "figures"
 ) -> list[Path]:
     """Write `<name>.svg`, `.png` and `.csv` of every figure and an index of all; returns the paths,
     the index last.
 
     Raises DashboardError as load_figures, and when there is nothing to draw in any of the figures.
     """
-    figures = load_figures(specs, tracking_uri, ledger_folder or out_dir / "ledger", fresh=fresh)
+    figures = load_figures(specs, reader)
     paths = []
     for figure in figures:
         if not figure.curves:
             continue
         for kind, content in pictures(figure).items():
             paths.append(write_bytes(content, out_dir / f"{figure.spec.name}.{kind}"))
-        table = figure.values.to_csv(index=False, lineterminator="\n")
+        table = figure.values[list(TIDY)].to_csv(index=False, lineterminator="\n")
         paths.append(write_text(table, out_dir / f"{figure.spec.name}.csv"))
     if not paths:
         names = ", ".join(spec.name for spec in specs)
@@ -115,8 +108,8 @@ def _what_is_drawn(figure: FilledFigure) -> str:
 
 
 def _runs(figure: FilledFigure) -> str:
-    """One line per run: the way from a curve back to MLflow."""
-    header = ["Row", "Column", "Seed", "State", "Values", "Run id", "MLflow run id", "Code"]
+    """One line per run: the way from a curve back to what was recorded."""
+    header = ["Row", "Column", "Seed", "State", "Values", "Run id", MLFLOW_RUN, "Code"]
     counts = figure.values.groupby(["row", "column", "seed"]).size()
     lines = []
     for run in figure.runs.itertuples(index=False):
@@ -133,4 +126,6 @@ def _runs(figure: FilledFigure) -> str:
             code,
         ]
         lines.append([escape(str(field)) or NOTHING for field in fields])
+    if not figure.runs["mlflow_run_id"].any():
+        header, lines = without_column(header, lines, MLFLOW_RUN)
     return pipe_table(header, lines)

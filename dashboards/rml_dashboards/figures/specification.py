@@ -6,10 +6,13 @@ Plain frozen values. The command line makes them from a study file; nothing here
 
 from dataclasses import dataclass
 
+from rml_dashboards.contract.metric_keys import TRAIN
 from rml_dashboards.errors import DashboardError
-from rml_dashboards.tables.specification import FILE_NAME
+from rml_dashboards.writing.files import FILE_NAME
 
-OF_A_MOMENT = tuple(f"train/coupling_tv_train_set{pair}" for pair in ("", "_students", "_teachers"))
+MEASURED_AT_A_STEP = tuple(
+    f"{TRAIN}/coupling_tv_train_set{pair}" for pair in ("", "_students", "_teachers")
+)
 """Values under `train/` that are measured at a step, not over the steps since the report before."""
 
 
@@ -24,8 +27,8 @@ class MetricSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SharedBeginning:
-    """Another run whose first steps are, bit for bit, those of a run, which may have taken them
+class SharedStages:
+    """Another run whose first stages are, bit for bit, those of a run, which may have taken them
     over."""
 
     run_id: str
@@ -45,7 +48,7 @@ class CurveRun:
     """Recorded step at which the axis of steps begins."""
     last_step: int | None = None
     """Recorded step after which nothing is drawn; None: to the end."""
-    beginnings: tuple[SharedBeginning, ...] = ()
+    shared_stages: tuple[SharedStages, ...] = ()
     """Runs that may have reported what this one did not train itself."""
 
     def first_step_of(self, key: str) -> int:
@@ -54,7 +57,7 @@ class CurveRun:
         Most values under `train/` are means over the steps since the report before, so that the
         report at which a stage begins is about the stage before.
         """
-        is_mean = key.startswith("train/") and key not in OF_A_MOMENT
+        is_mean = key.startswith(f"{TRAIN}/") and key not in MEASURED_AT_A_STEP
         return self.first_step + 1 if self.first_step > 0 and is_mean else self.first_step
 
 

@@ -17,7 +17,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-VERSION = 1
+from rml_dashboards.records.recorded_run import RecordedRun
+
+VERSION = 2
+"""2: every metric, by its true key."""
 METADATA_KEY = b"rml_ledger"
 FIELDS: "list[pa.Field[Any]]" = [
     pa.field("mlflow_run_id", pa.string()),
@@ -31,25 +34,6 @@ FIELDS: "list[pa.Field[Any]]" = [
     pa.field("scores", pa.map_(pa.string(), pa.float64())),
 ]
 SCHEMA = pa.schema(FIELDS)
-
-
-@dataclass(frozen=True, kw_only=True)
-class RecordedRun:
-    """One MLflow run as last read."""
-
-    mlflow_run_id: str
-    experiment_id: str
-    experiment: str
-    status: str
-    """MLflow's: SCHEDULED, RUNNING, FINISHED, FAILED or KILLED."""
-    deleted: bool
-    start_ms: int
-    """Milliseconds since 1970, UTC."""
-    end_ms: int | None
-    tags: dict[str, str]
-    """Only those that begin with `rml.`."""
-    scores: dict[str, float]
-    """Last value of every metric under `final/` and `val/`."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,100 +4,109 @@ Runs are read incrementally. The ledger keeps what was read; the next read fetch
 since, what is not finished now, and what was not finished then. Assumed: the clocks of the machines
 that end runs agree within an hour; and that nobody edits a finished run. `mlflow gc` removes runs
 without a trace: read with `fresh=True` after it.
+
+Histories are not kept in the ledger: they are large, and a figure is drawn seldom.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
+from rml_dashboards.contract.metric_keys import (
+    FINAL,
+    HOLDOUT,
+    TRAIN,
+    VAL,
+    from_mlflow_key,
+    from_mlflow_keys,
+    to_mlflow_key,
+)
+from rml_dashboards.contract.tags import PREFIX, Tag
 from rml_dashboards.errors import DashboardError
-from rml_dashboards.records.ledger import Ledger, RecordedRun, ledger_path, load_ledger, save_ledger
+from rml_dashboards.records.ledger import Ledger, ledger_path, load_ledger, save_ledger
+from rml_dashboards.records.reader import Histories, Point, to_histories
+from rml_dashboards.records.recorded_run import RecordedRun
+from rml_dashboards.records.records import Records, to_records
 
 PAGE_SIZE = 1000  # MLflow's default page; a page of 1000 runs takes about a second from SQLite
 IDS_PER_FILTER = 200  # SQLite takes about 1000 variables in one statement
 CLOCK_SKEW_MS = 3_600_000
-TAG = "rml."
-HAS_RUN_ID = "tags.`rml.run_id` LIKE '%'"
-SCORE_PREFIXES = ("final/", "val/")
-CLASS_PREFIX = "final/iou/"
-TAG_COLUMNS = (
-    *(
-        "run_id",
-        "study",
-        "studies",
-        "method",
-        "data",
-        "split",
-        "split_hash",
-        "data_hash",
-        "seed",
-        "protocol",
-    ),
-    *("code_version", "dirty", "host", "device", "attempt", "result_version"),
-)
-RUN_COLUMNS = ("mlflow_run_id", "experiment", "status", "start_time", "end_time", *TAG_COLUMNS)
+HAS_RUN_ID = f"tags.`{Tag.RUN_ID}` LIKE '%'"
+OURS = tuple(f"{place}/" for place in (FINAL, VAL, HOLDOUT, TRAIN))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Records:
-    """Recorded runs, one MLflow run per run id."""
+class MlflowReader:
+    """Reads one MLflow store: a server, or a database."""
 
-    runs: pd.DataFrame
-    """One row per run: RUN_COLUMNS, then `final/miou` and the other overall final scores. Times are
-    UTC."""
-    scores: pd.DataFrame
-    """Long form, one row per run and metric: run_id, mlflow_run_id, metric, value (last recorded;
-    fractions)."""
-    warnings: tuple[str, ...] = ()
+    def __init__(self, tracking_uri: str, ledger_folder: Path, *, fresh: bool = False) -> None:
+        """`fresh` ignores the ledger at the first read and reads the whole store again."""
+        self._uri = tracking_uri
+        self._ledger_path = ledger_path(ledger_folder, tracking_uri)
+        self._fresh = fresh
 
-    def iou_by_class(self) -> pd.DataFrame:
-        """Long form of the final IoU: run_id, mlflow_run_id, class_name, iou (fraction; NaN: class
-        never occurs)."""
-        per_class = self.scores[self.scores["metric"].str.startswith(CLASS_PREFIX)]
-        named = per_class.assign(class_name=per_class["metric"].str.removeprefix(CLASS_PREFIX))
-        return named.rename(columns={"value": "iou"})[
-            ["run_id", "mlflow_run_id", "class_name", "iou"]
-        ].reset_index(drop=True)
+    def records(
+        self, run_ids: Collection[str] | None = None, metrics: Collection[str] | None = None
+    ) -> Records:
+        """Read what is new in the store, bring the ledger up to date and return all runs that carry
+        a run id, whichever are wanted.
 
+        Raises:
+            DashboardError: the store cannot be read and no ledger of it exists; with a ledger, its
+                runs are returned and a warning says so.
+        """
+        path = self._ledger_path
+        known, problem = (Ledger(), None) if self._fresh else load_ledger(path)
+        warnings = [problem] if problem else []
+        try:
+            with impatient_client(self._uri) as client:
+                ledger, changed = update(known, client)
+        except (MlflowException, SQLAlchemyError, FileNotFoundError) as error:
+            reason = str(error).splitlines()[0]
+            if not known.runs:
+                raise DashboardError(
+                    f"the MLflow store cannot be read: {reason}. Launch the study first, or give "
+                    "its --tracking-uri."
+                ) from error
+            ledger = known
+            warnings.append(
+                f"the MLflow store could not be read; shown is what was read before ({reason})"
+            )
+        else:
+            self._fresh = False
+            warnings.extend(changed)
+            if ledger != known or not path.is_file():
+                save_ledger(ledger, path)
+        return to_records([run for run in ledger.runs.values() if not run.deleted], warnings)
 
-def read_records(tracking_uri: str, ledger_folder: Path, *, fresh: bool = False) -> Records:
-    """Read what is new in the store, bring the ledger up to date and return all runs that carry a
-    run id.
-
-    Raises DashboardError when the store cannot be read and no ledger of it exists; with a ledger,
-    its runs are returned and a warning says so.
-    """
-    path = ledger_path(ledger_folder, tracking_uri)
-    known, problem = (Ledger(), None) if fresh else load_ledger(path)
-    warnings = [problem] if problem else []
-    try:
-        with impatient_client(tracking_uri) as client:
-            ledger, changed = update(known, client)
-    except (MlflowException, SQLAlchemyError, FileNotFoundError) as error:
-        reason = str(error).splitlines()[0]
-        if not known.runs:
+    def histories(self, run_ids: Collection[str], metrics: Collection[str]) -> Histories:
+        """Histories of the wanted metrics, one request per run and metric that it has (the client
+        has no wider one)."""
+        recorded = self.records().runs
+        wanted = recorded[recorded["run_id"].isin(list(run_ids))]
+        keys: dict[str, frozenset[str]] = {}
+        points: list[Point] = []
+        try:
+            with impatient_client(self._uri) as client:
+                for run_id, run in zip(wanted["run_id"], wanted["mlflow_run_id"], strict=True):
+                    found = client.get_run(run).data.metrics
+                    keys[run_id] = frozenset(from_mlflow_keys(found))
+                    for metric in sorted(keys[run_id] & set(metrics)):
+                        history = client.get_metric_history(run, to_mlflow_key(metric))
+                        points += [(run_id, metric, p.step, p.timestamp, p.value) for p in history]
+        except (MlflowException, SQLAlchemyError, FileNotFoundError) as error:
+            reason = str(error).splitlines()[0]
             raise DashboardError(
-                f"the MLflow store cannot be read: {reason}. Launch the study first, or give its "
-                "--tracking-uri."
+                f"the MLflow store cannot be read: {reason}. Figures need what runs reported over "
+                "time, which only the store has; launch the study first, or give its --tracking-uri"
             ) from error
-        ledger = known
-        warnings.append(
-            f"the MLflow store could not be read; shown is what was read before ({reason})"
-        )
-    else:
-        warnings.extend(changed)
-        if ledger != known or not path.is_file():
-            save_ledger(ledger, path)
-    return to_records([run for run in ledger.runs.values() if not run.deleted], warnings)
+        return to_histories(points, keys)
 
 
 def update(ledger: Ledger, client: MlflowClient) -> tuple[Ledger, list[str]]:
@@ -138,67 +147,6 @@ def update(ledger: Ledger, client: MlflowClient) -> tuple[Ledger, list[str]]:
     ), warnings
 
 
-def to_records(runs: Sequence[RecordedRun], warnings: Iterable[str] = ()) -> Records:
-    """Tidy tables of the given runs; where a run id has several MLflow runs, one is chosen and the
-    others reported."""
-    frame = pd.DataFrame([_row(run) for run in runs], columns=list(RUN_COLUMNS))
-    for column in ("start_time", "end_time"):
-        frame[column] = pd.to_datetime(frame[column], unit="ms", utc=True)
-    for column in ("seed", "attempt"):
-        frame[column] = pd.to_numeric(frame[column], errors="coerce").astype("Int64")
-    frame["dirty"] = frame["dirty"].str.lower().isin(["true", "1", "yes"])
-    frame, repeated = _one_per_run_id(frame)
-    chosen = set(frame["mlflow_run_id"])
-    scores = pd.DataFrame(
-        [
-            (run.tags["rml.run_id"], run.mlflow_run_id, metric, value)
-            for run in runs
-            if run.mlflow_run_id in chosen
-            for metric, value in run.scores.items()
-        ],
-        columns=["run_id", "mlflow_run_id", "metric", "value"],
-    ).sort_values(["run_id", "metric"], ignore_index=True)
-    overall = scores[scores["metric"].str.fullmatch(r"final/[^/]+")].pivot(
-        index="mlflow_run_id", columns="metric", values="value"
-    )
-    merged = frame.merge(overall, how="left", left_on="mlflow_run_id", right_index=True)
-    return Records(runs=merged, scores=scores, warnings=(*warnings, *repeated))
-
-
-def _one_per_run_id(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """Of several MLflow runs of one run id keep the newest finished one, else the newest; say which
-    others exist."""
-    moment = frame["end_time"].where(frame["status"] == "FINISHED", frame["start_time"])
-    order = frame.assign(finished=frame["status"] == "FINISHED", moment=moment)
-    order = order.sort_values(
-        ["run_id", "finished", "moment", "mlflow_run_id"], ascending=[True, False, False, True]
-    )
-    warnings = []
-    for run_id, group in order[order["run_id"].duplicated(keep=False)].groupby("run_id"):
-        listed = [
-            f"{i} ({status})"
-            for i, status in zip(group["mlflow_run_id"], group["status"], strict=True)
-        ]
-        warnings.append(
-            f"run {run_id} has {len(listed)} MLflow runs; {listed[0]} is used, not "
-            f"{', '.join(listed[1:])}"
-        )
-    return order.drop_duplicates("run_id").drop(columns=["finished", "moment"]).reset_index(
-        drop=True
-    ), warnings
-
-
-def _row(run: RecordedRun) -> dict[str, Any]:
-    fields = {
-        "mlflow_run_id": run.mlflow_run_id,
-        "experiment": run.experiment,
-        "status": run.status,
-        "start_time": run.start_ms,
-        "end_time": run.end_ms,
-    }
-    return fields | {column: run.tags.get(TAG + column, "") for column in TAG_COLUMNS}
-
-
 def _search(
     client: MlflowClient, experiments: dict[str, str], condition: str, view: int
 ) -> Iterator[RecordedRun]:
@@ -230,9 +178,11 @@ def _recorded(run: Run, experiment: str) -> RecordedRun:
         deleted=run.info.lifecycle_stage == "deleted",
         start_ms=run.info.start_time,
         end_ms=run.info.end_time,
-        tags={key: value for key, value in run.data.tags.items() if key.startswith(TAG)},
+        tags={key: value for key, value in run.data.tags.items() if key.startswith(PREFIX)},
         scores={
-            key: value for key, value in run.data.metrics.items() if key.startswith(SCORE_PREFIXES)
+            from_mlflow_key(key): value
+            for key, value in run.data.metrics.items()
+            if key.startswith(OURS)
         },
     )
 

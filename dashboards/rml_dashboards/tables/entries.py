@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from rml_dashboards.contract.states import TableState
 from rml_dashboards.tables.specification import ReportedValue, TableSpec
 
 
@@ -12,8 +13,7 @@ class Trace:
 
     seed: int
     run_id: str
-    state: str
-    """One of statistics.STATES."""
+    state: TableState
     value: float | None
     """In the units of the table; None unless done."""
     mlflow_run_id: str = ""
@@ -68,7 +68,7 @@ class Entry:
         comparable = all(self.reported[0].comparable_with(protocol) for protocol in self.protocols)
         return self.mean - self.reported[0].mean if comparable else None
 
-    def count(self, state: str) -> int:
+    def count(self, state: TableState) -> int:
         """Number of this cell's runs in the given state."""
         return sum(trace.state == state for trace in self.traces)
 

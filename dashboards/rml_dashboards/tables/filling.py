@@ -5,24 +5,19 @@ from typing import Any
 
 import pandas as pd
 
-from rml_dashboards.records.mlflow_reader import Records
-from rml_dashboards.records.protocols import protocol_of, recorded_name
+from rml_dashboards.contract.protocols import protocol_of, recorded_key
+from rml_dashboards.contract.states import TABLE_STATE_OF_STATUS, TableState
+from rml_dashboards.records.records import Records
 from rml_dashboards.statistics import summarise
 from rml_dashboards.tables.entries import Entry, Table, Trace
 from rml_dashboards.tables.marks import annotate
 from rml_dashboards.tables.specification import CellSpec, RowSpec, TableSpec
 
-STATE_OF_STATUS = {
-    "SCHEDULED": "running",
-    "RUNNING": "running",
-    "FAILED": "failed",
-    "KILLED": "stopped",
-}
-# What a cell without any score is called: the first of these that one of its runs is.
-WITHOUT_SCORE = ("running", "failed", "unscored", "stopped", "missing")
+WITHOUT_SCORE: tuple[TableState, ...] = ("running", "failed", "unscored", "stopped", "missing")
+"""What a cell without any score is called: the first of these that one of its runs is."""
 
 
-def build(spec: TableSpec, cells: Sequence[CellSpec], records: Records) -> Table:
+def fill_table(spec: TableSpec, cells: Sequence[CellSpec], records: Records) -> Table:
     """The filled table with its footnotes. Raises DashboardError when a cell has no place in it."""
     spec.check_cells(cells)
     seeds = seed_frame(spec, cells, records)
@@ -74,7 +69,7 @@ def seed_frame(spec: TableSpec, cells: Sequence[CellSpec], records: Records) -> 
     frame = wanted.merge(recorded, how="left", on="run_id")
     tagged = list(zip(frame["protocol"].fillna(""), frame["metric"], strict=True))
     frame["metric"] = pd.Series(
-        [recorded_name(*both) for both in tagged], index=frame.index, dtype="object"
+        [recorded_key(*both) for both in tagged], index=frame.index, dtype="object"
     )
     frame["protocol"] = pd.Series(
         [protocol_of(*both) for both in tagged], index=frame.index, dtype="object"
@@ -87,7 +82,7 @@ def seed_frame(spec: TableSpec, cells: Sequence[CellSpec], records: Records) -> 
     finished = scored.map({True: "done", False: "unscored"})
     frame["state"] = (
         frame["status"]
-        .map(STATE_OF_STATUS)
+        .map(TABLE_STATE_OF_STATUS)
         .fillna("missing")
         .mask(frame["status"] == "FINISHED", finished)
     )

@@ -3,20 +3,17 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from rml_dashboards.statistics import STATES
+from rml_dashboards.contract.states import TABLE_STATES, TableState
 from rml_dashboards.tables.entries import Entry, Table
 from rml_dashboards.tables.specification import ReportedValue
 
-STATE_WORDS = {
-    "running": "running",
-    "failed": "failed",
-    "stopped": "stopped",
-    "unscored": "finished without a score",
-    "missing": "missing",
-}
-
-OPEN = ("running", "stopped", "missing")
+OPEN: tuple[TableState, ...] = ("running", "stopped", "missing")
 """Statuses of a cell that will have a score once the study goes on."""
+
+
+def state_word(state: TableState) -> str:
+    """What a footnote calls a run in this state."""
+    return "finished without a score" if state == "unscored" else state
 
 
 @dataclass
@@ -47,8 +44,8 @@ def annotate(table: Table) -> Table:
         for column in columns
     ]
     best = [
-        _best_of(column, len(found) > 1, table.spec.higher_is_better)
-        for column, found in zip(columns, protocols, strict=True)
+        _best_of(entries, len(found) > 1, table.spec.is_higher_better(column))
+        for column, entries, found in zip(table.spec.columns, columns, protocols, strict=True)
     ]
     name_source = len({value.source for entry in table.cells() for value in entry.reported}) > 1
     lines = []
@@ -74,8 +71,8 @@ def own_notes(entry: Entry, *, column_is_mixed: bool) -> list[str]:
     """What must be known about our own score: seeds that lack, protocol, uncommitted code."""
     notes = []
     lacking = [
-        f"{entry.count(state)} {STATE_WORDS[state]}"
-        for state in STATES
+        f"{entry.count(state)} {state_word(state)}"
+        for state in TABLE_STATES
         if state != "done" and entry.count(state)
     ]
     if lacking and (entry.n or len(lacking) > 1):

@@ -3,11 +3,15 @@ the same bytes."""
 
 import pandas as pd
 
+from rml_dashboards.contract.run_folder import RUNS
+from rml_dashboards.contract.tags import Tag
 from rml_dashboards.tables.entries import Entry, Table
-from rml_dashboards.tables.pipe_table import escape, one_line, pipe_table
-from rml_dashboards.tables.texts import NOTHING, Text, grid
+from rml_dashboards.tables.specification import ColumnSpec
+from rml_dashboards.tables.texts import Text, grid
+from rml_dashboards.writing.pipe_table import NOTHING, escape, one_line, pipe_table, without_column
 
 CSV_DECIMALS = 6
+MLFLOW_RUN = "MLflow run id"
 MEANINGS = {
     "running": "recorded as at work",
     "failed": "ended in an error",
@@ -56,6 +60,10 @@ def legend(table: Table) -> str:
     ]
     if any(entry.best for entry in table.cells()):
         sentences.append("Bold: best of its column, all seeds there.")
+    lower = [column.label for column in spec.columns if not spec.is_higher_better(column)]
+    if lower:
+        where = "" if len(lower) == len(spec.columns) else f" in {', '.join(lower)}"
+        sentences.append(f"Lower is better{where}.")
     present = {entry.status for entry in table.cells()}
     sentences += [
         f"{status.capitalize()}: {meaning}."
@@ -86,7 +94,7 @@ def legend(table: Table) -> str:
 
 
 def _traces(table: Table) -> str:
-    """One line per run: the way from a printed number back to MLflow."""
+    """One line per run: the way from a printed number back to what was recorded."""
     header = [
         table.spec.row_heading,
         "Column",
@@ -94,7 +102,7 @@ def _traces(table: Table) -> str:
         "State",
         "Score",
         "Run id",
-        "MLflow run id",
+        MLFLOW_RUN,
         "Protocol",
         "Code",
     ]
@@ -106,13 +114,14 @@ def _traces(table: Table) -> str:
             fields = [entry.row, entry.column, str(trace.seed), trace.state, score, trace.run_id]
             fields += [trace.mlflow_run_id or NOTHING, trace.protocol or NOTHING, code or NOTHING]
             lines.append([escape(cell) for cell in fields])
-    how = (
-        "Every number is the mean of the runs listed with its row and column. In MLflow, search for"
-    )
-    parts = [
-        "## How to trace a number",
-        f"{how} `` tags.`rml.run_id` = '<run id>' ``, or open the MLflow run id.",
-    ]
+    how = "Every number is the mean of the runs listed with its row and column."
+    if any(trace.mlflow_run_id for entry in table.cells() for trace in entry.traces):
+        search = f"tags.`{Tag.RUN_ID}` = '<run id>'"
+        how += f" In MLflow, search for `` {search} ``, or open the MLflow run id."
+    else:
+        how += f" Each run has a folder of its own, `{RUNS}/<run id>`."
+        header, lines = without_column(header, lines, MLFLOW_RUN)
+    parts = ["## How to trace a number", how]
     return "\n\n".join(
         [*parts, pipe_table([escape(cell) for cell in header], lines)] if lines else parts
     )
@@ -121,11 +130,17 @@ def _traces(table: Table) -> str:
 def csv(table: Table) -> str:
     """One tidy line per cell, in the units of the table; empty where undefined; one word per seed
     in lists of runs."""
-    frame = pd.DataFrame([_csv_line(table, entry) for entry in table.cells()])
+    frame = pd.DataFrame(
+        [
+            _csv_line(table, column, entry)
+            for line in table.entries
+            for column, entry in zip(table.spec.columns, line, strict=True)
+        ]
+    )
     return frame.round(CSV_DECIMALS).to_csv(index=False, lineterminator="\n")
 
 
-def _csv_line(table: Table, entry: Entry) -> dict[str, object]:
+def _csv_line(table: Table, column: ColumnSpec, entry: Entry) -> dict[str, object]:
     reported = entry.reported[0] if entry.reported else None
     done = [trace for trace in entry.traces if trace.state == "done"]
     return {
@@ -149,6 +164,8 @@ def _csv_line(table: Table, entry: Entry) -> dict[str, object]:
         "difference": entry.difference,
         "protocol": " ".join(entry.protocols),
         "metric": entry.metric,
+        "higher_is_better": table.spec.is_higher_better(column),
+        "best": entry.best,
         "scale": table.spec.scale,
         "seeds": " ".join(str(trace.seed) for trace in entry.traces),
         "run_ids": " ".join(trace.run_id for trace in entry.traces),

@@ -4,13 +4,12 @@ reported.
 Plain frozen values. The command line makes them from a study file; nothing here knows that format.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from rml_dashboards.contract.metric_keys import FINAL_MIOU
 from rml_dashboards.errors import DashboardError
-
-FILE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
+from rml_dashboards.writing.files import FILE_NAME
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +59,8 @@ class ColumnSpec:
     label: str
     metric: str | None = None
     """Metric of this column when it is not the table's (the second student's score, say)."""
+    higher_is_better: bool | None = None
+    """Which of its scores are the best; None: as for the table's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +82,7 @@ class TableSpec:
     title: str
     rows: tuple[RowSpec, ...]
     columns: tuple[ColumnSpec, ...]
-    metric: str = "final/miou"
+    metric: str = FINAL_MIOU
     scale: float = 100.0
     """Factor from the recorded metric to the printed number (100: fractions become percent)."""
     digits: int = 1
@@ -90,6 +91,7 @@ class TableSpec:
     caption: str = ""
     row_heading: str = "Method"
     higher_is_better: bool = True
+    """Of columns that do not say it themselves."""
 
     def __post_init__(self) -> None:
         _check(
@@ -119,6 +121,11 @@ class TableSpec:
 
     def metric_of(self, column: ColumnSpec) -> str:
         return column.metric or self.metric
+
+    def is_higher_better(self, column: ColumnSpec) -> bool:
+        """Whether the best score of a column is its highest."""
+        own = column.higher_is_better
+        return self.higher_is_better if own is None else own
 
     def check_cells(self, cells: Sequence[CellSpec]) -> None:
         """Raise DashboardError for a cell outside the table, in a quoted row, or given twice for

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from rml_dashboards.tables.entries import Entry, Table
 from rml_dashboards.tables.specification import RowSpec
+from rml_dashboards.writing.pipe_table import NOTHING
 
-NOTHING = "–"
 BESIDE_AT_MOST = 2
 """Up to this many columns the reported numbers stand beside ours; in wider tables below them, so
 that a terminal and a web page can show the table without scrolling."""

@@ -7,6 +7,7 @@ from rml_platform.commands.options import (
     DataRoot,
     Out,
     Overrides,
+    Plugins,
     Profile,
     Storage,
     StudyFile,
@@ -16,6 +17,7 @@ from rml_platform.commands.options import (
 def cancel(
     study: StudyFile,
     set_: Overrides = None,
+    plugin: Plugins = None,
     profile: Profile = None,
     out: Out = DEFAULT_OUT,
     storage: Storage = None,

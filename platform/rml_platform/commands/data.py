@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from rml_platform.commands.options import DEFAULT_OUT, DataRoot, Out, Overrides
+from rml_platform.commands.options import DEFAULT_OUT, DataRoot, Out, Overrides, Plugins
 
 app = typer.Typer(help="Download, prepare, check and split data sets.", no_args_is_help=True)
 
@@ -19,7 +19,9 @@ Target = Annotated[
 
 
 @app.command()
-def download(target: Target, set_: Overrides = None, data_root: DataRoot = None) -> None:
+def download(
+    target: Target, set_: Overrides = None, plugin: Plugins = None, data_root: DataRoot = None
+) -> None:
     """Fetch a public data set (voc, mnist) into the data root, in the layout that rml reads.
 
     VOC comes with SBD, whose labels its usual training set needs; [bold]--set train_set=train[/]
@@ -40,7 +42,11 @@ def download(target: Target, set_: Overrides = None, data_root: DataRoot = None)
 
 @app.command()
 def prepare(
-    target: Target, set_: Overrides = None, out: Out = DEFAULT_OUT, data_root: DataRoot = None
+    target: Target,
+    set_: Overrides = None,
+    plugin: Plugins = None,
+    out: Out = DEFAULT_OUT,
+    data_root: DataRoot = None,
 ) -> None:
     """Decode and resize every image once into a memory-mapped file under OUT/cache, and print where
     it lies.
@@ -101,6 +107,7 @@ def splits(
         bool, typer.Option("--unlabelled", help="Print the unlabelled names instead.")
     ] = False,
     set_: Overrides = None,
+    plugin: Plugins = None,
     data_root: DataRoot = None,
 ) -> None:
     """Print the bare names of the labelled images of a split, one a line, and its hash on stderr.

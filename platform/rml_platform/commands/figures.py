@@ -10,7 +10,9 @@ from rml_platform.commands.options import (
     DataRoot,
     Out,
     Overrides,
+    Plugins,
     Profile,
+    Storage,
     TrackingUri,
 )
 
@@ -20,8 +22,10 @@ def figures(
         list[Path], typer.Argument(metavar="STUDY.yaml…", help="Study files that declare figures.")
     ],
     set_: Overrides = None,
+    plugin: Plugins = None,
     profile: Profile = None,
     out: Out = DEFAULT_OUT,
+    storage: Storage = None,
     data_root: DataRoot = None,
     tracking_uri: TrackingUri = None,
     to: Annotated[
@@ -34,13 +38,18 @@ def figures(
     """Draw the figures of each study, mean ± std over seeds, as SVG and PNG with their values as
     CSV."""
     from rml_dashboards.figures.publish import write_figures
+    from rml_dashboards.records.opening import open_records
     from rml_platform.planning.plan_from_file import planned
-    from rml_platform.tracking.mlflow_tracker import default_tracking_uri
+    from rml_platform.tracking.opening import tracking_uri_or_default
     from rml_platform.views.figure_spec import figure_specs, suffix
     from rml_trainers.errors import ConfigError
 
-    uri = tracking_uri or default_tracking_uri(out)
-    ledger = out / "ledger"
+    reader = open_records(
+        tracking_uri_or_default(tracking_uri, out),
+        storage=storage or str(out),
+        ledger_folder=out / "ledger",
+        fresh=fresh,
+    )
     for study_file in studies:
         plan = planned(study_file, set_, profile, out=out, data_root=data_root, is_local=False)
         if not plan.study.figures:
@@ -49,7 +58,5 @@ def figures(
             )
         folder = to or out / "studies" / plan.study.name
         index = f"figures{suffix(plan.study)}"
-        for path in write_figures(
-            figure_specs(plan), uri, folder, index_name=index, ledger_folder=ledger, fresh=fresh
-        ):
+        for path in write_figures(figure_specs(plan), reader, folder, index_name=index):
             typer.echo(str(path))

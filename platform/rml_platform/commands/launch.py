@@ -11,6 +11,7 @@ from rml_platform.commands.options import (
     DataRoot,
     Out,
     Overrides,
+    Plugins,
     Profile,
     Storage,
     StudyFiles,
@@ -26,6 +27,7 @@ MaxConcurrent = Annotated[
 def launch(
     studies: StudyFiles,
     set_: Overrides = None,
+    plugin: Plugins = None,
     profile: Profile = None,
     out: Out = DEFAULT_OUT,
     storage: Storage = None,
@@ -78,6 +80,7 @@ def launch(
 
 def demo(
     set_: Overrides = None,
+    plugin: Plugins = None,
     out: Out = DEFAULT_OUT,
     tracking_uri: TrackingUri = None,
     address: Address = None,

@@ -23,6 +23,31 @@ Overrides = Annotated[
         ),
     ),
 ]
+
+
+def _load_plugins(context: typer.Context, given: list[str] | None) -> list[str] | None:
+    """Runs for every command that has the option, before its other options are read."""
+    if not context.resilient_parsing:  # completion in a shell imports nobody's code
+        from rml_platform.plugins import load_plugins
+
+        load_plugins(given or ())
+    return given
+
+
+Plugins = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--plugin",
+        metavar="MODULE",
+        is_eager=True,
+        callback=_load_plugins,
+        help=(
+            "Load a method, network, data set or metric from outside: a module's dotted name or "
+            "the path of a file or package. May be repeated; RML_PLUGINS holds more, separated "
+            "as in PATH."
+        ),
+    ),
+]
 Profile = Annotated[
     str | None, typer.Option(help="Another size of the study, by its name in the file.")
 ]
@@ -43,7 +68,11 @@ DataRoot = Annotated[
 TrackingUri = Annotated[
     str | None,
     typer.Option(
-        envvar="MLFLOW_TRACKING_URI", help="MLflow server; default: an SQLite file under --out."
+        envvar="MLFLOW_TRACKING_URI",
+        help=(
+            "MLflow server or database, or [bold]none[/]: the run folders alone; default: an "
+            "SQLite file under --out."
+        ),
     ),
 ]
 Address = Annotated[

@@ -8,6 +8,7 @@ from rml_platform.commands.options import (
     DataRoot,
     Out,
     Overrides,
+    Plugins,
     Profile,
     Storage,
     StudyFiles,
@@ -17,6 +18,7 @@ from rml_platform.commands.options import (
 def plan(
     studies: StudyFiles,
     set_: Overrides = None,
+    plugin: Plugins = None,
     profile: Profile = None,
     out: Out = DEFAULT_OUT,
     storage: Storage = None,

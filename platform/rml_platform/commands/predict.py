@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from rml_platform.commands.options import DEFAULT_OUT, Out, Storage
+from rml_platform.commands.options import DEFAULT_OUT, Out, Plugins, Storage
 
 
 def predict(
@@ -21,6 +21,7 @@ def predict(
         typer.Option(help="student_1, teacher_1, ensemble …; default: the one that tables read."),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    plugin: Plugins = None,
     out: Out = DEFAULT_OUT,
     storage: Storage = None,
 ) -> None:

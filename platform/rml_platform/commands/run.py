@@ -10,6 +10,7 @@ from rml_platform.commands.options import (
     DataRoot,
     Out,
     Overrides,
+    Plugins,
     Storage,
     TrackingUri,
 )
@@ -20,6 +21,7 @@ def run(
         Path, typer.Argument(metavar="CONFIG.yaml", help="Configuration of one run.")
     ],
     set_: Overrides = None,
+    plugin: Plugins = None,
     out: Out = DEFAULT_OUT,
     storage: Storage = None,
     data_root: DataRoot = None,

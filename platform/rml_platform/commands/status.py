@@ -5,6 +5,7 @@ from rml_platform.commands.options import (
     DataRoot,
     Out,
     Overrides,
+    Plugins,
     Profile,
     Storage,
     StudyFile,
@@ -14,6 +15,7 @@ from rml_platform.commands.options import (
 def status(
     study: StudyFile,
     set_: Overrides = None,
+    plugin: Plugins = None,
     profile: Profile = None,
     out: Out = DEFAULT_OUT,
     storage: Storage = None,

@@ -10,7 +10,9 @@ from rml_platform.commands.options import (
     DataRoot,
     Out,
     Overrides,
+    Plugins,
     Profile,
+    Storage,
     TrackingUri,
 )
 
@@ -18,8 +20,10 @@ from rml_platform.commands.options import (
 def tables(
     studies: Annotated[list[Path], typer.Argument(metavar="STUDY.yaml…", help="Study files.")],
     set_: Overrides = None,
+    plugin: Plugins = None,
     profile: Profile = None,
     out: Out = DEFAULT_OUT,
+    storage: Storage = None,
     data_root: DataRoot = None,
     tracking_uri: TrackingUri = None,
     to: Annotated[
@@ -33,20 +37,22 @@ def tables(
     and CSV."""
     from rich.console import Console
 
+    from rml_dashboards.records.opening import open_records
     from rml_dashboards.tables.console import console_table
-    from rml_dashboards.tables.publish import load_table, write_tables
+    from rml_dashboards.tables.publish import load_table, write_table
     from rml_platform.planning.plan_from_file import planned
-    from rml_platform.tracking.mlflow_tracker import default_tracking_uri
+    from rml_platform.tracking.opening import tracking_uri_or_default
     from rml_platform.views.table_spec import cell_specs, table_spec
 
-    uri = tracking_uri or default_tracking_uri(out)
-    ledger = out / "ledger"
+    reader = open_records(
+        tracking_uri_or_default(tracking_uri, out),
+        storage=storage or str(out),
+        ledger_folder=out / "ledger",
+        fresh=fresh,
+    )
     for study_file in studies:
         plan = planned(study_file, set_, profile, out=out, data_root=data_root, is_local=False)
-        spec = table_spec(plan.study)
-        cells = cell_specs(plan)
-        folder = to or out / "studies" / plan.study.name
-        paths = write_tables(spec, cells, uri, folder, ledger_folder=ledger, fresh=fresh)
-        Console().print(console_table(load_table(spec, cells, uri, ledger)))
-        for path in paths:
+        table = load_table(table_spec(plan.study), cell_specs(plan), reader)
+        Console().print(console_table(table))
+        for path in write_table(table, to or out / "studies" / plan.study.name):
             typer.echo(str(path))

@@ -17,7 +17,13 @@ from rich.console import Console
 
 from rml_platform.environment import code_version
 from rml_platform.launch.live_view import LiveView
-from rml_platform.launch.outcomes import LaunchReport, close, triage, write_losses
+from rml_platform.launch.outcomes import (
+    LaunchReport,
+    close,
+    note_old_metrics,
+    triage,
+    write_losses,
+)
 from rml_platform.launch.output_layout import OutputLayout
 from rml_platform.launch.ray_session import ray_session
 from rml_platform.planning.machine import Machine
@@ -27,9 +33,12 @@ from rml_platform.run.run_folder import RunFolder
 from rml_platform.run.shared_stages import mark_shared
 from rml_platform.run.task import Process, RunTask, config_to_json
 from rml_platform.study.cells import Study
-from rml_platform.tracking.mlflow_tracker import Tracker, default_tracking_uri
+from rml_platform.tracking.opening import open_tracker
 from rml_platform.tracking.publisher import Publisher
+from rml_trainers import RESULT_VERSION
 from rml_trainers.errors import ConfigError
+from rml_trainers.plugins import plugins_with_metrics
+from rml_trainers.training.identity import plugins_of
 
 
 def launch(
@@ -46,7 +55,8 @@ def launch(
     """Bring every run of a plan to its end; Ctrl-C stops cleanly and is told in the report.
 
     Args:
-        tracking_uri: MLflow server or database; default: an SQLite file under the layout's root.
+        tracking_uri: MLflow server or database, or `none`; default: an SQLite file under the
+            layout's root.
         address: Ray cluster; default: a local Ray for this launch alone.
         max_concurrent: most runs at the same time; default: as many as the resources allow.
     Raises:
@@ -56,13 +66,14 @@ def launch(
     started = time.monotonic()
     report = LaunchReport()
     console = console or Console()
-    tracker = Tracker(tracking_uri or default_tracking_uri(layout.root), layout.artifacts)
+    tracker = open_tracker(tracking_uri, layout.root, layout.artifacts)
     tracker.check()
     on_note = note_on(console)
     publisher = Publisher(tracker, plan.study.name, on_note)
     launch_id = new_launch_id()
     folders = {run.run_id: RunFolder.of(layout.storage, run.run_id) for run in plan.runs}
     todo = triage(folders, report, on_note)
+    note_old_metrics([folders[run_id] for run_id in report.done_before], on_note)
     publisher.sync(folders[i] for i in report.done_before)
     if todo:
         all_tasks = [
@@ -100,6 +111,7 @@ def task_of(
     """What a worker is told about a run. Resources are filled in when it is known where it will
     run."""
     code = code_version()
+    plugins = dict.fromkeys((*plugins_of(run.config), *plugins_with_metrics()))
     return RunTask(
         run_id=run.run_id,
         config_json=config_to_json(run.config),
@@ -113,6 +125,8 @@ def task_of(
         launcher=Process.current(),
         code_version=code.version,
         dirty=code.dirty,
+        result_version=RESULT_VERSION,
+        plugins=tuple(plugins),
         max_retries=RETRY_BUDGET[FailureClass.LOST],
     )
 

@@ -1,11 +1,13 @@
 """Around a launch: which runs it is to carry out, and what became of them."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from rml_platform.run.codec import DamagedFileError
 from rml_platform.run.retry_policy import Decision, RunFacts, decide
 from rml_platform.run.run_folder import Failure, RunFolder, RunRecord
+from rml_trainers.plugins import plugins_with_metrics
 
 ORPHANS_LEAVE_S = 30.0
 """How long the workers of a killed launcher may take to follow it."""
@@ -49,6 +51,24 @@ def triage(
             folder.folder.delete("cancel")
             todo.append(run_id)
     return todo
+
+
+def note_old_metrics(done: Iterable[RunFolder], on_note: Callable[[str], None]) -> None:
+    """Tell which finished runs were scored without a plug-in with metrics that is loaded now, or
+    with another content of it: their records stay as they are."""
+    now = set(plugins_with_metrics())
+    if not now:
+        return
+    for run in done:
+        try:
+            task = run.task()
+        except DamagedFileError:  # told by the publisher, which needs it more
+            continue
+        for plugin in sorted(now - set(task.plugins if task else ()), key=lambda p: p.name):
+            on_note(
+                f"{run.run_id} was scored before plug-in {plugin.name} had its present content "
+                f"({plugin.hash}); what is recorded of the run stays as it is"
+            )
 
 
 def wait_for_orphan_workers(folder: RunFolder) -> RunRecord:

@@ -13,7 +13,7 @@ from rml_platform.launch.output_layout import OutputLayout
 from rml_platform.planning.machine import Machine
 from rml_platform.planning.plan import PlannedRun
 from rml_platform.run.run_folder import RunFolder, RunRecord
-from rml_platform.tracking.mlflow_tracker import Tracker, default_tracking_uri
+from rml_platform.tracking.opening import open_tracker
 from rml_platform.tracking.publisher import Publisher
 from rml_trainers.errors import ConfigError
 
@@ -38,11 +38,14 @@ def run_alone(
         ConfigError: another process is at this run.
         KeyboardInterrupt: Ctrl-C; the same call goes on later.
     """
-    tracker = Tracker(tracking_uri or default_tracking_uri(layout.root), layout.artifacts)
+    tracker = open_tracker(tracking_uri, layout.root, layout.artifacts)
     tracker.check()
-    publisher = Publisher(tracker, EXPERIMENT, note_on(console))
+    on_note = note_on(console)
+    publisher = Publisher(tracker, EXPERIMENT, on_note)
     folder = RunFolder.of(layout.storage, run.run_id)
     record = wait_for_orphan_workers(folder)
+    for text in record.damaged:
+        on_note(f"{text}; it counts as absent")
     if record.state == "running" and record.heartbeat is not None:
         where = record.heartbeat.worker
         raise ConfigError(

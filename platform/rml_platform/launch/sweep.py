@@ -15,7 +15,7 @@ from ray.tune.progress_reporter import TrialProgressCallback
 
 from rml_platform.launch.direct import run_direct
 from rml_platform.run.attempt import TrainerLike
-from rml_platform.run.task import RunTask
+from rml_platform.run.task import RUN_TASK, RunTask
 
 
 class Silence(TrialProgressCallback):  # type: ignore[misc]
@@ -38,12 +38,15 @@ def sweep(
     names the runs that ended without writing an outcome themselves, with what Ray says about it.
     """
     first = tasks[0]
-    by_id = {task.run_id: task for task in tasks}
+    # As JSON: the configuration of a plug-in's class could not be unpickled before its plug-in is
+    # loaded, which the run itself does.
+    by_id = {task.run_id: RUN_TASK.encode(task) for task in tasks}
     for name in ("ray.tune", "ray.train"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
     def run_cell(config: dict[str, Any]) -> None:
-        _run_cell(by_id[config["run_id"]], trainer_class)
+        run_id = config["run_id"]
+        _run_cell(RUN_TASK.decode(by_id[run_id], f"the task of {run_id}"), trainer_class)
 
     # The driver of a worker group only waits: it takes one byte, because Tune wants something, and
     # no CPU.

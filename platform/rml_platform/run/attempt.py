@@ -2,6 +2,7 @@
 Knows no Ray."""
 
 import contextlib
+import functools
 import shutil
 import tempfile
 import time
@@ -13,6 +14,7 @@ from typing import Any, Literal, Protocol
 
 import torch
 
+from rml_platform.plugins import load_again
 from rml_platform.run.checkpoints import CheckpointStore, SoundCheckpoint, checkpoint_name
 from rml_platform.run.pictures import write_pictures
 from rml_platform.run.reporters import Cancelled, Heart, RunReporter, WorkerReporter
@@ -60,7 +62,6 @@ class Attempt:
         self.context = context
         self.run = RunFolder.of(task.storage, task.run_id)
         self.store = CheckpointStore(self.run.folder, context.writer)
-        self.shared_stages = SharedStages(task)
         self.is_first = context.rank == 0
         record = self.run.record()
         self.warnings = [f"{text}; it counts as absent" for text in record.damaged]
@@ -107,7 +108,18 @@ class Attempt:
         failure = self.run.record().failure
         return failure if failure is not None and failure.launch_id == self.task.launch_id else None
 
+    @functools.cached_property
+    def shared_stages(self) -> SharedStages:
+        """Not known before the run's plug-ins are loaded, because its configuration is not."""
+        return SharedStages(self.task)
+
     def train(self, trainer_class: Callable[..., TrainerLike]) -> None:
+        """Train what is left of the run, and write its result on the first rank.
+
+        Raises:
+            Exception: whatever comes between; the run's folder holds what was done before it.
+        """
+        load_again(self.task.plugins)
         config = self.task.config
         context = self.context
         device = choose_device(config.runtime.device, context.local_index)

@@ -11,12 +11,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from rml_dashboards.contract.run_folder import (
+    END_PIECE,
+    PIECES,
+    piece_name,
+    pieces_between,
+    step_of_piece,
+)
 from rml_platform.run.codec import Codec, DamagedFileError
 from rml_platform.run.storage import Folder
-from rml_trainers.training.reporting import Evaluation
-
-END = "end.json"
-"""What was measured after the last checkpoint of a finished run."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class MetricLog:
     """Collects measurements and writes them piece by piece."""
 
     def __init__(self, run_folder: Folder) -> None:
-        self.folder = run_folder.child("metrics")
+        self.folder = run_folder.child(PIECES)
         self._rows: list[Measurement] = []
 
     def add(self, step: int, values: dict[str, float]) -> None:
@@ -56,7 +59,7 @@ class MetricLog:
 
     def close(self) -> None:
         """Write the rest of a finished run."""
-        self._write(END)
+        self._write(END_PIECE)
 
     def _write(self, name: str) -> None:
         if self._rows:
@@ -68,7 +71,7 @@ class MetricLog:
         """Delete the pieces beyond the checkpoint that the run resumes from: they will be measured
         again."""
         for name in self.folder.files():
-            if name != END and step_of(name) > step:
+            if name != END_PIECE and step_of_piece(name) > step:
                 self.folder.delete(name)
 
 
@@ -83,12 +86,8 @@ def pieces(
 
     `on_damaged` is told about a piece that cannot be read; the others are not affected.
     """
-    folder = run_folder.child("metrics")
-    files = folder.files()
-    names = [name for name in files if name != END and first < step_of(name) <= last]
-    found = [(step_of(name), name) for name in names]
-    if last == math.inf and END in files:
-        found.append((max([first, *(step for step, _ in found)]), END))
+    folder = run_folder.child(PIECES)
+    found = pieces_between(folder.files(), first, last)
     return [(step, _rows_of(folder, name, on_damaged)) for step, name in found]
 
 
@@ -99,33 +98,3 @@ def _rows_of(folder: Folder, name: str, on_damaged: Callable[[str], None]) -> li
         on_damaged(f"{error}; what was measured in it is left out")
         return []
     return [Measurement(*row) for row in rows]
-
-
-def piece_name(step: int) -> str:
-    return f"{step:09d}.json"
-
-
-def step_of(name: str) -> int:
-    return int(name.removesuffix(".json"))
-
-
-def evaluation_metrics(
-    evaluations: tuple[Evaluation, ...], prefix: str = "val"
-) -> dict[str, float]:
-    """Metric names of an evaluation: `val/miou`, … of the first network, `val/<network>/miou`, … of
-    the others.
-
-    Where several networks are scored, the first one's mIoU has both names. Scores on a hold-out are
-    `holdout/miou`, … in the same way.
-    """
-    values: dict[str, float] = {}
-    for subset, top in (("val", prefix), ("holdout", "holdout")):
-        of_subset = [evaluation for evaluation in evaluations if evaluation.subset == subset]
-        for place, evaluation in enumerate(of_subset):
-            if len(of_subset) > 1:
-                values[f"{top}/{evaluation.network}/miou"] = evaluation.miou
-            start = top if place == 0 else f"{top}/{evaluation.network}"
-            values[f"{start}/miou"] = evaluation.miou
-            values[f"{start}/accuracy"] = evaluation.accuracy
-            values |= {f"{start}/iou/{name}": iou for name, iou in evaluation.iou_by_class.items()}
-    return values

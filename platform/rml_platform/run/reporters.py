@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
-from rml_platform.run.metric_log import MetricLog, evaluation_metrics
+from rml_dashboards.contract.metric_keys import TRAIN, VAL, score_metrics
+from rml_platform.run.metric_log import MetricLog
 from rml_platform.run.run_folder import Heartbeat, RunFolder
 from rml_trainers.errors import RmlError
 from rml_trainers.training.reporting import Evaluation, Progress
@@ -123,7 +124,7 @@ class RunReporter(WorkerReporter):
             {"seconds_per_step": progress.seconds_per_step} if progress.seconds_per_step > 0 else {}
         )
         self.metrics.add(
-            progress.step, {f"train/{key}": value for key, value in (scalars | speed).items()}
+            progress.step, {f"{TRAIN}/{key}": value for key, value in (scalars | speed).items()}
         )
         loss = scalars.get("loss", math.nan)
         self._advance(progress, loss=loss if math.isfinite(loss) else None)
@@ -131,7 +132,7 @@ class RunReporter(WorkerReporter):
             raise Cancelled(f"cancelled at step {progress.step} of {progress.num_steps}")
 
     def on_evaluation(self, progress: Progress, evaluations: tuple[Evaluation, ...]) -> None:
-        self.metrics.add(progress.step, evaluation_metrics(evaluations))
+        self.metrics.add(progress.step, score_metrics(evaluations, VAL))
         self._advance(progress, miou=evaluations[0].miou)
 
     def on_checkpoint(self, progress: Progress, folder: Path | None) -> None:

@@ -62,10 +62,6 @@ RETRY_BUDGET: Mapping[FailureClass, int] = MappingProxyType(
 """Retries per kind of failure within one launch. A new launch starts afresh: a person asked for
 it."""
 
-STALE_AFTER_S = 120.0
-"""A heartbeat older than this means that nobody is at the run any more. Heartbeats come every 15 s
-at least; eight fold, because clocks of hosts differ and a shared file system can be slow."""
-
 _BY_ERROR_TYPE = {
     "ConfigError": FailureClass.CONFIG,
     "DeviceError": FailureClass.CONFIG,

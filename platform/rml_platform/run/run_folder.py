@@ -11,66 +11,47 @@
     result.json      final evaluations: the run is done
     failure.json     why the last attempt failed
     published.json   what the tracker has of it
+    studies/*        an empty file for every further study that has the run
     cancel           marker: stop at the next log moment
 
 `rml status`, `rml plan`, the live view and "launching twice does nothing" read these files only.
 """
 
 import dataclasses
-import math
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, TypeVar
 
-import numpy as np
 import pydantic
 import yaml
 
+from rml_dashboards.contract.run_folder import (
+    FAILURE_FILE,
+    HEARTBEAT_FILE,
+    RESULT_FILE,
+    RUNS,
+    TASK_FILE,
+)
+from rml_dashboards.contract.states import (
+    ALIVE,
+    STALE_AFTER_S,
+    HeartbeatState,
+    RunState,
+    run_state,
+)
 from rml_platform.run.codec import Codec, DamagedFileError
-from rml_platform.run.retry_policy import STALE_AFTER_S
 from rml_platform.run.storage import Folder
 from rml_platform.run.task import RUN_TASK, Process, RunTask
+from rml_trainers.scoring.evaluation_json import evaluation_from_json, evaluation_to_json
 from rml_trainers.training.reporting import Evaluation
 
 T = TypeVar("T")
-RunState = Literal["new", "running", "cut_off", "failed", "cancelled", "done"]
-
-
-def _evaluation_to_json(evaluation: Evaluation) -> dict[str, Any]:
-    return {
-        **vars(evaluation),
-        "miou": _to_json(evaluation.miou),
-        "accuracy": _to_json(evaluation.accuracy),
-        "iou_by_class": {name: _to_json(iou) for name, iou in evaluation.iou_by_class.items()},
-        "confusion": evaluation.confusion.tolist(),
-    }
-
-
-def _to_json(score: float) -> float | None:
-    return None if math.isnan(score) else score
-
-
-def _evaluation_from_json(value: dict[str, Any]) -> Evaluation:
-    return Evaluation(
-        **{
-            **value,
-            "miou": _from_json(value["miou"]),
-            "accuracy": _from_json(value["accuracy"]),
-            "iou_by_class": {name: _from_json(iou) for name, iou in value["iou_by_class"].items()},
-            "confusion": np.array(value["confusion"], dtype=np.int64),
-        }
-    )
-
-
-def _from_json(score: float | None) -> float:
-    return math.nan if score is None else float(score)
-
-
 Score = Annotated[
     Evaluation,
-    pydantic.PlainValidator(_evaluation_from_json),
-    pydantic.PlainSerializer(_evaluation_to_json),
+    pydantic.PlainValidator(evaluation_from_json),
+    pydantic.PlainSerializer(evaluation_to_json),
 ]
 """An evaluation as JSON knows it: its confusion matrix is an array, its NaN are null."""
 
@@ -87,7 +68,7 @@ class Heartbeat:
     """Starts of this run so far, this one included, over all launches."""
     launch_attempt: int
     """Starts within this launch."""
-    state: Literal["running", "stopped"] = "running"
+    state: HeartbeatState = ALIVE
     stage: int = 0
     num_stages: int = 0
     step: int = 0
@@ -157,45 +138,47 @@ class RunFolder:
 
     @classmethod
     def of(cls, storage: str, run_id: str) -> "RunFolder":
-        return cls(Folder.open(storage).child("runs", run_id))
+        return cls(Folder.open(storage).child(RUNS, run_id))
 
     @property
     def run_id(self) -> str:
         return self.folder.name
 
     def begin(self, task: RunTask) -> None:
-        """Write what is asked for and forget an earlier failure."""
-        self.folder.write("task.json", RUN_TASK.encode(task))
-        text = yaml.safe_dump(dataclasses.asdict(task.config), sort_keys=False, allow_unicode=True)
+        """Write what is asked for and forget an earlier failure. Needs none of the run's
+        plug-ins."""
+        self.folder.write(TASK_FILE, RUN_TASK.encode(task))
+        config = json.loads(task.config_json)
+        text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
         self.folder.write("config.yaml", text.encode())
-        self.folder.delete("failure.json")
+        self.folder.delete(FAILURE_FILE)
 
     def task(self) -> RunTask | None:
         """What was asked for, None if nothing was. Raises DamagedFileError."""
-        return self._read("task.json", RUN_TASK)
+        return self._read(TASK_FILE, RUN_TASK)
 
     def write_heartbeat(self, heartbeat: Heartbeat) -> None:
         now = dataclasses.replace(heartbeat, time=time.time())
-        self.folder.write("heartbeat.json", HEARTBEAT.encode(now))
+        self.folder.write(HEARTBEAT_FILE, HEARTBEAT.encode(now))
 
     def heartbeat(self) -> Heartbeat | None:
         """Where the run stands, None before it was started. Raises DamagedFileError."""
-        return self._read("heartbeat.json", HEARTBEAT)
+        return self._read(HEARTBEAT_FILE, HEARTBEAT)
 
     def write_failure(self, failure: Failure) -> None:
-        self.folder.write("failure.json", FAILURE.encode(failure))
+        self.folder.write(FAILURE_FILE, FAILURE.encode(failure))
 
     def failure(self) -> Failure | None:
         """Why the last attempt failed, None if it did not. Raises DamagedFileError."""
-        return self._read("failure.json", FAILURE)
+        return self._read(FAILURE_FILE, FAILURE)
 
     def write_result(self, result: Result) -> None:
-        self.folder.write("result.json", RESULT.encode(result))
-        self.folder.delete("failure.json")
+        self.folder.write(RESULT_FILE, RESULT.encode(result))
+        self.folder.delete(FAILURE_FILE)
 
     def result(self) -> Result | None:
         """Final scores, None before the run is done. Raises DamagedFileError."""
-        return self._read("result.json", RESULT)
+        return self._read(RESULT_FILE, RESULT)
 
     def _read(self, name: str, codec: Codec[T]) -> T | None:
         content = self.folder.read(name)
@@ -219,14 +202,12 @@ class RunFolder:
         result = sound(self.result)
         heartbeat = sound(self.heartbeat)
         failure = None if result else sound(self.failure)
-        state: RunState = "new"
-        if result is not None:
-            state = "done"
-        elif failure is not None:
-            state = "cancelled" if failure.kind == "Cancelled" else "failed"
-        elif heartbeat is not None:
-            now = time.time() if now is None else now
-            state = "running" if is_alive(heartbeat, now) else "cut_off"
+        now = time.time() if now is None else now
+        state = run_state(
+            has_result=result is not None,
+            failure_kind=failure.kind if failure else None,
+            is_alive=is_alive(heartbeat, now) if heartbeat else None,
+        )
         return RunRecord(
             state=state,
             heartbeat=heartbeat,
@@ -246,6 +227,6 @@ class RunFolder:
 def is_alive(heartbeat: Heartbeat, now: float) -> bool:
     """Whether a process is still at it: the heartbeat is fresh and, on this machine, its processes
     exist."""
-    if heartbeat.state == "stopped" or heartbeat.launcher.is_gone() or heartbeat.worker.is_gone():
+    if heartbeat.state != ALIVE or heartbeat.launcher.is_gone() or heartbeat.worker.is_gone():
         return False
     return now - heartbeat.time < STALE_AFTER_S

@@ -11,8 +11,10 @@ from typing import Literal
 import psutil
 import pydantic
 
+from rml_platform.plugins import require_loaded
 from rml_platform.run.codec import Codec
 from rml_trainers.config import RunConfig
+from rml_trainers.plugins import Plugin
 
 SAME_START_S = 2.0
 """Start times that differ by less are one: the system's boot time, from which they are counted, is
@@ -101,11 +103,19 @@ class RunTask:
     """Of torch.distributed; chosen where it is known whether the GPUs are real."""
     shared_stages: tuple[str, ...] = ()
     """Hashes of the ends of stages that other runs of the study pass through too."""
+    result_version: int = 1
+    """The trainer's `RESULT_VERSION` when the run was planned; tasks written before this field was
+    there are of the first version."""
+    plugins: tuple[Plugin, ...] = ()
+    """What has to be loaded before the configuration can be read and the run be scored."""
     max_retries: int = 2
     """Restarts after the death of a process; errors of the program itself are never retried."""
 
     @functools.cached_property
     def config(self) -> RunConfig:
+        """The resolved configuration. Raises ConfigError when a plug-in that it needs is not
+        loaded."""
+        require_loaded(self.plugins, f"run {self.run_id}")
         return _RUN_CONFIG().validate_json(self.config_json)
 
 

@@ -39,6 +39,8 @@ class Column:
     label: str
     layers: tuple[Layer, ...] = ()
     metric: str
+    higher_is_better: bool | None = None
+    """What the file says of it; None where it says nothing."""
 
 
 @dataclass(frozen=True)

@@ -125,8 +125,18 @@ class _Builder:
                 self._layer(column.set, ("columns", i, "set")),
                 self._layer(more, (*self._profile_path, "columns", column.label)),
             )
-            metric = column.metric or self._config.table.metric
-            columns.append(Column(label=column.label, layers=layers, metric=metric))
+            table = self._config.table
+            is_higher_better = column.higher_is_better
+            if is_higher_better is None and column.metric in (None, table.metric):
+                is_higher_better = table.higher_is_better
+            columns.append(
+                Column(
+                    label=column.label,
+                    layers=layers,
+                    metric=column.metric or table.metric,
+                    higher_is_better=is_higher_better,
+                )
+            )
         return tuple(columns)
 
     def axes(self) -> dict[str, tuple[AxisValue, ...]]:

@@ -4,6 +4,7 @@ them."""
 from dataclasses import field
 from typing import Any, Literal
 
+from rml_dashboards.contract.metric_keys import FINAL_MIOU
 from rml_platform.study.figure_config import FigureConfig
 from rml_trainers.configuration import configuration, require
 
@@ -58,6 +59,9 @@ class ColumnConfig:
     metric: str | None = None
     """Metric of this column where it differs from the table's (Table 5 of the paper scores both
     students)."""
+    higher_is_better: bool | None = None
+    """Which of its scores are the best; default: the table's word for a column with the table's
+    metric, else what is known of the metric."""
 
     def __post_init__(self) -> None:
         require(self.label != "", "label", self.label, "a name for the column")
@@ -95,11 +99,13 @@ class TableConfig:
     title: str = ""
     caption: str = ""
     row_heading: str = "Method"
-    metric: str = "final/miou"
+    metric: str = FINAL_MIOU
     scale: float = 100.0
     """Recorded scores are fractions; the table shows them times this."""
     digits: int = 1
     """Digits after the decimal point."""
+    higher_is_better: bool | None = None
+    """Which scores of `metric` are the best; default: what is known of the metric."""
 
     def __post_init__(self) -> None:
         require(0 <= self.digits <= 6, "digits", self.digits, "0 to 6")

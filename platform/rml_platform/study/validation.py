@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import pydantic
 
+from rml_platform.plugins import IF_IT_IS_OUTSIDE
 from rml_platform.study.config_tree import (
     ConfigClass,
     choices,
@@ -98,7 +99,7 @@ def _with_names(
             problems.append(((field, "name"), f"{field}.name: missing; {suggest('', by_name)}"))
         elif name not in by_name:
             noun = "data set" if field == "data" else field.replace("_", " ")
-            what = f"unknown {noun}; {suggest(str(name), by_name)}"
+            what = f"unknown {noun}; {suggest(str(name), by_name)}; {IF_IT_IS_OUTSIDE}"
             problems.append(((field, "name"), f"{field}.name = {shown(name)}: {what}"))
         else:
             values[field] = {"name": name, **block}

@@ -1,1 +1,1 @@
-"""How runs reach the tracker; the run folders stay the truth."""
+"""How runs reach a tracker; the run folders stay the truth."""

@@ -1,205 +1,238 @@
-"""The only module that writes to MLflow: one MLflow run per run id, also after retries, restarts
-and deletion.
+"""One MLflow run per run id, filled from the run's folder.
 
-Uses explicit clients only (no fluent global state). Everything raised here is a TrackingError.
+What was sent is remembered in the folder itself (published.json); where that is wrong or gone,
+MLflow is asked, so that a value is told once whatever died in between.
 """
 
-import contextlib
-import hashlib
-import logging
-import os
-import re
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+import dataclasses
+import json
+import math
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import requests
-
-from rml_platform.run.metric_log import Measurement
-from rml_trainers.errors import RmlError
-
-BATCH_METRICS = 1000
-"""MLflow's limit of one log_batch call; 100 parameters or tags."""
-BATCH_PARAMS = 100
-CHECK_TIMEOUT_S = 5
-MAX_PARAM = 6000
-MAX_TAG = 5000
-RUN_ID_TAG = "rml.run_id"
-
-
-def default_tracking_uri(out: Path) -> str:
-    """The SQLite database of an output folder."""
-    return f"sqlite:///{out.resolve() / 'mlflow.db'}"
-
-
-class TrackingError(RmlError):
-    """MLflow cannot be reached or refuses; training goes on without it and catches up later."""
+from rml_dashboards.contract.metric_keys import final_metrics
+from rml_dashboards.contract.states import STATUS_OF_STATE, Status
+from rml_dashboards.contract.tags import (
+    Tag,
+    failure_text,
+    heartbeat_tags,
+    studies_text,
+    task_tags,
+)
+from rml_platform.run.checkpoints import CheckpointStore
+from rml_platform.run.codec import Codec, DamagedFileError
+from rml_platform.run.metric_log import Measurement, pieces
+from rml_platform.run.run_folder import Result, RunFolder, RunRecord
+from rml_platform.run.task import RunTask
+from rml_platform.tracking.mlflow_store import MlflowStore
+from rml_platform.tracking.tracker import OnNote
 
 
-class Tracker:
-    """Talks to one tracking server or database."""
+@dataclass(frozen=True, kw_only=True)
+class PublishedState:
+    """Content of published.json: what the tracker has of one run."""
 
-    def __init__(self, uri: str, artifact_root: Path | None) -> None:
-        """`artifact_root`: folder for the artifacts of new experiments; None leaves them to the
-        server."""
-        self.uri = uri
-        self.shown_uri = re.sub(r"(//[^/@:]*):[^/@]*@", r"\1:***@", uri)
-        """Without the password that a database's URI may hold; for messages."""
-        self._artifact_root = artifact_root
-        self._experiments: dict[str, str] = {}
-        with _one_error(f"cannot open the tracking store {self.shown_uri}"):
-            _limit_patience()
-            import mlflow
+    tracker: str
+    """Key of the tracker."""
+    mlflow_run: str
+    step: int
+    """Step of the newest piece of metrics that was sent."""
+    status: str
 
-            warnings.filterwarnings("ignore", module="mlflow")
-            logging.getLogger("mlflow").setLevel(logging.ERROR)
-            logging.getLogger("alembic").setLevel(logging.ERROR)
-            self._client: Any = mlflow.MlflowClient(tracking_uri=uri)
 
-    def check(self) -> None:
-        """Answer within seconds whether the store can be used; makes the schema of a new database.
+PUBLISHED = Codec[PublishedState](PublishedState)
 
-        Raises:
-            TrackingError: it cannot; the message says what to do.
-        """
-        what = (
-            f"MLflow at {self.shown_uri} cannot be used; start it, correct the tracking URI, "
-            "or "
-            "leave it out"
-        )
-        with _one_error(what):
-            if self.uri.startswith(("http://", "https://")):
-                requests.get(f"{self.uri.rstrip('/')}/health", timeout=CHECK_TIMEOUT_S)
-            self._client.search_experiments(max_results=1)
+
+@dataclass
+class _Published:
+    """What this process knows of one run in the tracker."""
+
+    tracker: str
+    """Key of the tracker."""
+    mlflow_run: str
+    step: int = -1
+    """Step of the newest piece of metrics that was sent."""
+    status: str = ""
+    last_steps: dict[str, int] = field(default_factory=dict)
+    """Largest step sent, by metric; looked up in the tracker for a run that was there before this
+    process."""
+    is_new: bool = False
+    studies: str = ""
+    """The tag of all its studies."""
+    state_seen: tuple[Any, ...] = ()
+    stored: PublishedState | None = None
+    """Content of published.json."""
+
+
+class MlflowTracker:
+    """Sends run folders to one MLflow store."""
+
+    def __init__(self, store: MlflowStore) -> None:
+        self._store = store
+        self._runs: dict[str, _Published] = {}
 
     @property
-    def key(self) -> str:
-        """Tells this store from others without holding its password."""
-        return hashlib.sha256(self.uri.encode()).hexdigest()[:16]
+    def name(self) -> str:
+        """MLflow and where it is."""
+        return f"MLflow at {self._store.shown_uri}"
 
-    def experiment(self, name: str) -> str:
-        """Id of an experiment, made or restored when needed."""
-        if name not in self._experiments:
-            with _one_error(f"cannot open the MLflow experiment {name!r}"):
-                found = self._client.get_experiment_by_name(name)
-                if found is None:
-                    root = self._artifact_root
-                    where = (root / name).resolve().as_uri() if root else None
-                    # Without it MLflow opens an experiment in its GenAI view, which hides metrics
-                    # and charts.
-                    kind = {"mlflow.experimentKind": "custom_model_development"}
-                    self._experiments[name] = self._client.create_experiment(
-                        name, artifact_location=where, tags=kind
-                    )
-                else:
-                    if found.lifecycle_stage == "deleted":
-                        self._client.restore_experiment(found.experiment_id)
-                    self._experiments[name] = found.experiment_id
-        return self._experiments[name]
+    def check(self) -> None:
+        """Answer within seconds whether the store can be used; makes the schema of a new one."""
+        self._store.check()
 
-    def find(self, run_id: str) -> str | None:
-        """MLflow run of a run id, wherever it is: in any experiment, restored if somebody deleted
-        it."""
-        from mlflow.entities import ViewType
+    def publish(self, run: RunFolder, study: str, *, closing: bool, on_note: OnNote) -> None:
+        """Send what the run's MLflow run lacks, and its status."""
+        task = run.task()
+        record = run.record()
+        if task is None or record.heartbeat is None:
+            return
+        beat = record.heartbeat
+        seen = (study, record.state, beat.checkpoint_step, beat.attempt, closing)
+        known = self._runs.get(run.run_id)
+        if known is not None and known.state_seen == seen:
+            return
+        published = known or self._open(run, task, on_note)
+        self._join_study(published, task.study, study)
+        last = math.inf if record.state == "done" else beat.checkpoint_step
+        for step, rows in pieces(run.folder, published.step, last, on_note):
+            self._send(published, rows)
+            published.step = step
+        is_restarting = record.state == "cut_off" and not closing
+        status = STATUS_OF_STATE["running" if is_restarting else record.state]
+        if status != published.status:
+            self._finish(run, task, record, published, status, on_note)
+        published.state_seen = seen
+        self._remember(run, published)
 
-        with _one_error(f"cannot look for run {run_id}"):
-            experiments = [
-                e.experiment_id for e in self._client.search_experiments(view_type=ViewType.ALL)
-            ]
-            query = f"tags.`{RUN_ID_TAG}` = '{run_id}'"
-            found = self._client.search_runs(experiments, query, ViewType.ALL, max_results=10)
-            alive = sorted(found, key=lambda run: run.info.lifecycle_stage == "deleted")
-            if not alive:
-                return None
-            info = alive[0].info
-            if info.lifecycle_stage == "deleted":
-                self._client.restore_run(info.run_id)
-            return str(info.run_id)
-
-    def create(self, study: str, run_id: str, parameters: Mapping[str, str]) -> str:
-        """New MLflow run in the study's experiment. Parameters are written once: they never change
-        with a run id."""
-        from mlflow.entities import Param
-
-        experiment = self.experiment(study)
-        with _one_error(f"cannot create run {run_id}"):
-            run = self._client.create_run(experiment, tags={RUN_ID_TAG: run_id}, run_name=run_id)
-            rows = [Param(key, value[:MAX_PARAM]) for key, value in sorted(parameters.items())]
-            for i in range(0, len(rows), BATCH_PARAMS):
-                self._client.log_batch(run.info.run_id, params=rows[i : i + BATCH_PARAMS])
-            return str(run.info.run_id)
-
-    def tags(self, mlflow_run: str) -> dict[str, str] | None:
-        """Tags of an MLflow run, restored if somebody deleted it; None if it is gone for good."""
-        from mlflow import MlflowException
-
-        with _one_error(f"cannot read MLflow run {mlflow_run}"):
-            try:
-                run = self._client.get_run(mlflow_run)
-            except MlflowException as error:
-                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-                    raise
-                return None
-            if run.info.lifecycle_stage == "deleted":
-                self._client.restore_run(mlflow_run)
-            return dict(run.data.tags)
-
-    def set_tags(self, mlflow_run: str, tags: Mapping[str, str]) -> None:
-        from mlflow.entities import RunTag
-
-        rows = [RunTag(key, value[:MAX_TAG]) for key, value in tags.items()]
-        with _one_error(f"cannot tag MLflow run {mlflow_run}"):
-            self._client.log_batch(mlflow_run, tags=rows)
-
-    def last_step(self, mlflow_run: str, key: str) -> int:
-        """Largest step recorded for a metric, -1 if there is none."""
-        with _one_error(f"cannot read {key} of MLflow run {mlflow_run}"):
-            return max(
-                (m.step for m in self._client.get_metric_history(mlflow_run, key)), default=-1
+    def _open(self, run: RunFolder, task: RunTask, on_note: OnNote) -> _Published:
+        """The run in the tracker: as remembered, as found there, or made now."""
+        stored = self._stored(run, on_note)
+        tags = None
+        if stored is not None and stored.tracker == self._store.key:
+            published = _Published(
+                stored.tracker, stored.mlflow_run, stored.step, stored.status, stored=stored
             )
+            tags = self._store.tags(published.mlflow_run)
+        if tags is None:
+            found = self._store.find(run.run_id)
+            published = _Published(
+                self._store.key, found or self._create(run, task), is_new=found is None
+            )
+            tags = self._store.tags(published.mlflow_run) or {}
+        published.studies = tags.get(Tag.STUDIES, "")
+        self._runs[run.run_id] = published
+        self._remember(run, published)
+        return published
 
-    def log(self, mlflow_run: str, rows: Sequence[Measurement]) -> None:
-        from mlflow.entities import Metric
+    def _join_study(self, published: _Published, *studies: str) -> None:
+        joined = studies_text(published.studies, *studies)
+        if joined != published.studies:
+            self._store.set_tags(published.mlflow_run, {Tag.STUDIES: joined})
+            published.studies = joined
 
-        metrics = [Metric(row.key, row.value, row.time_ms, row.step) for row in rows]
-        with _one_error(f"cannot write metrics to MLflow run {mlflow_run}"):
-            for i in range(0, len(metrics), BATCH_METRICS):
-                self._client.log_batch(mlflow_run, metrics=metrics[i : i + BATCH_METRICS])
+    def _stored(self, run: RunFolder, on_note: OnNote) -> PublishedState | None:
+        """What published.json says; where it is damaged the tracker itself is asked."""
+        content = run.folder.read("published.json")
+        try:
+            if content is None:
+                return None
+            return PUBLISHED.decode(content, f"{run.folder.path}/published.json")
+        except DamagedFileError as error:
+            on_note(f"{error}; the tracker is asked what it has of the run")
+            return None
 
-    def upload(self, mlflow_run: str, folder_or_file: Path, place: str | None) -> None:
-        """Copy a file, or a folder's content, to the artifacts under `place`."""
-        with _one_error(f"cannot store {folder_or_file.name} in MLflow run {mlflow_run}"):
-            if folder_or_file.is_dir():
-                self._client.log_artifacts(mlflow_run, str(folder_or_file), place)
-            else:
-                self._client.log_artifact(mlflow_run, str(folder_or_file), place)
+    def _create(self, run: RunFolder, task: RunTask) -> str:
+        mlflow_run = self._store.create(
+            task.study, run.run_id, flatten(json.loads(task.config_json))
+        )
+        self._upload(run, mlflow_run, ["config.yaml"])
+        return mlflow_run
 
-    def set_status(self, mlflow_run: str, status: str) -> None:
-        """RUNNING, FINISHED, FAILED or KILLED; a run that ended can run again."""
-        with _one_error(f"cannot set the status of MLflow run {mlflow_run}"):
-            if status == "RUNNING":
-                self._client.update_run(mlflow_run, status=status)
-            else:
-                self._client.set_terminated(mlflow_run, status=status)
+    def _send(self, published: _Published, rows: list[Measurement]) -> None:
+        fresh = []
+        for row in rows:
+            if row.key not in published.last_steps:
+                known = (
+                    -1 if published.is_new else self._store.last_step(published.mlflow_run, row.key)
+                )
+                published.last_steps[row.key] = known
+            if row.step > published.last_steps[row.key]:
+                fresh.append(row)
+        self._store.log(published.mlflow_run, fresh)
+        for row in fresh:
+            published.last_steps[row.key] = max(row.step, published.last_steps[row.key])
+
+    def _finish(
+        self,
+        run: RunFolder,
+        task: RunTask,
+        record: RunRecord,
+        published: _Published,
+        status: Status,
+        on_note: OnNote,
+    ) -> None:
+        """Status, and what belongs to it: tags at the start, final scores and artifacts at the
+        end."""
+        tags = task_tags(dataclasses.asdict(task))
+        if record.heartbeat is not None:
+            tags |= heartbeat_tags(dataclasses.asdict(record.heartbeat))
+        if record.result is not None:
+            tags[Tag.PROTOCOL] = record.result.evaluations[0].protocol
+            self._send(published, _final_measurements(record.result))
+            self._upload_checkpoint(run, published.mlflow_run, on_note)
+            self._upload(run, published.mlflow_run, ["result.json", "log.txt", "predictions"])
+        if record.failure is not None:
+            tags[Tag.FAILURE] = failure_text(record.failure.kind, record.failure.message)
+        elif published.status == "FAILED":
+            tags[Tag.FAILURE] = ""  # overcome
+        self._store.set_tags(published.mlflow_run, tags)
+        self._store.set_status(published.mlflow_run, status)
+        published.status = status
+
+    def _upload_checkpoint(self, run: RunFolder, mlflow_run: str, on_note: OnNote) -> None:
+        with tempfile.TemporaryDirectory(prefix="rml-") as scratch:
+            found = CheckpointStore(run.folder, "").newest_sound(Path(scratch), on_note)
+            if found is not None:
+                self._store.upload(mlflow_run, found.folder, "checkpoint")
+
+    def _upload(self, run: RunFolder, mlflow_run: str, names: list[str]) -> None:
+        with tempfile.TemporaryDirectory(prefix="rml-") as scratch:
+            for name in names:
+                if run.folder.child(name).exists():
+                    self._store.upload(
+                        mlflow_run, run.folder.child(name).download(Path(scratch) / name), name
+                    )
+                elif (content := run.folder.read(name)) is not None:
+                    (Path(scratch) / name).write_bytes(content)
+                    self._store.upload(mlflow_run, Path(scratch) / name, None)
+
+    def _remember(self, run: RunFolder, published: _Published) -> None:
+        now = PublishedState(
+            tracker=published.tracker,
+            mlflow_run=published.mlflow_run,
+            step=published.step,
+            status=published.status,
+        )
+        if now != published.stored:
+            run.folder.write("published.json", PUBLISHED.encode(now))
+            published.stored = now
 
 
-def _limit_patience() -> None:
-    """MLflow waits up to 120 s five times over by default; set before it is imported, a person's
-    own choice kept."""
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
-    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+def _final_measurements(result: Result) -> list[Measurement]:
+    now = int(result.time * 1000)
+    values = final_metrics(result.evaluations, result.seconds)
+    return [Measurement(key, result.steps, now, value) for key, value in values.items()]
 
 
-@contextlib.contextmanager
-def _one_error(what: str) -> Iterator[None]:
-    """Turn whatever MLflow raises into one error; our own mistakes pass."""
-    try:
-        yield
-    except (OSError, ImportError, requests.RequestException, ValueError) as error:
-        raise TrackingError(f"{what}: {error}") from error
-    except Exception as error:
-        if type(error).__module__.split(".")[0] not in ("mlflow", "sqlalchemy"):
-            raise
-        raise TrackingError(f"{what}: {error}") from error
+def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested configuration as flat `a.b.c` parameters."""
+    flat: dict[str, str] = {}
+    for key, value in config.items():
+        if isinstance(value, dict):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = json.dumps(value) if isinstance(value, list) else str(value)
+    return flat

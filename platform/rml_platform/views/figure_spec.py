@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Iterator, Sequence
 
-from rml_dashboards.figures.specification import CurveRun, FigureSpec, MetricSpec, SharedBeginning
+from rml_dashboards.figures.specification import CurveRun, FigureSpec, MetricSpec, SharedStages
 from rml_platform.planning.plan import Plan, PlannedRun
 from rml_platform.study.cells import Study
 from rml_platform.study.figure_config import FigureConfig
@@ -75,11 +75,11 @@ def _runs(
                 last_step=None
                 if figure.to_stage is None
                 else _first_step(schedule, figure.to_stage + 1),
-                beginnings=shared[run_id],
+                shared_stages=shared[run_id],
             )
 
 
-def _shared_beginnings(runs: Sequence[PlannedRun]) -> dict[str, tuple[SharedBeginning, ...]]:
+def _shared_beginnings(runs: Sequence[PlannedRun]) -> dict[str, tuple[SharedStages, ...]]:
     """By run id: other runs of the study that begin the same and report the same, the longest
     first."""
     by_hash: dict[str, list[tuple[PlannedRun, int]]] = {}
@@ -93,7 +93,7 @@ def _shared_beginnings(runs: Sequence[PlannedRun]) -> dict[str, tuple[SharedBegi
                 found[run.run_id][other.run_id] = max(step, found[run.run_id].get(other.run_id, 0))
     return {
         run_id: tuple(
-            SharedBeginning(run_id=other, last_step=step)
+            SharedStages(run_id=other, last_step=step)
             for other, step in sorted(others.items(), key=lambda item: -item[1])
         )
         for run_id, others in found.items()

@@ -7,14 +7,16 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from rml_dashboards.contract.run_folder import NO_TRACKER
+from rml_dashboards.records.opening import open_records
 from rml_dashboards.tables.console import console_table
-from rml_dashboards.tables.publish import load_table, write_tables
+from rml_dashboards.tables.publish import load_table, write_table
 from rml_platform.launch.live_view import duration
 from rml_platform.launch.outcomes import LaunchReport
 from rml_platform.launch.output_layout import DEFAULT_OUT, OutputLayout
 from rml_platform.planning.plan import Plan, PlannedRun
 from rml_platform.run.run_folder import RunRecord
-from rml_platform.tracking.mlflow_tracker import default_tracking_uri
+from rml_platform.tracking.opening import tracking_uri_or_default
 from rml_platform.views.table_spec import cell_specs, table_spec
 
 
@@ -40,13 +42,14 @@ def print_launch(
     files = [] if report.untracked else _print_table(plan, layout, tracking_uri, console)
     _print_places(layout, tracking_uri, files, console)
     profile = f" --profile {plan.study.profile}" if plan.study.profile else ""
+    where = f"{profile}{_places(layout)}{_tracking(tracking_uri)}"
     if plan.study.figures and files:
-        command = f"rml figures {shlex.quote(str(study_file))}{profile}{_out(layout)}"
+        command = f"rml figures {shlex.quote(str(study_file))}{where}"
         _print_next(
             command, f"draw {', '.join(figure.name for figure in plan.study.figures)}", console
         )
     if report.left or report.failed or report.running_elsewhere:
-        command = f"rml launch {shlex.quote(str(study_file))}{profile}{_places(layout)}"
+        command = f"rml launch {shlex.quote(str(study_file))}{where}"
         _print_next(command, "finish what is left", console)
 
 
@@ -94,15 +97,15 @@ def _outcome(report: LaunchReport) -> str:
 def _print_table(
     plan: Plan, layout: OutputLayout, tracking_uri: str | None, console: Console
 ) -> list[Path]:
-    uri = tracking_uri or default_tracking_uri(layout.root)
-    spec = table_spec(plan.study)
-    cells = cell_specs(plan)
-    ledger = layout.root / "ledger"
-    files = write_tables(
-        spec, cells, uri, layout.root / "studies" / plan.study.name, ledger_folder=ledger
+    reader = open_records(
+        tracking_uri_or_default(tracking_uri, layout.root),
+        storage=layout.storage,
+        ledger_folder=layout.root / "ledger",
     )
+    table = load_table(table_spec(plan.study), cell_specs(plan), reader)
+    files = write_table(table, layout.root / "studies" / plan.study.name)
     console.print()
-    console.print(console_table(load_table(spec, cells, uri, ledger)))
+    console.print(console_table(table))
     console.print()
     return files
 
@@ -114,8 +117,11 @@ def _print_places(
     console: Console,
     run_id: str = "",
 ) -> None:
-    uri = tracking_uri or default_tracking_uri(layout.root)
-    places = {"table": ", ".join(str(path) for path in tables), "tracking": uri}
+    uri = tracking_uri_or_default(tracking_uri, layout.root)
+    places = {
+        "table": ", ".join(str(path) for path in tables),
+        "tracking": "" if uri == NO_TRACKER else uri,
+    }
     places["runs"] = (
         f"{layout.storage.rstrip('/')}/runs/{run_id}".rstrip("/") + " (checkpoints, logs, results)"
     )
@@ -140,6 +146,14 @@ def _places(layout: OutputLayout) -> str:
 
 def _out(layout: OutputLayout) -> str:
     return "" if layout.root == DEFAULT_OUT else f" --out {shlex.quote(str(layout.root))}"
+
+
+def _tracking(tracking_uri: str | None) -> str:
+    """The option that leads a further command to the same records; a password is never printed, so
+    with one it must be given again by hand."""
+    if tracking_uri is None or "@" in tracking_uri:
+        return ""
+    return f" --tracking-uri {shlex.quote(tracking_uri)}"
 
 
 def _print_next(command: str, why: str, console: Console) -> None:

@@ -1,5 +1,6 @@
 """A study as the dashboards see it: plain specifications of table and cells."""
 
+from rml_dashboards.contract.metric_keys import metric_of_key
 from rml_dashboards.tables.specification import (
     CellSpec,
     ColumnSpec,
@@ -9,6 +10,7 @@ from rml_dashboards.tables.specification import (
 )
 from rml_platform.planning.plan import Plan
 from rml_platform.study.cells import Row, Study
+from rml_trainers.scoring.metrics import METRICS
 
 
 def table_spec(study: Study) -> TableSpec:
@@ -20,7 +22,14 @@ def table_spec(study: Study) -> TableSpec:
         title=table.title or study.title,
         rows=tuple(_row(row) for row in study.rows),
         columns=tuple(
-            ColumnSpec(label=column.label, metric=column.metric) for column in study.columns
+            ColumnSpec(
+                label=column.label,
+                metric=column.metric,
+                higher_is_better=is_higher_better(column.metric)
+                if column.higher_is_better is None
+                else column.higher_is_better,
+            )
+            for column in study.columns
         ),
         metric=table.metric,
         scale=table.scale,
@@ -28,6 +37,20 @@ def table_spec(study: Study) -> TableSpec:
         caption=table.caption,
         row_heading=table.row_heading,
     )
+
+
+LOWER_IS_BETTER = ("loss", "seconds", "error")
+"""Words in the name of a metric that tell that its best value is the lowest."""
+
+
+def is_higher_better(key: str) -> bool:
+    """Whether the best value of a metric is its highest, as far as is known: what METRICS says of a
+    score; of anything else, that it is unless its name says `loss`, `seconds` or `error`."""
+    name = metric_of_key(key)
+    metric = METRICS.get(name.partition("/")[0])
+    if metric is not None:
+        return metric.higher_is_better
+    return not set(LOWER_IS_BETTER) & set(name.split("_"))
 
 
 def cell_specs(plan: Plan) -> tuple[CellSpec, ...]:

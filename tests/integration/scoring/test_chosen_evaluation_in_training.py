@@ -109,7 +109,10 @@ def run(
         watched.scoring = False
         said = HOLDOUT_SCORES[trainer.step]
         return tuple(
-            dataclasses.replace(e, miou=said) if e.subset == "holdout" else e for e in evaluations
+            dataclasses.replace(e, scores={**e.scores, "miou": said})
+            if e.subset == "holdout"
+            else e
+            for e in evaluations
         )
 
     with pytest.MonkeyPatch.context() as patch:

@@ -84,6 +84,28 @@ def test_the_curves_are_what_the_runs_measured(trained: tuple[Path, dict[str, st
     assert Image.open(written / "loss.png").size[0] > 500
 
 
+def test_tables_and_figures_from_run_folders_alone_say_the_same(
+    trained: tuple[Path, dict[str, str]], tmp_path: Path
+) -> None:
+    """The runs are in MLflow; their folders alone give the same numbers, curves and texts."""
+    folder, _ = trained
+    out = folder / "out"
+    for uri in (f"sqlite:///{out / 'mlflow.db'}", "none"):
+        to = tmp_path / uri.partition(":")[0]
+        for command in ("tables", "figures"):
+            rml(command, folder / "study.yaml", "--out", out, "--to", to, "--tracking-uri", uri)
+    for name, key in (("pair.csv", "mlflow_run_ids"), ("loss.csv", "mlflow_run_id")):
+        mlflow = pd.read_csv(tmp_path / "sqlite" / name)
+        folders = pd.read_csv(tmp_path / "none" / name)
+        assert len(mlflow) > 1
+        pd.testing.assert_frame_equal(mlflow.drop(columns=key), folders.drop(columns=key))
+    tables = [(tmp_path / kind / "pair.md").read_text() for kind in ("sqlite", "none")]
+    assert len({text.split("## How to trace")[0] for text in tables}) == 1
+    assert "MLflow" in tables[0] and "MLflow" not in tables[1]
+    pictures = [(tmp_path / kind / "loss.png").read_bytes() for kind in ("sqlite", "none")]
+    assert pictures[0] == pictures[1]
+
+
 def test_figures_of_a_study_that_declares_none(
     trained: tuple[Path, dict[str, str]], tmp_path: Path
 ) -> None:

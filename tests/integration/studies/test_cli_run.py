@@ -67,6 +67,19 @@ def test_it_is_tracked_as_one_mlflow_run(trained: tuple[Path, str]) -> None:
     assert "final/miou" in recorded.data.metrics
 
 
+def test_without_a_tracker_there_are_the_run_folders_and_nothing_else(
+    trained: tuple[Path, str], tmp_path: Path
+) -> None:
+    folder, _ = trained
+    for name in ("runs", "cache"):
+        shutil.copytree(folder / "out" / name, tmp_path / name)
+    where = ["--out", str(tmp_path), "--tracking-uri", "none"]
+    done = runner.invoke(app, ["run", str(folder / "run.yaml"), *where], env={"COLUMNS": "200"})
+    assert done.exit_code == 0, done.output
+    assert "mlflow" not in done.output
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "runs"]
+
+
 def test_the_same_command_again_trains_nothing(trained: tuple[Path, str]) -> None:
     folder, _ = trained
     heartbeat = RunFolder.of(str(folder / "out"), run_id_of(folder)).heartbeat()
@@ -119,3 +132,29 @@ def test_a_damaged_checkpoint_is_not_predicted_with(
     )
     assert "no sound checkpoint" in str(done.exception)
     assert "teachers.safetensors" in str(done.exception)
+
+
+def test_a_truncated_result_is_named_and_made_again(
+    trained: tuple[Path, str], tmp_path: Path
+) -> None:
+    folder, _ = trained
+    out = tmp_path / "out"
+    shutil.copytree(folder / "out", out)
+    run = RunFolder.of(str(out), run_id_of(folder))
+    whole = run.result()
+    assert whole is not None
+    path = out / "runs" / run.run_id / "result.json"
+    path.write_bytes(path.read_bytes()[:100])
+    study = tmp_path / "study.yaml"
+    study.write_text(STUDY + "".join(f"  {line}\n" for line in RUN.splitlines()))
+    said = runner.invoke(app, ["status", str(study), "--out", str(out)], env={"COLUMNS": "400"})
+    assert "result.json is damaged: Invalid JSON" in said.output
+    assert "1 runs for 1 cells: 1 cut off" in said.output
+    again = runner.invoke(
+        app, ["run", str(folder / "run.yaml"), "--out", str(out)], env={"COLUMNS": "400"}
+    )
+    assert again.exit_code == 0, again.output
+    assert "result.json is damaged" in again.output
+    made = run.result()
+    assert made is not None
+    assert made.evaluations[0].confusion.tolist() == whole.evaluations[0].confusion.tolist()

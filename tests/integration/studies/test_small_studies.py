@@ -17,7 +17,7 @@ from rml_platform.planning.plan import make_plan
 from rml_platform.planning.plan_without_images import make_outline
 from rml_platform.run.run_folder import RunFolder
 from rml_platform.study.schema import load_study
-from rml_platform.tracking.mlflow_tracker import Tracker, default_tracking_uri
+from rml_platform.tracking.opening import open_tracker
 from rml_platform.tracking.publisher import Publisher
 from rml_trainers.config import RunConfig, ScheduleConfig
 from rml_trainers.config import replace as with_parts
@@ -113,7 +113,7 @@ def test_a_table_of_the_paper_is_filled(tmp_path: Path) -> None:
     layout = OutputLayout(root=tmp_path, storage=str(tmp_path))
     for run in runs:
         assert run_direct(task_of(run, study.name, layout, None, new_launch_id())) == "done"
-    tracker = Tracker(default_tracking_uri(tmp_path), layout.artifacts)
+    tracker = open_tracker(None, tmp_path, layout.artifacts)
     publisher = Publisher(tracker, study.name, note_on(Console(quiet=True)))
     publisher.sync([RunFolder.of(layout.storage, run.run_id) for run in runs], closing=True)
     sets = [text for setting in (*FEW_STEPS, "seeds=[0]") for text in ("--set", setting)]

@@ -8,8 +8,8 @@ import pandas as pd
 
 from rml_dashboards.figures.curves import Curve, FilledFigure, build_figure
 from rml_dashboards.figures.specification import CurveRun, FigureSpec, MetricSpec
-from rml_dashboards.records.histories import Histories
-from rml_dashboards.records.mlflow_reader import to_records
+from rml_dashboards.records.reader import COLUMNS, Histories
+from rml_dashboards.records.records import to_records
 from tests.support.recorded import recorded
 
 TV = "train/coupling_tv"
@@ -61,13 +61,13 @@ def figure_of(
         recorded(run_id, 0.5, status=(statuses or {}).get(run_id, "FINISHED")) for run_id in reports
     ]
     rows = [
-        (f"mlflow-{run_id}", metric, step, value)
+        (run_id, metric, step, value)
         for run_id, by_metric in reports.items()
         for metric, values in by_metric.items()
         for step, value in values.items()
     ]
-    values = pd.DataFrame(rows, columns=["mlflow_run_id", "metric", "step", "value"])
-    keys = {f"mlflow-{run_id}": frozenset(by_metric) for run_id, by_metric in reports.items()}
+    values = pd.DataFrame(rows, columns=list(COLUMNS))
+    keys = {run_id: frozenset(by_metric) for run_id, by_metric in reports.items()}
     return build_figure(spec, to_records(runs), Histories(values=values, keys=keys))
 
 

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from rml_dashboards.records.ledger import RecordedRun
-from rml_dashboards.records.mlflow_reader import to_records
+from rml_dashboards.records.recorded_run import RecordedRun
+from rml_dashboards.records.records import to_records
 from rml_dashboards.tables.entries import Entry, Table
-from rml_dashboards.tables.filling import build
+from rml_dashboards.tables.filling import fill_table
 from rml_dashboards.tables.specification import CellSpec, ColumnSpec, RowSpec, TableSpec
 from tests.support.recorded import PROTOCOL, recorded
 
@@ -34,7 +34,7 @@ def table_of(
         for seed in range(num_seeds)
     ]
     parts: dict[str, Any] = {"name": "t", "title": "T", "rows": rows, "columns": columns, **spec}
-    return build(TableSpec(**parts), cells, to_records(runs))
+    return fill_table(TableSpec(**parts), cells, to_records(runs))
 
 
 def only(table: Table) -> Entry:

@@ -5,7 +5,8 @@ import math
 import pandas as pd
 import pytest
 
-from rml_dashboards.statistics import STATES, summarise
+from rml_dashboards.contract.states import TABLE_STATES
+from rml_dashboards.statistics import summarise
 
 
 def seeds(*runs: tuple[str, str, float]) -> pd.DataFrame:
@@ -25,13 +26,13 @@ def test_no_seed_has_no_number() -> None:
     assert row[["mean", "std", "minimum", "maximum", "ci_low", "ci_high"]].isna().all()
 
 
-@pytest.mark.parametrize("state", [state for state in STATES if state != "done"])
+@pytest.mark.parametrize("state", [state for state in TABLE_STATES if state != "done"])
 def test_a_run_that_is_not_done_is_counted_and_its_value_ignored(state: str) -> None:
     row = summarise(
         seeds(("a", "done", 1.0), ("a", state, 99.0), ("a", "done", 3.0)), ["cell"]
     ).loc["a"]
     assert (row["n"], row["n_expected"], row["mean"], row["maximum"]) == (2, 3, 2.0, 3.0)
-    assert {s: row[s] for s in STATES if row[s]} == {"done": 2, state: 1}
+    assert {s: row[s] for s in TABLE_STATES if row[s]} == {"done": 2, state: 1}
 
 
 def test_cells_keep_their_order_and_their_own_runs() -> None:

@@ -18,14 +18,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from rml_trainers.errors import CheckpointError
+from rml_trainers.scoring.evaluation_json import evaluation_from_json, evaluation_to_json
 from rml_trainers.training.reporting import Evaluation
 
 _FORMAT = 1
@@ -96,9 +95,9 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
             }
             save_file(tensors, folder / f"{part}.safetensors")
         state = dataclasses.asdict(checkpoint.header) | {
-            "evaluations": [_evaluation_to_json(e) for e in checkpoint.evaluations]
+            "evaluations": [evaluation_to_json(e) for e in checkpoint.evaluations]
         }
-        (folder / "state.json").write_text(json.dumps(state, indent=1))
+        (folder / "state.json").write_text(json.dumps(state, indent=1, allow_nan=False))
         files = {path.name: _sha256(path) for path in sorted(folder.iterdir())}
         (folder / "manifest.json").write_text(
             json.dumps({"format": _FORMAT, "files": files}, indent=1)
@@ -185,20 +184,17 @@ def load_checkpoint(folder: Path, identity: str | None = None) -> Checkpoint:
         part: load_file(folder / f"{part}.safetensors")
         for part in ("students", "teachers", "optimiser", "extras")
     }
-    evaluations = json.loads((folder / "state.json").read_text())["evaluations"]
-    return Checkpoint(
-        header=header, **parts, evaluations=tuple(_evaluation_from_json(e) for e in evaluations)
-    )
+    return Checkpoint(header=header, **parts, evaluations=_evaluations(folder))
+
+
+def _evaluations(folder: Path) -> tuple[Evaluation, ...]:
+    values = json.loads((folder / "state.json").read_text())["evaluations"]
+    try:
+        return tuple(evaluation_from_json(value) for value in values)
+    except ValueError as error:
+        raise CheckpointError(f"checkpoint {folder.name}: state.json: {error}") from error
 
 
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _evaluation_to_json(evaluation: Evaluation) -> dict[str, Any]:
-    return dataclasses.asdict(evaluation) | {"confusion": evaluation.confusion.tolist()}
-
-
-def _evaluation_from_json(fields: dict[str, Any]) -> Evaluation:
-    return Evaluation(**(fields | {"confusion": np.asarray(fields["confusion"], dtype=np.int64)}))

@@ -13,13 +13,7 @@ from rml_trainers.data.loading.whole_images import ScoredImages, scored_images
 from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.runtime.distributed import rank, sum_over_workers, world_size
 from rml_trainers.scoring.image_passes import INFERENCES, ScoredNetwork
-from rml_trainers.scoring.metrics import (
-    confusion_matrix,
-    iou_by_class,
-    mean_iou,
-    most_likely,
-    pixel_accuracy,
-)
+from rml_trainers.scoring.metrics import confusion_matrix, most_likely, scores_of
 from rml_trainers.scoring.protocols import data_protocol
 from rml_trainers.students.learners import Labeller, Learners, to_unit_range
 from rml_trainers.training.reporting import Evaluation, ScoredSubset
@@ -125,9 +119,7 @@ def _evaluation(
     return Evaluation(
         protocol=protocol,
         network=network,
-        miou=mean_iou(confusion),
-        accuracy=pixel_accuracy(confusion),
-        iou_by_class=dict(zip(data.class_names, iou_by_class(confusion).tolist(), strict=True)),
+        scores=scores_of(confusion, data.class_names),
         confusion=confusion,
         subset=subset,
     )

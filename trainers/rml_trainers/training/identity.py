@@ -1,5 +1,5 @@
-"""What makes two runs the same run: every field that can change the result, the split, the data and
-the trainer."""
+"""What makes two runs the same run: every field that can change the result, the split, the data,
+the plug-ins that are used and the trainer."""
 
 import dataclasses
 import hashlib
@@ -9,6 +9,7 @@ from typing import Any
 
 from rml_trainers import RESULT_VERSION
 from rml_trainers.config import RunConfig
+from rml_trainers.plugins import Plugin, plugins_that_add
 
 NOT_IDENTITY = ("runtime",)
 """Parts of the configuration that say how a run is carried out, not what it computes."""
@@ -16,7 +17,7 @@ NOT_IDENTITY = ("runtime",)
 
 def identity_fields(config: RunConfig) -> dict[str, Any]:
     """Nested fields that differ from their defaults, names always kept; paths replaced by the hash
-    of what they hold.
+    of what they hold, and the hashes of the plug-ins that are used.
 
     Fields at their default are left out, so that adding a field to the project does not orphan
     recorded runs. Whoever changes a default, or what a field means, raises RESULT_VERSION.
@@ -40,7 +41,22 @@ def identity_fields(config: RunConfig) -> dict[str, Any]:
         weights_file = fields.get(network, {}).get("weights_file")
         if weights_file is not None:
             fields[network]["weights_file"] = _file_hash(Path(weights_file))
+    if plugins := plugins_of(config):
+        fields["plugins"] = sorted(plugin.hash for plugin in plugins)
     return fields
+
+
+def plugins_of(config: RunConfig) -> tuple[Plugin, ...]:
+    """The plug-ins that bring the method, a network or the data set of a run.
+
+    A metric does not make another run: it is a function of the confusion matrix, which is recorded.
+    """
+    networks = config.student_networks
+    return plugins_that_add(
+        ("data", config.data.name),
+        ("method", config.method.name),
+        *(("network", network.name) for network in networks),
+    )
 
 
 def identity_hash(config: RunConfig, *, split_hash: str, data_hash: str) -> str:

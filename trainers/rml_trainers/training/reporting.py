@@ -1,6 +1,7 @@
 """Who is told what during training. The trainer knows this protocol only; the platform brings Ray
 and MLflow."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
@@ -32,16 +33,32 @@ class Evaluation:
     """Protocol id, for example `camvid-360x480/teacher_1/last`: size, network and moment are part
     of the number."""
     network: str
-    miou: float
-    """Mean IoU in [0, 1] over the classes that occur in truth or prediction."""
-    accuracy: float
-    """Fraction of valid pixels that are right."""
-    iou_by_class: dict[str, float]
-    """IoU in [0, 1] by class name; NaN for a class that neither occurs nor is predicted."""
+    scores: Mapping[str, float]
+    """By recorded name, `miou` or `iou/<class>` (see `scoring.metrics.METRICS`); NaN where nothing
+    was scored, such as a class that neither occurs nor is predicted."""
     confusion: npt.NDArray[np.int64] = field(repr=False)
     """(K, K) pixel counts, truth by row, prediction by column."""
     subset: ScoredSubset = "val"
     """The validation images, or labelled training images that were kept out of training."""
+
+    @property
+    def miou(self) -> float:
+        """Mean IoU in [0, 1] over the classes that occur in truth or prediction."""
+        return self.scores["miou"]
+
+    @property
+    def accuracy(self) -> float:
+        """Fraction of valid pixels that are right."""
+        return self.scores["accuracy"]
+
+    @property
+    def iou_by_class(self) -> dict[str, float]:
+        """IoU in [0, 1] by class name; NaN for a class that neither occurs nor is predicted."""
+        return {
+            name.removeprefix("iou/"): score
+            for name, score in self.scores.items()
+            if name.startswith("iou/")
+        }
 
 
 class Reporter(Protocol):

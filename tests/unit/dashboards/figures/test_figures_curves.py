@@ -9,9 +9,9 @@ import pytest
 
 from rml_dashboards.errors import DashboardError
 from rml_dashboards.figures.curves import build_figure
-from rml_dashboards.figures.specification import CurveRun, FigureSpec, MetricSpec, SharedBeginning
-from rml_dashboards.records.histories import COLUMNS, Histories
-from rml_dashboards.records.mlflow_reader import to_records
+from rml_dashboards.figures.specification import CurveRun, FigureSpec, MetricSpec, SharedStages
+from rml_dashboards.records.reader import COLUMNS, Histories
+from rml_dashboards.records.records import to_records
 from tests.support.dashboards.small_figures import TV, figure_of, only_curve, spec_of
 from tests.support.recorded import recorded
 
@@ -108,9 +108,10 @@ def test_steps_count_from_the_begin_of_a_stage_to_its_end(
 
 def test_what_a_run_took_over_is_drawn_as_another_run_reported_it() -> None:
     spec = spec_of("IML", "RML", num_seeds=2)
-    begins = (SharedBeginning(run_id="IML-1/8-0", last_step=20),)
+    begins = (SharedStages(run_id="IML-1/8-0", last_step=20),)
     spec = replace(
-        spec, runs=tuple(replace(r, beginnings=begins if r.row == "RML" else ()) for r in spec.runs)
+        spec,
+        runs=tuple(replace(r, shared_stages=begins if r.row == "RML" else ()) for r in spec.runs),
     )
     reports = {
         "RML-1/8-0": {TV: {20: 0.25, 30: 0.3}},
@@ -166,7 +167,7 @@ def test_scores_of_several_protocols_and_uncommitted_code_are_marked() -> None:
         recorded("IML-1/8-0", 0.5, dirty="true"),
         recorded("RML-1/8-0", 0.5, protocol="other-32x48/student_1/last"),
     ]
-    rows = [(f"mlflow-{row}-1/8-0", "val/miou", 10, 0.5) for row in ("IML", "RML")]
+    rows = [(f"{row}-1/8-0", "val/miou", 10, 0.5) for row in ("IML", "RML")]
     histories = Histories(values=pd.DataFrame(rows, columns=list(COLUMNS)), keys={})
     spec = spec_of("IML", "RML", num_seeds=1, metrics=(MetricSpec(key="val/miou"),))
     assert build_figure(spec, to_records(runs), histories).notes == (

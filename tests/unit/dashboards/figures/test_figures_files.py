@@ -13,11 +13,15 @@ from rml_dashboards.errors import DashboardError
 from rml_dashboards.figures.drawing import COLOURS, draw, pictures, seeds_text, y_label
 from rml_dashboards.figures.publish import index, write_figures
 from rml_dashboards.figures.specification import MetricSpec
-from rml_dashboards.records.histories import read_histories
+from rml_dashboards.records.mlflow_reader import MlflowReader
 from tests.support.dashboards.small_figures import TV, figure_of, only_curve, spec_of
 from tests.support.recorded import NOON, Store
 
 LOGGED = {0: {10: 0.5, 20: 0.25, 30: 0.125}, 1: {10: 0.3, 20: 0.2, 30: 0.1}}
+
+
+def reader_of(store: Store) -> MlflowReader:
+    return MlflowReader(store.uri, store.file.parent / "ledger")
 
 
 @pytest.fixture
@@ -30,7 +34,7 @@ def filled(store: Store) -> Store:
 
 def test_the_csv_holds_exactly_what_was_logged(filled: Store, tmp_path: Path) -> None:
     spec = spec_of("RML", scale=100, smoothing=3)
-    paths = write_figures([spec], filled.uri, tmp_path / "out")
+    paths = write_figures([spec], reader_of(filled), tmp_path / "out")
     assert [path.name for path in paths] == ["f.svg", "f.png", "f.csv", "figures.md"]
     table = pd.read_csv(tmp_path / "out" / "f.csv")
     for seed, values in LOGGED.items():
@@ -45,7 +49,7 @@ def test_the_csv_holds_exactly_what_was_logged(filled: Store, tmp_path: Path) ->
 
 
 def test_the_pictures_open_and_show_something(filled: Store, tmp_path: Path) -> None:
-    write_figures([spec_of("RML")], filled.uri, tmp_path)
+    write_figures([spec_of("RML")], reader_of(filled), tmp_path)
     picture = np.asarray(Image.open(tmp_path / "f.png").convert("RGB"))
     assert min(picture.shape[:2]) > 400
     blue = np.array([int(COLOURS[0][i : i + 2], 16) for i in (1, 3, 5)])
@@ -60,7 +64,10 @@ def test_the_pictures_open_and_show_something(filled: Store, tmp_path: Path) -> 
 def test_the_index_names_every_run_and_what_lacks(filled: Store, tmp_path: Path) -> None:
     filled.add("IML-1/8-0", status="FAILED")
     paths = write_figures(
-        [spec_of("RML", "IML", caption="What it shows.")], filled.uri, tmp_path, index_name="mine"
+        [spec_of("RML", "IML", caption="What it shows.")],
+        reader_of(filled),
+        tmp_path,
+        index_name="mine",
     )
     text = paths[-1].read_text()
     assert paths[-1].name == "mine.md"
@@ -90,11 +97,11 @@ def test_a_value_reported_twice_counts_once_and_infinite_ones_not_at_all(store: 
     run = store.add("RML-1/8-0", 0.6)
     store.report(run, TV, {10: 0.5, 20: float("nan"), 30: float("inf")})
     store.client.log_metric(run, TV, 0.75, timestamp=NOON + 99_999, step=10)
-    histories = read_histories(store.uri, [run, run], {TV, "train/absent"})
+    histories = reader_of(store).histories(["RML-1/8-0"], {TV, "train/absent"})
     assert histories.values.to_dict("records") == [
-        {"mlflow_run_id": run, "metric": TV, "step": 10, "value": 0.75}
+        {"run_id": "RML-1/8-0", "metric": TV, "step": 10, "value": 0.75}
     ]
-    assert histories.keys == {run: {"train/loss", "final/miou", "final/accuracy", TV}}
+    assert histories.keys == {"RML-1/8-0": {"train/loss", "final/miou", "final/accuracy", TV}}
 
 
 def test_nothing_to_draw_and_no_store_are_errors_that_say_what_to_do(
@@ -104,16 +111,18 @@ def test_nothing_to_draw_and_no_store_are_errors_that_say_what_to_do(
     with pytest.raises(
         DashboardError, match="nothing to draw yet for f: no run has reported anything"
     ):
-        write_figures([spec_of("RML")], store.uri, tmp_path)
+        write_figures([spec_of("RML")], reader_of(store), tmp_path)
     with pytest.raises(DashboardError, match="there is no SQLite file"):
-        read_histories(f"sqlite:///{tmp_path / 'absent.db'}", [], {TV})
+        MlflowReader(f"sqlite:///{tmp_path / 'absent.db'}", tmp_path).histories([], {TV})
     assert not list(tmp_path.glob("f.*"))
 
 
 def test_a_figure_without_reports_does_not_keep_the_others_from_being_drawn(
     filled: Store, tmp_path: Path
 ) -> None:
-    paths = write_figures([spec_of("IML", name="later"), spec_of("RML")], filled.uri, tmp_path)
+    paths = write_figures(
+        [spec_of("IML", name="later"), spec_of("RML")], reader_of(filled), tmp_path
+    )
     assert {path.name for path in paths} == {"f.svg", "f.png", "f.csv", "figures.md"}
     assert "## later: F\n\nNothing to draw yet." in paths[-1].read_text()
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rml_dashboards.records.protocols import protocol_of, recorded_name
+from rml_dashboards.contract.protocols import protocol_of, recorded_key
 from rml_dashboards.tables.specification import ColumnSpec, ReportedValue, RowSpec
 from tests.support.dashboards.small_tables import notes_of, only, runs_of, table_of
 from tests.support.recorded import recorded
@@ -46,7 +46,7 @@ def test_a_run_that_says_nothing_stays_unknown() -> None:
 def test_the_first_networks_scores_are_recorded_without_its_name(
     metric: str, expected: str
 ) -> None:
-    assert recorded_name(RECORDED, metric) == expected
+    assert recorded_key(RECORDED, metric) == expected
 
 
 PAIR = (

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from rml_dashboards.errors import DashboardError
-from rml_dashboards.records.mlflow_reader import RUN_COLUMNS, read_records, to_records
-from tests.support.recorded import NOON, Store, recorded
+from rml_dashboards.records.records import RUN_COLUMNS, to_records
+from tests.support.recorded import NOON, Store, read_records, recorded
 
 
 def test_one_row_per_run_with_tags_and_overall_scores(store: Store, tmp_path: Path) -> None:
@@ -39,12 +39,13 @@ def test_one_row_per_run_with_tags_and_overall_scores(store: Store, tmp_path: Pa
     assert records.warnings == ()
 
 
-def test_scores_are_tidy_and_training_scalars_stay_out(store: Store, tmp_path: Path) -> None:
-    store.add("a-1", 0.25, scores={"val/student_2/miou": 0.125})
+def test_scores_are_tidy_and_what_is_not_ours_stays_out(store: Store, tmp_path: Path) -> None:
+    store.add("a-1", 0.25, scores={"val/student_2/miou": 0.125, "system/cpu": 3.0})
     records = read_records(store.uri, tmp_path / "ledger")
     assert dict(zip(records.scores["metric"], records.scores["value"], strict=True)) == {
         "final/accuracy": 0.9,
         "final/miou": 0.25,
+        "train/loss": 1.0,
         "val/student_2/miou": 0.125,
     }
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from rml_dashboards.records.mlflow_reader import to_records
-from rml_dashboards.tables.filling import build
+from rml_dashboards.records.records import to_records
+from rml_dashboards.tables.filling import fill_table
 from rml_dashboards.tables.specification import (
     CellSpec,
     ColumnSpec,
@@ -95,7 +95,7 @@ def test_columns_may_read_different_metrics() -> None:
     cells = [
         CellSpec(row="pair", column=column.label, seed=0, run_id="pair-0") for column in columns
     ]
-    table = build(
+    table = fill_table(
         spec, cells, to_records([recorded("pair-0", 0.5, scores={"val/student_2/miou": 0.25})])
     )
     assert [entry.mean for entry in table.cells()] == [50.0, 25.0]
@@ -105,7 +105,7 @@ def test_a_run_may_fill_cells_of_two_rows() -> None:
     rows = (RowSpec(label="IML"), RowSpec(label="IML (+full noises)"))
     spec = TableSpec(name="t", title="T", rows=rows, columns=(ColumnSpec(label="1/8"),))
     cells = [CellSpec(row=row.label, column="1/8", seed=0, run_id="shared") for row in rows]
-    table = build(spec, cells, to_records([recorded("shared", 0.5)]))
+    table = fill_table(spec, cells, to_records([recorded("shared", 0.5)]))
     assert [(entry.mean, entry.status) for entry in table.cells()] == [(50.0, "complete")] * 2
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from rml_dashboards.files import write_text
 from rml_dashboards.tables.console import console_table
 from rml_dashboards.tables.entries import Entry, Table
 from rml_dashboards.tables.render import csv, markdown
 from rml_dashboards.tables.specification import ColumnSpec, ReportedValue, RowSpec
 from rml_dashboards.tables.texts import difference_text, grid, reported_text, score_text
+from rml_dashboards.writing.files import write_text
 from tests.support.dashboards.small_tables import OTHER_PROTOCOL, runs_of, table_of
 from tests.support.recorded import NOON, recorded
 

@@ -20,7 +20,7 @@ from rml_platform.run.execute import execute
 from rml_platform.run.run_folder import Failure, Heartbeat, RunFolder
 from rml_platform.run.task import Process, RunTask
 from rml_platform.study.schema import load_study
-from rml_platform.tracking.mlflow_tracker import TrackingError
+from rml_platform.tracking.tracker import TrackingError
 from rml_trainers.data.prepared.cache import PreparedData
 from tests.support.fake_trainer import GOOD, NON_FINITE, FakeTrainer
 from tests.support.recorded import Store

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from ray.exceptions import ActorDiedError
 
+from rml_platform.plugins import load_plugin
 from rml_platform.run import reporters
 from rml_platform.run.attempt import WorkerContext
 from rml_platform.run.checkpoints import CheckpointStore
@@ -20,6 +21,7 @@ from rml_platform.run.task import RunTask
 from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.training.reporting import Progress
 from tests.support.fake_trainer import GOOD, NON_FINITE, FakeTrainer
+from tests.support.plugins import no_plugin_stays
 from tests.support.tasks import NUM_STEPS, fake_config, task_for
 
 CONTEXT = WorkerContext(writer="launch-1")
@@ -309,3 +311,26 @@ def test_a_reporter_error_on_the_way_is_a_failure_of_the_run(
 
     monkeypatch.setattr(RunReporter, "on_step", broken)
     assert execute(task, CONTEXT, FakeTrainer) == "failed"
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_plug_in_that_is_not_what_was_planned_is_a_failure_of_the_run(
+    task: RunTask, tmp_path: Path, is_there: bool
+) -> None:
+    path = tmp_path / "my_networks.py"
+    path.write_text(
+        "from dataclasses import replace\nfrom rml_trainers.networks import NETWORKS\n"
+        "NETWORKS['wide'] = replace(NETWORKS['mlp'])\n"
+    )
+    with no_plugin_stays():
+        planned = replace(load_plugin(str(path)), hash="0" * 12)
+    if not is_there:
+        path.unlink()
+    with no_plugin_stays():
+        outside = replace(task, plugins=(planned,))
+        assert execute(outside, CONTEXT, FakeTrainer) == "failed"
+    failure = folder_of(task).failure()
+    assert failure is not None
+    assert failure.kind == "ConfigError"
+    assert ("it was changed meanwhile" if is_there else "no such file") in failure.message
+    assert folder_of(task).task() == outside

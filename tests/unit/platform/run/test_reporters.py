@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from rml_dashboards.contract.metric_keys import score_metrics
 from rml_platform.run import reporters
-from rml_platform.run.metric_log import Measurement, MetricLog, evaluation_metrics, pieces
+from rml_platform.run.metric_log import Measurement, MetricLog, pieces
 from rml_platform.run.reporters import Cancelled, Heart, RunReporter, WorkerReporter
 from rml_platform.run.run_folder import Heartbeat, RunFolder
 from rml_platform.run.task import Process
@@ -88,17 +89,17 @@ def test_values_that_are_not_finite_are_not_metrics(run: RunFolder) -> None:
 
 def test_only_the_first_network_has_the_short_names() -> None:
     second = dataclasses.replace(evaluation(0.25), network="student_2")
-    names = evaluation_metrics((evaluation(0.5), second), "val")
+    names = score_metrics((evaluation(0.5), second), "val")
     assert (names["val/miou"], names["val/student_2/miou"]) == (0.5, 0.25)
     assert names["val/teacher_1/miou"] == 0.5, "so that a table can ask for it by its name"
     assert {name for name in names if "iou/sky" in name} == {"val/iou/sky", "val/student_2/iou/sky"}
-    assert not any("teacher_1" in name for name in evaluation_metrics((evaluation(0.5),)))
+    assert not any("teacher_1" in name for name in score_metrics((evaluation(0.5),), "val"))
 
 
 def test_scores_on_a_hold_out_stand_apart() -> None:
     held_out = dataclasses.replace(evaluation(0.25), subset="holdout")
     second = dataclasses.replace(evaluation(0.75), subset="holdout", network="student_2")
-    names = evaluation_metrics((evaluation(0.5), held_out, second), "val")
+    names = score_metrics((evaluation(0.5), held_out, second), "val")
     miou = {name: value for name, value in names.items() if name.endswith("miou")}
     expected = {
         "holdout/miou": 0.25,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rml_platform.run.retry_policy import STALE_AFTER_S
+from rml_dashboards.contract.states import STALE_AFTER_S
 from rml_platform.run.run_folder import Failure, Heartbeat, Result, RunFolder
 from rml_platform.run.task import Process, RunTask, config_to_json
 from tests.support.fake_trainer import evaluation
@@ -112,6 +112,26 @@ def test_a_failure_is_told_until_the_next_attempt_begins(run: RunFolder) -> None
 def test_a_cancelled_run_is_not_a_failed_one(run: RunFolder) -> None:
     run.write_failure(replace(FAILURE, kind="Cancelled"))
     assert run.record().state == "cancelled"
+
+
+@pytest.mark.parametrize(
+    ("name", "state"),
+    [("result.json", "failed"), ("failure.json", "running"), ("heartbeat.json", "failed")],
+)
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"kind": "Val'])
+def test_a_damaged_file_is_named_and_the_next_sound_one_counts(
+    run: RunFolder, name: str, state: str, content: bytes
+) -> None:
+    run.write_result(result())
+    run.write_heartbeat(heartbeat())
+    run.write_failure(FAILURE)
+    if name != "result.json":
+        run.folder.delete("result.json")
+    run.folder.write(name, content)
+    record = run.record()
+    assert record.state == state
+    (said,) = record.damaged
+    assert said.startswith(f"{run.folder.path}/{name} is damaged: ")
 
 
 @pytest.mark.parametrize("method", METHOD_CONFIGS)

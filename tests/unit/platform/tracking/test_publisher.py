@@ -1,21 +1,25 @@
-"""From run folders to MLflow: every value once, one MLflow run per run, nothing lost while the
-tracker is away."""
+"""From run folders to a tracker, MLflow or none: every value once, one record per run, nothing lost
+while the tracker is away."""
 
 import shutil
-from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 import requests
 from mlflow import MlflowClient
+from mlflow.entities import Run
 
+from rml_dashboards.records.run_folder_reader import RunFolderReader, _RunFolder
 from rml_platform.run.attempt import WorkerContext
 from rml_platform.run.execute import execute
 from rml_platform.run.run_folder import RunFolder
 from rml_platform.run.task import RunTask
-from rml_platform.tracking.mlflow_tracker import Tracker
-from rml_platform.tracking.publisher import PUBLISHED, Publisher
+from rml_platform.tracking.file_tracker import FileTracker
+from rml_platform.tracking.mlflow_store import MlflowStore
+from rml_platform.tracking.mlflow_tracker import PUBLISHED, MlflowTracker
+from rml_platform.tracking.publisher import Publisher
+from rml_platform.tracking.tracker import Tracker
 from rml_trainers.data.prepared.cache import PreparedData
 from tests.support.fake_trainer import GOOD, NON_FINITE, FakeTrainer
 from tests.support.recorded import Store
@@ -35,63 +39,130 @@ class Away:
         return getattr(self.client, name)
 
 
-class Scene:
-    """A run folder, a store, and what a person was told."""
+@dataclass
+class Recorded:
+    """What a tracker has of the only run."""
 
-    def __init__(self, data: PreparedData, folder: Path, store: Store) -> None:
+    status: str
+    metrics: dict[str, float]
+    tags: dict[str, str]
+    steps: dict[str, list[int]]
+    """By metric, every step that has a value, as often as it has one."""
+
+
+class Scene:
+    """A run folder, a tracker, and what a person was told."""
+
+    def __init__(self, data: PreparedData, folder: Path) -> None:
         self.task = task_for(fake_config(GOOD), data, folder, "run-1")
         self.bad_task = task_for(fake_config(NON_FINITE), data, folder, "run-1")
         self.run = RunFolder.of(str(folder), "run-1")
-        self.client = MlflowClient(store.uri)
-        self.store = store
         self.folder = folder
         self.notes: list[str] = []
 
+    def tracker(self) -> Tracker:
+        """The tracker as a new process has it."""
+        raise NotImplementedError
+
+    def recorded(self) -> Recorded | None:
+        """The only record; None where there is none."""
+        raise NotImplementedError
+
     def publisher(self, study: str = "study") -> Publisher:
         """A publisher of a new process."""
-        self.tracker = Tracker(self.store.uri, self.folder / "mlartifacts")
-        self.wire = self.tracker._client = Away(self.tracker._client)
-        return Publisher(self.tracker, study, self.notes.append)
+        return Publisher(self.tracker(), study, self.notes.append)
 
     def train(
         self, task: RunTask, launch: str = "launch-1", trainer: type[FakeTrainer] = FakeTrainer
     ) -> None:
         execute(replace(task, launch_id=launch), WorkerContext(writer=launch), trainer)
 
-    def recorded(self) -> tuple[str, dict[str, float], dict[str, str]]:
-        """Status, latest metrics and tags of the only MLflow run; fails when a value was told
-        twice."""
-        experiments = [e.experiment_id for e in self.client.search_experiments()]
-        (run,) = self.client.search_runs(experiments)
-        for key in run.data.metrics:
-            steps = Counter(m.step for m in self.client.get_metric_history(run.info.run_id, key))
-            assert set(steps.values()) == {1}, f"{key} told twice: {steps}"
-        return run.info.status, run.data.metrics, run.data.tags
-
-    def steps_of(self, run_id: str) -> list[int]:
-        """Steps at which the loss of a run was recorded."""
-        experiments = [e.experiment_id for e in self.client.search_experiments()]
-        (found,) = self.client.search_runs(experiments, f"tags.`rml.run_id` = '{run_id}'")
-        history = self.client.get_metric_history(found.info.run_id, "train/loss")
-        return sorted(metric.step for metric in history)
+    def only(self) -> Recorded:
+        """The only record; fails where there is none, or when a value was told twice."""
+        found = self.recorded()
+        assert found is not None
+        for key, steps in found.steps.items():
+            assert len(set(steps)) == len(steps), f"{key} told twice: {steps}"
+        return found
 
     def loss_steps(self) -> list[int]:
-        (run,) = self.client.search_runs(
-            [e.experiment_id for e in self.client.search_experiments()]
-        )
-        return sorted(m.step for m in self.client.get_metric_history(run.info.run_id, "train/loss"))
+        found = self.recorded()
+        return [] if found is None else sorted(found.steps.get("train/loss", []))
+
+
+class MlflowScene(Scene):
+    """Recorded in a real MLflow store that can be unplugged."""
+
+    def __init__(self, data: PreparedData, folder: Path, store: Store) -> None:
+        super().__init__(data, folder)
+        self.store = store
+        self.client = MlflowClient(store.uri)
+
+    def tracker(self) -> Tracker:
+        store = MlflowStore(self.store.uri, self.folder / "mlartifacts")
+        self.wire = store._client = Away(store._client)
+        return MlflowTracker(store)
+
+    def runs(self) -> list[Run]:
+        experiments = [e.experiment_id for e in self.client.search_experiments()]
+        return list(self.client.search_runs(experiments))
+
+    def steps_of(self, run_id: str) -> list[int]:
+        """Steps of the loss of one of several runs."""
+        (run,) = (run for run in self.runs() if run.data.tags["rml.run_id"] == run_id)
+        history = self.client.get_metric_history(run.info.run_id, "train/loss")
+        return sorted(point.step for point in history)
+
+    def recorded(self) -> Recorded | None:
+        if not self.runs():
+            return None
+        (run,) = self.runs()
+        steps = {
+            key: [m.step for m in self.client.get_metric_history(run.info.run_id, key)]
+            for key in run.data.metrics
+        }
+        return Recorded(run.info.status, run.data.metrics, run.data.tags, steps)
+
+
+class FolderScene(Scene):
+    """`--tracking-uri none`: read from the run's folder."""
+
+    def tracker(self) -> Tracker:
+        return FileTracker()
+
+    def recorded(self) -> Recorded | None:
+        reader = RunFolderReader(str(self.folder))
+        runs, warnings = reader.recorded_runs(["run-1"])
+        assert warnings == []
+        if not runs:
+            return None
+        (run,) = runs
+        steps: dict[str, list[int]] = {}
+        ((points, _),) = reader._each(["run-1"], _RunFolder.points)
+        for _, key, step, *_ in points:
+            steps.setdefault(key, []).append(step)
+        return Recorded(run.status, run.scores, run.tags, steps)
 
 
 @pytest.fixture
-def scene(tiny_data: PreparedData, tmp_path: Path, store: Store) -> Scene:
-    return Scene(tiny_data, tmp_path, store)
+def mlflow_scene(tiny_data: PreparedData, tmp_path: Path, store: Store) -> MlflowScene:
+    return MlflowScene(tiny_data, tmp_path, store)
+
+
+@pytest.fixture(params=["mlflow", "none"])
+def scene(request: pytest.FixtureRequest, tiny_data: PreparedData, tmp_path: Path) -> Scene:
+    if request.param == "none":
+        return FolderScene(tiny_data, tmp_path)
+    return MlflowScene(tiny_data, tmp_path, request.getfixturevalue("store"))
 
 
 def test_a_finished_run_is_recorded_as_the_contract_says(scene: Scene) -> None:
     scene.train(scene.task)
     assert scene.publisher().sync([scene.run]) == []
-    status, metrics, tags = scene.recorded()
-    assert status == "FINISHED"
+    recorded = scene.only()
+    metrics = recorded.metrics
+    tags = recorded.tags
+    assert recorded.status == "FINISHED"
     assert metrics["final/miou"] == metrics["val/miou"] == NUM_STEPS / 100
     assert metrics["final/iou/sky"] == metrics["val/iou/sky"] == NUM_STEPS / 100
     assert {"final/accuracy", "val/accuracy", "train/loss"} < set(metrics)
@@ -115,9 +186,17 @@ def test_a_finished_run_is_recorded_as_the_contract_says(scene: Scene) -> None:
     }
     assert {key: tags.get(key) for key in expected} == expected
     assert tags["rml.host"]
-    (run,) = scene.client.search_runs([e.experiment_id for e in scene.client.search_experiments()])
+    assert recorded.steps["final/miou"] == [NUM_STEPS]
+    assert metrics["final/seconds"] > 0
+
+
+def test_parameters_and_files_reach_mlflow(mlflow_scene: MlflowScene) -> None:
+    mlflow_scene.train(mlflow_scene.task)
+    mlflow_scene.publisher().sync([mlflow_scene.run])
+    (run,) = mlflow_scene.runs()
     assert run.data.params["schedule.warm_up_steps"] == str(NUM_STEPS)
-    artifacts = {path.name for path in (scene.folder / "mlartifacts").rglob("*") if path.is_file()}
+    files = mlflow_scene.folder / "mlartifacts"
+    artifacts = {path.name for path in files.rglob("*") if path.is_file()}
     assert {"config.yaml", "result.json", "manifest.json"} <= artifacts
 
 
@@ -131,7 +210,7 @@ def test_nothing_beyond_the_newest_checkpoint_is_sent_while_a_run_is_on_its_way(
         def _fail(self) -> None:
             publisher.sync([scene.run])
             sent.append(scene.loss_steps())
-            assert scene.recorded()[0] == "RUNNING"
+            assert scene.only().status == "RUNNING"
 
     scene.train(scene.task, trainer=Watched)
     assert sent[0] == []
@@ -142,14 +221,15 @@ def test_a_failed_and_resumed_run_is_one_mlflow_run_without_repeated_values(scen
     publisher = scene.publisher()
     scene.train(scene.bad_task)
     publisher.sync([scene.run])
-    status, _, tags = scene.recorded()
-    assert status == "FAILED"
-    assert tags["rml.failure"] == "NonFiniteLossError: loss is nan at step 3"
+    recorded = scene.only()
+    assert recorded.status == "FAILED"
+    assert recorded.tags["rml.failure"] == "NonFiniteLossError: loss is nan at step 3"
     assert scene.loss_steps() == [1, 2]
     scene.train(scene.task, "launch-2")
     scene.publisher().sync([scene.run])
-    status, _, tags = scene.recorded()
-    assert (status, tags["rml.attempt"], tags["rml.failure"]) == ("FINISHED", "2", "")
+    recorded = scene.only()
+    assert (recorded.status, recorded.tags["rml.attempt"]) == ("FINISHED", "2")
+    assert not recorded.tags.get("rml.failure"), "it is overcome"
     assert scene.loss_steps() == [1, 2, 3, 4, 5]
 
 
@@ -160,74 +240,78 @@ def test_values_measured_again_after_a_damaged_checkpoint_are_not_told_twice(sce
     newest.unlink()
     scene.train(scene.task, "launch-2")
     scene.publisher().sync([scene.run])
-    scene.recorded()
+    scene.only()
     assert scene.loss_steps() == [1, 2, 3, 4, 5]
 
 
 def test_a_publisher_killed_between_sending_and_remembering_tells_nothing_twice(
-    scene: Scene,
+    mlflow_scene: MlflowScene,
 ) -> None:
-    scene.train(scene.bad_task)
-    scene.publisher().sync([scene.run])
-    before = PUBLISHED.decode(scene.run.folder.read("published.json") or b"", "published.json")
+    mlflow_scene.train(mlflow_scene.bad_task)
+    mlflow_scene.publisher().sync([mlflow_scene.run])
+    before = PUBLISHED.decode(
+        mlflow_scene.run.folder.read("published.json") or b"", "published.json"
+    )
     behind = replace(before, step=-1, status="")
-    scene.run.folder.write("published.json", PUBLISHED.encode(behind))
-    scene.publisher().sync([scene.run])
-    scene.recorded()
-    assert scene.loss_steps() == [1, 2]
+    mlflow_scene.run.folder.write("published.json", PUBLISHED.encode(behind))
+    mlflow_scene.publisher().sync([mlflow_scene.run])
+    mlflow_scene.only()
+    assert mlflow_scene.loss_steps() == [1, 2]
 
 
-def test_a_tracker_that_goes_away_is_told_once_and_gets_everything_later(scene: Scene) -> None:
-    publisher = scene.publisher()
-    scene.train(scene.bad_task)
-    scene.wire.is_away = True
-    assert publisher.sync([scene.run], closing=True) == ["run-1"]
-    assert publisher.sync([scene.run], closing=True) == ["run-1"]
-    assert len(scene.notes) == 1
-    assert "sent later" in scene.notes[0]
-    scene.wire.is_away = False
-    assert publisher.sync([scene.run], closing=True) == []
-    assert scene.notes[1].endswith("is back")
-    assert scene.loss_steps() == [1, 2]
+def test_a_tracker_that_goes_away_is_told_once_and_gets_everything_later(
+    mlflow_scene: MlflowScene,
+) -> None:
+    publisher = mlflow_scene.publisher()
+    mlflow_scene.train(mlflow_scene.bad_task)
+    mlflow_scene.wire.is_away = True
+    assert publisher.sync([mlflow_scene.run], closing=True) == ["run-1"]
+    assert publisher.sync([mlflow_scene.run], closing=True) == ["run-1"]
+    assert len(mlflow_scene.notes) == 1
+    assert "sent later" in mlflow_scene.notes[0]
+    mlflow_scene.wire.is_away = False
+    assert publisher.sync([mlflow_scene.run], closing=True) == []
+    assert mlflow_scene.notes[1].endswith("is back")
+    assert mlflow_scene.loss_steps() == [1, 2]
 
 
-def test_it_is_left_alone_for_a_while_after_it_went_away(scene: Scene) -> None:
-    publisher = scene.publisher()
-    scene.train(scene.task)
-    scene.wire.is_away = True
-    publisher.sync([scene.run])
-    scene.wire.is_away = False
-    assert publisher.sync([scene.run]) == ["run-1"]
-    assert publisher.sync([scene.run], closing=True) == []
+def test_it_is_left_alone_for_a_while_after_it_went_away(mlflow_scene: MlflowScene) -> None:
+    publisher = mlflow_scene.publisher()
+    mlflow_scene.train(mlflow_scene.task)
+    mlflow_scene.wire.is_away = True
+    publisher.sync([mlflow_scene.run])
+    mlflow_scene.wire.is_away = False
+    assert publisher.sync([mlflow_scene.run]) == ["run-1"]
+    assert publisher.sync([mlflow_scene.run], closing=True) == []
 
 
-def test_what_could_not_be_sent_goes_out_with_the_next_launch(scene: Scene) -> None:
-    publisher = scene.publisher()
-    scene.train(scene.task)
-    scene.wire.is_away = True
-    assert publisher.sync([scene.run], closing=True) == ["run-1"]
-    assert scene.publisher().sync([scene.run]) == []
-    assert scene.recorded()[0] == "FINISHED"
+def test_what_could_not_be_sent_goes_out_with_the_next_launch(mlflow_scene: MlflowScene) -> None:
+    publisher = mlflow_scene.publisher()
+    mlflow_scene.train(mlflow_scene.task)
+    mlflow_scene.wire.is_away = True
+    assert publisher.sync([mlflow_scene.run], closing=True) == ["run-1"]
+    assert mlflow_scene.publisher().sync([mlflow_scene.run]) == []
+    assert mlflow_scene.only().status == "FINISHED"
 
 
 def test_a_lost_database_is_filled_again_from_the_run_folders(
-    scene: Scene, empty_store: Path
+    mlflow_scene: MlflowScene, empty_store: Path
 ) -> None:
-    scene.train(scene.task)
-    scene.publisher().sync([scene.run])
-    first = scene.recorded()[1]
-    shutil.copy(empty_store, scene.folder / "mlflow.db")
-    scene.client = MlflowClient(scene.store.uri)
-    scene.publisher().sync([scene.run])
-    assert scene.recorded()[1] == first
-    assert scene.loss_steps() == [1, 2, 3, 4, 5]
+    mlflow_scene.train(mlflow_scene.task)
+    mlflow_scene.publisher().sync([mlflow_scene.run])
+    first = mlflow_scene.only().metrics
+    shutil.copy(empty_store, mlflow_scene.folder / "mlflow.db")
+    mlflow_scene.client = MlflowClient(mlflow_scene.store.uri)
+    mlflow_scene.publisher().sync([mlflow_scene.run])
+    assert mlflow_scene.only().metrics == first
+    assert mlflow_scene.loss_steps() == [1, 2, 3, 4, 5]
 
 
 def test_a_study_that_finds_a_run_done_joins_its_tags(scene: Scene) -> None:
     scene.train(scene.task)
     scene.publisher().sync([scene.run])
     scene.publisher("another").sync([scene.run])
-    tags = scene.recorded()[2]
+    tags = scene.only().tags
     assert (tags["rml.studies"], tags["rml.study"]) == ("another,study", "study")
 
 
@@ -244,36 +328,53 @@ def test_a_run_without_a_process_is_killed_only_when_nobody_will_restart_it(scen
         scene.train(scene.task, trainer=Dying)
     publisher = scene.publisher()
     publisher.sync([scene.run])
-    assert scene.recorded()[0] == "RUNNING"
+    # A folder says how it is; MLflow is told by a launch that may be about to start the run again.
+    assert scene.only().status == ("RUNNING" if isinstance(scene, MlflowScene) else "KILLED")
     publisher.sync([scene.run], closing=True)
-    assert scene.recorded()[0] == "KILLED"
+    assert scene.only().status == "KILLED"
     scene.train(scene.task, "launch-2")
     scene.publisher().sync([scene.run])
-    assert scene.recorded()[0] == "FINISHED"
+    assert scene.only().status == "FINISHED"
     assert scene.loss_steps() == [1, 2, 3, 4, 5]
 
 
 def test_runs_that_never_began_are_not_recorded(scene: Scene) -> None:
     assert scene.publisher().sync([scene.run]) == []
-    assert [e.name for e in scene.client.search_experiments()] == ["Default"]
+    assert scene.recorded() is None
+
+
+def test_without_a_tracker_nothing_is_written_that_the_folder_does_not_say_itself(
+    tiny_data: PreparedData, tmp_path: Path
+) -> None:
+    scene = FolderScene(tiny_data, tmp_path)
+    scene.train(scene.task)
+    before = sorted(tmp_path.rglob("*"))
+    scene.publisher().sync([scene.run], closing=True)
+    assert sorted(tmp_path.rglob("*")) == before
+    for _ in range(2):
+        scene.publisher("another").sync([scene.run], closing=True)
+    added = {path.relative_to(tmp_path).as_posix() for path in set(tmp_path.rglob("*")) - {*before}}
+    assert added == {"runs/run-1/studies", "runs/run-1/studies/another"}
 
 
 @pytest.mark.parametrize("name", ["published.json", "metrics/000000002.json", "task.json"])
-def test_a_damaged_file_is_named_and_holds_up_its_own_run_only(scene: Scene, name: str) -> None:
-    scene.train(scene.task)
+def test_a_damaged_file_is_named_and_holds_up_its_own_run_only(
+    mlflow_scene: MlflowScene, name: str
+) -> None:
+    mlflow_scene.train(mlflow_scene.task)
     was_sent = name == "published.json"
     if was_sent:
-        scene.publisher().sync([scene.run], closing=True)
-    other = RunFolder.of(str(scene.folder), "run-2")
-    scene.train(replace(scene.task, run_id="run-2"))
-    path = scene.folder / "runs" / "run-1" / name
+        mlflow_scene.publisher().sync([mlflow_scene.run], closing=True)
+    other = RunFolder.of(str(mlflow_scene.folder), "run-2")
+    mlflow_scene.train(replace(mlflow_scene.task, run_id="run-2"))
+    path = mlflow_scene.folder / "runs" / "run-1" / name
     path.write_bytes(path.read_bytes()[:7])
-    publisher = scene.publisher()
+    publisher = mlflow_scene.publisher()
     is_lost = name == "task.json"
-    assert publisher.sync([scene.run, other], closing=True) == (["run-1"] if is_lost else [])
-    publisher.sync([scene.run, other], closing=True)
-    (note,) = scene.notes
+    assert publisher.sync([mlflow_scene.run, other], closing=True) == (["run-1"] if is_lost else [])
+    publisher.sync([mlflow_scene.run, other], closing=True)
+    (note,) = mlflow_scene.notes
     assert f"{path} is damaged: Invalid JSON" in note
-    assert scene.steps_of("run-2") == [1, 2, 3, 4, 5]
+    assert mlflow_scene.steps_of("run-2") == [1, 2, 3, 4, 5]
     if not is_lost:
-        assert scene.steps_of("run-1") == ([1, 2, 3, 4, 5] if was_sent else [1, 3, 4, 5])
+        assert mlflow_scene.steps_of("run-1") == ([1, 2, 3, 4, 5] if was_sent else [1, 3, 4, 5])

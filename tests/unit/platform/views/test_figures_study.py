@@ -134,8 +134,8 @@ def test_runs_that_begin_the_same_know_of_each_other(tmp_path: Path) -> None:
         runs = {(r.row, r.column, r.seed): r for r in figure_specs(plan)[0].runs}
         for (row, column, seed), run in runs.items():
             other = runs["IML" if row == "RML" else "RML", column, seed]
-            assert {b.last_step for b in run.beginnings} == expected
-            assert {b.run_id for b in run.beginnings} == ({other.run_id} if expected else set())
+            assert {b.last_step for b in run.shared_stages} == expected
+            assert {b.run_id for b in run.shared_stages} == ({other.run_id} if expected else set())
 
 
 def test_rows_multiplied_by_axes_are_named_as_the_table_names_them(tmp_path: Path) -> None:
@@ -162,7 +162,8 @@ def test_the_end_of_a_launch_says_how_to_draw_them(
             plan, LaunchReport(done=["r"]), layout, store.uri, Path("my study.yaml"), console
         )
     drawn, other = console.export_text().split("1 finished")[1:]
-    assert f"rml figures 'my study.yaml' --out {tmp_path / 'out'}  # draw all, pair" in drawn
+    where = f"--out {tmp_path / 'out'} --tracking-uri {store.uri}"
+    assert f"rml figures 'my study.yaml' {where}  # draw all, pair" in drawn
     assert "rml figures" not in other
 
 

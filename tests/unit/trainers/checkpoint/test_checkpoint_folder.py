@@ -23,9 +23,12 @@ def _checkpoint() -> Checkpoint:
     evaluation = Evaluation(
         protocol="p/teacher_1/last",
         network="teacher_1",
-        miou=0.1 + 0.2,
-        accuracy=1 / 3,
-        iou_by_class={"road": 0.5, "sky": float("nan")},
+        scores={
+            "miou": 0.1 + 0.2,
+            "accuracy": 1 / 3,
+            "iou/road": 0.5,
+            "iou/sky": float("nan"),
+        },
         confusion=np.array([[3, 1], [0, 2]]),
     )
     return Checkpoint(

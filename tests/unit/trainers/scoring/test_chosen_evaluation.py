@@ -29,9 +29,7 @@ def evaluation(network: str, miou: float, subset: ScoredSubset = "val") -> Evalu
     return Evaluation(
         protocol=f"a-1x1/{network}/last",
         network=network,
-        miou=miou,
-        accuracy=miou,
-        iou_by_class={"a": miou},
+        scores={"miou": miou, "accuracy": miou, "iou/a": miou},
         confusion=confusion,
         subset=subset,
     )

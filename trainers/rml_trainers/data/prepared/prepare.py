@@ -23,6 +23,7 @@ from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.data.prepared.manifest import FORMAT, Manifest
 from rml_trainers.data.prepared.resizing import resize_image, resize_label
 from rml_trainers.errors import DataError
+from rml_trainers.plugins import plugins_that_add
 
 if TYPE_CHECKING:
     from rml_trainers.config import DataConfig
@@ -37,8 +38,10 @@ _logger = logging.getLogger(__name__)
 
 
 def cache_folder(config: "DataConfig", cache_root: Path) -> Path:
-    """Folder of a prepared set: readable name and a hash of its configuration."""
-    fields = json.dumps(asdict(config), sort_keys=True)
+    """Folder of a prepared set: readable name and a hash of its configuration, and of the plug-in
+    that reads it where it is one's."""
+    plugins = [plugin.hash for plugin in plugins_that_add(("data", config.name))]
+    fields = json.dumps(asdict(config) | ({"plugins": plugins} if plugins else {}), sort_keys=True)
     size = "original" if config.size_px is None else f"{config.size_px[0]}x{config.size_px[1]}"
     return cache_root / f"{config.name}-{size}-{hashlib.sha256(fields.encode()).hexdigest()[:8]}"
 

@@ -1,9 +1,7 @@
 """The protocol of each number: a run records that of its first network's final scores, the others
 follow from it."""
 
-import re
-
-_NETWORK = re.compile(r"student_\d+|teacher_\d+|ensemble")
+from rml_dashboards.contract.metric_keys import FINAL, NETWORK, VAL
 
 
 def protocol_of(recorded: str, metric: str) -> str:
@@ -15,19 +13,19 @@ def protocol_of(recorded: str, metric: str) -> str:
     """
     parts = recorded.split("/")
     (place, *rest) = metric.split("/")
-    if len(parts) != 3 or place not in ("final", "val"):
+    if len(parts) != 3 or place not in (FINAL, VAL):
         return recorded
     images, network, moment = parts
-    if rest and _NETWORK.fullmatch(rest[0]):
+    if rest and NETWORK.fullmatch(rest[0]):
         network = rest[0]
-    return f"{images}/{network}/{'last' if place == 'val' else moment}"
+    return f"{images}/{network}/{'last' if place == VAL else moment}"
 
 
-def recorded_name(recorded: str, metric: str) -> str:
-    """Name under which a metric was recorded: the first network's scores carry no network in
+def recorded_key(recorded: str, metric: str) -> str:
+    """Key under which a metric was recorded: the first network's scores carry no network in
     theirs."""
     place, *rest = metric.split("/")
     parts = recorded.split("/")
-    if len(parts) == 3 and place in ("final", "val") and len(rest) > 1 and rest[0] == parts[1]:
+    if len(parts) == 3 and place in (FINAL, VAL) and len(rest) > 1 and rest[0] == parts[1]:
         return "/".join([place, *rest[1:]])
     return metric

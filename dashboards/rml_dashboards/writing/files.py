@@ -1,8 +1,12 @@
 """Files that appear whole or not at all."""
 
 import os
+import re
 import tempfile
 from pathlib import Path
+
+FILE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
+"""A name that needs no care on any file system."""
 
 
 def write_bytes(content: bytes, path: Path) -> Path:

@@ -8,22 +8,23 @@ from mlflow import MlflowClient
 from mlflow.entities import ViewType
 
 from rml_platform.run.metric_log import Measurement
-from rml_platform.tracking import mlflow_tracker as tracking
-from rml_platform.tracking.mlflow_tracker import Tracker, TrackingError
+from rml_platform.tracking import mlflow_store as tracking
+from rml_platform.tracking.mlflow_store import MlflowStore
+from rml_platform.tracking.tracker import TrackingError
 from tests.support.recorded import Store
 
 
 @pytest.fixture
-def tracker(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tracker:
+def tracker(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MlflowStore:
     monkeypatch.chdir(tmp_path)
-    return Tracker(store.uri, tmp_path / "mlartifacts")
+    return MlflowStore(store.uri, tmp_path / "mlartifacts")
 
 
-def client_of(tracker: Tracker) -> MlflowClient:
+def client_of(tracker: MlflowStore) -> MlflowClient:
     return MlflowClient(tracker.uri)
 
 
-def test_a_run_is_found_again_by_its_run_id(tracker: Tracker) -> None:
+def test_a_run_is_found_again_by_its_run_id(tracker: MlflowStore) -> None:
     assert tracker.find("run-1") is None
     made = tracker.create("study", "run-1", {"optimiser.lr": "0.1"})
     assert tracker.find("run-1") == made
@@ -32,7 +33,9 @@ def test_a_run_is_found_again_by_its_run_id(tracker: Tracker) -> None:
     assert (run.info.run_name, run.data.params) == ("run-1", {"optimiser.lr": "0.1"})
 
 
-def test_a_deleted_run_and_experiment_come_back_instead_of_a_second_one(tracker: Tracker) -> None:
+def test_a_deleted_run_and_experiment_come_back_instead_of_a_second_one(
+    tracker: MlflowStore,
+) -> None:
     made = tracker.create("study", "run-1", {})
     client_of(tracker).delete_run(made)
     assert tracker.tags(made) == {"rml.run_id": "run-1", "mlflow.runName": "run-1"}
@@ -40,7 +43,7 @@ def test_a_deleted_run_and_experiment_come_back_instead_of_a_second_one(tracker:
     assert tracker.find("run-1") == made
     assert client_of(tracker).get_run(made).info.lifecycle_stage == "active"
     client_of(tracker).delete_experiment(tracker.experiment("study"))
-    fresh = Tracker(tracker.uri, None)
+    fresh = MlflowStore(tracker.uri, None)
     assert fresh.experiment("study") == tracker.experiment("study")
     assert (
         len(
@@ -54,12 +57,12 @@ def test_a_deleted_run_and_experiment_come_back_instead_of_a_second_one(tracker:
     )
 
 
-def test_a_run_that_is_gone_for_good_is_no_error(tracker: Tracker) -> None:
+def test_a_run_that_is_gone_for_good_is_no_error(tracker: MlflowStore) -> None:
     assert tracker.tags("0" * 32) is None
 
 
 def test_artifacts_lie_under_the_given_folder_and_never_in_the_working_folder(
-    tracker: Tracker, tmp_path: Path
+    tracker: MlflowStore, tmp_path: Path
 ) -> None:
     made = tracker.create("study", "run-1", {})
     folder = tmp_path / "pictures"
@@ -75,7 +78,7 @@ def test_artifacts_lie_under_the_given_folder_and_never_in_the_working_folder(
     assert not (tmp_path / "mlruns").exists()
 
 
-def test_more_parameters_metrics_and_text_than_one_call_may_carry(tracker: Tracker) -> None:
+def test_more_parameters_metrics_and_text_than_one_call_may_carry(tracker: MlflowStore) -> None:
     made = tracker.create("study", "run-1", {f"p{i}": "x" * 9000 for i in range(230)})
     tracker.log(made, [Measurement("loss", step, 1, 0.5) for step in range(2100)])
     tracker.set_tags(made, {"rml.failure": "y" * 9000})
@@ -86,7 +89,7 @@ def test_more_parameters_metrics_and_text_than_one_call_may_carry(tracker: Track
     assert (tracker.last_step(made, "loss"), tracker.last_step(made, "other")) == (2099, -1)
 
 
-def test_a_run_that_ended_can_run_again(tracker: Tracker) -> None:
+def test_a_run_that_ended_can_run_again(tracker: MlflowStore) -> None:
     made = tracker.create("study", "run-1", {})
     for status in ("KILLED", "RUNNING", "FINISHED"):
         tracker.set_status(made, status)
@@ -104,7 +107,7 @@ def test_a_server_that_is_not_there_is_one_clear_error() -> None:
     with pytest.raises(
         TrackingError, match=f"MLflow at {uri} cannot be used; start it, correct the tracking URI"
     ):
-        Tracker(uri, None).check()
+        MlflowStore(uri, None).check()
 
 
 def test_a_server_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,13 +116,13 @@ def test_a_server_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         with pytest.raises(TrackingError, match="timed out"):
-            Tracker(f"http://127.0.0.1:{silent.getsockname()[1]}", None).check()
+            MlflowStore(f"http://127.0.0.1:{silent.getsockname()[1]}", None).check()
 
 
 @pytest.mark.parametrize("uri", ["nonsense://x", "sqlite:////proc/no/such/place/mlflow.db"])
 def test_a_store_that_cannot_be_opened_is_one_clear_error(uri: str) -> None:
     with pytest.raises(TrackingError, match="cannot"):
-        Tracker(uri, None).check()
+        MlflowStore(uri, None).check()
 
 
 def test_our_own_mistakes_are_not_taken_for_the_servers() -> None:
@@ -130,6 +133,6 @@ def test_our_own_mistakes_are_not_taken_for_the_servers() -> None:
 def test_passwords_are_neither_told_nor_kept() -> None:
     uri = "postgresql://me:secret@nowhere.invalid:5432/mlflow"
     with pytest.raises(TrackingError) as caught:
-        Tracker(uri, None).check()
+        MlflowStore(uri, None).check()
     assert "postgresql://me:***@nowhere.invalid:5432/mlflow" in str(caught.value)
     assert "secret" not in str(caught.value)

@@ -4,6 +4,9 @@ from collections.abc import Sequence
 
 from rich.cells import cell_len
 
+NOTHING = "–"
+"""What stands where there is nothing to say."""
+
 
 def pipe_table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     """Markdown table with columns padded to equal width."""
@@ -17,6 +20,15 @@ def pipe_table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
         + " |"
         for line in [header, rule, *lines]
     )
+
+
+def without_column(
+    header: Sequence[str], lines: Sequence[Sequence[str]], heading: str
+) -> tuple[list[str], list[list[str]]]:
+    """Header and lines of a table without one of its columns."""
+    place = list(header).index(heading)
+    first, *others = ([*line[:place], *line[place + 1 :]] for line in (header, *lines))
+    return first, others
 
 
 def escape(text: str) -> str:

@@ -1,0 +1,1 @@
+"""What stands in the records of a run: names, keys, states and file formats, each written once."""

@@ -1,0 +1,104 @@
+"""The files of a run's folder `<storage>/runs/<run id>/`, as far as others than the platform read
+them.
+
+The folder is the record of a run, complete without any tracker: `rml_platform.run` writes it.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rml_dashboards.contract.metric_keys import IOU, VAL
+
+NO_TRACKER = "none"
+"""Tracking URI of those who want no tracker beside the run folders."""
+RUNS = "runs"
+TASK_FILE = "task.json"
+"""What was asked for: `config_json`, `study`, hashes, version of the code."""
+HEARTBEAT_FILE = "heartbeat.json"
+"""Where the run stands: `state`, `time`, `seconds`, `checkpoint_step`, `worker` …"""
+RESULT_FILE = "result.json"
+"""Final scores (`evaluations`), `steps`, `seconds`, `time`; a run that has it is done."""
+FAILURE_FILE = "failure.json"
+"""Why the last attempt failed: `kind`, `message`, `time`."""
+STUDIES = "studies"
+"""Folder with an empty file for each study that has the run, named after it."""
+PIECES = "metrics"
+"""Folder of everything measured, in pieces, one for each stored checkpoint; a piece is a list of
+[key, step, time in ms, value]."""
+END_PIECE = "end.json"
+"""What was measured after the last checkpoint of a finished run."""
+
+Piece = Sequence[tuple[str, int, int, float]]
+"""Key, step, time in milliseconds since 1970, value."""
+
+
+def piece_name(step: int) -> str:
+    """File of the piece that the checkpoint of a step covers."""
+    return f"{step:09d}.json"
+
+
+def step_of_piece(name: str) -> int:
+    """Step of the checkpoint that covers a piece."""
+    return int(name.removesuffix(".json"))
+
+
+def pieces_between(names: Iterable[str], first: float, last: float) -> list[tuple[int, str]]:
+    """Step and file of the pieces with first < step <= last, in order.
+
+    `last` = infinity includes the end piece, whose step is that of the piece before it (or `first`
+    where there is none). A piece beyond the newest stored checkpoint will be measured again.
+    """
+    known = sorted(names)
+    covered = [(step_of_piece(name), name) for name in known if name != END_PIECE]
+    chosen = [(step, name) for step, name in covered if first < step <= last]
+    if last == math.inf and END_PIECE in known:
+        before = max([first, *(step for step, _ in chosen)])
+        chosen.append((int(before), END_PIECE))
+    return chosen
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordedScore:
+    """Scores of one network, read from a result."""
+
+    protocol: str
+    network: str
+    subset: str
+    scores: Mapping[str, float]
+    """By metric, NaN where nothing was scored."""
+
+
+def recorded_scores(result: Mapping[str, Any]) -> tuple[RecordedScore, ...]:
+    """The scores in the content of result.json.
+
+    Raises AttributeError, KeyError, TypeError or ValueError where it is not a result.
+    """
+    if not result["evaluations"]:
+        raise ValueError("no evaluations")
+    return tuple(_recorded_score(value) for value in result["evaluations"])
+
+
+def _recorded_score(value: Mapping[str, Any]) -> RecordedScore:
+    return RecordedScore(
+        protocol=value["protocol"],
+        network=value["network"],
+        subset=value.get("subset", VAL),
+        scores={
+            name: math.nan if score is None else float(score)
+            for name, score in scores_of_json(value).items()
+        },
+    )
+
+
+def scores_of_json(value: Mapping[str, Any]) -> dict[str, float | None]:
+    """Scores by metric in the JSON of an evaluation, null where nothing was scored.
+
+    Before there was a dictionary of metrics, mIoU, pixel accuracy and the IoU of the classes had
+    fields of their own.
+    """
+    if "scores" in value:
+        return dict(value["scores"])
+    by_class = {f"{IOU}/{name}": iou for name, iou in value["iou_by_class"].items()}
+    return {"miou": value["miou"], "accuracy": value["accuracy"], **by_class}

@@ -1,0 +1,90 @@
+"""The tags of a run: what it can be found by and traced to."""
+
+import json
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+PREFIX = "rml."
+
+
+class Tag(StrEnum):
+    """Every tag that is recorded, by its full name."""
+
+    RUN_ID = "rml.run_id"
+    """Identity of the run; a tracker has one record for each."""
+    STUDY = "rml.study"
+    """Study that trained it."""
+    STUDIES = "rml.studies"
+    """All studies that have it, sorted, with commas between them."""
+    METHOD = "rml.method"
+    DATA = "rml.data"
+    SPLIT = "rml.split"
+    """`<family>/<number or share of labelled images>/<seed>`."""
+    SPLIT_HASH = "rml.split_hash"
+    DATA_HASH = "rml.data_hash"
+    SEED = "rml.seed"
+    PROTOCOL = "rml.protocol"
+    """Protocol of the first scored network's final scores."""
+    CODE_VERSION = "rml.code_version"
+    DIRTY = "rml.dirty"
+    """`true` where the code had uncommitted changes."""
+    HOST = "rml.host"
+    DEVICE = "rml.device"
+    ATTEMPT = "rml.attempt"
+    """Starts of the run so far."""
+    RESULT_VERSION = "rml.result_version"
+    """Version of the trainer's results that the code had which planned the run."""
+    PLUGINS = "rml.plugins"
+    """`<name>@<hash of its content>` of every plug-in that the run uses, with blanks between them;
+    absent where it uses none."""
+    FAILURE = "rml.failure"
+    """`<class of the error>: <message>`; empty once it is overcome."""
+
+    @property
+    def short(self) -> str:
+        """The name without `rml.`, as columns of tidy tables have it."""
+        return self.value.removeprefix(PREFIX)
+
+
+def task_tags(task: Mapping[str, Any]) -> dict[str, str]:
+    """Tags that follow from what was asked for: the content of task.json."""
+    config = json.loads(task["config_json"])
+    split = config["split"]
+    amount = split["fraction"] if split["num_labelled"] is None else split["num_labelled"]
+    tags = {
+        Tag.STUDY: task["study"],
+        Tag.METHOD: config["method"]["name"],
+        Tag.DATA: config["data"]["name"],
+        Tag.SPLIT: f"{split['family']}/{amount}/{split['seed']}",
+        Tag.SPLIT_HASH: task["split_hash"],
+        Tag.DATA_HASH: task["data_hash"],
+        Tag.SEED: config["seed"],
+        Tag.CODE_VERSION: task["code_version"],
+        Tag.DIRTY: str(task["dirty"]).lower(),
+        # Tasks written before the field was there are of the first version: there was no other.
+        Tag.RESULT_VERSION: task.get("result_version", 1),
+    }
+    plugins = [f"{plugin['name']}@{plugin['hash']}" for plugin in task.get("plugins", ())]
+    if plugins:
+        tags[Tag.PLUGINS] = " ".join(plugins)
+    return {tag.value: str(value) for tag, value in tags.items()}
+
+
+def heartbeat_tags(heartbeat: Mapping[str, Any]) -> dict[str, str]:
+    """Tags that follow from where the run was last at work: the content of heartbeat.json."""
+    return {
+        Tag.HOST.value: heartbeat["worker"]["host"],
+        Tag.DEVICE.value: heartbeat["device"],
+        Tag.ATTEMPT.value: str(heartbeat["attempt"]),
+    }
+
+
+def failure_text(kind: str, message: str) -> str:
+    """Value of the tag of a failure."""
+    return f"{kind}: {message}"
+
+
+def studies_text(*studies: str) -> str:
+    """Value of the tag of all studies; each may itself be such a value, or empty."""
+    return ",".join(sorted({name for text in studies for name in text.split(",")} - {""}))

@@ -1,0 +1,60 @@
+"""What every reader of recorded runs gives: last values for tables, whole histories for figures."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import pandas as pd
+
+from rml_dashboards.records.records import Records
+
+COLUMNS = ("run_id", "metric", "step", "value")
+Point = tuple[str, str, int, int, float]
+"""Run id, metric, step, time in ms, value."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Histories:
+    """Recorded values of some metrics of some runs."""
+
+    values: pd.DataFrame
+    """Long form, by step within run and metric: run_id, metric, step, value (as recorded,
+    finite)."""
+    keys: dict[str, frozenset[str]]
+    """Run id → every metric that the run has recorded, wanted or not."""
+
+
+class RecordReader(Protocol):
+    """Reads recorded runs from one place."""
+
+    def records(
+        self, run_ids: Collection[str] | None = None, metrics: Collection[str] | None = None
+    ) -> Records:
+        """Every wanted run that is recorded, with the last value of every wanted metric.
+
+        None: all of them. A reader may give more than was asked for.
+
+        Raises:
+            DashboardError: the place cannot be read at all.
+        """
+        ...
+
+    def histories(self, run_ids: Collection[str], metrics: Collection[str]) -> Histories:
+        """Everything that the wanted runs reported of the wanted metrics over time.
+
+        Raises:
+            DashboardError: the place cannot be read at all.
+        """
+        ...
+
+
+def to_histories(points: Collection[Point], keys: dict[str, frozenset[str]]) -> Histories:
+    """Histories of points in any order; a step that was reported twice (by an attempt that died
+    unseen, say) has the later value."""
+    frame = pd.DataFrame(list(points), columns=["run_id", "metric", "step", "time", "value"])
+    # A database stores the largest float in the place of infinity.
+    frame = frame[frame["value"].astype(float).abs() < np.finfo(np.float64).max]
+    frame = frame.sort_values(["run_id", "metric", "step", "time"], kind="stable")
+    frame = frame.drop_duplicates(["run_id", "metric", "step"], keep="last")
+    return Histories(values=frame[list(COLUMNS)].reset_index(drop=True), keys=keys)

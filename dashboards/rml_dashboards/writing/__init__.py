@@ -1,0 +1,1 @@
+"""Files that tables and figures have in common: whole files, Markdown tables, plain names."""

@@ -1,0 +1,35 @@
+"""The tracker of those who want none (`--tracking-uri none`): the run folders themselves.
+
+A run's folder holds what was asked for, every value that was measured and the final scores; tables
+and figures are made of these files (`rml_dashboards.records.run_folder_reader`). So there is no
+copy that could lag behind, contradict it or get lost. All that is added is what a folder cannot
+know: which other studies found the run done. Each of them leaves an empty file with its name, which
+two launches at once can do without harm.
+"""
+
+from rml_dashboards.contract.run_folder import STUDIES
+from rml_platform.run.run_folder import RunFolder
+from rml_platform.tracking.tracker import OnNote, TrackingError
+
+
+class FileTracker:
+    """Leaves the name of a study in the folders of the runs that it shares with another."""
+
+    name = "the run folders"
+
+    def check(self) -> None:
+        """There is nothing to reach: where run folders cannot be written, no run can begin."""
+
+    def publish(self, run: RunFolder, study: str, *, closing: bool, on_note: OnNote) -> None:
+        """Note the study, unless it trained the run itself."""
+        task = run.task()
+        if task is None or task.study == study:
+            return
+        folder = run.folder.child(STUDIES)
+        try:
+            if study not in folder.files():
+                folder.write(study, b"")
+        except OSError as error:
+            raise TrackingError(
+                f"cannot write to the folder of run {run.run_id}: {error}"
+            ) from error

@@ -1,0 +1,205 @@
+"""The only module that writes to MLflow: its runs, their values and files.
+
+Keys of metrics and parameters are spelt as MLflow takes them here and nowhere else; callers use the
+true ones. Uses explicit clients only (no fluent global state). Everything raised here is a
+TrackingError.
+"""
+
+import contextlib
+import hashlib
+import logging
+import os
+import re
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from rml_dashboards.contract.metric_keys import to_mlflow_key
+from rml_dashboards.contract.states import Status
+from rml_dashboards.contract.tags import Tag
+from rml_platform.run.metric_log import Measurement
+from rml_platform.tracking.tracker import TrackingError
+
+BATCH_METRICS = 1000
+"""MLflow's limit of one log_batch call; 100 parameters or tags."""
+BATCH_PARAMS = 100
+CHECK_TIMEOUT_S = 5
+MAX_PARAM = 6000
+MAX_TAG = 5000
+
+
+class MlflowStore:
+    """Talks to one tracking server or database."""
+
+    def __init__(self, uri: str, artifact_root: Path | None) -> None:
+        """`artifact_root`: folder for the artifacts of new experiments; None leaves them to the
+        server."""
+        self.uri = uri
+        self.shown_uri = re.sub(r"(//[^/@:]*):[^/@]*@", r"\1:***@", uri)
+        """Without the password that a database's URI may hold; for messages."""
+        self._artifact_root = artifact_root
+        self._experiments: dict[str, str] = {}
+        with _one_error(f"cannot open the tracking store {self.shown_uri}"):
+            _limit_patience()
+            import mlflow
+
+            warnings.filterwarnings("ignore", module="mlflow")
+            logging.getLogger("mlflow").setLevel(logging.ERROR)
+            logging.getLogger("alembic").setLevel(logging.ERROR)
+            self._client: Any = mlflow.MlflowClient(tracking_uri=uri)
+
+    def check(self) -> None:
+        """Answer within seconds whether the store can be used; makes the schema of a new database.
+
+        Raises:
+            TrackingError: it cannot; the message says what to do.
+        """
+        what = (
+            f"MLflow at {self.shown_uri} cannot be used; start it, correct the tracking URI, "
+            "or "
+            "leave it out"
+        )
+        with _one_error(what):
+            if self.uri.startswith(("http://", "https://")):
+                requests.get(f"{self.uri.rstrip('/')}/health", timeout=CHECK_TIMEOUT_S)
+            self._client.search_experiments(max_results=1)
+
+    @property
+    def key(self) -> str:
+        """Tells this store from others without holding its password."""
+        return hashlib.sha256(self.uri.encode()).hexdigest()[:16]
+
+    def experiment(self, name: str) -> str:
+        """Id of an experiment, made or restored when needed."""
+        if name not in self._experiments:
+            with _one_error(f"cannot open the MLflow experiment {name!r}"):
+                found = self._client.get_experiment_by_name(name)
+                if found is None:
+                    root = self._artifact_root
+                    where = (root / name).resolve().as_uri() if root else None
+                    # Without it MLflow opens an experiment in its GenAI view, which hides metrics
+                    # and charts.
+                    kind = {"mlflow.experimentKind": "custom_model_development"}
+                    self._experiments[name] = self._client.create_experiment(
+                        name, artifact_location=where, tags=kind
+                    )
+                else:
+                    if found.lifecycle_stage == "deleted":
+                        self._client.restore_experiment(found.experiment_id)
+                    self._experiments[name] = found.experiment_id
+        return self._experiments[name]
+
+    def find(self, run_id: str) -> str | None:
+        """MLflow run of a run id, wherever it is: in any experiment, restored if somebody deleted
+        it."""
+        from mlflow.entities import ViewType
+
+        with _one_error(f"cannot look for run {run_id}"):
+            experiments = [
+                e.experiment_id for e in self._client.search_experiments(view_type=ViewType.ALL)
+            ]
+            query = f"tags.`{Tag.RUN_ID}` = '{run_id}'"
+            found = self._client.search_runs(experiments, query, ViewType.ALL, max_results=10)
+            alive = sorted(found, key=lambda run: run.info.lifecycle_stage == "deleted")
+            if not alive:
+                return None
+            info = alive[0].info
+            if info.lifecycle_stage == "deleted":
+                self._client.restore_run(info.run_id)
+            return str(info.run_id)
+
+    def create(self, study: str, run_id: str, parameters: Mapping[str, str]) -> str:
+        """New MLflow run in the study's experiment. Parameters are written once: they never change
+        with a run id."""
+        from mlflow.entities import Param
+
+        experiment = self.experiment(study)
+        with _one_error(f"cannot create run {run_id}"):
+            run = self._client.create_run(
+                experiment, tags={Tag.RUN_ID.value: run_id}, run_name=run_id
+            )
+            rows = [
+                Param(to_mlflow_key(key), value[:MAX_PARAM])
+                for key, value in sorted(parameters.items())
+            ]
+            for i in range(0, len(rows), BATCH_PARAMS):
+                self._client.log_batch(run.info.run_id, params=rows[i : i + BATCH_PARAMS])
+            return str(run.info.run_id)
+
+    def tags(self, mlflow_run: str) -> dict[str, str] | None:
+        """Tags of an MLflow run, restored if somebody deleted it; None if it is gone for good."""
+        from mlflow import MlflowException
+
+        with _one_error(f"cannot read MLflow run {mlflow_run}"):
+            try:
+                run = self._client.get_run(mlflow_run)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
+                return None
+            if run.info.lifecycle_stage == "deleted":
+                self._client.restore_run(mlflow_run)
+            return dict(run.data.tags)
+
+    def set_tags(self, mlflow_run: str, tags: Mapping[str, str]) -> None:
+        from mlflow.entities import RunTag
+
+        rows = [RunTag(str(key), value[:MAX_TAG]) for key, value in tags.items()]
+        with _one_error(f"cannot tag MLflow run {mlflow_run}"):
+            self._client.log_batch(mlflow_run, tags=rows)
+
+    def last_step(self, mlflow_run: str, key: str) -> int:
+        """Largest step recorded for a metric, -1 if there is none."""
+        with _one_error(f"cannot read {key} of MLflow run {mlflow_run}"):
+            return max(
+                (m.step for m in self._client.get_metric_history(mlflow_run, to_mlflow_key(key))),
+                default=-1,
+            )
+
+    def log(self, mlflow_run: str, rows: Sequence[Measurement]) -> None:
+        from mlflow.entities import Metric
+
+        metrics = [Metric(to_mlflow_key(row.key), row.value, row.time_ms, row.step) for row in rows]
+        with _one_error(f"cannot write metrics to MLflow run {mlflow_run}"):
+            for i in range(0, len(metrics), BATCH_METRICS):
+                self._client.log_batch(mlflow_run, metrics=metrics[i : i + BATCH_METRICS])
+
+    def upload(self, mlflow_run: str, folder_or_file: Path, place: str | None) -> None:
+        """Copy a file, or a folder's content, to the artifacts under `place`."""
+        with _one_error(f"cannot store {folder_or_file.name} in MLflow run {mlflow_run}"):
+            if folder_or_file.is_dir():
+                self._client.log_artifacts(mlflow_run, str(folder_or_file), place)
+            else:
+                self._client.log_artifact(mlflow_run, str(folder_or_file), place)
+
+    def set_status(self, mlflow_run: str, status: Status) -> None:
+        """RUNNING, FINISHED, FAILED or KILLED; a run that ended can run again."""
+        with _one_error(f"cannot set the status of MLflow run {mlflow_run}"):
+            if status == "RUNNING":
+                self._client.update_run(mlflow_run, status=status)
+            else:
+                self._client.set_terminated(mlflow_run, status=status)
+
+
+def _limit_patience() -> None:
+    """MLflow waits up to 120 s five times over by default; set before it is imported, a person's
+    own choice kept."""
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+
+
+@contextlib.contextmanager
+def _one_error(what: str) -> Iterator[None]:
+    """Turn whatever MLflow raises into one error; our own mistakes pass."""
+    try:
+        yield
+    except (OSError, ImportError, requests.RequestException, ValueError) as error:
+        raise TrackingError(f"{what}: {error}") from error
+    except Exception as error:
+        if type(error).__module__.split(".")[0] not in ("mlflow", "sqlalchemy"):
+            raise
+        raise TrackingError(f"{what}: {error}") from error

@@ -1,0 +1,30 @@
+"""The tracker that fits a tracking URI."""
+
+from pathlib import Path
+
+from rml_dashboards.contract.run_folder import NO_TRACKER
+from rml_platform.tracking.file_tracker import FileTracker
+from rml_platform.tracking.tracker import Tracker
+
+
+def tracking_uri_or_default(tracking_uri: str | None, out: Path) -> str:
+    """The URI that was given, or the SQLite database of an output folder."""
+    return tracking_uri or f"sqlite:///{out.resolve() / 'mlflow.db'}"
+
+
+def open_tracker(tracking_uri: str | None, out: Path, artifact_root: Path) -> Tracker:
+    """Tracker of an MLflow store, or of the run folders alone where the URI is `none`.
+
+    Args:
+        out: output folder; its own database is the default.
+        artifact_root: folder for the artifacts of new MLflow experiments.
+    Raises:
+        TrackingError: the store cannot be opened.
+    """
+    uri = tracking_uri_or_default(tracking_uri, out)
+    if uri == NO_TRACKER:
+        return FileTracker()
+    from rml_platform.tracking.mlflow_store import MlflowStore  # loads MLflow
+    from rml_platform.tracking.mlflow_tracker import MlflowTracker
+
+    return MlflowTracker(MlflowStore(uri, artifact_root))

@@ -1,0 +1,28 @@
+"""Names of classes that people have and that trackers, shells or file systems stumble over."""
+
+HOSTILE_NAMES = (
+    "car (parked)",
+    "sky, clouds",
+    "trees & bushes",
+    "50 % shade",
+    "..",
+    ".",
+    "a//b",
+    "/leading",
+    "trailing/",
+    "a/../b",
+    "./here",
+    "-.28-",
+    "-.28(",
+    "line\nbreak",
+    "tab\there",
+    "quo\"te's",
+    "back\\slash",
+    "#1?*<>|",
+    "`code`",
+    "Straße",
+    "道路",
+    "🚗",
+    "a=b;c",
+    "[x]{y}",
+)
