@@ -72,10 +72,15 @@ def test_a_depthwise_convolution_with_strides(size: tuple[int, int], padding: in
         torch.testing.assert_close(mine, theirs, rtol=1e-11, atol=1e-11)
 
 
+@pytest.mark.parametrize("cpu", ["this one", "one that does not multiply bf16"])
 @pytest.mark.parametrize(
     "how", [{"padding": 2}, {"padding": 8, "dilation": 4}, {"stride": 2}], ids=str
 )
-def test_in_bf16_every_gradient_is_as_near_to_the_truth_as_torch_s_own(how: dict[str, int]) -> None:
+def test_in_bf16_every_gradient_is_as_near_to_the_truth_as_torch_s_own(
+    how: dict[str, int], cpu: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if cpu != "this one":
+        monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
     torch.manual_seed(0)
     maps = torch.randn(4, 16, 12, 16).bfloat16()
     weight = torch.randn(16, 1, 5, 5).bfloat16()
