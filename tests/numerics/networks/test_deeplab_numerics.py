@@ -56,6 +56,22 @@ def test_aspp_is_the_sum_of_all_its_dilated_convolutions(
     np.testing.assert_allclose(aspp(maps)[0].detach().numpy(), expected, rtol=1e-10, atol=1e-10)
 
 
+def test_a_network_has_the_rates_that_it_is_given() -> None:
+    torch.manual_seed(0)
+    config = DeepLabV2Config(
+        backbone="test_resnet", weights="none", aspp_branches=2, aspp_rates=(1, 3)
+    )
+    network = build(config, 3, NoiseConfig(model=False)).double().eval()
+    output = network(torch.rand(1, 3, 40, 56, dtype=torch.float64))
+    feature = output.feature[0].detach().numpy()
+    expected = np.zeros((3, *feature.shape[1:]))
+    for rate, branch in zip((1, 3), network.aspp.convolutions(), strict=True):
+        assert branch.bias is not None
+        weight = branch.weight.detach().numpy()
+        expected += _dilated_convolution(feature, weight, branch.bias.detach().numpy(), rate)
+    np.testing.assert_allclose(output.logits[0].detach().numpy(), expected, rtol=1e-10, atol=1e-10)
+
+
 def test_taps_left_out_on_small_maps_get_the_same_gradient_as_if_they_saw_padding() -> None:
     aspp = SummedASPP(3, 2, (6, 12)).double()
     plain = SummedASPP(3, 2, (6, 12)).double()

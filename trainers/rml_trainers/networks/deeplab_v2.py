@@ -35,6 +35,10 @@ class DeepLabV2Config:
     aspp_branches: Literal[2, 4] = 4
     """Rates 6/12/18/24, or only 6/12 as most public baselines have it through a misplaced
     `return`."""
+    aspp_rates: tuple[int, ...] | None = None
+    """Dilations in cells of the map, one per branch; default: the first of 6/12/18/24. A rate as
+    large as the map of a training crop leaves its outer weights untrained, and a larger map at
+    evaluation then reads them."""
     batchnorm: Literal["trainable", "frozen_affine", "frozen"] = "trainable"
     """`frozen_affine`: scale and shift fixed, batch statistics live; `frozen`: running statistics
     too."""
@@ -42,6 +46,15 @@ class DeepLabV2Config:
     """Width of a projection head in front of the classifier (ProDA: 256); default: none."""
 
     def __post_init__(self) -> None:
+        given = self.aspp_rates
+        require(
+            given is None or (len(given) == self.aspp_branches and min(given) >= 1),
+            "aspp_rates",
+            given,
+            f"{self.aspp_branches} dilations of at least 1, as many as aspp_branches",
+        )
+        if given == ASPP_RATES[: self.aspp_branches]:
+            object.__setattr__(self, "aspp_rates", None)  # written out, it is still the same run
         with_file = (self.weights in ("file", "coco")) == (self.weights_file is not None)
         require(
             with_file,
@@ -60,6 +73,11 @@ class DeepLabV2Config:
             width,
             "a multiple of 32",
         )
+
+    @property
+    def rates(self) -> tuple[int, ...]:
+        """Dilation of every branch of the ASPP."""
+        return self.aspp_rates or ASPP_RATES[: self.aspp_branches]
 
 
 class SummedASPP(nn.Module):
@@ -125,11 +143,10 @@ class DeepLabV2(SegmentationNetwork):
             align_corners=True,
             batchnorm=config.batchnorm,
         )
-        rates = ASPP_RATES[: config.aspp_branches]
         self.backbone = backbone.module
         self.dropout = nn.Dropout(dropout)
         self.aspp = SummedASPP(
-            backbone.feature_width, config.projection_width or num_classes, rates
+            backbone.feature_width, config.projection_width or num_classes, config.rates
         )
         self.projection_norm: nn.GroupNorm | None = None
         self.classifier: nn.Conv2d | None = None
