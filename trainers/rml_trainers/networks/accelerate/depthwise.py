@@ -62,7 +62,9 @@ class _Depthwise(torch.autograd.Function):
         maps, weight = ctx.saved_tensors
         dtype = _dtype_of_gradients(maps.dtype, ctx.stride)
         of_maps, of_weight = _of_both(
-            *(x.to(dtype) for x in (gradient, maps, weight)),
+            gradient.to(dtype),
+            maps.to(dtype),
+            weight.to(dtype),
             (ctx.stride, ctx.padding, ctx.dilation),
             ctx.needs_input_grad[:2],
         )
