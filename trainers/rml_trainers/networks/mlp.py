@@ -66,7 +66,7 @@ class MLP(SegmentationNetwork):
         self.classifier = nn.Linear(second, num_classes)
 
     def forward(self, images: Tensor) -> SegmentationOutput:
-        # Each colour counts a third.
+        # Mean over the colours, as a product because they lie side by side in memory.
         grey = images.permute(0, 2, 3, 1) @ images.new_full((3,), 1 / 3)
         return self.classify(self.backbone(self.normalise(grey.unsqueeze(1)))[..., None, None])
 

@@ -58,7 +58,7 @@ def test_a_key_written_out_at_its_default_changes_nothing() -> None:
 def test_rates_of_the_aspp_are_in_it_unless_they_are_the_usual_ones() -> None:
     usual = DeepLabV2Config(backbone="test_resnet")
     ids = {
-        rates: named(tiny_config(network=replace(usual, aspp_rates=rates)))
+        rates: named(tiny_config(network=dataclasses.replace(usual, aspp_rates=rates)))
         for rates in (None, (6, 12, 18, 24), (1, 2, 3, 4))
     }
     assert ids[None] == ids[6, 12, 18, 24] != ids[1, 2, 3, 4]

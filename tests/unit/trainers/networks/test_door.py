@@ -25,7 +25,6 @@ from tests.support.tiny import NETWORK_CONFIGS
 pytestmark = pytest.mark.usefixtures("single_thread")
 CPU = torch.device("cpu")
 CUDA = torch.device("cuda")
-CLOSE = {"rtol": 1e-7, "atol": 1e-10}
 CASES: dict[str, NetworkConfig] = {
     **NETWORK_CONFIGS,
     "tf_efficientnet_lite0": DeepLabV2Config(backbone="tf_efficientnet_lite0", weights="none"),
@@ -49,6 +48,10 @@ def learn(network: SegmentationNetwork) -> list[Tensor]:
     logits.square().mean().backward()  # type: ignore[no-untyped-call]
     gradients = [p.grad for p in network.parameters() if p.grad is not None]
     return [logits.detach(), *gradients, *network.buffers()]
+
+
+def assert_same(found: list[Tensor], wanted: list[Tensor]) -> None:
+    torch.testing.assert_close(found, wanted, rtol=1e-7, atol=1e-10)
 
 
 def changed_layers(network: nn.Module, plain: nn.Module) -> set[str]:
@@ -96,7 +99,7 @@ def test_the_same_step_whatever_is_asked_for(name: str, recompute: Recompute | N
     plain = copy.deepcopy(network)
     accelerate(network, CPU, recompute=recompute)
     assert list(network.state_dict()) == list(plain.state_dict())
-    torch.testing.assert_close(learn(network), learn(plain), **CLOSE)
+    assert_same(learn(network), learn(plain))
 
 
 @pytest.mark.parametrize("private", PRIVATE)
@@ -112,7 +115,7 @@ def test_without_a_private_name_layers_stay_torch_s_own(
     hide(private)
     after = told(CPU, recompute="batchnorm")
     accelerate(network, CPU, recompute="batchnorm")
-    torch.testing.assert_close(learn(network), wanted, **CLOSE)
+    assert_same(learn(network), wanted)
     assert before.left_out == () and len(after.forms) < len(before.forms)
     assert all(f"torch.{private}" in why for why in after.left_out)
     warning = left_out(after)
@@ -128,7 +131,7 @@ def test_without_any_of_them_only_public_forms_are_left(hide: Callable[[str], No
         network = network_of(CASES[name])
         plain = copy.deepcopy(network)
         accelerate(network, CPU, recompute="batchnorm")
-        torch.testing.assert_close(learn(network), learn(plain), **CLOSE)
+        assert_same(learn(network), learn(plain))
         assert not any("forward" in vars(layer) for layer in network.modules())
 
 
