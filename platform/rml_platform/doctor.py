@@ -48,6 +48,7 @@ def examine(out: Path, data_root: Path | None) -> tuple[Finding, ...]:
         _torch,
         _timm,
         _gpus,
+        _forms_of_layers,
         _ray,
         _mlflow,
         _weights,
@@ -126,6 +127,27 @@ def _gpus() -> Finding:
     )
     mend = f"choose small studies (--profile small){faster}"
     return Finding(name="GPUs", state="note", found="none; runs use the CPU", mend=mend)
+
+
+def _forms_of_layers() -> Finding:
+    if "missing" in (package_version("torch"), package_version("timm")):
+        return Finding(name="layers", state="note", found="unknown without torch and timm")
+    import torch
+
+    from rml_trainers.networks.accelerate import what_is_accelerated
+    from rml_trainers.runtime.device import choose_device
+    from rml_trainers.runtime.options import RuntimeConfig
+    from rml_trainers.students.device_defaults import what_is_recomputed
+
+    device = choose_device("auto")
+    recompute = what_is_recomputed(RuntimeConfig(), device, torch.float32)
+    acceleration = what_is_accelerated(device, recompute=recompute)
+    found = f"on {device.type}, float32: {'; '.join(acceleration.forms) or 'plain torch'}"
+    if not acceleration.left_out:
+        return Finding(name="layers", state="ok", found=found)
+    lacking = f"{found}; this torch lacks what others need: {'; '.join(acceleration.left_out)}"
+    mend = "the torch of constraints.txt is faster here"
+    return Finding(name="layers", state="note", found=lacking, mend=mend)
 
 
 def _ray() -> Finding:

@@ -123,3 +123,16 @@ def test_a_batch_that_workers_cannot_share_is_refused(tiny_data: PreparedData) -
     split = make_split(tiny_data.names("train"), config.split)
     with pytest.raises(ConfigError, match=r"batch\.labelled"):
         TrainingBatches(tiny_data, split, config, num_students=2, world_size=2)
+
+
+def test_forms_that_this_torch_lacks_names_for_are_told_and_training_goes_on(
+    tiny_data: PreparedData, scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.ops.aten.convolution_backward", None)
+    monkeypatch.setattr("torch.ops.aten.native_batch_norm_backward", None)
+    trainer = trainer_for(tiny_config("rml"), tiny_data, scratch)
+    assert np.isfinite(trainer.fit()[0].miou)
+    assert isinstance(trainer.reporter, MemoryReporter)
+    (told,) = (text for _, text in trainer.reporter.notes if "this torch lacks" in text)
+    assert "ASPP as one product (torch.ops.aten.convolution_backward)" in told
+    assert "computed again (torch.ops.aten.native_batch_norm_backward)" in told

@@ -15,11 +15,11 @@ from torch.nn import functional
 
 from rml_trainers.errors import ConfigError
 from rml_trainers.networks import build_network
-from rml_trainers.networks.backbones import build_backbone
+from rml_trainers.networks.backbones.coco import to_first_version
+from rml_trainers.networks.backbones.convolutional import build_backbone
 from rml_trainers.networks.deeplab_v2 import DeepLabV2Config
 from rml_trainers.networks.network import SegmentationNetwork
 from rml_trainers.networks.pretrained import key_maps
-from rml_trainers.networks.pretrained.coco import to_first_version
 from rml_trainers.networks.pretrained.weights import read_state
 from rml_trainers.noise.config import NoiseConfig
 

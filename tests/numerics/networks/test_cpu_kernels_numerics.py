@@ -8,14 +8,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from rml_trainers.networks import NETWORKS, build_network
+from rml_trainers.networks.accelerate import accelerate
 from rml_trainers.networks.accelerate.aspp_product import summed_aspp
-from rml_trainers.networks.accelerate.cpu_kernels import prefer_fast_kernels
+from rml_trainers.networks.accelerate.cpu_kernels import FEW_OUTPUTS
 from rml_trainers.networks.accelerate.depthwise import depthwise, put_together, taken_apart
-from rml_trainers.networks.deeplab_v2 import DeepLabV2, DeepLabV2Config, SummedASPP
+from rml_trainers.networks.deeplab_v2 import DeepLabV2, DeepLabV2Config
+from rml_trainers.networks.layers import SummedASPP
 from rml_trainers.noise.config import NoiseConfig
 from tests.support.tiny import NETWORK_CONFIGS
 
 pytestmark = pytest.mark.usefixtures("single_thread")
+CPU = torch.device("cpu")
 
 
 SHAPES = [(12, 16), (7, 5), (3, 4), (1, 9), (2, 1)]
@@ -72,10 +75,15 @@ def test_a_depthwise_convolution_with_strides(size: tuple[int, int], padding: in
         torch.testing.assert_close(mine, theirs, rtol=1e-11, atol=1e-11)
 
 
+@pytest.mark.parametrize("cpu", ["this one", "one that does not multiply bf16"])
 @pytest.mark.parametrize(
     "how", [{"padding": 2}, {"padding": 8, "dilation": 4}, {"stride": 2}], ids=str
 )
-def test_in_bf16_every_gradient_is_as_near_to_the_truth_as_torch_s_own(how: dict[str, int]) -> None:
+def test_in_bf16_every_gradient_is_as_near_to_the_truth_as_torch_s_own(
+    how: dict[str, int], cpu: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if cpu != "this one":
+        monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
     torch.manual_seed(0)
     maps = torch.randn(4, 16, 12, 16).bfloat16()
     weight = torch.randn(16, 1, 5, 5).bfloat16()
@@ -130,11 +138,31 @@ def test_aspp_as_one_product(size: tuple[int, int], rates: tuple[int, ...]) -> N
         torch.testing.assert_close(mine, theirs, rtol=1e-11, atol=1e-11)
 
 
+@pytest.mark.parametrize("num_outputs", [FEW_OUTPUTS, FEW_OUTPUTS + 1])
+@pytest.mark.parametrize("size", [(5, 9), (13, 7), (3, 2)])
+def test_aspp_without_the_taps_that_see_padding_only(
+    size: tuple[int, int], num_outputs: int
+) -> None:
+    """Outputs, and the gradient of those taps, which is zero as if they had seen padding."""
+    torch.manual_seed(0)
+    plain = SummedASPP(3, num_outputs, (6, 12)).double()
+    fast = copy.deepcopy(plain)
+    accelerate(fast, CPU)
+    maps = torch.randn(2, 3, *size, dtype=torch.float64)
+    results = []
+    for aspp in (fast, plain):
+        y = aspp(maps)
+        y.square().sum().backward()
+        results.append([y, *(parameter.grad for parameter in aspp.parameters())])
+    for ours, reference in zip(*results, strict=True):
+        torch.testing.assert_close(ours, reference)
+
+
 def test_gradients_of_aspp_add_up_over_backward_passes() -> None:
     """As micro-batches add theirs: those of the branches must not share memory."""
     torch.manual_seed(0)
     head = SummedASPP(5, 3, (6, 12))
-    prefer_fast_kernels(head)
+    accelerate(head, CPU)
     for _ in range(2):
         head(torch.randn(2, 5, 4, 4)).sum().backward()
     for branch in head.convolutions():
@@ -175,7 +203,7 @@ def test_whole_networks_compute_the_same(name: str) -> None:
     config = {**NETWORK_CONFIGS, **BACKBONES}[name]
     plain = build_network(config, 5, NoiseConfig(model=False)).double()
     fast = copy.deepcopy(plain)
-    prefer_fast_kernels(fast)
+    accelerate(fast, CPU)
     (logits, gradients) = learnt(plain, torch.float64)
     (same_logits, same_gradients) = learnt(fast, torch.float64)
     torch.testing.assert_close(same_logits, logits, rtol=1e-9, atol=1e-12)
@@ -187,7 +215,7 @@ def test_whole_networks_compute_the_same(name: str) -> None:
 
 def test_efficientnets_have_every_kind_and_copies_stay_apart() -> None:
     network = build_network(BACKBONES["tf_efficientnet_lite0"], 5, NoiseConfig(model=False))
-    prefer_fast_kernels(network)
+    accelerate(network, CPU)
     convolutions = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
     changed = [layer for layer in convolutions if "forward" in layer.__dict__]
     assert len(changed) == 13 and all(layer.groups == layer.in_channels for layer in changed)
@@ -202,7 +230,7 @@ def test_efficientnets_have_every_kind_and_copies_stay_apart() -> None:
 def test_low_precision_on_a_cpu_goes_through() -> None:
     torch.manual_seed(0)
     network = build_network(BACKBONES["tf_efficientnet_lite0"], 5, NoiseConfig(model=False))
-    prefer_fast_kernels(network)
+    accelerate(network, CPU)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         logits = network(torch.rand(2, 3, 32, 48)).logits
     logits.float().square().mean().backward()

@@ -10,12 +10,11 @@ from torch import nn
 
 from rml_trainers.networks.deeplab_v2 import (
     ASPP_RATES,
-    INITIAL_STD,
     DeepLabV2,
     DeepLabV2Config,
-    SummedASPP,
 )
 from rml_trainers.networks.deeplab_v2 import build_deeplab_v2 as build
+from rml_trainers.networks.layers import INITIAL_STD, SummedASPP
 from rml_trainers.noise.config import NoiseConfig
 
 Array = npt.NDArray[np.float64]
@@ -56,16 +55,20 @@ def test_aspp_is_the_sum_of_all_its_dilated_convolutions(
     np.testing.assert_allclose(aspp(maps)[0].detach().numpy(), expected, rtol=1e-10, atol=1e-10)
 
 
-def test_taps_left_out_on_small_maps_get_the_same_gradient_as_if_they_saw_padding() -> None:
-    aspp = SummedASPP(3, 2, (6, 12)).double()
-    plain = SummedASPP(3, 2, (6, 12)).double()
-    plain.load_state_dict(aspp.state_dict())
-    maps = torch.randn(2, 3, 5, 9, dtype=torch.float64)
-    aspp(maps).square().sum().backward()
-    sum(branch(maps) for branch in plain.branches).square().sum().backward()
-    for (name, ours), reference in zip(aspp.named_parameters(), plain.parameters(), strict=True):
-        assert ours.grad is not None and reference.grad is not None, name
-        torch.testing.assert_close(ours.grad, reference.grad)
+def test_a_network_has_the_rates_that_it_is_given() -> None:
+    torch.manual_seed(0)
+    config = DeepLabV2Config(
+        backbone="test_resnet", weights="none", aspp_branches=2, aspp_rates=(1, 3)
+    )
+    network = build(config, 3, NoiseConfig(model=False)).double().eval()
+    output = network(torch.rand(1, 3, 40, 56, dtype=torch.float64))
+    feature = output.feature[0].detach().numpy()
+    expected = np.zeros((3, *feature.shape[1:]))
+    for rate, branch in zip((1, 3), network.aspp.convolutions(), strict=True):
+        assert branch.bias is not None
+        weight = branch.weight.detach().numpy()
+        expected += _dilated_convolution(feature, weight, branch.bias.detach().numpy(), rate)
+    np.testing.assert_allclose(output.logits[0].detach().numpy(), expected, rtol=1e-10, atol=1e-10)
 
 
 def _bilinear_align_corners(maps: Array, height: int, width: int) -> Array:

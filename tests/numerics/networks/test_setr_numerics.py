@@ -9,7 +9,7 @@ import timm
 import torch
 from torch import nn
 
-from rml_trainers.networks.deeplab_v2 import INITIAL_STD
+from rml_trainers.networks.layers import INITIAL_STD
 from rml_trainers.networks.setr import SETR, SetrConfig, build_setr
 from rml_trainers.networks.setr_decoders import ConvNormAct
 from rml_trainers.noise.config import NoiseConfig

@@ -7,12 +7,14 @@
 from collections.abc import Iterator
 
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
+
+BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d | nn.SyncBatchNorm
+"""Every kind; timm's fused layers are among them."""
 
 
-def batchnorm_layers(network: nn.Module) -> Iterator[_BatchNorm]:
+def batchnorm_layers(network: nn.Module) -> Iterator[BatchNorm]:
     """Every BatchNorm layer, synchronised and timm's fused ones included."""
-    return (module for module in network.modules() if isinstance(module, _BatchNorm))
+    return (module for module in network.modules() if isinstance(module, BatchNorm))
 
 
 def freeze_affine(network: nn.Module) -> None:

@@ -6,15 +6,14 @@ from typing import Literal
 from torch import Tensor, nn
 
 from rml_trainers.configuration import configuration, require
-from rml_trainers.networks.backbones import Backbone, build_backbone
+from rml_trainers.networks.backbones.coco import ARCHITECTURE, build_coco_backbone
+from rml_trainers.networks.backbones.convolutional import Backbone, build_backbone
+from rml_trainers.networks.layers import SummedASPP, initialise
 from rml_trainers.networks.network import SegmentationNetwork, SegmentationOutput
-from rml_trainers.networks.pretrained.coco import ARCHITECTURE, build_coco_backbone
 from rml_trainers.noise.config import NoiseConfig
 
 ASPP_RATES = (6, 12, 18, 24)
 """Deeplabv2 (Chen et al., 2017), ASPP-L."""
-INITIAL_STD = 0.01
-"""New layers start from N(0, 0.01) with zero bias (Deeplabv2's code)."""
 PROJECTION_GROUPS = 32
 """GroupNorm of the projection head (ProDA's code)."""
 
@@ -35,6 +34,10 @@ class DeepLabV2Config:
     aspp_branches: Literal[2, 4] = 4
     """Rates 6/12/18/24, or only 6/12 as most public baselines have it through a misplaced
     `return`."""
+    aspp_rates: tuple[int, ...] | None = None
+    """Dilations in cells of the map, one per branch; default: the first of 6/12/18/24. A rate as
+    large as the map of a training crop leaves its outer weights untrained, and a larger map at
+    evaluation then reads them."""
     batchnorm: Literal["trainable", "frozen_affine", "frozen"] = "trainable"
     """`frozen_affine`: scale and shift fixed, batch statistics live; `frozen`: running statistics
     too."""
@@ -42,6 +45,15 @@ class DeepLabV2Config:
     """Width of a projection head in front of the classifier (ProDA: 256); default: none."""
 
     def __post_init__(self) -> None:
+        given = self.aspp_rates
+        require(
+            given is None or (len(given) == self.aspp_branches and min(given) >= 1),
+            "aspp_rates",
+            given,
+            f"{self.aspp_branches} dilations of at least 1, as many as aspp_branches",
+        )
+        if given == ASPP_RATES[: self.aspp_branches]:
+            object.__setattr__(self, "aspp_rates", None)  # written out, it is still the same run
         with_file = (self.weights in ("file", "coco")) == (self.weights_file is not None)
         require(
             with_file,
@@ -61,49 +73,10 @@ class DeepLabV2Config:
             "a multiple of 32",
         )
 
-
-class SummedASPP(nn.Module):
-    """Parallel dilated 3×3 convolutions of the same map, summed: [B, D, h, w] → [B, out, h, w]."""
-
-    def __init__(self, in_width: int, out_width: int, rates: Sequence[int]) -> None:
-        super().__init__()
-        self.branches = nn.ModuleList(
-            nn.Conv2d(in_width, out_width, kernel_size=3, padding=rate, dilation=rate)
-            for rate in rates
-        )
-        for branch in self.branches:
-            initialise(branch)
-
-    def convolutions(self) -> list[nn.Conv2d]:
-        """One per rate, each with a bias."""
-        return [branch for branch in self.branches if isinstance(branch, nn.Conv2d)]
-
-    def forward(self, maps: Tensor) -> Tensor:
-        first, *others = (dilated_convolution(maps, branch) for branch in self.convolutions())
-        return sum(others, start=first)
-
-
-def dilated_convolution(maps: Tensor, branch: nn.Conv2d) -> Tensor:
-    """The branch's convolution without the taps that fall outside a map smaller than the dilation.
-
-    Those taps only ever see padding, so leaving them out changes nothing; training crops are often
-    that small.
-    """
-    rate = branch.dilation[0]
-    weight = branch.weight
-    padding = [branch.dilation[0]] * 2
-    for axis in (0, 1):
-        if maps.shape[2 + axis] <= rate:
-            weight = weight.narrow(2 + axis, 1, 1)
-            padding[axis] = 0
-    return nn.functional.conv2d(maps, weight, branch.bias, padding=padding, dilation=rate)
-
-
-def initialise(layer: nn.Module) -> None:
-    """Deeplabv2's initialisation of a new convolution."""
-    assert isinstance(layer, nn.Conv2d) and layer.bias is not None
-    nn.init.normal_(layer.weight, std=INITIAL_STD)
-    nn.init.zeros_(layer.bias)
+    @property
+    def rates(self) -> tuple[int, ...]:
+        """Dilation of every branch of the ASPP."""
+        return self.aspp_rates or ASPP_RATES[: self.aspp_branches]
 
 
 class DeepLabV2(SegmentationNetwork):
@@ -125,11 +98,10 @@ class DeepLabV2(SegmentationNetwork):
             align_corners=True,
             batchnorm=config.batchnorm,
         )
-        rates = ASPP_RATES[: config.aspp_branches]
         self.backbone = backbone.module
         self.dropout = nn.Dropout(dropout)
         self.aspp = SummedASPP(
-            backbone.feature_width, config.projection_width or num_classes, rates
+            backbone.feature_width, config.projection_width or num_classes, config.rates
         )
         self.projection_norm: nn.GroupNorm | None = None
         self.classifier: nn.Conv2d | None = None

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from rml_trainers.configuration import configuration, require
-from rml_trainers.networks.backbones import Backbone
-from rml_trainers.networks.deeplab_v2 import initialise
+from rml_trainers.networks.backbones.convolutional import Backbone
+from rml_trainers.networks.backbones.vit import build_vit
+from rml_trainers.networks.layers import initialise
 from rml_trainers.networks.network import SegmentationNetwork, SegmentationOutput
 from rml_trainers.networks.setr_decoders import DECODERS
-from rml_trainers.networks.vit import build_vit
 from rml_trainers.noise.config import NoiseConfig
 
 

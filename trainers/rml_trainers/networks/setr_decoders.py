@@ -5,8 +5,6 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from rml_trainers.networks.accelerate.recomputed_maps import made_from
-
 PUP_STAGES = 4
 """Convolutions of progressive upsampling, each followed by one of ×2 (SETR-PUP): from 1/16 to full
 size."""
@@ -51,17 +49,14 @@ class ProgressiveDecoder(nn.Module):
         super().__init__()
         widths = [in_width, *[width] * (PUP_STAGES - 1)]
         self.stages = nn.ModuleList(ConvNormAct(before, width, kernel_size=3) for before in widths)
+        self.doubled = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
 
     def forward(self, patches: Tensor) -> Tensor:
         first, *others = self.stages
         feature: Tensor = first(patches)
         for stage in others:
-            feature = stage(made_from(feature, _doubled))
+            feature = stage(self.doubled(feature))
         return feature
-
-
-def _doubled(maps: Tensor) -> Tensor:
-    return nn.functional.interpolate(maps, scale_factor=2, mode="bilinear", align_corners=False)
 
 
 DECODERS: dict[str, Callable[[int, int], NaiveDecoder | ProgressiveDecoder]] = {

@@ -24,18 +24,16 @@ class RuntimeConfig:
     that label, on a CUDA stream each; with one worker on a GPU, elsewhere the same as `together`.
     Not measured yet: it can only pay where one network leaves much of the GPU idle, and it needs
     the memory of both."""
-    loss_chunk_mib: int = 16
+    loss_chunk_mib: int | None = None
     """Float32 logits at pixel resolution that exist at once, at least those of one image (0: those
-    of the whole batch, and they are kept for the backward pass). Gradients are the same up to
-    rounding; see `pixel_losses.py`."""
+    of the whole batch, and they are kept for the backward pass); default: 16 on a CPU, 0 on a GPU,
+    where it has not been measured. Gradients are the same up to rounding; see `pixel_losses.py`."""
     activation_checkpointing: Literal["auto", "none", "batchnorm", "backbone"] = "auto"
     """What the students compute again in the backward pass instead of keeping it; see
-    `recomputation.py`. `batchnorm`: what BatchNorm and its activation give; the same weights up to
-    rounding (the same bits on the CPU measured). `backbone`: the blocks of the backbones; the same
-    bits on a CPU. `auto`: `batchnorm` in float32 without `compile`, else `none`: in float32 it
-    takes a quarter of a step's memory away for 1 % of its time, in bf16 a quarter for 8 %
-    (tf_efficientnet_lite0, one thread of an AMD EPYC, torch 2.15, November 2026; on a GPU not
-    measured yet)."""
+    `networks/accelerate`. `batchnorm`: what BatchNorm and its activation give; the same weights up
+    to rounding (the same bits on the CPU measured). `backbone`: the blocks of the backbones; the
+    same bits on a CPU. `auto`: `batchnorm` on a CPU in float32 without `compile`, else `none`; on a
+    GPU nothing has been measured."""
     compile: bool = False
     """Run the networks of a step through `torch.compile` (results differ by rounding). Off, because
     it saved 8 % of the networks' time on tf_efficientnet_lite0 and 6 % on resnet18, and took as
@@ -63,7 +61,8 @@ class RuntimeConfig:
         )
         require(self.num_read_ahead >= 0, "num_read_ahead", self.num_read_ahead, "zero or more")
         require(self.threads is None or self.threads >= 1, "threads", self.threads, "at least 1")
-        require(self.loss_chunk_mib >= 0, "loss_chunk_mib", self.loss_chunk_mib, "zero or more")
+        chunk = self.loss_chunk_mib
+        require(chunk is None or chunk >= 0, "loss_chunk_mib", chunk, "zero or more")
         both = self.compile and self.activation_checkpointing in ("batchnorm", "backbone")
         require(
             not both,

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from rml_trainers.networks.accelerate.private_names import copy_all
+
 
 class MeanTeacherUpdate:
     """θ̃ ← a θ̃ + (1 − a) θ over all students at once; buffers (BatchNorm statistics) are copied.
@@ -22,5 +24,4 @@ class MeanTeacherUpdate:
     @torch.no_grad()
     def __call__(self) -> None:
         self._average(self._teacher_params, self._student_params, None)
-        if self._teacher_buffers:
-            torch._foreach_copy_(self._teacher_buffers, self._student_buffers)
+        copy_all(self._teacher_buffers, self._student_buffers)

@@ -10,11 +10,12 @@ from timm.layers import convert_sync_batchnorm
 from torch import Tensor, nn
 
 from rml_trainers.networks import build_network
-from rml_trainers.networks.accelerate.cpu_kernels import prefer_fast_kernels
+from rml_trainers.networks.accelerate import accelerate, what_is_accelerated
 from rml_trainers.networks.network import SegmentationNetwork, SegmentationOutput
 from rml_trainers.runtime.device import autocast, compute_dtype, prepare_device, searching_kernels
 from rml_trainers.runtime.distributed import average_buffers, world_size
 from rml_trainers.runtime.randomness import seed_model_noise
+from rml_trainers.students.device_defaults import loss_chunk_mib, what_is_recomputed
 from rml_trainers.students.ema import MeanTeacherUpdate
 from rml_trainers.students.forwards import (
     Forward,
@@ -24,7 +25,6 @@ from rml_trainers.students.forwards import (
     side_by_side,
 )
 from rml_trainers.students.micro_batches import Learnt, LossOf, MicroBatch, learn_micro_batches
-from rml_trainers.students.recomputation import recompute, what_is_recomputed
 from rml_trainers.students.student_group import RunAll, StudentGroup
 
 if TYPE_CHECKING:
@@ -52,21 +52,25 @@ class Learners:
             # EfficientNets.
             students = [cast(SegmentationNetwork, convert_sync_batchnorm(s)) for s in students]
         self.students = nn.ModuleList(students).to(device).to(memory_format=torch.channels_last)
-        if device.type == "cpu":
-            prefer_fast_kernels(self.students)
         self.teachers = copy.deepcopy(self.students).requires_grad_(False)
         self.teachers.train(config.teacher.mode == "train")
+        self._accelerate()
         self._prepare_calls()
         self._update_teachers = MeanTeacherUpdate(
             self.students, self.teachers, config.teacher.ema_decay
         )
 
+    def _accelerate(self) -> None:
+        recompute = what_is_recomputed(self._config.runtime, self.device, self._dtype)
+        for number in range(self.num_students):
+            accelerate(self.student(number), self.device, recompute=recompute)
+            accelerate(self.teacher(number), self.device)
+        self.acceleration = what_is_accelerated(self.device, recompute=recompute)
+
     def _prepare_calls(self) -> None:
         """How a step runs the networks; see `RuntimeConfig`."""
         runtime = self._config.runtime
         prepare_device(self.device, tf32=runtime.tf32, keep_memory=runtime.keep_freed_memory)
-        students = [self.student(number) for number in range(self.num_students)]
-        self._keeping_little = recompute(students, what_is_recomputed(runtime, self._dtype))
         if runtime.compile:
             require_compiler(self.device)
         self._forwards: dict[Labeller, list[Forward]] = {
@@ -98,7 +102,7 @@ class Learners:
     @property
     def loss_chunk_mib(self) -> int:
         """Size of what a loss upsamples at once, see `pixel_losses`."""
-        return self._config.runtime.loss_chunk_mib
+        return loss_chunk_mib(self._config.runtime, self.device)
 
     def student(self, number: int) -> SegmentationNetwork:
         """Student by number, from 0."""
@@ -131,7 +135,7 @@ class Learners:
         numbers = tuple(range(self.num_students)) if students is None else tuple(students)
         inputs = dict(zip(numbers, map(_channels_last, images), strict=True))
         outputs: dict[int, SegmentationOutput] = {}
-        with self.autocast(), self._keeping_little():
+        with self.autocast():
             for group in self._groups:
                 if group.numbers[0] in inputs:
                     outputs |= group.forward({i: inputs[i] for i in group.numbers})

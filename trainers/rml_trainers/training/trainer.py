@@ -31,7 +31,7 @@ from rml_trainers.training.optimiser import Optimiser
 from rml_trainers.training.reporting import Evaluation, Progress, Reporter
 from rml_trainers.training.shared_stages import beginnings
 from rml_trainers.training.stages import Stage, due_after, stage_at, stages_of
-from rml_trainers.training.warnings import absent_classes
+from rml_trainers.training.warnings import before_training
 
 
 class Trainer:
@@ -123,8 +123,9 @@ class Trainer:
         Raises:
             NonFiniteLossError: the loss became NaN or infinite; the last good checkpoint stands.
         """
-        if self.step == 0 and rank() == 0 and (warning := absent_classes(self.data, self.split)):
-            self.reporter.on_note("warning", warning)
+        if self.step == 0 and rank() == 0:
+            for warning in before_training(self.data, self.split, self.learners.acceleration):
+                self.reporter.on_note("warning", warning)
         self._clock.start(self.step)
         if self._took_over:
             self._report_beginning()

@@ -1,7 +1,28 @@
 """What a person should be told about a run before it trains."""
 
+from collections.abc import Iterator
+
 from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.data.splitting.splits import Split
+from rml_trainers.networks.accelerate import Acceleration
+
+
+def before_training(data: PreparedData, split: Split, acceleration: Acceleration) -> Iterator[str]:
+    """Every warning that applies."""
+    for warning in (absent_classes(data, split), left_out(acceleration)):
+        if warning is not None:
+            yield warning
+
+
+def left_out(acceleration: Acceleration) -> str | None:
+    """A warning where this torch lacks what our faster forms of layers need."""
+    if not acceleration.left_out:
+        return None
+    return (
+        f"this torch lacks names that faster forms of some layers need: "
+        f"{'; '.join(acceleration.left_out)}. Torch's own are used: the same results up to "
+        "rounding, in more time or memory; the torch of constraints.txt has them"
+    )
 
 
 def absent_classes(data: PreparedData, split: Split) -> str | None:

@@ -71,7 +71,7 @@ class Script(ABC):
         trainer: gives the initial networks and settings; it is not used for training.
         dtype: float32 as public code runs, or the precision that ours runs in.
         kernels: `our` takes the networks as our trainer runs them, `plain` as timm and torch give
-            them, which differs on a CPU (`networks/cpu_kernels.py`).
+            them, which differs on a CPU (`networks/accelerate/`).
     """
 
     style: ClassVar[str]

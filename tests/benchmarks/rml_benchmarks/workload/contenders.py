@@ -29,11 +29,8 @@ def contender(name: str, setting: Setting, folder: Path) -> Call:
 
 
 def _peer(method: str, setting: Setting, folder: Path, precision: str, kernels: Kernels) -> Call:
-    workload = Workload(
-        replace(setting, runtime=replace(setting.runtime, compile=False)),
-        METHOD_CONFIGS[method],
-        folder,
-    )
+    bare = replace(setting.runtime, compile=False, activation_checkpointing="none")
+    workload = Workload(replace(setting, runtime=bare), METHOD_CONFIGS[method], folder)
     script: Script = PEERS[method](workload.trainer, getattr(torch, precision), kernels)
     batches = [load(batch) for batch in workload.batches]
 

@@ -135,3 +135,15 @@ def test_without_a_gpu_it_says_what_helps(
     state, text = state_of("GPUs", tmp_path)
     assert state == "note" and "--profile small" in text
     assert ("precision: bfloat16" in text) is fast
+
+
+def test_which_forms_layers_have_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    state, text = state_of("layers", tmp_path)
+    assert state == "ok" and "on cpu" in text and "depthwise convolutions in pieces" in text
+    monkeypatch.setattr("torch.ops.aten.convolution_backward", None)
+    state, text = state_of("layers", tmp_path)
+    assert state == "note"
+    assert "depthwise convolutions in pieces (torch.ops.aten.convolution_backward)" in text
+    versions(monkeypatch, timm="missing")
+    assert state_of("layers", tmp_path) == ("note", "unknown without torch and timm ")

@@ -55,6 +55,15 @@ def test_a_key_written_out_at_its_default_changes_nothing() -> None:
     assert named(replace(config, peer_network=None, precision="auto")) == named(config)
 
 
+def test_rates_of_the_aspp_are_in_it_unless_they_are_the_usual_ones() -> None:
+    usual = DeepLabV2Config(backbone="test_resnet")
+    ids = {
+        rates: named(tiny_config(network=dataclasses.replace(usual, aspp_rates=rates)))
+        for rates in (None, (6, 12, 18, 24), (1, 2, 3, 4))
+    }
+    assert ids[None] == ids[6, 12, 18, 24] != ids[1, 2, 3, 4]
+
+
 def test_weights_count_by_their_content(tmp_path: Path) -> None:
     def with_weights(name: str, content: bytes) -> str:
         file = tmp_path / name
@@ -76,7 +85,7 @@ def test_defaults_are_the_recorded_ones() -> None:
     """A default left out of a configuration is not in its id: changing it would give old ids to new
     results."""
     recorded = json.loads(GOLDEN.read_text())
-    regenerate = "python -m tests.unit.test_run_id"
+    regenerate = "python -m tests.unit.platform.planning.test_run_id"
     now = defaults()
     changed = {
         key for key, value in recorded["defaults"].items() if now.get(key, "removed") != value

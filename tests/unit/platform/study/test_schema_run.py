@@ -279,3 +279,13 @@ def test_every_phase_of_dmt_needs_its_share(tmp_path: Path) -> None:
     )
     phases = load_run_config(write(tmp_path, text), ["schedule.stage_steps=[4, 4, 4, 4, 4]"])
     assert phases.schedule.stage_steps == (4,) * 5
+
+
+def test_rates_of_the_aspp(tmp_path: Path) -> None:
+    network = "network: {backbone: resnet18, weights: none, aspp_branches: 2, aspp_rates: [1, 2]}\n"
+    config = load_run_config(write(tmp_path, RUN + network))
+    assert config.network == DeepLabV2Config(
+        backbone="resnet18", weights="none", aspp_branches=2, aspp_rates=(1, 2)
+    )
+    path = write(tmp_path, RUN + network.replace("[1, 2]", "[1, 2, 3]"))
+    assert "network.aspp_rates = (1, 2, 3): expected 2 dilations of at least 1" in message(path)

@@ -6,7 +6,12 @@ import torch
 from timm.layers import DropPath
 
 from rml_trainers.errors import ConfigError
-from rml_trainers.networks.backbones import IMAGENET_MEAN, IMAGENET_STD, Backbone, build_backbone
+from rml_trainers.networks.backbones.convolutional import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Backbone,
+    build_backbone,
+)
 
 MODELS = {
     "resnet10t": 512,

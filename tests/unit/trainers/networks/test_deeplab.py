@@ -191,3 +191,17 @@ def test_the_head_alone_projects_as_the_network_does() -> None:
     head = network.classify(whole.feature)
     assert whole.projected is not None and head.projected is not None
     assert torch.equal(head.projected, whole.projected) and torch.equal(head.logits, whole.logits)
+
+
+@pytest.mark.parametrize("rates", [(1, 2, 3), (1, 2, 3, 0), ()])
+def test_there_is_one_rate_per_branch(rates: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"aspp_rates = .*: expected 4 dilations of at least 1"):
+        replace(CONFIG, aspp_rates=rates)
+
+
+def test_rates_written_out_at_their_default_are_the_same_configuration() -> None:
+    assert replace(CONFIG, aspp_rates=(6, 12, 18, 24)) == CONFIG
+    two = replace(CONFIG, aspp_branches=2)
+    assert replace(two, aspp_rates=(6, 12)) == two and two.rates == (6, 12)
+    other = replace(two, aspp_rates=(1, 2))
+    assert other != two and other.rates == (1, 2)

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from rml_trainers.errors import ConfigError
+from rml_trainers.networks.backbones.vit import RotaryCache, build_vit
 from rml_trainers.networks.setr import SETR, SetrConfig, build_setr, without_padding
-from rml_trainers.networks.vit import RotaryCache, build_vit
 from rml_trainers.noise.config import NoiseConfig
 
 CONFIG = SetrConfig(backbone="test_vit", weights="none", decoder="naive", decoder_width=16)

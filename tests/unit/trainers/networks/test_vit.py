@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from rml_trainers.errors import ConfigError
-from rml_trainers.networks.vit import build_vit
+from rml_trainers.networks.backbones.vit import build_vit
 
 DINOV2 = "vit_small_patch14_reg4_dinov2"
 

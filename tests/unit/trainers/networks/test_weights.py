@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from rml_trainers.errors import ConfigError
-from rml_trainers.networks.backbones import Backbone, build_backbone
+from rml_trainers.networks.backbones.convolutional import Backbone, build_backbone
 from rml_trainers.networks.pretrained import key_maps, weights
 
 LITE0 = "tf_efficientnet_lite0"

@@ -1,5 +1,5 @@
 """Activations that keep for their gradient no more than they must. Values and gradients are the
-same bits."""
+same bits. Only for networks that learn: without a gradient, working in place saves more."""
 
 from typing import Any
 
@@ -12,18 +12,20 @@ COPYING = (nn.SiLU, nn.Hardswish)
 changed. The gradient of ReLU needs its output only."""
 
 
-def keep_less(network: nn.Module) -> None:
-    """Exchange the activations of a network that learns. Without a gradient, working in place saves
-    more.
-
-    ReLU6 is torch's Hardtanh, whose gradient asks for the input. The output says the same, 0 and 6
-    being where it is cut, and the next convolution keeps the output anyway: a third less to keep
-    for every convolution, BatchNorm and ReLU6. The others at least write a new tensor instead of a
-    copy and then the result.
-    """
-    for layer in list(network.modules()):
+def write_anew(network: nn.Module) -> None:
+    """Let SiLU and Hardswish write a new tensor: in place, they are copied before."""
+    for layer in network.modules():
         if isinstance(layer, COPYING):
             layer.inplace = False
+
+
+def keep_output_of_relu6(network: nn.Module) -> None:
+    """Exchange every ReLU6 for one that keeps its output.
+
+    ReLU6 is torch's Hardtanh, whose gradient asks for the input. The output says the same, 0 and 6
+    being where it is cut, and the next convolution keeps the output anyway.
+    """
+    for layer in list(network.modules()):
         for name, child in layer.named_children():
             if type(child) is nn.ReLU6:
                 setattr(layer, name, LeanReLU6())

@@ -123,19 +123,11 @@ class _NormAct(torch.autograd.Function):
         statistics = (norm.running_mean, norm.running_var)
         momentum = norm.momentum
         assert momentum is not None, "layers that have none are left out"
-        z, mean, invstd, reserve, kind = torch._batch_norm_impl_index(
-            x,
-            weight,
-            bias,
-            *statistics,
-            norm.training,
-            momentum,
-            norm.eps,
-            torch.backends.cudnn.enabled,
+        z, mean, invstd = torch.native_batch_norm(
+            x, weight, bias, *statistics, norm.training, momentum, norm.eps
         )
         ctx.norm = norm
         ctx.training = norm.training
-        ctx.kind = kind
         ctx.activation = activation
         if not norm.training:
             assert norm.running_mean is not None and norm.running_var is not None, "as above"
@@ -143,7 +135,7 @@ class _NormAct(torch.autograd.Function):
             invstd = (norm.running_var + norm.eps).rsqrt()
         scale = invstd * weight
         shift = torch.addcmul(bias, mean, scale, value=-1)
-        ctx.save_for_backward(x, weight, mean, invstd, scale, shift, reserve)
+        ctx.save_for_backward(x, weight, mean, invstd, scale, shift)
         again: list[tuple[Tensor, Tensor]] = []
         ctx.again = again
         return activation.apply(z), Recipe(
@@ -153,15 +145,14 @@ class _NormAct(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor, _recipe: None) -> tuple[Tensor | None, ...]:
-        x, weight, mean, invstd, scale, shift, reserve = ctx.saved_tensors
+        x, weight, mean, invstd, scale, shift = ctx.saved_tensors
         _y, told_by = ctx.again.pop() if ctx.again else _output(x, scale, shift, ctx.activation)
         gradient = ctx.activation.gradient(gradient, told_by)
         statistics = ctx.norm.running_mean, ctx.norm.running_var
         wanted = list(ctx.needs_input_grad[:3])
-        gradients = _ops._batch_norm_impl_index_backward(
-            ctx.kind,
-            x,
+        gradients = _ops.native_batch_norm_backward(
             gradient,
+            x,
             weight,
             *statistics,
             mean,
@@ -169,7 +160,6 @@ class _NormAct(torch.autograd.Function):
             ctx.training,
             ctx.norm.eps,
             wanted,
-            reserve,
         )
         return *gradients, None, None
 

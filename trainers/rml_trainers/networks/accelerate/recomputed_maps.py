@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
+from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor
-from torch.multiprocessing.reductions import StorageWeakRef
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -27,22 +27,17 @@ class _Maps:
     """The maps made under one `recomputing_maps`, found by their memory while it is theirs."""
 
     def __init__(self) -> None:
-        self._known: dict[int, tuple[StorageWeakRef, Looks, Recipe]] = {}
+        self._known = WeakKeyDictionary[torch.UntypedStorage, tuple[Looks, Recipe]]()
 
     def add(self, made: Tensor, recipe: Recipe) -> None:
-        storage = made.untyped_storage()
-        self._known[storage._cdata] = _reference(storage), _looks(made), recipe
+        self._known[made.untyped_storage()] = _looks(made), recipe
 
     def keep(self, tensor: Tensor) -> Tensor | Recipe:
-        """The tensor itself, unless it is a known map that nobody has changed since it was made.
-
-        The reference to a storage, weak as it is, keeps its address from being given to another
-        one.
-        """
-        known = self._known.get(tensor.untyped_storage()._cdata)
+        """The tensor itself, unless it is a known map that nobody has changed since it was made."""
+        known = self._known.get(tensor.untyped_storage())
         if known is None:
             return tensor
-        _, looks, recipe = known
+        looks, recipe = known
         return recipe if _looks(tensor) == looks else tensor
 
 
@@ -52,10 +47,6 @@ Looks = tuple[int, object, torch.Size, tuple[int, ...]]
 def _looks(tensor: Tensor) -> Looks:
     """What two views of the same memory differ in, and how often it has been written to."""
     return tensor._version, tensor.storage_offset(), tensor.shape, tensor.stride()
-
-
-def _reference(storage: torch.UntypedStorage) -> StorageWeakRef:
-    return StorageWeakRef(storage)  # type: ignore[no-untyped-call]
 
 
 _maps: ContextVar[_Maps | None] = ContextVar("maps", default=None)
@@ -101,3 +92,14 @@ def made_from(source: Tensor, make: Callable[[Tensor], Tensor]) -> Tensor:
 
 def _made_again(make: Callable[[Tensor], Tensor], source: Tensor | Recipe) -> Tensor:
     return make(_again(source))
+
+
+def recompute_upsampling(network: nn.Module) -> None:
+    """Let every `nn.Upsample` make its map again where a gradient asks for it."""
+    for layer in network.modules():
+        if type(layer) is nn.Upsample:
+            layer.forward = partial(_upsampled, layer)  # type: ignore[method-assign]
+
+
+def _upsampled(layer: nn.Upsample, maps: Tensor) -> Tensor:
+    return made_from(maps, partial(nn.Upsample.forward, layer))

@@ -8,7 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from rml_trainers.networks import build_network
-from rml_trainers.networks.accelerate.activations import LeanReLU6, keep_less
+from rml_trainers.networks.accelerate.activations import (
+    LeanReLU6,
+    keep_output_of_relu6,
+    write_anew,
+)
 from rml_trainers.networks.deeplab_v2 import DeepLabV2Config
 from rml_trainers.noise.config import NoiseConfig
 
@@ -36,7 +40,7 @@ def test_gradients_are_the_same_bits_with_less_kept() -> None:
     torch.manual_seed(0)
     plain = build_network(LITE, 5, NoiseConfig(model=False))
     changed = copy.deepcopy(plain)
-    keep_less(changed)
+    keep_output_of_relu6(changed)
     images = torch.rand(2, 3, 64, 64).contiguous(memory_format=torch.channels_last)
     kept = []
     for network in (plain, changed):
@@ -64,5 +68,5 @@ def test_relu6_at_its_corners() -> None:
 
 def test_relu_stays_in_place() -> None:
     layers = nn.Sequential(nn.ReLU(inplace=True), nn.SiLU(inplace=True), nn.Hardswish(inplace=True))
-    keep_less(layers)
+    write_anew(layers)
     assert [layer.inplace for layer in layers] == [True, False, False]

@@ -14,9 +14,7 @@ from torch import Tensor, nn
 
 from rml_trainers.config import NetworkConfig
 from rml_trainers.networks import build_network
-from rml_trainers.networks.accelerate import lean_batchnorm
-from rml_trainers.networks.accelerate.activations import keep_less
-from rml_trainers.networks.accelerate.cpu_kernels import prefer_fast_kernels
+from rml_trainers.networks.accelerate import accelerate, lean_batchnorm
 from rml_trainers.networks.accelerate.lean_batchnorm import keep_inputs_only, pairs
 from rml_trainers.networks.accelerate.recomputed_maps import (
     Recipe,
@@ -84,8 +82,7 @@ def network_of(config: NetworkConfig) -> nn.Module:
             layer.running_var = torch.rand(layer.num_features) + 0.5
             nn.init.uniform_(layer.weight, 0.5, 1.5)
             nn.init.normal_(layer.bias)
-    prefer_fast_kernels(network)
-    keep_less(network)
+    accelerate(network, torch.device("cpu"), recompute="none")
     return network.train()
 
 

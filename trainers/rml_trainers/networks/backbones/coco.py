@@ -12,7 +12,7 @@ from pathlib import Path
 from torch import nn
 
 from rml_trainers.errors import ConfigError
-from rml_trainers.networks.backbones import Backbone, build_backbone
+from rml_trainers.networks.backbones.convolutional import Backbone, build_backbone
 from rml_trainers.networks.pretrained import key_maps
 from rml_trainers.networks.pretrained.weights import load_strictly, read_state
 

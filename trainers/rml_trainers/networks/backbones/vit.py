@@ -5,6 +5,7 @@ computed for it. An image that the patch does not divide is padded with the mean
 bottom and right, never cropped.
 """
 
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from rml_trainers.errors import ConfigError
-from rml_trainers.networks.backbones import IMAGENET_MEAN, IMAGENET_STD, Backbone, check_name
+from rml_trainers.networks.backbones.convolutional import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Backbone,
+    check_name,
+)
 from rml_trainers.networks.pretrained import weights as pretrained
 
 EXAMPLES = "'vit_large_patch16_384', 'vit_base_patch14_dinov2' or 'vit_base_patch16_dinov3'"
@@ -174,12 +180,10 @@ def load_vit_file(model: nn.Module, name: str, file: str) -> None:
     pretrained.load_strictly(model, name, converted, path)
 
 
-def _converter(model: nn.Module) -> Any:
-    """timm's own translation of other people's files for this kind of transformer."""
+def _converter(model: nn.Module) -> Callable[[Mapping[str, Tensor], nn.Module], Any]:
+    """timm's own translation of other people's files for this kind of transformer. timm does not
+    document it: one without it loads files with its own names and sizes only."""
     from timm.models import eva, vision_transformer
 
-    return (
-        eva.checkpoint_filter_fn
-        if isinstance(model, eva.Eva)
-        else vision_transformer.checkpoint_filter_fn
-    )
+    module = eva if isinstance(model, eva.Eva) else vision_transformer
+    return getattr(module, "checkpoint_filter_fn", lambda state, _: state)

@@ -1,50 +1,19 @@
-"""Activation checkpointing: what students compute again in the backward pass instead of keeping it.
+"""Activation checkpointing: blocks of a backbone keep their input only and are run again.
 
-`batchnorm`: what BatchNorm and its activation give, see `networks/lean_batchnorm.py`. `backbone`:
-blocks of a backbone keep their input only and are run again. That costs the blocks' forward once
-more and saves most of the memory of a step. The second run draws the same dropout and stochastic
-depth, and leaves BatchNorm's running statistics alone, so that weights and statistics are the same
-bits.
+The second run draws the same dropout and stochastic depth, and leaves BatchNorm's running
+statistics alone, so that weights and statistics are the same bits.
 """
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from rml_trainers.networks.accelerate.activations import keep_less
-from rml_trainers.networks.accelerate.lean_batchnorm import keep_inputs_only
-from rml_trainers.networks.accelerate.recomputed_maps import recomputing_maps
 from rml_trainers.networks.batchnorm import batchnorm_layers
-from rml_trainers.networks.network import SegmentationNetwork
-from rml_trainers.runtime.options import RuntimeConfig
-
-Recomputed = Literal["none", "batchnorm", "backbone"]
-
-
-def what_is_recomputed(runtime: RuntimeConfig, dtype: torch.dtype) -> Recomputed:
-    """`activation_checkpointing`, with `auto` resolved for networks that run in `dtype`."""
-    if runtime.activation_checkpointing != "auto":
-        return runtime.activation_checkpointing
-    return "batchnorm" if dtype == torch.float32 and not runtime.compile else "none"
-
-
-def recompute(
-    students: Iterable[SegmentationNetwork], what: Recomputed
-) -> Callable[[], contextlib.AbstractContextManager[None]]:
-    """Prepare students; what is returned makes a context that their forwards with gradient have to
-    run under."""
-    for student in students:
-        keep_less(student)
-        if what == "batchnorm":
-            keep_inputs_only(student)
-        elif what == "backbone":
-            recompute_blocks(student.backbone)
-    return recomputing_maps if what == "batchnorm" else contextlib.nullcontext
 
 
 def recompute_blocks(backbone: nn.Module) -> None:

@@ -8,29 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from rml_trainers.networks import NETWORKS, build_network
+from rml_trainers.networks.accelerate.recomputed_blocks import blocks_of, recompute_blocks
 from rml_trainers.networks.deeplab_v2 import DeepLabV2Config
 from rml_trainers.networks.network import SegmentationNetwork
 from rml_trainers.noise.config import NoiseConfig
-from rml_trainers.runtime.options import RuntimeConfig
-from rml_trainers.students.recomputation import blocks_of, recompute_blocks, what_is_recomputed
 from tests.support.tiny import NETWORK_CONFIGS
 
 pytestmark = pytest.mark.usefixtures("single_thread")
-
-
-@pytest.mark.parametrize(
-    ("runtime", "dtype", "expected"),
-    [
-        (RuntimeConfig(), torch.float32, "batchnorm"),
-        (RuntimeConfig(), torch.bfloat16, "none"),
-        (RuntimeConfig(compile=True), torch.float32, "none"),
-        (RuntimeConfig(activation_checkpointing="none"), torch.float32, "none"),
-        (RuntimeConfig(activation_checkpointing="batchnorm"), torch.bfloat16, "batchnorm"),
-        (RuntimeConfig(activation_checkpointing="backbone"), torch.float32, "backbone"),
-    ],
-)
-def test_what_is_recomputed(runtime: RuntimeConfig, dtype: torch.dtype, expected: str) -> None:
-    assert what_is_recomputed(runtime, dtype) == expected
 
 
 def network_of(name: str) -> SegmentationNetwork:
