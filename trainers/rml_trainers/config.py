@@ -13,6 +13,7 @@ from rml_trainers.data.sources.camvid import CamvidConfig
 from rml_trainers.data.sources.cityscapes import CityscapesConfig
 from rml_trainers.data.sources.folder import FolderConfig
 from rml_trainers.data.sources.mnist import MnistConfig
+from rml_trainers.data.sources.pairs import PairsConfig
 from rml_trainers.data.sources.scenes import ScenesConfig
 from rml_trainers.data.sources.voc import VocConfig
 from rml_trainers.methods.comparators.dmt import DmtConfig
@@ -25,7 +26,15 @@ from rml_trainers.noise.config import GeometryConfig, NoiseConfig
 from rml_trainers.runtime.options import RuntimeConfig as RuntimeConfig
 from rml_trainers.scoring.protocols import EvaluationConfig as EvaluationConfig
 
-DataConfig = ScenesConfig | CamvidConfig | FolderConfig | CityscapesConfig | VocConfig | MnistConfig
+DataConfig = (
+    ScenesConfig
+    | CamvidConfig
+    | FolderConfig
+    | PairsConfig
+    | CityscapesConfig
+    | VocConfig
+    | MnistConfig
+)
 NetworkConfig = DeepLabV2Config | SetrConfig | MlpConfig
 
 SCORED_NETWORKS = ("student_1", "student_2", "teacher_1", "teacher_2", "ensemble")

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from rml_trainers.data.account import Account
 from rml_trainers.data.dataset import SUBSETS, Subset, UInt8Array
 from rml_trainers.data.prepared.manifest import Manifest, damaged
 
@@ -113,9 +114,15 @@ class PreparedData:
         """[H, W], a read-only view of the memory map, or None for an image without a mask."""
         return self._rows[subset].label(i)
 
-    def class_pixel_counts(self, names: Iterable[str]) -> npt.NDArray[np.int64]:
-        """Labelled pixels of every class over some training images: [K]."""
-        rows = self._rows["train"]
+    def account(self) -> Account | None:
+        """What the set holds; None for one that was prepared before accounts were kept."""
+        return Account.read(self.folder)
+
+    def class_pixel_counts(
+        self, names: Iterable[str], subset: Subset = "train"
+    ) -> npt.NDArray[np.int64]:
+        """Labelled pixels of every class over some images: [K]."""
+        rows = self._rows[subset]
         counts = np.zeros(self.num_classes, np.int64)
         for name in names:
             counts += np.asarray(rows.class_pixels(rows.index[name]), dtype=np.int64)
