@@ -44,8 +44,9 @@ SCORED_NETWORKS = ("student_1", "student_2", "teacher_1", "teacher_2", "ensemble
 class SplitConfig:
     """Which training images have labels. Exactly one of `num_labelled` and `fraction` is given."""
 
-    family: Literal["french", "dmt", "lists"] = "french"
-    """Recipe (DATA: French et al.; DMT; or two text files of names)."""
+    family: Literal["french", "dmt", "stratified", "lists"] = "french"
+    """Recipe (French et al.; DMT; `stratified`, drawn so that every class is there when it can be;
+    or two text files of names)."""
     num_labelled: int | None = None
     fraction: float | None = None
     """Share of the training images that have labels, in (0, 1]; the number is rounded half up."""

@@ -137,7 +137,11 @@ class Account:
 
     def warnings(self) -> list[str]:
         """What is probably not as its owner meant it."""
-        found = []
+        found = [
+            f"{self.name}: no pixel of the {subset} masks has a class, all are ignored"
+            for subset in SUBSETS
+            if self.num_masks[subset] and not sum(self.class_pixels[subset])
+        ]
         if self.absent_classes and len(self.absent_classes) < len(self.class_names):
             ignored = f"{_percent(self.ignored_share)} of the labelled pixels are ignored"
             hint = ""

@@ -1,8 +1,9 @@
 """The settings that `folder` and `pairs` share: classes, masks, subsets, size."""
 
+from dataclasses import field
 from typing import Literal
 
-from rml_trainers.configuration import configuration, require
+from rml_trainers.configuration import ADDED_LATER, configuration, require
 from rml_trainers.data.dataset import require_size
 from rml_trainers.data.masks.label_tables import IGNORE, LabelColours, LabelValues
 
@@ -17,21 +18,21 @@ class OwnDataConfig:
     class_names: tuple[str, ...] = ()
     """Name of each class, in the order of its number in the masks. Exactly one of `class_names` and
     `class_file` is given; with `annotations` neither has to be."""
-    class_file: str | None = None
+    class_file: str | None = field(default=None, metadata=ADDED_LATER)
     """JSON, YAML or text file under `folder` with names and, if it has them, numbers and colours of
     the classes, as annotation tools write them."""
-    label_values: LabelValues | None = None
+    label_values: LabelValues | None = field(default=None, metadata=ADDED_LATER)
     """Mask value → class name, class number or `ignore`, or `binary` for masks of 0 and 255.
     Default: the value is the class number."""
-    label_colours: LabelColours | None = None
+    label_colours: LabelColours | None = field(default=None, metadata=ADDED_LATER)
     """Colour → class name, class number or `ignore`, for masks in colour."""
-    unlisted_labels: Literal["error", "ignore"] = "error"
+    unlisted_labels: Literal["error", "ignore"] = field(default="error", metadata=ADDED_LATER)
     """What a value or colour means that is not listed."""
     ignore_value: int = 255
     """Mask value that is neither trained on nor scored."""
-    annotations: str | None = None
+    annotations: str | None = field(default=None, metadata=ADDED_LATER)
     """COCO file (JSON) under `folder`, instead of masks."""
-    background: str | None = "background"
+    background: str | None = field(default="background", metadata=ADDED_LATER)
     """`annotations`: class of the pixels that no annotation covers; None: they are ignored."""
     train_list: str | None = None
     """Text file of names under `folder`; default: every image that is not for validation."""
@@ -39,12 +40,12 @@ class OwnDataConfig:
     """Text file of names under `folder`. Default: every image with a mask that training leaves out;
     where nothing says what training takes, the last `val_fraction` of the images with a mask, in
     the order of a hash of their names."""
-    train_names: str | None = None
+    train_names: str | None = field(default=None, metadata=ADDED_LATER)
     """Pattern of the names of training images such as `train/*`, instead of a list."""
-    val_names: str | None = None
+    val_names: str | None = field(default=None, metadata=ADDED_LATER)
     """Pattern of the names of validation images such as `val/*`, instead of a list."""
     val_fraction: float = 0.2
-    grey_range: tuple[int, int] | None = None
+    grey_range: tuple[int, int] | None = field(default=None, metadata=ADDED_LATER)
     """Values of grey images with more than 8 bits that become black and white; without it such
     images are refused."""
     size_px: tuple[int, int] | None
@@ -85,13 +86,13 @@ class OwnDataConfig:
             ("label_values", self.label_values),
             ("label_colours", self.label_colours),
         )
-        for field, table in tables:
+        for key, table in tables:
             if table is None:
                 continue
             none = self.annotations is None
-            require(none, field, dict(table), "none: with annotations there are no masks")
+            require(none, key, dict(table), "none: with annotations there are no masks")
             if self.class_names:
                 try:
                     table.resolved(self.class_names)
                 except ValueError as error:
-                    raise ValueError(f"{field} = {dict(table)!r}: {error}") from error
+                    raise ValueError(f"{key} = {dict(table)!r}: {error}") from error

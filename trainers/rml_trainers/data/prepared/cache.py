@@ -128,6 +128,11 @@ class PreparedData:
             counts += np.asarray(rows.class_pixels(rows.index[name]), dtype=np.int64)
         return counts
 
+    def class_pixels(self, name: str) -> list[int]:
+        """Labelled pixels of every class in one training image."""
+        rows = self._rows["train"]
+        return rows.class_pixels(rows.index[name])
+
     def damaged_rows(self, subset: Subset) -> list[str]:
         """Names whose bytes, labels or pixel counts are not what was written; reads everything."""
         rows = self._rows[subset]

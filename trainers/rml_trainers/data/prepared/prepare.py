@@ -10,7 +10,7 @@ import shutil
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,9 +43,14 @@ _logger = logging.getLogger(__name__)
 
 def cache_folder(config: "DataConfig", cache_root: Path) -> Path:
     """Folder of a prepared set: readable name and a hash of its configuration."""
-    fields = json.dumps(asdict(config), sort_keys=True)
+    values = asdict(config)
+    for added in fields(config):
+        # What a later version added names the folder only where it is used.
+        if "added_later" in added.metadata and values[added.name] == added.default:
+            del values[added.name]
+    text = json.dumps(values, sort_keys=True)
     size = "original" if config.size_px is None else f"{config.size_px[0]}x{config.size_px[1]}"
-    return cache_root / f"{config.name}-{size}-{hashlib.sha256(fields.encode()).hexdigest()[:8]}"
+    return cache_root / f"{config.name}-{size}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def ensure_prepared(

@@ -2,10 +2,11 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import field
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from rml_trainers.configuration import configuration, require
+from rml_trainers.configuration import ADDED_LATER, configuration, require
 from rml_trainers.data.dataset import require_folder, require_root
 from rml_trainers.data.files import OTHER_NAME, Skipped, by_name, pictures_below
 from rml_trainers.data.masks.name_template import PLAIN, NameTemplate, require_template
@@ -23,11 +24,11 @@ class FolderConfig(OwnDataConfig):
     name: Literal["folder"] = "folder"
     images: str = "images"
     masks: str = "masks"
-    image_name: str = PLAIN
+    image_name: str = field(default=PLAIN, metadata=ADDED_LATER)
     """Template of an image's file below `images`, such as `{stem}_leftImg8bit.png`. `{stem}` is the
     name of image and mask, `{folder}/` any folders before it; a template without suffix takes
     every picture."""
-    mask_name: str = PLAIN
+    mask_name: str = field(default=PLAIN, metadata=ADDED_LATER)
     """Template of a mask's file below `masks`, such as `{stem}_mask.png` or
     `{folder}/labels/{stem}`. Other files there are left out."""
 
