@@ -37,10 +37,10 @@ def tell_account(data: PreparedData) -> ToldAccount:
 def check_scorable(data: PreparedData) -> None:
     """Raise a DataError where no validation pixel has a class, so that a finished run had no
     score."""
-    names = data.names("val")
-    if not data.class_pixel_counts(names, "val").any():
+    if not data.subset_class_pixels("val").any():
+        num_images = len(data.names("val"))
         raise DataError(
-            f"data set {data.name!r}: no pixel of the {len(names)} validation images has a class, "
+            f"data set {data.name!r}: no pixel of the {num_images} validation images has a class, "
             f"all are ignored: nothing could be scored. {_MEND}"
         )
 

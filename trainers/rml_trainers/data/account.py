@@ -151,7 +151,7 @@ class Account:
                     "that is ignored is data.ignore_value)"
                 )
             names = ", ".join(self.absent_classes)
-            found.append(f"{self.name}: {names} occur in no mask; {ignored}{hint}")
+            found.append(f"{self.name}: no mask shows {names}; {ignored}{hint}")
         return found
 
     def _sizes(self) -> str:
@@ -221,7 +221,7 @@ class AccountBuilder:
             class_names=self._class_names,
             num_images={subset: self._images[subset] for subset in SUBSETS},
             num_masks={subset: self._masks[subset] for subset in SUBSETS},
-            class_pixels=dict(self._pixels),
+            class_pixels={subset: self._pixels[subset] for subset in SUBSETS},
             ignored_pixels={subset: self._ignored[subset] for subset in SUBSETS},
             sizes=dict(self._sizes),
             image_kinds=dict(self._image_kinds),

@@ -176,8 +176,8 @@ def test_a_class_without_labels_is_a_warning(
 ) -> None:
     counts = PreparedData.class_pixel_counts
 
-    def without_the_first_two(self: PreparedData, names: Any, subset: Any = "train") -> Any:
-        found = counts(self, names, subset)
+    def without_the_first_two(self: PreparedData, names: Any) -> Any:
+        found = counts(self, names)
         found[:2] = 0
         return found
 

@@ -7,6 +7,7 @@ the file lists without any annotation; an image that the file does not list is u
 
 import json
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -29,18 +30,32 @@ class Annotated:
     """Annotations with `category_id` and `segmentation`."""
 
 
-class CocoFile:
-    """Annotations of one file, by image. Raises DataError where it is no COCO file of objects."""
+class CocoFiles:
+    """Annotations of some files, by image. Raises DataError where one is no COCO file of objects,
+    or lists what another one does."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        content = _load(path)
-        self.categories: dict[int, str] = {
-            int(one["id"]): str(one["name"]) for one in content["categories"]
-        }
-        twice = [name for name, n in Counter(self.categories.values()).items() if n > 1]
+    def __init__(self, paths: Sequence[Path], root: Path) -> None:
+        """
+        Args:
+            paths: the files. A file name in one is taken from the file's own folder where there is
+                such a file, else from `root` or anywhere below it.
+            root: folder of the set.
+        """
+        self._root = root
+        self.paths = ", ".join(map(str, paths))
+        self.categories: dict[int, str] = {}
+        self.images: dict[str, Annotated] = {}
+        for path in paths:
+            self._add(path, _load(path))
+
+    def _add(self, path: Path, content: dict[str, Any]) -> None:
+        categories = {int(one["id"]): str(one["name"]) for one in content["categories"]}
+        twice = [name for name, n in Counter(categories.values()).items() if n > 1]
         if twice:
             raise DataError(f"{path}: categories of one name: {', '.join(twice)}")
+        if self.categories and self.categories != categories:
+            raise DataError(f"{path}: has other categories than the other files of annotations")
+        self.categories = categories
         regions = defaultdict[int, list[dict[str, Any]]](list)
         for region in content["annotations"]:
             if region["category_id"] not in self.categories:
@@ -49,12 +64,17 @@ class CocoFile:
                     f"{region['category_id']}, which the file does not have"
                 )
             regions[region["image_id"]].append(region)
-        self.images: dict[str, Annotated] = {}
         for one in content["images"]:
-            name = composed(PurePosixPath(one["file_name"].replace("\\", "/")).as_posix())
+            name = self._name(path, one["file_name"].replace("\\", "/"))
             if name in self.images:
-                raise DataError(f"{path}: two images with the file name {name}")
+                raise DataError(f"{path}: the image {name} is listed twice")
             self.images[name] = Annotated(one["height"], one["width"], tuple(regions[one["id"]]))
+
+    def _name(self, path: Path, file_name: str) -> str:
+        beside = path.parent / file_name
+        if beside.is_file() and beside.is_relative_to(self._root):
+            file_name = beside.relative_to(self._root).as_posix()
+        return composed(PurePosixPath(file_name).as_posix())
 
     @property
     def category_names(self) -> tuple[str, ...]:
@@ -62,8 +82,8 @@ class CocoFile:
         return tuple(self.categories[number] for number in sorted(self.categories))
 
     def find(self, below: PurePosixPath) -> str | None:
-        """File name under which the file lists an image, given by its path: that path or, where it
-        is unambiguous, the end of it."""
+        """File name under which the file lists an image, given by its path: that path, or the
+        end of it."""
         parts = composed(below.as_posix()).split("/")
         ends = ("/".join(parts[i:]) for i in range(len(parts)))
         return next((end for end in ends if end in self.images), None)
@@ -85,7 +105,7 @@ class CocoFile:
         image = self.images[name]
         if (image.height, image.width) != size_px:
             raise DataError(
-                f"{self.path}: {name} is {image.height}×{image.width} there, the image is "
+                f"{self.paths}: {name} is {image.height}×{image.width} there, the image is "
                 f"{size_px[0]}×{size_px[1]} (height×width, upright by EXIF)"
             )
         label = np.full(size_px, background, np.uint8)
@@ -115,11 +135,11 @@ class CocoFile:
             pixels = np.asarray(tools.decode(coded)).astype(bool)
         except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
             raise DataError(
-                f"{self.path}: annotation {region.get('id')} of {name} cannot be drawn: {error}"
+                f"{self.paths}: annotation {region.get('id')} of {name} cannot be drawn: {error}"
             ) from error
         if pixels.shape != size_px:
             raise DataError(
-                f"{self.path}: annotation {region.get('id')} of {name} is of size {pixels.shape}"
+                f"{self.paths}: annotation {region.get('id')} of {name} is of size {pixels.shape}"
             )
         return pixels
 

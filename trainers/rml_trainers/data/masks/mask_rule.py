@@ -88,7 +88,7 @@ class MaskRule:
             if not self._ignore_unlisted:
                 raise DataError(self._complaint(np.unique(numbers[unlisted]), path, shown))
             classes = np.where(unlisted, np.int16(IGNORED), classes)
-        return classes.astype(np.uint8)
+        return np.asarray(classes, np.uint8)
 
     def _complaint(
         self, values: npt.NDArray[np.integer], path: Path, shown: Callable[[int], str]

@@ -30,8 +30,9 @@ class OwnDataConfig:
     """What a value or colour means that is not listed."""
     ignore_value: int = 255
     """Mask value that is neither trained on nor scored."""
-    annotations: str | None = field(default=None, metadata=ADDED_LATER)
-    """COCO file (JSON) under `folder`, instead of masks."""
+    annotations: tuple[str, ...] = field(default=(), metadata=ADDED_LATER)
+    """COCO files (JSON) under `folder`, instead of masks; of several the categories are the
+    same."""
     background: str | None = field(default="background", metadata=ADDED_LATER)
     """`annotations`: class of the pixels that no annotation covers; None: they are ignored."""
     train_list: str | None = None
@@ -69,7 +70,7 @@ class OwnDataConfig:
 
     def _check_classes(self) -> None:
         names = self.class_names
-        if self.annotations is None:
+        if not self.annotations:
             given = bool(names) + (self.class_file is not None)
             wanted = "2 to 255 names, or a class_file instead (exactly one of the two)"
             require(given == 1, "class_names", names, wanted)
@@ -89,7 +90,7 @@ class OwnDataConfig:
         for key, table in tables:
             if table is None:
                 continue
-            none = self.annotations is None
+            none = not self.annotations
             require(none, key, dict(table), "none: with annotations there are no masks")
             if self.class_names:
                 try:

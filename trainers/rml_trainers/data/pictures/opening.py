@@ -30,8 +30,10 @@ FIRST_FRAME = "several frames or pages: the first counts"
 
 # Everything Pillow raises on bytes that are not the picture they claim to be (it has no common base
 # class for them).
-BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError)
-BROKEN += (struct.error, zlib.error, OverflowError, MemoryError)
+BROKEN: tuple[type[Exception], ...] = (
+    *(OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError),
+    *(struct.error, zlib.error, OverflowError, MemoryError),
+)
 _TURNED = range(2, 9)
 """EXIF orientations other than upright."""
 

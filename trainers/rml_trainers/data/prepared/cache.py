@@ -118,15 +118,19 @@ class PreparedData:
         """What the set holds; None for one that was prepared before accounts were kept."""
         return Account.read(self.folder)
 
-    def class_pixel_counts(
-        self, names: Iterable[str], subset: Subset = "train"
-    ) -> npt.NDArray[np.int64]:
-        """Labelled pixels of every class over some images: [K]."""
-        rows = self._rows[subset]
+    def class_pixel_counts(self, names: Iterable[str]) -> npt.NDArray[np.int64]:
+        """Labelled pixels of every class over some training images: [K]."""
+        rows = self._rows["train"]
         counts = np.zeros(self.num_classes, np.int64)
         for name in names:
             counts += np.asarray(rows.class_pixels(rows.index[name]), dtype=np.int64)
         return counts
+
+    def subset_class_pixels(self, subset: Subset) -> npt.NDArray[np.int64]:
+        """Labelled pixels of every class over all images of a subset: [K]."""
+        rows = self._rows[subset]
+        counts = [rows.class_pixels(i) for i in range(len(rows.names))]
+        return np.asarray(counts, np.int64).sum(axis=0)
 
     def class_pixels(self, name: str) -> list[int]:
         """Labelled pixels of every class in one training image."""

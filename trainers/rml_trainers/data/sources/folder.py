@@ -37,7 +37,7 @@ class FolderConfig(OwnDataConfig):
         require_template(self.image_name, "image_name")
         require_template(self.mask_name, "mask_name")
         apart = (self.images, self.image_name) != (self.masks, self.mask_name)
-        differ = apart or self.annotations is not None
+        differ = apart or bool(self.annotations)
         wanted = "another folder than `images`, or another mask_name than image_name"
         require(differ, "masks", self.masks, wanted)
 
@@ -61,7 +61,7 @@ class FolderDataset(OwnDataset):
         super().__init__(config, root / config.folder)
         self.config = config
         require_folder(self.folder / config.images, root, layout)
-        if config.annotations is None:
+        if not config.annotations:
             require_folder(self.folder / config.masks, root, layout)
 
     def _find(self) -> Found:
@@ -70,7 +70,7 @@ class FolderDataset(OwnDataset):
         images = by_name(self._image_files(image_root, mask_root), image_root)
         if not images:
             raise DataError(f"{image_root}: no images{self._template_hint()}")
-        if self.config.annotations is not None:
+        if self.config.annotations:
             return Found(images, {})
         masks = by_name(self._mask_files(mask_root, image_root), mask_root)
         if orphans := sorted(masks.keys() - images.keys()):
@@ -84,7 +84,7 @@ class FolderDataset(OwnDataset):
         """Images; of one folder for both, what is not named as a mask."""
         template = NameTemplate(self.config.image_name)
         of_mask = NameTemplate(self.config.mask_name)
-        has_masks = self.config.annotations is None
+        has_masks = not self.config.annotations
         # The outer of two folders counts what is left out in the inner one.
         counted = self.skipped if not _is_inside(root, mask_root) else Skipped()
         for path in pictures_below(root, counted):

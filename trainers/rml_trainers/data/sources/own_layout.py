@@ -18,7 +18,7 @@ from rml_trainers.data.dataset import (
 )
 from rml_trainers.data.files import NOT_LISTED, Skipped, Sources
 from rml_trainers.data.masks.class_file import ClassFile, read_class_file
-from rml_trainers.data.masks.coco import CocoFile
+from rml_trainers.data.masks.coco import CocoFiles
 from rml_trainers.data.masks.label_tables import IGNORED
 from rml_trainers.data.masks.mask_rule import MaskRule
 from rml_trainers.data.masks.settings import OwnDataConfig
@@ -69,9 +69,9 @@ class OwnDataset(ABC):
         return None if name is None else read_class_file(self.folder / name)
 
     @cached_property
-    def _coco(self) -> CocoFile | None:
-        name = self._settings.annotations
-        return None if name is None else CocoFile(self.folder / name)
+    def _coco(self) -> CocoFiles | None:
+        names = self._settings.annotations
+        return CocoFiles([self.folder / name for name in names], self.folder) if names else None
 
     @cached_property
     def class_names(self) -> tuple[str, ...]:
@@ -110,11 +110,16 @@ class OwnDataset(ABC):
         found: dict[str, str] = {}
         for name, path in self._found.images.items():
             listed = self._coco.find(PurePosixPath(path.relative_to(self.folder).as_posix()))
+            if listed is not None and listed in found.values():
+                raise DataError(
+                    f"{self._coco.paths}: {listed} may be {path.relative_to(self.folder)} or "
+                    "another image of that name; write the folder into file_name"
+                )
             if listed is not None:
                 found[name] = listed
         if not found:
             raise DataError(
-                f"{self._coco.path}: lists none of the images; it has "
+                f"{self._coco.paths}: no image of the set is listed; listed is "
                 f"{next(iter(self._coco.images), 'none')}, the folder has "
                 f"{next(iter(self._found.images.values())).name}"
             )
@@ -128,7 +133,7 @@ class OwnDataset(ABC):
         if unknown := [name for name in self.class_names if name not in known]:
             raise ConfigError(
                 f"data.class_names: {', '.join(unknown)}: neither a category of "
-                f"{self._coco.path.name} ({', '.join(self._coco.category_names)}) nor "
+                f"{self._coco.paths} ({', '.join(self._coco.category_names)}) nor "
                 "data.background"
             )
         return {name: number for number, name in enumerate(self.class_names)}
@@ -233,7 +238,7 @@ class OwnDataset(ABC):
                 yield f"{subset}/{name}", self._found.images[name]
                 if name in self._found.masks:
                     yield f"mask/{name}", self._found.masks[name]
-        extra = (self._settings.class_file, self._settings.annotations)
+        extra = (self._settings.class_file, *self._settings.annotations)
         for file in extra:
             if file is not None:
                 yield f"file/{file}", self.folder / file
