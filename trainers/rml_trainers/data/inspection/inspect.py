@@ -131,10 +131,10 @@ def _alike(found: FoundFiles) -> list[list[PurePosixPath]]:
 def _add_pairings(inspection: Inspection, found: FoundFiles, groups: Sequence[Group]) -> None:
     candidates = pairings(groups)
     most = max((len(one.pairs) for one in candidates), default=0)
-    for pairing in candidates:
-        if len(pairing.pairs) < LEAST_SHARE * most:
-            continue
-        contents = examine(found.root, [pair.mask for pair in pairing.pairs])
+    often = [one for one in candidates if len(one.pairs) >= LEAST_SHARE * most]
+    examined = [(one, examine(found.root, [pair.mask for pair in one.pairs])) for one in often]
+    # Of masks in numbers and the same in colour, numbers are the plainer ones.
+    for pairing, contents in sorted(examined, key=lambda one: _order(*one)):
         inspection.lines += _pairing_lines(pairing, contents)
         found_meanings = meanings(contents, found.class_files)
         if contents.problems or not found_meanings:
@@ -145,6 +145,10 @@ def _add_pairings(inspection: Inspection, found: FoundFiles, groups: Sequence[Gr
             block = {"name": "folder", **pairing.settings, **meaning.settings, **common}
             where = f"images {pairing.settings['images']}, masks {_where(pairing.settings)}"
             inspection.readings.append(Reading(f"{where}; {meaning.title}", block, meaning.notes))
+
+
+def _order(pairing: Pairing, contents: MaskContents) -> tuple[int, bool, int]:
+    return -len(pairing.pairs), contents.in_colour, len(contents.values)
 
 
 def _pairing_lines(pairing: Pairing, contents: MaskContents) -> Iterator[str]:

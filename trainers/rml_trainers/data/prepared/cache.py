@@ -130,7 +130,7 @@ class PreparedData:
         """Labelled pixels of every class over all images of a subset: [K]."""
         rows = self._rows[subset]
         counts = [rows.class_pixels(i) for i in range(len(rows.names))]
-        return np.asarray(counts, np.int64).sum(axis=0)
+        return np.asarray(np.asarray(counts, np.int64).sum(axis=0))
 
     def class_pixels(self, name: str) -> list[int]:
         """Labelled pixels of every class in one training image."""
