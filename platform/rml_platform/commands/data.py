@@ -30,9 +30,8 @@ def inspect(
 
     Where more than one reading is possible, all are printed. Nothing is written.
     """
-    from rml_trainers.data.inspection.inspect import inspect_folder
-
     from rml_platform.views.data_inspection import print_inspection
+    from rml_trainers.data.inspection.inspect import inspect_folder
 
     print_inspection(inspect_folder(folder), folder, data_root)
 

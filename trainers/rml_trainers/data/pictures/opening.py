@@ -110,6 +110,8 @@ def _recognised(file: BinaryIO, path: Path, what: str) -> ImageFile.ImageFile:
     `Image.open` would do the same and then apply Pillow's global size limit.
     """
     prefix = file.read(16)
+    if not prefix:
+        raise UnidentifiedImageError("the file is empty")
     reasons = []
     for name in _formats():
         factory, accepts = Image.OPEN[name]
@@ -120,8 +122,6 @@ def _recognised(file: BinaryIO, path: Path, what: str) -> ImageFile.ImageFile:
             return factory(file, str(path))
         except (SyntaxError, IndexError, TypeError, struct.error) as error:
             reasons.append(str(error))
-    if not prefix:
-        raise UnidentifiedImageError("the file is empty")
     if reasons:
         raise UnidentifiedImageError("; ".join(reasons))
     raise UnidentifiedImageError(f"not a picture; {what}s are {', '.join(FORMATS)}")
