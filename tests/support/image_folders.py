@@ -54,6 +54,20 @@ def write_folder(root: Path, num_labelled: int = 6, num_bare: int = 3) -> Path:
     return root / "own"
 
 
+def write_pairs(root: Path, num_labelled: int = 6, num_bare: int = 3) -> Path:
+    """`root/own/pairs.csv` over a tree of which nothing follows from names; classes 0..2."""
+    lines = ["image,mask"]
+    for i in range(num_labelled):
+        save(image(i), root / "own" / f"day{i % 2}" / f"photo {i}.jpg")
+        save(mask(i, (0, 1, 2)), root / "own" / "truth" / f"number{100 - i}.png")
+        lines.append(f"day{i % 2}/photo {i}.jpg,truth/number{100 - i}.png")
+    for i in range(num_bare):
+        save(image(100 + i), root / "own" / "more" / f"b{i}.png")
+        lines.append(f"more/b{i}.png,")
+    (root / "own" / "pairs.csv").write_text("\n".join(lines))
+    return root / "own"
+
+
 def write_mixed_sizes(root: Path) -> Path:
     """`root/own/images` and `root/own/masks`: eight pairs of four sizes, classes 0..2."""
     sizes = ((24, 40), (40, 24), (32, 56), (40, 56))

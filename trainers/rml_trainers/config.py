@@ -13,6 +13,7 @@ from rml_trainers.data.sources.camvid import CamvidConfig
 from rml_trainers.data.sources.cityscapes import CityscapesConfig
 from rml_trainers.data.sources.folder import FolderConfig
 from rml_trainers.data.sources.mnist import MnistConfig
+from rml_trainers.data.sources.pairs import PairsConfig
 from rml_trainers.data.sources.scenes import ScenesConfig
 from rml_trainers.data.sources.voc import VocConfig
 from rml_trainers.methods.comparators.dmt import DmtConfig
@@ -25,7 +26,15 @@ from rml_trainers.noise.config import GeometryConfig, NoiseConfig
 from rml_trainers.runtime.options import RuntimeConfig as RuntimeConfig
 from rml_trainers.scoring.protocols import EvaluationConfig as EvaluationConfig
 
-DataConfig = ScenesConfig | CamvidConfig | FolderConfig | CityscapesConfig | VocConfig | MnistConfig
+DataConfig = (
+    ScenesConfig
+    | CamvidConfig
+    | FolderConfig
+    | PairsConfig
+    | CityscapesConfig
+    | VocConfig
+    | MnistConfig
+)
 NetworkConfig = DeepLabV2Config | SetrConfig | MlpConfig
 
 SCORED_NETWORKS = ("student_1", "student_2", "teacher_1", "teacher_2", "ensemble")
@@ -35,8 +44,9 @@ SCORED_NETWORKS = ("student_1", "student_2", "teacher_1", "teacher_2", "ensemble
 class SplitConfig:
     """Which training images have labels. Exactly one of `num_labelled` and `fraction` is given."""
 
-    family: Literal["french", "dmt", "lists"] = "french"
-    """Recipe (DATA: French et al.; DMT; or two text files of names)."""
+    family: Literal["french", "dmt", "stratified", "lists"] = "french"
+    """Recipe (French et al.; DMT; `stratified`, drawn so that every class is there when it can be;
+    or two text files of names)."""
     num_labelled: int | None = None
     fraction: float | None = None
     """Share of the training images that have labels, in (0, 1]; the number is rounded half up."""

@@ -12,7 +12,14 @@ from typing import TypeVar, dataclass_transform
 T = TypeVar("T")
 
 
-@dataclass_transform(kw_only_default=True, frozen_default=True)
+ADDED_LATER = {"added_later": True}
+"""Metadata of a field that a published configuration got later: at its default, folders are named
+as they were before there was one."""
+
+
+@dataclass_transform(
+    kw_only_default=True, frozen_default=True, field_specifiers=(dataclasses.field,)
+)
 def configuration(cls: type[T]) -> type[T]:
     """Turn a class into a frozen, keyword-only dataclass that rejects unknown keys and loose
     types."""

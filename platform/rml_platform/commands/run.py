@@ -33,10 +33,12 @@ def run(
 
     from rml_platform.launch.output_layout import OutputLayout
     from rml_platform.launch.run_alone import run_alone
+    from rml_platform.planning.feasible import tell_account
     from rml_platform.planning.plan import plan_run
     from rml_platform.planning.plan_from_file import preparing
     from rml_platform.study.schema import load_run_config
     from rml_platform.views.summary import print_run
+    from rml_trainers.data.prepared.cache import PreparedData
 
     console = Console()
     with preparing(Console(stderr=True)) as tell:
@@ -44,6 +46,10 @@ def run(
         planned = plan_run(
             run_config, data_root=data_root, cache_root=out / "cache", on_prepare=tell
         )
+    told = tell_account(PreparedData.open(planned.prepared_folder))
+    typer.echo(told.summary, err=True)
+    for warning in told.warnings:
+        typer.secho(f"warning: {warning}", fg="yellow", err=True)
     layout = OutputLayout(root=out, storage=storage or str(out))
     try:
         record = run_alone(

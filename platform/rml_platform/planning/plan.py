@@ -7,6 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from rml_platform.planning.feasible import (
+    check_batch_statistics,
+    check_labels,
+    check_scorable,
+    tell_account,
+)
 from rml_platform.planning.machine import Machine
 from rml_platform.planning.run_id import run_id
 from rml_platform.study.cells import Cell, Study, bad_cells_error, expand
@@ -17,6 +23,7 @@ from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.data.prepared.prepare import cache_folder, ensure_prepared
 from rml_trainers.data.splitting.holdout import hold_out
 from rml_trainers.data.splitting.splits import Split, make_split
+from rml_trainers.data.splitting.stratified import ClassPixels
 from rml_trainers.errors import ConfigError, DeviceError, RmlError
 from rml_trainers.scoring.protocols import check_canvas
 
@@ -48,6 +55,8 @@ class Plan:
     runs: tuple[PlannedRun, ...]
     warnings: tuple[str, ...] = ()
     """Things a person should know before launching, each once."""
+    accounts: tuple[str, ...] = ()
+    """What each data set holds, a line each."""
 
     @property
     def cells(self) -> tuple[tuple[Cell, str], ...]:
@@ -91,7 +100,13 @@ def make_plan(
     if bad:
         raise bad_cells_error(study.source, bad, len(cells))
     runs = tuple(by_id.values())
-    return Plan(study=study, runs=runs, warnings=_warnings(runs, prepared))
+    told = [tell_account(data) for data in prepared.values()]
+    return Plan(
+        study=study,
+        runs=runs,
+        warnings=(*(text for one in told for text in one.warnings), *_warnings(runs, prepared)),
+        accounts=tuple(one.summary for one in told),
+    )
 
 
 def plan_run(
@@ -135,6 +150,7 @@ def _prepare_each(
                 on_prepare(name, done, total)
 
         prepared[config] = ensure_prepared(config, data_root, cache_root, on_progress=tell)
+        check_scorable(prepared[config])
     return prepared
 
 
@@ -146,9 +162,14 @@ def _plan_cell(
     cache_root: Path,
 ) -> PlannedRun:
     config = cell.config
-    split = checked_split(config, data.names("train"), data_root, data.names_without_label())
-    check_canvas(config.evaluation, data, hold_out(split, config.evaluation.num_holdout)[1])
+    split = checked_split(
+        config, data.names("train"), data_root, data.names_without_label(), data.class_pixels
+    )
+    rest, held_out = hold_out(split, config.evaluation.num_holdout)
+    check_canvas(config.evaluation, data, held_out)
     check_shares(config, resources.workers)
+    check_labels(data, rest, held_out)
+    check_batch_statistics(config, data.num_classes, resources.workers)
     name = run_id(
         config, split_hash=split.hash, data_hash=data.content_hash, num_labelled=len(split.labelled)
     )
@@ -167,10 +188,17 @@ def checked_split(
     names: Sequence[str],
     data_root: Path | None,
     without_label: Collection[str] = (),
+    class_pixels: ClassPixels | None = None,
 ) -> Split:
     """Split of a run over its training names. Raises ConfigError or DataError where the run cannot
     use it."""
-    split = make_split(names, config.split, data_root=data_root, without_label=without_label)
+    split = make_split(
+        names,
+        config.split,
+        data_root=data_root,
+        without_label=without_label,
+        class_pixels=class_pixels,
+    )
     if config.method.name != "supervised" and not split.unlabelled:
         raise ConfigError(
             f"split: all {len(split.labelled)} training images are labelled, so "

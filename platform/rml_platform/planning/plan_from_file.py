@@ -44,6 +44,8 @@ def planned(
             machine=machine,
             on_prepare=on_prepare,
         )
+    for account in plan.accounts:
+        console.print(account, markup=False, highlight=False, soft_wrap=True)
     for warning in plan.warnings:
         console.print(f"warning: {warning}", style="yellow", markup=False, highlight=False)
     return plan

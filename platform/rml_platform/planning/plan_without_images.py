@@ -87,6 +87,8 @@ def make_outline(study: Study, missing: str, data_root: Path | None = None) -> O
 
 def _published_split(config: RunConfig, data_root: Path | None) -> Split | None:
     names = DATASETS[config.data.name].published_names(config.data, "train")
+    if config.split.family == "stratified":
+        return None  # needs the masks
     return None if names is None else checked_split(config, names, data_root)
 
 

@@ -218,6 +218,7 @@ class Attempt:
             config.split,
             data_root=root,
             without_label=data.names_without_label(),
+            class_pixels=data.class_pixels,
         )
         if (split.hash, data.content_hash) != (self.task.split_hash, self.task.data_hash):
             raise ConfigError(

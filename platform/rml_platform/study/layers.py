@@ -153,7 +153,9 @@ def _read_override(text: str) -> Assignment:
             f"--set {text}: expected KEY.PATH=VALUE, for example --set optimiser.lr=1e-3"
         )
     place = f"--set {key}"
-    return Assignment(tuple(key.split(".")), read_value(value, place), place)
+    return Assignment(
+        tuple(key.split(".")), read_value(value, place, key.rpartition(".")[2]), place
+    )
 
 
 def compose(layers: Sequence[Layer], source: str) -> Settings:

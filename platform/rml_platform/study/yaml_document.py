@@ -17,7 +17,12 @@ from rml_trainers.errors import ConfigError
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 KeyPath = tuple[str | int, ...]
 
+NUMBERED = (("label_values",),)
+"""Blocks whose keys are whole numbers; they are read as text, and nobody has to quote them."""
+
 _FLOAT_TAG = "tag:yaml.org,2002:float"
+_INT_TAG = "tag:yaml.org,2002:int"
+_TEXT_TAG = "tag:yaml.org,2002:str"
 
 
 class _Loader(yaml.SafeLoader):
@@ -74,12 +79,15 @@ def read_document(path: Path) -> Document:
     return Document(str(path), value, places)
 
 
-def read_value(text: str, source: str) -> Json:
-    """Parse one YAML value from the command line, such as `1e-4`, `[8, 8]`, `null` or `french`."""
-    return _parse(text, source, with_lines=False)[0]
+def read_value(text: str, source: str, key: str = "") -> Json:
+    """Parse one YAML value from the command line, such as `1e-4`, `[8, 8]`, `null` or `french`;
+    `key` is the one that it is given to."""
+    return _parse(text, source, with_lines=False, below=(key,))[0]
 
 
-def _parse(text: str, source: str, *, with_lines: bool) -> tuple[Json, dict[KeyPath, str]]:
+def _parse(
+    text: str, source: str, *, with_lines: bool, below: KeyPath = ()
+) -> tuple[Json, dict[KeyPath, str]]:
     try:
         loader = _Loader(text)
         try:
@@ -87,7 +95,7 @@ def _parse(text: str, source: str, *, with_lines: bool) -> tuple[Json, dict[KeyP
             if node is None:
                 return None, {}
             notes = _Notes(source, with_lines)
-            notes.walk(node, (), notes.place(node))
+            notes.walk(node, below, notes.place(node))
             value: Json = loader.construct_document(node)
         finally:
             loader.dispose()
@@ -133,7 +141,9 @@ class _Notes:
 
     def _walk_entry(self, key: yaml.Node, value: yaml.Node, path: KeyPath) -> None:
         place = self.place(key)
-        if not isinstance(key, yaml.ScalarNode) or key.tag != "tag:yaml.org,2002:str":
+        if isinstance(key, yaml.ScalarNode) and path[-1:] in NUMBERED and key.tag == _INT_TAG:
+            key.tag = _TEXT_TAG
+        if not isinstance(key, yaml.ScalarNode) or key.tag != _TEXT_TAG:
             inside = f" in {dotted(path)}" if path else ""
             raise ConfigError(
                 f'{place}: key {key.value!r}{inside} is not text; put it in quotes ("{key.value}")'

@@ -14,7 +14,7 @@ from rml_platform.run.run_folder import RunFolder
 from rml_platform.run.storage import Folder
 from rml_platform.run.task import RunTask
 from rml_trainers.configuration import suggest
-from rml_trainers.data.dataset import read_image
+from rml_trainers.data.pictures.images import read_image
 from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.errors import CheckpointError, ConfigError, DataError
 from rml_trainers.prediction.inference import (
@@ -57,7 +57,7 @@ def predict_files(
     colours = palette(loaded.data.num_classes)
     to.mkdir(parents=True, exist_ok=True)
     for path in images:
-        image = read_image(path)
+        image = read_image(path).pixels
         mask = predict_image(loaded.predictor, image, loaded.data.size_px)
         files = to / f"{path.stem}_mask.png", to / f"{path.stem}_overlay.png"
         Image.fromarray(mask).save(files[0])

@@ -14,6 +14,7 @@ from rml_trainers.data.sources.cityscapes import (
 )
 from rml_trainers.data.sources.folder import FolderConfig, FolderDataset
 from rml_trainers.data.sources.mnist import MnistConfig, MnistDataset
+from rml_trainers.data.sources.pairs import PairsConfig, PairsDataset
 from rml_trainers.data.sources.scenes import ScenesConfig, ScenesDataset
 from rml_trainers.data.sources.voc import VocConfig, VocDataset, published_voc
 
@@ -38,6 +39,7 @@ DATASETS: dict[str, DatasetEntry] = {
     "scenes": DatasetEntry(ScenesConfig, ScenesDataset, needs_root=False),
     "camvid": DatasetEntry(CamvidConfig, CamvidDataset, needs_root=True),
     "folder": DatasetEntry(FolderConfig, FolderDataset, needs_root=True),
+    "pairs": DatasetEntry(PairsConfig, PairsDataset, needs_root=True),
     "cityscapes": DatasetEntry(
         CityscapesConfig, CityscapesDataset, needs_root=True, published_names=published_cityscapes
     ),

@@ -1,14 +1,11 @@
 """What a data set is to the rest of the package: names, and one decoded image with its label at a
 time.
 
-An adapter knows a layout on disk and nothing else; decoding happens once, in `prepare`. The reading
-of image and mask files that the adapters share stands here too, so that a damaged file is reported
-the same way everywhere.
+An adapter knows a layout on disk and nothing else; decoding happens once, in `prepare`, and files
+are opened in `pictures/`, so that a damaged one is reported the same way everywhere.
 """
 
 import hashlib
-import struct
-import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +13,11 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from rml_trainers.configuration import require
+from rml_trainers.data.files import Sources
+from rml_trainers.data.pictures.images import ImageFile
+from rml_trainers.data.pictures.masks import MaskFile, read_mask
 from rml_trainers.errors import DataError, DataMissingError
 
 if TYPE_CHECKING:
@@ -29,19 +28,6 @@ SUBSETS: tuple[Subset, ...] = ("train", "val")
 UInt8Array = npt.NDArray[np.uint8]
 SizePx = tuple[int, int]
 """Height and width."""
-
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
-# Everything Pillow raises on bytes that are not the image they claim to be (it has no common base
-# class for them).
-_BROKEN_IMAGE = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-)
 
 
 def require_size(size_px: SizePx | None) -> None:
@@ -59,6 +45,11 @@ class RawImage:
     """[H, W, 3] RGB."""
     label: UInt8Array | None
     """[H, W], or None for an image without a mask."""
+    image_kind: str = ""
+    """Format and samples of the image's file, such as "JPEG RGB"."""
+    mask_kind: str = ""
+    notes: tuple[str, ...] = ()
+    """What was done to the files' pixels on the way, in words that the account counts."""
 
 
 class Dataset(Protocol):
@@ -94,46 +85,35 @@ class Dataset(Protocol):
         is out of date."""
         ...
 
-
-def read_image(path: Path) -> UInt8Array:
-    """Decode an 8-bit image file as RGB [H, W, 3]. Raises DataError for a missing, damaged or
-    16-bit file."""
-    try:
-        with Image.open(path) as picture:
-            if picture.mode.startswith(("I", "F")):
-                raise DataError(
-                    f"{path}: image of mode {picture.mode}; expected 8 bits per channel"
-                )
-            return np.asarray(picture.convert("RGB"))
-    except _BROKEN_IMAGE as error:
-        raise DataError(_broken(path, "image", error)) from error
+    def sources(self) -> Sources:
+        """Every file that the set is made of, and which files of its folders it leaves out."""
+        ...
 
 
-def read_mask(path: Path) -> UInt8Array:
-    """Decode a mask file [H, W]; each grey or palette number is a class. Raises DataError as
-    `read_image` does."""
-    try:
-        with Image.open(path) as picture:
-            if picture.mode not in ("L", "P", "1"):
-                wanted = "expected class numbers in 8-bit grey (L) or palette (P)"
-                raise DataError(f"{path}: mask of mode {picture.mode}; {wanted}")
-            return np.asarray(picture).astype(np.uint8, copy=False)
-    except _BROKEN_IMAGE as error:
-        raise DataError(_broken(path, "mask", error)) from error
+def raw_image(image: ImageFile, label: UInt8Array | None, mask: MaskFile | None) -> RawImage:
+    """An image and its label together with what was found in their files."""
+    notes = image.notes if mask is None else (*image.notes, *mask.notes)
+    return RawImage(
+        image.pixels, label, image.kind, "" if mask is None else mask.kind, tuple(set(notes))
+    )
 
 
-def _broken(path: Path, what: str, error: Exception) -> str:
-    if isinstance(error, FileNotFoundError):
-        return f"{path}: {what} missing"
-    return f"{path}: corrupt or truncated {what} ({error})"
+def read_class_numbers(path: Path) -> tuple[UInt8Array, MaskFile]:
+    """Decode a mask of a public data set [H, W]; each grey or palette number is a class. Raises
+    DataError as `read_mask` does, and for colours or numbers above 255."""
+    mask = read_mask(path)
+    if mask.numbers is None or mask.numbers.dtype != np.uint8:
+        wanted = "expected class numbers in 8-bit grey (L) or palette (P)"
+        raise DataError(f"{path}: mask of mode {mask.mode}; {wanted}")
+    return mask.numbers, mask
 
 
 def check_pair(
-    image: UInt8Array, label: UInt8Array, num_classes: int, ignore: int, path: Path
+    image: ImageFile, label: UInt8Array, num_classes: int, ignore: int, path: Path
 ) -> UInt8Array:
     """Label with `ignore` mapped to 255, once its size and class numbers are found right. Raises
     DataError."""
-    check_size(image, label, path)
+    check_size(image, (label.shape[0], label.shape[1]), path)
     wrong = [value for value in values_of(label) if value >= num_classes and value != ignore]
     if wrong:
         raise DataError(
@@ -145,38 +125,25 @@ def check_pair(
     return np.where(label == ignore, np.uint8(255), label)
 
 
-def check_size(image: UInt8Array, label: UInt8Array, path: Path) -> None:
+def check_size(image: ImageFile, size_px: SizePx, path: Path) -> None:
     """Raise a DataError naming the mask unless it has the size of its image."""
-    if label.shape != image.shape[:2]:
-        sizes = (
-            f"mask is {label.shape[0]}×{label.shape[1]}, image is {image.shape[0]}×{image.shape[1]}"
+    height, width = image.pixels.shape[:2]
+    if size_px == (height, width):
+        return
+    sizes = f"mask is {size_px[0]}×{size_px[1]}, image is {height}×{width} (height×width)"
+    turned = next((note for note in image.notes if note.startswith("turned by EXIF")), None)
+    if turned is not None and size_px == (width, height):
+        sizes += (
+            f"; the image was {turned} and the mask was drawn before that: turn the masks, or take "
+            "the orientation out of the images' EXIF data"
         )
-        raise DataError(f"{path}: {sizes} (height×width)")
+    raise DataError(f"{path}: {sizes}")
 
 
 def values_of(label: UInt8Array) -> list[int]:
     """Numbers that occur in a label, ascending."""
     values: list[int] = np.flatnonzero(np.bincount(label.ravel(), minlength=256)).tolist()
     return values
-
-
-def image_files(folder: Path) -> dict[str, Path]:
-    """Image files under a folder by name: relative path without suffix. Raises DataError if two
-    share a name."""
-    files: dict[str, Path] = {}
-    twice: list[str] = []
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() not in IMAGE_SUFFIXES or path.name.startswith("."):
-            continue
-        name = path.relative_to(folder).with_suffix("").as_posix()
-        if name in files:
-            twice.append(f"{files[name].name} and {path.name}")
-        files[name] = path
-    if twice:
-        raise DataError(
-            f"{folder}: images with the same name: {'; '.join(twice)}. Keep one of each pair"
-        )
-    return files
 
 
 def files_fingerprint(files: Iterable[tuple[str, Path]]) -> str:

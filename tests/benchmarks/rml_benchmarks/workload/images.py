@@ -8,6 +8,7 @@ from filelock import FileLock
 from PIL import Image
 
 from rml_trainers.data.dataset import RawImage, Subset
+from rml_trainers.data.files import Sources
 from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.data.prepared.prepare import prepare
 from rml_trainers.data.sources.folder import FolderConfig
@@ -50,6 +51,9 @@ class BlurredNoise:
 
     def fingerprint(self) -> str:
         return f"blurred_noise {self._counts}"
+
+    def sources(self) -> Sources:
+        return Sources()
 
 
 def blurred_noise(

@@ -48,7 +48,8 @@ def test_help_lists_every_command() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [*COMMANDS, "data download", "data prepare", "data check", "data splits"]
+    "command",
+    [*COMMANDS, "data download", "data prepare", "data check", "data splits", "data inspect"],
 )
 def test_every_command_explains_itself_and_its_options(command: str) -> None:
     code, text = rml(*command.split(), "--help")
@@ -104,7 +105,8 @@ def test_cancel_without_anything_running(tmp_path: Path) -> None:
 def test_data_can_be_prepared_checked_and_split(tmp_path: Path) -> None:
     settings = ("--set", "size_px=[32, 48]", "--set", "num_train=10", "--set", "num_val=3")
     _, text = rml("data", "prepare", "scenes", *settings, "--out", tmp_path)
-    folder, content_hash = text.split()
+    folder, content_hash = text.splitlines()[0].split()
+    assert "10 train images, 10 with a mask" in text
     assert (Path(folder) / "manifest.json").is_file()
     assert len(content_hash) == 12
     _, text = rml("data", "check", folder)

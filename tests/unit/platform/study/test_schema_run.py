@@ -150,10 +150,11 @@ def test_projected_features_need_networks_that_project(tmp_path: Path) -> None:
 def test_only_the_chosen_class_complains(tmp_path: Path) -> None:
     """`data` could be three classes; a person is told about the one that was named."""
     path = write(
-        tmp_path, RUN.replace("{name: scenes, size_px: [32, 48]}", "{name: folder, folder: mine}")
+        tmp_path,
+        RUN.replace("{name: scenes, size_px: [32, 48]}", "{name: folder, class_names: [a, b]}"),
     )
     lines = message(path).splitlines()
-    assert [line.split(": ")[1] for line in lines] == ["data.class_names", "data.size_px"]
+    assert [line.split(": ")[1] for line in lines] == ["data.folder", "data.size_px"]
     assert all("missing" in line for line in lines)
 
 

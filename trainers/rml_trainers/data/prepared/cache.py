@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from rml_trainers.data.account import Account
 from rml_trainers.data.dataset import SUBSETS, Subset, UInt8Array
 from rml_trainers.data.prepared.manifest import Manifest, damaged
 
@@ -113,6 +114,10 @@ class PreparedData:
         """[H, W], a read-only view of the memory map, or None for an image without a mask."""
         return self._rows[subset].label(i)
 
+    def account(self) -> Account | None:
+        """What the set holds; None for one that was prepared before accounts were kept."""
+        return Account.read(self.folder)
+
     def class_pixel_counts(self, names: Iterable[str]) -> npt.NDArray[np.int64]:
         """Labelled pixels of every class over some training images: [K]."""
         rows = self._rows["train"]
@@ -120,6 +125,17 @@ class PreparedData:
         for name in names:
             counts += np.asarray(rows.class_pixels(rows.index[name]), dtype=np.int64)
         return counts
+
+    def subset_class_pixels(self, subset: Subset) -> npt.NDArray[np.int64]:
+        """Labelled pixels of every class over all images of a subset: [K]."""
+        rows = self._rows[subset]
+        counts = [rows.class_pixels(i) for i in range(len(rows.names))]
+        return np.asarray(np.asarray(counts, np.int64).sum(axis=0))
+
+    def class_pixels(self, name: str) -> list[int]:
+        """Labelled pixels of every class in one training image."""
+        rows = self._rows["train"]
+        return rows.class_pixels(rows.index[name])
 
     def damaged_rows(self, subset: Subset) -> list[str]:
         """Names whose bytes, labels or pixel counts are not what was written; reads everything."""

@@ -10,14 +10,16 @@ import shutil
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from filelock import FileLock
 
+from rml_trainers.data.account import AccountBuilder, ImageFacts
 from rml_trainers.data.dataset import SUBSETS, Dataset, RawImage, SizePx, Subset
+from rml_trainers.data.prepared import source_record
 from rml_trainers.data.prepared.arrow_writer import ArrowWriter, Row
 from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.data.prepared.manifest import FORMAT, Manifest
@@ -31,19 +33,28 @@ if TYPE_CHECKING:
 OnProgress = Callable[[int, int], None]
 """Told how many images are done and how many there are."""
 
+Decoded = tuple[Row, ImageFacts]
+
 NUM_SAMPLED = 8
 """Images per subset from whose sizes the space is estimated, where every image keeps its own."""
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_AGAIN = "it is prepared again now, and runs on it get other ids."
 _logger = logging.getLogger(__name__)
 
 
 def cache_folder(config: "DataConfig", cache_root: Path) -> Path:
     """Folder of a prepared set: readable name and a hash of its configuration, and of the plug-in
     that reads it where it is one's."""
-    plugins = [plugin.hash for plugin in plugins_that_add(("data", config.name))]
-    fields = json.dumps(asdict(config) | ({"plugins": plugins} if plugins else {}), sort_keys=True)
+    values = asdict(config)
+    for added in fields(config):
+        # What a later version added names the folder only where it is used.
+        if "added_later" in added.metadata and values[added.name] == added.default:
+            del values[added.name]
+    if plugins := [plugin.hash for plugin in plugins_that_add(("data", config.name))]:
+        values["plugins"] = plugins
+    text = json.dumps(values, sort_keys=True)
     size = "original" if config.size_px is None else f"{config.size_px[0]}x{config.size_px[1]}"
-    return cache_root / f"{config.name}-{size}-{hashlib.sha256(fields.encode()).hexdigest()[:8]}"
+    return cache_root / f"{config.name}-{size}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def ensure_prepared(
@@ -52,9 +63,10 @@ def ensure_prepared(
     cache_root: Path,
     *,
     on_progress: OnProgress | None = None,
+    fresh: bool = False,
 ) -> PreparedData:
     """Open the prepared set of a configuration, making it first if it is not there, damaged, or its
-    source has changed.
+    source has changed (said in the log); `fresh` makes it in any case.
 
     Of two processes that want the same set one makes it and the other waits. Where the source is
     not at hand (no data root, as on a worker that has the cache only) a finished set is taken as it
@@ -66,9 +78,12 @@ def ensure_prepared(
     from rml_trainers.data import DATASETS, build_dataset
 
     folder = cache_folder(config, cache_root)
-    if DATASETS[config.name].needs_root and data_root is None and folder.is_dir():
+    needs_root = DATASETS[config.name].needs_root
+    if needs_root and data_root is None and folder.is_dir() and not fresh:
         return PreparedData.open(folder)
     dataset = build_dataset(config, data_root)
+    if fresh:
+        return prepare(dataset, folder, on_progress=on_progress)
     if (data := _up_to_date(folder, dataset)) is not None:
         return data
     with _lock(folder):
@@ -116,7 +131,15 @@ def _up_to_date(folder: Path, dataset: Dataset) -> PreparedData | None:
     except DataError as error:
         _logger.warning("%s. It is prepared again now.", error)
         return None
-    return data if data.manifest.fingerprint == dataset.fingerprint() else None
+    if data.manifest.fingerprint != dataset.fingerprint():
+        _logger.warning("The files of %s are others than before: %s", folder.name, _AGAIN)
+        return None
+    changed = source_record.changed_files(folder, dataset.sources().files)
+    if changed:
+        count = f"{len(changed)} files of {folder.name} have changed (for example {changed[0]})"
+        _logger.warning("%s: %s", count, _AGAIN)
+        return None
+    return data
 
 
 def _prepare(
@@ -179,17 +202,23 @@ def _write_all(
     colour = np.zeros(3, np.int64)
     num_pixels = 0
     fingerprint = dataset.fingerprint()
+    sources = dataset.sources()
+    # Before decoding: what changes meanwhile is noticed next time.
+    recorded = source_record.record(sources.files, num_threads)
+    account = AccountBuilder(dataset.name, dataset.class_names)
     content: dict[str, str] = {}
     for subset in SUBSETS:
         with ArrowWriter(folder / f"{subset}.arrow") as writer:
-            for row in _decoded(dataset, subset, names[subset], num_threads):
+            for decoded in _decoded(dataset, subset, names[subset], num_threads):
                 done += 1
                 if on_progress is not None:
                     on_progress(done, total)
-                if isinstance(row, DataError):
-                    bad.append(str(row))
+                if isinstance(decoded, DataError):
+                    bad.append(str(decoded))
                 elif not bad:
+                    row, facts = decoded
                     writer.add(row)
+                    account.add(subset, facts, row.class_pixels)
                     if subset == "train":
                         colour += row.colour_sum
                         num_pixels += row.image.shape[0] * row.image.shape[1]
@@ -199,6 +228,8 @@ def _write_all(
         raise DataError(
             f"data set {dataset.name!r}: {len(bad)} of {total} images cannot be used:\n  {listed}"
         )
+    account.account(sources.skipped.reasons).write(folder)
+    source_record.write(folder, recorded)
     red, green, blue = (round(int(channel) / num_pixels) for channel in colour)
     Manifest(
         format=FORMAT,
@@ -215,19 +246,22 @@ def _write_all(
 
 def _decoded(
     dataset: Dataset, subset: Subset, names: tuple[str, ...], num_threads: int
-) -> Iterator[Row | DataError]:
+) -> Iterator[Decoded | DataError]:
     """Rows in the order of the names, decoded by threads a little ahead; an unusable image yields
     its error."""
 
-    def decode(name: str) -> Row | DataError:
+    def decode(name: str) -> Decoded | DataError:
         try:
             raw = dataset.read(subset, name)
         except DataError as error:
             return error
-        return Row.of(name, _resized(raw, dataset.config.size_px), len(dataset.class_names))
+        resized = _resized(raw, dataset.config.size_px)
+        row = Row.of(name, resized, len(dataset.class_names))
+        num_ignored = 0 if resized.label is None else int((resized.label == 255).sum())
+        return row, ImageFacts.of(name, raw, num_ignored)
 
     with ThreadPoolExecutor(num_threads, "decode") as pool:
-        waiting: deque[Future[Row | DataError]] = deque()
+        waiting: deque[Future[Decoded | DataError]] = deque()
         try:
             for name in names:
                 waiting.append(pool.submit(decode, name))

@@ -12,13 +12,14 @@ from rml_trainers.data.dataset import (
     Subset,
     check_pair,
     files_fingerprint,
-    image_files,
-    read_image,
-    read_mask,
+    raw_image,
+    read_class_numbers,
     require_folder,
     require_root,
     require_size,
 )
+from rml_trainers.data.files import NO_IMAGE, Lookup, Skipped, Sources, image_files
+from rml_trainers.data.pictures.images import read_image
 from rml_trainers.errors import DataError
 
 CAMVID_CLASSES = (
@@ -69,6 +70,8 @@ class CamvidDataset:
         root = require_root(data_root, self.name, layout)
         self.config = config
         self.folder = root / config.folder
+        self.skipped = Skipped()
+        self._lookup = Lookup()
         for subset in SUBSETS:
             require_folder(self.folder / subset, root, layout)
             require_folder(self.folder / f"{subset}annot", root, layout)
@@ -76,11 +79,14 @@ class CamvidDataset:
     @cached_property
     def _images(self) -> dict[Subset, dict[str, Path]]:
         images: dict[Subset, dict[str, Path]] = {
-            subset: image_files(self.folder / subset) for subset in SUBSETS
+            subset: image_files(self.folder / subset, self.skipped) for subset in SUBSETS
         }
         for subset, files in images.items():
             if not files:
                 raise DataError(f"{self.folder / subset}: no images (.png or .jpg)")
+        for subset, files in images.items():
+            for name in sorted(image_files(self.folder / f"{subset}annot").keys() - files.keys()):
+                self.skipped.add(NO_IMAGE, f"{subset}annot/{name}")
         return images
 
     def names(self, subset: Subset) -> tuple[str, ...]:
@@ -90,24 +96,37 @@ class CamvidDataset:
         return ()
 
     def read(self, subset: Subset, name: str) -> RawImage:
-        mask = self._mask(subset, name)
+        path = self._mask(subset, name)
+        if not path.is_file():
+            raise DataError(f"{path}: mask missing{self._other_name(path)}")
         image = read_image(self._images[subset][name])
-        label = read_mask(mask)
-        return RawImage(image, check_pair(image, label, len(self.class_names), CAMVID_VOID, mask))
+        numbers, mask = read_class_numbers(path)
+        label = check_pair(image, numbers, len(self.class_names), CAMVID_VOID, path)
+        return raw_image(image, label, mask)
 
     def fingerprint(self) -> str:
-        files = [
-            (f"{subset}/{name}", path)
+        return files_fingerprint(self._source_files().items())
+
+    def sources(self) -> Sources:
+        return Sources(self._source_files(), self.skipped)
+
+    def _source_files(self) -> dict[str, Path]:
+        files = {
+            f"{subset}/{name}": path
             for subset in SUBSETS
             for name, path in sorted(self._images[subset].items())
-        ]
-        masks = [
-            (f"{subset}annot/{name}", self._mask(subset, name))
+        }
+        masks = {
+            f"{subset}annot/{name}": self._mask(subset, name)
             for subset in SUBSETS
             for name in self.names(subset)
-        ]
+        }
         # A missing mask is for `read` to report by name, together with every other bad file.
-        return files_fingerprint(files + [(name, path) for name, path in masks if path.is_file()])
+        return files | {name: path for name, path in masks.items() if path.is_file()}
 
     def _mask(self, subset: Subset, name: str) -> Path:
-        return self.folder / f"{subset}annot" / f"{name}.png"
+        return self._lookup.find(self.folder / f"{subset}annot" / f"{name}.png")
+
+    def _other_name(self, missing: Path) -> str:
+        other = self._lookup.example(missing)
+        return "" if other is None else f"; a file of that folder is called {other.name}"

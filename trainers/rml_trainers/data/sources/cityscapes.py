@@ -1,6 +1,8 @@
 """Cityscapes as its zip files unpack: leftImg8bit images and gtFine labelIds, of whose 34 ids 19
 are scored."""
 
+from collections.abc import Iterator
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -16,13 +18,22 @@ from rml_trainers.data.dataset import (
     UInt8Array,
     check_size,
     files_fingerprint,
-    read_image,
-    read_mask,
+    raw_image,
+    read_class_numbers,
     require_folder,
     require_root,
     require_size,
     values_of,
 )
+from rml_trainers.data.files import (
+    OTHER_NAME,
+    Lookup,
+    Skipped,
+    Sources,
+    composed,
+    pictures_below,
+)
+from rml_trainers.data.pictures.images import read_image
 from rml_trainers.data.prepared.resizing import is_multiple, resize_image, vote_label
 from rml_trainers.data.splitting.published import published_names, require_published
 from rml_trainers.errors import ConfigError, DataError
@@ -116,6 +127,8 @@ class CityscapesDataset:
         root = require_root(data_root, self.name, layout)
         self.config = config
         self.folder = root / config.folder
+        self.skipped = Skipped()
+        self._lookup = Lookup()
         for kind in ("leftImg8bit", "gtFine"):
             for subset in SUBSETS:
                 require_folder(self.folder / kind / subset, root, layout)
@@ -126,13 +139,21 @@ class CityscapesDataset:
 
     def _found(self, subset: Subset) -> tuple[str, ...]:
         folder = self.folder / "leftImg8bit" / subset
-        found = [f"{path.parent.name}/{path.name}" for path in folder.glob(f"*/*{IMAGE_ENDING}")]
-        names = sorted(name.removesuffix(IMAGE_ENDING) for name in found)
+        names = sorted(self._named(folder))
         if not names:
             raise DataError(f"{folder}: no images (CITY/CITY_SEQ_FRAME{IMAGE_ENDING})")
         if self.config.complete:
             return require_published(names, f"cityscapes_{subset}", folder)
         return tuple(names)
+
+    def _named(self, folder: Path) -> Iterator[str]:
+        """CITY/CITY_SEQ_FRAME of every image; other pictures are left out."""
+        for path in pictures_below(folder, self.skipped):
+            below = composed(path.relative_to(folder).as_posix())
+            if below.count("/") == 1 and below.lower().endswith(IMAGE_ENDING.lower()):
+                yield below[: -len(IMAGE_ENDING)]
+            else:
+                self.skipped.add(OTHER_NAME, below)
 
     def names(self, subset: Subset) -> tuple[str, ...]:
         return self._names[subset]
@@ -148,12 +169,12 @@ class CityscapesDataset:
         """As every adapter; where labels are reduced by vote, image and label already have the
         configured size."""
         image = read_image(self._image(subset, name))
-        mask = self._mask(subset, name)
-        if subset == "train" and self.config.allow_missing_masks and not mask.is_file():
-            return RawImage(image, None)
-        ids = read_mask(mask)
-        check_size(image, ids, mask)
-        _check_ids(ids, mask)
+        path = self._mask(subset, name)
+        if subset == "train" and self.config.allow_missing_masks and not path.is_file():
+            return raw_image(image, None, None)
+        ids, mask = read_class_numbers(path)
+        check_size(image, mask.size_px, path)
+        _check_ids(ids, path)
         size_px = self.config.size_px
         if (
             self.config.label_reduction == "majority"
@@ -162,35 +183,42 @@ class CityscapesDataset:
         ):
             if not is_multiple(ids, size_px):
                 raise ConfigError(
-                    f"data.label_reduction = 'majority': {mask} is {ids.shape[0]}×{ids.shape[1]}, "
+                    f"data.label_reduction = 'majority': {path} is {ids.shape[0]}×{ids.shape[1]}, "
                     "no whole multiple of "
                     f"data.size_px = {size_px[0]}×{size_px[1]}; choose a size that divides it, or "
                     "'nearest'"
                 )
             # The ids vote, not the classes: two ids that are both unscored do not add up (as in
             # CutMix-Seg).
-            image = resize_image(image, size_px)
+            image = replace(image, pixels=resize_image(image.pixels, size_px))
             ids = vote_label(ids, size_px)
-        return RawImage(image, train_ids(ids))
+        return raw_image(image, train_ids(ids), mask)
 
     def fingerprint(self) -> str:
-        files = [
-            (f"{kind}/{subset}/{name}", path)
+        return files_fingerprint(self._source_files().items())
+
+    def sources(self) -> Sources:
+        return Sources(self._source_files(), self.skipped)
+
+    def _source_files(self) -> dict[str, Path]:
+        files = {
+            f"{kind}/{subset}/{name}": path
             for subset in SUBSETS
             for name in self.names(subset)
             for kind, path in (
                 ("image", self._image(subset, name)),
                 ("mask", self._mask(subset, name)),
             )
-        ]
+        }
         # A missing mask is for `read` to report by name, together with every other bad file.
-        return files_fingerprint((name, path) for name, path in files if path.is_file())
+        return {name: path for name, path in files.items() if path.is_file()}
 
     def _image(self, subset: Subset, name: str) -> Path:
-        return self.folder / "leftImg8bit" / subset / f"{name}{IMAGE_ENDING}"
+        wanted = self.folder / "leftImg8bit" / subset / f"{name}{IMAGE_ENDING}"
+        return self._lookup.find(wanted)
 
     def _mask(self, subset: Subset, name: str) -> Path:
-        return self.folder / "gtFine" / subset / f"{name}{MASK_ENDING}"
+        return self._lookup.find(self.folder / "gtFine" / subset / f"{name}{MASK_ENDING}")
 
 
 def _check_ids(ids: UInt8Array, mask: Path) -> None:

@@ -1,73 +1,48 @@
-"""Anybody's data: a pair of folders of images and masks, with optional name lists."""
+"""Anybody's data: a folder of images and one of masks, matched by their names."""
 
-import hashlib
-from collections.abc import Iterable
-from functools import cached_property
-from pathlib import Path
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import field
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from rml_trainers.configuration import configuration, require
-from rml_trainers.data.dataset import (
-    RawImage,
-    Subset,
-    check_pair,
-    files_fingerprint,
-    image_files,
-    read_image,
-    read_mask,
-    require_folder,
-    require_root,
-    require_size,
-)
-from rml_trainers.data.splitting.name_lists import read_names
+from rml_trainers.configuration import ADDED_LATER, configuration, require
+from rml_trainers.data.dataset import require_folder, require_root
+from rml_trainers.data.files import OTHER_NAME, Skipped, by_name, pictures_below
+from rml_trainers.data.masks.name_template import PLAIN, NameTemplate, require_template
+from rml_trainers.data.masks.settings import OwnDataConfig
+from rml_trainers.data.sources.own_layout import Found, OwnDataset
+from rml_trainers.data.splitting.name_lists import named
 from rml_trainers.errors import DataError
 
 
 @configuration
-class FolderConfig:
+class FolderConfig(OwnDataConfig):
     """`<data root>/<folder>/images/*` and `<data root>/<folder>/masks/*`; unlabelled images need no
     mask."""
 
     name: Literal["folder"] = "folder"
-    folder: str
-    class_names: tuple[str, ...]
-    """Name of each class, in the order of its number in the masks."""
     images: str = "images"
     masks: str = "masks"
-    train_list: str | None = None
-    """Text file of bare names under `folder`; default: every image that is not for validation."""
-    val_list: str | None = None
-    """Text file of bare names under `folder`. Default: every image with a mask that `train_list`
-    leaves out; without a `train_list`, the last `val_fraction` of the images with a mask, in the
-    order of a hash of their names."""
-    val_fraction: float = 0.2
-    ignore_value: int = 255
-    """Mask value that is neither trained on nor scored."""
-    size_px: tuple[int, int] | None
-    """Height and width that every image is resized to when prepared; None: every image keeps its
-    own size."""
+    image_name: str = field(default=PLAIN, metadata=ADDED_LATER)
+    """Template of an image's file below `images`, such as `{stem}_leftImg8bit.png`. `{stem}` is the
+    name of image and mask, `{folder}/` any folders before it; a template without suffix takes
+    every picture."""
+    mask_name: str = field(default=PLAIN, metadata=ADDED_LATER)
+    """Template of a mask's file below `masks`, such as `{stem}_mask.png` or
+    `{folder}/labels/{stem}`. Other files there are left out."""
 
     def __post_init__(self) -> None:
-        require(
-            2 <= len(self.class_names) <= 255, "class_names", self.class_names, "2 to 255 names"
-        )
-        require(
-            len(set(self.class_names)) == len(self.class_names),
-            "class_names",
-            self.class_names,
-            "no name twice",
-        )
-        require(0 < self.val_fraction < 1, "val_fraction", self.val_fraction, "a share in (0, 1)")
-        require(
-            0 <= self.ignore_value <= 255,
-            "ignore_value",
-            self.ignore_value,
-            "a mask value from 0 to 255",
-        )
-        require_size(self.size_px)
+        super().__post_init__()
+        require_template(self.image_name, "image_name")
+        require_template(self.mask_name, "mask_name")
+        apart = (self.images, self.image_name) != (self.masks, self.mask_name)
+        differ = apart or bool(self.annotations)
+        wanted = "another folder than `images`, or another mask_name than image_name"
+        require(differ, "masks", self.masks, wanted)
 
 
-class FolderDataset:
+class FolderDataset(OwnDataset):
     """Images and masks are matched by their path without suffix; sub-folders are part of the name.
 
     Raises DataError for missing folders or lists, a mask without image, a name on both lists, or a
@@ -83,108 +58,85 @@ class FolderDataset:
             "numbers in grey or palette"
         )
         root = require_root(data_root, self.name, layout)
+        super().__init__(config, root / config.folder)
         self.config = config
-        self.folder = root / config.folder
         require_folder(self.folder / config.images, root, layout)
-        require_folder(self.folder / config.masks, root, layout)
+        if not config.annotations:
+            require_folder(self.folder / config.masks, root, layout)
 
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        return self.config.class_names
-
-    @cached_property
-    def _images(self) -> dict[str, Path]:
-        files = image_files(self.folder / self.config.images)
-        if not files:
-            raise DataError(f"{self.folder / self.config.images}: no images")
-        return files
-
-    @cached_property
-    def _masks(self) -> dict[str, Path]:
-        masks = image_files(self.folder / self.config.masks)
-        if orphans := sorted(masks.keys() - self._images.keys()):
-            example = next(iter(self._images))
+    def _find(self) -> Found:
+        image_root = self.folder / self.config.images
+        mask_root = self.folder / self.config.masks
+        images = by_name(self._image_files(image_root, mask_root), image_root)
+        if not images:
+            raise DataError(f"{image_root}: no images{self._template_hint()}")
+        if self.config.annotations:
+            return Found(images, {})
+        masks = by_name(self._mask_files(mask_root, image_root), mask_root)
+        if orphans := sorted(masks.keys() - images.keys()):
             raise DataError(
-                f"{self.folder / self.config.masks}: masks without an image of the same name: "
-                f"{', '.join(orphans)}"
-                f" (an image is called {example!r})"
+                f"{mask_root}: masks without an image of the same name: {named(orphans)}"
+                f" (an image is called {next(iter(images))!r}){_affix_hint(orphans, images)}"
             )
-        return masks
+        return Found(images, masks)
 
-    @cached_property
-    def _subsets(self) -> dict[Subset, tuple[str, ...]]:
-        """Names of both subsets, by lists or by hash."""
-        val = self._val_names()
-        train = self._listed("train_list")
-        if train is None:
-            held_out = set(val)
-            train = tuple(sorted(name for name in self._images if name not in held_out))
-        if both := sorted(set(train) & set(val)):
-            raise DataError(
-                f"{self.folder}: for training and for validation at once: {', '.join(both)}"
-            )
-        if unmasked := [name for name in val if name not in self._masks]:
-            raise DataError(
-                f"{self.folder}: validation images without a mask: {', '.join(unmasked)}"
-            )
-        for subset, names in (("train", train), ("val", val)):
-            if not names:
-                raise DataError(
-                    f"{self.folder}: no {subset} images left; {len(self._masks)} images have a mask"
-                )
-        return {"train": train, "val": val}
+    def _image_files(self, root: Path, mask_root: Path) -> Iterator[tuple[str, Path]]:
+        """Images; of one folder for both, what is not named as a mask."""
+        template = NameTemplate(self.config.image_name)
+        of_mask = NameTemplate(self.config.mask_name)
+        has_masks = not self.config.annotations
+        # The outer of two folders counts what is left out in the inner one.
+        counted = self.skipped if not _is_inside(root, mask_root) else Skipped()
+        for path in pictures_below(root, counted):
+            if has_masks and _is_inside(mask_root, root) and path.is_relative_to(mask_root):
+                continue
+            if has_masks and root == mask_root and of_mask.name(_below(path, root)) is not None:
+                continue
+            yield from self._named(path, root, template)
 
-    def _val_names(self) -> tuple[str, ...]:
-        listed = self._listed("val_list")
-        if listed is not None:
-            return listed
-        train = self._listed("train_list")
-        if train is not None:
-            return tuple(sorted(self._masks.keys() - set(train)))
-        in_hash_order = sorted(self._masks, key=lambda name: hashlib.sha256(name.encode()).digest())
-        num_val = max(1, round(len(in_hash_order) * self.config.val_fraction))
-        return (
-            tuple(sorted(in_hash_order[len(in_hash_order) - num_val :]))
-            if len(in_hash_order) > 1
-            else ()
-        )
+    def _mask_files(self, root: Path, image_root: Path) -> Iterator[tuple[str, Path]]:
+        template = NameTemplate(self.config.mask_name)
+        same = root == image_root
+        counted = Skipped() if same or _is_inside(root, image_root) else self.skipped
+        for path in pictures_below(root, counted):
+            if _is_inside(image_root, root) and path.is_relative_to(image_root):
+                continue
+            if same and template.name(_below(path, root)) is None:
+                continue  # an image, or told with the images
+            yield from self._named(path, root, template)
 
-    def _listed(self, key: Literal["train_list", "val_list"]) -> tuple[str, ...] | None:
-        path: str | None = getattr(self.config, key)
-        if path is None:
-            return None
-        file = self.folder / path
-        if not file.is_file():
-            raise DataError(f"data.{key}: {file}: no such file")
-        names = read_names(file)
-        if unknown := [name for name in names if name not in self._images]:
-            raise DataError(
-                f"{file}: no image for {', '.join(unknown)}. Names have no suffix, one a line"
-            )
-        return names
+    def _named(self, path: Path, root: Path, template: NameTemplate) -> Iterator[tuple[str, Path]]:
+        name = template.name(_below(path, root))
+        if name is None:
+            self.skipped.add(OTHER_NAME, path.relative_to(self.folder).as_posix())
+        else:
+            yield name, path
 
-    def names(self, subset: Subset) -> tuple[str, ...]:
-        return self._subsets[subset]
+    def _template_hint(self) -> str:
+        template = self.config.image_name
+        return "" if template == PLAIN else f" whose name is as data.image_name = {template!r} says"
 
-    def names_without_label(self) -> tuple[str, ...]:
-        return tuple(name for name in self.names("train") if name not in self._masks)
 
-    def read(self, subset: Subset, name: str) -> RawImage:
-        image = read_image(self._images[name])
-        mask = self._masks.get(name)
-        if mask is None:
-            return RawImage(image, None)
-        label = read_mask(mask)
-        return RawImage(
-            image, check_pair(image, label, len(self.class_names), self.config.ignore_value, mask)
-        )
+def _is_inside(folder: Path, other: Path) -> bool:
+    """Whether a folder lies below another one, and is not that one itself."""
+    return folder != other and folder.is_relative_to(other)
 
-    def fingerprint(self) -> str:
-        return files_fingerprint(self._source_files())
 
-    def _source_files(self) -> Iterable[tuple[str, Path]]:
-        for subset, names in self._subsets.items():
-            for name in names:
-                yield f"{subset}/{name}", self._images[name]
-                if name in self._masks:
-                    yield f"mask/{name}", self._masks[name]
+def _below(path: Path, root: Path) -> PurePosixPath:
+    return PurePosixPath(path.relative_to(root).as_posix())
+
+
+def _affix_hint(orphans: list[str], images: dict[str, Path]) -> str:
+    """The template that would fit most of the masks without an image, as a sentence."""
+    endings = Counter(
+        orphan[len(name) :]
+        for orphan in orphans
+        for name in (orphan[:n] for n in range(len(orphan) - 1, 0, -1))
+        if name in images
+    )
+    if not endings:
+        return ""
+    ending, count = endings.most_common(1)[0]
+    if "/" in ending or count * 2 < len(orphans):
+        return ""
+    return f'. data.mask_name: "{{stem}}{ending}" would fit {count} of them'

@@ -22,6 +22,7 @@ from rml_trainers.data.dataset import (
     require_folder,
     require_root,
 )
+from rml_trainers.data.files import Sources
 from rml_trainers.data.sources.idx import read_idx
 from rml_trainers.errors import DataError
 
@@ -104,10 +105,12 @@ class MnistDataset:
         return RawImage(np.repeat(grey[..., None], 3, axis=2), np.full_like(grey, digits[number]))
 
     def fingerprint(self) -> str:
-        files = [
-            (f"{subset}/{path.name}", path) for subset in SUBSETS for path in self._files[subset]
-        ]
-        return files_fingerprint(files)
+        return files_fingerprint(self.sources().files.items())
+
+    def sources(self) -> Sources:
+        return Sources(
+            {f"{subset}/{path.name}": path for subset in SUBSETS for path in self._files[subset]}
+        )
 
 
 def _read_subset(image_file: Path, label_file: Path) -> tuple[UInt8Array, UInt8Array]:

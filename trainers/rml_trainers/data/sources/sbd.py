@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rml_trainers.data.dataset import UInt8Array, read_mask
+from rml_trainers.data.dataset import UInt8Array, read_class_numbers
+from rml_trainers.data.pictures.masks import MaskFile
 from rml_trainers.errors import DataError
 
 PNG_FOLDER = "SegmentationClassAug"
@@ -31,16 +32,22 @@ def sbd_masks(voc_folder: Path, sbd_folder: Path) -> dict[str, Path]:
     ]
     masks: dict[str, Path] = {}
     for folder, suffix in places:
-        for path in folder.glob(f"*{suffix}"):
-            masks.setdefault(path.stem, path)
+        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+            if path.suffix.lower() == suffix and not path.name.startswith("."):
+                masks.setdefault(path.stem, path)
     return masks
 
 
-def read_sbd_mask(path: Path) -> UInt8Array:
+def read_sbd_mask(path: Path) -> tuple[UInt8Array, MaskFile]:
     """Class numbers [H, W] of a PNG or .mat file. Raises DataError for a missing or damaged
     file."""
-    if path.suffix != ".mat":
-        return read_mask(path)
+    if path.suffix.lower() == ".mat":
+        numbers = _read_mat(path)
+        return numbers, MaskFile(numbers, None, None, "MAT uint8", ())
+    return read_class_numbers(path)
+
+
+def _read_mat(path: Path) -> UInt8Array:
     from scipy.io import loadmat  # not at the top: it takes a moment, and only these files need it
     from scipy.io.matlab import MatReadError
 

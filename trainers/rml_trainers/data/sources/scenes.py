@@ -8,6 +8,7 @@ import numpy as np
 
 from rml_trainers.configuration import configuration, require
 from rml_trainers.data.dataset import RawImage, Subset
+from rml_trainers.data.files import Sources
 from rml_trainers.data.scenes.backdrop import (
     draw_street,
     paint_building_shadow,
@@ -65,6 +66,9 @@ class ScenesDataset:
 
     def fingerprint(self) -> str:
         return f"scenes-v{SCENES_VERSION}"
+
+    def sources(self) -> Sources:
+        return Sources()
 
 
 def draw_scene(rng: np.random.Generator, size_px: tuple[int, int]) -> RawImage:

@@ -14,11 +14,13 @@ from rml_trainers.data.dataset import (
     Subset,
     check_pair,
     files_fingerprint,
-    read_image,
+    raw_image,
     require_folder,
     require_root,
     require_size,
 )
+from rml_trainers.data.files import NOT_LISTED, Lookup, Skipped, Sources, pictures_below
+from rml_trainers.data.pictures.images import read_image
 from rml_trainers.data.sources.sbd import MAT_FOLDERS, PNG_FOLDER, read_sbd_mask, sbd_masks
 from rml_trainers.data.splitting.name_lists import read_names
 from rml_trainers.data.splitting.published import published_names, require_published
@@ -107,6 +109,7 @@ class VocDataset:
         self.config = config
         self.folder = root / config.folder
         self.sbd_folder = root / config.sbd_folder
+        self._lookup = Lookup()
         for kind in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
             require_folder(self.folder / kind, root, layout)
 
@@ -163,16 +166,26 @@ class VocDataset:
         return ()
 
     def read(self, subset: Subset, name: str) -> RawImage:
-        mask = self._mask(name)
+        path = self._mask(name)
         image = read_image(self._image(name))
-        label = read_sbd_mask(mask)
-        return RawImage(image, check_pair(image, label, len(self.class_names), VOC_BORDER, mask))
+        numbers, mask = read_sbd_mask(path)
+        label = check_pair(image, numbers, len(self.class_names), VOC_BORDER, path)
+        return raw_image(image, label, mask)
 
     def fingerprint(self) -> str:
         # A missing file is for `read` to report by name, together with every other bad file.
         return files_fingerprint(
             (name, path) for name, path in self._source_files() if path.is_file()
         )
+
+    def sources(self) -> Sources:
+        files = {name: path for name, path in self._source_files() if path.is_file()}
+        skipped = Skipped()
+        used = {*self.names("train"), *self.names("val")}
+        for path in pictures_below(self.folder / "JPEGImages", skipped):
+            if path.stem not in used:
+                skipped.add(NOT_LISTED, f"JPEGImages/{path.name}")
+        return Sources(files, skipped)
 
     def _source_files(self) -> Iterator[tuple[str, Path]]:
         for subset in SUBSETS:
@@ -181,7 +194,8 @@ class VocDataset:
                 yield f"mask/{name}", self._mask(name)
 
     def _image(self, name: str) -> Path:
-        return self.folder / "JPEGImages" / f"{name}.jpg"
+        return self._lookup.find(self.folder / "JPEGImages" / f"{name}.jpg")
 
     def _mask(self, name: str) -> Path:
-        return self._sbd.get(name) or self.folder / "SegmentationClass" / f"{name}.png"
+        own = self.folder / "SegmentationClass" / f"{name}.png"
+        return self._sbd.get(name) or self._lookup.find(own)

@@ -3,12 +3,14 @@ use."""
 
 import hashlib
 import itertools
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
-from rml_trainers.data.dataset import IMAGE_SUFFIXES
+from rml_trainers.data.files import IMAGE_SUFFIXES, composed, read_text
 from rml_trainers.errors import DataError
 
+NUM_SHOWN = 12
+"""Names that a message lists before it only counts the others."""
 FILE_ENDINGS = ("_leftImg8bit",)
 """What the file of an image has after its name, in public lists (Cityscapes)."""
 
@@ -34,16 +36,22 @@ def are_bare_names_unique(names: Collection[str]) -> bool:
 
 
 def read_names(file: Path) -> tuple[str, ...]:
-    """Sorted lines of a text file, empty ones left out. Raises DataError for a line that comes
-    twice."""
-    try:
-        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file}: not a text file of names ({error})") from error
+    """Sorted lines of a text file, empty ones left out, names in Unicode's composed form. Raises
+    DataError for a line that comes twice."""
+    text = read_text(file, "text file of names")
+    lines = [composed(line.strip()) for line in text.splitlines()]
     return _each_once((line for line in lines if line), file)
 
 
-def read_names_of(file: Path, names: Collection[str]) -> tuple[str, ...]:
+def named(names: Sequence[str]) -> str:
+    """Names in a message: a few of many, and how many more there are."""
+    more = f" and {len(names) - NUM_SHOWN} more" if len(names) > NUM_SHOWN else ""
+    return f"{', '.join(names[:NUM_SHOWN])}{more}"
+
+
+def read_names_of(
+    file: Path, names: Collection[str], what: str = "the training set"
+) -> tuple[str, ...]:
     """Names of a set that a text file lists, sorted, in any of the `spellings`.
 
     Raises DataError for lines that stand for no image of the set (or, without a folder, for
@@ -57,9 +65,8 @@ def read_names_of(file: Path, names: Collection[str]) -> tuple[str, ...]:
     }
     if unknown := [line for line, name in found.items() if name is None]:
         raise DataError(
-            f"{file}: not in the training set: {', '.join(unknown)}. A line is a name, with or "
-            "without folder and "
-            "suffix; what follows a space or tab is left out"
+            f"{file}: not in {what}: {named(unknown)}. A line is a name, with or without folder "
+            "and suffix; what follows a space or tab is left out"
         )
     return _each_once((name for name in found.values() if name is not None), file)
 
@@ -91,5 +98,5 @@ def _by_bare_name(names: Collection[str]) -> Iterator[tuple[str, str]]:
 def _each_once(names: Iterable[str], file: Path) -> tuple[str, ...]:
     listed = sorted(names)
     if twice := sorted({a for a, b in itertools.pairwise(listed) if a == b}):
-        raise DataError(f"{file}: names that come twice: {', '.join(twice)}")
+        raise DataError(f"{file}: names that come twice: {named(twice)}. Keep one of each")
     return tuple(listed)

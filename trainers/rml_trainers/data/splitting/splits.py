@@ -16,10 +16,12 @@ import numpy as np
 from rml_trainers.data.splitting.name_lists import (
     are_bare_names_unique,
     hash_of,
+    named,
     names_hash,
     read_names_of,
 )
 from rml_trainers.data.splitting.published import stored_order
+from rml_trainers.data.splitting.stratified import ClassPixels, stratified_choice
 from rml_trainers.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -48,21 +50,30 @@ def make_split(
     *,
     data_root: Path | None = None,
     without_label: Collection[str] = (),
+    class_pixels: ClassPixels | None = None,
 ) -> Split:
     """Split of the training names by the recipe of `config.family`.
 
     `without_label` are images that have no mask: they are never labelled and always in the
-    unlabelled pool. Raises ConfigError when more labels are asked for than there are, DataError
-    when a list is missing or wrong.
+    unlabelled pool. `class_pixels` gives the labelled pixels of each class of an image; the family
+    `stratified` needs it. Raises ConfigError when more labels are asked for than there are,
+    DataError when a list is missing or wrong, or lists an image as labelled and unlabelled at once.
     """
     if config.family == "lists":
         labelled = _from_list(config.labelled_list, "labelled_list", names, data_root)
         if unmasked := sorted(set(labelled) & set(without_label)):
-            raise DataError(f"split.labelled_list: images without a mask: {', '.join(unmasked)}")
+            raise DataError(f"split.labelled_list: images without a mask: {named(unmasked)}")
     else:
-        labelled = _from_recipe(sorted(set(names) - set(without_label)), config)
+        labelled = _from_recipe(sorted(set(names) - set(without_label)), config, class_pixels)
     if config.family == "lists" and config.unlabelled_list is not None:
         unlabelled = _from_list(config.unlabelled_list, "unlabelled_list", names, data_root)
+        both = sorted(set(labelled) & set(unlabelled))
+        if both and not config.pool_includes_labelled:
+            raise DataError(
+                f"split.unlabelled_list: {len(both)} images are on split.labelled_list too: "
+                f"{named(both)}. Take them off one of the lists, or set "
+                "split.pool_includes_labelled: true if that is meant"
+            )
         return Split(labelled, unlabelled, _split_hash(names, labelled, unlabelled))
     taken = set() if config.pool_includes_labelled else set(labelled)
     unlabelled = tuple(sorted(name for name in names if name not in taken))
@@ -84,7 +95,9 @@ def require_images(split: Split, *, needs_unlabelled: bool) -> None:
         )
 
 
-def _from_recipe(candidates: Sequence[str], config: "SplitConfig") -> tuple[str, ...]:
+def _from_recipe(
+    candidates: Sequence[str], config: "SplitConfig", class_pixels: ClassPixels | None
+) -> tuple[str, ...]:
     """Sorted labelled names among the images that have a mask."""
     if not candidates:
         raise DataError(
@@ -96,6 +109,12 @@ def _from_recipe(candidates: Sequence[str], config: "SplitConfig") -> tuple[str,
             f"split.num_labelled = {count}: the data set has {len(candidates)} training images "
             "with masks"
         )
+    if config.family == "stratified":
+        if class_pixels is None:
+            raise ConfigError(
+                "split.family = 'stratified': needs the masks, because it looks at their classes"
+            )
+        return stratified_choice(candidates, class_pixels, count, config.seed)
     order = (
         _french_order(candidates, config.seed)
         if config.family == "french"

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from rml_trainers.data import build_dataset
+from rml_trainers.data.files import Sources
 from rml_trainers.data.prepared.arrow_writer import ArrowWriter
 from rml_trainers.data.prepared.cache import PreparedData, check_prepared
 from rml_trainers.data.prepared.prepare import cache_folder, ensure_prepared, prepare
@@ -160,6 +161,9 @@ def test_a_set_that_cannot_fit_is_refused_before_decoding(tmp_path: Path) -> Non
 
         def fingerprint(self) -> str:
             return "vast"
+
+        def sources(self) -> Sources:
+            return Sources()
 
     with pytest.raises(DataError, match="the disk is full"):
         prepare(Vast(), tmp_path / "vast")

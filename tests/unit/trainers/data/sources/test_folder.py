@@ -65,7 +65,7 @@ def test_lists_choose_the_subsets(tmp_path: Path) -> None:
     [
         ("a0\na1\n", "a1\na2\n", "for training and for validation at once: a1"),
         ("a0\n", "a1\nb0\n", "validation images without a mask: b0"),
-        ("a0.jpg\n", "a1\n", r"no image for a0.jpg. Names have no suffix"),
+        ("zz.jpg\n", "a1\n", r"train.txt: not in the images: zz.jpg"),
         ("a0\n", "", "no val images left"),
     ],
 )

@@ -18,11 +18,12 @@ from rml_trainers.data.sources.camvid import CamvidConfig
 from rml_trainers.data.sources.cityscapes import CityscapesConfig
 from rml_trainers.data.sources.folder import FolderConfig
 from rml_trainers.data.sources.mnist import MnistConfig
+from rml_trainers.data.sources.pairs import PairsConfig
 from rml_trainers.data.sources.scenes import ScenesConfig
 from rml_trainers.data.sources.voc import VocConfig
 from rml_trainers.errors import DataError
 from tests.support.idx_files import write_mnist
-from tests.support.image_folders import write_camvid, write_folder
+from tests.support.image_folders import write_camvid, write_folder, write_pairs
 from tests.support.published_trees import write_cityscapes, write_voc
 
 SAMPLES: dict[str, tuple[DataConfig, Callable[[Path], object]]] = {
@@ -31,6 +32,10 @@ SAMPLES: dict[str, tuple[DataConfig, Callable[[Path], object]]] = {
     "folder": (
         FolderConfig(folder="own", class_names=("road", "car", "tree"), size_px=(32, 48)),
         write_folder,
+    ),
+    "pairs": (
+        PairsConfig(folder="own", class_names=("road", "car", "tree"), size_px=(32, 48)),
+        write_pairs,
     ),
     "cityscapes": (CityscapesConfig(size_px=(32, 64), complete=False), write_cityscapes),
     "voc": (VocConfig(complete=False), write_voc),

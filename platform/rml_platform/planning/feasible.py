@@ -1,0 +1,96 @@
+"""What could only fail at the end of a run, or in its first step, is refused when it is planned."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rml_trainers.config import NetworkConfig, RunConfig
+from rml_trainers.data.prepared.cache import PreparedData
+from rml_trainers.data.splitting.splits import Split
+from rml_trainers.errors import ConfigError, DataError
+
+MAX_TRIED_PX = 64 * 64
+"""Pixels of a crop from which on no network leaves a single cell of an image; a smaller crop is
+tried."""
+_MEND = (
+    "Look at the masks, data.ignore_value and (folder, pairs) data.label_values; `rml data "
+    "prepare` prints what they hold"
+)
+
+
+@dataclass(frozen=True)
+class ToldAccount:
+    """What a prepared set holds, for the console."""
+
+    summary: str
+    warnings: tuple[str, ...]
+
+
+def tell_account(data: PreparedData) -> ToldAccount:
+    """One line, and what is probably not as it was meant."""
+    account = data.account()
+    if account is None:
+        mend = "`rml data prepare --fresh` makes one"
+        return ToldAccount(f"{data.name}: prepared before accounts were kept; {mend}", ())
+    return ToldAccount(account.summary(), tuple(account.warnings()))
+
+
+def check_scorable(data: PreparedData) -> None:
+    """Raise a DataError where no validation pixel has a class, so that a finished run had no
+    score."""
+    if not data.subset_class_pixels("val").any():
+        num_images = len(data.names("val"))
+        raise DataError(
+            f"data set {data.name!r}: no pixel of the {num_images} validation images has a class, "
+            f"all are ignored: nothing could be scored. {_MEND}"
+        )
+
+
+def check_labels(data: PreparedData, split: Split, held_out: Sequence[str]) -> None:
+    """Raise a DataError where no labelled pixel, or none of the hold-out, has a class."""
+    for names, what in ((split.labelled, "labelled images of the split"), (held_out, "hold-out")):
+        if names and not data.class_pixel_counts(names).any():
+            raise DataError(
+                f"data set {data.name!r}: no pixel of the {what} has a class, all are ignored "
+                f"({len(names)} images, for example {names[0]}). {_MEND}"
+            )
+
+
+def check_batch_statistics(config: RunConfig, num_classes: int, num_workers: int) -> None:
+    """Raise a ConfigError where BatchNorm would get a single value per channel in a training step.
+
+    That can only be with one image per forward and a crop of one cell; such a forward is tried.
+    """
+    sizes = [("labelled", config.batch.labelled)]
+    if config.method.name != "supervised":
+        sizes.append(("unlabelled", config.batch.unlabelled))
+    height, width = config.geometry.crop_px
+    synchronised = config.sync_batchnorm and num_workers > 1
+    for kind, size in sizes:
+        alone = size // num_workers // config.batch.accumulate == 1
+        if not alone or synchronised or height * width > MAX_TRIED_PX:
+            continue
+        for network in dict.fromkeys(config.student_networks):
+            _try_forward(config, network, num_classes, kind)
+
+
+def _try_forward(config: RunConfig, network: NetworkConfig, num_classes: int, kind: str) -> None:
+    import torch
+
+    from rml_trainers.networks import build_network
+
+    with torch.random.fork_rng(devices=[]):
+        built = build_network(network, num_classes, config.noise, pretrained=False).train()
+        images = torch.zeros(1, 3, *config.geometry.crop_px)
+        try:
+            with torch.no_grad():
+                built(images)
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            height, width = config.geometry.crop_px
+            raise ConfigError(
+                f"batch.{kind} and geometry.crop_px: one image per forward and a crop of {height}×"
+                f"{width} leave BatchNorm (or GroupNorm) of {network.name} a single value per channel, which has "
+                f"no variance. Raise batch.{kind} or geometry.crop_px, lower batch.accumulate, or "
+                "set network.batchnorm: frozen"
+            ) from error
