@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.support.pages import ROOT, Page
+from tests.support.documentation.pages import ROOT, Page
 
 RUN = """\
 data: {name: night, size_px: [32, 48], num_train: 10, num_val: 3}

@@ -3,6 +3,7 @@
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,7 @@ def save_turned(pixels: npt.NDArray[np.uint8], path: Path, orientation: int) -> 
     """Save pixels as they are, with an EXIF orientation."""
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
-    options = {"lossless": True} if path.suffix == ".webp" else {}
+    options: dict[str, Any] = {"lossless": True} if path.suffix == ".webp" else {}
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(path, exif=exif.tobytes(), **options)
 

@@ -90,7 +90,7 @@ def _try_forward(config: RunConfig, network: NetworkConfig, num_classes: int, ki
             height, width = config.geometry.crop_px
             raise ConfigError(
                 f"batch.{kind} and geometry.crop_px: one image per forward and a crop of {height}×"
-                f"{width} leave BatchNorm (or GroupNorm) of {network.name} a single value per channel, which has "
-                f"no variance. Raise batch.{kind} or geometry.crop_px, lower batch.accumulate, or "
-                "set network.batchnorm: frozen"
+                f"{width} leave BatchNorm (or GroupNorm) of {network.name} a single value per "
+                f"channel, which has no variance. Raise batch.{kind} or geometry.crop_px, lower "
+                "batch.accumulate, or set network.batchnorm: frozen"
             ) from error

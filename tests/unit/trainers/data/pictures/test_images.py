@@ -34,7 +34,7 @@ def test_images_are_turned_by_their_exif_orientation(
     stored = image(1)
     save_turned(stored, tmp_path / f"a{suffix}", orientation)
     found = read_image(tmp_path / f"a{suffix}")
-    turn = TURNS.get(orientation, lambda x: x)
+    turn = TURNS.get(orientation, np.asarray)
     assert np.array_equal(found.pixels, turn(stored))
     turned = [note for note in found.notes if "EXIF" in note]
     assert turned == ([] if orientation == 1 else [f"turned by EXIF orientation {orientation}"])

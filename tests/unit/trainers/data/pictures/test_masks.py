@@ -1,6 +1,7 @@
 """Masks: numbers as they are stored, and no format that changes them."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,7 +38,7 @@ def test_numbers_of_few_and_many_bits_are_kept(
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".gif", ".pgm", ".webp"])
 def test_every_lossless_format_keeps_its_numbers(suffix: str, tmp_path: Path) -> None:
     values = mask(1, (0, 1, 2, 7, 255))
-    options = {"lossless": True} if suffix == ".webp" else {}
+    options: dict[str, Any] = {"lossless": True} if suffix == ".webp" else {}
     Image.fromarray(values).save(tmp_path / f"a{suffix}", **options)
     found = read_mask(tmp_path / f"a{suffix}")
     if suffix == ".gif":
@@ -67,7 +68,7 @@ def test_a_palette_number_is_kept_and_its_colour_known(tmp_path: Path) -> None:
     ],
 )
 def test_lossy_formats_are_refused_whatever_the_suffix_says(
-    name: str, options: dict[str, object], tmp_path: Path
+    name: str, options: dict[str, Any], tmp_path: Path
 ) -> None:
     Image.fromarray(mask(1, (0, 1, 2))).save(tmp_path / name, **options)
     with pytest.raises(DataError, match=rf"{name}: mask in a lossy format \((JPEG|WEBP|TIFF)\)"):

@@ -81,7 +81,7 @@ def test_a_link_in_a_circle_is_refused_and_one_to_a_sibling_is_not(tmp_path: Pat
 
 @pytest.mark.parametrize("form", ["NFC", "NFD"])
 def test_names_compare_whatever_their_unicode_form(form: Any, tmp_path: Path) -> None:
-    other = "NFD" if form == "NFC" else "NFC"
+    other: Any = "NFD" if form == "NFC" else "NFC"
     name = "Straße é"
     for i in range(3):
         stem = unicodedata.normalize(form, f"{name} {i}")
@@ -99,7 +99,7 @@ def test_names_compare_whatever_their_unicode_form(form: Any, tmp_path: Path) ->
 
 def test_two_names_that_look_the_same_are_told(tmp_path: Path) -> None:
     for form in ("NFC", "NFD"):
-        save(image(1), tmp_path / f"{unicodedata.normalize(form, 'é')}.png")  # type: ignore[arg-type]
+        save(image(1), tmp_path / f"{unicodedata.normalize(form, 'é')}.png")
     if len(list(tmp_path.iterdir())) == 1:
         return  # this file system takes both for one name
     with pytest.raises(DataError, match="images with the same name"):
@@ -146,10 +146,10 @@ def test_suffixes_compare_without_case_in_every_layout(
     _shout(tmp_path / "loud")
     plain, loud = (build_dataset(config, tmp_path / place) for place in ("plain", "loud"))
     for subset in ("train", "val"):
-        names = plain.names(subset)  # type: ignore[arg-type]
-        assert loud.names(subset) == names  # type: ignore[arg-type]
+        names = plain.names(subset)
+        assert loud.names(subset) == names
         for name in names:
-            one, other = (d.read(subset, name) for d in (plain, loud))  # type: ignore[arg-type]
+            one, other = (d.read(subset, name) for d in (plain, loud))
             assert np.array_equal(one.image, other.image)
             assert (one.label is None) == (other.label is None)
 

@@ -145,8 +145,8 @@ def test_values_and_colours_become_classes(
     )
     dataset = build_dataset(config, tmp_path)
     for subset in ("train", "val"):
-        for name in dataset.names(subset):  # type: ignore[arg-type]
-            label = dataset.read(subset, name).label  # type: ignore[arg-type]
+        for name in dataset.names(subset):
+            label = dataset.read(subset, name).label
             assert label is not None
             assert np.array_equal(label, numbers(int(name[1:])))
 
