@@ -12,13 +12,14 @@ from rml_platform.planning.run_id import run_id
 from rml_platform.study.cells import Cell, Study, bad_cells_error, expand
 from rml_platform.study.study_file import ResourcesConfig
 from rml_trainers.config import DataConfig, RunConfig
-from rml_trainers.data.loading.worker_batches import check_shares
+from rml_trainers.data.loading.batch_recipe import check_workers
 from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.data.prepared.prepare import cache_folder, ensure_prepared
 from rml_trainers.data.splitting.holdout import hold_out
 from rml_trainers.data.splitting.splits import Split, make_split
 from rml_trainers.errors import ConfigError, DeviceError, RmlError
 from rml_trainers.scoring.protocols import check_canvas
+from rml_trainers.training.assembly import batch_recipe
 
 OnPrepare = Callable[[str, int, int], None]
 """Told the data set's name, images done and images in all, while data are prepared."""
@@ -148,7 +149,7 @@ def _plan_cell(
     config = cell.config
     split = checked_split(config, data.names("train"), data_root, data.names_without_label())
     check_canvas(config.evaluation, data, hold_out(split, config.evaluation.num_holdout)[1])
-    check_shares(config, resources.workers)
+    check_workers(batch_recipe(config), resources.workers)
     name = run_id(
         config, split_hash=split.hash, data_hash=data.content_hash, num_labelled=len(split.labelled)
     )

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from rml_platform.run.codec import Codec, DamagedFileError
 from rml_platform.run.storage import Folder
-from rml_trainers.training.reporting import Evaluation
+from rml_trainers.scoring.score import Evaluation
 
 END = "end.json"
 """What was measured after the last checkpoint of a finished run."""

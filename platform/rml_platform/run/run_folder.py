@@ -31,7 +31,7 @@ from rml_platform.run.codec import Codec, DamagedFileError
 from rml_platform.run.retry_policy import STALE_AFTER_S
 from rml_platform.run.storage import Folder
 from rml_platform.run.task import RUN_TASK, Process, RunTask
-from rml_trainers.training.reporting import Evaluation
+from rml_trainers.scoring.score import Evaluation
 
 T = TypeVar("T")
 RunState = Literal["new", "running", "cut_off", "failed", "cancelled", "done"]

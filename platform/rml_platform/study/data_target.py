@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rml_platform.study.cells import expand
-from rml_platform.study.config_tree import choices, hints
 from rml_platform.study.layers import Assignment, override_layer, read_overrides
 from rml_platform.study.schema import load_run_config, load_study, validated
 from rml_platform.study.yaml_document import Json, read_document
-from rml_trainers.config import DataConfig, RunConfig, SplitConfig
+from rml_trainers.config import DataConfig, SplitConfig
 from rml_trainers.configuration import suggest
 from rml_trainers.data import DATASETS, build_dataset
 from rml_trainers.data.splitting.splits import Split, make_split
@@ -24,13 +23,12 @@ def data_configs(target: str, overrides: Sequence[str]) -> tuple[DataConfig, ...
                 dict.fromkeys(cell.config.data for cell in expand(load_study(path, overrides)))
             )
         return (load_run_config(path, overrides).data,)
-    by_name = choices(hints(RunConfig)["data"])
-    if target not in by_name:
+    if target not in DATASETS:
         raise ConfigError(
-            f"{target}: no such data set, nor a .yaml file; {suggest(target, by_name)}"
+            f"{target}: no such data set, nor a .yaml file; {suggest(target, DATASETS)}"
         )
     layers = [(Assignment(("name",), target, target),), override_layer(read_overrides(overrides))]
-    config: DataConfig = validated(by_name[target], layers, target)
+    config: DataConfig = validated(DATASETS[target].config, layers, target)
     return (config,)
 
 

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -20,9 +20,7 @@ from PIL import Image
 
 from rml_trainers.configuration import require
 from rml_trainers.errors import DataError, DataMissingError
-
-if TYPE_CHECKING:
-    from rml_trainers.config import DataConfig
+from rml_trainers.settings.contract import DataConfig
 
 Subset = Literal["train", "val"]
 SUBSETS: tuple[Subset, ...] = ("train", "val")
@@ -65,7 +63,7 @@ class Dataset(Protocol):
     """Adapter from a layout on disk to names and raw images."""
 
     @property
-    def config(self) -> "DataConfig": ...
+    def config(self) -> DataConfig: ...
 
     @property
     def name(self) -> str: ...

@@ -7,11 +7,11 @@ forward per student over labelled and mixed images together.
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
 
+from rml_trainers.data.loading.loaders import Batch, UnlabelledCrops
 from rml_trainers.labels.coupling import total_variation
 from rml_trainers.labels.pseudo_labels import PseudoLabel, make_pseudo_label
 from rml_trainers.losses import hard_cross_entropy, log_softmax
@@ -20,21 +20,13 @@ from rml_trainers.methods.student_targets import StudentTargets, make_student_ta
 from rml_trainers.networks.network import SegmentationNetwork, SegmentationOutput
 from rml_trainers.noise.input_noise import InputNoiseDraw, strengthen
 from rml_trainers.scoring.metrics import confusion_matrix
-from rml_trainers.students.learners import Labeller, Learners, to_unit_range
+from rml_trainers.students.learners import Learners, to_unit_range
 from rml_trainers.students.micro_batches import MicroBatch
 from rml_trainers.students.pixel_losses import pixel_losses
-
-if TYPE_CHECKING:
-    from rml_trainers.data.loading.loaders import Batch, UnlabelledCrops
 
 
 class Consistency(Stateless):
     """Base of every method that teaches students on strong views with labels made on weak views."""
-
-    uses_unlabelled = True
-    labeller: ClassVar[Labeller] = "teachers"
-    needs_confidence: ClassVar[bool] = False
-    """Pseudo labels come with the largest probability of every pixel."""
 
     def taught_by(self, student: int, num_students: int) -> tuple[int, ...]:
         """Numbers of the labelling networks that teach a student."""
@@ -43,19 +35,18 @@ class Consistency(Stateless):
     def pseudo_labels(
         self,
         outputs: Sequence[SegmentationOutput],
-        unlabelled: "UnlabelledCrops",
+        unlabelled: UnlabelledCrops,
         learners: Learners,
     ) -> list[PseudoLabel]:
         """Target of each labelling network from its output on the unmixed weak views."""
-        soft = bool(getattr(self.config.method, "soft_labels", False))
-        inside = unlabelled.inside
         return [
             make_pseudo_label(
                 output.logits,
-                inside,
+                unlabelled.inside,
                 learners.student(i),
-                soft=soft,
-                confidence=self.needs_confidence,
+                soft=self.config.soft_labels,
+                threshold=self.config.threshold,
+                confidence=self.config.confidence is not None,
             )
             for i, output in enumerate(outputs)
         ]
@@ -94,18 +85,18 @@ class Consistency(Stateless):
 
     def loss_weight(self) -> float | Tensor:
         """Weight of L_u by the method's authors, next to the run's own `unsupervised_weight`."""
-        return float(getattr(self.config.method, "weight", 1.0))
+        return self.config.weight
 
     def after_loss(self, outputs: Sequence[SegmentationOutput]) -> dict[str, Tensor]:
         """Update whatever the method keeps, from the labellers' outputs; returns scalars to
         report."""
         return {}
 
-    def step(self, batch: "Batch", learners: Learners) -> StepResult:
+    def step(self, batch: Batch, learners: Learners) -> StepResult:
         """L = Σ_i [ L_s(θ_i) + weight · Σ_j∈taught_by(i) CE(ŷ_j, h_θi(Γ_i(x_u))) ]."""
         assert batch.unlabelled is not None
         weak = to_unit_range(batch.unlabelled.image)
-        outputs = learners.label(self.labeller, weak)
+        outputs = learners.label(self.config.labeller, weak)
         with torch.no_grad():
             targets = self.pseudo_labels(outputs, batch.unlabelled, learners)
         student_targets = self._lessons(batch, weak, targets, learners)
@@ -122,7 +113,7 @@ class Consistency(Stateless):
 
     @torch.no_grad()
     def _lessons(
-        self, batch: "Batch", weak: Tensor, targets: Sequence[PseudoLabel], learners: Learners
+        self, batch: Batch, weak: Tensor, targets: Sequence[PseudoLabel], learners: Learners
     ) -> list[StudentTargets]:
         """What every student learns from: all that is known before its forward, for the whole
         batch."""
@@ -148,7 +139,7 @@ class Consistency(Stateless):
         ]
         networks = [learners.student(i) for i in micro_batch.students]
         num_labelled = len(shares[0].images)
-        weight = self.config.unsupervised_weight * self.loss_weight()
+        weight = self.context.unsupervised_weight * self.loss_weight()
         on_labelled = self._labelled_losses(
             shares, [x[:num_labelled] for x in logits], networks, weight, learners
         )
@@ -241,14 +232,14 @@ class Consistency(Stateless):
 
     def _coupling(self, logits: Sequence[Tensor]) -> dict[str, Tensor]:
         """Distance of two labelling networks on the weak views; it is not part of any loss."""
-        if len(logits) != 2 or self.config.evaluation.monitor_coupling == "off":
+        if len(logits) != 2 or self.context.monitor_coupling == "off":
             return {}
         return {"coupling_tv": total_variation(*logits).mean()}
 
     def _monitor(
-        self, targets: Sequence[PseudoLabel], unlabelled: "UnlabelledCrops"
+        self, targets: Sequence[PseudoLabel], unlabelled: UnlabelledCrops
     ) -> dict[str, Tensor]:
-        if not self.config.evaluation.monitor_pseudo_labels:
+        if not self.context.monitor_pseudo_labels:
             return {}
         return {
             f"pseudo_label_{i + 1}": confusion_matrix(

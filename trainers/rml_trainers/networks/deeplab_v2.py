@@ -1,7 +1,8 @@
 """Deeplabv2: a timm backbone, dropout, and ASPP whose dilated convolutions are summed."""
 
+import dataclasses
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, Self
 
 from torch import Tensor, nn
 
@@ -10,6 +11,7 @@ from rml_trainers.networks.backbones import Backbone, build_backbone
 from rml_trainers.networks.network import SegmentationNetwork, SegmentationOutput
 from rml_trainers.networks.pretrained.coco import ARCHITECTURE, build_coco_backbone
 from rml_trainers.noise.config import NoiseConfig
+from rml_trainers.settings.contract import NetworkConfig
 
 ASPP_RATES = (6, 12, 18, 24)
 """Deeplabv2 (Chen et al., 2017), ASPP-L."""
@@ -20,7 +22,7 @@ PROJECTION_GROUPS = 32
 
 
 @configuration
-class DeepLabV2Config:
+class DeepLabV2Config(NetworkConfig):
     """Network of one student."""
 
     name: Literal["deeplab_v2"] = "deeplab_v2"
@@ -60,6 +62,9 @@ class DeepLabV2Config:
             width,
             "a multiple of 32",
         )
+
+    def without_weights_file(self) -> Self:
+        return dataclasses.replace(self, weights="none", weights_file=None)
 
 
 class SummedASPP(nn.Module):

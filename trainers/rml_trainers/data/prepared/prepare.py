@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from filelock import FileLock
@@ -23,9 +22,7 @@ from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.data.prepared.manifest import FORMAT, Manifest
 from rml_trainers.data.prepared.resizing import resize_image, resize_label
 from rml_trainers.errors import DataError
-
-if TYPE_CHECKING:
-    from rml_trainers.config import DataConfig
+from rml_trainers.settings.contract import DataConfig
 
 OnProgress = Callable[[int, int], None]
 """Told how many images are done and how many there are."""
@@ -36,7 +33,7 @@ _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _logger = logging.getLogger(__name__)
 
 
-def cache_folder(config: "DataConfig", cache_root: Path) -> Path:
+def cache_folder(config: DataConfig, cache_root: Path) -> Path:
     """Folder of a prepared set: readable name and a hash of its configuration."""
     fields = json.dumps(asdict(config), sort_keys=True)
     size = "original" if config.size_px is None else f"{config.size_px[0]}x{config.size_px[1]}"
@@ -44,7 +41,7 @@ def cache_folder(config: "DataConfig", cache_root: Path) -> Path:
 
 
 def ensure_prepared(
-    config: "DataConfig",
+    config: DataConfig,
     data_root: Path | None,
     cache_root: Path,
     *,

@@ -20,6 +20,7 @@ from rml_trainers.data.dataset import (
     require_size,
 )
 from rml_trainers.errors import DataError
+from rml_trainers.settings.contract import DataConfig
 
 CAMVID_CLASSES = (
     "sky",
@@ -39,7 +40,7 @@ CAMVID_VOID = 11
 
 
 @configuration
-class CamvidConfig:
+class CamvidConfig(DataConfig):
     """Images under `<data root>/<folder>`."""
 
     name: Literal["camvid"] = "camvid"

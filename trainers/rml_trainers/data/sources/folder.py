@@ -21,10 +21,11 @@ from rml_trainers.data.dataset import (
 )
 from rml_trainers.data.splitting.name_lists import read_names
 from rml_trainers.errors import DataError
+from rml_trainers.settings.contract import DataConfig
 
 
 @configuration
-class FolderConfig:
+class FolderConfig(DataConfig):
     """`<data root>/<folder>/images/*` and `<data root>/<folder>/masks/*`; unlabelled images need no
     mask."""
 

@@ -22,6 +22,7 @@ from rml_trainers.noise.colour_jitter import ColourJitter
 from rml_trainers.noise.config import NoiseConfig
 from rml_trainers.noise.mixing_masks import ClassMix
 from rml_trainers.noise.strong_view import Photometry, StrongView, colour_noise
+from rml_trainers.settings.contract import MethodConfig
 
 JITTER_AND_BLUR = ColourJitter(
     brightness=0.25,
@@ -36,7 +37,7 @@ JITTER_AND_BLUR = ColourJitter(
 
 
 @configuration
-class ClassMixConfig:
+class ClassMixConfig(MethodConfig):
     """L_u = c · CE(Mix(ŷ), h_θ(Γ(Mix(x_u)))), ŷ = argmax h_θ̃(γ(x_u)), c = share of pixels with max
     p ≥ τ.
 
@@ -64,14 +65,10 @@ class ClassMixConfig:
 class ClassMixMethod(MeanTeacher):
     """The mean teacher's hard labels decide what is pasted, and teach."""
 
-    needs_confidence: ClassVar[bool] = True
-
     def importance(self, targets: Sequence[PseudoLabel]) -> Tensor:
         (target,) = targets
-        assert isinstance(self.config.method, ClassMixConfig) and target.confidence is not None
-        self._confident = confident_share(
-            target.confidence, target.valid, self.config.method.confidence
-        )
+        assert target.confidence is not None and self.config.confidence is not None
+        self._confident = confident_share(target.confidence, target.valid, self.config.confidence)
         return self._confident
 
     def after_loss(self, outputs: Sequence[SegmentationOutput]) -> dict[str, Tensor]:

@@ -21,6 +21,7 @@ from rml_trainers.noise.colour_jitter import ColourJitter
 from rml_trainers.noise.config import NoiseConfig
 from rml_trainers.noise.mixing import CutMix
 from rml_trainers.noise.strong_view import Photometry, StrongView, colour_noise
+from rml_trainers.settings.contract import MethodConfig
 
 STRONG_COLOUR = ColourJitter(
     brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1, probability=0.8, grey_probability=0.2
@@ -29,7 +30,7 @@ STRONG_COLOUR = ColourJitter(
 
 
 @configuration
-class CutMixSegConfig:
+class CutMixSegConfig(MethodConfig):
     """L_u = c · mean over pixels of Σ_k (p_k − q_k)², c = share of the batch's pixels with max q ≥
     τ.
 
@@ -67,13 +68,10 @@ class CutMixSeg(MeanTeacher):
     """The mean teacher's probabilities are mixed as the images are; the student's come close to
     them."""
 
-    needs_confidence: ClassVar[bool] = True
-
     def importance(self, targets: Sequence[PseudoLabel]) -> Tensor:
         (target,) = targets
-        assert target.confidence is not None
-        threshold = float(getattr(self.config.method, "confidence", 0.0))
-        self._confident = confident_share(target.confidence, target.valid, threshold)
+        assert target.confidence is not None and self.config.confidence is not None
+        self._confident = confident_share(target.confidence, target.valid, self.config.confidence)
         return self._confident
 
     def unsupervised_loss(self, log_prob: Tensor, targets: Sequence[PseudoLabel]) -> Tensor:

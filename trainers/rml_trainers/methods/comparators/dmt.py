@@ -12,40 +12,39 @@ decay 5e-4, the same rate for backbone and head (`head_lr_factor: 1`), poly 0.9;
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from rml_trainers import IGNORE_LABEL
 from rml_trainers.configuration import configuration, require
+from rml_trainers.data.loading.loaders import Batch, InitialLabels, UnlabelledCrops
 from rml_trainers.labels.class_balanced_selection import (
     ConfidenceCounts,
     confident_class,
     stored_crops,
 )
 from rml_trainers.labels.pseudo_labels import PseudoLabel
+from rml_trainers.labels.stage_context import StageContext
 from rml_trainers.labels.stage_labels import StageLabels
 from rml_trainers.losses import log_softmax, mutual_weight, of_class
 from rml_trainers.methods.consistency import Consistency
-from rml_trainers.methods.method import StageContext, StepResult, labelled_part
+from rml_trainers.methods.method import MethodContext, StepResult, labelled_part
 from rml_trainers.methods.student_targets import StudentTargets, make_student_targets
 from rml_trainers.noise.config import NoiseConfig
 from rml_trainers.noise.strong_view import StrongView
-from rml_trainers.students.learners import Labeller, Learners, to_unit_range
+from rml_trainers.settings.contract import Labeller, MethodConfig
+from rml_trainers.students.learners import Learners, to_unit_range
 from rml_trainers.students.micro_batches import MicroBatch
 from rml_trainers.students.pixel_losses import pixel_losses
-
-if TYPE_CHECKING:
-    from rml_trainers.config import RunConfig
-    from rml_trainers.data.loading.loaders import Batch, InitialLabels, UnlabelledCrops
 
 Upsample = Callable[[Tensor], Tensor]
 """From [B, C, h, w] to pixels."""
 
 
 @configuration
-class DmtConfig:
+class DmtConfig(MethodConfig):
     """L_i = [ Σ_l CE(y_l, p_i) + weight · Σ_u w · CE(ŷ_j, p_i) ] / number of pixels with a label,
     both sums together.
 
@@ -64,8 +63,9 @@ class DmtConfig:
     """
 
     num_students: ClassVar[int] = 2
+    labeller: ClassVar[Labeller] = "students"
     num_strong_views: ClassVar[int] = 0
-    initial_label: ClassVar[str] = "stage"
+    initial_label: ClassVar[Literal["stage", "online"]] = "stage"
     name: Literal["dmt"] = "dmt"
     fractions: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8, 1.0)
     """Share of each class's pixels that keep their label, stage by stage (authors: five phases)."""
@@ -89,14 +89,12 @@ class DynamicMutualTraining(Consistency):
     """Keeps the class thresholds of both networks; their soft labels lie in scratch files as p⁰
     does."""
 
-    labeller: ClassVar[Labeller] = "students"
+    config: DmtConfig
 
-    def __init__(self, config: "RunConfig", num_classes: int) -> None:
-        super().__init__(config, num_classes)
-        assert isinstance(config.method, DmtConfig)
-        self.method = config.method
+    def __init__(self, config: DmtConfig, context: MethodContext) -> None:
+        super().__init__(config, context)
         self._thresholds: list[Tensor] = []
-        self._stage_labels = StageLabels(config, num_classes, self.labeller)
+        self._stage_labels = StageLabels(config)
 
     def begin_stage(self, context: StageContext) -> None:
         """One pass over D_u with both students: their soft labels and the thresholds of this
@@ -107,19 +105,19 @@ class DynamicMutualTraining(Consistency):
         counts = [
             ConfidenceCounts(student, self.num_classes, learners.device) for student in students
         ]
-        for probs, inside in stored_crops(context, self._stage_labels.readers, self.config):
+        for probs, inside in stored_crops(context, self._stage_labels.readers):
             for count, prob in zip(counts, probs, strict=True):
                 count.gather(prob.to(learners.device), inside.to(learners.device))
-        share = self.method.fractions[context.stage - 1]
+        share = self.config.fractions[context.stage - 1]
         self._thresholds = [count.threshold(share) for count in counts]
 
     def resume_stage(self, context: StageContext) -> None:
         self._stage_labels.resume(context)
 
-    def initial_labels(self) -> "tuple[InitialLabels, ...]":
+    def initial_labels(self) -> tuple[InitialLabels, ...]:
         return self._stage_labels.readers
 
-    def step(self, batch: "Batch", learners: Learners) -> StepResult:
+    def step(self, batch: Batch, learners: Learners) -> StepResult:
         """One forward per student over labelled and unlabelled crops; nobody labels anything."""
         assert batch.unlabelled is not None
         weak = to_unit_range(batch.unlabelled.image)
@@ -139,9 +137,7 @@ class DynamicMutualTraining(Consistency):
             loss=learnt.loss, scalars=scalars, confusions=self._monitor(labels, batch.unlabelled)
         )
 
-    def _stored_labels(
-        self, unlabelled: "UnlabelledCrops", learners: Learners
-    ) -> list[PseudoLabel]:
+    def _stored_labels(self, unlabelled: UnlabelledCrops, learners: Learners) -> list[PseudoLabel]:
         """ŷ with 255 where it is not kept, and c, of each network."""
         size = (unlabelled.inside.shape[-2], unlabelled.inside.shape[-1])
         labels = []
@@ -215,11 +211,11 @@ class DynamicMutualTraining(Consistency):
         (_, num_kept, num_both) = self._counts(share)
         assert target.confidence is not None
         log_prob = log_softmax(upsample(some[0]))
-        gammas = (self.method.gamma_agree, self.method.gamma_disagree)
+        gammas = (self.config.gamma_agree, self.config.gamma_disagree)
         weight = mutual_weight(log_prob, target.hard, target.confidence, gammas)
         loss = -torch.where(target.valid, weight * of_class(log_prob, target.hard), 0).sum()
         mean_weight = torch.where(target.valid, weight, 0).sum() / num_kept
-        return [self.config.unsupervised_weight * loss / num_both, loss / num_kept, mean_weight]
+        return [self.context.unsupervised_weight * loss / num_both, loss / num_kept, mean_weight]
 
     def tensors(self) -> dict[str, Tensor]:
         kept = {f"threshold/{i + 1}": threshold for i, threshold in enumerate(self._thresholds)}

@@ -12,7 +12,7 @@ the student.
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from torch.nn import functional
 
 from rml_trainers import IGNORE_LABEL
 from rml_trainers.configuration import configuration, require
+from rml_trainers.data.loading.loaders import Batch
 from rml_trainers.labels.pseudo_labels import PseudoLabel, make_pseudo_label
 from rml_trainers.losses import log_softmax, valid_counts
 from rml_trainers.methods.consistency import Consistency
@@ -29,14 +30,10 @@ from rml_trainers.noise.config import NoiseConfig
 from rml_trainers.noise.input_noise import mix, strengthen
 from rml_trainers.noise.mixing import CutMix
 from rml_trainers.noise.strong_view import Photometry, StrongView, colour_noise
-from rml_trainers.students.learners import Labeller, Learners, to_unit_range
+from rml_trainers.settings.contract import Labeller, MethodConfig
+from rml_trainers.students.learners import Learners, to_unit_range
 from rml_trainers.students.micro_batches import MicroBatch
 from rml_trainers.students.pixel_losses import pixel_losses
-
-if TYPE_CHECKING:
-    from rml_trainers.config import RunConfig
-    from rml_trainers.data.loading.loaders import Batch
-
 
 STRONG_COLOUR = ColourJitter(
     brightness=0.5,
@@ -53,7 +50,7 @@ BOX_ASPECT = (0.3, 1 / 0.3)
 
 
 @configuration
-class UniMatchConfig:
+class UniMatchConfig(MethodConfig):
     """L = ½ [ L_s + weight · ( μ/2 · CE(ŷ, h_θ(Γ_1(x_u))) + μ/2 · CE(ŷ, h_θ(Γ_2(x_u))) + λ · CE(ŷ,
     g(P(f(γ(x_u)))) ) ].
 
@@ -69,6 +66,7 @@ class UniMatchConfig:
     """
 
     num_students: ClassVar[int] = 1
+    labeller: ClassVar[Labeller] = "students"
     num_strong_views: ClassVar[int] = 2
     name: Literal["unimatch"] = "unimatch"
     threshold: float = 0.95
@@ -124,22 +122,17 @@ class UniMatch(Consistency):
     it.
     """
 
-    labeller: ClassVar[Labeller] = "students"
+    config: UniMatchConfig
 
-    def __init__(self, config: "RunConfig", num_classes: int) -> None:
-        super().__init__(config, num_classes)
-        assert isinstance(config.method, UniMatchConfig)
-        self.method = config.method
-
-    def step(self, batch: "Batch", learners: Learners) -> StepResult:
+    def step(self, batch: Batch, learners: Learners) -> StepResult:
         assert batch.unlabelled is not None
         network = learners.student(0)
         inside = batch.unlabelled.inside
         weak = to_unit_range(batch.unlabelled.image)
-        (labelling,) = learners.label(self.labeller, weak)
+        (labelling,) = learners.label(self.config.labeller, weak)
         with torch.no_grad():
             target = make_pseudo_label(
-                labelling.logits, inside, network, threshold=self.method.threshold
+                labelling.logits, inside, network, threshold=self.config.threshold
             )
             strong = [strengthen(weak, draw) for draw in batch.noise]
             part = labelled_part(batch.labelled[0])
@@ -176,14 +169,14 @@ class UniMatch(Consistency):
         labelled, _, *strong = torch.split(output.logits, sizes)
         feature = torch.split(output.feature, sizes)[1]
         perturbed = learners.classify(
-            0, functional.dropout2d(feature, self.method.channel_dropout)
+            0, functional.dropout2d(feature, self.config.channel_dropout)
         ).logits
         own = supervised_losses(
             labelled, micro_batch.of(part.label), count, learners.student(0), learners, factor=0.5
         )
         weights = [
-            self.method.feature_weight,
-            *[self.method.strong_weight / len(strong)] * len(strong),
+            self.config.feature_weight,
+            *[self.config.strong_weight / len(strong)] * len(strong),
         ]
         taught = torch.stack(
             [
@@ -210,6 +203,6 @@ class UniMatch(Consistency):
 
         def losses(part: slice, some: Sequence[Tensor]) -> list[Tensor]:
             loss = target.part(part).cross_entropy(log_softmax(network.upsample(some[0], size)))
-            return [self.config.unsupervised_weight * weight / 2 * loss, weight * loss, loss]
+            return [self.context.unsupervised_weight * weight / 2 * loss, weight * loss, loss]
 
         return pixel_losses(losses, [logits], size, learners.loss_chunk_mib)
