@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from rml_trainers.data.loading.loaders import Batch
 from rml_trainers.losses import hard_cross_entropy, log_softmax
-from rml_trainers.methods.method import MethodContext, Stateless, StepResult, labelled_part
+from rml_trainers.methods.method import MethodContext, Stateless, StepResult, labelled_images
 from rml_trainers.runtime.randomness import seed_model_noise
 from rml_trainers.settings.contract import MethodConfig
 from rml_trainers.students.learners import Learners
@@ -36,7 +36,7 @@ class Adversarial(Stateless):
         return {"discriminator": self.discriminator}
 
     def step(self, batch: Batch, learners: Learners) -> StepResult:
-        part = labelled_part(batch.labelled[0])
+        part = labelled_images(batch.labelled[0])
         (output,) = learners.forward_students([part.images])
         size = (part.label.shape[-2], part.label.shape[-1])
         log_prob = log_softmax(learners.student(0).upsample(output.logits, size))

@@ -94,21 +94,19 @@ class Supervision(NamedTuple):
     label: Tensor
 
 
-def labelled_part(crops: LabelledCrops) -> Supervision:
+def labelled_images(crops: LabelledCrops) -> Supervision:
     """γ(x_l) as float [B, 3, H, W] in [0, 1] and y_l as int64 [B, H, W]."""
     return Supervision(to_unit_range(crops.image), crops.label.long())
 
 
-def supervised_losses(
+def supervised_loss(
     logits: Tensor,
     label: Tensor,
     count: Tensor,
     network: SegmentationNetwork,
     learners: Learners,
-    factor: float = 1.0,
 ) -> Tensor:
-    """L_s = CE(y_l, h_θ(γ(x_l))) at label resolution (paper, Eq. 1): [2], `factor` times it to
-    minimise, and itself.
+    """L_s = CE(y_l, h_θ(γ(x_l))) at label resolution (paper, Eq. 1).
 
     Args:
         count: valid pixels of the whole batch, see `valid_counts`.
@@ -116,16 +114,16 @@ def supervised_losses(
     size = (label.shape[-2], label.shape[-1])
 
     def losses(part: slice, some: Sequence[Tensor]) -> list[Tensor]:
-        loss = hard_cross_entropy(log_softmax(network.upsample(some[0], size)), label[part], count)
-        return [factor * loss, loss]
+        log_prob = log_softmax(network.upsample(some[0], size))
+        return [hard_cross_entropy(log_prob, label[part], count)]
 
-    return pixel_losses(losses, [logits], size, learners.loss_chunk_mib)
+    return pixel_losses(losses, [logits], size, learners.loss_chunk_mib)[0]
 
 
 def supervised_step(batch: Batch, learners: Learners) -> StepResult:
     """The step of stage 0 for any number of students: each learns from its own labelled images
     alone."""
-    parts = [labelled_part(crops) for crops in batch.labelled]
+    parts = [labelled_images(crops) for crops in batch.labelled]
     counts = valid_counts(*(part.label != IGNORE_LABEL for part in parts))
 
     def loss_of(micro_batch: MicroBatch) -> tuple[Tensor, dict[str, Tensor]]:
@@ -133,13 +131,13 @@ def supervised_step(batch: Batch, learners: Learners) -> StepResult:
             [micro_batch.of(parts[i].images) for i in micro_batch.students], micro_batch.students
         )
         losses = [
-            supervised_losses(
+            supervised_loss(
                 output.logits,
                 micro_batch.of(parts[i].label),
                 counts[i],
                 learners.student(i),
                 learners,
-            )[0]
+            )
             for i, output in zip(micro_batch.students, outputs, strict=True)
         ]
         told = {

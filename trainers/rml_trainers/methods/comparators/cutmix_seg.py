@@ -14,9 +14,8 @@ from torch import Tensor
 
 from rml_trainers.configuration import configuration, require
 from rml_trainers.labels.pseudo_labels import PseudoLabel
-from rml_trainers.losses import confident_share, squared_error
+from rml_trainers.losses import squared_error
 from rml_trainers.methods.paper.mean_teacher import MeanTeacher
-from rml_trainers.networks.network import SegmentationOutput
 from rml_trainers.noise.colour_jitter import ColourJitter
 from rml_trainers.noise.config import NoiseConfig
 from rml_trainers.noise.mixing import CutMix
@@ -68,16 +67,7 @@ class CutMixSeg(MeanTeacher):
     """The mean teacher's probabilities are mixed as the images are; the student's come close to
     them."""
 
-    def importance(self, targets: Sequence[PseudoLabel]) -> Tensor:
-        (target,) = targets
-        assert target.confidence is not None and self.config.confidence is not None
-        self._confident = confident_share(target.confidence, target.valid, self.config.confidence)
-        return self._confident
-
     def unsupervised_loss(self, log_prob: Tensor, targets: Sequence[PseudoLabel]) -> Tensor:
         (target,) = targets
         assert target.soft is not None
         return squared_error(log_prob.exp(), target.soft, target.valid, target.num_valid)
-
-    def after_loss(self, outputs: Sequence[SegmentationOutput]) -> dict[str, Tensor]:
-        return {"confident": self._confident}

@@ -10,8 +10,7 @@ decay 5e-4, the same rate for backbone and head (`head_lr_factor: 1`), poly 0.9;
 170 to 300 epochs; no model noise. They score the best student.
 """
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import torch
@@ -19,7 +18,7 @@ from torch import Tensor
 
 from rml_trainers import IGNORE_LABEL
 from rml_trainers.configuration import configuration, require
-from rml_trainers.data.loading.loaders import Batch, InitialLabels, UnlabelledCrops
+from rml_trainers.data.loading.loaders import InitialLabels, UnlabelledCrops
 from rml_trainers.labels.class_balanced_selection import (
     ConfidenceCounts,
     confident_class,
@@ -28,19 +27,16 @@ from rml_trainers.labels.class_balanced_selection import (
 from rml_trainers.labels.pseudo_labels import PseudoLabel
 from rml_trainers.labels.stage_context import StageContext
 from rml_trainers.labels.stage_labels import StageLabels
-from rml_trainers.losses import log_softmax, mutual_weight, of_class
+from rml_trainers.losses import mutual_weight, of_class
 from rml_trainers.methods.consistency import Consistency
-from rml_trainers.methods.method import MethodContext, StepResult, labelled_part
-from rml_trainers.methods.student_targets import StudentTargets, make_student_targets
+from rml_trainers.methods.method import MethodContext
+from rml_trainers.methods.student_losses import Loss
+from rml_trainers.methods.student_targets import StudentTargets, View
+from rml_trainers.networks.network import SegmentationOutput
 from rml_trainers.noise.config import NoiseConfig
 from rml_trainers.noise.strong_view import StrongView
 from rml_trainers.settings.contract import Labeller, MethodConfig
-from rml_trainers.students.learners import Learners, to_unit_range
-from rml_trainers.students.micro_batches import MicroBatch
-from rml_trainers.students.pixel_losses import pixel_losses
-
-Upsample = Callable[[Tensor], Tensor]
-"""From [B, C, h, w] to pixels."""
+from rml_trainers.students.learners import Learners
 
 
 @configuration
@@ -117,28 +113,20 @@ class DynamicMutualTraining(Consistency):
     def initial_labels(self) -> tuple[InitialLabels, ...]:
         return self._stage_labels.readers
 
-    def step(self, batch: Batch, learners: Learners) -> StepResult:
-        """One forward per student over labelled and unlabelled crops; nobody labels anything."""
-        assert batch.unlabelled is not None
-        weak = to_unit_range(batch.unlabelled.image)
-        with torch.no_grad():
-            labels = self._stored_labels(batch.unlabelled, learners)
-            parts = [labelled_part(crops) for crops in batch.labelled]
-            student_targets = make_student_targets(
-                parts, [weak] * len(parts), [[label] for label in reversed(labels)]
-            )
-        on_weak: list[list[Tensor]] = [[] for _ in student_targets]
-        learnt = learners.learn(partial(self._learn, student_targets, on_weak, learners))
-        kept = torch.stack([label.valid.float().mean() for label in labels]).mean()
-        scalars = {**learnt.scalars, "loss": learnt.loss.detach(), "pseudo_label_kept": kept}
-        # Of the students as they learn, dropout included: what labels them is as old as the stage.
-        scalars |= self._coupling([torch.cat(shares) for shares in on_weak])
-        return StepResult(
-            loss=learnt.loss, scalars=scalars, confusions=self._monitor(labels, batch.unlabelled)
-        )
+    def taught_by(self, student: int, num_students: int) -> tuple[int, ...]:
+        return tuple(j for j in range(num_students) if j != student)
 
-    def _stored_labels(self, unlabelled: UnlabelledCrops, learners: Learners) -> list[PseudoLabel]:
-        """ŷ with 255 where it is not kept, and c, of each network."""
+    def label(self, weak: Tensor, learners: Learners) -> tuple[SegmentationOutput, ...]:
+        """Nobody labels anything in a step."""
+        return ()
+
+    def pseudo_labels(
+        self,
+        outputs: Sequence[SegmentationOutput],
+        unlabelled: UnlabelledCrops,
+        learners: Learners,
+    ) -> list[PseudoLabel]:
+        """ŷ with 255 where it is not kept, and c, of each network, from what is stored."""
         size = (unlabelled.inside.shape[-2], unlabelled.inside.shape[-1])
         labels = []
         for i, (prob, threshold) in enumerate(
@@ -149,73 +137,24 @@ class DynamicMutualTraining(Consistency):
             labels.append(PseudoLabel(torch.where(keep, label, IGNORE_LABEL), None, confidence))
         return labels
 
-    def _learn(
-        self,
-        student_targets: Sequence[StudentTargets],
-        on_weak: Sequence[list[Tensor]],
-        learners: Learners,
-        micro_batch: MicroBatch,
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss of a micro-batch; its logits on unlabelled crops are added to `on_weak` of each
-        student."""
-        shares = [student_targets[i].share(micro_batch) for i in micro_batch.students]
-        images = [torch.cat([share.images, share.strong]) for share in shares]
-        outputs = learners.forward_students(images, micro_batch.students)
-        size = (images[0].shape[-2], images[0].shape[-1])
-        totals = []
-        told = dict[str, Tensor]()
-        for i, share, output in zip(micro_batch.students, shares, outputs, strict=True):
-            logits_l, logits_u = torch.split(output.logits, [len(share.images), len(share.strong)])
-            on_weak[i].append(logits_u.detach())
-            upsample = partial(learners.student(i).upsample, size_px=size)
-            on_l = pixel_losses(
-                partial(self._supervised, share, upsample),
-                [logits_l],
-                size,
-                learners.loss_chunk_mib,
-            )
-            on_u = pixel_losses(
-                partial(self._taught, share, upsample), [logits_u], size, learners.loss_chunk_mib
-            )
-            totals += [on_l[0], on_u[0]]
-            names = ("loss_supervised", "loss_unsupervised", "dynamic_weight")
-            told |= {
-                f"{name}_{i + 1}": value
-                for name, value in zip(names, (on_l[1], *on_u[1:]), strict=True)
-            }
-        return torch.stack(totals).sum(), told
-
-    @staticmethod
-    def _counts(share: StudentTargets) -> tuple[Tensor, Tensor, Tensor]:
-        """Pixels with a true label, pixels with a kept one, and both together, each at least 1."""
-        known = share.num_valid
-        kept = share.targets[0].num_valid
-        assert kept is not None
-        return known.clamp(min=1), kept.clamp(min=1), (known + kept).clamp(min=1)
-
-    def _supervised(
-        self, share: StudentTargets, upsample: Upsample, part: slice, some: Sequence[Tensor]
-    ) -> list[Tensor]:
-        """Share of L_i, and mean over labelled pixels."""
-        label = share.label[part]
-        (num_known, _, num_both) = self._counts(share)
-        log_prob = log_softmax(upsample(some[0]))
+    def on_labelled(self, log_prob: Tensor, label: Tensor, targets: StudentTargets) -> Loss:
+        """Its part of L_i; reported is the mean over labelled pixels."""
+        num_known, _, num_both = _counts(targets)
         loss = -torch.where(label != IGNORE_LABEL, of_class(log_prob, label), 0).sum()
-        return [loss / num_both, loss / num_known]
+        return Loss(loss / num_both, loss / num_known)
 
-    def _taught(
-        self, share: StudentTargets, upsample: Upsample, part: slice, some: Sequence[Tensor]
-    ) -> list[Tensor]:
-        """Share of L_i, mean over kept pixels, and their mean weight w."""
-        target = share.targets[0].part(part)
-        (_, num_kept, num_both) = self._counts(share)
+    def on_view(self, log_prob: Tensor, view: View, targets: StudentTargets) -> Loss:
+        """Its part of L_i; reported are the mean over kept pixels, and their mean weight w."""
+        (target,) = view.targets
+        _, num_kept, num_both = _counts(targets)
         assert target.confidence is not None
-        log_prob = log_softmax(upsample(some[0]))
         gammas = (self.config.gamma_agree, self.config.gamma_disagree)
         weight = mutual_weight(log_prob, target.hard, target.confidence, gammas)
         loss = -torch.where(target.valid, weight * of_class(log_prob, target.hard), 0).sum()
         mean_weight = torch.where(target.valid, weight, 0).sum() / num_kept
-        return [self.context.unsupervised_weight * loss / num_both, loss / num_kept, mean_weight]
+        return Loss(
+            self.scale() * loss / num_both, loss / num_kept, {"dynamic_weight": mean_weight}
+        )
 
     def tensors(self) -> dict[str, Tensor]:
         kept = {f"threshold/{i + 1}": threshold for i, threshold in enumerate(self._thresholds)}
@@ -225,3 +164,11 @@ class DynamicMutualTraining(Consistency):
         self._stage_labels.load_tensors(tensors)
         names = sorted(name for name in tensors if name.startswith("threshold/"))
         self._thresholds = [tensors[name].clone() for name in names]
+
+
+def _counts(targets: StudentTargets) -> tuple[Tensor, Tensor, Tensor]:
+    """Pixels with a true label, pixels with a kept one, and both together, each at least 1."""
+    known = targets.num_valid
+    kept = targets.views[0].targets[0].num_valid
+    assert kept is not None, "counted before any forward"
+    return known.clamp(min=1), kept.clamp(min=1), (known + kept).clamp(min=1)

@@ -79,7 +79,7 @@ class InterpolationConsistency(CutMixSeg):
     def after_loss(self, outputs: Sequence[SegmentationOutput]) -> dict[str, Tensor]:
         if self._num_steps is not None:
             self._num_steps = self._num_steps + 1
-        return super().after_loss(outputs)
+        return {}
 
     def tensors(self) -> dict[str, Tensor]:
         return {} if self._num_steps is None else {"num_steps": self._num_steps}
