@@ -20,9 +20,9 @@ from rml_trainers.config import BatchConfig, OptimiserConfig, RunConfig
 from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.data.prepared.prepare import ensure_prepared
 from rml_trainers.data.splitting.splits import make_split
-from rml_trainers.methods import METHODS
+from rml_trainers.methods import METHODS, MethodEntry
 from rml_trainers.methods.comparators.unimatch import UniMatchConfig
-from rml_trainers.methods.method import StageContext
+from rml_trainers.methods.paper.mean_teacher import MeanTeacherConfig
 from rml_trainers.networks.deeplab_v2 import DeepLabV2Config
 from rml_trainers.noise.config import NoiseConfig
 from rml_trainers.runtime.distributed import leave_group
@@ -63,9 +63,7 @@ def two_steps(
     )
     for own in trainer.method.own_networks().values():
         own.module.eval()  # running instead of batch statistics
-    trainer.method.begin_stage(
-        StageContext(stage=1, learners=trainer.learners, data=data, split=split, work_dir=work_dir)
-    )
+    trainer.method.begin_stage(trainer.stage_context(1))
     initial = trainer.method.initial_labels()
     for step in range(2):
         batch = trainer.batches.batch(1, step, with_unlabelled=True, initial=initial)
@@ -86,14 +84,16 @@ def compare(method: str, alone: dict[str, Tensor], shared: dict[str, Tensor]) ->
 
 def main(folder: Path, methods: list[str]) -> None:
     torch.set_num_threads(1)
-    METHODS["mean_teacher"] = Adversarial
+    METHODS["mean_teacher"] = MethodEntry(MeanTeacherConfig, Adversarial)
     work_dir = folder / os.environ["RANK"]
     work_dir.mkdir(parents=True)
     data = ensure_prepared(config_of(methods[0]).data, None, folder / "cache")
     alone = {method: two_steps(method, data, work_dir) for method in methods}
     dist.init_process_group("gloo")
     for method in methods:
-        in_pieces = METHODS[method] is not Adversarial  # it runs its student on the whole batch
+        in_pieces = (
+            METHODS[method].build is not Adversarial
+        )  # it runs its student on the whole batch
         for accumulate in (1, 2) if in_pieces else (1,):
             compare(method, alone[method], two_steps(method, data, work_dir, accumulate))
     leave_group()

@@ -1,21 +1,17 @@
 """The smallest method with a network of its own: a discriminator that tells predictions from
 labels, patch by patch."""
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from rml_trainers.data.loading.loaders import Batch
 from rml_trainers.losses import hard_cross_entropy, log_softmax
-from rml_trainers.methods.method import Stateless, StepResult, labelled_part
+from rml_trainers.methods.method import MethodContext, Stateless, StepResult, labelled_images
 from rml_trainers.runtime.randomness import seed_model_noise
+from rml_trainers.settings.contract import MethodConfig
 from rml_trainers.students.learners import Learners
 from rml_trainers.students.own_networks import OwnNetwork
-
-if TYPE_CHECKING:
-    from rml_trainers.config import RunConfig
-    from rml_trainers.data.loading.loaders import Batch
 
 ADVERSARIAL_WEIGHT = 0.1
 
@@ -23,13 +19,11 @@ ADVERSARIAL_WEIGHT = 0.1
 class Adversarial(Stateless):
     """The student learns labels and to fool D; D learns to see through it."""
 
-    uses_unlabelled = True
-
-    def __init__(self, config: "RunConfig", num_classes: int) -> None:
-        super().__init__(config, num_classes)
-        seed_model_noise(config.seed, "initialise", "discriminator")
+    def __init__(self, config: MethodConfig, context: MethodContext) -> None:
+        super().__init__(config, context)
+        seed_model_noise(context.seed, "initialise", "discriminator")
         layers = nn.Sequential(
-            nn.Conv2d(num_classes, 4, kernel_size=4, stride=4),
+            nn.Conv2d(self.num_classes, 4, kernel_size=4, stride=4),
             nn.BatchNorm2d(4),
             nn.LeakyReLU(0.2),
             nn.Conv2d(4, 1, 1),
@@ -41,8 +35,8 @@ class Adversarial(Stateless):
     def own_networks(self) -> dict[str, OwnNetwork]:
         return {"discriminator": self.discriminator}
 
-    def step(self, batch: "Batch", learners: Learners) -> StepResult:
-        part = labelled_part(batch.labelled[0])
+    def step(self, batch: Batch, learners: Learners) -> StepResult:
+        part = labelled_images(batch.labelled[0])
         (output,) = learners.forward_students([part.images])
         size = (part.label.shape[-2], part.label.shape[-1])
         log_prob = log_softmax(learners.student(0).upsample(output.logits, size))

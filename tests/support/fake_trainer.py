@@ -24,7 +24,8 @@ from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.data.splitting.splits import Split
 from rml_trainers.errors import NonFiniteLossError
 from rml_trainers.runtime.distributed import rank
-from rml_trainers.training.reporting import Evaluation, Progress, Reporter
+from rml_trainers.scoring.score import Evaluation
+from rml_trainers.training.reporting import Progress, Reporter
 
 GOOD, NON_FINITE, KILLED_ONCE, KILLED_ALWAYS, SLOW, RANK_1_FAILS = range(6)
 FAULT_STEP = 3

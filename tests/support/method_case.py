@@ -16,7 +16,6 @@ from rml_trainers.config import RunConfig
 from rml_trainers.data.loading.loaders import Batch
 from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.data.splitting.splits import make_split
-from rml_trainers.methods.method import StageContext
 from rml_trainers.networks.deeplab_v2 import DeepLabV2Config
 from rml_trainers.noise.config import NoiseConfig
 from rml_trainers.noise.input_noise import mix, photometric
@@ -74,14 +73,13 @@ class Case:
         with torch.no_grad():  # teachers that differ from their students
             for parameter in self.learners.teachers.parameters():
                 parameter.add_(torch.randn_like(parameter) * 0.02)
-        if self.method.uses_unlabelled:
-            self.method.begin_stage(
-                StageContext(
-                    stage=1, learners=self.learners, data=data, split=split, work_dir=work_dir
-                )
-            )
+        if config.method.uses_unlabelled:
+            self.method.begin_stage(self.trainer.stage_context(1))
         self.batch: Batch = self.trainer.batches.batch(
-            1, 0, with_unlabelled=self.method.uses_unlabelled, initial=self.method.initial_labels()
+            1,
+            0,
+            with_unlabelled=config.method.uses_unlabelled,
+            initial=self.method.initial_labels(),
         )
 
     def student_logits(self, images: torch.Tensor, i: int) -> Array:

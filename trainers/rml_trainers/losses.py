@@ -77,8 +77,8 @@ def squared_error(
     return _mean(total, valid, count)
 
 
-def confident_share(confidence: Tensor, valid: Tensor, threshold: float) -> Tensor:
-    """Share of the valid pixels of all workers whose confidence [B, H, W] is at least the
+def confident_fraction(confidence: Tensor, valid: Tensor, threshold: float) -> Tensor:
+    """Fraction of the valid pixels of all workers whose confidence [B, H, W] is at least the
     threshold."""
     confident = (valid & (confidence >= threshold)).sum().to(confidence.dtype)
     return share_of_total(confident) / share_of_total(valid.sum().to(confidence.dtype)).clamp(min=1)

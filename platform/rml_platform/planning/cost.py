@@ -119,7 +119,7 @@ def megapixel_passes(config: RunConfig, first_step: int = 0) -> dict[str, float]
 def strong_views(config: RunConfig) -> int:
     """Views of an unlabelled image that a student learns from in one step: at least the weak one
     (DMT)."""
-    return max(1, int(getattr(config.method, "num_strong_views", 1)))
+    return max(1, config.method.num_strong_views)
 
 
 def stated_seconds(config: RunConfig, cost: CostConfig | None, first_step: int = 0) -> float | None:

@@ -18,7 +18,7 @@ from rml_platform.planning.run_id import run_id
 from rml_platform.study.cells import Cell, Study, bad_cells_error, expand
 from rml_platform.study.study_file import ResourcesConfig
 from rml_trainers.config import DataConfig, RunConfig
-from rml_trainers.data.loading.worker_batches import check_shares
+from rml_trainers.data.loading.batch_recipe import check_workers
 from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.data.prepared.prepare import cache_folder, ensure_prepared
 from rml_trainers.data.splitting.holdout import hold_out
@@ -26,6 +26,7 @@ from rml_trainers.data.splitting.splits import Split, make_split
 from rml_trainers.data.splitting.stratified import ClassPixels
 from rml_trainers.errors import ConfigError, DeviceError, RmlError
 from rml_trainers.scoring.protocols import check_canvas
+from rml_trainers.training.assembly import batch_recipe
 
 OnPrepare = Callable[[str, int, int], None]
 """Told the data set's name, images done and images in all, while data are prepared."""
@@ -167,7 +168,7 @@ def _plan_cell(
     )
     rest, held_out = hold_out(split, config.evaluation.num_holdout)
     check_canvas(config.evaluation, data, held_out)
-    check_shares(config, resources.workers)
+    check_workers(batch_recipe(config), resources.workers)
     check_labels(data, rest, held_out)
     check_batch_statistics(config, data.num_classes, resources.workers)
     name = run_id(

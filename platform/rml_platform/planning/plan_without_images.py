@@ -9,7 +9,6 @@ too: their names ship with the program.
 from dataclasses import dataclass
 from dataclasses import replace as with_fields
 from pathlib import Path
-from typing import Any
 
 from rml_platform.planning.plan import checked_split
 from rml_platform.study.cells import Cell, Study, bad_cells_error, expand
@@ -39,7 +38,9 @@ class OutlinedRun:
         config = self.config
         peer = self.config.peer_network
         without = replace(
-            config, network=_without_file(config.network), peer_network=peer and _without_file(peer)
+            config,
+            network=config.network.without_weights_file(),
+            peer_network=peer and peer.without_weights_file(),
         )
         return (
             without,
@@ -95,10 +96,3 @@ def _published_split(config: RunConfig, data_root: Path | None) -> Split | None:
 def identity_of(config: RunConfig) -> RunConfig:
     """A configuration without what does not decide its result."""
     return replace(config, runtime=RuntimeConfig())
-
-
-def _without_file(network: Any) -> Any:
-    """A network's configuration that names no file."""
-    if getattr(network, "weights_file", None) is None:
-        return network
-    return with_fields(network, weights="none", weights_file=None)

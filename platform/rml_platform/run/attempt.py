@@ -26,7 +26,8 @@ from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.data.splitting.splits import Split, make_split
 from rml_trainers.errors import ConfigError
 from rml_trainers.runtime.device import choose_device
-from rml_trainers.training.reporting import Evaluation, Progress, Reporter
+from rml_trainers.scoring.score import Evaluation
+from rml_trainers.training.reporting import Progress, Reporter
 
 Outcome = Literal["done", "failed", "cancelled"]
 

@@ -13,7 +13,8 @@ from rml_dashboards.contract.metric_keys import TRAIN, VAL, score_metrics
 from rml_platform.run.metric_log import MetricLog
 from rml_platform.run.run_folder import Heartbeat, RunFolder
 from rml_trainers.errors import RmlError
-from rml_trainers.training.reporting import Evaluation, Progress
+from rml_trainers.scoring.score import Evaluation
+from rml_trainers.training.reporting import Progress
 
 Deliver = Callable[[Progress, Path | None], None]
 """Brings a checkpoint folder (None off rank 0) into the storage; every rank calls it."""

@@ -45,7 +45,7 @@ from rml_platform.run.codec import Codec, DamagedFileError
 from rml_platform.run.storage import Folder
 from rml_platform.run.task import RUN_TASK, Process, RunTask
 from rml_trainers.scoring.evaluation_json import evaluation_from_json, evaluation_to_json
-from rml_trainers.training.reporting import Evaluation
+from rml_trainers.scoring.score import Evaluation
 
 T = TypeVar("T")
 Score = Annotated[

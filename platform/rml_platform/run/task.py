@@ -9,11 +9,12 @@ import socket
 from typing import Literal
 
 import psutil
-import pydantic
 
 from rml_platform.plugins import require_loaded
 from rml_platform.run.codec import Codec
+from rml_platform.study.validation import InvalidValuesError, validate
 from rml_trainers.config import RunConfig
+from rml_trainers.errors import ConfigError
 from rml_trainers.plugins import Plugin
 
 SAME_START_S = 2.0
@@ -116,7 +117,7 @@ class RunTask:
         """The resolved configuration. Raises ConfigError when a plug-in that it needs is not
         loaded."""
         require_loaded(self.plugins, f"run {self.run_id}")
-        return _RUN_CONFIG().validate_json(self.config_json)
+        return config_from_json(self.config_json, f"run {self.run_id}")
 
 
 RUN_TASK = Codec[RunTask](RunTask, retired=frozenset({"shared_beginnings", "study_runs_too"}))
@@ -127,6 +128,14 @@ def config_to_json(config: RunConfig) -> str:
     return json.dumps(dataclasses.asdict(config), allow_nan=False)
 
 
-@functools.cache
-def _RUN_CONFIG() -> "pydantic.TypeAdapter[RunConfig]":
-    return pydantic.TypeAdapter(RunConfig)
+def config_from_json(text: str, source: str) -> RunConfig:
+    """Take back what `config_to_json` gave, checked as a file is.
+
+    Raises:
+        ConfigError: it belongs to another version, or to a method, network or data set that is not
+            there; `source` says what was read.
+    """
+    try:
+        return validate(RunConfig, json.loads(text), lambda path: source)
+    except InvalidValuesError as error:
+        raise ConfigError(str(error)) from error

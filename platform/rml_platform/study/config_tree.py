@@ -1,8 +1,9 @@
 """The shape of a configuration class: which keys it has, and which class a block such as `method`
 chooses by name.
 
-A field may admit several configuration classes (`data`, `method`, `network`); each of them carries
-its name as a literal, and the key `name` of the block decides.
+A field of type `DataConfig`, `MethodConfig` or `NetworkConfig` admits every class that the
+dictionary of its kind holds, and the key `name` of the block decides. The dictionaries are read
+each time, because a plug-in may have added to them.
 """
 
 import dataclasses
@@ -11,15 +12,24 @@ import typing
 from collections.abc import Mapping
 from typing import Any, Literal, Union, get_args, get_origin
 
+from rml_trainers.data import DATASETS
+from rml_trainers.methods import METHODS
+from rml_trainers.networks import NETWORKS
+from rml_trainers.settings.contract import DataConfig, MethodConfig, NetworkConfig
+
 ConfigClass = type[Any]
 
 
-def hints(config_class: ConfigClass) -> dict[str, Any]:
+_HINTS: dict[ConfigClass, dict[str, Any]] = {}
+
+
+def hints(config_class: ConfigClass) -> Mapping[str, Any]:
     """Resolved type of every field of a configuration class."""
-    names = {field.name for field in dataclasses.fields(config_class)}
-    return {
-        name: hint for name, hint in typing.get_type_hints(config_class).items() if name in names
-    }
+    if config_class not in _HINTS:
+        names = {field.name for field in dataclasses.fields(config_class)}
+        resolved = typing.get_type_hints(config_class)
+        _HINTS[config_class] = {name: hint for name, hint in resolved.items() if name in names}
+    return _HINTS[config_class]
 
 
 def keys(config_class: ConfigClass) -> tuple[str, ...]:
@@ -29,10 +39,18 @@ def keys(config_class: ConfigClass) -> tuple[str, ...]:
 
 def members(hint: Any) -> tuple[ConfigClass, ...]:
     """Configuration classes that a type admits: none, one, or one per name."""
-    parts = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
-    return tuple(
-        part for part in parts if isinstance(part, type) and dataclasses.is_dataclass(part)
+    return tuple(choices(hint).values()) or tuple(
+        part for part in _parts(hint) if isinstance(part, type) and dataclasses.is_dataclass(part)
     )
+
+
+def _parts(hint: Any) -> tuple[Any, ...]:
+    return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+
+
+def may_be_null(hint: Any) -> bool:
+    """Whether a type admits None."""
+    return types.NoneType in _parts(hint)
 
 
 def literals(hint: Any) -> tuple[Any, ...]:
@@ -43,13 +61,14 @@ def literals(hint: Any) -> tuple[Any, ...]:
 def choices(hint: Any) -> dict[str, ConfigClass]:
     """Classes that a block of this type chooses between by its key `name`; empty for any other
     type."""
-    by_name: dict[str, ConfigClass] = {}
-    for member in members(hint):
-        names = literals(hints(member).get("name"))
-        if len(names) != 1:
-            return {}
-        by_name[str(names[0])] = member
-    return by_name
+    for base, entries in (
+        (DataConfig, DATASETS),
+        (MethodConfig, METHODS),
+        (NetworkConfig, NETWORKS),
+    ):
+        if base in _parts(hint):
+            return {name: entry.config for name, entry in entries.items()}
+    return {}
 
 
 def named_blocks(config_class: ConfigClass) -> dict[str, dict[str, ConfigClass]]:
@@ -59,13 +78,10 @@ def named_blocks(config_class: ConfigClass) -> dict[str, dict[str, ConfigClass]]
 
 
 def default_name(config_class: ConfigClass, field: str) -> str | None:
-    """Name of a block whose mapping gives none: the only one there is, or that of the field's
-    default."""
-    by_name = named_blocks(config_class)[field]
-    if len(by_name) == 1:
-        return next(iter(by_name))
+    """Name of a block whose mapping gives none: that of the field's default."""
     default = next(f.default for f in dataclasses.fields(config_class) if f.name == field)
-    return getattr(default, "name", None)
+    named = isinstance(default, DataConfig | MethodConfig | NetworkConfig)
+    return default.name if named else None
 
 
 def hint_at(root: ConfigClass, values: object, path: tuple[str | int, ...]) -> Any:
@@ -84,7 +100,7 @@ def class_of(hint: Any, values: object) -> ConfigClass | None:
     that do not exist."""
     if by_name := choices(hint):
         name = values.get("name") if isinstance(values, Mapping) else None
-        return next(iter(by_name.values())) if len(by_name) == 1 else by_name.get(str(name))
+        return by_name.get(str(name))
     return next(iter(members(hint)), None)
 
 

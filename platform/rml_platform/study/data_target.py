@@ -6,11 +6,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from rml_platform.study.cells import expand
-from rml_platform.study.config_tree import choices, hints
 from rml_platform.study.layers import Assignment, override_layer, read_overrides
 from rml_platform.study.schema import load_run_config, load_study, validated
 from rml_platform.study.yaml_document import Json, read_document
-from rml_trainers.config import DataConfig, RunConfig, SplitConfig
+from rml_trainers.config import DataConfig, SplitConfig
 from rml_trainers.configuration import suggest
 from rml_trainers.data import DATASETS
 from rml_trainers.errors import ConfigError
@@ -73,13 +72,12 @@ def _chosen(target: str, overrides: Sequence[str]) -> tuple[Chosen, ...]:
             return tuple(dict.fromkeys((c.config.data, c.config.split) for c in cells))
         run = load_run_config(path, overrides)
         return ((run.data, run.split),)
-    by_name = choices(hints(RunConfig)["data"])
-    if target not in by_name:
+    if target not in DATASETS:
         raise ConfigError(
-            f"{target}: no such data set, nor a .yaml file; {suggest(target, by_name)}"
+            f"{target}: no such data set, nor a .yaml file; {suggest(target, DATASETS)}"
         )
     layers = [(Assignment(("name",), target, target),), override_layer(read_overrides(overrides))]
-    config: DataConfig = validated(by_name[target], layers, target)
+    config: DataConfig = validated(DATASETS[target].config, layers, target)
     return ((config, None),)
 
 

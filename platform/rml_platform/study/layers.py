@@ -24,8 +24,8 @@ from rml_platform.study.yaml_document import Json, KeyPath, dotted, read_value
 from rml_trainers.config import RunConfig
 from rml_trainers.errors import ConfigError
 
-NAMED_BLOCKS = named_blocks(RunConfig)
-"""Blocks that choose a class by name, and the classes by name."""
+NAMED_BLOCKS = frozenset(named_blocks(RunConfig))
+"""Blocks that choose a class by name."""
 
 
 @dataclass(frozen=True)
@@ -200,7 +200,7 @@ def _drop_foreign_keys(settings: Settings, block: str, name: Json) -> None:
     """Keep of a named block what the class called `name` has too (everything if the name does not
     exist)."""
     present = settings.values.get(block)
-    new_class = NAMED_BLOCKS[block].get(str(name))
+    new_class = named_blocks(RunConfig)[block].get(str(name))
     if not isinstance(present, dict) or new_class is None or present.get("name") == name:
         return
     for key in set(present) - set(keys(new_class)):

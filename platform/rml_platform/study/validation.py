@@ -1,13 +1,17 @@
 """Turning nested values into a configuration class, strictly, with errors a person can act on.
 
 pydantic validates (`TypeAdapter.validate_json`, strict, no unknown key); this module says what it
-found in the project's words: place, key path, value, and the nearest valid name. Of a block chosen
-by name only the chosen class's errors are told.
+found in the project's words: place, key path, value, and the nearest valid name.
+
+A class with blocks that are chosen by name is put together here, field by field, because which
+classes there are is only known when the values are read (a plug-in may have brought one). Of such a
+block only the chosen class's errors are told.
 """
 
+import dataclasses
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from typing import Any, TypeVar
 
 import pydantic
@@ -22,6 +26,7 @@ from rml_platform.study.config_tree import (
     hints,
     keys,
     literals,
+    may_be_null,
     members,
     named_blocks,
 )
@@ -40,15 +45,15 @@ class InvalidValuesError(Exception):
         self.problems = problems
 
 
-_ADAPTERS: dict[ConfigClass, pydantic.TypeAdapter[Any]] = {}
+_ADAPTERS: dict[Any, pydantic.TypeAdapter[Any]] = {}
 
 
-def _adapter(config_class: ConfigClass) -> pydantic.TypeAdapter[Any]:
-    """pydantic's validator of a class; building one takes milliseconds, a study validates hundreds
+def _adapter(hint: Any) -> pydantic.TypeAdapter[Any]:
+    """pydantic's validator of a type; building one takes milliseconds, a study validates hundreds
     of cells."""
-    if config_class not in _ADAPTERS:
-        _ADAPTERS[config_class] = pydantic.TypeAdapter(config_class)
-    return _ADAPTERS[config_class]
+    if hint not in _ADAPTERS:
+        _ADAPTERS[hint] = pydantic.TypeAdapter(hint)
+    return _ADAPTERS[hint]
 
 
 def validate(
@@ -61,22 +66,59 @@ def validate(
     """
     named, problems = _with_names(config_class, values)
     wrong_blocks = {path[0] for path, _ in problems}
-    try:
-        config: T = _adapter(config_class).validate_json(json.dumps(named))
-    except pydantic.ValidationError as error:
-        for item in error.errors(include_url=False):
-            path = _own_path(config_class, named, tuple(item["loc"]))
-            # A wrong name makes every class of its block complain: the choice itself is told
-            # already.
-            if path is not None and path[:1] not in {(block,) for block in wrong_blocks}:
-                problems.append(_reword(config_class, named, path, dict(item)))
-        assert problems, error
-    else:
-        if not problems:
-            return config
+    config, items = _built(config_class, named, wrong_blocks)
+    problems += [_reword(config_class, named, tuple(item["loc"]), item) for item in items]
+    if config is not None and not problems:
+        return config
+    assert problems, f"{config_class.__name__} was refused without a reason"
     raise InvalidValuesError(
         tuple(dict.fromkeys(f"{place(path)}: {text}" for path, text in problems))
     )
+
+
+def _built(
+    config_class: type[T], values: Mapping[str, Json], wrong_blocks: Set[str | int]
+) -> tuple[T | None, list[dict[str, Any]]]:
+    """The configuration, or everything that pydantic and the classes themselves say is wrong.
+
+    Blocks whose name is wrong are left alone: that is told already.
+    """
+    blocks = named_blocks(config_class)
+    if not blocks:
+        return _checked(config_class, values)
+    items: list[dict[str, Any]] = []
+    fields: dict[str, Any] = {}
+    for field in dataclasses.fields(config_class):  # type: ignore[arg-type]
+        if field.name in wrong_blocks:
+            continue
+        if field.name in values:
+            given = values[field.name]
+            hint = hints(config_class)[field.name]
+            if field.name in blocks:  # null where the field may be null, else a name that exists
+                hint = class_of(hint, given)
+            fields[field.name], wrong = _checked(hint, given)
+            items += [{**item, "loc": (field.name, *item["loc"])} for item in wrong]
+        elif field.default is dataclasses.MISSING:
+            items.append({"type": "missing", "loc": (field.name,), "input": values})
+    items += [
+        {"type": "unexpected_keyword_argument", "loc": (key,), "input": value}
+        for key, value in values.items()
+        if key not in hints(config_class)
+    ]
+    if items or wrong_blocks:
+        return None, items
+    try:
+        return config_class(**fields), []
+    except ValueError as error:
+        return None, [{"type": "value_error", "loc": (), "msg": str(error), "input": values}]
+
+
+def _checked(hint: Any, value: object) -> tuple[Any, list[dict[str, Any]]]:
+    """A value of a type, or pydantic's complaints about it."""
+    try:
+        return _adapter(hint).validate_json(json.dumps(value)), []
+    except pydantic.ValidationError as error:
+        return None, [dict(item) for item in error.errors(include_url=False)]
 
 
 def _with_names(
@@ -88,7 +130,7 @@ def _with_names(
     problems = list[Problem]()
     for field, by_name in named_blocks(config_class).items():
         block = values.get(field)
-        if field not in values or block is None:
+        if field not in values or (block is None and may_be_null(hints(config_class)[field])):
             continue
         if not isinstance(block, dict):
             wanted = f"expected keys and values, among them name; {suggest(str(block), by_name)}"
@@ -104,26 +146,6 @@ def _with_names(
         else:
             values[field] = {"name": name, **block}
     return values, problems
-
-
-def _own_path(root: ConfigClass, values: object, loc: KeyPath) -> KeyPath | None:
-    """Key path of a pydantic location, without class names; None for the complaint of a class that
-    is not chosen."""
-    path: KeyPath = ()
-    for key in loc:
-        hint = hint_at(root, values, path)
-        here = _value_at(values, path)
-        if (
-            isinstance(key, str)
-            and len(members(hint)) > 1
-            and key in {member.__name__ for member in members(hint)}
-        ):
-            owner = class_of(hint, here)
-            if owner is None or owner.__name__ != key:
-                return None
-            continue
-        path = (*path, key)
-    return path
 
 
 def _value_at(values: object, path: KeyPath) -> object:

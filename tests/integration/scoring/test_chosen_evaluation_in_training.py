@@ -22,9 +22,10 @@ from rml_trainers.errors import ConfigError
 from rml_trainers.prediction.inference import load_network
 from rml_trainers.scoring.evaluation import evaluate
 from rml_trainers.scoring.metrics import confusion_matrix
-from rml_trainers.scoring.protocols import EvaluationConfig
+from rml_trainers.scoring.score import Evaluation
+from rml_trainers.settings.evaluation import EvaluationConfig
 from rml_trainers.training import trainer as module
-from rml_trainers.training.reporting import Evaluation, MemoryReporter, Progress
+from rml_trainers.training.reporting import MemoryReporter, Progress
 from rml_trainers.training.trainer import Trainer
 from tests.support.tiny import tiny_config
 

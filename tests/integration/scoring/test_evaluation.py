@@ -20,8 +20,9 @@ from rml_trainers.data.sources.folder import FolderConfig
 from rml_trainers.networks.network import SegmentationNetwork
 from rml_trainers.scoring import evaluation as module
 from rml_trainers.scoring.evaluation import evaluate
-from rml_trainers.scoring.protocols import EvaluationConfig
+from rml_trainers.settings.evaluation import EvaluationConfig
 from rml_trainers.students.learners import Learners
+from rml_trainers.training.assembly import make_learners
 from tests.support.image_folders import write_mixed_sizes
 from tests.support.tiny import tiny_config
 
@@ -60,7 +61,7 @@ def config_of(batch: int, networks: tuple[str, ...] = NETWORKS, **protocol: Any)
 def learners(data: PreparedData) -> Learners:
     """Four networks that differ, with input statistics of their own, each seeing all classes about
     equally often."""
-    made = Learners(config_of(1), 3, torch.device("cpu"))
+    made = make_learners(config_of(1), 3, torch.device("cpu"))
     image = torch.from_numpy(data.image("val", 0).copy()).permute(2, 0, 1)[None].float() / 255
     for i, network in enumerate(itertools.chain(made.students, made.teachers)):
         torch.manual_seed(i)
@@ -142,7 +143,9 @@ def expected(
 def test_every_network_is_scored_as_if_alone(
     name: str, batch: int, learners: Learners, data: PreparedData
 ) -> None:
-    evaluations = evaluate(learners, data, config_of(batch, **PROTOCOLS[name]), held_out(data))
+    evaluations = evaluate(
+        learners, data, config_of(batch, **PROTOCOLS[name]).evaluation, held_out(data)
+    )
     assert [(e.subset, e.network) for e in evaluations] == [
         (s, n) for s in ("val", "holdout") for n in NETWORKS
     ]
@@ -169,12 +172,12 @@ def test_workers_share_the_images(
 ) -> None:
     config = config_of(2, **PROTOCOLS[name])
     joined = list[Tensor]()
-    alone = evaluate(learners, data, config, held_out(data))
+    alone = evaluate(learners, data, config.evaluation, held_out(data))
     monkeypatch.setattr(module, "world_size", lambda: 2)
     monkeypatch.setattr(module, "sum_over_workers", lambda counts: joined.append(counts.clone()))
     for worker in range(2):
         monkeypatch.setattr(module, "rank", lambda worker=worker: worker)
-        evaluate(learners, data, config, held_out(data))
+        evaluate(learners, data, config.evaluation, held_out(data))
     assert len(joined) == 2, "one all-reduce for everything"
     assert all(int(part.sum()) > 0 for part in joined)
     together = (joined[0] + joined[1]).flatten(0, 1).numpy()
@@ -194,10 +197,10 @@ def test_a_network_that_nobody_asked_for_does_not_run(
         return predict(self, labeller, number, images)
 
     monkeypatch.setattr(Learners, "predict_one", spy)
-    evaluate(learners, data, config_of(8, ("teacher_2",)))
+    evaluate(learners, data, config_of(8, ("teacher_2",)).evaluation)
     assert set(asked) == {("teachers", 1)}
     asked.clear()
-    evaluate(learners, data, config_of(8, ("ensemble", "student_1")))
+    evaluate(learners, data, config_of(8, ("ensemble", "student_1")).evaluation)
     assert set(asked) == {("students", 0), ("teachers", 0), ("teachers", 1)}
 
 
@@ -228,7 +231,7 @@ def test_the_device_is_read_once(
         "__index__",
     ):
         monkeypatch.setattr(Tensor, method, counted(method))
-    evaluate(learners, data, config_of(2, **PROTOCOLS[name]), held_out(data))
+    evaluate(learners, data, config_of(2, **PROTOCOLS[name]).evaluation, held_out(data))
     assert reads == ["cpu"]
 
 
@@ -236,6 +239,6 @@ def test_an_image_smaller_than_every_window_is_scored_whole(
     learners: Learners, data: PreparedData, tmp_path: Path
 ) -> None:
     large: dict[str, Any] = {"inference": "sliding", "inference_px": (64, 64)}
-    by_window, whole = (evaluate(learners, data, config_of(2, **p)) for p in (large, {}))
+    by_window, whole = (evaluate(learners, data, config_of(2, **p).evaluation) for p in (large, {}))
     for one, other in zip(by_window, whole, strict=True):
         assert np.abs(one.confusion - other.confusion).sum() <= 2

@@ -21,7 +21,8 @@ from rml_trainers.config import BatchConfig, EvaluationConfig
 from rml_trainers.data.prepared.prepare import ensure_prepared
 from rml_trainers.data.splitting.splits import make_split
 from rml_trainers.runtime.distributed import leave_group
-from rml_trainers.training.reporting import Evaluation, Progress
+from rml_trainers.scoring.score import Evaluation
+from rml_trainers.training.reporting import Progress
 from rml_trainers.training.trainer import Trainer
 from tests.support.tiny import tiny_config
 

@@ -10,8 +10,8 @@ from torch import Tensor
 from rml_trainers.config import BatchConfig, RuntimeConfig
 from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.data.splitting.splits import make_split
-from rml_trainers.methods import METHODS
-from rml_trainers.methods.method import StageContext
+from rml_trainers.methods import METHODS, MethodEntry
+from rml_trainers.methods.paper.mean_teacher import MeanTeacherConfig
 from rml_trainers.networks import NETWORKS
 from rml_trainers.noise.config import GeometryConfig
 from rml_trainers.training.reporting import MemoryReporter
@@ -73,15 +73,9 @@ def test_a_step_reads_nothing_back(
     forbid_read_backs: Callable[[], None],
 ) -> None:
     trainer = _trainer(method, tiny_data, scratch)
-    with_unlabelled = trainer.method.uses_unlabelled and not warm_up
+    with_unlabelled = trainer.config.method.uses_unlabelled and not warm_up
     if with_unlabelled:
-        context = StageContext(
-            stage=1,
-            learners=trainer.learners,
-            data=tiny_data,
-            split=trainer.split,
-            work_dir=scratch,
-        )
+        context = trainer.stage_context(1)
         trainer.method.begin_stage(context)
     initial = trainer.method.initial_labels() if with_unlabelled else ()
     batch = trainer.batches.batch(1, 0, with_unlabelled=with_unlabelled, initial=initial)
@@ -136,7 +130,7 @@ def test_a_network_of_a_method_reads_nothing_back(
     forbid_read_backs: Callable[[], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(METHODS, "mean_teacher", Adversarial)
+    monkeypatch.setitem(METHODS, "mean_teacher", MethodEntry(MeanTeacherConfig, Adversarial))
     trainer = _trainer("mean_teacher", tiny_data, scratch)
     batch = trainer.batches.batch(1, 0, with_unlabelled=True)
     trainer.train_on(batch, warm_up=False, progress=0.0)

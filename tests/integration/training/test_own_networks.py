@@ -8,7 +8,8 @@ import torch
 
 from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.data.splitting.splits import make_split
-from rml_trainers.methods import METHODS
+from rml_trainers.methods import METHODS, MethodEntry
+from rml_trainers.methods.paper.mean_teacher import MeanTeacherConfig
 from rml_trainers.students.own_networks import OwnNetwork
 from rml_trainers.training.reporting import MemoryReporter
 from rml_trainers.training.trainer import Trainer
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("single_thread")
 @pytest.fixture
 def trainer(tiny_data: PreparedData, scratch: Path, monkeypatch: pytest.MonkeyPatch) -> Trainer:
     """The method stands in for one that the trainer knows, so that it is built as every other."""
-    monkeypatch.setitem(METHODS, "mean_teacher", Adversarial)
+    monkeypatch.setitem(METHODS, "mean_teacher", MethodEntry(MeanTeacherConfig, Adversarial))
     config = tiny_config("mean_teacher")
     split = make_split(tiny_data.names("train"), config.split)
     return Trainer(

@@ -11,7 +11,8 @@ from rml_trainers.checkpoint.folder import Checkpoint, load_checkpoint
 from rml_trainers.config import RuntimeConfig, ScheduleConfig
 from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.data.splitting.splits import make_split
-from rml_trainers.methods import METHODS
+from rml_trainers.methods import METHODS, MethodEntry
+from rml_trainers.methods.paper.mean_teacher import MeanTeacherConfig
 from rml_trainers.training.reporting import MemoryReporter, Progress
 from rml_trainers.training.trainer import Trainer
 from tests.support.adversarial import Adversarial
@@ -79,7 +80,7 @@ def test_a_method_goes_on_from_stage_2(
 def test_a_network_of_a_method_goes_on_with_its_optimiser(
     step: int, tiny_data: PreparedData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(METHODS, "mean_teacher", Adversarial)
+    monkeypatch.setitem(METHODS, "mean_teacher", MethodEntry(MeanTeacherConfig, Adversarial))
     whole = train("mean_teacher", tiny_data, tmp_path / "whole")
     assert any(name.startswith("own/discriminator/optimiser/") for name in whole.extras)
     resumed = train("mean_teacher", tiny_data, tmp_path / "resumed", tmp_path / "whole" / str(step))

@@ -14,7 +14,6 @@ from rml_trainers.data.splitting.splits import make_split
 from rml_trainers.methods import METHODS
 from rml_trainers.methods.comparators.cps import CpsConfig
 from rml_trainers.methods.comparators.unimatch import UniMatchConfig
-from rml_trainers.methods.method import StageContext
 from rml_trainers.networks.accelerate import lean_batchnorm
 from rml_trainers.networks.deeplab_v2 import DeepLabV2Config
 from rml_trainers.noise.config import NoiseConfig
@@ -33,12 +32,8 @@ def trainer_of(config: RunConfig, data: PreparedData, work_dir: Path) -> Trainer
     trainer = Trainer(
         config, data, split, device=device, reporter=MemoryReporter(), work_dir=work_dir
     )
-    if trainer.method.uses_unlabelled:
-        trainer.method.begin_stage(
-            StageContext(
-                stage=STAGE, learners=trainer.learners, data=data, split=split, work_dir=work_dir
-            )
-        )
+    if trainer.config.method.uses_unlabelled:
+        trainer.method.begin_stage(trainer.stage_context(STAGE))
     return trainer
 
 
@@ -47,7 +42,10 @@ def steps(trainer: Trainer, num_steps: int = 1) -> tuple[dict[str, Tensor], dict
     method = trainer.method
     for step in range(num_steps):
         batch = trainer.batches.batch(
-            STAGE, step, with_unlabelled=method.uses_unlabelled, initial=method.initial_labels()
+            STAGE,
+            step,
+            with_unlabelled=trainer.config.method.uses_unlabelled,
+            initial=method.initial_labels(),
         )
         seed_model_noise(0, step)
         result = trainer.train_on(batch, warm_up=False, progress=0.0)

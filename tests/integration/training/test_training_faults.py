@@ -13,6 +13,7 @@ from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.data.splitting.splits import Split, make_split
 from rml_trainers.errors import ConfigError, DataError, NonFiniteLossError
 from rml_trainers.noise.config import GeometryConfig
+from rml_trainers.training.assembly import batch_recipe
 from rml_trainers.training.reporting import MemoryReporter, Progress
 from rml_trainers.training.trainer import Trainer
 from tests.support.tiny import tiny_config
@@ -122,7 +123,7 @@ def test_a_batch_that_workers_cannot_share_is_refused(tiny_data: PreparedData) -
     config = replace(tiny_config("rml"), batch=BatchConfig(labelled=3, unlabelled=2))
     split = make_split(tiny_data.names("train"), config.split)
     with pytest.raises(ConfigError, match=r"batch\.labelled"):
-        TrainingBatches(tiny_data, split, config, num_students=2, world_size=2)
+        TrainingBatches(tiny_data, split, batch_recipe(config), world_size=2)
 
 
 def test_forms_that_this_torch_lacks_names_for_are_told_and_training_goes_on(

@@ -10,7 +10,9 @@ from torch import Tensor
 from rml_trainers.config import RunConfig
 from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.labels.coupling import total_variation, train_set_coupling
-from rml_trainers.students.learners import Labeller, Learners
+from rml_trainers.settings.contract import Labeller
+from rml_trainers.students.learners import Learners
+from rml_trainers.training.assembly import make_learners
 from tests.support.tiny import tiny_config
 
 pytestmark = pytest.mark.usefixtures("single_thread")
@@ -61,7 +63,7 @@ def test_maps_of_other_sizes_are_compared_at_the_smaller_one() -> None:
 
 @pytest.fixture
 def learners(tiny_data: PreparedData) -> Callable[[RunConfig], Learners]:
-    return lambda config: Learners(config, tiny_data.num_classes, torch.device("cpu"))
+    return lambda config: make_learners(config, tiny_data.num_classes, torch.device("cpu"))
 
 
 def test_the_training_set_is_averaged_over_all_cells_of_all_images(

@@ -75,7 +75,7 @@ def peaked(rng: np.random.Generator, num_images: int) -> Array:
 
 
 @pytest.mark.parametrize("share", [0.2, 0.55, 1.0])
-def test_the_most_confident_share_of_every_class_is_kept(share: float) -> None:
+def test_the_most_confident_fraction_of_every_class_is_kept(share: float) -> None:
     prob = peaked(np.random.default_rng(1), 8)
     network = Networks()
     counts = ConfidenceCounts(network, 4, torch.device("cpu"))  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ import torch
 
 from rml_trainers import losses
 from rml_trainers.losses import (
-    confident_share,
+    confident_fraction,
     hard_cross_entropy,
     log_softmax,
     soft_cross_entropy,
@@ -82,13 +82,13 @@ def test_squared_error_sums_over_classes_and_is_the_mean_over_valid_pixels() -> 
     assert float(loss) == pytest.approx(sum(expected) / len(expected), rel=1e-6)
 
 
-def test_confident_share_counts_valid_pixels_and_includes_the_threshold() -> None:
+def test_confident_fraction_counts_valid_pixels_and_includes_the_threshold() -> None:
     confidence = torch.tensor([[[0.5, 0.9, 0.7], [0.8, 0.95, 0.2]]])
     valid = torch.tensor([[[True, True, True], [True, False, True]]])
-    assert float(confident_share(confidence, valid, confidence[0, 0, 2].item())) == pytest.approx(
-        3 / 5
-    )
-    assert float(confident_share(confidence, torch.zeros_like(valid), 0.5)) == 0.0
+    assert float(
+        confident_fraction(confidence, valid, confidence[0, 0, 2].item())
+    ) == pytest.approx(3 / 5)
+    assert float(confident_fraction(confidence, torch.zeros_like(valid), 0.5)) == 0.0
 
 
 def test_workers_with_unequal_shares_average_to_the_loss_of_one(
@@ -103,7 +103,7 @@ def test_workers_with_unequal_shares_average_to_the_loss_of_one(
     valid = torch.from_numpy(rng.random((B, H, W)) < np.array((0.2, 0.9))[:, None, None])
 
     def weighted(part: slice) -> torch.Tensor:
-        share = confident_share(prob[part].amax(dim=1), valid[part], 0.5)
+        share = confident_fraction(prob[part].amax(dim=1), valid[part], 0.5)
         return share * squared_error(prob[part], target[part], valid[part])
 
     together = weighted(slice(None))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from rml_trainers.scoring.image_passes import INFERENCES, ScoredNetwork, window_starts
-from rml_trainers.scoring.protocols import EvaluationConfig
+from rml_trainers.settings.evaluation import EvaluationConfig
 
 Array = npt.NDArray[np.float64]
 K = 3

@@ -14,18 +14,18 @@ import errno
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from rml_trainers.errors import CheckpointError
 from rml_trainers.scoring.evaluation_json import evaluation_from_json, evaluation_to_json
-from rml_trainers.training.reporting import Evaluation
+from rml_trainers.scoring.score import Evaluation
 
 _FORMAT = 1
 
@@ -54,30 +54,6 @@ class Checkpoint:
     optimiser: dict[str, Tensor]
     extras: dict[str, Tensor]
     evaluations: tuple[Evaluation, ...]
-
-
-def numbered(networks: nn.ModuleList) -> dict[str, Tensor]:
-    """State of all networks with their number, from 1, in front."""
-    return {
-        f"{i + 1}.{name}": tensor
-        for i, network in enumerate(networks)
-        for name, tensor in network.state_dict().items()
-    }
-
-
-def load_numbered(networks: nn.ModuleList, tensors: Mapping[str, Tensor]) -> None:
-    """Take back what `numbered` gave, strictly."""
-    for i, network in enumerate(networks):
-        network.load_state_dict(part_of(tensors, f"{i + 1}."))
-
-
-def part_of(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The tensors whose names begin with a prefix, under the rest of their names."""
-    return {
-        name.removeprefix(prefix): tensor
-        for name, tensor in tensors.items()
-        if name.startswith(prefix)
-    }
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:

@@ -3,38 +3,20 @@ keep beside them."""
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from rml_trainers.checkpoint.folder import (
-    Checkpoint,
-    CheckpointHeader,
-    load_numbered,
-    numbered,
-    part_of,
-)
+from rml_trainers.checkpoint.folder import Checkpoint, CheckpointHeader
+from rml_trainers.scoring.score import Evaluation
 from rml_trainers.students.learners import Learners
-from rml_trainers.training.optimiser import Optimiser
-from rml_trainers.training.reporting import Evaluation
-
-
-class Stateful(Protocol):
-    """Something with tensors that exact resume needs."""
-
-    def tensors(self) -> dict[str, Tensor]:
-        """All of them, by name."""
-        ...
-
-    def load_tensors(self, tensors: dict[str, Tensor]) -> None:
-        """Take back what `tensors` gave."""
+from rml_trainers.students.named_tensors import Stateful, load_numbered, numbered, under
 
 
 def take_snapshot(
     header: CheckpointHeader,
     learners: Learners,
-    optimiser: Optimiser,
+    optimiser: Stateful,
     stateful: Mapping[str, Stateful],
     evaluations: tuple[Evaluation, ...],
 ) -> Checkpoint:
@@ -52,7 +34,7 @@ def take_snapshot(
 def give_back(
     checkpoint: Checkpoint,
     learners: Learners,
-    optimiser: Optimiser,
+    optimiser: Stateful,
     stateful: Mapping[str, Stateful],
 ) -> None:
     """Take up the state of a checkpoint; header and evaluations are left to the caller."""
@@ -73,16 +55,16 @@ def with_scores_only(checkpoint: Checkpoint) -> Checkpoint:
 def gather_extras(stateful: Mapping[str, Stateful]) -> dict[str, Tensor]:
     """Tensors of all stateful objects as `<object>/<name>`."""
     return {
-        f"{part}/{name}": tensor
-        for part, keeper in stateful.items()
-        for name, tensor in keeper.tensors().items()
+        f"{owner}/{name}": tensor
+        for owner, kept in stateful.items()
+        for name, tensor in kept.tensors().items()
     }
 
 
 def restore_extras(
     stateful: Mapping[str, Stateful], extras: Mapping[str, Tensor], device: torch.device
 ) -> None:
-    """Give every keeper its tensors back; one of which there are none stays as it was built."""
-    for part, keeper in stateful.items():
-        if own := part_of(extras, f"{part}/"):
-            keeper.load_tensors({name: tensor.to(device) for name, tensor in own.items()})
+    """Give every object its tensors back; one of which there are none stays as it was built."""
+    for owner, kept in stateful.items():
+        if own := under(extras, f"{owner}/"):
+            kept.load_tensors({name: tensor.to(device) for name, tensor in own.items()})

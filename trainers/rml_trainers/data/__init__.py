@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rml_trainers.data.dataset import Dataset, Subset
 from rml_trainers.data.sources.camvid import CamvidConfig, CamvidDataset
@@ -17,16 +17,14 @@ from rml_trainers.data.sources.mnist import MnistConfig, MnistDataset
 from rml_trainers.data.sources.pairs import PairsConfig, PairsDataset
 from rml_trainers.data.sources.scenes import ScenesConfig, ScenesDataset
 from rml_trainers.data.sources.voc import VocConfig, VocDataset, published_voc
-
-if TYPE_CHECKING:
-    from rml_trainers.config import DataConfig
+from rml_trainers.settings.contract import DataConfig
 
 
 @dataclass(frozen=True)
 class DatasetEntry:
     """A data set's configuration class, and its builder from (configuration, data root)."""
 
-    config: type
+    config: type[DataConfig]
     build: Callable[[Any, Path | None], Dataset]
     needs_root: bool
     """Whether its images come from the data root."""
@@ -46,9 +44,10 @@ DATASETS: dict[str, DatasetEntry] = {
     "voc": DatasetEntry(VocConfig, VocDataset, needs_root=True, published_names=published_voc),
     "mnist": DatasetEntry(MnistConfig, MnistDataset, needs_root=True),
 }
+"""Open: a plug-in adds its own before a study is read."""
 
 
-def build_dataset(config: "DataConfig", data_root: Path | None) -> Dataset:
+def build_dataset(config: DataConfig, data_root: Path | None) -> Dataset:
     """Adapter of a configured data set. Raises DataError where its folders are not as they should
     be."""
     return DATASETS[config.name].build(config, data_root)

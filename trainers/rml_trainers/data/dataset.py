@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -19,9 +19,7 @@ from rml_trainers.data.files import Sources
 from rml_trainers.data.pictures.images import ImageFile
 from rml_trainers.data.pictures.masks import MaskFile, read_mask
 from rml_trainers.errors import DataError, DataMissingError
-
-if TYPE_CHECKING:
-    from rml_trainers.config import DataConfig
+from rml_trainers.settings.contract import DataConfig
 
 Subset = Literal["train", "val"]
 SUBSETS: tuple[Subset, ...] = ("train", "val")
@@ -56,7 +54,7 @@ class Dataset(Protocol):
     """Adapter from a layout on disk to names and raw images."""
 
     @property
-    def config(self) -> "DataConfig": ...
+    def config(self) -> DataConfig: ...
 
     @property
     def name(self) -> str: ...

@@ -9,20 +9,16 @@ the stored probabilities between their cells makes them less confident.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from rml_trainers.data.loading.loaders import InitialLabels
+from rml_trainers.labels.stage_context import StageContext
 from rml_trainers.networks.network import SegmentationNetwork
 from rml_trainers.noise.geometry import draw_windows, inside_mask
 from rml_trainers.runtime.distributed import rank, sum_over_workers, world_size
 from rml_trainers.runtime.randomness import generator
-
-if TYPE_CHECKING:
-    from rml_trainers.config import RunConfig
-    from rml_trainers.data.loading.loaders import InitialLabels
-    from rml_trainers.methods.method import StageContext
 
 BINS_PER_OCTAVE = 1024
 NUM_OCTAVES = 24
@@ -84,7 +80,7 @@ class ConfidenceCounts:
 
 
 def stored_crops(
-    context: "StageContext", readers: "Sequence[InitialLabels]", config: "RunConfig"
+    context: StageContext, readers: Sequence[InitialLabels]
 ) -> Iterator[tuple[list[Tensor], Tensor]]:
     """One random crop of every unlabelled image, workers taking turns: what each network stored for
     it, and `inside`.
@@ -93,13 +89,13 @@ def stored_crops(
     CPU.
     """
     data = context.data
-    crop_px = config.geometry.crop_px
-    batch = config.evaluation.batch
+    crop_px = context.geometry.crop_px
+    batch = context.images_at_once
     sizes = [
         data.image_size("train", data.index("train", name)) for name in context.split.unlabelled
     ]
     windows = draw_windows(
-        generator(config.seed, "curriculum", context.stage), sizes, config.geometry
+        generator(context.seed, "curriculum", context.stage), sizes, context.geometry
     )
     crops = list(zip(context.split.unlabelled, sizes, windows, strict=True))[rank() :: world_size()]
     for group in (crops[start : start + batch] for start in range(0, len(crops), batch)):

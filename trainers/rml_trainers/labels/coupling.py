@@ -1,19 +1,15 @@
 """How near two networks have come to each other: total variation distance of their soft outputs
 (paper, Fig. 2)."""
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from rml_trainers.data.loading.loaders import whole_images
+from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.runtime.distributed import rank, sum_over_workers, world_size
-from rml_trainers.students.learners import Labeller, Learners, to_unit_range
-
-if TYPE_CHECKING:
-    from rml_trainers.config import RunConfig
-    from rml_trainers.data.prepared.cache import PreparedData
+from rml_trainers.settings.contract import Labeller
+from rml_trainers.students.learners import Learners, to_unit_range
 
 _PAIRS: tuple[Labeller, ...] = ("students", "teachers")
 
@@ -38,20 +34,18 @@ def _at(prob: Tensor, cells: tuple[int, int]) -> Tensor:
 
 
 def coupling_scalars(
-    config: "RunConfig", method: object, learners: Learners, data: "PreparedData"
+    labeller: Labeller, learners: Learners, data: PreparedData, batch_size: int
 ) -> dict[str, float]:
-    """Distances over the training set where the configuration wants them and there are two networks
-    to compare.
+    """Distances over the training set where there are two networks to compare.
 
     `coupling_tv_train_set` is of the method's labelling networks, in the warm-up too, so that the
     curve is of one quantity. `…_students` and `…_teachers` compare the same pair in all methods: an
     average over steps differs less than what it averages, so mean teachers that label lie nearer to
     each other than students that do.
     """
-    if config.evaluation.monitor_coupling != "train_set" or learners.num_students != 2:
+    if learners.num_students != 2:
         return {}
-    labeller: Labeller = getattr(method, "labeller", "teachers")
-    students, teachers = train_set_coupling(learners, data, config.evaluation.batch)
+    students, teachers = train_set_coupling(learners, data, batch_size)
     key = "coupling_tv_train_set"
     labellers = students if labeller == "students" else teachers
     return {key: labellers, f"{key}_students": students, f"{key}_teachers": teachers}
@@ -59,7 +53,7 @@ def coupling_scalars(
 
 @torch.no_grad()
 def train_set_coupling(
-    learners: Learners, data: "PreparedData", batch_size: int
+    learners: Learners, data: PreparedData, batch_size: int
 ) -> tuple[float, float]:
     """Mean total variation over all cells of all training images, of the students and of the mean
     teachers.

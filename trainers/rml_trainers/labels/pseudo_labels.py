@@ -1,6 +1,7 @@
 """Pseudo labels: from logits at feature resolution to targets at pixel resolution, mixed like the
 images."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -22,26 +23,39 @@ class PseudoLabel(NamedTuple):
     """[B, K, H, W] probabilities, only when soft labels are asked for."""
     confidence: Tensor | None = None
     """[B, H, W] largest probability of every pixel, only when asked for."""
+    inside: Tensor | None = None
+    """[B, H, W] bool, only where means go over more pixels than have a label: over all that are
+    image, so that few confident ones weigh little."""
     num_valid: Tensor | None = None
-    """Scalar: valid pixels of the whole batch (see `valid_counts`), once it is known; means are
-    over these."""
+    """Scalar: pixels of the whole batch that means go over (see `valid_counts`), once it is
+    known."""
 
     @property
     def valid(self) -> Tensor:
         """[B, H, W] bool: where there is something to learn from."""
         return self.hard != IGNORE_LABEL
 
+    @property
+    def counted(self) -> Tensor:
+        """[B, H, W] bool: the pixels that means go over."""
+        return self.valid if self.inside is None else self.inside
+
     def mixed(self, draw: InputNoiseDraw) -> "PseudoLabel":
         """Mixed in the same way as the images."""
-        soft = None if self.soft is None else mix(self.soft, draw)
-        confidence = None if self.confidence is None else mix(self.confidence, draw)
-        return PseudoLabel(mix(self.hard, draw), soft, confidence)
+        return self._mapped(lambda maps: mix(maps, draw), None)
 
-    def part(self, images: slice) -> "PseudoLabel":
-        """Of some of the images; `num_valid` stays that of all."""
-        soft = None if self.soft is None else self.soft[images]
-        confidence = None if self.confidence is None else self.confidence[images]
-        return PseudoLabel(self.hard[images], soft, confidence, self.num_valid)
+    def of(self, images: slice) -> "PseudoLabel":
+        """That of some of the images; `num_valid` stays that of all."""
+        return self._mapped(lambda maps: maps[images], self.num_valid)
+
+    def _mapped(
+        self, change: Callable[[Tensor], Tensor], num_valid: Tensor | None
+    ) -> "PseudoLabel":
+        soft, confidence, inside = (
+            None if maps is None else change(maps)
+            for maps in (self.soft, self.confidence, self.inside)
+        )
+        return PseudoLabel(change(self.hard), soft, confidence, inside, num_valid)
 
     def cross_entropy(self, log_prob: Tensor) -> Tensor:
         """Mean cross entropy of a student's log-probabilities [B, K, H, W] over valid pixels."""

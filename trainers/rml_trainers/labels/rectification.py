@@ -1,7 +1,7 @@
 """Pseudo label self-rectification: one network's prototypes re-weigh its own soft labels (paper,
 4.2)."""
 
-from typing import TYPE_CHECKING
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -16,15 +16,34 @@ from rml_trainers.labels.prototypes import (
 from rml_trainers.networks.network import SegmentationOutput
 from rml_trainers.runtime.distributed import share_of_total, sum_over_workers, world_size
 
-if TYPE_CHECKING:
-    from rml_trainers.methods.paper.rml import RmlConfig
+
+class RectifierSettings(Protocol):
+    """How a rectifier works; what each setting means stands in `RmlConfig`."""
+
+    @property
+    def feature(self) -> Literal["backbone", "projected"]: ...
+
+    @property
+    def temperature(self) -> float: ...
+
+    @property
+    def distance(self) -> Literal["euclidean", "relative"]: ...
+
+    @property
+    def prototype_momentum(self) -> float: ...
+
+    @property
+    def min_cells(self) -> int: ...
+
+    @property
+    def mixture(self) -> Literal["uniform", "estimated"]: ...
 
 
 class Rectifier:
     """Prototypes η [K, D], which of them exist, and mixture weights π [K] of one network."""
 
-    def __init__(self, method: "RmlConfig", num_classes: int, device: torch.device) -> None:
-        self.method = method
+    def __init__(self, settings: RectifierSettings, num_classes: int, device: torch.device) -> None:
+        self.settings = settings
         self.num_classes = num_classes
         self._prototypes: Tensor | None = None
         self._seen = torch.zeros(num_classes, dtype=torch.bool, device=device)
@@ -35,7 +54,7 @@ class Rectifier:
 
     def feature(self, output: SegmentationOutput) -> Tensor:
         """z of Eq. 9: [B, D, h, w] float32."""
-        if self.method.feature == "projected":
+        if self.settings.feature == "projected":
             assert output.projected is not None, "checked by the configuration"
             return output.projected.float()
         return output.feature.float()
@@ -44,7 +63,7 @@ class Rectifier:
         """Add a batch of whole images to the initial prototypes (Eq. 10)."""
         predicted = output.logits.argmax(dim=1)
         sums, counts = class_means(
-            self.feature(output), predicted, self.num_classes, self.method.min_cells
+            self.feature(output), predicted, self.num_classes, self.settings.min_cells
         )
         self._sums = sums if self._sums is None else self._sums.add_(sums)
         self._counts += counts
@@ -57,7 +76,7 @@ class Rectifier:
         assert self._sums is not None, "gather comes first"
         self._prototypes = self._sums / self._counts.clamp(min=1).unsqueeze(1)
         self._seen = self._counts > 0
-        if self.method.mixture == "estimated":
+        if self.settings.mixture == "estimated":
             self._mixture = self._cells / self._cells.sum()
 
     def rectify(
@@ -76,10 +95,10 @@ class Rectifier:
         distance = prototype_distances(self.feature(output), self._prototypes, self._seen)
         log_mixture = self._mixture.clamp(min=1e-6).log()
         log_omega = log_confidence(
-            distance, log_mixture, self.method.temperature, self.method.distance
+            distance, log_mixture, self.settings.temperature, self.settings.distance
         )
         scores = log_omega + log_initial
-        if self.method.mixture == "estimated":
+        if self.settings.mixture == "estimated":
             self._move_mixture(log_omega)
         changed = scores.argmax(1) != log_initial.argmax(1)
         return scores, {
@@ -92,7 +111,7 @@ class Rectifier:
         assert self._prototypes is not None
         predicted = output.logits.argmax(dim=1)
         sums, counts = class_means(
-            self.feature(output), predicted, self.num_classes, self.method.min_cells
+            self.feature(output), predicted, self.num_classes, self.settings.min_cells
         )
         joint = sum_over_workers(torch.cat([sums, counts.unsqueeze(1)], dim=1))
         move_prototypes(
@@ -100,14 +119,14 @@ class Rectifier:
             self._seen,
             joint[:, :-1],
             joint[:, -1],
-            self.method.prototype_momentum,
+            self.settings.prototype_momentum,
         )
 
     def _move_mixture(self, log_omega: Tensor) -> None:
         frequency = log_omega.exp().mean((0, 2, 3))
         if world_size() > 1:
             frequency = share_of_total(frequency)
-        self._mixture = torch.lerp(frequency, self._mixture, self.method.prototype_momentum)
+        self._mixture = torch.lerp(frequency, self._mixture, self.settings.prototype_momentum)
 
     def tensors(self) -> dict[str, Tensor]:
         """What exact resume needs."""

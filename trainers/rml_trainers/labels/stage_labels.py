@@ -5,21 +5,19 @@ import copy
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from rml_trainers.data.loading.loaders import InitialLabels, whole_images
 from rml_trainers.labels.initial_labels import InitialLabelStore, InitialLabelWriter
-from rml_trainers.methods.method import StageContext
+from rml_trainers.labels.rectification import Rectifier
+from rml_trainers.labels.stage_context import StageContext
 from rml_trainers.networks.network import SegmentationNetwork, SegmentationOutput
 from rml_trainers.runtime.distributed import broadcast, rank
-from rml_trainers.students.learners import Labeller, Learners, to_unit_range
-
-if TYPE_CHECKING:
-    from rml_trainers.config import RunConfig
-    from rml_trainers.labels.rectification import Rectifier
+from rml_trainers.settings.contract import MethodConfig
+from rml_trainers.students.learners import Learners, to_unit_range
 
 PREFIX = "stage_teacher/"
 
@@ -33,20 +31,18 @@ class StageLabels:
     costs each of them one evaluation of the training images, and no shared file system is needed.
 
     Args:
-        labeller: whose p⁰ it is, the mean teachers' or the students'.
+        method: says whose p⁰ it is (`labeller`), whether it is stored (`initial_label`), and in how
+            many bits.
     """
 
-    def __init__(
-        self, config: "RunConfig", num_classes: int, labeller: Labeller = "teachers"
-    ) -> None:
-        self._config = config
-        self._num_classes = num_classes
-        self._labeller = labeller
-        self._stored = getattr(config.method, "initial_label", "online") == "stage"
+    def __init__(self, method: MethodConfig) -> None:
+        self._labeller = method.labeller
+        self._stored = method.initial_label == "stage"
+        self._bits = method.initial_label_bits
         self._weights: dict[str, Tensor] = {}
         self.readers: tuple[InitialLabels, ...] = ()
 
-    def begin(self, context: StageContext, rectifiers: "Sequence[Rectifier]" = ()) -> None:
+    def begin(self, context: StageContext, rectifiers: Sequence[Rectifier] = ()) -> None:
         """Gather prototypes, if there are rectifiers, and write p⁰ with the networks as they are
         now."""
         learners = context.learners
@@ -74,15 +70,13 @@ class StageLabels:
         self._pass(context, starting)
 
     def _pass(
-        self, context: StageContext, networks: nn.ModuleList, rectifiers: "Sequence[Rectifier]" = ()
+        self, context: StageContext, networks: nn.ModuleList, rectifiers: Sequence[Rectifier] = ()
     ) -> None:
         pool = set(context.split.unlabelled)
         names = sorted(pool | set(context.split.labelled)) if rectifiers else sorted(pool)
         writers = [self._writer(context, i) for i in range(len(networks))] if self._stored else []
         try:
-            for batch_names, images in whole_images(
-                context.data, names, self._config.evaluation.batch
-            ):
+            for batch_names, images in whole_images(context.data, names, context.images_at_once):
                 wanted = [i for i, name in enumerate(batch_names) if name in pool]
                 for i, output in enumerate(_predict(context.learners, networks, images)):
                     if rectifiers:
@@ -103,7 +97,7 @@ class StageLabels:
             self._open(context)
 
     def _open(self, context: StageContext) -> None:
-        crop_px = self._config.geometry.crop_px
+        crop_px = context.geometry.crop_px
         blank = torch.zeros(1, 3, *crop_px, device=context.learners.device)
         cells = context.learners.predict("teachers", blank)
         self.readers = tuple(
@@ -116,9 +110,8 @@ class StageLabels:
         )
 
     def _writer(self, context: StageContext, network: int) -> InitialLabelWriter:
-        bits = int(getattr(self._config.method, "initial_label_bits", 16))
         return InitialLabelWriter(
-            self._path(context, network), bits=bits, made_by=self._weights_hash()
+            self._path(context, network), bits=self._bits, made_by=self._weights_hash()
         )
 
     def _path(self, context: StageContext, network: int) -> Path:

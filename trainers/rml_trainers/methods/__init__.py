@@ -1,47 +1,56 @@
-"""Methods by name: each in one short file with its configuration, its equation and its step.
+"""Methods by name: each in one short file with its settings, its equation and its step.
 
-A new method is one file and one line in `METHODS`, and its configuration one more name in
-`configs.MethodConfig`.
+A new method is one file and one line in `METHODS`.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import Any
 
-from rml_trainers.methods.comparators.classmix import ClassMixMethod
-from rml_trainers.methods.comparators.cowmix import CowMixSeg
-from rml_trainers.methods.comparators.cps import CrossPseudoSupervision
-from rml_trainers.methods.comparators.cutmix_seg import CutMixSeg
-from rml_trainers.methods.comparators.dmt import DynamicMutualTraining
-from rml_trainers.methods.comparators.ict import InterpolationConsistency
-from rml_trainers.methods.comparators.unimatch import UniMatch
-from rml_trainers.methods.method import Method
-from rml_trainers.methods.paper.iml import IndirectMutualLearning
-from rml_trainers.methods.paper.mean_teacher import MeanTeacher
-from rml_trainers.methods.paper.mutual_direct import MutualDirect
-from rml_trainers.methods.paper.pseudo_label import PseudoLabelMethod
-from rml_trainers.methods.paper.rml import RobustMutualLearning
-from rml_trainers.methods.paper.supervised import Supervised
+from rml_trainers.methods.comparators.classmix import ClassMixConfig, ClassMixMethod
+from rml_trainers.methods.comparators.cowmix import CowMixConfig, CowMixSeg
+from rml_trainers.methods.comparators.cps import CpsConfig, CrossPseudoSupervision
+from rml_trainers.methods.comparators.cutmix_seg import CutMixSeg, CutMixSegConfig
+from rml_trainers.methods.comparators.dmt import DmtConfig, DynamicMutualTraining
+from rml_trainers.methods.comparators.ict import IctConfig, InterpolationConsistency
+from rml_trainers.methods.comparators.unimatch import UniMatch, UniMatchConfig
+from rml_trainers.methods.method import Method, MethodContext
+from rml_trainers.methods.paper.iml import ImlConfig, IndirectMutualLearning
+from rml_trainers.methods.paper.mean_teacher import MeanTeacher, MeanTeacherConfig
+from rml_trainers.methods.paper.mutual_direct import MutualDirect, MutualDirectConfig
+from rml_trainers.methods.paper.pseudo_label import PseudoLabelConfig, PseudoLabelMethod
+from rml_trainers.methods.paper.rml import RmlConfig, RobustMutualLearning
+from rml_trainers.methods.paper.supervised import Supervised, SupervisedConfig
+from rml_trainers.settings.contract import MethodConfig
 
-if TYPE_CHECKING:
-    from rml_trainers.config import RunConfig
 
-METHODS: "dict[str, Callable[[RunConfig, int], Method]]" = {
-    "supervised": Supervised,
-    "pseudo_label": PseudoLabelMethod,
-    "mean_teacher": MeanTeacher,
-    "mutual_direct": MutualDirect,
-    "iml": IndirectMutualLearning,
-    "rml": RobustMutualLearning,
-    "cutmix_seg": CutMixSeg,
-    "cowmix": CowMixSeg,
-    "classmix": ClassMixMethod,
-    "ict": InterpolationConsistency,
-    "cps": CrossPseudoSupervision,
-    "dmt": DynamicMutualTraining,
-    "unimatch": UniMatch,
+@dataclass(frozen=True)
+class MethodEntry:
+    """What a method's name stands for."""
+
+    config: type[MethodConfig]
+    build: Callable[[Any, MethodContext], Method]
+    """From its settings, and what it needs to know of its run."""
+
+
+METHODS: dict[str, MethodEntry] = {
+    "supervised": MethodEntry(SupervisedConfig, Supervised),
+    "pseudo_label": MethodEntry(PseudoLabelConfig, PseudoLabelMethod),
+    "mean_teacher": MethodEntry(MeanTeacherConfig, MeanTeacher),
+    "mutual_direct": MethodEntry(MutualDirectConfig, MutualDirect),
+    "iml": MethodEntry(ImlConfig, IndirectMutualLearning),
+    "rml": MethodEntry(RmlConfig, RobustMutualLearning),
+    "cutmix_seg": MethodEntry(CutMixSegConfig, CutMixSeg),
+    "cowmix": MethodEntry(CowMixConfig, CowMixSeg),
+    "classmix": MethodEntry(ClassMixConfig, ClassMixMethod),
+    "ict": MethodEntry(IctConfig, InterpolationConsistency),
+    "cps": MethodEntry(CpsConfig, CrossPseudoSupervision),
+    "dmt": MethodEntry(DmtConfig, DynamicMutualTraining),
+    "unimatch": MethodEntry(UniMatchConfig, UniMatch),
 }
+"""Open: a plug-in adds its own before a study is read."""
 
 
-def build_method(config: "RunConfig", num_classes: int) -> Method:
-    """The method that `config.method.name` names."""
-    return METHODS[config.method.name](config, num_classes)
+def build_method(config: MethodConfig, context: MethodContext) -> Method:
+    """The method that `config.name` names."""
+    return METHODS[config.name].build(config, context)

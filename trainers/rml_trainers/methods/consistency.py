@@ -1,78 +1,99 @@
 """The step that all consistency methods share: label weak views, mix, learn from the strong views.
 
-A method says who labels, who is taught by whom, what becomes of a labeller's output, and which loss
-ties a student to it. Everything is batched: one forward per labelling network without gradient, one
-forward per student over labelled and mixed images together.
+A method says who is taught by whom, what becomes of a labeller's output, what a student sees, and
+which loss ties it to its targets. Everything is batched: one forward per labelling network without
+gradient, one forward per student over labelled images and all its views together.
 """
 
 from collections.abc import Sequence
-from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from rml_trainers.data.loading.loaders import Batch, UnlabelledCrops
 from rml_trainers.labels.coupling import total_variation
 from rml_trainers.labels.pseudo_labels import PseudoLabel, make_pseudo_label
-from rml_trainers.losses import hard_cross_entropy, log_softmax
-from rml_trainers.methods.method import Stateless, StepResult, labelled_part
-from rml_trainers.methods.student_targets import StudentTargets, make_student_targets
-from rml_trainers.networks.network import SegmentationNetwork, SegmentationOutput
+from rml_trainers.losses import confident_fraction, hard_cross_entropy
+from rml_trainers.methods.method import Stateless, StepResult, labelled_images
+from rml_trainers.methods.student_losses import Loss, StudentLosses
+from rml_trainers.methods.student_targets import StudentTargets, View, count_pixels
+from rml_trainers.networks.network import SegmentationOutput
 from rml_trainers.noise.input_noise import InputNoiseDraw, strengthen
 from rml_trainers.scoring.metrics import confusion_matrix
-from rml_trainers.students.learners import Labeller, Learners, to_unit_range
-from rml_trainers.students.micro_batches import MicroBatch
-from rml_trainers.students.pixel_losses import pixel_losses
-
-if TYPE_CHECKING:
-    from rml_trainers.data.loading.loaders import Batch, UnlabelledCrops
+from rml_trainers.students.learners import Learners, to_unit_range
 
 
 class Consistency(Stateless):
-    """Base of every method that teaches students on strong views with labels made on weak views."""
+    """Base of every method that teaches students on views of unlabelled images with labels made on
+    weak views.
 
-    uses_unlabelled = True
-    labeller: ClassVar[Labeller] = "teachers"
-    needs_confidence: ClassVar[bool] = False
-    """Pseudo labels come with the largest probability of every pixel."""
+    A subclass gives equations only; what it does not override is what most methods do.
+    """
 
     def taught_by(self, student: int, num_students: int) -> tuple[int, ...]:
         """Numbers of the labelling networks that teach a student."""
         raise NotImplementedError
 
+    def label(self, weak: Tensor, learners: Learners) -> tuple[SegmentationOutput, ...]:
+        """Outputs of the labelling networks on the weak views; none where labels are stored."""
+        return learners.label(self.config.labeller, weak)
+
     def pseudo_labels(
         self,
         outputs: Sequence[SegmentationOutput],
-        unlabelled: "UnlabelledCrops",
+        unlabelled: UnlabelledCrops,
         learners: Learners,
     ) -> list[PseudoLabel]:
         """Target of each labelling network from its output on the unmixed weak views."""
-        soft = bool(getattr(self.config.method, "soft_labels", False))
-        inside = unlabelled.inside
         return [
             make_pseudo_label(
                 output.logits,
-                inside,
+                unlabelled.inside,
                 learners.student(i),
-                soft=soft,
-                confidence=self.needs_confidence,
+                soft=self.config.soft_labels,
+                threshold=self.config.threshold,
+                confidence=self.config.confidence is not None,
             )
             for i, output in enumerate(outputs)
         ]
 
-    def unsupervised_loss(self, log_prob: Tensor, targets: Sequence[PseudoLabel]) -> Tensor:
-        """L_u of one student on some images, a share of the mean over the whole batch
-        (`PseudoLabel.num_valid`).
+    def views(
+        self, weak: Tensor, draws: Sequence[InputNoiseDraw], targets: Sequence[PseudoLabel]
+    ) -> list[View]:
+        """What one student sees: each of its strong views, or the weak images where it has none.
 
         Args:
-            log_prob: [B, K, H, W], its log-probabilities on its strong views.
-            targets: labels of the networks that teach it, mixed as the strong views are.
+            weak: γ(x_u), [B, 3, H, W] in [0, 1].
+            draws: noise of its strong views.
+            targets: labels of the networks that teach it, of the unmixed images.
         """
-        return torch.stack([target.cross_entropy(log_prob) for target in targets]).sum()
+        if not draws:
+            return [View(weak, list(targets))]
+        return [
+            View(strengthen(weak, draw), [target.mixed(draw) for target in targets])
+            for draw in draws
+        ]
 
     def importance(self, targets: Sequence[PseudoLabel]) -> Tensor | None:
-        """Factor of a student's L_u that its targets on the whole batch decide, or nothing."""
-        return None
+        """Factor of the L_u of a view that its targets on the whole batch decide, or nothing."""
+        if self.config.confidence is None:
+            return None
+        (target,) = targets
+        assert target.confidence is not None, "asked for in `pseudo_labels`"
+        return confident_fraction(target.confidence, target.valid, self.config.confidence)
+
+    def on_labelled(self, log_prob: Tensor, label: Tensor, targets: StudentTargets) -> Loss:
+        """L_s of one student on some labelled images (paper, Eq. 1), a part of the mean over the
+        whole batch.
+
+        Args:
+            log_prob: [B, K, H, W], its log-probabilities.
+            label: [B, H, W].
+            targets: all it learns from, `num_valid` for the mean.
+        """
+        loss = hard_cross_entropy(log_prob, label, targets.num_valid)
+        return Loss(self.loss_factor() * loss, loss)
 
     def labelled_consistency(
         self, log_prob: Sequence[Tensor], labels: Sequence[Tensor], counts: Sequence[Tensor]
@@ -92,163 +113,120 @@ class Consistency(Stateless):
         """Whether `labelled_consistency` needs all students at once."""
         return False
 
+    def unsupervised_loss(self, log_prob: Tensor, targets: Sequence[PseudoLabel]) -> Tensor:
+        """L_u of one student on some images, a part of the mean over the whole batch
+        (`PseudoLabel.num_valid`).
+
+        Args:
+            log_prob: [B, K, H, W], its log-probabilities on a view.
+            targets: labels of the networks that teach it, mixed as the view is.
+        """
+        return torch.stack([target.cross_entropy(log_prob) for target in targets]).sum()
+
+    def on_view(self, log_prob: Tensor, view: View, targets: StudentTargets) -> Loss:
+        """What a view adds to the losses: `unsupervised_loss`, weighed.
+
+        Args:
+            log_prob: [B, K, H, W], the student's log-probabilities on some images of the view.
+            view: those images of it.
+            targets: all that the student learns from.
+        """
+        loss = self.unsupervised_loss(log_prob, view.targets)
+        told = {f"loss_{view.name}": loss} if view.name else {}
+        if view.importance is not None:
+            loss = view.importance * loss
+        return Loss(self.scale() * view.weight * loss, view.weight * loss, told)
+
+    def scale(self) -> float | Tensor:
+        """Weight of every L_u in the loss of the step."""
+        return self.loss_factor() * self.context.unsupervised_weight * self.loss_weight()
+
+    def loss_factor(self) -> float:
+        """Factor of the whole loss of a step."""
+        return 1.0
+
     def loss_weight(self) -> float | Tensor:
         """Weight of L_u by the method's authors, next to the run's own `unsupervised_weight`."""
-        return float(getattr(self.config.method, "weight", 1.0))
+        return self.config.weight
 
     def after_loss(self, outputs: Sequence[SegmentationOutput]) -> dict[str, Tensor]:
         """Update whatever the method keeps, from the labellers' outputs; returns scalars to
         report."""
         return {}
 
-    def step(self, batch: "Batch", learners: Learners) -> StepResult:
-        """L = Σ_i [ L_s(θ_i) + weight · Σ_j∈taught_by(i) CE(ŷ_j, h_θi(Γ_i(x_u))) ]."""
+    def step(self, batch: Batch, learners: Learners) -> StepResult:
+        """L = Σ_i [ L_s(θ_i) + weight · Σ_views Σ_j∈taught_by(i) CE(ŷ_j, h_θi(view)) ]."""
         assert batch.unlabelled is not None
         weak = to_unit_range(batch.unlabelled.image)
-        outputs = learners.label(self.labeller, weak)
+        outputs = self.label(weak, learners)
         with torch.no_grad():
-            targets = self.pseudo_labels(outputs, batch.unlabelled, learners)
-        student_targets = self._lessons(batch, weak, targets, learners)
-        learnt = learners.learn(
-            partial(self._loss_of, student_targets, learners), together=self.needs_peers()
-        )
-        scalars = {**learnt.scalars, "loss": learnt.loss.detach(), **self._about(targets)}
+            labels = self.pseudo_labels(outputs, batch.unlabelled, learners)
+            targets = self._student_targets(batch, weak, labels, learners.num_students)
+        losses = StudentLosses(self, targets, learners, keep_logits=not outputs)
+        learnt = learners.learn(losses, together=self.needs_peers())
+        scalars = {**learnt.scalars, "loss": learnt.loss.detach()}
         with torch.no_grad():
-            scalars.update(self.after_loss(outputs))
-            scalars.update(self._coupling([output.logits for output in outputs]))
+            scalars |= self._about(labels, targets)
+            scalars |= self.after_loss(outputs)
+            scalars |= self._between_labellers(outputs, labels, losses)
         return StepResult(
-            loss=learnt.loss, scalars=scalars, confusions=self._monitor(targets, batch.unlabelled)
+            loss=learnt.loss, scalars=scalars, confusions=self._monitor(labels, batch.unlabelled)
         )
 
-    @torch.no_grad()
-    def _lessons(
-        self, batch: "Batch", weak: Tensor, targets: Sequence[PseudoLabel], learners: Learners
+    def _student_targets(
+        self, batch: Batch, weak: Tensor, labels: Sequence[PseudoLabel], num_students: int
     ) -> list[StudentTargets]:
         """What every student learns from: all that is known before its forward, for the whole
         batch."""
-        draws = self._settled(batch.noise, targets, learners.num_students)
-        num_students = learners.num_students
-        taught = [
-            [targets[j].mixed(draw) for j in self.taught_by(i, num_students)]
-            for i, draw in enumerate(draws)
-        ]
-        parts = [labelled_part(crops) for crops in batch.labelled]
-        strong = [strengthen(weak, draw) for draw in draws]
-        return make_student_targets(
-            parts, strong, taught, [self.importance(labels) for labels in taught]
-        )
+        num_views = len(batch.noise) // num_students
+        views = []
+        for i in range(num_students):
+            taught = [labels[j] for j in self.taught_by(i, num_students)]
+            noise = batch.noise[i * num_views : (i + 1) * num_views]
+            # Where mixing depends on labels, on those of the first network that teaches.
+            draws = [draw.given(taught[0].hard) for draw in noise]
+            views.append([self._weighed(view) for view in self.views(weak, draws, taught)])
+        return count_pixels([labelled_images(crops) for crops in batch.labelled], views)
 
-    def _loss_of(
-        self, student_targets: Sequence[StudentTargets], learners: Learners, micro_batch: MicroBatch
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        shares = [student_targets[i].share(micro_batch) for i in micro_batch.students]
-        images = [torch.cat([share.images, share.strong]) for share in shares]
-        logits = [
-            output.logits for output in learners.forward_students(images, micro_batch.students)
-        ]
-        networks = [learners.student(i) for i in micro_batch.students]
-        num_labelled = len(shares[0].images)
-        weight = self.config.unsupervised_weight * self.loss_weight()
-        on_labelled = self._labelled_losses(
-            shares, [x[:num_labelled] for x in logits], networks, weight, learners
-        )
-        total = on_labelled[0]
-        supervised = on_labelled[1::2]
-        taught = list(on_labelled[2::2])
-        for n, (share, x, network) in enumerate(zip(shares, logits, networks, strict=True)):
-            on_strong = self._strong_losses(share, x[num_labelled:], network, weight, learners)
-            total = total + on_strong[0]
-            taught[n] = taught[n] + on_strong[1]
-        told = {
-            f"loss_supervised_{i + 1}": loss
-            for i, loss in zip(micro_batch.students, supervised, strict=True)
-        }
-        told |= {
-            f"loss_unsupervised_{i + 1}": loss
-            for i, loss in zip(micro_batch.students, taught, strict=True)
-        }
-        return total, told
-
-    def _labelled_losses(
-        self,
-        shares: Sequence[StudentTargets],
-        logits: Sequence[Tensor],
-        networks: Sequence[SegmentationNetwork],
-        weight: float | Tensor,
-        learners: Learners,
-    ) -> Tensor:
-        """[1 + 2 S]: to minimise, then L_s and what is added to L_u of each of S students."""
-        size = (shares[0].label.shape[-2], shares[0].label.shape[-1])
-
-        def losses(part: slice, some: Sequence[Tensor]) -> list[Tensor]:
-            log_prob = [
-                log_softmax(n.upsample(x, size)) for n, x in zip(networks, some, strict=True)
-            ]
-            labels = [share.label[part] for share in shares]
-            counts = [share.num_valid for share in shares]
-            own = [
-                hard_cross_entropy(*of_one) for of_one in zip(log_prob, labels, counts, strict=True)
-            ]
-            further = self.labelled_consistency(log_prob, labels, counts)
-            total = torch.stack(own).sum()
-            if further:
-                total = total + weight * torch.stack(further).sum()
-            further = further or [torch.zeros_like(loss) for loss in own]
-            return [total, *(loss for pair in zip(own, further, strict=True) for loss in pair)]
-
-        return pixel_losses(losses, logits, size, learners.loss_chunk_mib)
-
-    def _strong_losses(
-        self,
-        share: StudentTargets,
-        logits: Tensor,
-        network: SegmentationNetwork,
-        weight: float | Tensor,
-        learners: Learners,
-    ) -> Tensor:
-        """[2]: weighted L_u to minimise, and L_u itself, of one student."""
-        size = (share.strong.shape[-2], share.strong.shape[-1])
-
-        def losses(part: slice, some: Sequence[Tensor]) -> list[Tensor]:
-            log_prob = log_softmax(network.upsample(some[0], size))
-            taught = self.unsupervised_loss(
-                log_prob, [target.part(part) for target in share.targets]
-            )
-            if share.importance is not None:
-                taught = share.importance * taught
-            return [weight * taught, taught]
-
-        return pixel_losses(losses, [logits], size, learners.loss_chunk_mib)
-
-    def _settled(
-        self, noise: Sequence[InputNoiseDraw], targets: Sequence[PseudoLabel], num_students: int
-    ) -> list[InputNoiseDraw]:
-        """Draws of the students; where mixing depends on labels, on those of the first network that
-        teaches each."""
-        num_views = len(noise) // num_students
-        first = [self.taught_by(i // num_views, num_students)[0] for i in range(len(noise))]
-        return [draw.given(targets[j].hard) for j, draw in zip(first, noise, strict=True)]
+    def _weighed(self, view: View) -> View:
+        return replace(view, importance=self.importance(view.targets))
 
     @staticmethod
-    def _about(targets: Sequence[PseudoLabel]) -> dict[str, Tensor]:
-        """How many pixels have a label, and on how many two labellers differ."""
-        scalars = {
-            "pseudo_label_kept": torch.stack([t.valid.float().mean() for t in targets]).mean()
-        }
-        if len(targets) == 2:
-            scalars["disagreement"] = (targets[0].hard != targets[1].hard).float().mean()
+    def _about(
+        labels: Sequence[PseudoLabel], targets: Sequence[StudentTargets]
+    ) -> dict[str, Tensor]:
+        """How many pixels have a label, and how many of those labels are confident."""
+        kept = torch.stack([label.valid.float().mean() for label in labels]).mean()
+        importance = [
+            view.importance for own in targets for view in own.views if view.importance is not None
+        ]
+        confident = {"confident": torch.stack(importance).mean()} if importance else {}
+        return {"pseudo_label_kept": kept, **confident}
+
+    def _between_labellers(
+        self,
+        outputs: Sequence[SegmentationOutput],
+        labels: Sequence[PseudoLabel],
+        losses: StudentLosses,
+    ) -> dict[str, Tensor]:
+        """On how many pixels the labels of two networks differ, and the distance of their outputs
+        on the weak views; neither is part of any loss.
+
+        Where nobody labels in a step, the distance is of the students as they learn, dropout
+        included: what labels them is as old as the stage.
+        """
+        scalars: dict[str, Tensor] = {}
+        logits = [output.logits for output in outputs] or losses.first_logits()
+        if len(outputs) == 2:
+            scalars["disagreement"] = (labels[0].hard != labels[1].hard).float().mean()
+        if len(logits) == 2 and self.context.monitor_coupling != "off":
+            scalars["coupling_tv"] = total_variation(*logits).mean()
         return scalars
 
-    def _coupling(self, logits: Sequence[Tensor]) -> dict[str, Tensor]:
-        """Distance of two labelling networks on the weak views; it is not part of any loss."""
-        if len(logits) != 2 or self.config.evaluation.monitor_coupling == "off":
-            return {}
-        return {"coupling_tv": total_variation(*logits).mean()}
-
     def _monitor(
-        self, targets: Sequence[PseudoLabel], unlabelled: "UnlabelledCrops"
+        self, targets: Sequence[PseudoLabel], unlabelled: UnlabelledCrops
     ) -> dict[str, Tensor]:
-        if not self.config.evaluation.monitor_pseudo_labels:
+        if not self.context.monitor_pseudo_labels:
             return {}
         return {
             f"pseudo_label_{i + 1}": confusion_matrix(

@@ -2,25 +2,21 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from rml_trainers import IGNORE_LABEL
+from rml_trainers.data.loading.loaders import Batch, InitialLabels, LabelledCrops
+from rml_trainers.labels.stage_context import StageContext
 from rml_trainers.losses import hard_cross_entropy, log_softmax, valid_counts
 from rml_trainers.networks.network import SegmentationNetwork
+from rml_trainers.settings.contract import MethodConfig
 from rml_trainers.students.learners import Learners, to_unit_range
 from rml_trainers.students.micro_batches import MicroBatch
+from rml_trainers.students.own_networks import OwnNetwork
 from rml_trainers.students.pixel_losses import pixel_losses
-
-if TYPE_CHECKING:
-    from rml_trainers.config import RunConfig
-    from rml_trainers.data.loading.loaders import Batch, InitialLabels, LabelledCrops
-    from rml_trainers.data.prepared.cache import PreparedData
-    from rml_trainers.data.splitting.splits import Split
-    from rml_trainers.students.own_networks import OwnNetwork
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,23 +37,24 @@ class StepResult:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StageContext:
-    """What a method may need when a stage begins."""
+class MethodContext:
+    """What a method needs to know of its run, apart from its own settings."""
 
-    stage: int
-    learners: Learners
-    data: "PreparedData"
-    split: "Split"
-    work_dir: Path
-    """Scratch folder of this worker on a local disk; may be empty again after a restart."""
+    num_classes: int
+    unsupervised_weight: float = 1.0
+    """The run's own weight of L_u."""
+    monitor_pseudo_labels: bool = False
+    """See `EvaluationConfig`."""
+    monitor_coupling: Literal["off", "batch", "train_set"] = "batch"
+    """See `EvaluationConfig`."""
+    seed: int = 0
+    """Of the run, for networks of the method's own."""
 
 
 class Method(Protocol):
     """One way to learn from unlabelled images. `METHODS` maps a name to its builder."""
 
-    uses_unlabelled: bool
-
-    def own_networks(self) -> "dict[str, OwnNetwork]":
+    def own_networks(self) -> dict[str, OwnNetwork]:
         """Networks beside the students that have losses of their own, by name; the trainer saves
         and restores them."""
         ...
@@ -69,12 +66,12 @@ class Method(Protocol):
         """The same after a restart in the middle of the stage: `load_tensors` has been called
         before."""
 
-    def initial_labels(self) -> "tuple[InitialLabels, ...]":
+    def initial_labels(self) -> tuple[InitialLabels, ...]:
         """Readers of the stored p⁰, one per network, for the loader; empty when the method stores
         none."""
         ...
 
-    def step(self, batch: "Batch", learners: Learners) -> StepResult:
+    def step(self, batch: Batch, learners: Learners) -> StepResult:
         """Forward passes and loss of one step: no `.item()`, no input or output, no Ray. Gradients
         were cleared.
 
@@ -97,21 +94,19 @@ class Supervision(NamedTuple):
     label: Tensor
 
 
-def labelled_part(crops: "LabelledCrops") -> Supervision:
+def labelled_images(crops: LabelledCrops) -> Supervision:
     """γ(x_l) as float [B, 3, H, W] in [0, 1] and y_l as int64 [B, H, W]."""
     return Supervision(to_unit_range(crops.image), crops.label.long())
 
 
-def supervised_losses(
+def supervised_loss(
     logits: Tensor,
     label: Tensor,
     count: Tensor,
     network: SegmentationNetwork,
     learners: Learners,
-    factor: float = 1.0,
 ) -> Tensor:
-    """L_s = CE(y_l, h_θ(γ(x_l))) at label resolution (paper, Eq. 1): [2], `factor` times it to
-    minimise, and itself.
+    """L_s = CE(y_l, h_θ(γ(x_l))) at label resolution (paper, Eq. 1).
 
     Args:
         count: valid pixels of the whole batch, see `valid_counts`.
@@ -119,16 +114,16 @@ def supervised_losses(
     size = (label.shape[-2], label.shape[-1])
 
     def losses(part: slice, some: Sequence[Tensor]) -> list[Tensor]:
-        loss = hard_cross_entropy(log_softmax(network.upsample(some[0], size)), label[part], count)
-        return [factor * loss, loss]
+        log_prob = log_softmax(network.upsample(some[0], size))
+        return [hard_cross_entropy(log_prob, label[part], count)]
 
-    return pixel_losses(losses, [logits], size, learners.loss_chunk_mib)
+    return pixel_losses(losses, [logits], size, learners.loss_chunk_mib)[0]
 
 
-def supervised_step(batch: "Batch", learners: Learners) -> StepResult:
+def supervised_step(batch: Batch, learners: Learners) -> StepResult:
     """The step of stage 0 for any number of students: each learns from its own labelled images
     alone."""
-    parts = [labelled_part(crops) for crops in batch.labelled]
+    parts = [labelled_images(crops) for crops in batch.labelled]
     counts = valid_counts(*(part.label != IGNORE_LABEL for part in parts))
 
     def loss_of(micro_batch: MicroBatch) -> tuple[Tensor, dict[str, Tensor]]:
@@ -136,13 +131,13 @@ def supervised_step(batch: "Batch", learners: Learners) -> StepResult:
             [micro_batch.of(parts[i].images) for i in micro_batch.students], micro_batch.students
         )
         losses = [
-            supervised_losses(
+            supervised_loss(
                 output.logits,
                 micro_batch.of(parts[i].label),
                 counts[i],
                 learners.student(i),
                 learners,
-            )[0]
+            )
             for i, output in zip(micro_batch.students, outputs, strict=True)
         ]
         told = {
@@ -158,11 +153,18 @@ def supervised_step(batch: "Batch", learners: Learners) -> StepResult:
 class Stateless:
     """Base of methods that keep nothing beyond the networks."""
 
-    def __init__(self, config: "RunConfig", num_classes: int) -> None:
-        self.config = config
-        self.num_classes = num_classes
+    config: MethodConfig
+    """Its own settings; a subclass names their class."""
 
-    def own_networks(self) -> "dict[str, OwnNetwork]":
+    def __init__(self, config: MethodConfig, context: MethodContext) -> None:
+        self.config = config
+        self.context = context
+
+    @property
+    def num_classes(self) -> int:
+        return self.context.num_classes
+
+    def own_networks(self) -> dict[str, OwnNetwork]:
         return {}
 
     def begin_stage(self, context: StageContext) -> None:
@@ -171,7 +173,7 @@ class Stateless:
     def resume_stage(self, context: StageContext) -> None:
         pass
 
-    def initial_labels(self) -> "tuple[InitialLabels, ...]":
+    def initial_labels(self) -> tuple[InitialLabels, ...]:
         return ()
 
     def tensors(self) -> dict[str, Tensor]:

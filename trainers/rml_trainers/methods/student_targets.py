@@ -1,6 +1,6 @@
 """What one student learns from in a step: everything that is known before its forward."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from torch import Tensor
@@ -11,10 +11,54 @@ from rml_trainers.losses import valid_counts
 from rml_trainers.methods.method import Supervision
 from rml_trainers.students.micro_batches import MicroBatch
 
+Perturb = Callable[[Tensor, slice], Tensor]
+"""From the feature of some images of a view [B, D, h, w] and their numbers in the view to the
+feature that the student's head reads instead. What it draws for the whole view is cut by the
+numbers; what it draws at once need not look at them."""
+
+
+@dataclass(frozen=True)
+class View:
+    """Unlabelled images as a student sees them once, and what they should be taken for.
+
+    Views that hold the same tensor of images share its forward: plain and perturbed, or perturbed
+    in several ways. A weight of every pixel belongs to the targets (`PseudoLabel.confidence`), for
+    `Consistency.on_view` to use.
+    """
+
+    images: Tensor
+    """[B, 3, H, W] in [0, 1], what the network reads."""
+    targets: list[PseudoLabel]
+    """Labels of the networks that teach, mixed as the images are; their losses are added."""
+    weight: float = 1.0
+    """Factor of this view's loss in L_u."""
+    importance: Tensor | None = None
+    """Scalar factor that the targets of the whole batch decide."""
+    perturb: Perturb | None = None
+    """The student's head reads its feature perturbed by this, instead of as it is."""
+    name: str = ""
+    """Its loss is reported by this name; nothing of its own is reported without one."""
+    first: int = 0
+    """Number of the first of these images in the whole batch."""
+
+    @property
+    def numbers(self) -> slice:
+        """Numbers of these images in the whole batch."""
+        return slice(self.first, self.first + len(self.images))
+
+    def of(self, images: slice) -> "View":
+        """That of some of the images; counts stay those of the whole batch."""
+        return replace(
+            self,
+            images=self.images[images],
+            targets=[target.of(images) for target in self.targets],
+            first=self.first + images.start,
+        )
+
 
 @dataclass(frozen=True)
 class StudentTargets:
-    """Labelled images and strong views of one student with their targets."""
+    """Labelled images and views of unlabelled ones for one student."""
 
     images: Tensor
     """γ(x_l): float [B_l, 3, H, W] in [0, 1]."""
@@ -22,39 +66,42 @@ class StudentTargets:
     """int64 [B_l, H, W], 255 ignored."""
     num_valid: Tensor
     """Scalar: valid labelled pixels of the whole batch, see `valid_counts`."""
-    strong: Tensor
-    """Γ(x_u): [B_u, 3, H, W]."""
-    targets: list[PseudoLabel]
-    """Labels of the networks that teach it, mixed as the strong views are, with their valid pixels
-    counted."""
-    importance: Tensor | None = None
-    """Scalar factor of L_u."""
+    views: list[View]
+    """Their targets with their pixels counted."""
 
-    def share(self, micro_batch: MicroBatch) -> "StudentTargets":
+    def of(self, micro_batch: MicroBatch) -> "StudentTargets":
         """That of a micro-batch's images; counts stay those of the whole batch."""
-        targets = [target.part(micro_batch.slice(len(self.strong))) for target in self.targets]
-        images, label, strong = (
-            micro_batch.of(tensor) for tensor in (self.images, self.label, self.strong)
+        views = [view.of(micro_batch.slice(len(view.images))) for view in self.views]
+        shared = {id(own.images): of.images for own, of in zip(self.views, views, strict=True)}
+        return replace(
+            self,
+            images=micro_batch.of(self.images),
+            label=micro_batch.of(self.label),
+            views=[
+                replace(of, images=shared[id(own.images)])
+                for own, of in zip(self.views, views, strict=True)
+            ],
         )
-        return replace(self, images=images, label=label, strong=strong, targets=targets)
 
 
-def make_student_targets(
-    parts: Sequence[Supervision],
-    strong: Sequence[Tensor],
-    targets: Sequence[list[PseudoLabel]],
-    importance: Sequence[Tensor | None] | None = None,
+def count_pixels(
+    labelled: Sequence[Supervision], views: Sequence[Sequence[View]]
 ) -> list[StudentTargets]:
-    """One per student, with their valid pixels counted: one all-reduce for all."""
-    masks = [part.label != IGNORE_LABEL for part in parts]
-    masks += [target.valid for labels in targets for target in labels]
+    """What every student learns from, with the pixels counted that its means are over: one
+    all-reduce for all."""
+    masks = [images.label != IGNORE_LABEL for images in labelled]
+    masks += [t.counted for of_student in views for view in of_student for t in view.targets]
     counts = iter(valid_counts(*masks))
-    of_labelled = [next(counts) for _ in parts]
-    counted = [[target._replace(num_valid=next(counts)) for target in labels] for labels in targets]
-    factors = importance or [None] * len(parts)
+    of_labelled = [next(counts) for _ in labelled]
     return [
-        StudentTargets(part.images, part.label, num_valid, views, labels, factor)
-        for part, num_valid, views, labels, factor in zip(
-            parts, of_labelled, strong, counted, factors, strict=True
+        StudentTargets(
+            own.images,
+            own.label,
+            num_valid,
+            [
+                replace(view, targets=[t._replace(num_valid=next(counts)) for t in view.targets])
+                for view in of_student
+            ],
         )
+        for own, num_valid, of_student in zip(labelled, of_labelled, views, strict=True)
     ]

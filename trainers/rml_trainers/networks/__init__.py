@@ -1,4 +1,4 @@
-"""Networks by name. A new one is a file with its configuration and its class, and one line here."""
+"""Networks by name. A new one is a file with its settings and its class, and one line here."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,15 +11,16 @@ from rml_trainers.networks.mlp import MlpConfig, build_mlp
 from rml_trainers.networks.network import SegmentationNetwork
 from rml_trainers.networks.setr import SetrConfig, build_setr
 from rml_trainers.noise.config import NoiseConfig
+from rml_trainers.settings.contract import NetworkConfig
 
 
 @dataclass(frozen=True)
 class NetworkEntry:
     """What a configuration's `name` stands for."""
 
-    config: type[Any]
+    config: type[NetworkConfig]
     build: Callable[[Any, int, NoiseConfig, bool], SegmentationNetwork]
-    """From its configuration, the number of classes, the model noise, and whether to load
+    """From its settings, the number of classes, the model noise, and whether to load
     pretrained weights."""
 
 
@@ -28,16 +29,20 @@ NETWORKS: dict[str, NetworkEntry] = {
     "mlp": NetworkEntry(MlpConfig, build_mlp),
     "setr": NetworkEntry(SetrConfig, build_setr),
 }
+"""Open: a plug-in adds its own before a study is read."""
+
+DEFAULT_NETWORK: NetworkConfig = DeepLabV2Config()
+"""The network of a run that names none."""
 
 
 def build_network(
-    config: Any, num_classes: int, noise: NoiseConfig, *, pretrained: bool = True
+    config: NetworkConfig, num_classes: int, noise: NoiseConfig, *, pretrained: bool = True
 ) -> SegmentationNetwork:
     """Network of one student, in training mode. Seed torch first: new layers are drawn from its
     generator.
 
     Args:
-        config: one of the configuration classes in `NETWORKS`.
+        config: settings of one of the classes in `NETWORKS`.
         pretrained: false builds the same graph without looking for the pretrained weights, for a
             checkpoint to fill.
     Raises:

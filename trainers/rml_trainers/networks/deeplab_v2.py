@@ -1,7 +1,8 @@
 """Deeplabv2: a timm backbone, dropout, and ASPP whose dilated convolutions are summed."""
 
+import dataclasses
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, Self
 
 from torch import Tensor, nn
 
@@ -11,6 +12,7 @@ from rml_trainers.networks.backbones.convolutional import Backbone, build_backbo
 from rml_trainers.networks.layers import SummedASPP, initialise
 from rml_trainers.networks.network import SegmentationNetwork, SegmentationOutput
 from rml_trainers.noise.config import NoiseConfig
+from rml_trainers.settings.contract import NetworkConfig
 
 ASPP_RATES = (6, 12, 18, 24)
 """Deeplabv2 (Chen et al., 2017), ASPP-L."""
@@ -19,7 +21,7 @@ PROJECTION_GROUPS = 32
 
 
 @configuration
-class DeepLabV2Config:
+class DeepLabV2Config(NetworkConfig):
     """Network of one student."""
 
     name: Literal["deeplab_v2"] = "deeplab_v2"
@@ -77,6 +79,9 @@ class DeepLabV2Config:
     def rates(self) -> tuple[int, ...]:
         """Dilation of every branch of the ASPP."""
         return self.aspp_rates or ASPP_RATES[: self.aspp_branches]
+
+    def without_weights_file(self) -> Self:
+        return dataclasses.replace(self, weights="none", weights_file=None)
 
 
 class DeepLabV2(SegmentationNetwork):

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from rml_trainers.configuration import configuration, require
 from rml_trainers.networks.network import SegmentationNetwork, SegmentationOutput
 from rml_trainers.noise.config import NoiseConfig
+from rml_trainers.settings.contract import CheckedRun, NetworkConfig
 
 MNIST_MEAN = 0.1307
 MNIST_STD = 0.3081
@@ -17,7 +18,7 @@ MNIST example; computed again from the files: 0.1307 and 0.3081)."""
 
 
 @configuration
-class MlpConfig:
+class MlpConfig(NetworkConfig):
     """Network of one student for images of one size (paper, 4.1: "3 layers of MLPs")."""
 
     name: Literal["mlp"] = "mlp"
@@ -34,6 +35,16 @@ class MlpConfig:
             self.input_px,
             "a height and width of at least 1 pixel",
         )
+
+    def check(self, run: CheckedRun) -> None:
+        """It reads whole images of one size and gives one cell."""
+        wanted = f"the input of the network mlp, {self.input_px}"
+        crop_px = run.geometry.crop_px
+        require(crop_px == self.input_px, "geometry.crop_px", crop_px, wanted)
+        require(run.data.size_px == self.input_px, "data.size_px", run.data.size_px, wanted)
+        cells = run.method.min_cells
+        one = "1, because an image has one cell in the network mlp"
+        require(cells == 1, "method.min_cells", cells, one)
 
 
 class MLP(SegmentationNetwork):

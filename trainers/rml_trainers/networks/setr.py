@@ -1,8 +1,9 @@
 """SETR: a vision transformer read as a map of patches, and a decoder that brings it to pixels
 (Zheng et al., 2021)."""
 
+import dataclasses
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -15,10 +16,11 @@ from rml_trainers.networks.layers import initialise
 from rml_trainers.networks.network import SegmentationNetwork, SegmentationOutput
 from rml_trainers.networks.setr_decoders import DECODERS
 from rml_trainers.noise.config import NoiseConfig
+from rml_trainers.settings.contract import NetworkConfig
 
 
 @configuration
-class SetrConfig:
+class SetrConfig(NetworkConfig):
     """Network of one student. The paper says only that it is SETR; no auxiliary losses."""
 
     name: Literal["setr"] = "setr"
@@ -45,6 +47,9 @@ class SetrConfig:
             with_file, "weights_file", self.weights_file, "a path exactly when weights is 'file'"
         )
         require(self.decoder_width >= 1, "decoder_width", self.decoder_width, "at least 1")
+
+    def without_weights_file(self) -> Self:
+        return dataclasses.replace(self, weights="none", weights_file=None)
 
 
 class SETR(SegmentationNetwork):

@@ -1,7 +1,7 @@
 """What makes a weak view strong: which colour noise, which mixing, and in which order.
 
-The noise configuration describes the paper's own recipe. A method with a recipe of its own says so
-in a method `strong_view(noise)` of its configuration; `noise.input` switches either off.
+The noise configuration describes the paper's own recipe. A method with a recipe of its own gives it
+as `strong_view(noise)` of its settings; `noise.input` switches either off.
 """
 
 from collections.abc import Callable
@@ -54,16 +54,17 @@ class StrongView:
     """Colour noise after the mixing instead of before it, one draw for the whole mixed image."""
 
 
-def strong_view(noise: NoiseConfig, method: object = None) -> StrongView:
-    """Recipe of the strong views of a method (its configuration): its own, or RandAugment and
-    CutMix (paper, 5.2)."""
-    if not noise.input:
-        return StrongView()
-    own: Callable[[NoiseConfig], StrongView] | None = getattr(method, "strong_view", None)
-    if own is not None:
-        return own(noise)
+def paper_recipe(noise: NoiseConfig) -> StrongView:
+    """RandAugment and CutMix as the noise settings say (paper, 5.2)."""
     mixing = CutMix(area=noise.cutmix_area, aspect=noise.cutmix_aspect) if noise.cutmix else None
     return StrongView(photometric=colour_noise("rand_augment", noise), mixing=mixing)
+
+
+def strong_view(
+    noise: NoiseConfig, recipe: Callable[[NoiseConfig], StrongView] = paper_recipe
+) -> StrongView:
+    """Strong views by a method's recipe; none of them is noisy where `noise.input` is off."""
+    return recipe(noise) if noise.input else StrongView()
 
 
 def colour_noise(

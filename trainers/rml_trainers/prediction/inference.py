@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from rml_trainers.checkpoint.folder import verify_checkpoint
-from rml_trainers.config import SCORED_NETWORKS, RunConfig
+from rml_trainers.config import RunConfig
 from rml_trainers.configuration import suggest
 from rml_trainers.errors import CheckpointError, ConfigError
 from rml_trainers.networks import build_network
@@ -23,7 +23,7 @@ from rml_trainers.runtime.device import autocast, compute_dtype
 from rml_trainers.scoring.chosen_evaluation import NETWORKS
 from rml_trainers.scoring.image_passes import ScoredNetwork, sliding
 from rml_trainers.scoring.metrics import most_likely
-from rml_trainers.scoring.protocols import EvaluationConfig
+from rml_trainers.settings.evaluation import SCORED_NETWORKS, EvaluationConfig
 
 __all__ = ["Predictor", "load_network", "overlay", "palette", "predict_image", "predict_images"]
 

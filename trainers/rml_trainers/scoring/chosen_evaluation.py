@@ -6,10 +6,10 @@ import math
 import torch
 from torch import Tensor, nn
 
-from rml_trainers.checkpoint.folder import part_of
-from rml_trainers.scoring.protocols import EvaluationConfig
+from rml_trainers.scoring.score import Evaluation
+from rml_trainers.settings.evaluation import EvaluationConfig
 from rml_trainers.students.learners import Learners
-from rml_trainers.training.reporting import Evaluation
+from rml_trainers.students.named_tensors import under
 
 NETWORKS = "network/"
 
@@ -94,7 +94,7 @@ class ChosenEvaluation:
         if tensors:
             self._best = float(tensors["best"])
             self.step = int(tensors["step"])
-            networks = part_of(tensors, NETWORKS)
+            networks = under(tensors, NETWORKS)
             self._networks = {name: tensor.cpu() for name, tensor in networks.items()}
 
 

@@ -8,22 +8,26 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from rml_trainers.config import RunConfig
 from rml_trainers.data.loading.whole_images import ScoredImages, scored_images
 from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.runtime.distributed import rank, sum_over_workers, world_size
 from rml_trainers.scoring.image_passes import INFERENCES, ScoredNetwork
 from rml_trainers.scoring.metrics import confusion_matrix, most_likely, scores_of
 from rml_trainers.scoring.protocols import data_protocol
-from rml_trainers.students.learners import Labeller, Learners, to_unit_range
-from rml_trainers.training.reporting import Evaluation, ScoredSubset
+from rml_trainers.scoring.score import Evaluation, ScoredSubset
+from rml_trainers.settings.contract import Labeller
+from rml_trainers.settings.evaluation import EvaluationConfig
+from rml_trainers.students.learners import Learners, to_unit_range
 
 
 @torch.no_grad()
 def evaluate(
-    learners: Learners, data: PreparedData, config: RunConfig, holdout: Sequence[str] = ()
+    learners: Learners,
+    data: PreparedData,
+    evaluation: EvaluationConfig,
+    holdout: Sequence[str] = (),
 ) -> tuple[Evaluation, ...]:
-    """Score every network of `config.evaluation.networks` as it is now, single scale.
+    """Score every network of `evaluation.networks` as it is now, single scale.
 
     Workers share the images; one all-reduce joins their confusion matrices, and they are read back
     once.
@@ -34,15 +38,15 @@ def evaluate(
         The scores on the validation images in the order of the networks, then those on the
         hold-out.
     """
-    networks = config.evaluation.networks
+    networks = evaluation.networks
     subsets: list[ScoredSubset] = ["val", "holdout"] if holdout else ["val"]
     shape = (len(subsets), len(networks), data.num_classes, data.num_classes)
     counts = torch.zeros(shape, dtype=torch.int64, device=learners.device)
     for of_subset, subset in zip(counts, subsets, strict=True):
-        for images in _images(data, config, subset, holdout):
-            _count(of_subset, images.to(learners.device), learners, config)
+        for images in _images(data, evaluation, subset, holdout):
+            _count(of_subset, images.to(learners.device), learners, evaluation)
     sum_over_workers(counts)
-    images_and_size = data_protocol(data.name, data.size_px, config.evaluation)
+    images_and_size = data_protocol(data.name, data.size_px, evaluation)
     return tuple(
         _evaluation(data, subset, network, f"{images_and_size}/{network}/last", confusion)
         for subset, of_subset in zip(subsets, counts.cpu().numpy(), strict=True)
@@ -51,9 +55,8 @@ def evaluate(
 
 
 def _images(
-    data: PreparedData, config: RunConfig, subset: ScoredSubset, holdout: Sequence[str]
+    data: PreparedData, evaluation: EvaluationConfig, subset: ScoredSubset, holdout: Sequence[str]
 ) -> Iterator[ScoredImages]:
-    evaluation = config.evaluation
     return scored_images(
         data,
         "val" if subset == "val" else "train",
@@ -65,10 +68,12 @@ def _images(
     )
 
 
-def _count(counts: Tensor, images: ScoredImages, learners: Learners, config: RunConfig) -> None:
+def _count(
+    counts: Tensor, images: ScoredImages, learners: Learners, evaluation: EvaluationConfig
+) -> None:
     """Add a batch to the confusion matrices [N, K, K] of the wanted networks. Each network runs
     once."""
-    networks = config.evaluation.networks
+    networks = evaluation.networks
     num_classes = counts.shape[-1]
     pixels = to_unit_range(images.image)
     ensemble: Tensor | None = None
@@ -79,8 +84,8 @@ def _count(counts: Tensor, images: ScoredImages, learners: Learners, config: Run
             in_ensemble = labeller == "teachers" and "ensemble" in networks
             if name not in networks and not in_ensemble:
                 continue
-            scores = INFERENCES[config.evaluation.inference](
-                _scored(learners, labeller, number), pixels, images.inside, config.evaluation
+            scores = INFERENCES[evaluation.inference](
+                _scored(learners, labeller, number), pixels, images.inside, evaluation
             )
             if name in networks:
                 counts[_place(networks, name)] += confusion_matrix(

@@ -12,7 +12,7 @@ from typing import Any, get_args
 import numpy as np
 import numpy.typing as npt
 
-from rml_trainers.training.reporting import Evaluation, ScoredSubset
+from rml_trainers.scoring.score import Evaluation, ScoredSubset
 
 FIELDS = {"protocol", "network", "subset", "scores", "confusion"}
 EARLIER_FIELDS = {"protocol", "network", "subset", "miou", "accuracy", "iou_by_class", "confusion"}

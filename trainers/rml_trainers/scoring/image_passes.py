@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from rml_trainers.scoring.protocols import EvaluationConfig
+from rml_trainers.settings.evaluation import EvaluationConfig
 
 
 class ScoredNetwork(NamedTuple):

@@ -3,7 +3,8 @@
 import contextlib
 import copy
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Literal, cast
+from dataclasses import dataclass
+from typing import Literal, cast
 
 import torch
 from timm.layers import convert_sync_batchnorm
@@ -12,9 +13,13 @@ from torch import Tensor, nn
 from rml_trainers.networks import build_network
 from rml_trainers.networks.accelerate import accelerate, what_is_accelerated
 from rml_trainers.networks.network import SegmentationNetwork, SegmentationOutput
+from rml_trainers.noise.config import NoiseConfig
 from rml_trainers.runtime.device import autocast, compute_dtype, prepare_device, searching_kernels
 from rml_trainers.runtime.distributed import average_buffers, world_size
+from rml_trainers.runtime.options import RuntimeConfig
 from rml_trainers.runtime.randomness import seed_model_noise
+from rml_trainers.settings.contract import Labeller, NetworkConfig
+from rml_trainers.settings.optimisation import TeacherConfig
 from rml_trainers.students.device_defaults import loss_chunk_mib, what_is_recomputed
 from rml_trainers.students.ema import MeanTeacherUpdate
 from rml_trainers.students.forwards import (
@@ -27,10 +32,23 @@ from rml_trainers.students.forwards import (
 from rml_trainers.students.micro_batches import Learnt, LossOf, MicroBatch, learn_micro_batches
 from rml_trainers.students.student_group import RunAll, StudentGroup
 
-if TYPE_CHECKING:
-    from rml_trainers.config import RunConfig
 
-Labeller = Literal["students", "teachers"]
+@dataclass(frozen=True, kw_only=True)
+class LearnerSettings:
+    """What decides the networks of a run, and how a step runs them."""
+
+    networks: tuple[NetworkConfig, ...]
+    """One per student."""
+    noise: NoiseConfig
+    teacher: TeacherConfig
+    runtime: RuntimeConfig
+    num_micro_batches: int
+    """Pieces that a step's images are cut into, see `BatchConfig.accumulate`."""
+    precision: Literal["auto", "float32", "bfloat16"]
+    sync_batchnorm: bool
+    one_size: bool
+    """Whether all whole images have one size, so that searching for the fastest kernels pays."""
+    seed: int
 
 
 class Learners:
@@ -40,28 +58,27 @@ class Learners:
     pretrained weights); each teacher begins as a copy of its student.
     """
 
-    def __init__(self, config: "RunConfig", num_classes: int, device: torch.device) -> None:
-        self._config = config
+    def __init__(self, settings: LearnerSettings, num_classes: int, device: torch.device) -> None:
+        self._settings = settings
         self._num_classes = num_classes
         self.device = device
-        self._dtype = compute_dtype(config.precision, device)
-        self._one_size = config.data.size_px is not None
+        self._dtype = compute_dtype(settings.precision, device)
         students = self._initial_students()
-        if config.sync_batchnorm:
+        if settings.sync_batchnorm:
             # timm's own conversion: torch's drops the activation inside the BatchNorm layers of
             # EfficientNets.
             students = [cast(SegmentationNetwork, convert_sync_batchnorm(s)) for s in students]
         self.students = nn.ModuleList(students).to(device).to(memory_format=torch.channels_last)
         self.teachers = copy.deepcopy(self.students).requires_grad_(False)
-        self.teachers.train(config.teacher.mode == "train")
+        self.teachers.train(settings.teacher.mode == "train")
         self._accelerate()
         self._prepare_calls()
         self._update_teachers = MeanTeacherUpdate(
-            self.students, self.teachers, config.teacher.ema_decay
+            self.students, self.teachers, settings.teacher.ema_decay
         )
 
     def _accelerate(self) -> None:
-        recompute = what_is_recomputed(self._config.runtime, self.device, self._dtype)
+        recompute = what_is_recomputed(self._settings.runtime, self.device, self._dtype)
         for number in range(self.num_students):
             accelerate(self.student(number), self.device, recompute=recompute)
             accelerate(self.teacher(number), self.device)
@@ -69,7 +86,7 @@ class Learners:
 
     def _prepare_calls(self) -> None:
         """How a step runs the networks; see `RuntimeConfig`."""
-        runtime = self._config.runtime
+        runtime = self._settings.runtime
         prepare_device(self.device, tf32=runtime.tf32, keep_memory=runtime.keep_freed_memory)
         if runtime.compile:
             require_compiler(self.device)
@@ -90,9 +107,9 @@ class Learners:
 
     def _initial_students(self) -> list[SegmentationNetwork]:
         students = []
-        for number, network in enumerate(self._config.student_networks):
-            seed_model_noise(self._config.seed, "initialise", number)
-            students.append(build_network(network, self._num_classes, self._config.noise))
+        for number, network in enumerate(self._settings.networks):
+            seed_model_noise(self._settings.seed, "initialise", number)
+            students.append(build_network(network, self._num_classes, self._settings.noise))
         return students
 
     @property
@@ -102,7 +119,7 @@ class Learners:
     @property
     def loss_chunk_mib(self) -> int:
         """Size of what a loss upsamples at once, see `pixel_losses`."""
-        return loss_chunk_mib(self._config.runtime, self.device)
+        return loss_chunk_mib(self._settings.runtime, self.device)
 
     def student(self, number: int) -> SegmentationNetwork:
         """Student by number, from 0."""
@@ -129,7 +146,7 @@ class Learners:
             images: [B, 3, H, W] in [0, 1] for each of the students.
             students: numbers of whole groups, such as those of a micro_batch; default: all.
         """
-        assert students is not None or self._config.batch.accumulate == 1, (
+        assert students is not None or self._settings.num_micro_batches == 1, (
             "micro-batches come through `learn`"
         )
         numbers = tuple(range(self.num_students)) if students is None else tuple(students)
@@ -148,12 +165,12 @@ class Learners:
             loss_of: loss of one micro_batch, from `forward_students(…, micro_batch.students)`.
             together: the loss of a student needs the other's output.
         """
-        num_shares = self._config.batch.accumulate
+        num_pieces = self._settings.num_micro_batches
         everyone = tuple(range(self.num_students))
         groups = [everyone] if together else [group.numbers for group in self._groups]
         micro_batches = [
-            MicroBatch(numbers, index, num_shares)
-            for index in range(num_shares)
+            MicroBatch(numbers, index, num_pieces)
+            for index in range(num_pieces)
             for numbers in groups
         ]
         return learn_micro_batches(micro_batches, loss_of, self._without_exchange)
@@ -183,7 +200,7 @@ class Learners:
         nothing from it.
         """
         networks = self.teachers if labeller == "teachers" else self.students
-        networks.train(self._config.teacher.mode == "train")
+        networks.train(self._settings.teacher.mode == "train")
         with self.autocast():
             return self._run_all(self._forwards[labeller], [_channels_last(images)] * len(networks))
 
@@ -200,7 +217,7 @@ class Learners:
         """As `predict`, of one student or teacher by number, from 0."""
         network = self.student(number) if labeller == "students" else self.teacher(number)
         network.eval()
-        with self.autocast(), searching_kernels(self._one_size):
+        with self.autocast(), searching_kernels(self._settings.one_size):
             return cast(SegmentationOutput, network(_channels_last(images)))
 
     def after_step(self) -> None:

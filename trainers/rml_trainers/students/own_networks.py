@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from rml_trainers.checkpoint.folder import part_of
 from rml_trainers.runtime.distributed import average_buffers, average_gradients
+from rml_trainers.students.named_tensors import under
 
 
 class OwnNetwork:
@@ -83,9 +83,9 @@ class OwnNetwork:
 
     def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
         """Take back what `tensors` gave."""
-        self.module.load_state_dict(part_of(tensors, "module/"))
+        self.module.load_state_dict(under(tensors, "module/"))
         slots: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in part_of(tensors, "optimiser/").items():
+        for name, tensor in under(tensors, "optimiser/").items():
             number, key = name.split("/")
             slots.setdefault(int(number), {})[key] = tensor.clone()
         self._optimiser.load_state_dict({**self._optimiser.state_dict(), "state": slots})
@@ -119,5 +119,5 @@ class OwnNetworks:
         """Take back what `tensors` gave; a network of which there is nothing stays as it was
         built."""
         for name, network in self._networks.items():
-            if own := part_of(tensors, f"{name}/"):
+            if own := under(tensors, f"{name}/"):
                 network.load_tensors(own)

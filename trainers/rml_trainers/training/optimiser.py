@@ -5,7 +5,7 @@ from typing import cast
 import torch
 from torch import nn
 
-from rml_trainers.config import OptimiserConfig
+from rml_trainers.settings.optimisation import OptimiserConfig
 from rml_trainers.students.learners import Learners
 
 

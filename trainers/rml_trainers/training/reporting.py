@@ -1,13 +1,11 @@
 """Who is told what during training. The trainer knows this protocol only; the platform brings Ray
 and MLflow."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
+from rml_trainers.scoring.score import Evaluation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,45 +18,6 @@ class Progress:
     num_steps: int
     seconds_per_step: float
     """Mean wall time of the steps since the previous report (0 when none was made)."""
-
-
-ScoredSubset = Literal["val", "holdout"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """Scores of one network under one protocol."""
-
-    protocol: str
-    """Protocol id, for example `camvid-360x480/teacher_1/last`: size, network and moment are part
-    of the number."""
-    network: str
-    scores: Mapping[str, float]
-    """By recorded name, `miou` or `iou/<class>` (see `scoring.metrics.METRICS`); NaN where nothing
-    was scored, such as a class that neither occurs nor is predicted."""
-    confusion: npt.NDArray[np.int64] = field(repr=False)
-    """(K, K) pixel counts, truth by row, prediction by column."""
-    subset: ScoredSubset = "val"
-    """The validation images, or labelled training images that were kept out of training."""
-
-    @property
-    def miou(self) -> float:
-        """Mean IoU in [0, 1] over the classes that occur in truth or prediction."""
-        return self.scores["miou"]
-
-    @property
-    def accuracy(self) -> float:
-        """Fraction of valid pixels that are right."""
-        return self.scores["accuracy"]
-
-    @property
-    def iou_by_class(self) -> dict[str, float]:
-        """IoU in [0, 1] by class name; NaN for a class that neither occurs nor is predicted."""
-        return {
-            name.removeprefix("iou/"): score
-            for name, score in self.scores.items()
-            if name.startswith("iou/")
-        }
 
 
 class Reporter(Protocol):

@@ -29,7 +29,7 @@ class Beginning:
 def beginnings(config: RunConfig, *, split_hash: str, data_hash: str) -> tuple[Beginning, ...]:
     """The ends of all stages of a run, in order. None for `supervised`, whose only stage is the
     whole run."""
-    if config.method.name == "supervised":
+    if not config.method.uses_unlabelled:
         return ()
     found = []
     for stage in stages_of(config):

@@ -22,13 +22,15 @@ class Stage:
 
 
 def stages_of(config: RunConfig) -> tuple[Stage, ...]:
-    """The stages of a run, in order. `supervised` has one stage as long as all together.
+    """The stages of a run, in order.
+
+    A method that uses no unlabelled image (`supervised`) has one stage as long as all together.
 
     A single schedule over the whole length is the stronger baseline: restarting it would only
     lengthen the time at a high learning rate.
     """
     schedule = config.schedule
-    if config.method.name == "supervised":
+    if not config.method.uses_unlabelled:
         return (Stage(index=0, first_step=0, num_steps=schedule.total_steps, warm_up=True),)
     stages = []
     first = 0

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from rml_trainers.checkpoint.folder import Checkpoint, CheckpointHeader, load_checkpoint, published
-from rml_trainers.checkpoint.snapshot import Stateful, give_back, take_snapshot, with_scores_only
+from rml_trainers.checkpoint.snapshot import give_back, take_snapshot, with_scores_only
 from rml_trainers.config import RunConfig
 from rml_trainers.data.loading.loaders import Batch, TrainingBatches, read_ahead
 from rml_trainers.data.prepared.cache import PreparedData
@@ -15,20 +15,23 @@ from rml_trainers.data.splitting.holdout import hold_out
 from rml_trainers.data.splitting.splits import Split, require_images
 from rml_trainers.errors import CheckpointError
 from rml_trainers.labels.coupling import coupling_scalars
-from rml_trainers.methods import build_method
-from rml_trainers.methods.method import StageContext, StepResult, supervised_step
+from rml_trainers.labels.stage_context import StageContext
+from rml_trainers.methods.method import StepResult, supervised_step
 from rml_trainers.runtime.distributed import rank, world_size
 from rml_trainers.runtime.randomness import seed_model_noise
 from rml_trainers.scoring.chosen_evaluation import ChosenEvaluation
 from rml_trainers.scoring.evaluation import evaluate
 from rml_trainers.scoring.protocols import check_canvas
+from rml_trainers.scoring.score import Evaluation
 from rml_trainers.students.learners import Learners
+from rml_trainers.students.named_tensors import Stateful
 from rml_trainers.students.own_networks import OwnNetworks
+from rml_trainers.training.assembly import batch_recipe, make_learners, make_method
 from rml_trainers.training.clock import Clock
 from rml_trainers.training.identity import identity_hash
 from rml_trainers.training.meter import Meter
 from rml_trainers.training.optimiser import Optimiser
-from rml_trainers.training.reporting import Evaluation, Progress, Reporter
+from rml_trainers.training.reporting import Progress, Reporter
 from rml_trainers.training.shared_stages import beginnings
 from rml_trainers.training.stages import Stage, due_after, stage_at, stages_of
 from rml_trainers.training.warnings import before_training
@@ -75,20 +78,19 @@ class Trainer:
         self.reporter = reporter
         self.work_dir = work_dir
         self.stages = stages_of(config)
-        self.method = build_method(config, data.num_classes)
-        require_images(self.split, needs_unlabelled=self.method.uses_unlabelled)
+        self.method = make_method(config, data.num_classes)
+        require_images(self.split, needs_unlabelled=config.method.uses_unlabelled)
         self.identity = identity_hash(config, split_hash=split.hash, data_hash=data.content_hash)
         self._beginnings = {
             b.step: b.hash
             for b in beginnings(config, split_hash=split.hash, data_hash=data.content_hash)
         }
-        self.learners = Learners(config, data.num_classes, device)
+        self.learners = make_learners(config, data.num_classes, device)
         self.own_networks = OwnNetworks(self.method.own_networks(), device)
         self.batches = TrainingBatches(
             data,
             self.split,
-            config,
-            num_students=self.learners.num_students,
+            batch_recipe(config),
             rank=rank(),
             world_size=world_size(),
         )
@@ -136,7 +138,11 @@ class Trainer:
         return self.evaluations
 
     def _coupling(self) -> dict[str, float]:
-        return coupling_scalars(self.config, self.method, self.learners, self.data)
+        evaluation = self.config.evaluation
+        if evaluation.monitor_coupling != "train_set":
+            return {}
+        labeller = self.config.method.labeller
+        return coupling_scalars(labeller, self.learners, self.data, evaluation.batch)
 
     def _report_coupling(self, stage: Stage) -> None:
         """The curve's first point, before any step of this run."""
@@ -145,18 +151,12 @@ class Trainer:
             self.reporter.on_step(self._progress(stage), coupling)
 
     def _run_stage(self, stage: Stage) -> None:
-        context = StageContext(
-            stage=stage.index,
-            learners=self.learners,
-            data=self.data,
-            split=self.split,
-            work_dir=self.work_dir,
-        )
+        context = self.stage_context(stage.index)
         if self.step == stage.first_step:
             self._begin_stage(stage, context)
         elif not stage.warm_up:
             self.method.resume_stage(context)
-        with_unlabelled = self.method.uses_unlabelled and not stage.warm_up
+        with_unlabelled = self.config.method.uses_unlabelled and not stage.warm_up
         initial = self.method.initial_labels() if with_unlabelled else ()
 
         def make(step: int) -> Batch:
@@ -170,6 +170,19 @@ class Trainer:
         for step, batch in read_ahead(make, steps, self.config.runtime.num_read_ahead):
             self._train_step(stage, step, batch)
             self._after_step(stage)
+
+    def stage_context(self, stage: int) -> StageContext:
+        """What the method is told when a stage begins."""
+        return StageContext(
+            stage=stage,
+            learners=self.learners,
+            data=self.data,
+            split=self.split,
+            geometry=self.config.geometry,
+            images_at_once=self.config.evaluation.batch,
+            seed=self.config.seed,
+            work_dir=self.work_dir,
+        )
 
     def _begin_stage(self, stage: Stage, context: StageContext) -> None:
         if stage.index > 0:
@@ -220,7 +233,7 @@ class Trainer:
         self._clock.start(self.step)
 
     def _score(self, progress: Progress) -> None:
-        evaluations = evaluate(self.learners, self.data, self.config, self.holdout)
+        evaluations = evaluate(self.learners, self.data, self.config.evaluation, self.holdout)
         self.moment.offer(self.step, evaluations, self.learners, keep=rank() == 0)
         if rank() == 0:
             self.reporter.on_evaluation(progress, evaluations)

@@ -29,7 +29,9 @@ def run(bench: Bench) -> Iterator[Result]:
     trainer = workload.trainer
     num_images = len(workload.trainer.data.names("val"))
     calls: dict[str, Call] = {
-        "evaluation": lambda index: evaluate(workload.learners, trainer.data, trainer.config),
+        "evaluation": lambda index: evaluate(
+            workload.learners, trainer.data, trainer.config.evaluation
+        ),
         "image by image, counted on the host": one_by_one(workload),
         "training step": workload.step,
     }

@@ -13,7 +13,8 @@ from rml_trainers.data.loading.loaders import Batch, UnlabelledCrops
 from rml_trainers.methods.paper.rml import RobustMutualLearning
 from rml_trainers.networks.network import SegmentationOutput
 from rml_trainers.noise.input_noise import strengthen
-from rml_trainers.students.learners import Labeller, Learners, to_unit_range
+from rml_trainers.settings.contract import Labeller
+from rml_trainers.students.learners import Learners, to_unit_range
 
 TARGETS = {"rectification and prototypes": "≤ 0.03", "mean teachers": "≤ 0.01"}
 NOTE = (

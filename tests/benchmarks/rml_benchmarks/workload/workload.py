@@ -20,14 +20,14 @@ from rml_trainers.data.loading.loaders import Batch
 from rml_trainers.data.splitting.splits import make_split
 from rml_trainers.methods.comparators.cps import CpsConfig
 from rml_trainers.methods.comparators.unimatch import UniMatchConfig
-from rml_trainers.methods.method import StageContext
 from rml_trainers.methods.paper.iml import ImlConfig
 from rml_trainers.methods.paper.rml import RmlConfig
 from rml_trainers.methods.paper.supervised import SupervisedConfig
 from rml_trainers.noise.config import GeometryConfig
 from rml_trainers.runtime.device import choose_device
 from rml_trainers.runtime.distributed import rank
-from rml_trainers.students.learners import Labeller, Learners, to_unit_range
+from rml_trainers.settings.contract import Labeller
+from rml_trainers.students.learners import Learners, to_unit_range
 from rml_trainers.training.reporting import MemoryReporter
 from rml_trainers.training.trainer import Trainer
 
@@ -64,7 +64,7 @@ class Workload:
         self.trainer = make_trainer(setting, method, folder)
         self.learners: Learners = self.trainer.learners
         self.num_images = setting.batch[0] + (
-            setting.batch[1] if self.trainer.method.uses_unlabelled else 0
+            setting.batch[1] if self.trainer.config.method.uses_unlabelled else 0
         )
         begin_stage(self.trainer)
         self.batches = [self.read(i).to(self.trainer.device) for i in range(num_batches)]
@@ -74,7 +74,7 @@ class Workload:
         method = self.trainer.method
         initial = method.initial_labels()
         return self.trainer.batches.batch(
-            1, step, with_unlabelled=method.uses_unlabelled, initial=initial
+            1, step, with_unlabelled=self.trainer.config.method.uses_unlabelled, initial=initial
         )
 
     def step(self, index: int) -> None:
@@ -140,13 +140,5 @@ def make_trainer(setting: Setting, method: MethodConfig, folder: Path) -> Traine
 
 def begin_stage(trainer: Trainer) -> None:
     """Stage 1 as the trainer begins it: for `rml` the pass that gives prototypes and p⁰."""
-    if trainer.method.uses_unlabelled:
-        trainer.method.begin_stage(
-            StageContext(
-                stage=1,
-                learners=trainer.learners,
-                data=trainer.data,
-                split=trainer.split,
-                work_dir=trainer.work_dir,
-            )
-        )
+    if trainer.config.method.uses_unlabelled:
+        trainer.method.begin_stage(trainer.stage_context(1))

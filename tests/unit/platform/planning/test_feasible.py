@@ -7,14 +7,13 @@ import pytest
 
 from rml_platform.planning.feasible import check_batch_statistics, tell_account
 from rml_platform.planning.plan import plan_run
-from rml_trainers.config import BatchConfig, RunConfig, SplitConfig
+from rml_trainers.config import BatchConfig, EvaluationConfig, RunConfig, SplitConfig
 from rml_trainers.data.prepared.prepare import ensure_prepared
 from rml_trainers.data.sources.folder import FolderConfig
 from rml_trainers.errors import ConfigError, DataError
 from rml_trainers.networks.deeplab_v2 import DeepLabV2Config
 from rml_trainers.networks.setr import SetrConfig
 from rml_trainers.noise.config import GeometryConfig
-from rml_trainers.scoring.protocols import EvaluationConfig
 from tests.support.image_folders import mask, save, write_folder
 from tests.support.tiny import tiny_config
 

@@ -24,7 +24,7 @@ from rml_platform.tracking.mlflow_tracker import MlflowTracker
 from rml_platform.tracking.publisher import Publisher
 from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.scoring.metrics import scores_of
-from rml_trainers.training.reporting import Evaluation
+from rml_trainers.scoring.score import Evaluation
 from tests.support.fake_trainer import GOOD, NON_FINITE, FakeTrainer
 from tests.support.hostile_names import HOSTILE_NAMES
 from tests.support.recorded import Store

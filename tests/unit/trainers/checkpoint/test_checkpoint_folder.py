@@ -16,7 +16,7 @@ from rml_trainers.checkpoint.folder import (
     verify_checkpoint,
 )
 from rml_trainers.errors import CheckpointError
-from rml_trainers.training.reporting import Evaluation
+from rml_trainers.scoring.score import Evaluation
 
 
 def _checkpoint() -> Checkpoint:

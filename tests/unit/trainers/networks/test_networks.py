@@ -126,7 +126,7 @@ def test_bfloat16_autocast_trains_in_channels_last(name: str) -> None:
     "name", [name for name, entry in NETWORKS.items() if hasattr(entry.config, "weights")]
 )
 def test_weights_are_not_opened_where_a_checkpoint_will_fill_the_network(name: str) -> None:
-    elsewhere = replace(NETWORK_CONFIGS[name], weights="file", weights_file="nowhere.safetensors")  # type: ignore[arg-type]
+    elsewhere = replace(NETWORK_CONFIGS[name], weights="file", weights_file="nowhere.safetensors")
     build_network(elsewhere, K, SILENT, pretrained=False)
     with pytest.raises(Exception, match=r"nowhere\.safetensors.*no such file"):
         build_network(elsewhere, K, SILENT)

@@ -8,14 +8,15 @@ import pytest
 import torch
 from torch import nn
 
-from rml_trainers.checkpoint.folder import Checkpoint, CheckpointHeader, numbered, save_checkpoint
+from rml_trainers.checkpoint.folder import Checkpoint, CheckpointHeader, save_checkpoint
 from rml_trainers.config import RunConfig
 from rml_trainers.errors import CheckpointError, ConfigError
 from rml_trainers.networks import build_network
 from rml_trainers.networks.network import SegmentationNetwork
 from rml_trainers.prediction.inference import Predictor, load_network, predict_image
 from rml_trainers.scoring.image_passes import INFERENCES, ScoredNetwork
-from rml_trainers.scoring.protocols import EvaluationConfig
+from rml_trainers.settings.evaluation import EvaluationConfig
+from rml_trainers.students.named_tensors import numbered
 from tests.support.tiny import NETWORK, tiny_config
 
 CPU = torch.device("cpu")

@@ -15,7 +15,7 @@ from rml_trainers.runtime.device import (
     prepare_device,
     searching_kernels,
 )
-from rml_trainers.students.learners import Learners
+from rml_trainers.training.assembly import make_learners
 from rml_trainers.training.identity import identity_fields, identity_hash
 from tests.support.tiny import tiny_config
 
@@ -80,7 +80,7 @@ def test_every_run_says_whether_freed_memory_is_kept(
     said: list[bool] = []
     monkeypatch.setattr(device, "keep_freed_memory", said.append)
     config = tiny_config(runtime=RuntimeConfig(device="cpu", keep_freed_memory=keep))
-    Learners(config, 3, torch.device("cpu"))
+    make_learners(config, 3, torch.device("cpu"))
     assert said == [keep]
 
 

@@ -11,9 +11,10 @@ from rml_trainers.data.splitting.holdout import hold_out
 from rml_trainers.data.splitting.splits import Split
 from rml_trainers.errors import ConfigError
 from rml_trainers.scoring.chosen_evaluation import ChosenEvaluation
-from rml_trainers.scoring.protocols import EvaluationConfig
+from rml_trainers.scoring.score import Evaluation, ScoredSubset
+from rml_trainers.settings.evaluation import EvaluationConfig
 from rml_trainers.students.learners import Learners
-from rml_trainers.training.reporting import Evaluation, ScoredSubset
+from rml_trainers.training.assembly import make_learners
 from tests.support.tiny import tiny_config
 
 NAN = float("nan")
@@ -21,7 +22,7 @@ NAN = float("nan")
 
 @pytest.fixture(scope="module")
 def learners() -> Learners:
-    return Learners(tiny_config("iml"), 3, torch.device("cpu"))
+    return make_learners(tiny_config("iml"), 3, torch.device("cpu"))
 
 
 def evaluation(network: str, miou: float, subset: ScoredSubset = "val") -> Evaluation:

@@ -9,7 +9,7 @@ import pytest
 
 from rml_trainers.scoring.evaluation_json import evaluation_from_json, evaluation_to_json
 from rml_trainers.scoring.metrics import METRICS, scores_of
-from rml_trainers.training.reporting import Evaluation
+from rml_trainers.scoring.score import Evaluation
 
 NAN = float("nan")
 CONFUSION = np.array([[3, 1, 0], [0, 2, 0], [0, 0, 0]], dtype=np.int64)

@@ -10,7 +10,8 @@ from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.data.prepared.prepare import ensure_prepared
 from rml_trainers.data.sources.folder import FolderConfig
 from rml_trainers.errors import ConfigError
-from rml_trainers.scoring.protocols import EvaluationConfig, check_canvas, data_protocol
+from rml_trainers.scoring.protocols import check_canvas, data_protocol
+from rml_trainers.settings.evaluation import EvaluationConfig
 from tests.support.image_folders import write_mixed_sizes
 
 PADDED: dict[str, Any] = {"inference": "padded", "inference_px": (505, 505)}

@@ -15,6 +15,7 @@ from rml_trainers.noise.config import GeometryConfig
 from rml_trainers.students import forwards
 from rml_trainers.students.forwards import forwards_of, one_by_one, require_compiler
 from rml_trainers.students.learners import Learners
+from rml_trainers.training.assembly import make_learners
 from rml_trainers.training.reporting import MemoryReporter
 from rml_trainers.training.trainer import Trainer
 from tests.support.tiny import NETWORK_CONFIGS, tiny_config
@@ -32,7 +33,7 @@ def traced_only(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def learners_of(runtime: RuntimeConfig, data: PreparedData) -> Learners:
-    return Learners(
+    return make_learners(
         tiny_config("mean_teacher", runtime=runtime), data.num_classes, torch.device("cpu")
     )
 

@@ -52,15 +52,15 @@ class UnlabelledCrops:
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """One worker's share of a step."""
+    """What one worker trains on in a step."""
 
     labelled: tuple[LabelledCrops, ...]
     """One per student: they see the labelled images in different orders, unless the method has them
     share."""
     unlabelled: UnlabelledCrops | None
     noise: tuple[InputNoiseDraw, ...]
-    """Strong views of each student, `num_strong_views` of the method's configuration after one
-    another (1 unless it says otherwise); drawn on the CPU, applied on the device."""
+    """Strong views of each student, as many after one another as the method says
+    (`num_strong_views`); drawn on the CPU, applied on the device."""
 
     def to(self, device: torch.device, non_blocking: bool = False) -> "Batch":
         """Copy to a device; with `non_blocking` and pinned memory nothing waits."""

@@ -3,7 +3,7 @@ every resume."""
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -11,20 +11,16 @@ import torch
 from torch import Tensor
 
 from rml_trainers import IGNORE_LABEL
+from rml_trainers.data.loading.batch_recipe import BatchRecipe, check_workers
 from rml_trainers.data.loading.batches import Batch, LabelledCrops, UnlabelledCrops
 from rml_trainers.data.loading.read_ahead import read_ahead
 from rml_trainers.data.loading.whole_images import whole_images
-from rml_trainers.data.loading.worker_batches import check_shares
 from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.data.splitting.splits import Split
 from rml_trainers.errors import ConfigError, DataError
 from rml_trainers.noise.geometry import CropWindow, cut_image, cut_label, draw_windows, inside_mask
 from rml_trainers.noise.input_noise import InputNoiseDraw, draw_input_noise
-from rml_trainers.noise.strong_view import strong_view
 from rml_trainers.runtime.randomness import generator
-
-if TYPE_CHECKING:
-    from rml_trainers.config import RunConfig
 
 __all__ = [
     "Batch",
@@ -50,13 +46,12 @@ class TrainingBatches:
 
     Every epoch is a full permutation and batches run over its end, so no batch is ever short, also
     when the data set is smaller than the batch. Each student has its own order of the labelled
-    images and its own strong views, except in the stages of a method whose configuration says
-    `shared_views`; the unlabelled order is one for all. Each student sees as many strong views in a
-    step as `num_strong_views` of the method says, or one. All draws are made for the global batch
-    and a worker takes its slice, so the number of workers changes none of them.
+    images and its own strong views, except in the stages of a method with `shared_views`; the
+    unlabelled order is one for all. All draws are made for the global batch and a worker takes its
+    slice, so the number of workers changes none of them.
 
     Raises:
-        ConfigError: the workers cannot share the batch (see `check_shares`).
+        ConfigError: the workers cannot share the batch (see `check_workers`).
         DataError: an image that the split calls labelled has no mask.
     """
 
@@ -64,24 +59,19 @@ class TrainingBatches:
         self,
         data: PreparedData,
         split: Split,
-        config: "RunConfig",
+        recipe: BatchRecipe,
         *,
-        num_students: int,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        check_shares(config, world_size)
+        check_workers(recipe, world_size)
         self._data = data
-        self._config = config
-        self._num_students = num_students
+        self._recipe = recipe
         self._rank = rank
         self._world_size = world_size
         self._labelled = [data.index("train", name) for name in split.labelled]
         self._unlabelled = [data.index("train", name) for name in split.unlabelled]
-        self._crop_px = config.geometry.crop_px
-        self._strong_view = strong_view(config.noise, config.method)
-        self._shared = bool(getattr(config.method, "shared_views", False))
-        self._num_views = int(getattr(config.method, "num_strong_views", 1))
+        self._crop_px = recipe.geometry.crop_px
         if unmasked := [
             name
             for name in split.labelled
@@ -96,10 +86,9 @@ class TrainingBatches:
 
         Raises ConfigError when unlabelled images are wanted and the split has none.
         """
-        shared = (
-            self._shared and with_unlabelled
-        )  # in the warm-up they differ for every method alike
-        students = [0 if shared else student for student in range(self._num_students)]
+        # In the warm-up the views differ for every method alike.
+        shared = self._recipe.shared_views and with_unlabelled
+        students = [0 if shared else student for student in range(self._recipe.num_students)]
         labelled = tuple(self._labelled_crops(stage, step, student) for student in students)
         if not with_unlabelled:
             return Batch(labelled=labelled, unlabelled=None, noise=())
@@ -110,7 +99,7 @@ class TrainingBatches:
                 "take a smaller share, split.pool_includes_labelled = true, or the method "
                 "supervised"
             )
-        views = range(self._num_views)
+        views = range(self._recipe.num_strong_views)
         noise = tuple(
             self._input_noise(stage, step, student, view) for student in students for view in views
         )
@@ -120,7 +109,7 @@ class TrainingBatches:
 
     def _labelled_crops(self, stage: int, step: int, student: int) -> LabelledCrops:
         picked = self._picked(
-            self._labelled, self._config.batch.labelled, "labelled", student, stage, step
+            self._labelled, self._recipe.size.labelled, "labelled", student, stage, step
         )
         return LabelledCrops(image=self._images(picked), label=self._labels(picked))
 
@@ -128,7 +117,7 @@ class TrainingBatches:
         self, stage: int, step: int, initial: Sequence[InitialLabels]
     ) -> UnlabelledCrops:
         picked = self._picked(
-            self._unlabelled, self._config.batch.unlabelled, "unlabelled", 0, stage, step
+            self._unlabelled, self._recipe.size.unlabelled, "unlabelled", 0, stage, step
         )
         names = self._data.names("train")
         inside = torch.empty((len(picked), *self._crop_px), dtype=torch.bool)
@@ -146,11 +135,11 @@ class TrainingBatches:
 
     def _input_noise(self, stage: int, step: int, student: int, view: int) -> InputNoiseDraw:
         further = (view,) if view > 0 else ()  # the first view draws alike, however many there are
-        rng = generator(self._config.seed, "input_noise", student, stage, step, *further)
-        size = self._config.batch.unlabelled
-        share = self._share(size)
-        return draw_input_noise(rng, size, self._crop_px, self._strong_view).slice(
-            share.start, share.stop
+        rng = generator(self._recipe.seed, "input_noise", student, stage, step, *further)
+        size = self._recipe.size.unlabelled
+        own = self._own(size)
+        return draw_input_noise(rng, size, self._crop_px, self._recipe.strong_view).slice(
+            own.start, own.stop
         )
 
     def _images(self, picked: Sequence[tuple[int, CropWindow]]) -> Tensor:
@@ -175,21 +164,22 @@ class TrainingBatches:
     def _picked(
         self, pool: Sequence[int], size: int, kind: str, student: int, stage: int, step: int
     ) -> list[tuple[int, CropWindow]]:
-        """Image numbers and windows of this worker's share of the global batch."""
-        seed = self._config.seed
+        """Image numbers and windows of this worker's images of the global batch."""
+        seed = self._recipe.seed
         picked = []
         for position in range(step * size, (step + 1) * size):
             epoch, place = divmod(position, len(pool))
             picked.append(pool[_order(seed, kind, student, stage, epoch, len(pool))[place]])
         rng = generator(seed, "geometry", kind, student, stage, step)
         windows = draw_windows(
-            rng, [self._data.image_size("train", i) for i in picked], self._config.geometry
+            rng, [self._data.image_size("train", i) for i in picked], self._recipe.geometry
         )
-        return list(zip(picked, windows, strict=True))[self._share(size)]
+        return list(zip(picked, windows, strict=True))[self._own(size)]
 
-    def _share(self, size: int) -> slice:
-        own = size // self._world_size
-        return slice(self._rank * own, (self._rank + 1) * own)
+    def _own(self, size: int) -> slice:
+        """This worker's images of a global batch."""
+        num_own = size // self._world_size
+        return slice(self._rank * num_own, (self._rank + 1) * num_own)
 
 
 @lru_cache(maxsize=32)  # two epochs of a few streams are in use at any time

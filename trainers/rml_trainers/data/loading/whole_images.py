@@ -3,17 +3,14 @@ stage."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from rml_trainers import IGNORE_LABEL
-
-if TYPE_CHECKING:
-    from rml_trainers.data.dataset import SizePx, Subset
-    from rml_trainers.data.prepared.cache import PreparedData
+from rml_trainers.data.dataset import SizePx, Subset
+from rml_trainers.data.prepared.cache import PreparedData
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,12 +39,12 @@ class ScoredImages:
 
 
 def scored_images(
-    data: "PreparedData",
-    subset: "Subset",
+    data: PreparedData,
+    subset: Subset,
     names: Sequence[str],
     batch_size: int,
     *,
-    canvas_px: "SizePx | None" = None,
+    canvas_px: SizePx | None = None,
     rank: int = 0,
     world_size: int = 1,
 ) -> Iterator[ScoredImages]:
@@ -66,7 +63,7 @@ def scored_images(
 
 
 def whole_images(
-    data: "PreparedData", names: Sequence[str], batch_size: int, rank: int = 0, world_size: int = 1
+    data: PreparedData, names: Sequence[str], batch_size: int, rank: int = 0, world_size: int = 1
 ) -> Iterator[tuple[tuple[str, ...], Tensor]]:
     """Names and uint8 [B, 3, H, W] of whole training images, images of one size together; workers
     take turns."""
@@ -77,7 +74,7 @@ def whole_images(
 
 
 def _on_canvas(
-    data: "PreparedData", subset: "Subset", group: Sequence[int], canvas_px: "SizePx"
+    data: PreparedData, subset: Subset, group: Sequence[int], canvas_px: SizePx
 ) -> ScoredImages:
     image = np.zeros((len(group), *canvas_px, 3), np.uint8)
     label = np.full((len(group), *canvas_px), IGNORE_LABEL, np.uint8)
@@ -95,19 +92,19 @@ def _on_canvas(
 
 
 def _label(
-    data: "PreparedData", subset: "Subset", i: int
+    data: PreparedData, subset: Subset, i: int
 ) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]":
     label = data.label(subset, i)
     assert label is not None, "an image to be scored without a label"
     return label
 
 
-def _stacked(data: "PreparedData", subset: "Subset", group: Sequence[int]) -> Tensor:
+def _stacked(data: PreparedData, subset: Subset, group: Sequence[int]) -> Tensor:
     return torch.from_numpy(np.stack([data.image(subset, i) for i in group])).permute(0, 3, 1, 2)
 
 
 def _same_size(
-    data: "PreparedData", subset: "Subset", indices: Sequence[int], batch_size: int
+    data: PreparedData, subset: Subset, indices: Sequence[int], batch_size: int
 ) -> Iterator[list[int]]:
     by_size: dict[tuple[int, int], list[int]] = {}
     for i in indices:

@@ -6,12 +6,13 @@ from typing import Literal
 from rml_trainers.configuration import ADDED_LATER, configuration, require
 from rml_trainers.data.dataset import require_size
 from rml_trainers.data.masks.label_tables import IGNORE, LabelColours, LabelValues
+from rml_trainers.settings.contract import DataConfig
 
 MAX_CLASSES = 255
 
 
 @configuration
-class OwnDataConfig:
+class OwnDataConfig(DataConfig):
     """Images and masks of one's own under `<data root>/<folder>`."""
 
     folder: str

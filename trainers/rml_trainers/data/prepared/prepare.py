@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from filelock import FileLock
@@ -26,9 +25,7 @@ from rml_trainers.data.prepared.manifest import FORMAT, Manifest
 from rml_trainers.data.prepared.resizing import resize_image, resize_label
 from rml_trainers.errors import DataError
 from rml_trainers.plugins import plugins_that_add
-
-if TYPE_CHECKING:
-    from rml_trainers.config import DataConfig
+from rml_trainers.settings.contract import DataConfig
 
 OnProgress = Callable[[int, int], None]
 """Told how many images are done and how many there are."""
@@ -42,7 +39,7 @@ _AGAIN = "it is prepared again now, and runs on it get other ids."
 _logger = logging.getLogger(__name__)
 
 
-def cache_folder(config: "DataConfig", cache_root: Path) -> Path:
+def cache_folder(config: DataConfig, cache_root: Path) -> Path:
     """Folder of a prepared set: readable name and a hash of its configuration, and of the plug-in
     that reads it where it is one's."""
     values = asdict(config)
@@ -58,7 +55,7 @@ def cache_folder(config: "DataConfig", cache_root: Path) -> Path:
 
 
 def ensure_prepared(
-    config: "DataConfig",
+    config: DataConfig,
     data_root: Path | None,
     cache_root: Path,
     *,

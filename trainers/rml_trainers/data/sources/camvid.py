@@ -21,6 +21,7 @@ from rml_trainers.data.dataset import (
 from rml_trainers.data.files import NO_IMAGE, Lookup, Skipped, Sources, image_files
 from rml_trainers.data.pictures.images import read_image
 from rml_trainers.errors import DataError
+from rml_trainers.settings.contract import DataConfig
 
 CAMVID_CLASSES = (
     "sky",
@@ -40,7 +41,7 @@ CAMVID_VOID = 11
 
 
 @configuration
-class CamvidConfig:
+class CamvidConfig(DataConfig):
     """Images under `<data root>/<folder>`."""
 
     name: Literal["camvid"] = "camvid"

@@ -37,6 +37,7 @@ from rml_trainers.data.pictures.images import read_image
 from rml_trainers.data.prepared.resizing import is_multiple, resize_image, vote_label
 from rml_trainers.data.splitting.published import published_names, require_published
 from rml_trainers.errors import ConfigError, DataError
+from rml_trainers.settings.contract import DataConfig
 
 CITYSCAPES_CLASSES = {
     "road": 7,
@@ -73,7 +74,7 @@ WHERE = (
 
 
 @configuration
-class CityscapesConfig:
+class CityscapesConfig(DataConfig):
     """Images under `<data root>/<folder>`."""
 
     name: Literal["cityscapes"] = "cityscapes"

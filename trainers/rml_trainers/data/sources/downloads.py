@@ -7,15 +7,13 @@ import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rml_trainers.data.dataset import SUBSETS
 from rml_trainers.data.sources.cityscapes import WHERE
 from rml_trainers.data.sources.voc import VocConfig
 from rml_trainers.errors import ConfigError, DataError
-
-if TYPE_CHECKING:
-    from rml_trainers.config import DataConfig
+from rml_trainers.settings.contract import DataConfig
 
 VOC_ARCHIVE = Path("VOCdevkit", "VOC2012")
 """What VOC's archive unpacks to."""
@@ -23,7 +21,7 @@ VOC_ARCHIVE = Path("VOCdevkit", "VOC2012")
 _BROKEN = (OSError, RuntimeError, EOFError, tarfile.TarError, http.client.HTTPException)
 
 
-def download(config: "DataConfig", data_root: Path) -> bool:
+def download(config: DataConfig, data_root: Path) -> bool:
     """Fetch a data set unless it is there already; returns whether anything was fetched.
 
     Raises:
@@ -47,7 +45,7 @@ def download(config: "DataConfig", data_root: Path) -> bool:
     return True
 
 
-def _missing(config: "DataConfig", data_root: Path) -> str | None:
+def _missing(config: DataConfig, data_root: Path) -> str | None:
     """What the adapter says is missing under the data root, or None where it finds every name."""
     from rml_trainers.data import build_dataset
 
@@ -60,7 +58,7 @@ def _missing(config: "DataConfig", data_root: Path) -> str | None:
     return None
 
 
-def _not_downloaded(config: "DataConfig", data_root: Path, error: Exception, missing: str) -> str:
+def _not_downloaded(config: DataConfig, data_root: Path, error: Exception, missing: str) -> str:
     start = f"cannot download {config.name!r} into {data_root}:"
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"{start} the disk is full; free some space, or give another --data-root"

@@ -25,6 +25,7 @@ from rml_trainers.data.dataset import (
 from rml_trainers.data.files import Sources
 from rml_trainers.data.sources.idx import read_idx
 from rml_trainers.errors import DataError
+from rml_trainers.settings.contract import DataConfig
 
 MNIST_CLASSES = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
 _PREFIX: dict[Subset, str] = {"train": "train", "val": "t10k"}
@@ -32,7 +33,7 @@ _PARTS = ("images-idx3-ubyte", "labels-idx1-ubyte")
 
 
 @configuration
-class MnistConfig:
+class MnistConfig(DataConfig):
     """The four idx files under `<data root>/<folder>`, `…/raw` or `…/MNIST/raw` (as torchvision
     lays them)."""
 

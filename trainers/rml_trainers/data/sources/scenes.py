@@ -20,6 +20,7 @@ from rml_trainers.data.scenes.backdrop import (
 from rml_trainers.data.scenes.canvas import SCENE_CLASSES, Canvas
 from rml_trainers.data.scenes.objects import paint_objects
 from rml_trainers.runtime.randomness import generator
+from rml_trainers.settings.contract import DataConfig
 
 SCENES_VERSION = 1
 """Raised whenever the drawing changes, so that prepared scenes of an older version are drawn
@@ -27,7 +28,7 @@ again."""
 
 
 @configuration
-class ScenesConfig:
+class ScenesConfig(DataConfig):
     """`num_train` training and `num_val` validation scenes of 8 classes."""
 
     name: Literal["scenes"] = "scenes"

@@ -25,6 +25,7 @@ from rml_trainers.data.sources.sbd import MAT_FOLDERS, PNG_FOLDER, read_sbd_mask
 from rml_trainers.data.splitting.name_lists import read_names
 from rml_trainers.data.splitting.published import published_names, require_published
 from rml_trainers.errors import DataError, DataMissingError
+from rml_trainers.settings.contract import DataConfig
 
 VOC_CLASSES = (
     "background",
@@ -54,7 +55,7 @@ VOC_BORDER = 255
 
 
 @configuration
-class VocConfig:
+class VocConfig(DataConfig):
     """Images under `<data root>/<folder>`, the masks of SBD there or under
     `<data root>/<sbd_folder>`."""
 

@@ -9,7 +9,6 @@ import random
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,9 +22,7 @@ from rml_trainers.data.splitting.name_lists import (
 from rml_trainers.data.splitting.published import stored_order
 from rml_trainers.data.splitting.stratified import ClassPixels, stratified_choice
 from rml_trainers.errors import ConfigError, DataError
-
-if TYPE_CHECKING:
-    from rml_trainers.config import SplitConfig
+from rml_trainers.settings.split import SplitConfig
 
 DMT_SEED = 7777
 """Seed of DMT's generator; the split's own seed counts how often the list is shuffled on."""
@@ -46,7 +43,7 @@ class Split:
 
 def make_split(
     names: Sequence[str],
-    config: "SplitConfig",
+    config: SplitConfig,
     *,
     data_root: Path | None = None,
     without_label: Collection[str] = (),
@@ -96,7 +93,7 @@ def require_images(split: Split, *, needs_unlabelled: bool) -> None:
 
 
 def _from_recipe(
-    candidates: Sequence[str], config: "SplitConfig", class_pixels: ClassPixels | None
+    candidates: Sequence[str], config: SplitConfig, class_pixels: ClassPixels | None
 ) -> tuple[str, ...]:
     """Sorted labelled names among the images that have a mask."""
     if not candidates:
@@ -123,7 +120,7 @@ def _from_recipe(
     return tuple(sorted(order[:count]))
 
 
-def _num_labelled(num_images: int, config: "SplitConfig") -> int:
+def _num_labelled(num_images: int, config: SplitConfig) -> int:
     """Number asked for. Half up for a fraction; DMT rounds down and adds one where n % 8 == 1
     (DMT's own rule)."""
     if config.num_labelled is not None:

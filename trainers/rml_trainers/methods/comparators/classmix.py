@@ -8,20 +8,15 @@ poly 0.9; 40k steps without warm-up; Cityscapes batch 2 and whole images 512×10
 crops 321×321. They score the student.
 """
 
-from collections.abc import Sequence
 from typing import ClassVar, Literal
 
-from torch import Tensor
-
 from rml_trainers.configuration import configuration, require
-from rml_trainers.labels.pseudo_labels import PseudoLabel
-from rml_trainers.losses import confident_share
 from rml_trainers.methods.paper.mean_teacher import MeanTeacher
-from rml_trainers.networks.network import SegmentationOutput
 from rml_trainers.noise.colour_jitter import ColourJitter
 from rml_trainers.noise.config import NoiseConfig
 from rml_trainers.noise.mixing_masks import ClassMix
 from rml_trainers.noise.strong_view import Photometry, StrongView, colour_noise
+from rml_trainers.settings.contract import MethodConfig
 
 JITTER_AND_BLUR = ColourJitter(
     brightness=0.25,
@@ -36,7 +31,7 @@ JITTER_AND_BLUR = ColourJitter(
 
 
 @configuration
-class ClassMixConfig:
+class ClassMixConfig(MethodConfig):
     """L_u = c · CE(Mix(ŷ), h_θ(Γ(Mix(x_u)))), ŷ = argmax h_θ̃(γ(x_u)), c = share of pixels with max
     p ≥ τ.
 
@@ -63,16 +58,3 @@ class ClassMixConfig:
 
 class ClassMixMethod(MeanTeacher):
     """The mean teacher's hard labels decide what is pasted, and teach."""
-
-    needs_confidence: ClassVar[bool] = True
-
-    def importance(self, targets: Sequence[PseudoLabel]) -> Tensor:
-        (target,) = targets
-        assert isinstance(self.config.method, ClassMixConfig) and target.confidence is not None
-        self._confident = confident_share(
-            target.confidence, target.valid, self.config.method.confidence
-        )
-        return self._confident
-
-    def after_loss(self, outputs: Sequence[SegmentationOutput]) -> dict[str, Tensor]:
-        return {"confident": self._confident}

@@ -12,10 +12,11 @@ from rml_trainers.methods.comparators.cutmix_seg import STRONG_COLOUR, CutMixSeg
 from rml_trainers.noise.config import NoiseConfig
 from rml_trainers.noise.mixing_masks import CowMix
 from rml_trainers.noise.strong_view import Photometry, StrongView, colour_noise
+from rml_trainers.settings.contract import MethodConfig
 
 
 @configuration
-class CowMixConfig:
+class CowMixConfig(MethodConfig):
     """L_u as in `cutmix_seg`. What is pasted: G_σ ∗ ε ≤ its mean + Φ⁻¹(p) · its deviation, ε white
     noise."""
 

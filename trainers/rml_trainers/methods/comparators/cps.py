@@ -22,10 +22,11 @@ from rml_trainers.noise.config import NoiseConfig
 from rml_trainers.noise.mixing import CutMix
 from rml_trainers.noise.strong_view import StrongView, colour_noise
 from rml_trainers.scoring.metrics import most_likely
+from rml_trainers.settings.contract import Labeller, MethodConfig
 
 
 @configuration
-class CpsConfig:
+class CpsConfig(MethodConfig):
     """L_u = λ Σ_i CE(Mix(ŷ_j), h_θi(Mix(x_u))), ŷ_j = argmax h_θj(x_u), j the peer of i.
 
     With `on_labelled`, λ Σ_i CE(argmax h_θj(x_l), h_θi(x_l)) is added. Both students see the same
@@ -35,6 +36,7 @@ class CpsConfig:
     """
 
     num_students: ClassVar[int] = 2
+    labeller: ClassVar[Labeller] = "students"
     shared_views: ClassVar[bool] = True
     name: Literal["cps"] = "cps"
     weight: float = 1.5
@@ -71,10 +73,10 @@ class CrossPseudoSupervision(MutualDirect):
     """Direct mutual learning; where asked for, also on labelled images, labelled by the peer's
     training forward."""
 
+    config: CpsConfig
+
     def needs_peers(self) -> bool:
-        method = self.config.method
-        assert isinstance(method, CpsConfig)
-        return method.on_labelled
+        return self.config.on_labelled
 
     def labelled_consistency(
         self, log_prob: Sequence[Tensor], labels: Sequence[Tensor], counts: Sequence[Tensor]

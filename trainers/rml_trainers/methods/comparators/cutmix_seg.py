@@ -14,13 +14,13 @@ from torch import Tensor
 
 from rml_trainers.configuration import configuration, require
 from rml_trainers.labels.pseudo_labels import PseudoLabel
-from rml_trainers.losses import confident_share, squared_error
+from rml_trainers.losses import squared_error
 from rml_trainers.methods.paper.mean_teacher import MeanTeacher
-from rml_trainers.networks.network import SegmentationOutput
 from rml_trainers.noise.colour_jitter import ColourJitter
 from rml_trainers.noise.config import NoiseConfig
 from rml_trainers.noise.mixing import CutMix
 from rml_trainers.noise.strong_view import Photometry, StrongView, colour_noise
+from rml_trainers.settings.contract import MethodConfig
 
 STRONG_COLOUR = ColourJitter(
     brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1, probability=0.8, grey_probability=0.2
@@ -29,7 +29,7 @@ STRONG_COLOUR = ColourJitter(
 
 
 @configuration
-class CutMixSegConfig:
+class CutMixSegConfig(MethodConfig):
     """L_u = c · mean over pixels of Σ_k (p_k − q_k)², c = share of the batch's pixels with max q ≥
     τ.
 
@@ -67,19 +67,7 @@ class CutMixSeg(MeanTeacher):
     """The mean teacher's probabilities are mixed as the images are; the student's come close to
     them."""
 
-    needs_confidence: ClassVar[bool] = True
-
-    def importance(self, targets: Sequence[PseudoLabel]) -> Tensor:
-        (target,) = targets
-        assert target.confidence is not None
-        threshold = float(getattr(self.config.method, "confidence", 0.0))
-        self._confident = confident_share(target.confidence, target.valid, threshold)
-        return self._confident
-
     def unsupervised_loss(self, log_prob: Tensor, targets: Sequence[PseudoLabel]) -> Tensor:
         (target,) = targets
         assert target.soft is not None
         return squared_error(log_prob.exp(), target.soft, target.valid, target.num_valid)
-
-    def after_loss(self, outputs: Sequence[SegmentationOutput]) -> dict[str, Tensor]:
-        return {"confident": self._confident}

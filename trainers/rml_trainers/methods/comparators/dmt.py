@@ -10,42 +10,37 @@ decay 5e-4, the same rate for backbone and head (`head_lr_factor: 1`), poly 0.9;
 170 to 300 epochs; no model noise. They score the best student.
 """
 
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import TYPE_CHECKING, ClassVar, Literal
+from collections.abc import Sequence
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from rml_trainers import IGNORE_LABEL
 from rml_trainers.configuration import configuration, require
+from rml_trainers.data.loading.loaders import InitialLabels, UnlabelledCrops
 from rml_trainers.labels.class_balanced_selection import (
     ConfidenceCounts,
     confident_class,
     stored_crops,
 )
 from rml_trainers.labels.pseudo_labels import PseudoLabel
+from rml_trainers.labels.stage_context import StageContext
 from rml_trainers.labels.stage_labels import StageLabels
-from rml_trainers.losses import log_softmax, mutual_weight, of_class
+from rml_trainers.losses import mutual_weight, of_class
 from rml_trainers.methods.consistency import Consistency
-from rml_trainers.methods.method import StageContext, StepResult, labelled_part
-from rml_trainers.methods.student_targets import StudentTargets, make_student_targets
+from rml_trainers.methods.method import MethodContext
+from rml_trainers.methods.student_losses import Loss
+from rml_trainers.methods.student_targets import StudentTargets, View
+from rml_trainers.networks.network import SegmentationOutput
 from rml_trainers.noise.config import NoiseConfig
 from rml_trainers.noise.strong_view import StrongView
-from rml_trainers.students.learners import Labeller, Learners, to_unit_range
-from rml_trainers.students.micro_batches import MicroBatch
-from rml_trainers.students.pixel_losses import pixel_losses
-
-if TYPE_CHECKING:
-    from rml_trainers.config import RunConfig
-    from rml_trainers.data.loading.loaders import Batch, InitialLabels, UnlabelledCrops
-
-Upsample = Callable[[Tensor], Tensor]
-"""From [B, C, h, w] to pixels."""
+from rml_trainers.settings.contract import Labeller, MethodConfig
+from rml_trainers.students.learners import Learners
 
 
 @configuration
-class DmtConfig:
+class DmtConfig(MethodConfig):
     """L_i = [ Σ_l CE(y_l, p_i) + weight · Σ_u w · CE(ŷ_j, p_i) ] / number of pixels with a label,
     both sums together.
 
@@ -64,8 +59,9 @@ class DmtConfig:
     """
 
     num_students: ClassVar[int] = 2
+    labeller: ClassVar[Labeller] = "students"
     num_strong_views: ClassVar[int] = 0
-    initial_label: ClassVar[str] = "stage"
+    initial_label: ClassVar[Literal["stage", "online"]] = "stage"
     name: Literal["dmt"] = "dmt"
     fractions: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8, 1.0)
     """Share of each class's pixels that keep their label, stage by stage (authors: five phases)."""
@@ -89,14 +85,12 @@ class DynamicMutualTraining(Consistency):
     """Keeps the class thresholds of both networks; their soft labels lie in scratch files as p⁰
     does."""
 
-    labeller: ClassVar[Labeller] = "students"
+    config: DmtConfig
 
-    def __init__(self, config: "RunConfig", num_classes: int) -> None:
-        super().__init__(config, num_classes)
-        assert isinstance(config.method, DmtConfig)
-        self.method = config.method
+    def __init__(self, config: DmtConfig, context: MethodContext) -> None:
+        super().__init__(config, context)
         self._thresholds: list[Tensor] = []
-        self._stage_labels = StageLabels(config, num_classes, self.labeller)
+        self._stage_labels = StageLabels(config)
 
     def begin_stage(self, context: StageContext) -> None:
         """One pass over D_u with both students: their soft labels and the thresholds of this
@@ -107,42 +101,32 @@ class DynamicMutualTraining(Consistency):
         counts = [
             ConfidenceCounts(student, self.num_classes, learners.device) for student in students
         ]
-        for probs, inside in stored_crops(context, self._stage_labels.readers, self.config):
+        for probs, inside in stored_crops(context, self._stage_labels.readers):
             for count, prob in zip(counts, probs, strict=True):
                 count.gather(prob.to(learners.device), inside.to(learners.device))
-        share = self.method.fractions[context.stage - 1]
+        share = self.config.fractions[context.stage - 1]
         self._thresholds = [count.threshold(share) for count in counts]
 
     def resume_stage(self, context: StageContext) -> None:
         self._stage_labels.resume(context)
 
-    def initial_labels(self) -> "tuple[InitialLabels, ...]":
+    def initial_labels(self) -> tuple[InitialLabels, ...]:
         return self._stage_labels.readers
 
-    def step(self, batch: "Batch", learners: Learners) -> StepResult:
-        """One forward per student over labelled and unlabelled crops; nobody labels anything."""
-        assert batch.unlabelled is not None
-        weak = to_unit_range(batch.unlabelled.image)
-        with torch.no_grad():
-            labels = self._stored_labels(batch.unlabelled, learners)
-            parts = [labelled_part(crops) for crops in batch.labelled]
-            student_targets = make_student_targets(
-                parts, [weak] * len(parts), [[label] for label in reversed(labels)]
-            )
-        on_weak: list[list[Tensor]] = [[] for _ in student_targets]
-        learnt = learners.learn(partial(self._learn, student_targets, on_weak, learners))
-        kept = torch.stack([label.valid.float().mean() for label in labels]).mean()
-        scalars = {**learnt.scalars, "loss": learnt.loss.detach(), "pseudo_label_kept": kept}
-        # Of the students as they learn, dropout included: what labels them is as old as the stage.
-        scalars |= self._coupling([torch.cat(shares) for shares in on_weak])
-        return StepResult(
-            loss=learnt.loss, scalars=scalars, confusions=self._monitor(labels, batch.unlabelled)
-        )
+    def taught_by(self, student: int, num_students: int) -> tuple[int, ...]:
+        return tuple(j for j in range(num_students) if j != student)
 
-    def _stored_labels(
-        self, unlabelled: "UnlabelledCrops", learners: Learners
+    def label(self, weak: Tensor, learners: Learners) -> tuple[SegmentationOutput, ...]:
+        """Nobody labels anything in a step."""
+        return ()
+
+    def pseudo_labels(
+        self,
+        outputs: Sequence[SegmentationOutput],
+        unlabelled: UnlabelledCrops,
+        learners: Learners,
     ) -> list[PseudoLabel]:
-        """ŷ with 255 where it is not kept, and c, of each network."""
+        """ŷ with 255 where it is not kept, and c, of each network, from what is stored."""
         size = (unlabelled.inside.shape[-2], unlabelled.inside.shape[-1])
         labels = []
         for i, (prob, threshold) in enumerate(
@@ -153,73 +137,24 @@ class DynamicMutualTraining(Consistency):
             labels.append(PseudoLabel(torch.where(keep, label, IGNORE_LABEL), None, confidence))
         return labels
 
-    def _learn(
-        self,
-        student_targets: Sequence[StudentTargets],
-        on_weak: Sequence[list[Tensor]],
-        learners: Learners,
-        micro_batch: MicroBatch,
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss of a micro-batch; its logits on unlabelled crops are added to `on_weak` of each
-        student."""
-        shares = [student_targets[i].share(micro_batch) for i in micro_batch.students]
-        images = [torch.cat([share.images, share.strong]) for share in shares]
-        outputs = learners.forward_students(images, micro_batch.students)
-        size = (images[0].shape[-2], images[0].shape[-1])
-        totals = []
-        told = dict[str, Tensor]()
-        for i, share, output in zip(micro_batch.students, shares, outputs, strict=True):
-            logits_l, logits_u = torch.split(output.logits, [len(share.images), len(share.strong)])
-            on_weak[i].append(logits_u.detach())
-            upsample = partial(learners.student(i).upsample, size_px=size)
-            on_l = pixel_losses(
-                partial(self._supervised, share, upsample),
-                [logits_l],
-                size,
-                learners.loss_chunk_mib,
-            )
-            on_u = pixel_losses(
-                partial(self._taught, share, upsample), [logits_u], size, learners.loss_chunk_mib
-            )
-            totals += [on_l[0], on_u[0]]
-            names = ("loss_supervised", "loss_unsupervised", "dynamic_weight")
-            told |= {
-                f"{name}_{i + 1}": value
-                for name, value in zip(names, (on_l[1], *on_u[1:]), strict=True)
-            }
-        return torch.stack(totals).sum(), told
-
-    @staticmethod
-    def _counts(share: StudentTargets) -> tuple[Tensor, Tensor, Tensor]:
-        """Pixels with a true label, pixels with a kept one, and both together, each at least 1."""
-        known = share.num_valid
-        kept = share.targets[0].num_valid
-        assert kept is not None
-        return known.clamp(min=1), kept.clamp(min=1), (known + kept).clamp(min=1)
-
-    def _supervised(
-        self, share: StudentTargets, upsample: Upsample, part: slice, some: Sequence[Tensor]
-    ) -> list[Tensor]:
-        """Share of L_i, and mean over labelled pixels."""
-        label = share.label[part]
-        (num_known, _, num_both) = self._counts(share)
-        log_prob = log_softmax(upsample(some[0]))
+    def on_labelled(self, log_prob: Tensor, label: Tensor, targets: StudentTargets) -> Loss:
+        """Its part of L_i; reported is the mean over labelled pixels."""
+        num_known, _, num_both = _counts(targets)
         loss = -torch.where(label != IGNORE_LABEL, of_class(log_prob, label), 0).sum()
-        return [loss / num_both, loss / num_known]
+        return Loss(loss / num_both, loss / num_known)
 
-    def _taught(
-        self, share: StudentTargets, upsample: Upsample, part: slice, some: Sequence[Tensor]
-    ) -> list[Tensor]:
-        """Share of L_i, mean over kept pixels, and their mean weight w."""
-        target = share.targets[0].part(part)
-        (_, num_kept, num_both) = self._counts(share)
+    def on_view(self, log_prob: Tensor, view: View, targets: StudentTargets) -> Loss:
+        """Its part of L_i; reported are the mean over kept pixels, and their mean weight w."""
+        (target,) = view.targets
+        _, num_kept, num_both = _counts(targets)
         assert target.confidence is not None
-        log_prob = log_softmax(upsample(some[0]))
-        gammas = (self.method.gamma_agree, self.method.gamma_disagree)
+        gammas = (self.config.gamma_agree, self.config.gamma_disagree)
         weight = mutual_weight(log_prob, target.hard, target.confidence, gammas)
         loss = -torch.where(target.valid, weight * of_class(log_prob, target.hard), 0).sum()
         mean_weight = torch.where(target.valid, weight, 0).sum() / num_kept
-        return [self.config.unsupervised_weight * loss / num_both, loss / num_kept, mean_weight]
+        return Loss(
+            self.scale() * loss / num_both, loss / num_kept, {"dynamic_weight": mean_weight}
+        )
 
     def tensors(self) -> dict[str, Tensor]:
         kept = {f"threshold/{i + 1}": threshold for i, threshold in enumerate(self._thresholds)}
@@ -229,3 +164,11 @@ class DynamicMutualTraining(Consistency):
         self._stage_labels.load_tensors(tensors)
         names = sorted(name for name in tensors if name.startswith("threshold/"))
         self._thresholds = [tensors[name].clone() for name in names]
+
+
+def _counts(targets: StudentTargets) -> tuple[Tensor, Tensor, Tensor]:
+    """Pixels with a true label, pixels with a kept one, and both together, each at least 1."""
+    known = targets.num_valid
+    kept = targets.views[0].targets[0].num_valid
+    assert kept is not None, "counted before any forward"
+    return known.clamp(min=1), kept.clamp(min=1), (known + kept).clamp(min=1)

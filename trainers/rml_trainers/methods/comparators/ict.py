@@ -5,25 +5,24 @@ Settings of the run as in `cutmix_seg`.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from rml_trainers.configuration import configuration, require
+from rml_trainers.labels.stage_context import StageContext
 from rml_trainers.methods.comparators.cutmix_seg import STRONG_COLOUR, CutMixSeg
-from rml_trainers.methods.method import StageContext
+from rml_trainers.methods.method import MethodContext
 from rml_trainers.networks.network import SegmentationOutput
 from rml_trainers.noise.config import NoiseConfig
 from rml_trainers.noise.mixing_masks import Interpolation
 from rml_trainers.noise.strong_view import Photometry, StrongView, colour_noise
-
-if TYPE_CHECKING:
-    from rml_trainers.config import RunConfig
+from rml_trainers.settings.contract import MethodConfig
 
 
 @configuration
-class IctConfig:
+class IctConfig(MethodConfig):
     """L_u as in `cutmix_seg`, with Mix(a_i, a_j) = (1 − λ) a_i + λ a_j of images, probabilities and
     confidences.
 
@@ -60,16 +59,17 @@ class IctConfig:
 class InterpolationConsistency(CutMixSeg):
     """Keeps the number of steps of the stage, on the device, for the ramp."""
 
-    def __init__(self, config: "RunConfig", num_classes: int) -> None:
-        super().__init__(config, num_classes)
+    config: IctConfig
+
+    def __init__(self, config: IctConfig, context: MethodContext) -> None:
+        super().__init__(config, context)
         self._num_steps: Tensor | None = None
 
     def begin_stage(self, context: StageContext) -> None:
         self._num_steps = torch.zeros((), device=context.learners.device)
 
     def loss_weight(self) -> float | Tensor:
-        method = self.config.method
-        assert isinstance(method, IctConfig)
+        method = self.config
         if method.ramp_up_steps == 0:
             return method.weight
         assert self._num_steps is not None, "the stage has not begun"
@@ -79,7 +79,7 @@ class InterpolationConsistency(CutMixSeg):
     def after_loss(self, outputs: Sequence[SegmentationOutput]) -> dict[str, Tensor]:
         if self._num_steps is not None:
             self._num_steps = self._num_steps + 1
-        return super().after_loss(outputs)
+        return {}
 
     def tensors(self) -> dict[str, Tensor]:
         return {} if self._num_steps is None else {"num_steps": self._num_steps}

@@ -11,32 +11,25 @@ the student.
 """
 
 from collections.abc import Sequence
-from functools import partial
-from typing import TYPE_CHECKING, ClassVar, Literal
+from dataclasses import replace
+from typing import ClassVar, Literal
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
-from rml_trainers import IGNORE_LABEL
 from rml_trainers.configuration import configuration, require
-from rml_trainers.labels.pseudo_labels import PseudoLabel, make_pseudo_label
-from rml_trainers.losses import log_softmax, valid_counts
+from rml_trainers.data.loading.loaders import UnlabelledCrops
+from rml_trainers.labels.pseudo_labels import PseudoLabel
 from rml_trainers.methods.consistency import Consistency
-from rml_trainers.methods.method import StepResult, Supervision, labelled_part, supervised_losses
+from rml_trainers.methods.student_targets import View
+from rml_trainers.networks.network import SegmentationOutput
 from rml_trainers.noise.colour_jitter import ColourJitter
 from rml_trainers.noise.config import NoiseConfig
-from rml_trainers.noise.input_noise import mix, strengthen
+from rml_trainers.noise.input_noise import InputNoiseDraw
 from rml_trainers.noise.mixing import CutMix
 from rml_trainers.noise.strong_view import Photometry, StrongView, colour_noise
-from rml_trainers.students.learners import Labeller, Learners, to_unit_range
-from rml_trainers.students.micro_batches import MicroBatch
-from rml_trainers.students.pixel_losses import pixel_losses
-
-if TYPE_CHECKING:
-    from rml_trainers.config import RunConfig
-    from rml_trainers.data.loading.loaders import Batch
-
+from rml_trainers.settings.contract import Labeller, MethodConfig
+from rml_trainers.students.learners import Learners
 
 STRONG_COLOUR = ColourJitter(
     brightness=0.5,
@@ -53,7 +46,7 @@ BOX_ASPECT = (0.3, 1 / 0.3)
 
 
 @configuration
-class UniMatchConfig:
+class UniMatchConfig(MethodConfig):
     """L = ½ [ L_s + weight · ( μ/2 · CE(ŷ, h_θ(Γ_1(x_u))) + μ/2 · CE(ŷ, h_θ(Γ_2(x_u))) + λ · CE(ŷ,
     g(P(f(γ(x_u)))) ) ].
 
@@ -69,6 +62,7 @@ class UniMatchConfig:
     """
 
     num_students: ClassVar[int] = 1
+    labeller: ClassVar[Labeller] = "students"
     num_strong_views: ClassVar[int] = 2
     name: Literal["unimatch"] = "unimatch"
     threshold: float = 0.95
@@ -117,99 +111,43 @@ class UniMatchConfig:
 
 
 class UniMatch(Consistency):
-    """One labelling forward, then one student forward over labelled, weak and both strong images
-    together.
+    """The student labels its weak views and learns from all its views in one forward; of the weak
+    images only the feature is needed, perturbed."""
 
-    Of the weak images only the feature is needed, perturbed, so the head alone runs once more on
-    it.
-    """
+    config: UniMatchConfig
 
-    labeller: ClassVar[Labeller] = "students"
+    def taught_by(self, student: int, num_students: int) -> tuple[int, ...]:
+        return (student,)
 
-    def __init__(self, config: "RunConfig", num_classes: int) -> None:
-        super().__init__(config, num_classes)
-        assert isinstance(config.method, UniMatchConfig)
-        self.method = config.method
+    def loss_factor(self) -> float:
+        return 0.5
 
-    def step(self, batch: "Batch", learners: Learners) -> StepResult:
-        assert batch.unlabelled is not None
-        network = learners.student(0)
-        inside = batch.unlabelled.inside
-        weak = to_unit_range(batch.unlabelled.image)
-        (labelling,) = learners.label(self.labeller, weak)
-        with torch.no_grad():
-            target = make_pseudo_label(
-                labelling.logits, inside, network, threshold=self.method.threshold
-            )
-            strong = [strengthen(weak, draw) for draw in batch.noise]
-            part = labelled_part(batch.labelled[0])
-            labels = [target.hard, *(mix(target.hard, draw) for draw in batch.noise)]
-            valid = [inside, *(mix(inside, draw) for draw in batch.noise)]
-            count, *counts = valid_counts(part.label != IGNORE_LABEL, *valid)
-        targets = [
-            PseudoLabel(label, None, num_valid=n) for label, n in zip(labels, counts, strict=True)
-        ]
-        views = list(zip([weak, *strong], targets, strict=True))
-        learnt = learners.learn(partial(self._learn, part, count, views, learners))
-        scalars = {**learnt.scalars, "loss": learnt.loss.detach(), **self._about([target])}
-        return StepResult(
-            loss=learnt.loss, scalars=scalars, confusions=self._monitor([target], batch.unlabelled)
-        )
-
-    def _learn(
+    def pseudo_labels(
         self,
-        part: Supervision,
-        count: Tensor,
-        views: Sequence[tuple[Tensor, PseudoLabel]],
+        outputs: Sequence[SegmentationOutput],
+        unlabelled: UnlabelledCrops,
         learners: Learners,
-        micro_batch: MicroBatch,
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss of a micro-batch; `views` are the weak one and the strong ones with their labels,
-        `count` is of L_s."""
-        shares = [
-            (micro_batch.of(images), target.part(micro_batch.slice(len(images))))
-            for images, target in views
+    ) -> list[PseudoLabel]:
+        """Their means go over all pixels that are image."""
+        labels = super().pseudo_labels(outputs, unlabelled, learners)
+        return [label._replace(inside=unlabelled.inside) for label in labels]
+
+    def views(
+        self, weak: Tensor, draws: Sequence[InputNoiseDraw], targets: Sequence[PseudoLabel]
+    ) -> list[View]:
+        """P(f(γ(x_u))), then the strong views."""
+        strong = super().views(weak, draws, targets)
+        of_each = self.config.strong_weight / len(strong)
+        return [
+            View(
+                weak,
+                list(targets),
+                weight=self.config.feature_weight,
+                perturb=self._drop_channels,
+                name="feature",
+            ),
+            *(replace(view, weight=of_each) for view in strong),
         ]
-        images = [micro_batch.of(part.images), *(view for view, _ in shares)]
-        (output,) = learners.forward_students([torch.cat(images)], micro_batch.students)
-        sizes = [len(some) for some in images]
-        labelled, _, *strong = torch.split(output.logits, sizes)
-        feature = torch.split(output.feature, sizes)[1]
-        perturbed = learners.classify(
-            0, functional.dropout2d(feature, self.method.channel_dropout)
-        ).logits
-        own = supervised_losses(
-            labelled, micro_batch.of(part.label), count, learners.student(0), learners, factor=0.5
-        )
-        weights = [
-            self.method.feature_weight,
-            *[self.method.strong_weight / len(strong)] * len(strong),
-        ]
-        taught = torch.stack(
-            [
-                self._taught(target, logits, weight, learners)
-                for (_, target), logits, weight in zip(
-                    shares, [perturbed, *strong], weights, strict=True
-                )
-            ]
-        )
-        total, unsupervised, _ = taught.sum(dim=0)
-        told = {
-            "loss_supervised_1": own[1],
-            "loss_unsupervised_1": unsupervised,
-            "loss_feature_1": taught[0, 2],
-        }
-        return own[0] + total, told
 
-    def _taught(
-        self, target: PseudoLabel, logits: Tensor, weight: float, learners: Learners
-    ) -> Tensor:
-        """Of one view: what it adds to L, what it adds to L_u, and its cross entropy: [3]."""
-        network = learners.student(0)
-        size = (target.hard.shape[-2], target.hard.shape[-1])
-
-        def losses(part: slice, some: Sequence[Tensor]) -> list[Tensor]:
-            loss = target.part(part).cross_entropy(log_softmax(network.upsample(some[0], size)))
-            return [self.config.unsupervised_weight * weight / 2 * loss, weight * loss, loss]
-
-        return pixel_losses(losses, [logits], size, learners.loss_chunk_mib)
+    def _drop_channels(self, feature: Tensor, images: slice) -> Tensor:
+        return functional.dropout2d(feature, self.config.channel_dropout)

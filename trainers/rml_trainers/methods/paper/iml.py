@@ -5,10 +5,11 @@ from typing import ClassVar, Literal
 
 from rml_trainers.configuration import configuration
 from rml_trainers.methods.consistency import Consistency
+from rml_trainers.settings.contract import MethodConfig
 
 
 @configuration
-class ImlConfig:
+class ImlConfig(MethodConfig):
     """L_u = Σ_i Σ_j CE(ŷ_j, h_θi(Γ(x_u))), ŷ_j = argmax h_θ̃j(γ(x_u))."""
 
     num_students: ClassVar[int] = 2
@@ -23,6 +24,5 @@ class IndirectMutualLearning(Consistency):
     """Mean teachers label; `own_teacher` decides between Eq. 5 and Eq. 3 with EMA."""
 
     def taught_by(self, student: int, num_students: int) -> tuple[int, ...]:
-        method = self.config.method
-        own = bool(getattr(method, "own_teacher", True))
+        own = self.config.own_teacher
         return tuple(j for j in range(num_students) if own or j != student)

@@ -5,10 +5,11 @@ from typing import ClassVar, Literal
 
 from rml_trainers.configuration import configuration
 from rml_trainers.methods.consistency import Consistency
+from rml_trainers.settings.contract import MethodConfig
 
 
 @configuration
-class MeanTeacherConfig:
+class MeanTeacherConfig(MethodConfig):
     """L_u = CE(ŷ, h_θ(Γ(x_u))), ŷ = argmax h_θ̃(γ(x_u))."""
 
     num_students: ClassVar[int] = 1

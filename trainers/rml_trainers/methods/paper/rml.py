@@ -2,28 +2,27 @@
 11, Fig. 1d)."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from rml_trainers.configuration import configuration, require
+from rml_trainers.data.loading.loaders import InitialLabels, UnlabelledCrops
 from rml_trainers.labels.pseudo_labels import PseudoLabel, make_pseudo_label
 from rml_trainers.labels.rectification import Rectifier
+from rml_trainers.labels.stage_context import StageContext
 from rml_trainers.labels.stage_labels import StageLabels
-from rml_trainers.methods.method import StageContext
+from rml_trainers.methods.method import MethodContext
 from rml_trainers.methods.paper.iml import IndirectMutualLearning
 from rml_trainers.networks.network import SegmentationOutput
 from rml_trainers.scoring.metrics import confusion_matrix
+from rml_trainers.settings.contract import MethodConfig
 from rml_trainers.students.learners import Learners
-
-if TYPE_CHECKING:
-    from rml_trainers.config import RunConfig
-    from rml_trainers.data.loading.loaders import InitialLabels, UnlabelledCrops
 
 
 @configuration
-class RmlConfig:
+class RmlConfig(MethodConfig):
     """ŷ = argmax_k ω_k p⁰_k with ω = softmax_k(log π_k − ‖z − η_k‖ / T)."""
 
     num_students: ClassVar[int] = 2
@@ -68,19 +67,19 @@ class RobustMutualLearning(IndirectMutualLearning):
     """Keeps, per network, prototypes η and the weights that made p⁰; p⁰ itself lies in a scratch
     file."""
 
-    def __init__(self, config: "RunConfig", num_classes: int) -> None:
-        super().__init__(config, num_classes)
-        assert isinstance(config.method, RmlConfig)
-        self.method = config.method
+    config: RmlConfig
+
+    def __init__(self, config: RmlConfig, context: MethodContext) -> None:
+        super().__init__(config, context)
         self.rectifiers: list[Rectifier] = []
-        self._stage_labels = StageLabels(config, num_classes)
+        self._stage_labels = StageLabels(config)
 
     def begin_stage(self, context: StageContext) -> None:
         """One pass over D_l ∪ D_u with the stage's starting teachers: prototypes (Eq. 10), mixture
         and p⁰."""
         device = context.learners.device
         networks = range(context.learners.num_students)
-        self.rectifiers = [Rectifier(self.method, self.num_classes, device) for _ in networks]
+        self.rectifiers = [Rectifier(self.config, self.num_classes, device) for _ in networks]
         self._stage_labels.begin(context, self.rectifiers)
 
     def resume_stage(self, context: StageContext) -> None:
@@ -88,13 +87,13 @@ class RobustMutualLearning(IndirectMutualLearning):
         is gone."""
         self._stage_labels.resume(context)
 
-    def initial_labels(self) -> "tuple[InitialLabels, ...]":
+    def initial_labels(self) -> tuple[InitialLabels, ...]:
         return self._stage_labels.readers
 
     def pseudo_labels(
         self,
         outputs: Sequence[SegmentationOutput],
-        unlabelled: "UnlabelledCrops",
+        unlabelled: UnlabelledCrops,
         learners: Learners,
     ) -> list[PseudoLabel]:
         """ŷ = argmax_k ω_k p⁰_k at feature resolution, then upsampled (Eq. 6)."""
@@ -109,16 +108,16 @@ class RobustMutualLearning(IndirectMutualLearning):
             self._report |= {f"{name}_{i + 1}": value for name, value in scalars.items()}
             network = learners.student(i)
             targets.append(
-                make_pseudo_label(scores, unlabelled.inside, network, soft=self.method.soft_labels)
+                make_pseudo_label(scores, unlabelled.inside, network, soft=self.config.soft_labels)
             )
-            if self.config.evaluation.monitor_pseudo_labels:
+            if self.context.monitor_pseudo_labels:
                 self._unrectified.append(
                     make_pseudo_label(log_initial, unlabelled.inside, network).hard
                 )
         return targets
 
     def _monitor(
-        self, targets: Sequence[PseudoLabel], unlabelled: "UnlabelledCrops"
+        self, targets: Sequence[PseudoLabel], unlabelled: UnlabelledCrops
     ) -> dict[str, Tensor]:
         """Labels as they are taught, and as they were before rectification: the classes of p⁰."""
         before = {
@@ -149,7 +148,7 @@ class RobustMutualLearning(IndirectMutualLearning):
             name.split("/")[1].split(".")[0] for name in tensors if name.startswith("rectifier/")
         }
         device = next(iter(tensors.values())).device if tensors else torch.device("cpu")
-        self.rectifiers = [Rectifier(self.method, self.num_classes, device) for _ in numbers]
+        self.rectifiers = [Rectifier(self.config, self.num_classes, device) for _ in numbers]
         for i, rectifier in enumerate(self.rectifiers):
             prefix = f"rectifier/{i + 1}."
             rectifier.load_tensors(

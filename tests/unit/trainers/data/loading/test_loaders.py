@@ -22,6 +22,7 @@ from rml_trainers.noise.config import GeometryConfig, NoiseConfig
 from rml_trainers.noise.geometry import CropWindow
 from rml_trainers.noise.mixing import BoxDraw
 from rml_trainers.noise.photometric import PhotometricDraw
+from rml_trainers.training.assembly import batch_recipe
 from tests.support.image_folders import write_folder
 from tests.support.tiny import METHOD_CONFIGS, tiny_config
 
@@ -33,7 +34,8 @@ def _batches(
     data: PreparedData, config: RunConfig, rank: int = 0, world_size: int = 1
 ) -> TrainingBatches:
     split = make_split(data.names("train"), config.split)
-    return TrainingBatches(data, split, config, num_students=2, rank=rank, world_size=world_size)
+    recipe = replace(batch_recipe(config), num_students=2)
+    return TrainingBatches(data, split, recipe, rank=rank, world_size=world_size)
 
 
 def _tensors(batch: Batch) -> list[Tensor]:
@@ -277,17 +279,17 @@ def test_images_without_a_mask_have_unknown_truth_and_are_refused_as_labelled(
     write_folder(tmp_path)
     config = FolderConfig(folder="own", class_names=("road", "car", "tree"), size_px=(40, 56))
     data = ensure_prepared(config, tmp_path, tmp_path / "cache")
-    run = tiny_config(data=config)
+    recipe = replace(batch_recipe(tiny_config(data=config)), num_students=1)
     bare = data.names_without_label()
     labelled = tuple(name for name in data.names("train") if name not in bare)
-    batch = TrainingBatches(data, Split(labelled, bare, ""), run, num_students=1).batch(
+    batch = TrainingBatches(data, Split(labelled, bare, ""), recipe).batch(
         1, 0, with_unlabelled=True
     )
     assert batch.unlabelled is not None
     assert bool((batch.unlabelled.truth == 255).all())
     assert bool((batch.labelled[0].label != 255).any())
     with pytest.raises(DataError, match="labelled images without a mask: b0, b1, b2"):
-        TrainingBatches(data, Split(data.names("train"), bare, ""), run, num_students=1)
+        TrainingBatches(data, Split(data.names("train"), bare, ""), recipe)
 
 
 @pytest.mark.parametrize(("batch_size", "world_size"), [(1, 1), (2, 1), (5, 1), (2, 2), (2, 4)])

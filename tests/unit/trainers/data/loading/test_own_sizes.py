@@ -20,6 +20,7 @@ from rml_trainers.data.sources.folder import FolderConfig
 from rml_trainers.data.splitting.splits import make_split
 from rml_trainers.errors import DataError
 from rml_trainers.noise.config import GeometryConfig
+from rml_trainers.training.assembly import batch_recipe
 from tests.support.image_folders import mask, save, write_mixed_sizes
 from tests.support.tiny import tiny_config
 
@@ -108,9 +109,8 @@ def test_crops_are_cut_from_images_of_any_size_and_padded_where_they_are_small(
     config = tiny_config(
         data=OWN_SIZE, geometry=GeometryConfig(crop_px=(48, 48)), split=SplitConfig(num_labelled=2)
     )
-    batches = TrainingBatches(
-        data, make_split(data.names("train"), config.split), config, num_students=1
-    )
+    split = make_split(data.names("train"), config.split)
+    batches = TrainingBatches(data, split, batch_recipe(config))
     batch = batches.batch(1, 0, with_unlabelled=True)
     assert batch.unlabelled is not None
     assert batch.unlabelled.image.shape == (2, 3, 48, 48)

@@ -110,7 +110,7 @@ def may_keep_sizes(config: DataConfig) -> bool:
 def test_it_can_keep_the_sizes_of_its_images(name: str, tmp_path: Path) -> None:
     config, write = SAMPLES[name]
     write(tmp_path)
-    own: DataConfig = replace(config, size_px=None)  # type: ignore[arg-type]
+    own: DataConfig = replace(config, size_px=None)
     dataset = build_dataset(own, tmp_path)
     data = ensure_prepared(own, tmp_path, tmp_path / "cache")
     assert data.size_px is None

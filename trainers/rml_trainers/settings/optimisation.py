@@ -1,0 +1,79 @@
+"""How students learn: optimiser, stages, and the mean teachers that follow them."""
+
+from typing import Literal
+
+from rml_trainers.configuration import configuration, require
+
+
+@configuration
+class OptimiserConfig:
+    """SGD with polynomial decay, restarted at every stage."""
+
+    lr: float = 1e-4
+    """Backbone learning rate (paper, 5.2)."""
+    head_lr_factor: float = 10.0
+    """The Deeplabv2 family's ×10 for new layers; not stated in the paper."""
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    """The Deeplabv2 family's; not stated in the paper (ProDA: 2e-4)."""
+    poly_power: float = 0.9
+    gradient_clip: float | None = None
+    """Largest gradient norm per student, or none; not stated in the paper."""
+
+    def __post_init__(self) -> None:
+        require(self.lr > 0, "lr", self.lr, "a positive number")
+        require(self.head_lr_factor > 0, "head_lr_factor", self.head_lr_factor, "a positive number")
+        require(0 <= self.momentum < 1, "momentum", self.momentum, "a number in [0, 1)")
+        require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "zero or more")
+        require(self.poly_power >= 0, "poly_power", self.poly_power, "zero or more")
+        require(
+            self.gradient_clip is None or self.gradient_clip > 0,
+            "gradient_clip",
+            self.gradient_clip,
+            "positive",
+        )
+
+
+@configuration
+class ScheduleConfig:
+    """Steps per stage. Stage 0 is the supervised warm-up; each further stage is one round of the
+    method.
+
+    `supervised` trains warm-up and stages as one single stage of the same total length.
+    """
+
+    warm_up_steps: int = 20_000
+    """Not stated in the paper."""
+    stage_steps: tuple[int, ...] = (90_000, 90_000)
+    """Paper, 5.2: two stages of 90k iterations (Cityscapes) or 60k (VOC)."""
+    students_restart: bool = False
+    """Students begin each stage after the first from their initial weights instead of going on; not
+    stated."""
+
+    def __post_init__(self) -> None:
+        require(self.warm_up_steps >= 0, "warm_up_steps", self.warm_up_steps, "zero or more")
+        require(
+            all(n >= 1 for n in self.stage_steps),
+            "stage_steps",
+            self.stage_steps,
+            "at least 1 step each",
+        )
+        require(self.total_steps >= 1, "schedule", self.total_steps, "at least one step in all")
+
+    @property
+    def total_steps(self) -> int:
+        return self.warm_up_steps + sum(self.stage_steps)
+
+
+@configuration
+class TeacherConfig:
+    """Mean teachers: EMA of a student's parameters, buffers copied (kept for every method, so all
+    can be scored)."""
+
+    ema_decay: float = 0.999
+    """Not stated in the paper; ProDA uses 0.999."""
+    mode: Literal["eval", "train"] = "eval"
+    """`train` = batch statistics and live dropout in the teacher, as ProDA's code has it."""
+
+    def __post_init__(self) -> None:
+        require(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "a number in [0, 1)")
