@@ -53,6 +53,6 @@ def mean_iou(confusion: npt.NDArray[np.int64]) -> float:
 
 
 def pixel_accuracy(confusion: npt.NDArray[np.int64]) -> float:
-    """Share of valid pixels that are right."""
+    """Fraction of valid pixels that are right."""
     total = int(confusion.sum())
     return float(np.trace(confusion) / total) if total else float("nan")
