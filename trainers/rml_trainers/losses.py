@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from rml_trainers import IGNORE_LABEL
-from rml_trainers.runtime.distributed import share_of_total
+from rml_trainers.runtime.distributed import mean_over_workers
 
 
 def valid_counts(*masks: Tensor) -> tuple[Tensor, ...]:
@@ -17,7 +17,7 @@ def valid_counts(*masks: Tensor) -> tuple[Tensor, ...]:
     from, the losses of its parts add up to the mean over all of it. One all-reduce, however many
     masks.
     """
-    return share_of_total(torch.stack([mask.sum() for mask in masks]).float()).unbind()
+    return mean_over_workers(torch.stack([mask.sum() for mask in masks]).float()).unbind()
 
 
 def _mean(total: Tensor, valid: Tensor, count: Tensor | None) -> Tensor:
@@ -81,7 +81,9 @@ def confident_fraction(confidence: Tensor, valid: Tensor, threshold: float) -> T
     """Fraction of the valid pixels of all workers whose confidence [B, H, W] is at least the
     threshold."""
     confident = (valid & (confidence >= threshold)).sum().to(confidence.dtype)
-    return share_of_total(confident) / share_of_total(valid.sum().to(confidence.dtype)).clamp(min=1)
+    return mean_over_workers(confident) / mean_over_workers(valid.sum().to(confidence.dtype)).clamp(
+        min=1
+    )
 
 
 def of_class(maps: Tensor, label: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from rml_platform.planning.machine import Machine
 from rml_platform.study.study_file import CostConfig, ResourcesConfig
 from rml_trainers.config import RunConfig
-from rml_trainers.training.shared_stages import beginnings
+from rml_trainers.training.shared_stages import stage_ends
 from rml_trainers.training.stages import stages_of
 
 FORWARD = 1
@@ -86,7 +86,7 @@ def first_steps(runs: Iterable[tuple[RunConfig, str, str]]) -> tuple[int, ...]:
     made: set[str] = set()
     first = []
     for config, split_hash, data_hash in runs:
-        own = beginnings(config, split_hash=split_hash, data_hash=data_hash)
+        own = stage_ends(config, split_hash=split_hash, data_hash=data_hash)
         total = config.schedule.total_steps
         first.append(max((b.step for b in own if b.hash in made and b.step < total), default=0))
         made.update(b.hash for b in own)

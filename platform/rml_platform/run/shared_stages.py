@@ -17,7 +17,8 @@ from rml_platform.run.storage import Folder
 from rml_platform.run.task import RunTask
 from rml_trainers.checkpoint.folder import verify_checkpoint
 from rml_trainers.errors import CheckpointError
-from rml_trainers.training.shared_stages import Beginning, beginnings
+from rml_trainers.training import shared_stages
+from rml_trainers.training.shared_stages import StageEnd
 
 FOLDER = "beginnings"
 _logger = logging.getLogger(__name__)
@@ -41,9 +42,11 @@ def mark_shared(tasks: Sequence[RunTask], neighbours: Sequence[RunTask] = ()) ->
     return first + followers
 
 
-def stage_ends(task: RunTask) -> tuple[Beginning, ...]:
+def stage_ends(task: RunTask) -> tuple[StageEnd, ...]:
     """The ends of all stages of a run, with hashes that are equal where their states are."""
-    return beginnings(task.config, split_hash=task.split_hash, data_hash=task.data_hash)
+    return shared_stages.stage_ends(
+        task.config, split_hash=task.split_hash, data_hash=task.data_hash
+    )
 
 
 class SharedStages:

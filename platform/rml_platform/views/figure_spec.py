@@ -9,7 +9,7 @@ from rml_platform.study.cells import Study
 from rml_platform.study.figure_config import FigureConfig
 from rml_trainers.config import EvaluationConfig, RunConfig, ScheduleConfig
 from rml_trainers.errors import ConfigError
-from rml_trainers.training.shared_stages import beginnings
+from rml_trainers.training.shared_stages import stage_ends
 
 
 def figure_specs(plan: Plan) -> tuple[FigureSpec, ...]:
@@ -84,8 +84,8 @@ def _shared_beginnings(runs: Sequence[PlannedRun]) -> dict[str, tuple[SharedStag
     first."""
     by_hash: dict[str, list[tuple[PlannedRun, int]]] = {}
     for run in runs:
-        for beginning in beginnings(run.config, split_hash=run.split_hash, data_hash=run.data_hash):
-            by_hash.setdefault(beginning.hash, []).append((run, beginning.step))
+        for end in stage_ends(run.config, split_hash=run.split_hash, data_hash=run.data_hash):
+            by_hash.setdefault(end.hash, []).append((run, end.step))
     found: dict[str, dict[str, int]] = {run.run_id: {} for run in runs}
     for sharing in by_hash.values():
         for (run, step), (other, _) in itertools.permutations(sharing, 2):

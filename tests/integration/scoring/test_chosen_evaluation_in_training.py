@@ -170,9 +170,9 @@ def test_a_resumed_run_chooses_the_same(
 ) -> None:
     """Before the choice, after it, in the last stage, and when there is nothing left to do."""
     trainer, _ = run(tiny_data, tmp_path / "resumed", whole.reporter.folder / str(step))
-    assert trainer.moment.step == CHOSEN
-    mine = trainer.moment.tensors()
-    theirs = whole.trainer.moment.tensors()
+    assert trainer.chosen.step == CHOSEN
+    mine = trainer.chosen.tensors()
+    theirs = whole.trainer.chosen.tensors()
     assert mine.keys() == theirs.keys()
     for name, tensor in theirs.items():
         assert torch.equal(mine[name], tensor), name

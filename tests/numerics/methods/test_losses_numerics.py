@@ -111,7 +111,7 @@ def test_workers_with_unequal_shares_average_to_the_loss_of_one(
     total = float(valid.sum())
     confident = float((valid & (prob.amax(dim=1) >= 0.5)).sum())
     monkeypatch.setattr(
-        losses, "share_of_total", lambda count: torch.full_like(count, next(counts) / B)
+        losses, "mean_over_workers", lambda count: torch.full_like(count, next(counts) / B)
     )
     apart = []
     for worker in range(B):

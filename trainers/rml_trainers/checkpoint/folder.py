@@ -4,8 +4,9 @@ last. No pickle.
 students.safetensors   "1.<parameter>", "2.<parameter>": student networks
 teachers.safetensors   the same names: mean teachers
 optimiser.safetensors  momentum buffers
-extras.safetensors     what the method keeps, its own networks, running sums of the report window, a
-chosen evaluation state.json             step, final scores, identity of the run
+extras.safetensors     what the method keeps, its own networks, running sums of the report window,
+                       and the networks of a chosen evaluation
+state.json             step, final scores, identity of the run
 manifest.json          sha256 of every other file
 """
 
@@ -41,7 +42,7 @@ class CheckpointHeader:
     """Hash of everything that can change the result; a checkpoint resumes only the run that made
     it."""
     beginning: str | None = None
-    """At the end of a stage: hash of what the networks depend on up to here (see `beginnings`)."""
+    """At the end of a stage: hash of what the networks depend on up to here (see `stage_ends`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,11 +66,12 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     """
     try:
         folder.mkdir(parents=True, exist_ok=False)
-        for part in ("students", "teachers", "optimiser", "extras"):
+        for group in ("students", "teachers", "optimiser", "extras"):
             tensors = {
-                name: t.detach().cpu().contiguous() for name, t in getattr(checkpoint, part).items()
+                name: t.detach().cpu().contiguous()
+                for name, t in getattr(checkpoint, group).items()
             }
-            save_file(tensors, folder / f"{part}.safetensors")
+            save_file(tensors, folder / f"{group}.safetensors")
         state = dataclasses.asdict(checkpoint.header) | {
             "evaluations": [evaluation_to_json(e) for e in checkpoint.evaluations]
         }
@@ -156,11 +158,11 @@ def load_checkpoint(folder: Path, identity: str | None = None) -> Checkpoint:
             f"checkpoint {folder.name} belongs to another run (other configuration, split, data or "
             "trainer version)"
         )
-    parts = {
-        part: load_file(folder / f"{part}.safetensors")
-        for part in ("students", "teachers", "optimiser", "extras")
+    groups = {
+        group: load_file(folder / f"{group}.safetensors")
+        for group in ("students", "teachers", "optimiser", "extras")
     }
-    return Checkpoint(header=header, **parts, evaluations=_evaluations(folder))
+    return Checkpoint(header=header, **groups, evaluations=_evaluations(folder))
 
 
 def _evaluations(folder: Path) -> tuple[Evaluation, ...]:

@@ -1,5 +1,5 @@
-"""The whole state of a run as one checkpoint: networks, their momentum, and the extras that others
-keep beside them."""
+"""The whole state of a run as one checkpoint: networks, their momentum, and what others keep
+beside them."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -26,7 +26,7 @@ def take_snapshot(
         students=numbered(learners.students),
         teachers=numbered(learners.teachers),
         optimiser=optimiser.tensors(),
-        extras=gather_extras(stateful),
+        extras=tensors_of(stateful),
         evaluations=evaluations,
     )
 
@@ -41,18 +41,18 @@ def give_back(
     load_numbered(learners.students, checkpoint.students)
     load_numbered(learners.teachers, checkpoint.teachers)
     optimiser.load_tensors(checkpoint.optimiser)
-    restore_extras(stateful, checkpoint.extras, learners.device)
+    give_tensors_back(stateful, checkpoint.extras, learners.device)
 
 
 def with_scores_only(checkpoint: Checkpoint) -> Checkpoint:
-    """The same without any extra but the chosen evaluation."""
+    """The same without what others keep, apart from the chosen evaluation."""
     extras = {
         name: tensor for name, tensor in checkpoint.extras.items() if name.startswith("moment/")
     }
     return replace(checkpoint, extras=extras)
 
 
-def gather_extras(stateful: Mapping[str, Stateful]) -> dict[str, Tensor]:
+def tensors_of(stateful: Mapping[str, Stateful]) -> dict[str, Tensor]:
     """Tensors of all stateful objects as `<object>/<name>`."""
     return {
         f"{owner}/{name}": tensor
@@ -61,7 +61,7 @@ def gather_extras(stateful: Mapping[str, Stateful]) -> dict[str, Tensor]:
     }
 
 
-def restore_extras(
+def give_tensors_back(
     stateful: Mapping[str, Stateful], extras: Mapping[str, Tensor], device: torch.device
 ) -> None:
     """Give every object its tensors back; one of which there are none stays as it was built."""

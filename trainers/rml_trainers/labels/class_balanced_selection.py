@@ -1,9 +1,9 @@
-"""Class-balanced curriculum: of every class, the most confident share of the stored soft labels is
-kept.
+"""Class-balanced selection: of every class, the most confident fraction of the stored soft labels
+is kept.
 
 Source: class-balanced self-training (Zou et al., 2018) in the form of DMT (Feng et al., 2020): a
 label is the class of highest probability, and it is kept where its confidence reaches the threshold
-of its class. The threshold lets through the wanted share of the pixels that the network gives to
+of its class. The threshold lets through the wanted fraction of the pixels that the network gives to
 that class on the unlabelled images; it is taken from crops as training cuts them, because reading
 the stored probabilities between their cells makes them less confident.
 """
@@ -64,19 +64,19 @@ class ConfidenceCounts:
         cell = (label * NUM_BINS + bins)[inside]
         self._counts += torch.bincount(cell, minlength=self._counts.numel()).view_as(self._counts)
 
-    def threshold(self, share: float) -> Tensor:
-        """int64 [K]: lowest bin of each class that is kept, so that at least `share` of its pixels
-        are.
+    def threshold(self, fraction: float) -> Tensor:
+        """int64 [K]: lowest bin of each class that is kept, so that at least `fraction` of its
+        pixels are.
 
-        Everything is kept with share 1 and of a class that was never predicted. Workers sum their
-        counts.
+        Everything is kept with fraction 1 and of a class that was never predicted. Workers sum
+        their counts.
         """
         counts = sum_over_workers(self._counts.clone())
         total = counts.sum(dim=1, keepdim=True)
         kept_from = counts.flip(1).cumsum(1).flip(1)
-        enough = kept_from >= share * total.double()
+        enough = kept_from >= fraction * total.double()
         bins = enough.sum(dim=1) - 1
-        return torch.where(total[:, 0] > 0, bins, 0) if share < 1 else torch.zeros_like(bins)
+        return torch.where(total[:, 0] > 0, bins, 0) if fraction < 1 else torch.zeros_like(bins)
 
 
 def stored_crops(

@@ -89,7 +89,7 @@ class InitialLabelStore:
         cells: feature map size (h, w) of a training crop.
         align_corners: where the network's upsampling puts the cells, in the crop as in the whole
             image. True: first and last cell on the centres of the first and last pixel. False: each
-            cell in the middle of an equal share.
+            cell in the middle of an equal piece.
     """
 
     def __init__(self, path: Path, cells: tuple[int, int], *, align_corners: bool) -> None:

@@ -93,7 +93,7 @@ def move_prototypes(
 
 
 def mean_entropy(log_prob: Tensor) -> Tensor:
-    """Mean entropy over cells as a share of log K: 0 means saturated (one class takes all), 1 means
-    no information."""
+    """Mean entropy over cells as a fraction of log K: 0 means saturated (one class takes all), 1
+    means no information."""
     entropy = -(log_prob.exp() * log_prob).sum(1).mean()
     return entropy / math.log(log_prob.shape[1])

@@ -14,7 +14,7 @@ from rml_trainers.labels.prototypes import (
     prototype_distances,
 )
 from rml_trainers.networks.network import SegmentationOutput
-from rml_trainers.runtime.distributed import share_of_total, sum_over_workers, world_size
+from rml_trainers.runtime.distributed import mean_over_workers, sum_over_workers, world_size
 
 
 class RectifierSettings(Protocol):
@@ -89,7 +89,8 @@ class Rectifier:
             log_initial: [B, K, h, w], log p⁰ at feature resolution.
         Returns:
             log-scores [B, K, h, w], right up to a constant per cell; scalars `omega_entropy` (0
-            saturated, 1 without information) and `rectified` (share of cells whose class changed).
+            saturated, 1 without information) and `rectified` (fraction of cells whose class
+            changed).
         """
         assert self._prototypes is not None, "begin comes first"
         distance = prototype_distances(self.feature(output), self._prototypes, self._seen)
@@ -125,7 +126,7 @@ class Rectifier:
     def _move_mixture(self, log_omega: Tensor) -> None:
         frequency = log_omega.exp().mean((0, 2, 3))
         if world_size() > 1:
-            frequency = share_of_total(frequency)
+            frequency = mean_over_workers(frequency)
         self._mixture = torch.lerp(frequency, self._mixture, self.settings.prototype_momentum)
 
     def tensors(self) -> dict[str, Tensor]:

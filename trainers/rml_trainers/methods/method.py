@@ -75,7 +75,7 @@ class Method(Protocol):
         """Forward passes and loss of one step: no `.item()`, no input or output, no Ray. Gradients
         were cleared.
 
-        The students are run inside `Learners.learn`, which cuts the step into micro_batches.
+        The students are run inside `Learners.learn`, which cuts the step into micro-batches.
         """
         ...
 
@@ -123,17 +123,17 @@ def supervised_loss(
 def supervised_step(batch: Batch, learners: Learners) -> StepResult:
     """The step of stage 0 for any number of students: each learns from its own labelled images
     alone."""
-    parts = [labelled_images(crops) for crops in batch.labelled]
-    counts = valid_counts(*(part.label != IGNORE_LABEL for part in parts))
+    labelled = [labelled_images(crops) for crops in batch.labelled]
+    counts = valid_counts(*(own.label != IGNORE_LABEL for own in labelled))
 
     def loss_of(micro_batch: MicroBatch) -> tuple[Tensor, dict[str, Tensor]]:
         outputs = learners.forward_students(
-            [micro_batch.of(parts[i].images) for i in micro_batch.students], micro_batch.students
+            [micro_batch.of(labelled[i].images) for i in micro_batch.students], micro_batch.students
         )
         losses = [
             supervised_loss(
                 output.logits,
-                micro_batch.of(parts[i].label),
+                micro_batch.of(labelled[i].label),
                 counts[i],
                 learners.student(i),
                 learners,

@@ -40,8 +40,8 @@ def sum_over_workers(tensor: Tensor) -> Tensor:
     return tensor
 
 
-def share_of_total(count: Tensor) -> Tensor:
-    """Total count over all workers divided by their number.
+def mean_over_workers(count: Tensor) -> Tensor:
+    """Mean of a count over all workers: the total divided by their number.
 
     A local sum divided by this, averaged over workers as DDP averages gradients, is the mean over
     the global batch: workers that hold more valid pixels weigh more, and the number of workers does

@@ -72,14 +72,14 @@ def sliding(
     places = [(i, top, left) for top in rows for left in columns for i in range(len(images))]
     total: Tensor | None = None
     for start in range(0, len(places), evaluation.batch):
-        part = places[start : start + evaluation.batch]
+        chunk = places[start : start + evaluation.batch]
         crops = torch.stack(
-            [images[i, :, top : top + height, left : left + width] for i, top, left in part]
+            [images[i, :, top : top + height, left : left + width] for i, top, left in chunk]
         )
         prob = network.forward(crops).softmax(dim=1)
         if total is None:
             total = prob.new_zeros(len(images), prob.shape[1], *size)
-        for (i, top, left), one in zip(part, prob.unbind(), strict=True):
+        for (i, top, left), one in zip(chunk, prob.unbind(), strict=True):
             total[i, :, top : top + height, left : left + width] += one
     assert total is not None, "a batch of at least one image"
     # The sums over the classes of a pixel are its number of windows: the softmax of the logarithm

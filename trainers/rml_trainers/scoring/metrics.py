@@ -80,7 +80,7 @@ def mean_iou(confusion: Confusion) -> float:
 
 
 def pixel_accuracy(confusion: Confusion) -> float:
-    """Share of valid pixels that are right; NaN when there is none."""
+    """Fraction of valid pixels that are right; NaN when there is none."""
     total = int(confusion.sum())
     return float(np.trace(confusion) / total) if total else float("nan")
 

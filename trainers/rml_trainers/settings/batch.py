@@ -10,9 +10,10 @@ class BatchConfig:
     labelled: int = 4
     unlabelled: int = 4
     accumulate: int = 1
-    """Micro-batches that each worker's share is cut into for the students' forwards and backwards.
-    Labels, mixing and means over pixels stay those of the whole batch. BatchNorm in training mode
-    sees one micro-batch at a time, and dropout draws for each: that changes the result a little, so
+    """Micro-batches that each worker's images are cut into for the students' forwards and
+    backwards. Labels, mixing and means over pixels stay those of the whole batch. BatchNorm in
+    training mode sees one micro-batch at a time, and dropout draws for each: that changes the
+    result a little, so
     this is part of the run id."""
 
     def __post_init__(self) -> None:

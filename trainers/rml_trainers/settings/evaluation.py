@@ -29,7 +29,7 @@ class EvaluationConfig:
     inference_px: tuple[int, int] | None = None
     """Height and width of the canvas (`padded`) or of the window (`sliding`)."""
     window_stride: float = 2 / 3
-    """Step from window to window, as a share of the window; the last one lies flush with the
+    """Step from window to window, as a fraction of the window; the last one lies flush with the
     border."""
     moment: Literal["last", "best_holdout", "best_val"] = "last"
     """Which evaluation the final scores are. `last`: the last step's. `best_holdout`: the one at

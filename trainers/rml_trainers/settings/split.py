@@ -14,7 +14,8 @@ class SplitConfig:
     or two text files of names)."""
     num_labelled: int | None = None
     fraction: float | None = None
-    """Share of the training images that have labels, in (0, 1]; the number is rounded half up."""
+    """Fraction of the training images that have labels, in (0, 1]; the number is rounded half
+    up."""
     seed: int = 12345
     """The family's own seed. French et al. use 12345, 23456, 34567, 45678, 56789; DMT 0, 1, 2."""
     labelled_list: str | None = None

@@ -144,7 +144,7 @@ class Learners:
 
         Args:
             images: [B, 3, H, W] in [0, 1] for each of the students.
-            students: numbers of whole groups, such as those of a micro_batch; default: all.
+            students: numbers of whole groups, such as those of a micro-batch; default: all.
         """
         assert students is not None or self._settings.num_micro_batches == 1, (
             "micro-batches come through `learn`"
@@ -162,7 +162,7 @@ class Learners:
         """Losses of a step, micro-batch by micro-batch (see `learn_micro_batches`).
 
         Args:
-            loss_of: loss of one micro_batch, from `forward_students(…, micro_batch.students)`.
+            loss_of: loss of one micro-batch, from `forward_students(…, micro_batch.students)`.
             together: the loss of a student needs the other's output.
         """
         num_pieces = self._settings.num_micro_batches

@@ -1,9 +1,9 @@
-"""A step learnt from in micro_batches, one forward and backward each: student by student, and
-micro-batch by micro-batch.
+"""A step in micro-batches, one forward and backward each: student by student, and piece by piece of
+the images.
 
-A micro_batch's activations are freed before the next one's are made. Gradients add up in the
+A micro-batch's activations are freed before the next one's are made. Gradients add up in the
 parameters. What the losses are divided by is known beforehand for the whole batch, so that the
-micro_batches together are the step in one piece.
+micro-batches together are the step in one piece.
 """
 
 import contextlib
@@ -17,23 +17,23 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """Some of the students on a share of the images."""
+    """Some of the students on some of the images."""
 
     students: tuple[int, ...]
     """Numbers from 0."""
     index: int = 0
-    num_shares: int = 1
-    """The batch is cut into this many micro-batches; this is number `index`, from 0."""
+    num_pieces: int = 1
+    """The images are cut into this many pieces of equal size; this is number `index`, from 0."""
 
     def of(self, images: Tensor) -> Tensor:
-        """This share of a tensor whose first dimension counts images (or of several maps laid
+        """This piece of a tensor whose first dimension counts images (or of several maps laid
         behind one another)."""
         return images[self.slice(len(images))]
 
     def slice(self, num_images: int) -> slice:
-        """Numbers of this share's images."""
-        size = num_images // self.num_shares
-        assert size * self.num_shares == num_images, "checked by `check_shares`"
+        """Numbers of this piece's images."""
+        size = num_images // self.num_pieces
+        assert size * self.num_pieces == num_images, "checked by `check_workers`"
         return slice(self.index * size, (self.index + 1) * size)
 
 
@@ -42,14 +42,14 @@ class Learnt(NamedTuple):
 
     loss: Tensor
     """Scalar whose `backward()` brings every gradient that is not in the parameters yet: with
-    several micro_batches none."""
+    several micro-batches none."""
     scalars: dict[str, Tensor]
     """Detached, to be reported."""
 
 
 LossOf = Callable[[MicroBatch], tuple[Tensor, Mapping[str, Tensor]]]
-"""The loss of a micro-batch, with gradient, and what to report of it; both are shares of the whole
-step's and are added."""
+"""The loss of a micro-batch, with gradient, and what to report of it; both are summands of the
+whole step's."""
 
 
 def learn_micro_batches(
@@ -59,12 +59,12 @@ def learn_micro_batches(
 ) -> Learnt:
     """The losses of a step, micro-batch by micro-batch; gradients must have been cleared before.
 
-    A single micro_batch leaves its backward pass to the caller. Of several each has it here, and
+    A single micro-batch leaves its backward pass to the caller. Of several each has it here, and
     workers exchange gradients in the last micro-batch only.
     """
     learnt = []
     for micro_batch in micro_batches:
-        last = micro_batch.index == micro_batch.num_shares - 1
+        last = micro_batch.index == micro_batch.num_pieces - 1
         with contextlib.nullcontext() if last else without_exchange():
             loss, scalars = loss_of(micro_batch)
             if len(micro_batches) > 1:
@@ -73,12 +73,12 @@ def learn_micro_batches(
     return learnt[0] if len(learnt) == 1 else _summed(learnt)
 
 
-def _summed(parts: Sequence[Learnt]) -> Learnt:
-    """The whole from micro_batches whose gradients are in the parameters."""
+def _summed(pieces: Sequence[Learnt]) -> Learnt:
+    """The whole from micro-batches whose gradients are in the parameters."""
     scalars: dict[str, Tensor] = {}
-    for part in parts:
-        for name, value in part.scalars.items():
+    for piece in pieces:
+        for name, value in piece.scalars.items():
             scalars[name] = scalars[name] + value if name in scalars else value
     return Learnt(
-        torch.stack([part.loss.detach() for part in parts]).sum().requires_grad_(), scalars
+        torch.stack([piece.loss.detach() for piece in pieces]).sum().requires_grad_(), scalars
     )

@@ -57,10 +57,10 @@ class OwnNetwork:
                 parameter.requires_grad_(True)
 
     def minimise(self, loss: Tensor, progress: float) -> None:
-        """Backward and update; `progress` is the share of the stage done, in [0, 1).
+        """Backward and update; `progress` is the fraction of the stage done, in [0, 1).
 
         Workers average their gradients and statistics, so that all hold the same network. `losses`
-        and `share_of_total` make the mean of the workers' losses the loss of the whole batch.
+        and `mean_over_workers` make the mean of the workers' losses the loss of the whole batch.
         """
         for group, lr in zip(self._optimiser.param_groups, self._initial_lr, strict=True):
             group["lr"] = lr * (1 - progress) ** self._poly_power

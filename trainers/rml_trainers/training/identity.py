@@ -12,7 +12,7 @@ from rml_trainers.config import RunConfig
 from rml_trainers.plugins import Plugin, plugins_that_add
 
 NOT_IDENTITY = ("runtime",)
-"""Parts of the configuration that say how a run is carried out, not what it computes."""
+"""Blocks of the configuration that say how a run is carried out, not what it computes."""
 
 
 def identity_fields(config: RunConfig) -> dict[str, Any]:
@@ -23,8 +23,8 @@ def identity_fields(config: RunConfig) -> dict[str, Any]:
     recorded runs. Whoever changes a default, or what a field means, raises RESULT_VERSION.
     """
     fields = _differing(config)
-    for part in NOT_IDENTITY:
-        fields.pop(part, None)
+    for block in NOT_IDENTITY:
+        fields.pop(block, None)
     split = fields.get("split", {})
     for recipe in (
         "family",

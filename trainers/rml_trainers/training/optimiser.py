@@ -38,7 +38,7 @@ class Optimiser:
         self.sgd.zero_grad(set_to_none=True)
 
     def step(self, loss: torch.Tensor, progress: float) -> None:
-        """Backward, clip, update. `progress` is the share of the stage done, in [0, 1)."""
+        """Backward, clip, update. `progress` is the fraction of the stage done, in [0, 1)."""
         lr = self._config.lr * (1 - progress) ** self._config.poly_power
         for group in self.sgd.param_groups:
             group["lr"] = lr * group["factor"]

@@ -1,5 +1,5 @@
-"""Beginnings that runs have in common: the state at the end of a stage depends on less than the
-whole run.
+"""Stages that runs have in common: the state at the end of a stage depends on less than the whole
+run.
 
 All methods with as many students share one warm-up, and a run of two stages begins as the run of
 one stage does. Because everything random is a function of seed, stage and step, a run that takes
@@ -18,7 +18,7 @@ from rml_trainers.training.stages import stages_of
 
 
 @dataclass(frozen=True)
-class Beginning:
+class StageEnd:
     """The end of one stage of a run."""
 
     step: int
@@ -26,7 +26,7 @@ class Beginning:
     """24 hex digits over all that the networks depend on at this step."""
 
 
-def beginnings(config: RunConfig, *, split_hash: str, data_hash: str) -> tuple[Beginning, ...]:
+def stage_ends(config: RunConfig, *, split_hash: str, data_hash: str) -> tuple[StageEnd, ...]:
     """The ends of all stages of a run, in order. None for `supervised`, whose only stage is the
     whole run."""
     if not config.method.uses_unlabelled:
@@ -42,7 +42,7 @@ def beginnings(config: RunConfig, *, split_hash: str, data_hash: str) -> tuple[B
         if stage.warm_up:
             _leave_out_what_warm_up_ignores(fields, config)
         text = json.dumps([fields, split_hash, data_hash, RESULT_VERSION], sort_keys=True)
-        found.append(Beginning(stage.last_step, hashlib.sha256(text.encode()).hexdigest()[:24]))
+        found.append(StageEnd(stage.last_step, hashlib.sha256(text.encode()).hexdigest()[:24]))
     return tuple(found)
 
 
@@ -56,7 +56,7 @@ def _leave_out_what_warm_up_ignores(fields: dict[str, Any], config: RunConfig) -
         "evaluation", {}
     ):  # otherwise the scores so far are part of the state
         keep["evaluation"] = ("num_holdout",)
-    for part, names in keep.items():
-        kept = {name: value for name, value in fields.pop(part, {}).items() if name in names}
+    for block, names in keep.items():
+        kept = {name: value for name, value in fields.pop(block, {}).items() if name in names}
         if kept:
-            fields[part] = kept
+            fields[block] = kept

@@ -32,7 +32,7 @@ from rml_trainers.training.identity import identity_hash
 from rml_trainers.training.meter import Meter
 from rml_trainers.training.optimiser import Optimiser
 from rml_trainers.training.reporting import Progress, Reporter
-from rml_trainers.training.shared_stages import beginnings
+from rml_trainers.training.shared_stages import stage_ends
 from rml_trainers.training.stages import Stage, due_after, stage_at, stages_of
 from rml_trainers.training.warnings import before_training
 
@@ -81,9 +81,9 @@ class Trainer:
         self.method = make_method(config, data.num_classes)
         require_images(self.split, needs_unlabelled=config.method.uses_unlabelled)
         self.identity = identity_hash(config, split_hash=split.hash, data_hash=data.content_hash)
-        self._beginnings = {
-            b.step: b.hash
-            for b in beginnings(config, split_hash=split.hash, data_hash=data.content_hash)
+        self._stage_ends = {
+            end.step: end.hash
+            for end in stage_ends(config, split_hash=split.hash, data_hash=data.content_hash)
         }
         self.learners = make_learners(config, data.num_classes, device)
         self.own_networks = OwnNetworks(self.method.own_networks(), device)
@@ -97,7 +97,7 @@ class Trainer:
         self.optimiser = Optimiser(self.learners, config.optimiser)
         self.meter = Meter()
         self.step = 0
-        self.moment = ChosenEvaluation(config.evaluation)
+        self.chosen = ChosenEvaluation(config.evaluation)
         self._clock = Clock()
         self._took_over = False
         if resume_from is not None:
@@ -117,7 +117,7 @@ class Trainer:
     @property
     def evaluations(self) -> tuple[Evaluation, ...]:
         """Scores of the run so far, at the moment that `evaluation.moment` says."""
-        return self.moment.evaluations
+        return self.chosen.evaluations
 
     def fit(self) -> tuple[Evaluation, ...]:
         """Train what is left and return the final scores; a finished run returns its stored ones.
@@ -130,7 +130,7 @@ class Trainer:
                 self.reporter.on_note("warning", warning)
         self._clock.start(self.step)
         if self._took_over:
-            self._report_beginning()
+            self._report_taken_over()
         elif self.step == 0:
             self._report_coupling(self.stages[0])
         while not self.finished:
@@ -234,11 +234,11 @@ class Trainer:
 
     def _score(self, progress: Progress) -> None:
         evaluations = evaluate(self.learners, self.data, self.config.evaluation, self.holdout)
-        self.moment.offer(self.step, evaluations, self.learners, keep=rank() == 0)
+        self.chosen.offer(self.step, evaluations, self.learners, keep=rank() == 0)
         if rank() == 0:
             self.reporter.on_evaluation(progress, evaluations)
-            if self.finished and self.moment.is_chosen:
-                self.reporter.on_note("info", self.moment.describe())
+            if self.finished and self.chosen.is_chosen:
+                self.reporter.on_note("info", self.chosen.describe())
 
     def _progress(self, stage: Stage) -> Progress:
         return Progress(
@@ -262,11 +262,11 @@ class Trainer:
             "method": self.method,
             "meter": self.meter,
             "own": self.own_networks,
-            "moment": self.moment,
+            "moment": self.chosen,
         }
 
     def _checkpoint(self) -> Checkpoint:
-        beginning = self._beginnings.get(self.step)
+        beginning = self._stage_ends.get(self.step)
         header = CheckpointHeader(
             step=self.step, finished=self.finished, identity=self.identity, beginning=beginning
         )
@@ -276,7 +276,7 @@ class Trainer:
 
     def _take_over(self, folder: Path) -> None:
         checkpoint = load_checkpoint(folder)
-        if checkpoint.header.beginning != self._beginnings.get(checkpoint.header.step, ""):
+        if checkpoint.header.beginning != self._stage_ends.get(checkpoint.header.step, ""):
             raise CheckpointError(
                 f"checkpoint {folder.name} is not of a run that begins as this one does"
             )
@@ -287,7 +287,7 @@ class Trainer:
         self._restore(checkpoint)
         self._took_over = True
 
-    def _report_beginning(self) -> None:
+    def _report_taken_over(self) -> None:
         """Score the networks that were taken over as this run scores them: its curves begin
         here."""
         stage = stage_at(self.stages, self.step - 1)
@@ -301,4 +301,4 @@ class Trainer:
     def _restore(self, checkpoint: Checkpoint) -> None:
         give_back(checkpoint, self.learners, self.optimiser, self._stateful())
         self.step = checkpoint.header.step
-        self.moment.evaluations = checkpoint.evaluations
+        self.chosen.evaluations = checkpoint.evaluations

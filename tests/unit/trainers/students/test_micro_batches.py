@@ -19,7 +19,7 @@ def test_shares_are_consecutive_equal_and_cover_the_batch() -> None:
         MicroBatch((0,), 0, 4).of(images)
 
 
-def learnt(num_shares: int) -> tuple[Tensor, Tensor, list[bool]]:
+def learnt(num_pieces: int) -> tuple[Tensor, Tensor, list[bool]]:
     """Loss, gradient, and whether workers may exchange, of Σ x² over four values in as many
     micro_batches."""
     parameter = torch.tensor([1.0, 2.0, 3.0, 4.0], requires_grad=True)
@@ -39,10 +39,10 @@ def learnt(num_shares: int) -> tuple[Tensor, Tensor, list[bool]]:
         return loss, {"loss": loss, f"share_{micro_batch.index}": loss}
 
     result = learn_micro_batches(
-        [MicroBatch((0,), i, num_shares) for i in range(num_shares)], loss_of, alone
+        [MicroBatch((0,), i, num_pieces) for i in range(num_pieces)], loss_of, alone
     )
     assert not any(value.requires_grad for value in result.scalars.values())
-    assert len(result.scalars) == 1 + num_shares and float(result.scalars["loss"]) == float(
+    assert len(result.scalars) == 1 + num_pieces and float(result.scalars["loss"]) == float(
         result.loss.detach()
     )
     result.loss.backward()  # type: ignore[no-untyped-call]
@@ -50,9 +50,9 @@ def learnt(num_shares: int) -> tuple[Tensor, Tensor, list[bool]]:
     return result.loss.detach(), parameter.grad, seen
 
 
-@pytest.mark.parametrize("num_shares", [1, 2, 4])
-def test_portions_add_up_and_exchange_once(num_shares: int) -> None:
-    loss, gradient, exchange = learnt(num_shares)
+@pytest.mark.parametrize("num_pieces", [1, 2, 4])
+def test_micro_batches_add_up_and_exchange_once(num_pieces: int) -> None:
+    loss, gradient, exchange = learnt(num_pieces)
     assert float(loss) == 30
     assert gradient.tolist() == [2, 4, 6, 8]
-    assert exchange == [False] * (num_shares - 1) + [True]
+    assert exchange == [False] * (num_pieces - 1) + [True]

@@ -32,8 +32,8 @@ JITTER_AND_BLUR = ColourJitter(
 
 @configuration
 class ClassMixConfig(MethodConfig):
-    """L_u = c · CE(Mix(ŷ), h_θ(Γ(Mix(x_u)))), ŷ = argmax h_θ̃(γ(x_u)), c = share of pixels with max
-    p ≥ τ.
+    """L_u = c · CE(Mix(ŷ), h_θ(Γ(Mix(x_u)))), ŷ = argmax h_θ̃(γ(x_u)), c = fraction of pixels with
+    max p ≥ τ.
 
     Mix pastes the pixels of half of the classes (rounded down, chosen at random) of each ŷ into the
     partner image. Weight 1. Differs from the authors' code: padding is never pasted and counts
@@ -43,7 +43,7 @@ class ClassMixConfig(MethodConfig):
     num_students: ClassVar[int] = 1
     name: Literal["classmix"] = "classmix"
     confidence: float = 0.968
-    """τ (authors' code: 0.968, `threshold_uniform`: the share is over the batch)."""
+    """τ (authors' code: 0.968, `threshold_uniform`: the fraction is over the batch)."""
     photometric: Photometry = "colour_jitter"
     """Colour noise of Γ, after the mixing: jitter and blur on Cityscapes; on VOC the authors have
     `none`."""

@@ -26,8 +26,8 @@ class CowMixConfig(MethodConfig):
     confidence: float = 0.97
     """τ, as in `cutmix_seg` (for classification the authors' code has 0.6 and weight 30)."""
     sigma: tuple[float, float] = (1 / 32, 1 / 8)
-    """Smallest and largest σ, log-uniform, as a share of the crop's shorter side: 8 to 32 pixels at
-    256, the range of Olsson et al.'s CowMix on Cityscapes (authors' classification code: 4 to 16
+    """Smallest and largest σ, log-uniform, as a fraction of the crop's shorter side: 8 to 32 pixels
+    at 256, the range of Olsson et al.'s CowMix on Cityscapes (authors' classification code: 4 to 16
     pixels of CIFAR's 32)."""
     proportion: tuple[float, float] = (0.5, 0.5)
     """Smallest and largest p, uniform (Olsson et al. on Cityscapes: 0.5; authors' classification

@@ -47,7 +47,7 @@ class CpsConfig(MethodConfig):
     ended with one class everywhere (tiny scenes, lr 0.02 with head ×10, November 2026), without it
     they did not."""
     box_area: tuple[float, float] = (0.25, 0.5)
-    """Smallest and largest share that each box covers before all are shrunk to cover it together
+    """Smallest and largest fraction that each box covers before all are shrunk to cover it together
     (authors' code)."""
     num_boxes: int = 3
     """Boxes per image (authors' code: 3)."""

@@ -30,8 +30,8 @@ STRONG_COLOUR = ColourJitter(
 
 @configuration
 class CutMixSegConfig(MethodConfig):
-    """L_u = c · mean over pixels of Σ_k (p_k − q_k)², c = share of the batch's pixels with max q ≥
-    τ.
+    """L_u = c · mean over pixels of Σ_k (p_k − q_k)², c = fraction of the batch's pixels with max q
+    ≥ τ.
 
     p = h_θ(Mix(Γ(x_u))), q = Mix(h_θ̃(γ(x_u))). Weight 1. Differs from the authors' code: the
     partner is another image of the batch instead of one of a second batch; means and c leave
@@ -44,8 +44,8 @@ class CutMixSegConfig(MethodConfig):
     confidence: float = 0.97
     """τ (authors' code: 0.97, averaged over the batch)."""
     box_area: tuple[float, float] = (0.5, 0.5)
-    """Smallest and largest share of the image that the box covers (authors: always half; any aspect
-    that fits)."""
+    """Smallest and largest fraction of the image that the box covers (authors: always half; any
+    aspect that fits)."""
     photometric: Photometry = "colour_jitter"
     """Colour noise of Γ: on VOC the authors jitter, on Cityscapes they have `none`."""
 

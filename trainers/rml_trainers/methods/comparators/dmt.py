@@ -45,14 +45,14 @@ class DmtConfig(MethodConfig):
     both sums together.
 
     ŷ_j, c_j: class and confidence that the *other* network gave before the stage began, kept for
-    the most confident share of each class (`fractions`). p_i is the student's present prediction on
-    γ(x), without gradient in w:
+    the most confident fraction of each class (`fractions`). p_i is the student's present prediction
+    on γ(x), without gradient in w:
 
         w = p_i(ŷ_j)^γ1   where argmax p_i = ŷ_j
             p_i(ŷ_j)^γ2   where they differ and max p_i ≤ c_j
             0             where they differ and max p_i > c_j
 
-    Each stage is one phase and needs its share; students go on from phase to phase. There is no
+    Each stage is one phase and needs its fraction; students go on from phase to phase. There is no
     strong view: flip and scale are all the noise, and `noise.input` has no effect. Differs from the
     authors' code: both students see the same unlabelled crops, labels are stored at feature
     resolution, and a phase ends at its last step, not at its best one.
@@ -64,14 +64,15 @@ class DmtConfig(MethodConfig):
     initial_label: ClassVar[Literal["stage", "online"]] = "stage"
     name: Literal["dmt"] = "dmt"
     fractions: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8, 1.0)
-    """Share of each class's pixels that keep their label, stage by stage (authors: five phases)."""
+    """Fraction of each class's pixels that keep their label, stage by stage (authors: five
+    phases)."""
     gamma_agree: float = 3.0
     """γ1 (authors: 3 for Cityscapes, 5 for VOC)."""
     gamma_disagree: float = 3.0
     """γ2 (authors: the same as γ1)."""
 
     def __post_init__(self) -> None:
-        in_range = bool(self.fractions) and all(0 < share <= 1 for share in self.fractions)
+        in_range = bool(self.fractions) and all(0 < fraction <= 1 for fraction in self.fractions)
         require(in_range, "fractions", self.fractions, "at least one share in (0, 1]")
         require(self.gamma_agree >= 0, "gamma_agree", self.gamma_agree, "zero or more")
         require(self.gamma_disagree >= 0, "gamma_disagree", self.gamma_disagree, "zero or more")
@@ -104,8 +105,8 @@ class DynamicMutualTraining(Consistency):
         for probs, inside in stored_crops(context, self._stage_labels.readers):
             for count, prob in zip(counts, probs, strict=True):
                 count.gather(prob.to(learners.device), inside.to(learners.device))
-        share = self.config.fractions[context.stage - 1]
-        self._thresholds = [count.threshold(share) for count in counts]
+        fraction = self.config.fractions[context.stage - 1]
+        self._thresholds = [count.threshold(fraction) for count in counts]
 
     def resume_stage(self, context: StageContext) -> None:
         self._stage_labels.resume(context)
@@ -138,13 +139,13 @@ class DynamicMutualTraining(Consistency):
         return labels
 
     def on_labelled(self, log_prob: Tensor, label: Tensor, targets: StudentTargets) -> Loss:
-        """Its part of L_i; reported is the mean over labelled pixels."""
+        """What it adds to L_i; reported is the mean over labelled pixels."""
         num_known, _, num_both = _counts(targets)
         loss = -torch.where(label != IGNORE_LABEL, of_class(log_prob, label), 0).sum()
         return Loss(loss / num_both, loss / num_known)
 
     def on_view(self, log_prob: Tensor, view: View, targets: StudentTargets) -> Loss:
-        """Its part of L_i; reported are the mean over kept pixels, and their mean weight w."""
+        """What it adds to L_i; reported are the mean over kept pixels, and their mean weight w."""
         (target,) = view.targets
         _, num_kept, num_both = _counts(targets)
         assert target.confidence is not None

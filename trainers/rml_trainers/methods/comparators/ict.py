@@ -26,8 +26,8 @@ class IctConfig(MethodConfig):
     """L_u as in `cutmix_seg`, with Mix(a_i, a_j) = (1 − λ) a_i + λ a_j of images, probabilities and
     confidences.
 
-    Differs from both: a pixel counts where the image with the larger share is inside, not by its
-    share.
+    Differs from both: a pixel counts where the image with the larger weight is inside, not by
+    its weight.
     """
 
     num_students: ClassVar[int] = 1

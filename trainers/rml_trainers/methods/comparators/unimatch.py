@@ -74,7 +74,7 @@ class UniMatchConfig(MethodConfig):
     channel_dropout: float = 0.5
     """Chance that P drops a channel of the feature (authors: 0.5)."""
     box_area: tuple[float, float] = (0.02, 0.4)
-    """Smallest and largest share of the image that the box covers (authors' code)."""
+    """Smallest and largest fraction of the image that the box covers (authors' code)."""
     box_probability: float = 0.5
     """Chance that an image gets a box at all (authors' code)."""
     photometric: Photometry = "colour_jitter"
