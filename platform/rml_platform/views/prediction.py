@@ -14,6 +14,7 @@ from rml_platform.run.run_folder import RunFolder
 from rml_platform.run.storage import Folder
 from rml_platform.run.task import RunTask
 from rml_trainers.configuration import suggest
+from rml_trainers.data import grey_range_of
 from rml_trainers.data.pictures.images import read_image
 from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.errors import CheckpointError, ConfigError, DataError
@@ -56,8 +57,9 @@ def predict_files(
     loaded = load_recorded(task, network=network, device=device)
     colours = palette(loaded.data.num_classes)
     to.mkdir(parents=True, exist_ok=True)
+    grey_range = grey_range_of(task.config.data)
     for path in images:
-        image = read_image(path).pixels
+        image = read_image(path, grey_range).pixels
         mask = predict_image(loaded.predictor, image, loaded.data.size_px)
         files = to / f"{path.stem}_mask.png", to / f"{path.stem}_overlay.png"
         Image.fromarray(mask).save(files[0])

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from rml_trainers.data.dataset import Dataset, Subset
+from rml_trainers.data.masks.settings import OwnDataConfig
+from rml_trainers.data.pictures.images import GreyRange
 from rml_trainers.data.sources.camvid import CamvidConfig, CamvidDataset
 from rml_trainers.data.sources.cityscapes import (
     CityscapesConfig,
@@ -45,6 +47,12 @@ DATASETS: dict[str, DatasetEntry] = {
     "mnist": DatasetEntry(MnistConfig, MnistDataset, needs_root=True),
 }
 """Open: a plug-in adds its own before a study is read."""
+
+
+def grey_range_of(config: DataConfig) -> GreyRange | None:
+    """Values of deep grey images that are black and white in a data set, for other images of its
+    kind."""
+    return config.grey_range if isinstance(config, OwnDataConfig) else None
 
 
 def build_dataset(config: DataConfig, data_root: Path | None) -> Dataset:

@@ -198,6 +198,8 @@ def test_data_are_prepared_on_the_way_and_told(tmp_path: Path) -> None:
         on_prepare=lambda *now: told.append(now),
     )
     assert told[-1] == ("scenes", 13, 13)
+    (account,) = make_plan(study, data_root=None, cache_root=tmp_path / "cache").accounts
+    assert account.startswith("scenes: 10 train images, 3 val images; 0 unlabelled; 8 classes; ")
     told.clear()
     make_plan(
         study,

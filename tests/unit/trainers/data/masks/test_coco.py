@@ -1,6 +1,7 @@
 """COCO annotations: polygons and run lengths become classes, small objects over large ones."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,14 @@ def test_of_two_images_with_one_ending_neither_is_guessed(root: Path) -> None:
     save(image(50), root / "own" / "images" / "b" / "001.jpg")
     with pytest.raises(DataError, match="write the folder into file_name"):
         build_dataset(_config(), root).names("train")
+
+
+def test_without_pycocotools_the_error_says_what_to_install(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pycocotools", None)
+    with pytest.raises(DataError, match="pip install pycocotools"):
+        _label(root)
 
 
 def test_masks_and_annotations_exclude_each_other() -> None:

@@ -3,6 +3,7 @@
 import struct
 import warnings
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,10 @@ from PIL import Image
 
 from rml_trainers.data.pictures.images import read_image
 from rml_trainers.errors import ConfigError, DataError
-from tests.support.image_folders import image
+from tests.support.image_folders import UInt8Array, image
 from tests.support.picture_files import png, save_turned
 
-TURNS = {
+TURNS: dict[int, Callable[[UInt8Array], UInt8Array]] = {
     2: lambda x: x[:, ::-1],
     3: lambda x: x[::-1, ::-1],
     4: lambda x: x[::-1],
