@@ -14,7 +14,7 @@ from rml_trainers.data.prepared.cache import PreparedData, check_prepared
 from rml_trainers.data.prepared.prepare import ensure_prepared
 from rml_trainers.errors import DataError
 from tests.support.image_folders import image, mask, save, write_camvid
-from tests.support.own_layouts import OWN_LAYOUTS, colours, numbers
+from tests.support.own_data.own_layouts import OWN_LAYOUTS, colours, numbers
 from tests.support.published_trees import write_cityscapes, write_voc
 
 runner = CliRunner()

@@ -45,6 +45,7 @@ class Inspection:
 
 def inspect_folder(root: Path) -> Inspection:
     """Look at a folder. Raises DataError where there is none, or one that cannot be read."""
+    root = root.resolve()
     found = find_files(root)
     groups = groups_of(root, found.pictures)
     inspection = Inspection(lines=[*_found_lines(found, groups)])

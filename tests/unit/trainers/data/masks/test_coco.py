@@ -12,8 +12,8 @@ from rml_trainers.data import build_dataset
 from rml_trainers.data.sources.folder import FolderConfig
 from rml_trainers.errors import ConfigError, DataError
 from tests.support.image_folders import image, save
-from tests.support.own_layouts import OWN_LAYOUTS, coco_content
-from tests.support.picture_files import save_turned
+from tests.support.own_data.own_layouts import OWN_LAYOUTS, coco_content
+from tests.support.own_data.picture_files import save_turned
 
 
 def _config(**changes: Any) -> FolderConfig:

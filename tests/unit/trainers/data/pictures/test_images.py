@@ -13,7 +13,7 @@ from PIL import Image
 from rml_trainers.data.pictures.images import read_image
 from rml_trainers.errors import ConfigError, DataError
 from tests.support.image_folders import UInt8Array, image
-from tests.support.picture_files import png, save_turned
+from tests.support.own_data.picture_files import png, save_turned
 
 TURNS: dict[int, Callable[[UInt8Array], UInt8Array]] = {
     2: lambda x: x[:, ::-1],
@@ -84,8 +84,7 @@ def test_a_transparent_colour_of_a_palette_is_told(tmp_path: Path) -> None:
 
 
 def test_cmyk_is_converted_by_the_plain_formula(tmp_path: Path) -> None:
-    cmyk = np.zeros((40, 56, 4), np.uint8)
-    cmyk[..., 0], cmyk[..., 1], cmyk[..., 3] = 255, 51, 102
+    cmyk = np.full((40, 56, 4), (255, 51, 0, 102), np.uint8)
     Image.fromarray(cmyk, "CMYK").save(tmp_path / "a.tif")
     found = read_image(tmp_path / "a.tif")
     assert found.notes == ("CMYK converted without colour profile",)

@@ -10,8 +10,8 @@ from PIL import Image
 from rml_trainers.data.pictures.masks import read_mask
 from rml_trainers.errors import DataError
 from tests.support.image_folders import image, mask, save
-from tests.support.own_layouts import save_palette
-from tests.support.picture_files import png, save_turned
+from tests.support.own_data.own_layouts import save_palette
+from tests.support.own_data.picture_files import png, save_turned
 
 
 @pytest.mark.parametrize("depth", [1, 2, 4, 8, 16])

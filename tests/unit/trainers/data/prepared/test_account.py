@@ -18,7 +18,7 @@ from rml_trainers.data.sources.folder import FolderConfig
 from rml_trainers.data.sources.scenes import ScenesConfig
 from rml_trainers.errors import DataError
 from tests.support.image_folders import image, mask, save, write_folder
-from tests.support.picture_files import save_turned
+from tests.support.own_data.picture_files import save_turned
 
 OWN = FolderConfig(folder="own", class_names=("road", "car", "tree"), size_px=(40, 56))
 

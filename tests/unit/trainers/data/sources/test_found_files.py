@@ -25,7 +25,7 @@ from tests.support.image_folders import (
     write_folder,
     write_pairs,
 )
-from tests.support.picture_files import save_turned
+from tests.support.own_data.picture_files import save_turned
 from tests.support.published_trees import write_cityscapes, write_voc
 
 

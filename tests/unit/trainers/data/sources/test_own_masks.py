@@ -12,7 +12,7 @@ from rml_trainers.data.sources.folder import FolderConfig
 from rml_trainers.data.sources.pairs import PairsConfig
 from rml_trainers.errors import ConfigError, DataError
 from tests.support.image_folders import image, mask, save, write_folder, write_pairs
-from tests.support.own_layouts import OWN_LAYOUTS, colours, numbers
+from tests.support.own_data.own_layouts import OWN_LAYOUTS, colours, numbers
 
 CLASSES = ("background", "road", "car")
 
