@@ -21,7 +21,7 @@ from types import ModuleType
 from typing import Any, get_args
 
 from rml_trainers.errors import ConfigError
-from rml_trainers.plugins import LOADED, Entry, Kind, Plugin
+from rml_trainers.settings.plugins import LOADED, Entry, Kind, Plugin
 
 VARIABLE = "RML_PLUGINS"
 """Plug-ins of every command, separated as in PATH."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rml_platform.run.run_folder import RunFolder
-from tests.support.documented_plugins import STUDY, options, write_plugins
+from tests.support.platform.documented_plugins import STUDY, options, write_plugins
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 

@@ -13,7 +13,7 @@ from mlflow import MlflowClient
 
 from rml_platform.run.run_folder import Heartbeat, RunFolder
 from rml_platform.run.task import Process
-from tests.support.studies import write_study
+from tests.support.platform.studies import write_study
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from ray import cloudpickle
 
-import tests.support.fake_trainer
+import tests.support.platform.fake_trainer
 from rml_platform.launch.ray_session import ray_session
 from rml_platform.run.attempt import WorkerContext
 from rml_platform.run.checkpoints import CheckpointStore
@@ -15,14 +15,14 @@ from rml_platform.run.execute import execute
 from rml_platform.run.metric_log import pieces
 from rml_platform.run.run_folder import RunFolder, RunRecord
 from rml_trainers.data.prepared.cache import PreparedData
-from tests.support.fake_trainer import (
+from tests.support.platform.fake_trainer import (
     KILLED_ALWAYS,
     KILLED_ONCE,
     NON_FINITE,
     RANK_1_FAILS,
     FakeTrainer,
 )
-from tests.support.tasks import fake_config, task_for
+from tests.support.platform.tasks import fake_config, task_for
 from tests.support.tiny import tiny_config
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
@@ -32,13 +32,13 @@ FAULTS = {"non-finite": NON_FINITE, "killed-once": KILLED_ONCE, "killed-always":
 @pytest.fixture(scope="module", autouse=True)
 def ray() -> Iterator[None]:
     cloudpickle.register_pickle_by_value(
-        tests.support.fake_trainer
+        tests.support.platform.fake_trainer
     )  # workers cannot import the tests
     with ray_session(
         None, with_train=True, num_cpus=4
     ):  # more than there may be: starting is mostly waiting
         yield
-    cloudpickle.unregister_pickle_by_value(tests.support.fake_trainer)
+    cloudpickle.unregister_pickle_by_value(tests.support.platform.fake_trainer)
 
 
 def carried_out(

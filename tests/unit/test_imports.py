@@ -34,7 +34,15 @@ ROOMS = {
         "training",
         "prediction",
     ),
-    "rml_dashboards": ("errors", "files", "statistics", "records", "tables", "figures"),
+    "rml_dashboards": (
+        "errors",
+        "contract",
+        "writing",
+        "records",
+        "statistics",
+        "tables",
+        "figures",
+    ),
 }
 """A room, or a module beside the rooms, imports those before it only. (The platform's order stands
 in `platform/test_rooms.py`.)"""

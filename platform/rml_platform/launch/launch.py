@@ -37,7 +37,7 @@ from rml_platform.tracking.opening import open_tracker
 from rml_platform.tracking.publisher import Publisher
 from rml_trainers import RESULT_VERSION
 from rml_trainers.errors import ConfigError
-from rml_trainers.plugins import plugins_with_metrics
+from rml_trainers.settings.plugins import plugins_with_metrics
 from rml_trainers.training.identity import plugins_of
 
 

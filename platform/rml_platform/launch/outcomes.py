@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from rml_platform.run.codec import DamagedFileError
 from rml_platform.run.retry_policy import Decision, RunFacts, decide
 from rml_platform.run.run_folder import Failure, RunFolder, RunRecord
-from rml_trainers.plugins import plugins_with_metrics
+from rml_trainers.settings.plugins import plugins_with_metrics
 
 ORPHANS_LEAVE_S = 30.0
 """How long the workers of a killed launcher may take to follow it."""

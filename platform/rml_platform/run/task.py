@@ -15,7 +15,7 @@ from rml_platform.run.codec import Codec
 from rml_platform.study.validation import InvalidValuesError, validate
 from rml_trainers.config import RunConfig
 from rml_trainers.errors import ConfigError
-from rml_trainers.plugins import Plugin
+from rml_trainers.settings.plugins import Plugin
 
 SAME_START_S = 2.0
 """Start times that differ by less are one: the system's boot time, from which they are counted, is

@@ -16,8 +16,8 @@ from rml_platform.run.run_folder import RunFolder
 from rml_trainers.config import RunConfig
 from rml_trainers.data.prepared.prepare import cache_folder
 from rml_trainers.errors import RmlError
-from tests.support.documented_plugins import RUN, STUDY, options, write_plugins
-from tests.support.plugins import no_plugin_stays
+from tests.support.platform.documented_plugins import RUN, STUDY, options, write_plugins
+from tests.support.platform.plugins import no_plugin_stays
 from tests.support.tiny import tiny_config
 
 pytestmark = pytest.mark.usefixtures("single_thread")

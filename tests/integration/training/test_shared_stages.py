@@ -20,7 +20,7 @@ from rml_trainers.errors import CheckpointError
 from rml_trainers.methods import METHODS
 from rml_trainers.training.reporting import MemoryReporter
 from rml_trainers.training.trainer import Trainer
-from tests.support.tasks import task_for
+from tests.support.platform.tasks import task_for
 from tests.support.tiny import tiny_config
 
 pytestmark = pytest.mark.usefixtures("single_thread")

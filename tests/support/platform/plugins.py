@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 
 from rml_platform.plugins import registries
-from rml_trainers.plugins import LOADED
+from rml_trainers.settings.plugins import LOADED
 
 
 @contextlib.contextmanager

@@ -19,8 +19,8 @@ from rml_platform.plugins import (
 )
 from rml_trainers.errors import ConfigError
 from rml_trainers.networks import NETWORKS
-from rml_trainers.plugins import LOADED, plugins_that_add, plugins_with_metrics
-from tests.support.plugins import no_plugin_stays
+from rml_trainers.settings.plugins import LOADED, plugins_that_add, plugins_with_metrics
+from tests.support.platform.plugins import no_plugin_stays
 
 ADDS_A_NETWORK = """
 from dataclasses import replace

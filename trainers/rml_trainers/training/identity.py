@@ -9,7 +9,7 @@ from typing import Any
 
 from rml_trainers import RESULT_VERSION
 from rml_trainers.config import RunConfig
-from rml_trainers.plugins import Plugin, plugins_that_add
+from rml_trainers.settings.plugins import Plugin, plugins_that_add
 
 NOT_IDENTITY = ("runtime",)
 """Blocks of the configuration that say how a run is carried out, not what it computes."""

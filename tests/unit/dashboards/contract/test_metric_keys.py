@@ -16,7 +16,7 @@ from rml_dashboards.contract.metric_keys import (
     score_metrics,
     to_mlflow_key,
 )
-from tests.support.hostile_names import HOSTILE_NAMES
+from tests.support.platform.hostile_names import HOSTILE_NAMES
 
 
 def is_taken_by_mlflow(key: str) -> bool:

@@ -9,8 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from rml_platform.cli import app, main
+from tests.support.platform.studies import STUDY, write_study
 from tests.support.published_trees import write_voc
-from tests.support.studies import STUDY, write_study
 
 _COMMANDS = "demo run plan launch status cancel tables figures predict compare doctor data"
 COMMANDS = _COMMANDS.split()

@@ -12,7 +12,7 @@ from rml_platform.launch.outcomes import LaunchReport
 from rml_platform.planning.plan import Plan
 from rml_platform.run.run_folder import Failure
 from rml_trainers.errors import ConfigError
-from tests.support.studies import STUDY, write_study
+from tests.support.platform.studies import STUDY, write_study
 
 Launched = list[str]
 

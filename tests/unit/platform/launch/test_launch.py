@@ -22,10 +22,10 @@ from rml_platform.run.task import Process, RunTask
 from rml_platform.study.schema import load_study
 from rml_platform.tracking.tracker import TrackingError
 from rml_trainers.data.prepared.cache import PreparedData
-from tests.support.fake_trainer import GOOD, NON_FINITE, FakeTrainer
+from tests.support.platform.fake_trainer import GOOD, NON_FINITE, FakeTrainer
+from tests.support.platform.studies import write_study
+from tests.support.platform.tasks import fake_config, task_for
 from tests.support.recorded import Store
-from tests.support.studies import write_study
-from tests.support.tasks import fake_config, task_for
 
 STUDY = f"""\
 name: tiny

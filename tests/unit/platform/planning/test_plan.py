@@ -14,7 +14,7 @@ from rml_platform.study.study_file import ResourcesConfig
 from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.data.prepared.prepare import ensure_prepared
 from rml_trainers.errors import ConfigError, DeviceError
-from tests.support.studies import STUDY, write_study
+from tests.support.platform.studies import STUDY, write_study
 from tests.support.tiny import SCENES, tiny_config
 
 LAPTOP = Machine(cores=2, gpus=0)

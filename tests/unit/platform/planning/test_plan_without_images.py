@@ -9,7 +9,7 @@ from rml_platform.cli import app
 from rml_platform.planning.plan_without_images import make_outline
 from rml_platform.study.schema import load_study
 from rml_trainers.errors import ConfigError
-from tests.support.studies import STUDY, write_study
+from tests.support.platform.studies import STUDY, write_study
 
 CAMVID = STUDY.replace(
     "data: {name: scenes, size_px: [32, 48], num_train: 10, num_val: 3}", "data: {name: camvid}"

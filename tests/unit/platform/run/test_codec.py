@@ -12,7 +12,7 @@ from rml_platform.run.metric_log import PIECE
 from rml_platform.run.run_folder import FAILURE, HEARTBEAT, RESULT, Failure, Heartbeat, Result
 from rml_platform.run.task import RUN_TASK, Process, RunTask, config_to_json
 from rml_platform.tracking.mlflow_tracker import PUBLISHED, PublishedState
-from tests.support.fake_trainer import evaluation
+from tests.support.platform.fake_trainer import evaluation
 from tests.support.tiny import tiny_config
 
 HERE = Process(host="h", pid=1, started="2")

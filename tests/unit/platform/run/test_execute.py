@@ -20,9 +20,9 @@ from rml_platform.run.storage import Folder
 from rml_platform.run.task import RunTask
 from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.training.reporting import Progress
-from tests.support.fake_trainer import GOOD, NON_FINITE, FakeTrainer
-from tests.support.plugins import no_plugin_stays
-from tests.support.tasks import NUM_STEPS, fake_config, task_for
+from tests.support.platform.fake_trainer import GOOD, NON_FINITE, FakeTrainer
+from tests.support.platform.plugins import no_plugin_stays
+from tests.support.platform.tasks import NUM_STEPS, fake_config, task_for
 
 CONTEXT = WorkerContext(writer="launch-1")
 

@@ -14,7 +14,7 @@ from rml_platform.run.reporters import Cancelled, Heart, RunReporter, WorkerRepo
 from rml_platform.run.run_folder import Heartbeat, RunFolder
 from rml_platform.run.task import Process
 from rml_trainers.training.reporting import Progress
-from tests.support.fake_trainer import evaluation
+from tests.support.platform.fake_trainer import evaluation
 
 
 @pytest.fixture

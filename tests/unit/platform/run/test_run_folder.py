@@ -11,7 +11,7 @@ import pytest
 from rml_dashboards.contract.states import STALE_AFTER_S
 from rml_platform.run.run_folder import Failure, Heartbeat, Result, RunFolder
 from rml_platform.run.task import Process, RunTask, config_to_json
-from tests.support.fake_trainer import evaluation
+from tests.support.platform.fake_trainer import evaluation
 from tests.support.tiny import METHOD_CONFIGS, tiny_config
 
 FAILURE = Failure(

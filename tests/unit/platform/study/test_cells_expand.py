@@ -8,7 +8,7 @@ from rml_platform.study.cells import Cell, expand
 from rml_platform.study.schema import load_study
 from rml_trainers.errors import ConfigError
 from rml_trainers.methods.paper.rml import RmlConfig
-from tests.support.studies import STUDY, write_study
+from tests.support.platform.studies import STUDY, write_study
 
 
 def cells_of(

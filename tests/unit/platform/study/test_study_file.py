@@ -10,7 +10,7 @@ from rml_platform.study.overrides import STUDY_KEYS
 from rml_platform.study.schema import load_study
 from rml_trainers.errors import ConfigError
 from tests.support.documentation.pages import ROOT, Page
-from tests.support.studies import STUDY, write_study
+from tests.support.platform.studies import STUDY, write_study
 
 
 def message(path: Path, *overrides: str, profile: str | None = None) -> str:

@@ -21,9 +21,9 @@ from rml_platform.tracking.mlflow_tracker import PUBLISHED, MlflowTracker
 from rml_platform.tracking.publisher import Publisher
 from rml_platform.tracking.tracker import Tracker
 from rml_trainers.data.prepared.cache import PreparedData
-from tests.support.fake_trainer import GOOD, NON_FINITE, FakeTrainer
+from tests.support.platform.fake_trainer import GOOD, NON_FINITE, FakeTrainer
+from tests.support.platform.tasks import NUM_STEPS, fake_config, task_for
 from tests.support.recorded import Store
-from tests.support.tasks import NUM_STEPS, fake_config, task_for
 
 
 class Away:

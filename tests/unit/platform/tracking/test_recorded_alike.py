@@ -25,10 +25,10 @@ from rml_platform.tracking.publisher import Publisher
 from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.scoring.metrics import scores_of
 from rml_trainers.scoring.score import Evaluation
-from tests.support.fake_trainer import GOOD, NON_FINITE, FakeTrainer
-from tests.support.hostile_names import HOSTILE_NAMES
+from tests.support.platform.fake_trainer import GOOD, NON_FINITE, FakeTrainer
+from tests.support.platform.hostile_names import HOSTILE_NAMES
+from tests.support.platform.tasks import fake_config, task_for
 from tests.support.recorded import Store
-from tests.support.tasks import fake_config, task_for
 
 NUM_CLASSES = len(HOSTILE_NAMES)
 

@@ -18,8 +18,8 @@ from rml_platform.study.schema import load_study
 from rml_platform.views.table_spec import is_higher_better, table_spec
 from rml_trainers.errors import ConfigError
 from rml_trainers.scoring.metrics import METRICS
+from tests.support.platform.studies import write_study
 from tests.support.recorded import recorded
-from tests.support.studies import write_study
 
 STUDY = """\
 name: directions

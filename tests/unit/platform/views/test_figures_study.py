@@ -16,8 +16,8 @@ from rml_platform.study.schema import load_study
 from rml_platform.views.figure_spec import figure_specs
 from rml_platform.views.summary import print_launch
 from rml_trainers.errors import ConfigError
+from tests.support.platform.studies import STUDY, write_study
 from tests.support.recorded import Store
-from tests.support.studies import STUDY, write_study
 
 FIGURES = """\
 figures:

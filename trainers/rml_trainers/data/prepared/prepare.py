@@ -24,8 +24,8 @@ from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.data.prepared.manifest import FORMAT, Manifest
 from rml_trainers.data.prepared.resizing import resize_image, resize_label
 from rml_trainers.errors import DataError
-from rml_trainers.plugins import plugins_that_add
 from rml_trainers.settings.contract import DataConfig
+from rml_trainers.settings.plugins import plugins_that_add
 
 OnProgress = Callable[[int, int], None]
 """Told how many images are done and how many there are."""
