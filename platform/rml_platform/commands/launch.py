@@ -56,7 +56,15 @@ def launch(
     any_failed = False
     is_local = address is None
     plans = [
-        planned(study, set_, profile, out=out, data_root=data_root, is_local=is_local)
+        planned(
+            study,
+            set_,
+            profile,
+            out=out,
+            data_root=data_root,
+            is_local=is_local,
+            tell_data=True,
+        )
         for study in studies
     ]
     for study, plan in zip(studies, plans, strict=True):

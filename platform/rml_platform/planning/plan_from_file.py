@@ -30,9 +30,10 @@ def planned(
     out: Path,
     data_root: Path | None,
     is_local: bool = True,
+    tell_data: bool = False,
 ) -> Plan:
-    """The plan of a study; `is_local` checks it against this machine. Raises ConfigError or
-    DataError."""
+    """The plan of a study; `is_local` checks it against this machine, `tell_data` says what its
+    data sets hold and leave out. Raises ConfigError or DataError."""
     study = load_study(study_file, overrides or (), profile)
     console = Console(stderr=True)
     machine = Machine.here() if is_local else None
@@ -44,7 +45,7 @@ def planned(
             machine=machine,
             on_prepare=on_prepare,
         )
-    for account in plan.accounts:
+    for account in plan.accounts if tell_data else ():
         console.print(account, markup=False, highlight=False, soft_wrap=True)
     for warning in plan.warnings:
         console.print(f"warning: {warning}", style="yellow", markup=False, highlight=False)
@@ -64,7 +65,13 @@ def planned_or_outlined(
     DataError."""
     try:
         return planned(
-            study_file, overrides, profile, out=out, data_root=data_root, is_local=is_local
+            study_file,
+            overrides,
+            profile,
+            out=out,
+            data_root=data_root,
+            is_local=is_local,
+            tell_data=True,
         )
     except DataMissingError as error:
         return make_outline(load_study(study_file, overrides or (), profile), str(error), data_root)
