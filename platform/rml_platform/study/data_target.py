@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from rml_platform.plugins import IF_IT_IS_OUTSIDE
 from rml_platform.study.cells import expand
 from rml_platform.study.layers import Assignment, override_layer, read_overrides
 from rml_platform.study.schema import load_run_config, load_study, validated
@@ -74,7 +75,8 @@ def _chosen(target: str, overrides: Sequence[str]) -> tuple[Chosen, ...]:
         return ((run.data, run.split),)
     if target not in DATASETS:
         raise ConfigError(
-            f"{target}: no such data set, nor a .yaml file; {suggest(target, DATASETS)}"
+            f"{target}: no such data set, nor a .yaml file; {suggest(target, DATASETS)}; "
+            f"{IF_IT_IS_OUTSIDE}"
         )
     layers = [(Assignment(("name",), target, target),), override_layer(read_overrides(overrides))]
     config: DataConfig = validated(DATASETS[target].config, layers, target)

@@ -8,6 +8,7 @@ from typing import Any
 from rml_platform.study.cells import AxisValue, Column, Row, Study, multiply_rows
 from rml_platform.study.figure_config import FigureConfig, figure_problems
 from rml_platform.study.layers import Layer, layer
+from rml_platform.study.metric_names import metric_problems
 from rml_platform.study.overrides import StudyOverrides
 from rml_platform.study.study_file import (
     ColumnConfig,
@@ -175,6 +176,8 @@ class _Builder:
             )
             yield self._problem(("split_seeds",), f"{shown(list(config.split_seeds))}: {lengths}")
         yield from self._seeds_elsewhere()
+        for path, text in metric_problems(config):
+            yield self._problem(path, text)
         drawn = multiply_rows(self.rows(), self.axes())
         run = [row.label for row in drawn if row.columns]
         quoted = [row.label for row in drawn if not row.columns]

@@ -136,6 +136,20 @@ def test_an_absent_plug_in_is_asked_for(
         rml(command, folder / "study.yaml", "--out", folder / "out", *options(*given))
 
 
+@pytest.mark.parametrize("place", ["table: {metric: %s}", "columns: [{label: a, metric: %s}]"])
+def test_an_absent_metric_is_asked_for_before_anything_is_trained(
+    trained: tuple[Path, tuple[Path, ...]], tmp_path: Path, place: str
+) -> None:
+    _, files = trained
+    study = tmp_path / "study.yaml"
+    study.write_text(STUDY + place % "final/worst_iou" + "\n")
+    rml("plan", study, "--out", tmp_path, *options(*files))
+    given = [file for file in files if file.name != "my_metric.py"]
+    asked = r"metric: 'final/worst_iou': no run records .* 'worst_iou'; .*miou.*; if it lives in a"
+    with pytest.raises(RmlError, match=asked):
+        rml("plan", study, "--out", tmp_path, *options(*given))
+
+
 def test_status_and_tables_read_the_run(trained: tuple[Path, tuple[Path, ...]]) -> None:
     folder, files = trained
     place = [folder / "study.yaml", "--out", folder / "out", *options(*files)]
