@@ -173,6 +173,16 @@ def test_a_folder_that_cannot_be_read_says_why(write: object, message: str, tmp_
         runner.invoke(app, ["data", "inspect", str(folder)], catch_exceptions=False)
 
 
+def test_a_test_folder_taken_for_validation_is_said(tmp_path: Path) -> None:
+    for subset, num in (("train", 4), ("test", 2)):
+        for i in range(num):
+            save(image(i), tmp_path / "own" / subset / "images" / f"{i}.png")
+            save(numbers(i), tmp_path / "own" / subset / "masks" / f"{i}.png")
+    text = inspected(tmp_path / "own")
+    assert yaml.safe_load(text)["data"]["val_names"] == "test/*"
+    assert "nothing is called val: test/* is for validation" in text
+
+
 def test_files_of_a_tool_are_named_with_what_to_export(tmp_path: Path) -> None:
     folder = tmp_path / "own"
     folder.mkdir()

@@ -17,7 +17,7 @@ from rml_trainers.data.inspection.pairing import Pairing, common_folder, pairing
 from rml_trainers.data.inspection.public_layouts import public_readings
 from rml_trainers.data.inspection.reading import Block, Reading
 from rml_trainers.data.inspection.roles import Group, groups_of
-from rml_trainers.data.inspection.subsets import subset_settings
+from rml_trainers.data.inspection.subsets import subset_notes, subset_settings
 from rml_trainers.data.masks.coco import CocoFiles
 from rml_trainers.data.masks.name_template import PLAIN, NameTemplate
 from rml_trainers.data.pictures.opening import opened
@@ -144,8 +144,9 @@ def _add_pairings(inspection: Inspection, found: FoundFiles, groups: Sequence[Gr
         common = _common_settings(pairing, found)
         for meaning in found_meanings:
             block = {"name": "folder", **pairing.settings, **meaning.settings, **common}
+            notes = (*meaning.notes, *subset_notes(common))
             where = f"images {pairing.settings['images']}, masks {_where(pairing.settings)}"
-            inspection.readings.append(Reading(f"{where}; {meaning.title}", block, meaning.notes))
+            inspection.readings.append(Reading(f"{where}; {meaning.title}", block, notes))
 
 
 def _order(pairing: Pairing, contents: MaskContents) -> tuple[int, bool, int]:

@@ -25,6 +25,15 @@ def subset_settings(names: Sequence[str], listed: Mapping[PurePosixPath, int]) -
     return found
 
 
+def subset_notes(settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """What is to be known of subsets that were chosen by their names."""
+    val = str(settings.get("val_names") or settings.get("val_list") or "")
+    name = PurePosixPath(val.removesuffix("/*")).name
+    if not name.lower().startswith("test"):
+        return ()
+    return (f"nothing is called val: {val} is for validation, though it is called test",)
+
+
 def _chosen(names: Sequence[str], words: Sequence[str]) -> str | None:
     """The name that is one of the words or begins with it, exact ones first."""
     exact = (name for word in words for name in names if name.lower() == word)

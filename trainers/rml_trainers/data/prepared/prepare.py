@@ -35,7 +35,6 @@ Decoded = tuple[Row, ImageFacts]
 NUM_SAMPLED = 8
 """Images per subset from whose sizes the space is estimated, where every image keeps its own."""
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_AGAIN = "it is prepared again now, and runs on it get other ids."
 _logger = logging.getLogger(__name__)
 
 
@@ -81,10 +80,12 @@ def ensure_prepared(
     dataset = build_dataset(config, data_root)
     if fresh:
         return prepare(dataset, folder, on_progress=on_progress)
-    if (data := _up_to_date(folder, dataset)) is not None:
+    if (data := _up_to_date(folder, dataset, tell=False)) is not None:
         return data
     with _lock(folder):
-        return _up_to_date(folder, dataset) or _prepare(dataset, folder, on_progress, None)
+        return _up_to_date(folder, dataset, tell=True) or _prepare(
+            dataset, folder, on_progress, None
+        )
 
 
 def prepare(
@@ -118,25 +119,34 @@ def _lock(folder: Path) -> FileLock:
     return FileLock(folder.with_name(f"{folder.name}.lock"))
 
 
-def _up_to_date(folder: Path, dataset: Dataset) -> PreparedData | None:
-    """The prepared set, or None where it must be made: absent, damaged (said in the log) or of
-    another source."""
+def _up_to_date(folder: Path, dataset: Dataset, *, tell: bool) -> PreparedData | None:
+    """The prepared set, or None where it must be made: absent, damaged or of another source. `tell`
+    says why in the log."""
     if not folder.is_dir():
         return None
     try:
         data = PreparedData.open(folder)
     except DataError as error:
-        _logger.warning("%s. It is prepared again now.", error)
-        return None
+        why = f"{error}. It is prepared again now."
+    else:
+        outdated = _outdated(data, dataset)
+        if outdated is None:
+            return data
+        why = f"{outdated}: it is prepared again now, and runs on it get other ids."
+    if tell:
+        _logger.warning("%s", why)
+    return None
+
+
+def _outdated(data: PreparedData, dataset: Dataset) -> str | None:
+    """What has changed since a set was prepared."""
+    name = data.folder.name
     if data.manifest.fingerprint != dataset.fingerprint():
-        _logger.warning("The files of %s are others than before: %s", folder.name, _AGAIN)
+        return f"The files of {name} are others than before"
+    changed = source_record.changed_files(data.folder, dataset.sources().files)
+    if not changed:
         return None
-    changed = source_record.changed_files(folder, dataset.sources().files)
-    if changed:
-        count = f"{len(changed)} files of {folder.name} have changed (for example {changed[0]})"
-        _logger.warning("%s: %s", count, _AGAIN)
-        return None
-    return data
+    return f"{len(changed)} files of {name} have changed (for example {changed[0]})"
 
 
 def _prepare(
