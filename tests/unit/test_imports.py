@@ -24,7 +24,6 @@ ROOMS = {
         "settings",
         "networks",
         "data",
-        "losses",
         "students",
         "scoring",
         "labels",
