@@ -6,11 +6,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from rml_trainers.data.loading.loaders import Batch
-from rml_trainers.losses import hard_cross_entropy, log_softmax
 from rml_trainers.methods.method import MethodContext, Stateless, StepResult, labelled_images
 from rml_trainers.runtime.randomness import seed_model_noise
 from rml_trainers.settings.contract import MethodConfig
 from rml_trainers.students.learners import Learners
+from rml_trainers.students.losses import hard_cross_entropy, log_softmax
 from rml_trainers.students.own_networks import OwnNetwork
 
 ADVERSARIAL_WEIGHT = 0.1

@@ -25,7 +25,6 @@ ROOMS = {
         "settings",
         "networks",
         "data",
-        "losses",
         "students",
         "scoring",
         "labels",

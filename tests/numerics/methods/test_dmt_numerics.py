@@ -11,9 +11,9 @@ import torch
 
 from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.labels.class_balanced_selection import ConfidenceCounts, confident_class
-from rml_trainers.losses import mutual_weight
 from rml_trainers.methods.comparators.dmt import DmtConfig, DynamicMutualTraining
 from rml_trainers.networks.network import SegmentationNetwork
+from rml_trainers.students.losses import mutual_weight
 from tests.support.method_case import Array, Case, case, softmax, taken, upsample
 
 pytestmark = pytest.mark.usefixtures("single_thread")

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from rml_trainers import losses
-from rml_trainers.losses import (
+from rml_trainers.students.losses import (
     confident_fraction,
     hard_cross_entropy,
     log_softmax,

@@ -7,7 +7,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from rml_trainers.losses import hard_cross_entropy, soft_cross_entropy, squared_error, valid_counts
+from rml_trainers.students.losses import (
+    hard_cross_entropy,
+    soft_cross_entropy,
+    squared_error,
+    valid_counts,
+)
 from rml_trainers.students.pixel_losses import images_at_once, pixel_losses
 
 B = 5

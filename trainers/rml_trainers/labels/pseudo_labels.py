@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from rml_trainers import IGNORE_LABEL
-from rml_trainers.losses import hard_cross_entropy, soft_cross_entropy
 from rml_trainers.networks.network import SegmentationNetwork
 from rml_trainers.noise.input_noise import InputNoiseDraw, mix
 from rml_trainers.scoring.metrics import most_likely
+from rml_trainers.students.losses import hard_cross_entropy, soft_cross_entropy
 
 
 class PseudoLabel(NamedTuple):

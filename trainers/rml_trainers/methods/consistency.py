@@ -14,7 +14,6 @@ from torch import Tensor
 from rml_trainers.data.loading.loaders import Batch, UnlabelledCrops
 from rml_trainers.labels.coupling import total_variation
 from rml_trainers.labels.pseudo_labels import PseudoLabel, make_pseudo_label
-from rml_trainers.losses import confident_fraction, hard_cross_entropy
 from rml_trainers.methods.method import Stateless, StepResult, labelled_images
 from rml_trainers.methods.student_losses import Loss, StudentLosses
 from rml_trainers.methods.student_targets import StudentTargets, View, count_pixels
@@ -22,6 +21,7 @@ from rml_trainers.networks.network import SegmentationOutput
 from rml_trainers.noise.input_noise import InputNoiseDraw, strengthen
 from rml_trainers.scoring.metrics import confusion_matrix
 from rml_trainers.students.learners import Learners, to_unit_range
+from rml_trainers.students.losses import confident_fraction, hard_cross_entropy
 
 
 class Consistency(Stateless):

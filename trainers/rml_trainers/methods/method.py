@@ -10,10 +10,10 @@ from torch import Tensor
 from rml_trainers import IGNORE_LABEL
 from rml_trainers.data.loading.loaders import Batch, InitialLabels, LabelledCrops
 from rml_trainers.labels.stage_context import StageContext
-from rml_trainers.losses import hard_cross_entropy, log_softmax, valid_counts
 from rml_trainers.networks.network import SegmentationNetwork
 from rml_trainers.settings.contract import MethodConfig
 from rml_trainers.students.learners import Learners, to_unit_range
+from rml_trainers.students.losses import hard_cross_entropy, log_softmax, valid_counts
 from rml_trainers.students.micro_batches import MicroBatch
 from rml_trainers.students.own_networks import OwnNetwork
 from rml_trainers.students.pixel_losses import pixel_losses

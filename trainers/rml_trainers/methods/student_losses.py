@@ -12,9 +12,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from rml_trainers.losses import log_softmax
 from rml_trainers.methods.student_targets import StudentTargets, View
 from rml_trainers.students.learners import Learners
+from rml_trainers.students.losses import log_softmax
 from rml_trainers.students.micro_batches import MicroBatch
 from rml_trainers.students.pixel_losses import pixel_losses
 

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from rml_trainers import IGNORE_LABEL
 from rml_trainers.labels.pseudo_labels import PseudoLabel
-from rml_trainers.losses import valid_counts
 from rml_trainers.methods.method import Supervision
+from rml_trainers.students.losses import valid_counts
 from rml_trainers.students.micro_batches import MicroBatch
 
 Perturb = Callable[[Tensor, slice], Tensor]

@@ -16,13 +16,13 @@ from torch import Tensor
 
 from rml_trainers import IGNORE_LABEL
 from rml_trainers.configuration import configuration, require
-from rml_trainers.losses import hard_cross_entropy
 from rml_trainers.methods.paper.mutual_direct import MutualDirect
 from rml_trainers.noise.config import NoiseConfig
 from rml_trainers.noise.mixing import CutMix
 from rml_trainers.noise.strong_view import StrongView, colour_noise
 from rml_trainers.scoring.metrics import most_likely
 from rml_trainers.settings.contract import Labeller, MethodConfig
+from rml_trainers.students.losses import hard_cross_entropy
 
 
 @configuration

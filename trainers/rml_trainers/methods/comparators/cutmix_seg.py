@@ -14,13 +14,13 @@ from torch import Tensor
 
 from rml_trainers.configuration import configuration, require
 from rml_trainers.labels.pseudo_labels import PseudoLabel
-from rml_trainers.losses import squared_error
 from rml_trainers.methods.paper.mean_teacher import MeanTeacher
 from rml_trainers.noise.colour_jitter import ColourJitter
 from rml_trainers.noise.config import NoiseConfig
 from rml_trainers.noise.mixing import CutMix
 from rml_trainers.noise.strong_view import Photometry, StrongView, colour_noise
 from rml_trainers.settings.contract import MethodConfig
+from rml_trainers.students.losses import squared_error
 
 STRONG_COLOUR = ColourJitter(
     brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1, probability=0.8, grey_probability=0.2

@@ -27,7 +27,6 @@ from rml_trainers.labels.class_balanced_selection import (
 from rml_trainers.labels.pseudo_labels import PseudoLabel
 from rml_trainers.labels.stage_context import StageContext
 from rml_trainers.labels.stage_labels import StageLabels
-from rml_trainers.losses import mutual_weight, of_class
 from rml_trainers.methods.consistency import Consistency
 from rml_trainers.methods.method import MethodContext
 from rml_trainers.methods.student_losses import Loss
@@ -37,6 +36,7 @@ from rml_trainers.noise.config import NoiseConfig
 from rml_trainers.noise.strong_view import StrongView
 from rml_trainers.settings.contract import Labeller, MethodConfig
 from rml_trainers.students.learners import Learners
+from rml_trainers.students.losses import mutual_weight, of_class
 
 
 @configuration
