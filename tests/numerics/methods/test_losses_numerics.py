@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from rml_trainers import losses
+from rml_trainers.students import losses
 from rml_trainers.students.losses import (
     confident_fraction,
     hard_cross_entropy,
