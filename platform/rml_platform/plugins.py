@@ -36,10 +36,19 @@ def load_plugins(given: Iterable[str]) -> None:
     Raises:
         ConfigError: one cannot be imported, adds nothing, or takes a name that exists; names it.
     """
+    for location in _asked_for(given):
+        load_plugin(location)
+
+
+def content_hashes(given: Iterable[str]) -> set[str]:
+    """Hashes of the contents of the plug-ins that `load_plugins` would load, none of which is
+    imported. Raises ConfigError where one is not there."""
+    return {_content_hash(_files(_path(location), location)) for location in _asked_for(given)}
+
+
+def _asked_for(given: Iterable[str]) -> list[str]:
     of_environment = os.environ.get(VARIABLE, "").split(os.pathsep)
-    for location in (*of_environment, *given):
-        if location:
-            load_plugin(location)
+    return [location for location in (*of_environment, *given) if location]
 
 
 def load_plugin(location: str) -> Plugin:

@@ -162,6 +162,25 @@ def test_a_command_imports_nothing_heavy_before_it_runs() -> None:
     assert not {"torch", "ray", "mlflow", "pydantic", "pandas", "numpy", "yaml"} & set(loaded)
 
 
+READING = (
+    "rml_platform.planning.plan_file.find_plan",
+    "rml_platform.run.many_runs",
+    "rml_platform.views.run_table",
+    "rml_platform.views.table_spec",
+    "rml_platform.views.figure_spec",
+)
+
+
+def test_reading_a_plan_imports_nothing_heavy() -> None:
+    """What `rml status` and `cancel` are made of, and `tables` and `figures` before they open a
+    store."""
+    code = f"import sys, {', '.join(READING)}; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert not {"torch", "ray", "mlflow", "pandas", "sqlalchemy", "timm"} & set(loaded)
+
+
 @pytest.mark.parametrize("file", SOURCES + TESTS, ids=_name)
 def test_size(file: Path) -> None:
     text = file.read_text()

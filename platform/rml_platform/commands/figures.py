@@ -10,19 +10,18 @@ from rml_platform.commands.options import (
     DataRoot,
     Out,
     Overrides,
-    Plugins,
+    PluginsForPlanning,
     Profile,
     Storage,
+    StudiesOrNames,
     TrackingUri,
 )
 
 
 def figures(
-    studies: Annotated[
-        list[Path], typer.Argument(metavar="STUDY.yaml…", help="Study files that declare figures.")
-    ],
+    studies: StudiesOrNames,
     set_: Overrides = None,
-    plugin: Plugins = None,
+    plugin: PluginsForPlanning = None,
     profile: Profile = None,
     out: Out = DEFAULT_OUT,
     storage: Storage = None,
@@ -36,12 +35,15 @@ def figures(
     ] = False,
 ) -> None:
     """Draw the figures of each study, mean ± std over seeds, as SVG and PNG with their values as
-    CSV."""
+    CSV.
+
+    Goes by the plan that `rml plan` or `rml launch` wrote: needs no images.
+    """
     from rml_dashboards.figures.publish import write_figures
     from rml_dashboards.records.opening import open_records
-    from rml_platform.planning.plan_from_file import planned
+    from rml_platform.planning.plan_file.find_plan import find_plan
     from rml_platform.tracking.opening import tracking_uri_or_default
-    from rml_platform.views.figure_spec import figure_specs, suffix
+    from rml_platform.views.figure_spec import figure_specs
     from rml_trainers.errors import ConfigError
 
     reader = open_records(
@@ -50,13 +52,19 @@ def figures(
         ledger_folder=out / "ledger",
         fresh=fresh,
     )
-    for study_file in studies:
-        plan = planned(study_file, set_, profile, out=out, data_root=data_root, is_local=False)
-        if not plan.study.figures:
-            raise ConfigError(
-                f"{study_file}: declares no figures; see `figures` in docs/studies.md"
-            )
-        folder = to or out / "studies" / plan.study.name
-        index = f"figures{suffix(plan.study)}"
+    for study in studies:
+        plan = find_plan(
+            study,
+            overrides=set_,
+            plugins=plugin,
+            profile=profile,
+            out=out,
+            storage=storage,
+            data_root=data_root,
+        )
+        if not plan.figures:
+            raise ConfigError(f"{study}: declares no figures; see `figures` in docs/studies.md")
+        folder = to or out / "studies" / plan.name
+        index = f"figures{plan.file_suffix}"
         for path in write_figures(figure_specs(plan), reader, folder, index_name=index):
             typer.echo(str(path))

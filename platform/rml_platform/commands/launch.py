@@ -36,8 +36,7 @@ def launch(
     address: Address = None,
     max_concurrent: MaxConcurrent = None,
 ) -> None:
-    """Train every run of a study that is not done yet, track it in MLflow, and print the study's
-    table.
+    """Train every run of a study that is not done yet, track it, and print the study's table.
 
     What is finished is left alone and what was cut off goes on from its checkpoint: launch again as
     often as you like. Several studies are checked first, all of them, and then trained one after
@@ -48,13 +47,13 @@ def launch(
 
     from rml_platform.launch.launch import launch as carry_out
     from rml_platform.launch.output_layout import OutputLayout
+    from rml_platform.planning.plan_file.writing import write_down
     from rml_platform.planning.plan_from_file import planned
     from rml_platform.views.summary import print_launch
 
     console = Console()
     layout = OutputLayout(root=out, storage=storage or str(out))
     any_failed = False
-    is_local = address is None
     plans = [
         planned(
             study,
@@ -62,12 +61,13 @@ def launch(
             profile,
             out=out,
             data_root=data_root,
-            is_local=is_local,
+            is_local=address is None,
             tell_data=True,
         )
         for study in studies
     ]
-    for study, plan in zip(studies, plans, strict=True):
+    written = [write_down(plan, set_, out, layout.storage) for plan in plans]
+    for study, plan, shown in zip(studies, plans, written, strict=True):
         console.print(f"{plan.study.title}: {len(plan.runs)} runs", markup=False, highlight=False)
         report = carry_out(
             plan,
@@ -78,7 +78,7 @@ def launch(
             max_concurrent=max_concurrent,
             console=console,
         )
-        print_launch(plan, report, layout, tracking_uri, study, console)
+        print_launch(shown, report, layout, tracking_uri, study, console)
         any_failed = any_failed or bool(report.failed)
         if report.interrupted:
             raise typer.Exit(130)

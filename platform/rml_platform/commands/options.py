@@ -8,8 +8,17 @@ import typer
 
 from rml_platform.launch.output_layout import DEFAULT_OUT as DEFAULT_OUT
 
-StudyFile = Annotated[
-    Path, typer.Argument(metavar="STUDY.yaml", help="Study file, see docs/studies.md.")
+STUDY_OR_NAME = "STUDY.yaml|NAME"
+StudyOrName = Annotated[
+    str,
+    typer.Argument(
+        metavar=STUDY_OR_NAME,
+        help="Study file; or the name of a study whose plan `rml plan` or `rml launch` wrote.",
+    ),
+]
+StudiesOrNames = Annotated[
+    list[str],
+    typer.Argument(metavar=f"{STUDY_OR_NAME}…", help="Study files, or names of studies."),
 ]
 StudyFiles = Annotated[list[Path], typer.Argument(metavar="STUDY.yaml…", help="Study files.")]
 Overrides = Annotated[
@@ -34,20 +43,20 @@ def _load_plugins(context: typer.Context, given: list[str] | None) -> list[str] 
     return given
 
 
+_PLUGIN_HELP = (
+    "Load a method, network, data set or metric from outside: a module's dotted name or the path "
+    "of a file or package. May be repeated; RML_PLUGINS holds more, separated as in PATH."
+)
 Plugins = Annotated[
     list[str] | None,
     typer.Option(
-        "--plugin",
-        metavar="MODULE",
-        is_eager=True,
-        callback=_load_plugins,
-        help=(
-            "Load a method, network, data set or metric from outside: a module's dotted name or "
-            "the path of a file or package. May be repeated; RML_PLUGINS holds more, separated "
-            "as in PATH."
-        ),
+        "--plugin", metavar="MODULE", is_eager=True, callback=_load_plugins, help=_PLUGIN_HELP
     ),
 ]
+PluginsForPlanning = Annotated[
+    list[str] | None, typer.Option("--plugin", metavar="MODULE", help=_PLUGIN_HELP)
+]
+"""Of commands that go by the written plan: loaded only where a study has to be planned anew."""
 Profile = Annotated[
     str | None, typer.Option(help="Another size of the study, by its name in the file.")
 ]

@@ -29,29 +29,35 @@ def plan(
     takes.
 
     Checks everything a run will need (settings, data, splits, cores and GPUs) and prepares the
-    data; starts nothing. Without the images it lists the cells and their cost, and says what is
-    missing. Of several studies it also says which runs they share.
+    data; starts nothing. Writes the plan down (OUT/studies/<study>/plan.json) for `rml status`,
+    `cancel`, `tables` and `figures`. Without the images it lists the cells and their cost, and
+    says what is missing. Of several studies it also says which runs they share.
     """
-    from rml_platform.planning.plan_from_file import planned_or_outlined
-    from rml_platform.planning.plan_without_images import Outline
-    from rml_platform.run.run_folder import RunRecord
-    from rml_platform.views.plan_table import print_outline, print_together
-    from rml_platform.views.run_table import print_cells, print_summary, states_of
+    from rml_platform.planning.plan_file.writing import write_down
+    from rml_platform.planning.plan_file.written_plan import WrittenPlan
+    from rml_platform.planning.plan_from_file import planned_even_without_images
+    from rml_platform.planning.plan_without_images import PlanWithoutImages
+    from rml_platform.run.many_runs import records_of
+    from rml_platform.views.plan_table import print_plan_without_images, print_together
+    from rml_platform.views.run_table import Records, print_cells, print_summary
 
-    shown = []
+    place = storage or str(out)
+    is_local = address is None
+    shown = list[tuple[WrittenPlan | PlanWithoutImages, Records]]()
     for study in studies:
-        made = planned_or_outlined(
-            study, set_, profile, out=out, data_root=data_root, is_local=address is None
+        made = planned_even_without_images(
+            study, set_, profile, out=out, data_root=data_root, is_local=is_local
         )
         if len(studies) > 1:
             typer.secho(f"{study}: {made.study.title}", bold=True)
-        states: dict[str, RunRecord] = {}
-        if isinstance(made, Outline):
-            print_outline(made)
-        else:
-            states = states_of(made, storage or str(out))
-            print_cells(made, states)
-            print_summary(made, states, is_local=address is None)
-        shown.append((made, states))
+        if isinstance(made, PlanWithoutImages):
+            print_plan_without_images(made)
+            shown.append((made, {}))
+            continue
+        written = write_down(made, set_, out, place)
+        records = records_of(place, (run.run_id for run in written.runs))
+        print_cells(written, records)
+        print_summary(written, records, is_local=is_local)
+        shown.append((written, records))
     if len(shown) > 1:
         print_together(shown)

@@ -10,17 +10,18 @@ from rml_platform.commands.options import (
     DataRoot,
     Out,
     Overrides,
-    Plugins,
+    PluginsForPlanning,
     Profile,
     Storage,
+    StudiesOrNames,
     TrackingUri,
 )
 
 
 def tables(
-    studies: Annotated[list[Path], typer.Argument(metavar="STUDY.yaml…", help="Study files.")],
+    studies: StudiesOrNames,
     set_: Overrides = None,
-    plugin: Plugins = None,
+    plugin: PluginsForPlanning = None,
     profile: Profile = None,
     out: Out = DEFAULT_OUT,
     storage: Storage = None,
@@ -34,13 +35,16 @@ def tables(
     ] = False,
 ) -> None:
     """Fill the table of each study with mean ± std over seeds, print it, and write it as Markdown
-    and CSV."""
+    and CSV.
+
+    Goes by the plan that `rml plan` or `rml launch` wrote: needs no images.
+    """
     from rich.console import Console
 
     from rml_dashboards.records.opening import open_records
     from rml_dashboards.tables.console import console_table
     from rml_dashboards.tables.publish import load_table, write_table
-    from rml_platform.planning.plan_from_file import planned
+    from rml_platform.planning.plan_file.find_plan import find_plan
     from rml_platform.tracking.opening import tracking_uri_or_default
     from rml_platform.views.table_spec import cell_specs, table_spec
 
@@ -50,9 +54,17 @@ def tables(
         ledger_folder=out / "ledger",
         fresh=fresh,
     )
-    for study_file in studies:
-        plan = planned(study_file, set_, profile, out=out, data_root=data_root, is_local=False)
-        table = load_table(table_spec(plan.study), cell_specs(plan), reader)
+    for study in studies:
+        plan = find_plan(
+            study,
+            overrides=set_,
+            plugins=plugin,
+            profile=profile,
+            out=out,
+            storage=storage,
+            data_root=data_root,
+        )
+        table = load_table(table_spec(plan), cell_specs(plan), reader)
         Console().print(console_table(table))
-        for path in write_table(table, to or out / "studies" / plan.study.name):
+        for path in write_table(table, to or out / "studies" / plan.name):
             typer.echo(str(path))

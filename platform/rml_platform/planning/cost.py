@@ -1,23 +1,28 @@
 """How long a study will still take: as its own runs measured, or, before there are any, by the rate
 its file states.
 
-Nothing is guessed from the size of a network: a rate says per network what a million pixels take,
-and where that was measured; here they are only counted.
+Knows neither torch nor configurations: `workload.py` counts what a run has to do, and a written
+plan keeps the count.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rml_platform.planning.machine import Machine
-from rml_platform.study.study_file import CostConfig, ResourcesConfig
-from rml_trainers.config import RunConfig
-from rml_trainers.training.shared_stages import stage_ends
-from rml_trainers.training.stages import stages_of
+from rml_platform.study.study_file import ResourcesConfig
 
-FORWARD = 1
-LEARN = 3
-"""Passes over an image that is labelled (forward) and over one that is learnt from (forward, and a
-backward of two)."""
+
+@dataclass(frozen=True, kw_only=True)
+class StageCost:
+    """One stage of a run, as far as its cost goes."""
+
+    last_step: int
+    """Steps of the run at which the stage is complete; it begins where the stage before it ends."""
+    hash: str | None
+    """Equal for runs that are the same up to `last_step`, which is trained once for all of them;
+    None where nothing is shared (`supervised`, whose only stage is the whole run)."""
+    stated_seconds: float | None
+    """Device-seconds of the stage by the rate that the study states; None where it states none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,59 +81,32 @@ def estimate(runs: Sequence[RunCost]) -> Estimate:
     )
 
 
-def first_steps(runs: Iterable[tuple[RunConfig, str, str]]) -> tuple[int, ...]:
-    """Step that each run has to begin at when what it has in common with those before it is trained
-    once.
-
-    Args:
-        runs: configuration, split hash and data hash of each.
-    """
-    made: set[str] = set()
+def first_steps(runs: Iterable[Sequence[StageCost]]) -> tuple[int, ...]:
+    """Step that each run, given by its stages, has to begin at when what it has in common with
+    those before it is trained once."""
+    made: set[str | None] = set()
     first = []
-    for config, split_hash, data_hash in runs:
-        own = stage_ends(config, split_hash=split_hash, data_hash=data_hash)
-        total = config.schedule.total_steps
-        first.append(max((b.step for b in own if b.hash in made and b.step < total), default=0))
-        made.update(b.hash for b in own)
+    for stages in runs:
+        own = [stage for stage in stages if stage.hash is not None]
+        total = stages[-1].last_step
+        shared = (s.last_step for s in own if s.hash in made and s.last_step < total)
+        first.append(max(shared, default=0))
+        made.update(stage.hash for stage in own)
     return tuple(first)
 
 
-def megapixel_passes(config: RunConfig, first_step: int = 0) -> dict[str, float]:
-    """Million training pixels times passes of a run from a step on, by network's name.
-
-    Every student learns from its labelled images; in the stages of the method it also learns from
-    as many views of the unlabelled ones as the method makes, and those are labelled once. The
-    passes over whole images at the start of a stage and in evaluations are left out: they are about
-    one in a hundred.
-    """
-    height, width = config.geometry.crop_px
-    labelled = config.batch.labelled
-    unlabelled = config.batch.unlabelled
-    images = 0
-    for stage in stages_of(config):
-        steps = max(0, stage.last_step - max(stage.first_step, first_step))
-        images += steps * LEARN * labelled
-        if not stage.warm_up:
-            images += steps * (LEARN * strong_views(config) + FORWARD) * unlabelled
-    passes: dict[str, float] = {}
-    for network in config.student_networks:
-        passes[network.name] = passes.get(network.name, 0.0) + images * height * width / 1e6
-    return passes
-
-
-def strong_views(config: RunConfig) -> int:
-    """Views of an unlabelled image that a student learns from in one step: at least the weak one
-    (DMT)."""
-    return max(1, config.method.num_strong_views)
-
-
-def stated_seconds(config: RunConfig, cost: CostConfig | None, first_step: int = 0) -> float | None:
-    """Device-seconds of a run from a step on by a study's rate; None where it states none for one
-    of its networks."""
-    passes = megapixel_passes(config, first_step)
-    if cost is None or not set(passes) <= set(cost.seconds_per_megapixel):
-        return None
-    return sum(amount * cost.seconds_per_megapixel[network] for network, amount in passes.items())
+def stated_seconds_left(stages: Sequence[StageCost], first_step: int = 0) -> float | None:
+    """Device-seconds of a run from a step on, by the study's rate; None where it states none for
+    one of the run's networks."""
+    seconds = 0.0
+    begin = 0
+    for stage in stages:
+        if stage.stated_seconds is None:
+            return None
+        steps_left = max(0, stage.last_step - max(begin, first_step))
+        seconds += stage.stated_seconds * steps_left / (stage.last_step - begin)
+        begin = stage.last_step
+    return seconds
 
 
 def runs_at_once(resources: ResourcesConfig, machine: Machine) -> int:

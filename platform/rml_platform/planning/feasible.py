@@ -61,7 +61,7 @@ def check_batch_statistics(config: RunConfig, num_classes: int, num_workers: int
     That can only be with one image per forward and a crop of one cell; such a forward is tried.
     """
     sizes = [("labelled", config.batch.labelled)]
-    if config.method.name != "supervised":
+    if config.method.uses_unlabelled:
         sizes.append(("unlabelled", config.batch.unlabelled))
     height, width = config.geometry.crop_px
     synchronised = config.sync_batchnorm and num_workers > 1

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-import torch
-
 from rml_platform.environment import usable_cores
 
 
@@ -16,4 +14,6 @@ class Machine:
 
     @classmethod
     def here(cls) -> "Machine":
+        import torch  # only torch knows the GPUs; reading a plan has no need of it
+
         return cls(cores=usable_cores(), gpus=torch.cuda.device_count())

@@ -1,7 +1,7 @@
 """A study made concrete before any GPU is asked for: data prepared, splits drawn, runs named,
 everything checked."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -85,13 +85,12 @@ def make_plan(
     prepared = _prepare_each(
         {cell.config.data for cell in cells}, data_root, cache_root, on_prepare
     )
+    planner = _Planner(prepared, study.resources, data_root, cache_root)
     by_id: dict[str, PlannedRun] = {}
     bad: list[tuple[str, str]] = []
     for cell in cells:
         try:
-            run = _plan_cell(
-                cell, study.resources, prepared[cell.config.data], data_root, cache_root
-            )
+            run = planner.run_of(cell)
         except RmlError as error:
             bad.append((str(error), cell.name))
             continue
@@ -116,7 +115,7 @@ def plan_run(
     """The plan of a single run outside any study. Raises ConfigError or DataError."""
     prepared = _prepare_each({config.data}, data_root, cache_root, on_prepare)
     cell = Cell(row=config.method.name, column="", seed=config.seed, config=config)
-    return _plan_cell(cell, ResourcesConfig(), prepared[config.data], data_root, cache_root)
+    return _Planner(prepared, ResourcesConfig(), data_root, cache_root).run_of(cell)
 
 
 def check_machine(study: Study, machine: Machine) -> None:
@@ -155,33 +154,69 @@ def _prepare_each(
     return prepared
 
 
-def _plan_cell(
-    cell: Cell,
-    resources: ResourcesConfig,
-    data: PreparedData,
-    data_root: Path | None,
-    cache_root: Path,
-) -> PlannedRun:
-    config = cell.config
-    split = checked_split(
-        config, data.names("train"), data_root, data.names_without_label(), data.class_pixels
-    )
-    rest, held_out = hold_out(split, config.evaluation.num_holdout)
-    check_canvas(config.evaluation, data, held_out)
-    check_workers(batch_recipe(config), resources.workers)
-    check_labels(data, rest, held_out)
-    check_batch_statistics(config, data.num_classes, resources.workers)
-    name = run_id(
-        config, split_hash=split.hash, data_hash=data.content_hash, num_labelled=len(split.labelled)
-    )
-    return PlannedRun(
-        run_id=name,
-        cells=(cell,),
-        config=config,
-        split=split,
-        data_hash=data.content_hash,
-        prepared_folder=cache_folder(config.data, cache_root),
-    )
+class _Planner:
+    """Names the runs of cells. What many cells have in common (a split, what is checked about its
+    images) is worked out once: a study has thousands of cells and a handful of splits."""
+
+    def __init__(
+        self,
+        prepared: Mapping[DataConfig, PreparedData],
+        resources: ResourcesConfig,
+        data_root: Path | None,
+        cache_root: Path,
+    ) -> None:
+        self._prepared = prepared
+        self._workers = resources.workers
+        self._data_root = data_root
+        self._folders = {config: cache_folder(config, cache_root) for config in prepared}
+        self._hashes = {config: data.content_hash for config, data in prepared.items()}
+        self._splits: dict[Hashable, Split] = {}
+        self._sound_batches = set[Hashable]()
+
+    def run_of(self, cell: Cell) -> PlannedRun:
+        """The run that fills a cell. Raises ConfigError or DataError where it cannot be."""
+        config = cell.config
+        data = self._prepared[config.data]
+        split = self._split(config, data)
+        self._check_batches(config, data)
+        data_hash = self._hashes[config.data]
+        name = run_id(
+            config, split_hash=split.hash, data_hash=data_hash, num_labelled=len(split.labelled)
+        )
+        return PlannedRun(
+            run_id=name,
+            cells=(cell,),
+            config=config,
+            split=split,
+            data_hash=data_hash,
+            prepared_folder=self._folders[config.data],
+        )
+
+    def _check_batches(self, config: RunConfig, data: PreparedData) -> None:
+        """Raise ConfigError for batches that workers cannot share or networks cannot take."""
+        networks = (config.network, config.peer_network, config.noise, config.sync_batchnorm)
+        key = (config.data, config.method, config.batch, config.geometry, networks)
+        if key not in self._sound_batches:
+            check_workers(batch_recipe(config), self._workers)
+            check_batch_statistics(config, data.num_classes, self._workers)
+            self._sound_batches.add(key)
+
+    def _split(self, config: RunConfig, data: PreparedData) -> Split:
+        """The split of a run whose images can be trained on and scored."""
+        key = (config.data, config.split, config.method.name, config.evaluation)
+        if key not in self._splits:
+            split = checked_split(
+                config,
+                data.names("train"),
+                self._data_root,
+                data.names_without_label(),
+                data.class_pixels,
+            )
+            rest, held_out = hold_out(split, config.evaluation.num_holdout)
+            check_canvas(config.evaluation, data, held_out)
+            check_labels(data, rest, held_out)
+            self._splits[key] = split
+        return self._splits[key]
 
 
 def checked_split(
@@ -200,7 +235,7 @@ def checked_split(
         without_label=without_label,
         class_pixels=class_pixels,
     )
-    if config.method.name != "supervised" and not split.unlabelled:
+    if config.method.uses_unlabelled and not split.unlabelled:
         raise ConfigError(
             f"split: all {len(split.labelled)} training images are labelled, so "
             f"{config.method.name} has none to learn "
@@ -217,11 +252,12 @@ def _warnings(
     """Classes that no labelled image shows: they cannot be learnt, which is worth knowing before
     days of training."""
     found: dict[str, None] = {}
-    for run in runs:
-        data = prepared[run.config.data]
-        absent = np.flatnonzero(data.class_pixel_counts(run.split.labelled) == 0)
+    splits = {(run.config.data, run.config.split, run.split.hash): run.split for run in runs}
+    for (data_config, split_config, _), split in splits.items():
+        data = prepared[data_config]
+        absent = np.flatnonzero(data.class_pixel_counts(split.labelled) == 0)
         if len(absent):
             names = ", ".join(data.class_names[k] for k in absent)
-            split = f"{run.config.split.family}/{len(run.split.labelled)}/{run.config.split.seed}"
-            found[f"{run.config.data.name}, split {split}: no labelled image shows {names}"] = None
+            what = f"{split_config.family}/{len(split.labelled)}/{split_config.seed}"
+            found[f"{data_config.name}, split {what}: no labelled image shows {names}"] = None
     return tuple(found)

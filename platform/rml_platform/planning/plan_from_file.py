@@ -1,7 +1,7 @@
 """From a study file to a Plan, with a progress bar while data are prepared and warnings on
 stderr."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -17,14 +17,14 @@ from rich.progress import (
 
 from rml_platform.planning.machine import Machine
 from rml_platform.planning.plan import OnPrepare, Plan, make_plan
-from rml_platform.planning.plan_without_images import Outline, make_outline
+from rml_platform.planning.plan_without_images import PlanWithoutImages, plan_without_images
 from rml_platform.study.schema import load_study
 from rml_trainers.errors import DataMissingError
 
 
 def planned(
     study_file: Path,
-    overrides: list[str] | None,
+    overrides: Sequence[str] | None,
     profile: str | None,
     *,
     out: Path,
@@ -52,17 +52,19 @@ def planned(
     return plan
 
 
-def planned_or_outlined(
+def planned_even_without_images(
     study_file: Path,
-    overrides: list[str] | None,
+    overrides: Sequence[str] | None,
     profile: str | None,
     *,
     out: Path,
     data_root: Path | None,
     is_local: bool = True,
-) -> Plan | Outline:
-    """The plan of a study, or its outline where its images are not at hand. Raises ConfigError or
-    DataError."""
+) -> Plan | PlanWithoutImages:
+    """The plan of a study; what can be said of it without images where they are not at hand.
+
+    Raises ConfigError or DataError.
+    """
     try:
         return planned(
             study_file,
@@ -74,7 +76,8 @@ def planned_or_outlined(
             tell_data=True,
         )
     except DataMissingError as error:
-        return make_outline(load_study(study_file, overrides or (), profile), str(error), data_root)
+        study = load_study(study_file, overrides or (), profile)
+        return plan_without_images(study, str(error), data_root)
 
 
 @contextmanager

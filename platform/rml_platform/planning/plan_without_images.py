@@ -10,8 +10,11 @@ from dataclasses import dataclass
 from dataclasses import replace as with_fields
 from pathlib import Path
 
+from rml_platform.planning.cost import StageCost
 from rml_platform.planning.plan import checked_split
+from rml_platform.planning.workload import stage_costs
 from rml_platform.study.cells import Cell, Study, bad_cells_error, expand
+from rml_platform.study.study_file import CostConfig
 from rml_trainers.config import RunConfig, RuntimeConfig, replace
 from rml_trainers.data import DATASETS
 from rml_trainers.data.splitting.splits import Split
@@ -19,7 +22,7 @@ from rml_trainers.errors import RmlError
 
 
 @dataclass(frozen=True, kw_only=True)
-class OutlinedRun:
+class RunWithoutImages:
     """One run, whichever cells of its study it fills."""
 
     config: RunConfig
@@ -29,9 +32,9 @@ class OutlinedRun:
     split: Split | None
     """None where the names of the images are not known without them."""
 
-    def stand_in(self) -> tuple[RunConfig, str, str]:
-        """Configuration, split hash and data hash as far as settings tell; two runs that differ
-        never have the same.
+    def stages(self, cost: CostConfig | None) -> tuple[StageCost, ...]:
+        """The stages of the run and their cost; which of them are shared is told as far as settings
+        tell, and two runs that differ never share one by mistake.
 
         Files of weights need not be there: their names stand for what they hold.
         """
@@ -42,19 +45,20 @@ class OutlinedRun:
             network=config.network.without_weights_file(),
             peer_network=peer and peer.without_weights_file(),
         )
-        return (
+        return stage_costs(
             without,
-            self.split.hash if self.split else repr(config.split),
-            repr((config.data, config.student_networks)),
+            cost,
+            split_hash=self.split.hash if self.split else repr(config.split),
+            data_hash=repr((config.data, config.student_networks)),
         )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outline:
+class PlanWithoutImages:
     """Every run of a study, each once, in the order of the table."""
 
     study: Study
-    runs: tuple[OutlinedRun, ...]
+    runs: tuple[RunWithoutImages, ...]
     missing: str
     """Which data are not there, and what to do about it."""
 
@@ -63,19 +67,22 @@ class Outline:
         return sum(len(run.cells) for run in self.runs)
 
 
-def make_outline(study: Study, missing: str, data_root: Path | None = None) -> Outline:
+def plan_without_images(
+    study: Study, missing: str, data_root: Path | None = None
+) -> PlanWithoutImages:
     """Expand a study, join its equal cells and draw the splits of published sets.
 
     Raises ConfigError that lists every cell that cannot run.
     """
-    runs: dict[RunConfig, OutlinedRun] = {}
+    runs: dict[RunConfig, RunWithoutImages] = {}
+    splits = _PublishedSplits(data_root)
     bad: list[tuple[str, str]] = []
     cells = expand(study)
     for cell in cells:
         config = identity_of(cell.config)
         try:
-            run = runs.get(config) or OutlinedRun(
-                config=config, cells=(), split=_published_split(config, data_root)
+            run = runs.get(config) or RunWithoutImages(
+                config=config, cells=(), split=splits.of(config)
             )
         except RmlError as error:
             bad.append((str(error), cell.name))
@@ -83,14 +90,28 @@ def make_outline(study: Study, missing: str, data_root: Path | None = None) -> O
             runs[config] = with_fields(run, cells=(*run.cells, cell))
     if bad:
         raise bad_cells_error(study.source, bad, len(cells))
-    return Outline(study=study, runs=tuple(runs.values()), missing=missing)
+    return PlanWithoutImages(study=study, runs=tuple(runs.values()), missing=missing)
 
 
-def _published_split(config: RunConfig, data_root: Path | None) -> Split | None:
-    names = DATASETS[config.data.name].published_names(config.data, "train")
-    if config.split.family == "stratified":
-        return None  # needs the masks
-    return None if names is None else checked_split(config, names, data_root)
+class _PublishedSplits:
+    """Splits of published sets, each drawn once however many runs have it."""
+
+    def __init__(self, data_root: Path | None) -> None:
+        self._data_root = data_root
+        self._known: dict[object, Split | None] = {}
+
+    def of(self, config: RunConfig) -> Split | None:
+        """None where it is not known without the images. Raises ConfigError or DataError."""
+        key = (config.data, config.split, config.method.name, config.evaluation)
+        if key not in self._known:
+            self._known[key] = self._draw(config)
+        return self._known[key]
+
+    def _draw(self, config: RunConfig) -> Split | None:
+        names = DATASETS[config.data.name].published_names(config.data, "train")
+        if config.split.family == "stratified":
+            return None  # needs the masks
+        return None if names is None else checked_split(config, names, self._data_root)
 
 
 def identity_of(config: RunConfig) -> RunConfig:

@@ -188,20 +188,22 @@ class RunFolder:
         """State of the run; `now` is the Unix time to judge the heartbeat by.
 
         A damaged file counts as absent and is named in the record, so that a run is carried on from
-        what is sound: without its result it trains on from its newest checkpoint.
+        what is sound: without its result it trains on from its newest checkpoint. The folder is
+        listed once and only what is there is read: a store far away is slow to say "not there".
         """
         damaged = list[str]()
+        there = set(self.folder.files())
 
-        def sound(read: Callable[[], T | None]) -> T | None:
+        def sound(name: str, read: Callable[[], T | None]) -> T | None:
             try:
-                return read()
+                return read() if name in there else None
             except DamagedFileError as error:
                 damaged.append(str(error))
                 return None
 
-        result = sound(self.result)
-        heartbeat = sound(self.heartbeat)
-        failure = None if result else sound(self.failure)
+        result = sound(RESULT_FILE, self.result)
+        heartbeat = sound(HEARTBEAT_FILE, self.heartbeat)
+        failure = None if result else sound(FAILURE_FILE, self.failure)
         now = time.time() if now is None else now
         state = run_state(
             has_result=result is not None,

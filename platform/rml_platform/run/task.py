@@ -6,16 +6,17 @@ import functools
 import json
 import os
 import socket
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import psutil
 
 from rml_platform.plugins import require_loaded
 from rml_platform.run.codec import Codec
-from rml_platform.study.validation import InvalidValuesError, validate
-from rml_trainers.config import RunConfig
 from rml_trainers.errors import ConfigError
 from rml_trainers.settings.plugins import Plugin
+
+if TYPE_CHECKING:
+    from rml_trainers.config import RunConfig
 
 SAME_START_S = 2.0
 """Start times that differ by less are one: the system's boot time, from which they are counted, is
@@ -113,7 +114,7 @@ class RunTask:
     """Restarts after the death of a process; errors of the program itself are never retried."""
 
     @functools.cached_property
-    def config(self) -> RunConfig:
+    def config(self) -> "RunConfig":
         """The resolved configuration. Raises ConfigError when a plug-in that it needs is not
         loaded."""
         require_loaded(self.plugins, f"run {self.run_id}")
@@ -123,18 +124,22 @@ class RunTask:
 RUN_TASK = Codec[RunTask](RunTask, retired=frozenset({"shared_beginnings", "study_runs_too"}))
 
 
-def config_to_json(config: RunConfig) -> str:
+def config_to_json(config: "RunConfig") -> str:
     """The configuration as JSON; `RunTask.config` turns it back into an equal one."""
     return json.dumps(dataclasses.asdict(config), allow_nan=False)
 
 
-def config_from_json(text: str, source: str) -> RunConfig:
+def config_from_json(text: str, source: str) -> "RunConfig":
     """Take back what `config_to_json` gave, checked as a file is.
 
     Raises:
         ConfigError: it belongs to another version, or to a method, network or data set that is not
             there; `source` says what was read.
     """
+    # Here, because they bring seconds of torch, which reading the records of runs does without.
+    from rml_platform.study.validation import InvalidValuesError, validate
+    from rml_trainers.config import RunConfig
+
     try:
         return validate(RunConfig, json.loads(text), lambda path: source)
     except InvalidValuesError as error:

@@ -66,6 +66,8 @@ class Study:
     description: str
     source: str
     """The file it was read from, for messages."""
+    source_hash: str
+    """sha256 of that file."""
     profile: str | None
     """The profile that was chosen."""
     profiles: tuple[str, ...] = ()
@@ -108,21 +110,45 @@ def expand(study: Study) -> tuple[Cell, ...]:
     be."""
     cells: list[Cell] = []
     bad: list[tuple[str, str]] = []
-    for row, column, seed, split_seed in _coordinates(study):
-        seeds = _seed_layer(study.source, seed, split_seed)
-        layers = [seeds, *study.base, *row.layers, *column.layers, study.overrides]
-        try:
-            settings = compose(layers, study.source)
-            config = validate(RunConfig, settings.values, settings.place)
-        except InvalidValuesError as error:
-            bad += [
-                (problem, cell_name(row.label, column.label, seed)) for problem in error.problems
-            ]
-        else:
+    for row, column in _rows_and_columns(study):
+        one_seed: RunConfig | None = None
+        for seed, split_seed in _seeds(study):
+            config = one_seed and _with_seeds(one_seed, seed, split_seed)
+            if config is None:
+                try:
+                    config, is_decided_by_seeds = _config(study, row, column, seed, split_seed)
+                except InvalidValuesError as error:
+                    name = cell_name(row.label, column.label, seed)
+                    bad += [(problem, name) for problem in error.problems]
+                    continue
+                one_seed = config if is_decided_by_seeds else None
             cells.append(Cell(row=row.label, column=column.label, seed=seed, config=config))
     if bad:
-        raise bad_cells_error(study.source, bad, num_cells=len(list(_coordinates(study))))
+        num_pairs = len(list(_rows_and_columns(study)))
+        raise bad_cells_error(study.source, bad, num_cells=num_pairs * len(study.seeds))
     return tuple(cells)
+
+
+def _config(
+    study: Study, row: Row, column: Column, seed: int, split_seed: int | None
+) -> tuple[RunConfig, bool]:
+    """Checked settings of one cell, and whether its seeds are those that the study lists: then the
+    same cell of another seed differs in nothing else. Raises InvalidValuesError."""
+    seeds = _seed_layer(study.source, seed, split_seed)
+    layers = [seeds, *study.base, *row.layers, *column.layers, study.overrides]
+    settings = compose(layers, study.source)
+    config = validate(RunConfig, settings.values, settings.place)
+    return config, all(settings.places.get(one.path) == (0, one.place) for one in seeds)
+
+
+def _with_seeds(config: RunConfig, seed: int, split_seed: int | None) -> RunConfig | None:
+    """The configuration with other seeds, which costs a fiftieth of composing and checking it anew;
+    None where that is not allowed, which the long way words for a person."""
+    try:
+        split = config.split if split_seed is None else replace(config.split, seed=split_seed)
+        return replace(config, seed=seed, split=split)
+    except ValueError:
+        return None
 
 
 def bad_cells_error(source: str, bad: Sequence[tuple[str, str]], num_cells: int) -> ConfigError:
@@ -164,13 +190,17 @@ def multiply_rows(rows: Sequence[Row], axes: Mapping[str, Sequence[AxisValue]]) 
     return tuple(multiplied)
 
 
-def _coordinates(study: Study) -> Iterator[tuple[Row, Column, int, int | None]]:
+def _rows_and_columns(study: Study) -> Iterator[tuple[Row, Column]]:
     columns = {column.label: column for column in study.columns}
-    split_seeds = study.split_seeds or (None,) * len(study.seeds)
     for row in study.rows:
         for label in row.columns:
-            for seed, split_seed in zip(study.seeds, split_seeds, strict=True):
-                yield row, columns[label], seed, split_seed
+            yield row, columns[label]
+
+
+def _seeds(study: Study) -> Iterator[tuple[int, int | None]]:
+    """Every seed with the seed of its split."""
+    split_seeds = study.split_seeds or (None,) * len(study.seeds)
+    return zip(study.seeds, split_seeds, strict=True)
 
 
 def _seed_layer(source: str, seed: int, split_seed: int | None) -> Layer:

@@ -101,9 +101,11 @@ def layer(
                     item, (*path, *key.split(".")), inside, {**around, path: place(origin)}
                 )
             return
-        within = [
-            known for known in places if known[: len(origin)] == origin and len(known) > len(origin)
-        ]
+        within = (
+            [known for known in places if known[: len(origin)] == origin and known != origin]
+            if isinstance(value, dict)
+            else ()
+        )
         inner = {(*path, *map(str, known[len(origin) :])): places[known] for known in within}
         yield Assignment(path, value, place(origin), {**around, **inner})
 

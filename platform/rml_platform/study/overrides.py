@@ -74,7 +74,7 @@ def resolve(document: Document, profile: str | None, overrides: Sequence[Assignm
         places[_put(value, override)] = override.place
     _keep_split_seeds(of_profile, value)
     _wrap_single_numbers(value)
-    return Document(document.source, value, places)
+    return replace(document, value=value, places=places)
 
 
 def _chosen_profile(document: Document, profile: str | None) -> Mapping[str, Json]:

@@ -37,6 +37,7 @@ def build_study(
         title=builder.title(),
         description=config.description,
         source=document.source,
+        source_hash=document.source_hash,
         profile=profile,
         profiles=tuple(config.profiles),
         execution=config.execution,

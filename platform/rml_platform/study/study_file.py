@@ -1,12 +1,16 @@
 """The keys of a study file, as docs/studies.md documents them. `study_builder` makes a Study of
 them."""
 
+import re
 from dataclasses import field
 from typing import Any, Literal
 
 from rml_dashboards.contract.metric_keys import FINAL_MIOU
 from rml_platform.study.figure_config import FigureConfig
 from rml_trainers.configuration import configuration, require
+
+PLAIN_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
+"""What names a folder or file of its own: a study, a profile."""
 
 
 @configuration
@@ -192,6 +196,8 @@ class StudyConfig:
             c.isascii() and (c.isalnum() or c in "_-") for c in self.name
         )
         require(plain, "name", self.name, "letters, digits, - and _ (it names a folder)")
+        odd = [name for name in self.profiles if not PLAIN_NAME.fullmatch(name)]
+        require(not odd, "profiles", odd, "names of letters, digits, ., - and _ (they name files)")
         require(len(self.seeds) >= 1, "seeds", self.seeds, "at least one seed")
         require(len(set(self.seeds)) == len(self.seeds), "seeds", self.seeds, "no seed twice")
         alone = self.execution == "train" or self.resources.workers == 1

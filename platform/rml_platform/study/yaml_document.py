@@ -5,6 +5,7 @@ twice, an alias, a key that is not text, NaN and infinity are errors. `1e-4` is 
 everywhere but in YAML 1.1.
 """
 
+import hashlib
 import math
 import re
 from dataclasses import dataclass
@@ -52,6 +53,8 @@ class Document:
     source: str
     value: dict[str, Json]
     places: dict[KeyPath, str]
+    source_hash: str
+    """sha256 of the file: tells whether it has changed since something was made of it."""
 
     def place(self, path: KeyPath) -> str:
         """Place of a key, or of the nearest one that contains it."""
@@ -64,7 +67,8 @@ class Document:
 def read_document(path: Path) -> Document:
     """Parse a YAML file whose top level is a mapping. Raises ConfigError naming file and line."""
     try:
-        text = path.read_text(encoding="utf-8")
+        content = path.read_bytes()
+        text = content.decode()
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: no such file") from error
     except (OSError, UnicodeDecodeError) as error:
@@ -76,7 +80,7 @@ def read_document(path: Path) -> Document:
         raise ConfigError(
             f"{path}: expected keys and values at the top level, got a {type(value).__name__}"
         )
-    return Document(str(path), value, places)
+    return Document(str(path), value, places, hashlib.sha256(content).hexdigest())
 
 
 def read_value(text: str, source: str, key: str = "") -> Json:
@@ -94,8 +98,8 @@ def _parse(
             node = loader.get_single_node()
             if node is None:
                 return None, {}
-            notes = _Notes(source, with_lines)
-            notes.walk(node, below, notes.place(node))
+            found = _Places(source, with_lines)
+            found.walk(node, below, found.place(node))
             value: Json = loader.construct_document(node)
         finally:
             loader.dispose()
@@ -106,11 +110,11 @@ def _parse(
         ) from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{source}: not valid YAML: {error}") from error
-    return value, notes.places
+    return value, found.places
 
 
-class _Notes:
-    """Walks a parsed tree, notes the place of every key and refuses what could surprise."""
+class _Places:
+    """Walks a parsed tree, keeps the place of every key and refuses what could surprise."""
 
     def __init__(self, source: str, with_lines: bool) -> None:
         self.places: dict[KeyPath, str] = {}

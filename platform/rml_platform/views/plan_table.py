@@ -1,53 +1,53 @@
 """How `rml plan` shows a study whose images are not there, and what several studies come to
 together."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from rml_platform.planning.cost import Estimate, RunCost, estimate, first_steps, stated_seconds
-from rml_platform.planning.plan import Plan
-from rml_platform.planning.plan_without_images import Outline, OutlinedRun
-from rml_platform.run.run_folder import RunRecord
+from rml_platform.planning.cost import (
+    Estimate,
+    RunCost,
+    estimate,
+    first_steps,
+    stated_seconds_left,
+)
+from rml_platform.planning.plan_file.written_plan import WrittenPlan
+from rml_platform.planning.plan_without_images import PlanWithoutImages, RunWithoutImages
 from rml_platform.study.study_file import CostConfig
-from rml_platform.views.run_table import print_stated, run_costs
+from rml_platform.views.run_table import Records, print_stated, run_costs
+from rml_platform.views.text_columns import text_columns
 from rml_trainers.config import RunConfig
 
 
-def print_outline(outline: Outline) -> None:
+def print_plan_without_images(plan: PlanWithoutImages) -> None:
     """One line per cell, in the order of the table, then what is missing and what it will all
     cost."""
-    table = Table(
-        "row",
-        "column",
-        "seed",
-        "labelled",
-        "split",
-        "steps",
-        box=None,
-        pad_edge=False,
-        header_style="bold",
-    )
-    for name in ("seed", "steps"):
-        next(column for column in table.columns if column.header == name).justify = "right"
-    for run in outline.runs:
-        for cell in run.cells:
-            steps = str(cell.config.schedule.total_steps)
-            split = (labelled(run), run.split.hash if run.split else "")
-            table.add_row(Text(cell.row), Text(cell.column), str(cell.seed), *split, steps)
+    headings = ("row", "column", "seed", "labelled", "split", "steps")
+    rows = [
+        (
+            cell.row,
+            cell.column,
+            str(cell.seed),
+            labelled(run),
+            run.split.hash if run.split else "",
+            str(run.config.schedule.total_steps),
+        )
+        for run in plan.runs
+        for cell in run.cells
+    ]
     console = Console(highlight=False)
-    console.print(table)
+    console.print(text_columns(headings, rows, frozenset({"seed", "steps"})), soft_wrap=True)
     console.print(
-        f"{len(outline.runs)} runs for {outline.num_cells} cells, by their settings alone",
+        f"{len(plan.runs)} runs for {plan.num_cells} cells, by their settings alone",
         markup=False,
     )
-    print_stated(console, estimate(outlined_costs(outline)), outline.study.cost)
-    console.print(Text(f"data missing, so runs have no ids yet: {outline.missing}", style="yellow"))
+    print_stated(console, estimate(whole_costs(plan)), plan.study.cost)
+    console.print(Text(f"data missing, so runs have no ids yet: {plan.missing}", style="yellow"))
 
 
-def labelled(run: OutlinedRun) -> str:
+def labelled(run: RunWithoutImages) -> str:
     """How many images of a run are labelled, as far as that is known without them."""
     split = run.config.split
     if run.split is not None:
@@ -59,34 +59,35 @@ def labelled(run: OutlinedRun) -> str:
     )
 
 
-def outlined_costs(outline: Outline) -> list[RunCost]:
-    """Everything of every run is left, beginnings that runs have in common counted once."""
-    begin = first_steps(run.stand_in() for run in outline.runs)
+def whole_costs(plan: PlanWithoutImages) -> list[RunCost]:
+    """Everything of every run is left, stages that runs have in common counted once."""
+    stages = [run.stages(plan.study.cost) for run in plan.runs]
     return [
         RunCost(
             kind=run.config.method.name,
             steps_left=run.config.schedule.total_steps - step,
-            stated_seconds_left=stated_seconds(run.config, outline.study.cost, step),
+            stated_seconds_left=stated_seconds_left(own, step),
         )
-        for run, step in zip(outline.runs, begin, strict=True)
+        for run, own, step in zip(plan.runs, stages, first_steps(stages), strict=True)
     ]
 
 
-def print_together(studies: Sequence[tuple[Plan | Outline, Mapping[str, RunRecord]]]) -> None:
+def print_together(studies: Sequence[tuple[WrittenPlan | PlanWithoutImages, Records]]) -> None:
     """Runs that several studies have in common, and the cost of all when each is trained once."""
     found: dict[str | RunConfig, tuple[int, RunCost, CostConfig | None]] = {}
     num_cells = 0
-    for made, states in studies:
-        cost = made.study.cost
+    for plan, records in studies:
         keys: list[str | RunConfig]
-        if isinstance(made, Outline):
-            num_cells += made.num_cells
-            keys = [run.config for run in made.runs]
-            costs = outlined_costs(made)
+        if isinstance(plan, PlanWithoutImages):
+            cost = plan.study.cost
+            num_cells += plan.num_cells
+            keys = [run.config for run in plan.runs]
+            costs = whole_costs(plan)
         else:
-            num_cells += len(made.cells)
-            keys = [run.run_id for run in made.runs]
-            costs = run_costs(made, states)
+            cost = plan.cost
+            num_cells += len(plan.cells)
+            keys = [run.run_id for run in plan.runs]
+            costs = run_costs(plan, records)
         for key, left in zip(keys, costs, strict=True):
             times, earlier, _ = found.get(key, (0, left, cost))
             found[key] = (times + 1, min(left, earlier, key=lambda one: one.steps_left), cost)

@@ -77,11 +77,11 @@ def load_recorded(task: RunTask, *, network: str | None, device: str) -> Recorde
         raise ConfigError(f"--device {device}: {suggest(device, ('auto', 'cpu', 'cuda'))}")
     data = PreparedData.open(Path(task.prepared_folder))
     run = RunFolder.of(task.storage, task.run_id)
-    notes: list[str] = []
+    damaged = list[str]()
     with tempfile.TemporaryDirectory(prefix="rml-predict-") as scratch:
-        found = CheckpointStore(run.folder, "predict").newest_sound(Path(scratch), notes.append)
+        found = CheckpointStore(run.folder, "predict").newest_sound(Path(scratch), damaged.append)
         if found is None:
-            reasons = "".join(f"\n  {note}" for note in notes)
+            reasons = "".join(f"\n  {text}" for text in damaged)
             raise CheckpointError(
                 f"run {task.run_id}: no sound checkpoint to predict with{reasons}"
             )

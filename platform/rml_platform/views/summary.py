@@ -14,14 +14,15 @@ from rml_dashboards.tables.publish import load_table, write_table
 from rml_platform.launch.live_view import duration
 from rml_platform.launch.outcomes import LaunchReport
 from rml_platform.launch.output_layout import DEFAULT_OUT, OutputLayout
-from rml_platform.planning.plan import Plan, PlannedRun
+from rml_platform.planning.plan import PlannedRun
+from rml_platform.planning.plan_file.written_plan import WrittenPlan
 from rml_platform.run.run_folder import RunRecord
 from rml_platform.tracking.opening import tracking_uri_or_default
 from rml_platform.views.table_spec import cell_specs, table_spec
 
 
 def print_launch(
-    plan: Plan,
+    plan: WrittenPlan,
     report: LaunchReport,
     layout: OutputLayout,
     tracking_uri: str | None,
@@ -41,13 +42,10 @@ def print_launch(
         console.print(Text(note, style="yellow"))
     files = [] if report.untracked else _print_table(plan, layout, tracking_uri, console)
     _print_places(layout, tracking_uri, files, console)
-    profile = f" --profile {plan.study.profile}" if plan.study.profile else ""
-    where = f"{profile}{_places(layout)}{_tracking(tracking_uri)}"
-    if plan.study.figures and files:
+    where = f"{_of_study(plan)}{_places(layout)}{_tracking(tracking_uri)}"
+    if plan.figures and files:
         command = f"rml figures {shlex.quote(str(study_file))}{where}"
-        _print_next(
-            command, f"draw {', '.join(figure.name for figure in plan.study.figures)}", console
-        )
+        _print_next(command, f"draw {', '.join(figure.name for figure in plan.figures)}", console)
     if report.left or report.failed or report.running_elsewhere:
         command = f"rml launch {shlex.quote(str(study_file))}{where}"
         _print_next(command, "finish what is left", console)
@@ -95,15 +93,15 @@ def _outcome(report: LaunchReport) -> str:
 
 
 def _print_table(
-    plan: Plan, layout: OutputLayout, tracking_uri: str | None, console: Console
+    plan: WrittenPlan, layout: OutputLayout, tracking_uri: str | None, console: Console
 ) -> list[Path]:
     reader = open_records(
         tracking_uri_or_default(tracking_uri, layout.root),
         storage=layout.storage,
         ledger_folder=layout.root / "ledger",
     )
-    table = load_table(table_spec(plan.study), cell_specs(plan), reader)
-    files = write_table(table, layout.root / "studies" / plan.study.name)
+    table = load_table(table_spec(plan), cell_specs(plan), reader)
+    files = write_table(table, layout.root / "studies" / plan.name)
     console.print()
     console.print(console_table(table))
     console.print()
@@ -132,6 +130,12 @@ def _print_places(
         _print_next(
             f"mlflow ui --backend-store-uri {uri} --workers 1", "compare runs in a browser", console
         )
+
+
+def _of_study(plan: WrittenPlan) -> str:
+    """Options that lead a further command to the same cells."""
+    profile = f" --profile {plan.profile}" if plan.profile else ""
+    return profile + "".join(f" --set {shlex.quote(text)}" for text in plan.overrides)
 
 
 def _places(layout: OutputLayout) -> str:

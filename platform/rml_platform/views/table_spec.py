@@ -1,6 +1,5 @@
-"""A study as the dashboards see it: plain specifications of table and cells."""
+"""A study's table as the dashboards see it: plain specifications of table and cells."""
 
-from rml_dashboards.contract.metric_keys import metric_of_key
 from rml_dashboards.tables.specification import (
     CellSpec,
     ColumnSpec,
@@ -8,28 +7,23 @@ from rml_dashboards.tables.specification import (
     RowSpec,
     TableSpec,
 )
-from rml_platform.planning.plan import Plan
-from rml_platform.study.cells import Row, Study
-from rml_trainers.scoring.metrics import METRICS
+from rml_platform.planning.plan_file.written_plan import WrittenPlan, WrittenRow
 
 
-def table_spec(study: Study) -> TableSpec:
+def table_spec(plan: WrittenPlan) -> TableSpec:
     """Shape of the study's table, with the numbers that others reported."""
-    table = study.table
-    suffix = f"-{study.profile}" if study.profile else ""
+    table = plan.table
     return TableSpec(
-        name=f"{study.name}{suffix}",
-        title=table.title or study.title,
-        rows=tuple(_row(row) for row in study.rows),
+        name=f"{plan.name}{plan.file_suffix}",
+        title=table.title or plan.title,
+        rows=tuple(_row(row) for row in plan.rows),
         columns=tuple(
             ColumnSpec(
                 label=column.label,
                 metric=column.metric,
-                higher_is_better=is_higher_better(column.metric)
-                if column.higher_is_better is None
-                else column.higher_is_better,
+                higher_is_better=column.higher_is_better,
             )
-            for column in study.columns
+            for column in plan.columns
         ),
         metric=table.metric,
         scale=table.scale,
@@ -39,28 +33,14 @@ def table_spec(study: Study) -> TableSpec:
     )
 
 
-LOWER_IS_BETTER = ("loss", "seconds", "error")
-"""Words in the name of a metric that tell that its best value is the lowest."""
-
-
-def is_higher_better(key: str) -> bool:
-    """Whether the best value of a metric is its highest, as far as is known: what METRICS says of a
-    score; of anything else, that it is unless its name says `loss`, `seconds` or `error`."""
-    name = metric_of_key(key)
-    metric = METRICS.get(name.partition("/")[0])
-    if metric is not None:
-        return metric.higher_is_better
-    return not set(LOWER_IS_BETTER) & set(name.split("_"))
-
-
-def cell_specs(plan: Plan) -> tuple[CellSpec, ...]:
+def cell_specs(plan: WrittenPlan) -> tuple[CellSpec, ...]:
     """Every cell with the id of the run that fills it."""
     return tuple(
         CellSpec(row=c.row, column=c.column, seed=c.seed, run_id=run_id) for c, run_id in plan.cells
     )
 
 
-def _row(row: Row) -> RowSpec:
+def _row(row: WrittenRow) -> RowSpec:
     reported = {
         label: tuple(
             ReportedValue(mean=n.mean, std=n.std, source=n.source, note=n.note, protocol=n.protocol)

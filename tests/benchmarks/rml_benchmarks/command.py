@@ -1,6 +1,7 @@
 """The command line of the benchmark. `python -m rml_benchmarks --help` lists the options."""
 
 import argparse
+import importlib
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
@@ -37,23 +38,24 @@ class Part:
     """Whether `all` includes it on every machine."""
 
 
-def cell_costs(bench: Bench) -> Iterable[Result]:
-    """What a cell of a grid costs; it launches runs, so it needs the whole product.
+def of_the_platform(name: str, module: str) -> Callable[[Bench], Iterable[Result]]:
+    """A part that needs the whole product, imported when it is asked for."""
 
-    Raises:
-        ConfigError: the platform, or Ray, is not installed here.
-    """
-    try:
-        from rml_benchmarks.parts import cell
-    except ModuleNotFoundError as error:
-        raise ConfigError(
-            f"the benchmark 'cell' launches runs with Ray, and {error.name} is not here: call it "
-            "as "
-            "`make setup && .venv/bin/python -m rml_benchmarks cell`"
-        ) from error
-    return cell.run(bench)
+    def run(bench: Bench) -> Iterable[Result]:
+        try:
+            found = importlib.import_module(f"rml_benchmarks.parts.{module}")
+        except ModuleNotFoundError as error:
+            raise ConfigError(
+                f"the benchmark {name!r} needs the whole product, with Ray, and {error.name} is "
+                f"not here: call it as `make setup && .venv/bin/python -m rml_benchmarks {name}`"
+            ) from error
+        results: Iterable[Result] = found.run(bench)
+        return results
+
+    return run
 
 
+HAS_PLATFORM = find_spec("ray") is not None
 PARTS: dict[str, Part] = {
     "step": Part("Training step", steps.run),
     "data": Part("Reading", reading.run),
@@ -61,7 +63,8 @@ PARTS: dict[str, Part] = {
     "labels": Part("Stored labels p⁰", labels.run),
     "options": Part("Options of a step", options.run),
     "scaling": Part("Scaling of time and memory", scaling.run),
-    "cell": Part("Cost of a cell", cell_costs, in_all=find_spec("ray") is not None),
+    "cell": Part("Cost of a cell", of_the_platform("cell", "product.cell"), in_all=HAS_PLATFORM),
+    "plan": Part("Commands", of_the_platform("plan", "product.planning"), in_all=HAS_PLATFORM),
     "floor": Part("Training step against its floor", steps.against_floor, in_all=False),
     "paper": Part("The paper's settings", paper.run, in_all=False),
     "trace": Part("Operators of a step", tracing.run, in_all=False),

@@ -56,6 +56,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, s
     (folder / "run.yaml").write_text(BASE)
     for method in ("supervised", "iml"):
         rml("run", folder / "run.yaml", "--set", f"method.name={method}", "--out", folder / "out")
+    rml("plan", folder / "study.yaml", "--out", folder / "out")
     run_ids = [run.name for run in (folder / "out" / "runs").iterdir()]
     return folder, {run_id.split("-")[2]: run_id for run_id in run_ids}
 

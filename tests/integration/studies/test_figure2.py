@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from rml_platform.planning.plan_without_images import make_outline
+from rml_platform.planning.plan_without_images import plan_without_images
 from rml_platform.study.schema import load_study
 from rml_trainers.config import RunConfig, ScheduleConfig, SplitConfig
 from rml_trainers.config import replace as with_parts
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("single_thread")
 
 def cells(profile: str | None = None) -> dict[tuple[str, str], RunConfig]:
     """One run per row and column."""
-    outline = make_outline(load_study(STUDY, (), profile), "not needed here")
+    outline = plan_without_images(load_study(STUDY, (), profile), "not needed here")
     return {
         (cell.row, cell.column): run.config
         for run in outline.runs
@@ -35,7 +35,7 @@ def cells(profile: str | None = None) -> dict[tuple[str, str], RunConfig]:
 
 def test_it_is_the_papers_experiment() -> None:
     study = load_study(STUDY)
-    assert make_outline(study, "").num_cells == 45 and len(study.seeds) == 5
+    assert plan_without_images(study, "").num_cells == 45 and len(study.seeds) == 5
     assert {figure.metric for figure in study.figures} >= {"train/coupling_tv_train_set"}
     for config in cells().values():
         assert (config.data.name, config.network.name, config.split.num_labelled) == (

@@ -14,7 +14,7 @@ from rml_platform.launch.direct import run_direct
 from rml_platform.launch.launch import new_launch_id, note_on, task_of
 from rml_platform.launch.output_layout import OutputLayout
 from rml_platform.planning.plan import make_plan
-from rml_platform.planning.plan_without_images import make_outline
+from rml_platform.planning.plan_without_images import plan_without_images
 from rml_platform.run.run_folder import RunFolder
 from rml_platform.study.schema import load_study
 from rml_platform.tracking.opening import open_tracker
@@ -72,7 +72,7 @@ def miniatures() -> dict[str, RunConfig]:
     for file in sorted(FOLDER.glob("*.yaml")):
         if "small" not in load_study(file).profiles:
             continue
-        for run in make_outline(load_study(file, (), "small"), "").runs:
+        for run in plan_without_images(load_study(file, (), "small"), "").runs:
             if run.config.data.name == "scenes":
                 name = f"{file.stem}: {run.cells[0].row}"
                 found.setdefault(path_of(run.config), (name, shortened(run.config)))

@@ -13,8 +13,8 @@ from rml_benchmarks.command import main, parser, setting_of, wanted
 from rml_benchmarks.measuring.timing import Comparison, compare
 from rml_benchmarks.part import Bench
 from rml_benchmarks.parts import options as ways
-from rml_benchmarks.parts.cell import further_cells
 from rml_benchmarks.parts.evaluating import cadences
+from rml_benchmarks.parts.product.cell import further_cells
 from rml_benchmarks.parts.scaling import sizes
 from rml_benchmarks.parts.steps import paper_cost
 from rml_benchmarks.settings import SETTINGS, SMALLEST, Setting
@@ -41,10 +41,19 @@ def test_a_cpu_takes_the_small_setting_and_a_gpu_the_papers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert setting() == SETTINGS["small"]
-    assert wanted("all") == ["step", "data", "eval", "labels", "options", "scaling", "cell"]
+    assert wanted("all") == ["step", "data", "eval", "labels", "options", "scaling", "cell", "plan"]
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert setting() == SETTINGS["cityscapes"]
-    assert wanted("all") == ["paper", "data", "eval", "labels", "options", "scaling", "cell"]
+    assert wanted("all") == [
+        "paper",
+        "data",
+        "eval",
+        "labels",
+        "options",
+        "scaling",
+        "cell",
+        "plan",
+    ]
 
 
 def test_words_change_the_setting() -> None:
@@ -78,11 +87,14 @@ def test_another_backbone_wants_deeplab() -> None:
         setting("--setting", "setr_base", "--backbone", "resnet18")
 
 
-def test_cells_want_the_platform(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "rml_benchmarks.parts.cell", None)
-    monkeypatch.delattr("rml_benchmarks.parts.cell", raising=False)
-    with pytest.raises(ConfigError, match=r"launches runs with Ray, and .* is not here"):
-        main(["cell"])
+@pytest.mark.parametrize(("part", "module"), [("cell", "cell"), ("plan", "planning")])
+def test_cells_and_commands_want_the_platform(
+    part: str, module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, f"rml_benchmarks.parts.product.{module}", None)
+    monkeypatch.delattr(f"rml_benchmarks.parts.product.{module}", raising=False)
+    with pytest.raises(ConfigError, match=rf"'{part}' needs the whole product.* is not here"):
+        main([part])
 
 
 def test_one_part_from_words_to_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,6 +21,7 @@ from rml_trainers.errors import ConfigError
 from rml_trainers.networks import NETWORKS
 from rml_trainers.settings.plugins import LOADED, plugins_that_add, plugins_with_metrics
 from tests.support.platform.plugins import no_plugin_stays
+from tests.support.platform.studies import write_study
 
 ADDS_A_NETWORK = """
 from dataclasses import replace
@@ -194,10 +195,6 @@ def test_a_recorded_run_says_which_plug_in_it_needs(tmp_path: Path) -> None:
         "plan x.yaml",
         "launch x.yaml",
         "demo",
-        "status x.yaml",
-        "cancel x.yaml",
-        "tables x.yaml",
-        "figures x.yaml",
         "predict run image.png",
         "compare run",
         "data prepare scenes",
@@ -210,5 +207,17 @@ def test_every_command_that_reads_a_study_or_a_run_loads_plug_ins_first(
 ) -> None:
     bad = module(tmp_path, "bad", "raise ValueError('no licence')")
     done = CliRunner().invoke(app, [*command.split(), "--plugin", str(bad)])
+    assert isinstance(done.exception, ConfigError)
+    assert "bad.py cannot be imported: ValueError: no licence" in str(done.exception)
+
+
+@pytest.mark.parametrize("command", ["status", "cancel", "tables", "figures"])
+def test_a_command_that_goes_by_the_written_plan_loads_them_where_there_is_none(
+    tmp_path: Path, command: str
+) -> None:
+    bad = module(tmp_path, "bad", "raise ValueError('no licence')")
+    study = str(write_study(tmp_path))
+    words = [command, study, "--plugin", str(bad), "--out", str(tmp_path), "--tracking-uri", "none"]
+    done = CliRunner().invoke(app, words[: 6 if command in ("status", "cancel") else 8])
     assert isinstance(done.exception, ConfigError)
     assert "bad.py cannot be imported: ValueError: no licence" in str(done.exception)

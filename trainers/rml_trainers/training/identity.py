@@ -2,6 +2,7 @@
 the plug-ins that are used and the trainer."""
 
 import dataclasses
+import functools
 import hashlib
 import json
 from pathlib import Path
@@ -68,17 +69,31 @@ def identity_hash(config: RunConfig, *, split_hash: str, data_hash: str) -> str:
 
 def _differing(value: Any) -> dict[str, Any]:
     kept: dict[str, Any] = {}
-    for field in dataclasses.fields(value):
-        item = getattr(value, field.name)
-        if dataclasses.is_dataclass(item):
+    for name, default in _defaults(type(value)):
+        item = getattr(value, name)
+        if hasattr(type(item), "__dataclass_fields__"):
             nested = _differing(item)
             if nested:
-                kept[field.name] = nested
-        elif field.name == "name" or item != field.default:
-            kept[field.name] = item
+                kept[name] = nested
+        elif name == "name" or item != default:
+            kept[name] = item
     return kept
 
 
+@functools.cache
+def _defaults(config_class: type[Any]) -> tuple[tuple[str, Any], ...]:
+    """Name and default of every field. Kept: a large study asks a hundred thousand times."""
+    return tuple((field.name, field.default) for field in dataclasses.fields(config_class))
+
+
 def _file_hash(path: Path) -> str:
+    status = path.stat()
+    return _content_hash(path, status.st_size, status.st_mtime_ns)
+
+
+@functools.lru_cache
+def _content_hash(path: Path, size: int, modified_ns: int) -> str:
+    """sha256 of a file that has not changed since: weights take a second to read, and all cells of
+    a study begin with the same."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -32,8 +32,9 @@ def stage_ends(config: RunConfig, *, split_hash: str, data_hash: str) -> tuple[S
     if not config.method.uses_unlabelled:
         return ()
     found = []
+    of_run = identity_fields(config)
     for stage in stages_of(config):
-        fields = identity_fields(config)
+        fields = dict(of_run)
         fields["schedule"] = {"warm_up_steps": config.schedule.warm_up_steps}
         if stage.index > 0:
             fields["schedule"]["stage_steps"] = config.schedule.stage_steps[: stage.index]
@@ -47,8 +48,8 @@ def stage_ends(config: RunConfig, *, split_hash: str, data_hash: str) -> tuple[S
 
 
 def _leave_out_what_warm_up_ignores(fields: dict[str, Any], config: RunConfig) -> None:
-    """Drop what has no part in a supervised step. Whatever is not named here is taken to have
-    one."""
+    """Exchange, of a copy, the parts that have no part in a supervised step. Whatever is not named
+    here is taken to have one."""
     fields["method"] = {"num_students": config.method.num_students}
     fields.pop("unsupervised_weight", None)
     keep = {"noise": ("model", "dropout", "drop_path"), "batch": ("labelled",)}

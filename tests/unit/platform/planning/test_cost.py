@@ -8,15 +8,24 @@ from rml_platform.planning.cost import (
     RunCost,
     estimate,
     first_steps,
-    megapixel_passes,
     runs_at_once,
-    stated_seconds,
+    stated_seconds_left,
 )
 from rml_platform.planning.machine import Machine
+from rml_platform.planning.workload import stage_costs
 from rml_platform.study.study_file import CostConfig, ResourcesConfig
-from rml_trainers.config import BatchConfig, ScheduleConfig
+from rml_trainers.config import BatchConfig, RunConfig, ScheduleConfig
 from rml_trainers.noise.config import GeometryConfig
-from tests.support.tiny import METHOD_CONFIGS, tiny_config
+from tests.support.tiny import METHOD_CONFIGS, NETWORK_CONFIGS, tiny_config
+
+ONE_SECOND = CostConfig(seconds_per_megapixel={"deeplab_v2": 1}, source="counted")
+"""With this rate the seconds are the million pixels times passes."""
+
+
+def seconds(config: RunConfig, cost: CostConfig | None = ONE_SECOND, step: int = 0) -> float | None:
+    """Device-seconds of a run from a step on."""
+    stages = stage_costs(config, cost, split_hash="split", data_hash="data")
+    return stated_seconds_left(stages, step)
 
 
 def test_nothing_is_known_before_the_first_run() -> None:
@@ -71,24 +80,29 @@ def test_passes_are_counted_by_hand(method: str) -> None:
         batch=BatchConfig(labelled=2, unlabelled=3),
         schedule=ScheduleConfig(warm_up_steps=10, stage_steps=(5, 5)),
     )
-    assert megapixel_passes(config) == {"deeplab_v2": pytest.approx(PASSES[method])}
+    assert seconds(config) == pytest.approx(PASSES[method])
     rate = CostConfig(seconds_per_megapixel={"deeplab_v2": 0.5}, source="measured")
-    assert stated_seconds(config, rate) == pytest.approx(PASSES[method] / 2)
-    assert (
-        stated_seconds(config, CostConfig(seconds_per_megapixel={"other": 1}, source="measured"))
-        is None
-    )
-    assert stated_seconds(config, None) is None
+    assert seconds(config, rate) == pytest.approx(PASSES[method] / 2)
+    other = CostConfig(seconds_per_megapixel={"other": 1}, source="measured")
+    assert seconds(config, other) is None
+    assert seconds(config, None) is None
+
+
+def test_students_of_two_networks_each_have_their_rate() -> None:
+    setr = NETWORK_CONFIGS["setr"]
+    config = tiny_config("iml", peer_network=setr, geometry=GeometryConfig(crop_px=(1000, 1000)))
+    rates = CostConfig(seconds_per_megapixel={"deeplab_v2": 1, "setr": 10}, source="measured")
+    both = tiny_config("iml", geometry=GeometryConfig(crop_px=(1000, 1000)))
+    assert seconds(config, rates) == pytest.approx(11 / 2 * (seconds(both) or 0))
+    assert seconds(config, ONE_SECOND) is None
 
 
 def test_a_run_that_goes_on_costs_what_is_left() -> None:
-    config = tiny_config(
-        "iml", geometry=GeometryConfig(crop_px=(1000, 1000))
-    )  # warm-up 4, stages of 4 and 4; 2 + 2
-    (whole,), (late,) = (megapixel_passes(config, step).values() for step in (0, 6))
-    assert whole == pytest.approx(2 * (12 * 6 + 8 * 8))
-    assert late == pytest.approx(2 * (6 * 6 + 6 * 8))
-    assert sum(megapixel_passes(config, 12).values()) == 0
+    # Warm-up of 4 steps, stages of 4 and 4; 2 + 2 images.
+    config = tiny_config("iml", geometry=GeometryConfig(crop_px=(1000, 1000)))
+    assert seconds(config) == pytest.approx(2 * (12 * 6 + 8 * 8))
+    assert seconds(config, step=6) == pytest.approx(2 * (6 * 6 + 6 * 8))
+    assert seconds(config, step=12) == 0
 
 
 def test_what_runs_have_in_common_is_counted_with_the_first() -> None:
@@ -102,8 +116,15 @@ def test_what_runs_have_in_common_is_counted_with_the_first() -> None:
         tiny_config("mean_teacher", schedule=one),  # one student: a warm-up of its own
         tiny_config("iml", schedule=one, seed=1),
     ]
-    assert first_steps((run, "split", "data") for run in runs) == (0, 0, 4, 10, 0, 0)
-    assert first_steps((run, f"split {i}", "data") for i, run in enumerate(runs)) == (0,) * 6
+
+    def begin(splits: list[str]) -> tuple[int, ...]:
+        pairs = zip(runs, splits, strict=True)
+        return first_steps(
+            stage_costs(run, None, split_hash=split, data_hash="data") for run, split in pairs
+        )
+
+    assert begin(["split"] * 6) == (0, 0, 4, 10, 0, 0)
+    assert begin([f"split {i}" for i in range(6)]) == (0,) * 6
 
 
 @pytest.mark.parametrize("method", METHOD_CONFIGS)
@@ -113,8 +134,9 @@ def test_every_method_costs_something_and_more_the_longer_it_trains(method: str)
         tiny_config(method, schedule=ScheduleConfig(warm_up_steps=4, stage_steps=n))
         for n in lengths
     )
-    first, second = (sum(megapixel_passes(config).values()) for config in (short, long))
-    assert 0 < first < second
+    first = seconds(short)
+    second = seconds(long)
+    assert first is not None and second is not None and 0 < first < second
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from rml_platform.cli import app
-from rml_platform.planning.plan_without_images import make_outline
+from rml_platform.planning.plan_without_images import plan_without_images
 from rml_platform.study.schema import load_study
 from rml_trainers.errors import ConfigError
 from tests.support.platform.studies import STUDY, write_study
@@ -35,23 +35,24 @@ def test_equal_settings_are_one_run_whatever_the_runtime(tmp_path: Path) -> None
     study = load_study(
         write_study(tmp_path, CAMVID.replace("  - label: RML\n", f"{again}  - label: RML\n"))
     )
-    outline = make_outline(study, "nothing there")
-    assert outline.num_cells == 12
-    assert len(outline.runs) == 8
-    assert [cell.row for cell in outline.runs[0].cells] == ["Supervised", "Again"]
-    assert outline.missing == "nothing there"
+    plan = plan_without_images(study, "nothing there")
+    assert plan.num_cells == 12
+    assert len(plan.runs) == 8
+    assert [cell.row for cell in plan.runs[0].cells] == ["Supervised", "Again"]
+    assert plan.missing == "nothing there"
 
 
 def test_weights_that_are_not_there_stand_in_by_their_name(tmp_path: Path) -> None:
-    files = (
-        "  - {label: One, set: {network: {weights: file, weights_file: nowhere/one.safetensors}}}\n"
-    )
+    network = "{weights: file, weights_file: nowhere/one.safetensors}"
+    files = f"  - {{label: One, set: {{method.name: rml, network: {network}}}}}\n"
     text = CAMVID.replace(
         "  - label: RML\n",
         f"{files}{files.replace('One', 'Two').replace('one', 'two')}  - label: RML\n",
     )
-    outline = make_outline(load_study(write_study(tmp_path, text)), "nothing there")
-    assert len({run.stand_in() for run in outline.runs}) == len(outline.runs) == 16
+    plan = plan_without_images(load_study(write_study(tmp_path, text)), "nothing there")
+    assert len(plan.runs) == 16
+    ends = [run.stages(None)[-1].hash for run in plan.runs if run.config.method.name == "rml"]
+    assert len(set(ends)) == len(ends) == 12, "no two of them are trained as one"
     assert "16 runs for 16 cells" in rml(
         "plan", write_study(tmp_path, text), "--out", tmp_path / "out"
     )
@@ -76,7 +77,7 @@ def test_the_splits_of_a_published_set_are_known_and_checked(tmp_path: Path) -> 
     )
     too_many = text.replace("{split.num_labelled: 5}", "{split.num_labelled: 2975}")
     with pytest.raises(ConfigError, match="2 of 8 cells cannot run") as caught:
-        make_outline(load_study(write_study(tmp_path, too_many)), "nothing there")
+        plan_without_images(load_study(write_study(tmp_path, too_many)), "nothing there")
     assert "all 2975 training images are labelled, so rml has none" in str(caught.value)
 
 

@@ -191,3 +191,29 @@ def test_study_keys_can_be_overridden(tmp_path: Path) -> None:
     assert (study.execution, study.resources.workers, study.table.digits) == ("train", 2, 2)
     based = load_study(tmp_path / "study.yaml", ["base.optimiser.lr=0.5"])
     assert {cell.config.optimiser.lr for cell in expand(based)} == {0.5}
+
+
+def test_cells_of_another_seed_are_what_the_long_way_makes_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cells that differ in seeds only are made from one another; that changes none of them."""
+    text = STUDY.replace("seeds: [0, 1]", "seeds: [0, 1, 5]\nsplit_seeds: [3, 4, 9]")
+    for overrides in ((), ("split.seed=7",), ("split={seed: 7}",)):
+        made = cells_of(tmp_path, *overrides, text=text)
+        with monkeypatch.context() as patched:
+            patched.setattr("rml_platform.study.cells._with_seeds", lambda *_: None)
+            assert cells_of(tmp_path, *overrides, text=text) == made
+        seeds = {(cell.config.seed, cell.config.split.seed) for cell in made}
+        own = {(0, 3), (1, 4), (5, 9)}
+        assert seeds == ({(seed, 7) for seed, _ in own} if overrides else own)
+
+
+@pytest.mark.parametrize("first", [0, -1])
+def test_a_seed_that_cannot_be_is_told_wherever_it_stands(first: int, tmp_path: Path) -> None:
+    text = STUDY.replace("seeds: [0, 1]", f"seeds: [{first}, {-1 - first}]")
+    with pytest.raises(ConfigError) as caught:
+        cells_of(tmp_path, text=text)
+    message = str(caught.value)
+    assert "4 of 8 cells cannot run" in message
+    assert "seeds: seed = -1: expected zero or more" in message
+    assert "seed -1 and 3 more" in message

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from rml_platform.planning.cost import first_steps, stated_seconds
-from rml_platform.planning.plan_without_images import Outline, make_outline
+from rml_platform.planning.cost import StageCost, first_steps, stated_seconds_left
+from rml_platform.planning.plan_without_images import PlanWithoutImages, plan_without_images
 from rml_platform.study.cells import Study
 from rml_platform.study.schema import load_study
 from rml_trainers.config import RunConfig
@@ -99,18 +99,23 @@ def study(name: str, profile: str | None = None) -> Study:
 
 
 @cache
-def outline(name: str, profile: str | None = None) -> Outline:
-    return make_outline(study(name, profile), "not needed here")
+def planned(name: str, profile: str | None = None) -> PlanWithoutImages:
+    return plan_without_images(study(name, profile), "not needed here")
+
+
+def stages_of_runs(name: str) -> list[tuple[StageCost, ...]]:
+    """The stages of every run with their cost by the study's rate."""
+    return [run.stages(study(name).cost) for run in planned(name).runs]
 
 
 def configs(name: str) -> set[RunConfig]:
-    return {run.config for run in outline(name).runs}
+    return {run.config for run in planned(name).runs}
 
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_every_study_and_profile_can_be_planned_without_images(name: str) -> None:
     for profile in (None, *study(name).profiles):
-        made = outline(name, profile)
+        made = planned(name, profile)
         assert made.runs
         assert made.study.title
         assert made.study.description
@@ -118,22 +123,21 @@ def test_every_study_and_profile_can_be_planned_without_images(name: str) -> Non
 
 @pytest.mark.parametrize("name", PAPER)
 def test_a_table_has_the_cells_it_should(name: str) -> None:
-    assert (outline(name).num_cells, outline(name, "small").num_cells) == PAPER[name]
+    assert (planned(name).num_cells, planned(name, "small").num_cells) == PAPER[name]
 
 
 @pytest.mark.parametrize("name", PAPER)
 def test_a_table_says_what_it_costs(name: str) -> None:
     """Every run has a rate, and the paper's own run comes out at the paper's own figure."""
-    cost = study(name).cost
-    assert cost is not None
-    runs = outline(name).runs
-    begin = first_steps(run.stand_in() for run in runs)
-    assert all(
-        stated_seconds(run.config, cost, step) for run, step in zip(runs, begin, strict=True)
+    assert study(name).cost is not None
+    stages = stages_of_runs(name)
+    begin = first_steps(stages)
+    assert all(stated_seconds_left(own, step) for own, step in zip(stages, begin, strict=True))
+    runs = planned("table4").runs
+    (run, *_) = [run for run in runs if run.cells[0].row == "RML (two stages)"]
+    assert stated_seconds_left(run.stages(study("table4").cost)) == pytest.approx(
+        1.5 * 86400 * 4, rel=0.01
     )
-    two_stages = study("table4")
-    (run, *_) = [run for run in outline("table4").runs if run.cells[0].row == "RML (two stages)"]
-    assert stated_seconds(run.config, two_stages.cost) == pytest.approx(1.5 * 86400 * 4, rel=0.01)
 
 
 @pytest.mark.parametrize("name", PAPER)
@@ -142,7 +146,7 @@ def test_the_small_profile_needs_no_data_and_few_steps(name: str) -> None:
     assert small.execution == "direct"
     assert small.title != study(name).title
     assert not any(row.reported for row in small.rows), "another size is no comparison"
-    for run in outline(name, "small").runs:
+    for run in planned(name, "small").runs:
         assert run.config.data.name == "scenes"
         assert run.config.schedule.total_steps <= 300
         networks = run.config.student_networks
@@ -183,7 +187,7 @@ def test_every_comparator_is_quoted_and_run_where_we_can(name: str) -> None:
 
 def test_splits_are_those_that_the_paper_names() -> None:
     """Hashes of French et al.'s published splits."""
-    found = {len(run.split.labelled): run.split.hash for run in outline("table2").runs if run.split}
+    found = {len(run.split.labelled): run.split.hash for run in planned("table2").runs if run.split}
     assert {n: found[n] for n in (106, 212, 529, 1323)} == {
         106: "494702715ac1",
         212: "0f242c70a697",
@@ -191,7 +195,7 @@ def test_splits_are_those_that_the_paper_names() -> None:
         1323: "306327ff6380",
     }
     cityscapes = [
-        run for run in outline("table1").runs if run.config.split.seed == 12345 and run.split
+        run for run in planned("table1").runs if run.config.split.seed == 12345 and run.split
     ]
     by_size = {len(run.split.labelled): run.split.hash for run in cityscapes if run.split}
     assert {n: by_size[n] for n in (100, 372, 744)} == {
@@ -216,7 +220,7 @@ def test_both_students_of_a_pair_are_scored_by_one_run() -> None:
     columns = {column.label: column.metric for column in study("table5").columns}
     assert columns["Student 1"] == "final/student_1/miou"
     assert columns["Student 2"] == "final/student_2/miou"
-    by_row = {run.cells[0].row: run for run in outline("table5").runs}
+    by_row = {run.cells[0].row: run for run in planned("table5").runs}
     assert len(by_row["Deeplabv2–SETR IML"].cells) == 4
     mixed = by_row["Deeplabv2–SETR IML"].config
     assert [network.name for network in mixed.student_networks] == ["deeplab_v2", "setr"]
@@ -230,15 +234,15 @@ def test_what_two_tables_have_in_common_is_one_run(first: str, second: str, numb
 
 def test_what_is_shared_is_not_paid_twice() -> None:
     """The stages and warm-ups that Table 4's rows have in common are a part of its cost."""
-    runs = outline("table4").runs
-    cost = study("table4").cost
-    begin = first_steps(run.stand_in() for run in runs)
+    runs = planned("table4").runs
+    stages = stages_of_runs("table4")
+    begin = first_steps(stages)
     by_row = {run.cells[0].row: step for run, step in zip(runs, begin, strict=True)}
     assert by_row["Supervised"] == by_row["IML"] == 0
     assert by_row["RML (two stages)"] == 110_000, "its first stage is the row RML"
     assert by_row["RML"] == 20_000, "its warm-up is that of IML with the same model noise"
-    whole = sum(stated_seconds(run.config, cost) or 0 for run in runs)
+    whole = sum(stated_seconds_left(own) or 0 for own in stages)
     shared = sum(
-        stated_seconds(run.config, cost, step) or 0 for run, step in zip(runs, begin, strict=True)
+        stated_seconds_left(own, step) or 0 for own, step in zip(stages, begin, strict=True)
     )
     assert shared < 0.85 * whole

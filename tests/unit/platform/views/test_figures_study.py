@@ -9,13 +9,14 @@ from rich.console import Console
 
 from rml_platform.launch.outcomes import LaunchReport
 from rml_platform.launch.output_layout import OutputLayout
-from rml_platform.planning.plan import Plan, make_plan
+from rml_platform.planning.plan_file.written_plan import WrittenPlan
 from rml_platform.study.cells import Study
 from rml_platform.study.figure_config import FigureConfig
 from rml_platform.study.schema import load_study
 from rml_platform.views.figure_spec import figure_specs
 from rml_platform.views.summary import print_launch
 from rml_trainers.errors import ConfigError
+from tests.support.platform.plans import written
 from tests.support.platform.studies import STUDY, write_study
 from tests.support.recorded import Store
 
@@ -36,32 +37,28 @@ figures:
 
 
 @pytest.fixture(scope="module")
-def planned(tmp_path_factory: pytest.TempPathFactory) -> Plan:
+def planned(tmp_path_factory: pytest.TempPathFactory) -> WrittenPlan:
     folder = tmp_path_factory.mktemp("study")
-    return make_plan(
-        load_study(write_study(folder, STUDY + FIGURES)),
-        data_root=None,
-        cache_root=folder / "cache",
-    )
+    return written(load_study(write_study(folder, STUDY + FIGURES)), folder)
 
 
-def with_figure(plan: Plan, **changes: object) -> Plan:
+def with_figure(plan: WrittenPlan, **changes: object) -> WrittenPlan:
     """The plan with one figure, that of all rows and columns with changes."""
     figure = FigureConfig(**{"name": "f", "metric": "train/loss", **changes})  # type: ignore[arg-type]
-    return replace(plan, study=replace(plan.study, figures=(figure,)))
+    return replace(plan, figures=(figure,))
 
 
-def test_a_figure_without_labels_has_every_run_of_the_table(planned: Plan) -> None:
+def test_a_figure_without_labels_has_every_run_of_the_table(planned: WrittenPlan) -> None:
     everything, _ = figure_specs(planned)
     assert everything.rows == ("Supervised", "RML")
     assert everything.columns == ("1/4", "1/2")
-    assert everything.title == planned.study.title
+    assert everything.title == planned.title
     expected = {(c.row, c.column, c.seed): run_id for c, run_id in planned.cells}
     assert {(r.row, r.column, r.seed): r.run_id for r in everything.runs} == expected
     assert {(r.first_step, r.last_step) for r in everything.runs} == {(0, None)}
 
 
-def test_labels_metrics_and_stage_are_taken_over(planned: Plan) -> None:
+def test_labels_metrics_and_stage_are_taken_over(planned: WrittenPlan) -> None:
     _, pair = figure_specs(planned)
     assert [(m.label, m.key) for m in pair.metrics] == [("after", "train/a"), ("before", "train/b")]
     assert [(r.row, r.column, r.seed) for r in pair.runs] == [("RML", "1/2", 0), ("RML", "1/2", 1)]
@@ -77,13 +74,13 @@ def test_labels_metrics_and_stage_are_taken_over(planned: Plan) -> None:
     [({}, 0, None), ({"to_stage": 0}, 0, 4), ({"from_stage": 1}, 4, None)],
 )
 def test_stages_become_steps_also_for_supervised_runs(
-    planned: Plan, stages: dict[str, int], first: int, last: int | None
+    planned: WrittenPlan, stages: dict[str, int], first: int, last: int | None
 ) -> None:
     (spec,) = figure_specs(with_figure(planned, **stages))
     assert {(run.first_step, run.last_step) for run in spec.runs} == {(first, last)}
 
 
-def test_a_stage_that_a_run_does_not_have_is_an_error(planned: Plan) -> None:
+def test_a_stage_that_a_run_does_not_have_is_an_error(planned: WrittenPlan) -> None:
     with pytest.raises(
         ConfigError, match=r"figure f: there is no stage 2 in row 'Supervised'.* 0 \(warm-up\) to 1"
     ):
@@ -92,8 +89,7 @@ def test_a_stage_that_a_run_does_not_have_is_an_error(planned: Plan) -> None:
 
 def test_a_profile_has_files_and_runs_of_its_own(tmp_path: Path) -> None:
     study = load_study(write_study(tmp_path, STUDY + FIGURES), (), "small")
-    plan = make_plan(study, data_root=None, cache_root=tmp_path / "cache")
-    _, pair = figure_specs(plan)
+    _, pair = figure_specs(written(study, tmp_path))
     assert pair.name == "pair-small"
     assert [(r.seed, r.first_step, r.last_step) for r in pair.runs] == [(7, 2, 4)]
 
@@ -126,11 +122,7 @@ def test_runs_that_begin_the_same_know_of_each_other(tmp_path: Path) -> None:
         ("set: {method.name: rml, runtime.log_every_steps: 7}", set[int]()),
     ):
         text = both.replace("set: {method.name: rml}", change) if change else both
-        plan = make_plan(
-            load_study(write_study(tmp_path, text + FIGURES)),
-            data_root=None,
-            cache_root=tmp_path / "c",
-        )
+        plan = written(load_study(write_study(tmp_path, text + FIGURES)), tmp_path)
         runs = {(r.row, r.column, r.seed): r for r in figure_specs(plan)[0].runs}
         for (row, column, seed), run in runs.items():
             other = runs["IML" if row == "RML" else "RML", column, seed]
@@ -150,13 +142,13 @@ def test_rows_multiplied_by_axes_are_named_as_the_table_names_them(tmp_path: Pat
 
 
 def test_the_end_of_a_launch_says_how_to_draw_them(
-    planned: Plan, store: Store, tmp_path: Path
+    planned: WrittenPlan, store: Store, tmp_path: Path
 ) -> None:
     layout = OutputLayout(root=tmp_path / "out", storage=str(tmp_path / "out"))
     console = Console(record=True, width=200)
     for plan in (
         planned,
-        replace(planned, study=replace(planned.study, figures=(), profile="small")),
+        replace(planned, figures=(), profile="small"),
     ):
         print_launch(
             plan, LaunchReport(done=["r"]), layout, store.uri, Path("my study.yaml"), console

@@ -1,0 +1,140 @@
+"""From a plan to what is written of it, `plan.json`."""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rml_dashboards.contract.metric_keys import metric_of_key
+from rml_platform.environment import code_version
+from rml_platform.planning.plan import Plan, PlannedRun
+from rml_platform.planning.plan_file.setting_differences import Settings, setting_differences
+from rml_platform.planning.plan_file.written_plan import (
+    WrittenCell,
+    WrittenColumn,
+    WrittenPlan,
+    WrittenPlugin,
+    WrittenRow,
+    WrittenRun,
+    write_plan,
+)
+from rml_platform.planning.workload import stage_costs
+from rml_platform.study.cells import Column, Row
+from rml_platform.study.study_file import CostConfig
+from rml_trainers import RESULT_VERSION
+from rml_trainers.config import EvaluationConfig
+from rml_trainers.scoring.metrics import METRICS
+from rml_trainers.training.identity import plugins_of
+
+LOWER_IS_BETTER = ("loss", "seconds", "error")
+"""Words in the name of a metric that tell that its best value is the lowest."""
+
+
+def write_down(plan: Plan, overrides: Sequence[str] | None, out: Path, storage: str) -> WrittenPlan:
+    """Write a plan below the output folder, and below the storage where that is another place, so
+    that a machine which reaches only the storage has it too. Returns what was written."""
+    written = to_written(plan, overrides, out)
+    for place in dict.fromkeys((str(out), storage)):
+        write_plan(written, place)
+    return written
+
+
+def to_written(plan: Plan, overrides: Sequence[str] | None, out: Path) -> WrittenPlan:
+    """What is written of a plan.
+
+    Args:
+        overrides: `--set` texts that the study was loaded with.
+        out: output folder, which paths are made relative to.
+    """
+    study = plan.study
+    settings = setting_differences([run.config for run in plan.runs])
+    return WrittenPlan(
+        written_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        code_version=code_version().version,
+        result_version=RESULT_VERSION,
+        source=study.source,
+        source_hash=study.source_hash,
+        profile=study.profile,
+        overrides=tuple(sorted(overrides or ())),
+        plugins=_plugins(plan.runs),
+        name=study.name,
+        title=study.title,
+        description=study.description,
+        execution=study.execution,
+        resources=study.resources,
+        rows=tuple(_row(row) for row in study.rows),
+        columns=tuple(_column(column) for column in study.columns),
+        seeds=study.seeds,
+        split_seeds=study.split_seeds,
+        table=study.table,
+        figures=study.figures,
+        cost=study.cost,
+        settings=settings.shared,
+        runs=tuple(
+            _run(run, own, study.cost, out)
+            for run, own in zip(plan.runs, settings.own, strict=True)
+        ),
+        warnings=plan.warnings,
+    )
+
+
+def _row(row: Row) -> WrittenRow:
+    reported = dict(row.reported)
+    return WrittenRow(label=row.label, group=row.group, columns=row.columns, reported=reported)
+
+
+def _column(column: Column) -> WrittenColumn:
+    said = column.higher_is_better
+    known = is_higher_better(column.metric) if said is None else said
+    return WrittenColumn(label=column.label, metric=column.metric, higher_is_better=known)
+
+
+def is_higher_better(key: str) -> bool:
+    """Whether the best value of a metric is its highest, as far as is known: what METRICS says of a
+    score; of anything else, that it is unless its name says `loss`, `seconds` or `error`."""
+    name = metric_of_key(key)
+    metric = METRICS.get(name.partition("/")[0])
+    if metric is not None:
+        return metric.higher_is_better
+    return not set(LOWER_IS_BETTER) & set(name.split("_"))
+
+
+def _run(run: PlannedRun, own: Settings, cost: CostConfig | None, out: Path) -> WrittenRun:
+    config = run.config
+    return WrittenRun(
+        run_id=run.run_id,
+        cells=tuple(
+            WrittenCell(row=cell.row, column=cell.column, seed=cell.seed) for cell in run.cells
+        ),
+        method=config.method.name,
+        data=config.data.name,
+        num_labelled=len(run.split.labelled),
+        num_unlabelled=len(run.split.unlabelled),
+        split_hash=run.split_hash,
+        data_hash=run.data_hash,
+        prepared_folder=Path(os.path.relpath(run.prepared_folder, out)).as_posix(),
+        warm_up_steps=config.schedule.warm_up_steps,
+        stage_steps=config.schedule.stage_steps,
+        stages=stage_costs(config, cost, split_hash=run.split_hash, data_hash=run.data_hash),
+        reporting=_reporting(config.evaluation, config.runtime.log_every_steps),
+        settings=own,
+    )
+
+
+@functools.cache
+def _reporting(evaluation: EvaluationConfig, log_every_steps: int) -> str:
+    text = json.dumps([dataclasses.asdict(evaluation), log_every_steps], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _plugins(runs: Iterable[PlannedRun]) -> tuple[WrittenPlugin, ...]:
+    found = {
+        WrittenPlugin(name=plugin.name, hash=plugin.hash)
+        for run in runs
+        for plugin in plugins_of(run.config)
+    }
+    return tuple(sorted(found, key=lambda plugin: (plugin.name, plugin.hash)))

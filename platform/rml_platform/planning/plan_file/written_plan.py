@@ -1,0 +1,224 @@
+"""The plan of a study as a file, `studies/<study>/plan.json`: what `rml status`, `cancel`, `tables`
+and `figures` go by.
+
+It holds everything that they need, so that they work without images and study file, on any machine
+that reaches the file and the records of the runs. Nothing in it depends on where the output folder
+lies. Reading it imports no torch.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from rml_platform.planning.cost import StageCost
+from rml_platform.run.codec import Codec, DamagedFileError
+from rml_platform.run.storage import Folder
+from rml_platform.study.figure_config import FigureConfig
+from rml_platform.study.study_file import CostConfig, ReportedConfig, ResourcesConfig, TableConfig
+from rml_trainers.errors import ConfigError
+
+FORMAT = 1
+"""Version of the file's format; raised whenever an older program would misread a newer file."""
+STUDIES = "studies"
+
+
+@dataclass(frozen=True, kw_only=True)
+class WrittenRow:
+    """One row of the study's table."""
+
+    label: str
+    group: str
+    """Heading over consecutive rows of the same group; empty: none."""
+    columns: tuple[str, ...]
+    """Labels of the columns that it is run for; none for a comparator."""
+    reported: dict[str, tuple[ReportedConfig, ...]]
+    """Column label → numbers that somebody printed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WrittenColumn:
+    """One column of the study's table."""
+
+    label: str
+    metric: str
+    """Key of the score that it shows."""
+    higher_is_better: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class WrittenPlugin:
+    """A plug-in that a run of the study needs. Where it lay is left out: that is one machine's."""
+
+    name: str
+    hash: str
+    """Of the content of its files."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WrittenCell:
+    """One run of one row, column and seed."""
+
+    row: str
+    column: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        return f"row {self.row!r}, column {self.column!r}, seed {self.seed}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class WrittenRun:
+    """One run, whichever cells it fills."""
+
+    run_id: str
+    cells: tuple[WrittenCell, ...]
+    method: str
+    data: str
+    num_labelled: int
+    num_unlabelled: int
+    split_hash: str
+    data_hash: str
+    prepared_folder: str
+    """Folder of the prepared images, relative to the output folder."""
+    warm_up_steps: int
+    stage_steps: tuple[int, ...]
+    """Steps of each stage after the warm-up, as the schedule has them; `stages` are those that the
+    method makes of it."""
+    stages: tuple[StageCost, ...]
+    reporting: str
+    """Equal for runs that measure the same things at the same steps."""
+    settings: dict[str, Any]
+    """Dotted key → value of the settings in which the study's runs differ."""
+
+    @property
+    def num_steps(self) -> int:
+        return self.stages[-1].last_step
+
+
+@dataclass(frozen=True, kw_only=True)
+class WrittenPlan:
+    """Every run of a study, each once, in the order of the table, and how its results are shown."""
+
+    format: Literal[1] = 1
+    written_at: str
+    """Date and time, UTC, ISO 8601."""
+    code_version: str
+    result_version: int
+    """Version of the trainer's results, which is a part of every run id."""
+    source: str
+    """The study file, as the command named it."""
+    source_hash: str
+    """sha256 of the study file."""
+    profile: str | None
+    overrides: tuple[str, ...]
+    """The `--set` of the command, sorted."""
+    plugins: tuple[WrittenPlugin, ...]
+    name: str
+    title: str
+    description: str
+    execution: Literal["train", "direct"]
+    resources: ResourcesConfig
+    rows: tuple[WrittenRow, ...]
+    columns: tuple[WrittenColumn, ...]
+    seeds: tuple[int, ...]
+    split_seeds: tuple[int, ...] | None
+    table: TableConfig
+    figures: tuple[FigureConfig, ...]
+    cost: CostConfig | None
+    settings: dict[str, Any]
+    """Dotted key → value of the settings that all runs share and that differ from their
+    defaults."""
+    runs: tuple[WrittenRun, ...]
+    warnings: tuple[str, ...]
+    """What a person should know before launching."""
+
+    @property
+    def cells(self) -> tuple[tuple[WrittenCell, str], ...]:
+        """Every cell with the id of the run that fills it."""
+        return tuple((cell, run.run_id) for run in self.runs for cell in run.cells)
+
+    @property
+    def file_suffix(self) -> str:
+        """What the names of the study's files end with: another size has files of its own."""
+        return _suffix(self.profile)
+
+
+PLAN = Codec[WrittenPlan](WrittenPlan)
+
+
+def plan_file(study: str, profile: str | None) -> str:
+    """Path of the plan below an output folder or storage."""
+    return f"{STUDIES}/{study}/{_file_name(profile)}"
+
+
+def write_plan(plan: WrittenPlan, place: str | Path) -> None:
+    """Write the plan below an output folder or storage (a path or URI), whole or not at all; it
+    takes the place of the one before it."""
+    folder = Folder.open(place).child(STUDIES, plan.name)
+    folder.write(_file_name(plan.profile), PLAN.encode(plan))
+
+
+def read_plan(place: str | Path, study: str, profile: str | None) -> WrittenPlan | None:
+    """The plan below an output folder or storage; None where none was written.
+
+    Raises:
+        ConfigError: the file is damaged, or was written by another version of the program; names
+            the file and says what to do.
+    """
+    content = Folder.open(place).child(STUDIES, study).read(_file_name(profile))
+    if content is None:
+        return None
+    file = f"{place}/{plan_file(study, profile)}"
+    try:
+        return PLAN.decode(content, file)
+    except DamagedFileError as error:
+        known = _format_of(content)
+        if known not in (None, FORMAT):
+            raise ConfigError(
+                f"{file}: written in format {known} by another version of rml; this one reads "
+                f"format {FORMAT}. Use that version, or write the plan anew: rml plan STUDY.yaml"
+            ) from error
+        raise ConfigError(
+            f"{error}. Unless another version of rml wrote it, write it anew: rml plan STUDY.yaml"
+        ) from error
+
+
+def planned_studies(place: str | Path) -> tuple[str, ...]:
+    """Studies, each with its profile, whose plans lie below an output folder or storage: as a
+    person names them to a command."""
+    folder = Folder.open(place).child(STUDIES)
+    return tuple(
+        study if profile is None else f"{study} --profile {profile}"
+        for study in folder.folders()
+        for profile in _profiles(folder.child(study).files())
+    )
+
+
+def _profiles(files: Sequence[str]) -> list[str | None]:
+    """Profiles that have a plan among the files of a study's folder."""
+    stems = [name.removesuffix(".json") for name in files if name.endswith(".json")]
+    return [
+        stem.removeprefix("plan-") if stem != "plan" else None
+        for stem in stems
+        if stem == "plan" or stem.startswith("plan-")
+    ]
+
+
+def _file_name(profile: str | None) -> str:
+    return f"plan{_suffix(profile)}.json"
+
+
+def _suffix(profile: str | None) -> str:
+    return "" if profile is None else f"-{profile}"
+
+
+def _format_of(content: bytes) -> object:
+    """Version of the format that a file states, None where it states none."""
+    try:
+        value = json.loads(content)
+    except ValueError:
+        return None
+    return value.get("format") if isinstance(value, dict) else None

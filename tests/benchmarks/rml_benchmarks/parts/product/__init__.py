@@ -1,0 +1,1 @@
+"""Parts that measure the whole product: launches and commands."""
