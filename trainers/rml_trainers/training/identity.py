@@ -69,7 +69,7 @@ def identity_hash(config: RunConfig, *, split_hash: str, data_hash: str) -> str:
 
 def _differing(value: Any) -> dict[str, Any]:
     kept: dict[str, Any] = {}
-    for name, default in _defaults(type(value)):
+    for name, default in _defaults(value.__class__):
         item = getattr(value, name)
         if hasattr(type(item), "__dataclass_fields__"):
             nested = _differing(item)
