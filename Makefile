@@ -27,8 +27,10 @@ check: $(STAMP) ## formatting, lint and types of code and tests
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/mypy $(CODE)
 
+# One process per core with one thread each; then what starts Ray, which wants the machine for itself.
 test: check ## check, then every test
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadfile -m "not ray"
+	$(BIN)/python -m pytest -m ray
 
 format: $(STAMP) ## let ruff format and mend what it can
 	$(BIN)/ruff format $(CODE)
