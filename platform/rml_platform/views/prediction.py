@@ -41,6 +41,10 @@ class RecordedNetwork:
     predictor: Predictor
     data: PreparedData
     """The images that the run was trained on."""
+    step: int
+    """Steps that the run had done at the checkpoint."""
+    notes: tuple[str, ...]
+    """What was wrong with newer checkpoints, one sentence each."""
 
 
 def predict_files(
@@ -88,7 +92,9 @@ def load_recorded(task: RunTask, *, network: str | None, device: str) -> Recorde
         name = network or task.config.evaluation.networks[0]
         chosen = choose_device(device)  # type: ignore[arg-type]
         predictor = load_network(found.folder, task.config, data.num_classes, name, chosen)
-    return RecordedNetwork(task=task, name=name, predictor=predictor, data=data)
+    return RecordedNetwork(
+        task=task, name=name, predictor=predictor, data=data, step=found.step, notes=tuple(notes)
+    )
 
 
 def recorded_task(storage: str, run_id: str) -> RunTask:
