@@ -93,7 +93,7 @@ def load_recorded(task: RunTask, *, network: str | None, device: str) -> Recorde
         chosen = choose_device(device)  # type: ignore[arg-type]
         predictor = load_network(found.folder, task.config, data.num_classes, name, chosen)
     return RecordedNetwork(
-        task=task, name=name, predictor=predictor, data=data, step=found.step, notes=tuple(notes)
+        task=task, name=name, predictor=predictor, data=data, step=found.step, notes=tuple(damaged)
     )
 
 
