@@ -85,10 +85,8 @@ def load_recorded(task: RunTask, *, network: str | None, device: str) -> Recorde
     with tempfile.TemporaryDirectory(prefix="rml-predict-") as scratch:
         found = CheckpointStore(run.folder, "predict").newest_sound(Path(scratch), damaged.append)
         if found is None:
-            reasons = "".join(f"\n  {text}" for text in damaged)
-            raise CheckpointError(
-                f"run {task.run_id}: no sound checkpoint to predict with{reasons}"
-            )
+            reasons = "".join(f"\n  {text}" for text in damaged) or "; it has written none so far"
+            raise CheckpointError(f"run {task.run_id}: no sound checkpoint{reasons}")
         name = network or task.config.evaluation.networks[0]
         chosen = choose_device(device)  # type: ignore[arg-type]
         predictor = load_network(found.folder, task.config, data.num_classes, name, chosen)

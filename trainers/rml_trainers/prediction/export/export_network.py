@@ -50,7 +50,7 @@ def check_target(path: Path, format_name: str, *, overwrite: bool) -> None:
 
     Raises:
         ConfigError: an unknown format, a package that it needs and that is not installed, a file
-            that is there already, or a name that is not one of the format's.
+            that is there already, a folder that is not, or a name that is not one of the format's.
     """
     if format_name not in FORMATS:
         raise ConfigError(f"format {format_name!r}: {suggest(format_name, FORMATS)}")
@@ -61,6 +61,8 @@ def check_target(path: Path, format_name: str, *, overwrite: bool) -> None:
         raise ConfigError(
             f"{path}: files of the format {format_name} end in {' or '.join(chosen.suffixes)}"
         )
+    if not path.parent.is_dir():
+        raise ConfigError(f"{path}: there is no folder {path.parent}; make it first")
     if path.exists() and not overwrite:
         raise ConfigError(f"{path}: is there already; choose another name or --overwrite it")
     chosen.require_packages()
@@ -80,12 +82,13 @@ def export_network(
 
     Args:
         module: what is exported.
-        path: the file; one that is there is replaced, see `check_target`.
+        path: the file, in a folder that is there; one that is there is replaced, see
+            `check_target`.
         format_name: one of `FORMATS`.
         fixed_px: the only size of images that the file shall take; None: any, where network and
             format allow it.
         usual_px: size of the images that the network was trained for.
-        metadata: go into the file.
+        metadata: go into the file, beside what the module says of itself.
         images: real images uint8 [H, W, 3] to compare on, beside random ones.
     Raises:
         ConfigError: the network does not take this size, the format cannot hold it, the folder
@@ -97,10 +100,12 @@ def export_network(
     if own_px is not None and fixed_px not in (None, own_px):
         raise ConfigError(f"size {fixed_px}: the network takes images of {own_px} only")
     request = Request(
-        module=module, fixed_px=fixed_px or own_px, usual_px=usual_px, metadata=metadata
+        module=module,
+        fixed_px=fixed_px or own_px,
+        usual_px=usual_px,
+        metadata={**metadata, **module.normalisation()},
     )
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         # Beside the target, because a file is moved in one step only within a file system.
         scratch = tempfile.TemporaryDirectory(dir=path.parent, prefix=".rml-export-")
     except OSError as error:
@@ -108,11 +113,9 @@ def export_network(
     with scratch as folder:
         file = Path(folder) / path.name
         size_px = chosen.write(request, file)
-        random = _difference(module, file, chosen, random_images(size_px, usual_px))
-        real = _difference(module, file, chosen, image_batches(images, size_px)) if images else None
-        for difference in (random, real):
-            if difference is not None and not difference.is_tolerable:
-                raise ConfigError(_wrong(difference, chosen))
+        random, real = _differences(
+            module, file, chosen, random_images(size_px, usual_px), image_batches(images, size_px)
+        )
         file.replace(path)
     return Exported(
         path=path,
@@ -123,10 +126,24 @@ def export_network(
     )
 
 
-def _difference(
-    module: ImageToScores, file: Path, chosen: FileFormat, batches: Sequence[Tensor]
-) -> Difference:
-    return compare(torch_scores(module, batches), chosen.scores(file, batches))
+def _differences(
+    module: ImageToScores,
+    file: Path,
+    chosen: FileFormat,
+    random: Sequence[Tensor],
+    real: Sequence[Tensor],
+) -> tuple[Difference, Difference | None]:
+    """On random and on real images (None: there are none). Raises ConfigError for one that is too
+    large."""
+    # All at once, because it takes seconds to load a file into a program that runs it.
+    found = chosen.scores(file, [*random, *real])
+    differences = [compare(torch_scores(module, random), found[: len(random)])]
+    if real:
+        differences.append(compare(torch_scores(module, real), found[len(random) :]))
+    for difference in differences:
+        if not difference.is_tolerable:
+            raise ConfigError(_wrong(difference, chosen))
+    return differences[0], differences[1] if real else None
 
 
 def _wrong(difference: Difference, chosen: FileFormat) -> str:

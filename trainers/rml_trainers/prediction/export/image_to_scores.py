@@ -53,6 +53,19 @@ class ImageToScores(nn.Module):
         ]
         return sizes[0] if sizes else None
 
+    def normalisation(self) -> dict[str, str]:
+        """Metadata with mean and standard deviation of the colours in [0, 1], one pair per network;
+        the file has them inside."""
+        statistics = [
+            {
+                "mean": network.mean.flatten().tolist(),
+                "std": network.std.flatten().tolist(),
+            }
+            for network in self.networks
+            if isinstance(network, SegmentationNetwork)
+        ]
+        return {"rml.normalisation": json.dumps(statistics)}
+
     def interface(self, fixed_px: tuple[int, int] | None) -> dict[str, str]:
         """Metadata that say what goes in and what comes out of a file that takes this size."""
         size = list(fixed_px) if fixed_px is not None else ["height", "width"]

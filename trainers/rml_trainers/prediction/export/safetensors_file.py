@@ -45,10 +45,7 @@ def write(request: Request, path: Path) -> SizePx | None:
             f"{1 + len(others)}: export them one by one (teacher_1, teacher_2)"
         )
     weights = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
-    statistics = {
-        f"rml.{name}": json.dumps(weights[name].flatten().tolist()) for name in ("mean", "std")
-    }
-    save_file(weights, path, metadata={**request.metadata, **statistics})
+    save_file(weights, path, metadata=dict(request.metadata))
     return request.module.input_px
 
 

@@ -18,6 +18,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from rml_trainers.errors import ConfigError
 from rml_trainers.prediction.export.file_format import FileFormat, Request, Scores, SizePx
 from rml_trainers.prediction.export.image_to_scores import ImageToScores
 
@@ -110,7 +111,10 @@ def scores(path: Path, batches: Sequence[Tensor]) -> list[Scores]:
             check=False,
         )
         if done.returncode != 0:
-            raise RuntimeError(f"the TorchScript file does not run: {done.stderr}")
+            raise ConfigError(
+                "the TorchScript file does not run in a process without rml, so none was written; "
+                f"try another format: {done.stderr.strip()}"
+            )
         found = load_file(scores_file)
         return [found[str(i)].numpy() for i in range(len(batches))]
 
