@@ -14,6 +14,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from rml_trainers.networks import NETWORKS, build_network
+from rml_trainers.networks.batchnorm import batchnorm_layers
 from rml_trainers.networks.network import SegmentationNetwork
 from rml_trainers.noise.config import NoiseConfig
 from rml_trainers.prediction.export import (
@@ -36,7 +37,10 @@ ONLY_SIZE = {
     ("setr", "torchscript"): USUAL_PX,
 }
 """Size of the images of those files that take one size only."""
-pytestmark = pytest.mark.usefixtures("single_thread")
+pytestmark = [
+    pytest.mark.usefixtures("single_thread"),
+    pytest.mark.filterwarnings("ignore:.torch.jit.load. is deprecated:FutureWarning"),
+]
 
 
 @dataclass(frozen=True)
@@ -53,11 +57,17 @@ def trained_looking(name: str) -> SegmentationNetwork:
     """A network none of whose weights and statistics are those that it starts with."""
     torch.manual_seed(0)
     network = build_network(NETWORK_CONFIGS[name], len(CLASSES), NoiseConfig(dropout=0.5))
-    generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
-        for tensor in (*network.parameters(), *network.buffers()):
-            if tensor.is_floating_point():
-                tensor += 0.1 * torch.rand(tensor.shape, generator=generator)
+        for parameter in network.parameters():
+            parameter += 0.02 * torch.randn_like(parameter)
+        for layer in batchnorm_layers(network):
+            for tensor in (layer.weight, layer.running_var):
+                tensor += torch.rand_like(tensor)
+            for tensor in (layer.bias, layer.running_mean):
+                tensor += 0.1 * torch.randn_like(tensor)
+        for name in ("mean", "std"):
+            statistics = network.get_buffer(name)
+            statistics += 0.1 * torch.rand_like(statistics)
     return network
 
 
@@ -147,8 +157,9 @@ def test_a_file_computes_what_the_network_does_for_any_batch_and_size(case: Case
             images = noise(num_images, size_px)
             expected = _scores_of(case.network.eval(), images)
             found = RUN[case.format_name](case.exported.path, images)
-            assert expected.std() > 1e-3, "there is something to compare"
-            torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+            assert expected.std() > 1e-2 * expected.abs().max(), "there is something to compare"
+            largest = expected.abs().max()
+            torch.testing.assert_close(found / largest, expected / largest, atol=2e-5, rtol=0)
 
 
 def test_only_networks_and_formats_that_need_it_hold_a_size(case: Case) -> None:
@@ -162,7 +173,7 @@ def test_the_comparison_saw_random_and_real_images(case: Case) -> None:
     assert real.num_pixels == (40 * 50 if only is None else only[0] * only[1])
     for difference in (case.exported.random, real):
         assert difference.is_tolerable and difference.changed_pixels == 0
-        assert difference.largest < 1e-4 < difference.allowed or difference.largest == 0
+        assert difference.largest < 0.1 * difference.allowed
 
 
 def test_a_file_says_what_its_network_is(case: Case) -> None:
