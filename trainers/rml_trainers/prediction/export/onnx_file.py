@@ -1,6 +1,7 @@
 """ONNX: the network as a graph that onnxruntime and others run without torch."""
 
 import importlib
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +20,13 @@ LARGEST_BYTES = 2**31 - 2**24
 EXAMPLE_PX = (90, 122)
 """Size at which a graph for all sizes is recorded: oblong, and no multiple of any patch or stride,
 so that nothing of a special case gets into it."""
+
+NOT_FOR_A_PERSON = (
+    "While compiling, we found certain side effects happened",
+    "The tensor attribute .* was assigned during export",
+)
+"""What torch warns of when a network keeps a tensor between forwards, as rotary positions are; that
+the file computes what the network does is compared afterwards."""
 
 
 def require_packages() -> None:
@@ -55,16 +63,19 @@ def _program(module: ImageToScores, fixed_px: SizePx | None) -> torch.onnx.ONNXP
     if fixed_px is None:
         open_axes |= {2: "height", 3: "width"}
     try:
-        program = torch.onnx.export(
-            module,
-            (torch.zeros(2, 3, *(fixed_px or EXAMPLE_PX), dtype=torch.uint8),),
-            dynamo=True,
-            dynamic_shapes={"images": open_axes},
-            input_names=["images"],
-            output_names=[module.output],
-            opset_version=OPSET,
-            verbose=False,
-        )
+        with warnings.catch_warnings():
+            for told in NOT_FOR_A_PERSON:
+                warnings.filterwarnings("ignore", told, UserWarning)
+            program = torch.onnx.export(
+                module,
+                (torch.zeros(2, 3, *(fixed_px or EXAMPLE_PX), dtype=torch.uint8),),
+                dynamo=True,
+                dynamic_shapes={"images": open_axes},
+                input_names=["images"],
+                output_names=[module.output],
+                opset_version=OPSET,
+                verbose=False,
+            )
     except torch.onnx.OnnxExporterError as error:
         hint = "give it one size of images (--size), or " if fixed_px is None else ""
         raise ConfigError(

@@ -3,11 +3,13 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pytest
+import timm
 import torch
 from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 from safetensors import safe_open
@@ -16,6 +18,7 @@ from torch import Tensor
 from rml_trainers.networks import NETWORKS, build_network
 from rml_trainers.networks.batchnorm import batchnorm_layers
 from rml_trainers.networks.network import SegmentationNetwork
+from rml_trainers.networks.setr import SetrConfig
 from rml_trainers.noise.config import NoiseConfig
 from rml_trainers.prediction.export import (
     FORMATS,
@@ -204,3 +207,29 @@ def test_what_a_file_would_misread_is_refused(case: Case) -> None:
         if case.format_name == "torchscript":
             said = str(refused.value)
             assert "expected RGB images: uint8" in said or "32 x 48 pixels only" in said
+
+
+@torch.no_grad()
+@pytest.mark.filterwarnings("error:While compiling, we found", "error:The tensor attribute")
+def test_rotary_positions_are_worked_out_for_each_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are kept between forwards elsewhere, and a file must not keep those of one size."""
+    create = timm.create_model
+    small = partial(create, depth=1, embed_dim=48, num_heads=3)
+    monkeypatch.setattr("timm.create_model", small)
+    config = SetrConfig(backbone="vit_small_patch16_dinov3", weights="none", decoder="naive")
+    network = build_network(config, len(CLASSES), NoiseConfig(model=False)).eval()
+    path = tmp_path / "a.onnx"
+    export_network(
+        ImageToScores([network], "logits"),
+        path,
+        "onnx",
+        fixed_px=None,
+        usual_px=USUAL_PX,
+        metadata={},
+        images=[],
+    )
+    images = noise(1, (131, 77))
+    expected = _scores_of(network, images)
+    torch.testing.assert_close(_run_onnx(path, images), expected, atol=1e-5, rtol=1e-4)
