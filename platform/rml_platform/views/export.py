@@ -78,7 +78,7 @@ def _checked_output(format_name: str, output: str, fixed_px: tuple[int, int] | N
         raise ConfigError(f"--format {format_name}: {suggest(format_name, FORMATS)}")
     if fixed_px is not None and min(fixed_px) < 1:
         raise ConfigError(f"--size {fixed_px[0]} {fixed_px[1]}: expected at least 1 pixel each way")
-    if FORMATS[format_name].holds_weights_only and (fixed_px is not None or output != OUTPUTS[0]):
+    if not FORMATS[format_name].has_graph and (fixed_px is not None or output != OUTPUTS[0]):
         raise ConfigError(
             f"--format {format_name} holds weights only: --size and --output are for the others"
         )
@@ -143,7 +143,7 @@ def _lines(
     yield f"{loaded.name} of {loaded.task.run_id} at step {loaded.step}{unfinished}"
     size = exported.fixed_px
     shape = "height, width" if size is None else f"{size[0]}, {size[1]}"
-    if not FORMATS[format_name].holds_weights_only:
+    if FORMATS[format_name].has_graph:
         yield (
             f"takes images uint8 [batch, 3, {shape}], RGB; gives {output} float32 "
             f"[batch, {loaded.data.num_classes}, {shape}]"

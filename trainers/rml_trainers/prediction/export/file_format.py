@@ -35,8 +35,8 @@ class FileFormat:
 
     suffixes: tuple[str, ...]
     """Endings of its files, the usual one first."""
-    holds_weights_only: bool
-    """Whether the file has weights and no computation."""
+    has_graph: bool
+    """Whether the file holds the computation; else it has weights alone."""
     require_packages: Callable[[], None]
     """Raises ConfigError when a package is not installed."""
     write: Callable[[Request, Path], SizePx | None]

@@ -105,7 +105,7 @@ def checked_with() -> str:
 
 ONNX = FileFormat(
     suffixes=(".onnx",),
-    holds_weights_only=False,
+    has_graph=True,
     require_packages=require_packages,
     write=write,
     scores=scores,

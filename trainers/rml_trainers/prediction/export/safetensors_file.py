@@ -98,7 +98,7 @@ def scores(path: Path, batches: Sequence[Tensor]) -> list[Scores]:
 
 SAFETENSORS = FileFormat(
     suffixes=(".safetensors",),
-    holds_weights_only=True,
+    has_graph=False,
     require_packages=lambda: None,
     write=write,
     scores=scores,

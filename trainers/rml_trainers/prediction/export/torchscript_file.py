@@ -121,7 +121,7 @@ def scores(path: Path, batches: Sequence[Tensor]) -> list[Scores]:
 
 TORCHSCRIPT = FileFormat(
     suffixes=(".pt", ".ts"),
-    holds_weights_only=False,
+    has_graph=True,
     require_packages=lambda: None,
     write=write,
     scores=scores,

@@ -62,15 +62,17 @@ def trained_looking(name: str) -> SegmentationNetwork:
     network = build_network(NETWORK_CONFIGS[name], len(CLASSES), NoiseConfig(dropout=0.5))
     with torch.no_grad():
         for parameter in network.parameters():
-            parameter += 0.02 * torch.randn_like(parameter)
+            parameter.add_(torch.randn_like(parameter), alpha=0.02)
         for layer in batchnorm_layers(network):
-            for tensor in (layer.weight, layer.running_var):
-                tensor += torch.rand_like(tensor)
-            for tensor in (layer.bias, layer.running_mean):
-                tensor += 0.1 * torch.randn_like(tensor)
+            for name in ("weight", "running_var"):
+                tensor = layer.state_dict()[name]
+                tensor.add_(torch.rand_like(tensor))
+            for name in ("bias", "running_mean"):
+                tensor = layer.state_dict()[name]
+                tensor.add_(torch.randn_like(tensor), alpha=0.1)
         for name in ("mean", "std"):
             statistics = network.get_buffer(name)
-            statistics += 0.1 * torch.rand_like(statistics)
+            statistics.add_(torch.rand_like(statistics), alpha=0.1)
     return network
 
 
@@ -195,14 +197,14 @@ def test_a_file_says_what_its_network_is(case: Case) -> None:
 
 
 def test_what_a_file_would_misread_is_refused(case: Case) -> None:
-    if case.format_name == "safetensors":
-        return  # has no computation that could refuse
+    if not FORMATS[case.format_name].has_graph:
+        return  # nothing in it that could refuse
     run = RUN[case.format_name]
     wrong = [noise(1, (32, 48)).float(), noise(1, (32, 48))[:, :1]]
     if case.exported.fixed_px is not None:
         wrong.append(noise(1, (33, 48)))
     for images in wrong:
-        with pytest.raises((InvalidArgument, torch.jit.Error)) as refused:  # type: ignore[attr-defined]
+        with pytest.raises((InvalidArgument, torch.jit.Error)) as refused:
             run(case.exported.path, images)
         if case.format_name == "torchscript":
             said = str(refused.value)
