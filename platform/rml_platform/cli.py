@@ -10,6 +10,7 @@ from rml_platform.commands import (
     compare,
     data,
     doctor,
+    export,
     figures,
     launch,
     plan,
@@ -42,6 +43,7 @@ app.command("cancel")(cancel.cancel)
 app.command("tables")(tables.tables)
 app.command("figures")(figures.figures)
 app.command("predict")(predict.predict)
+app.command("export")(export.export)
 app.command("compare")(compare.compare)
 app.command("doctor")(doctor.doctor)
 

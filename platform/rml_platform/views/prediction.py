@@ -41,6 +41,10 @@ class RecordedNetwork:
     predictor: Predictor
     data: PreparedData
     """The images that the run was trained on."""
+    step: int
+    """Steps that the run had done at the checkpoint."""
+    notes: tuple[str, ...]
+    """What was wrong with newer checkpoints, one sentence each."""
 
 
 def predict_files(
@@ -81,14 +85,14 @@ def load_recorded(task: RunTask, *, network: str | None, device: str) -> Recorde
     with tempfile.TemporaryDirectory(prefix="rml-predict-") as scratch:
         found = CheckpointStore(run.folder, "predict").newest_sound(Path(scratch), damaged.append)
         if found is None:
-            reasons = "".join(f"\n  {text}" for text in damaged)
-            raise CheckpointError(
-                f"run {task.run_id}: no sound checkpoint to predict with{reasons}"
-            )
+            reasons = "".join(f"\n  {text}" for text in damaged) or "; it has written none so far"
+            raise CheckpointError(f"run {task.run_id}: no sound checkpoint{reasons}")
         name = network or task.config.evaluation.networks[0]
         chosen = choose_device(device)  # type: ignore[arg-type]
         predictor = load_network(found.folder, task.config, data.num_classes, name, chosen)
-    return RecordedNetwork(task=task, name=name, predictor=predictor, data=data)
+    return RecordedNetwork(
+        task=task, name=name, predictor=predictor, data=data, step=found.step, notes=tuple(damaged)
+    )
 
 
 def recorded_task(storage: str, run_id: str) -> RunTask:

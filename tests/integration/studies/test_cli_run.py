@@ -5,46 +5,19 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-import pytest
 from mlflow import MlflowClient
 from PIL import Image
 from typer.testing import CliRunner
 
 from rml_platform.cli import app
 from rml_platform.run.run_folder import RunFolder
+from tests.support.platform.one_run import RUN, run_id_of
 
-RUN = """\
-data: {name: scenes, size_px: [32, 48], num_train: 10, num_val: 3}
-split: {num_labelled: 4}
-method: {name: iml}
-network: {backbone: test_resnet, weights: none, aspp_branches: 2}
-geometry: {crop_px: [24, 32]}
-batch: {labelled: 2, unlabelled: 2}
-schedule: {warm_up_steps: 2, stage_steps: [2]}
-runtime: {device: cpu, checkpoint_every_steps: 2}
-"""
 STUDY = """\
 name: one_cell
 base:
 """
 runner = CliRunner()
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """Output folder of a finished run, and what the command said."""
-    folder = tmp_path_factory.mktemp("cli-run")
-    (folder / "run.yaml").write_text(RUN)
-    done = runner.invoke(
-        app, ["run", str(folder / "run.yaml"), "--out", str(folder / "out")], env={"COLUMNS": "200"}
-    )
-    assert done.exit_code == 0, done.output
-    return folder, done.output
-
-
-def run_id_of(folder: Path) -> str:
-    (run,) = (folder / "out" / "runs").iterdir()
-    return run.name
 
 
 def test_the_run_says_how_it_went_and_where_everything_is(trained: tuple[Path, str]) -> None:

@@ -65,6 +65,7 @@ class MLP(SegmentationNetwork):
             batchnorm="trainable",
         )
         first, second = config.hidden
+        self.input_px = config.input_px
         height, width = config.input_px
         self.backbone = nn.Sequential(
             nn.Flatten(),

@@ -33,6 +33,8 @@ class SegmentationNetwork(nn.Module, ABC):
     mean: Tensor
     std: Tensor
     backbone: nn.Module
+    input_px: tuple[int, int] | None = None
+    """Height and width of the only images that the network takes; None where it takes any."""
 
     def __init__(
         self,

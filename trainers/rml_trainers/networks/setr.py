@@ -113,7 +113,7 @@ def without_padding(maps: Tensor, padded_px: tuple[int, int], image_px: tuple[in
         for cells, image, padded in zip(maps.shape[-2:], image_px, padded_px, strict=True)
     )
     grid = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1).expand(
-        len(maps), -1, -1, -1
+        maps.shape[0], -1, -1, -1
     )
     moved = functional.grid_sample(
         maps.float(), grid, mode="bilinear", padding_mode="border", align_corners=False

@@ -25,7 +25,15 @@ from rml_trainers.scoring.image_passes import ScoredNetwork, sliding
 from rml_trainers.scoring.metrics import most_likely
 from rml_trainers.settings.evaluation import SCORED_NETWORKS, EvaluationConfig
 
-__all__ = ["Predictor", "load_network", "overlay", "palette", "predict_image", "predict_images"]
+__all__ = [
+    "Predictor",
+    "load_network",
+    "network_numbers",
+    "overlay",
+    "palette",
+    "predict_image",
+    "predict_images",
+]
 
 MAX_BATCH = 4
 """Whole images at once: enough to fill a device, few enough for the memory of any."""
@@ -99,7 +107,7 @@ def load_network(
         CheckpointError: the folder is incomplete or damaged, or was made by another configuration.
         ConfigError: no such network in this run.
     """
-    numbers = _network_numbers(config, network)
+    numbers = network_numbers(config, network)
     verify_checkpoint(checkpoint)
     file, tensors = _stored(
         checkpoint, "students" if network.startswith("student") else "teachers", numbers
@@ -122,8 +130,9 @@ def _stored(checkpoint: Path, group: str, numbers: list[int]) -> tuple[Path, dic
     return file, load_file(file)
 
 
-def _network_numbers(config: RunConfig, network: str) -> list[int]:
-    """Numbers, from 1, of the networks behind a name."""
+def network_numbers(config: RunConfig, network: str) -> list[int]:
+    """Numbers, from 1, of the networks behind a name. Raises ConfigError for a network that the run
+    does not have."""
     if network not in SCORED_NETWORKS:
         raise ConfigError(f"network {network!r}: {suggest(network, SCORED_NETWORKS)}")
     num_students = len(config.student_networks)
