@@ -66,6 +66,7 @@ class MLP(SegmentationNetwork):
         )
         first, second = config.hidden
         height, width = config.input_px
+        self._input_px = config.input_px
         self.backbone = nn.Sequential(
             nn.Flatten(),
             nn.Linear(height * width, first),
@@ -88,6 +89,10 @@ class MLP(SegmentationNetwork):
     def upsample(self, maps: Tensor, size_px: tuple[int, int]) -> Tensor:
         """The one cell at every pixel: a view of [B, C, 1, 1] as [B, C, H, W], float32."""
         return maps.float().expand(-1, -1, *size_px)
+
+    @property
+    def input_px(self) -> tuple[int, int]:
+        return self._input_px
 
     def head_modules(self) -> Sequence[nn.Module]:
         return [self.classifier]

@@ -84,6 +84,11 @@ class SegmentationNetwork(nn.Module, ABC):
             maps.float(), size=size_px, mode="bilinear", align_corners=self.align_corners
         )
 
+    @property
+    def input_px(self) -> tuple[int, int] | None:
+        """The only height and width of images that it takes; None: any."""
+        return None
+
     def backbone_parameters(self) -> Iterator[nn.Parameter]:
         """Trainable parameters of the backbone."""
         return (parameter for parameter in self.backbone.parameters() if parameter.requires_grad)
