@@ -70,7 +70,7 @@ def on_boundary(mask: Mask, width: int) -> npt.NDArray[np.bool_]:
     from scipy.ndimage import maximum_filter, minimum_filter  # takes a moment to load
 
     side = 2 * width + 1
-    inside = maximum_filter(mask, side) == minimum_filter(mask, side)
+    inside: npt.NDArray[np.bool_] = maximum_filter(mask, side) == minimum_filter(mask, side)
     inside[:width] = False
     inside[-width:] = False
     inside[:, :width] = False
