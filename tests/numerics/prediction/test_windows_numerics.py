@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from rml_trainers.data.dataset import UInt8Array
 from rml_trainers.data.prepared.resizing import resize_image
@@ -113,22 +115,18 @@ def test_no_more_rows_than_those_of_a_window_are_ever_held(
     """Every tensor that is made is counted, however high the image is."""
     largest = 0
 
-    class Counting(torch.utils._python_dispatch.TorchDispatchMode):
+    class Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
         def __torch_dispatch__(
-            self,
-            function: object,
-            types: object,
-            args: tuple[object, ...] = (),
-            kwargs: object = None,
-        ) -> object:
+            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
             nonlocal largest
-            made = function(*args, **(kwargs or {}))  # type: ignore[operator, call-overload]
+            made = func(*args, **(kwargs or {}))
             if isinstance(made, Tensor):
                 largest = max(largest, made.numel())
             return made
 
     image = picture((height, 64))
-    with Counting():
+    with Counting():  # type: ignore[no-untyped-call]
         for strip in in_windows(pointwise, image, (32, 32), (20, 20), 4):
             assert strip.shape[1] <= 32
     assert largest == 3 * 3 * 32 * 32, "the three windows of a row, in one batch"

@@ -147,7 +147,7 @@ def load_network(
         CheckpointError: the folder is incomplete or damaged, or was made by another configuration.
         ConfigError: no such network in this run.
     """
-    numbers = _network_numbers(config, network)
+    numbers = check_network_name(config, network)
     verify_checkpoint(checkpoint)
     file, tensors = _stored(
         checkpoint, "students" if network.startswith("student") else "teachers", numbers
@@ -171,8 +171,9 @@ def _stored(checkpoint: Path, group: str, numbers: list[int]) -> tuple[Path, dic
     return file, load_file(file)
 
 
-def _network_numbers(config: RunConfig, network: str) -> list[int]:
-    """Numbers, from 1, of the networks behind a name."""
+def check_network_name(config: RunConfig, network: str) -> list[int]:
+    """Numbers, from 1, of the networks behind a name. Raises ConfigError where a run has none of
+    it."""
     if network not in SCORED_NETWORKS:
         raise ConfigError(f"network {network!r}: {suggest(network, SCORED_NETWORKS)}")
     num_students = len(config.student_networks)
