@@ -17,6 +17,7 @@ from pathlib import Path
 from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 from mlflow.exceptions import MlflowException
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from rml_dashboards.contract.metric_keys import (
@@ -200,9 +201,9 @@ def impatient_client(tracking_uri: str) -> Iterator[MlflowClient]:
     MLflow's seven retries with growing pauses take four minutes (measured 2026-11-22, mlflow
     3.17.2).
     """
-    scheme, _, file = tracking_uri.partition(":///")
-    if scheme.startswith("sqlite") and file and not Path(file.split("?")[0]).is_file():
-        raise FileNotFoundError(f"there is no SQLite file {Path(file.split('?')[0]).name}")
+    file = make_url(tracking_uri).database if tracking_uri.startswith("sqlite") else None
+    if file and not Path(file).is_file():
+        raise FileNotFoundError(f"there is no SQLite file {Path(file).name}")
     name = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
     before = os.environ.get(name)
     os.environ.setdefault(name, "2")
