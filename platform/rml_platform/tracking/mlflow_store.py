@@ -9,7 +9,6 @@ import contextlib
 import hashlib
 import logging
 import os
-import re
 import sqlite3
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +20,7 @@ import requests
 
 from rml_dashboards.contract.metric_keys import to_mlflow_key
 from rml_dashboards.contract.states import Status
+from rml_dashboards.contract.store_uri import shown_uri, sqlite_file, without_litter
 from rml_dashboards.contract.tags import Tag
 from rml_platform.run.metric_log import Measurement
 from rml_platform.tracking.tracker import TrackingError
@@ -40,8 +40,8 @@ class MlflowStore:
         """`artifact_root`: folder for the artifacts of new experiments; None leaves them to the
         server."""
         self.uri = uri
-        self.shown_uri = re.sub(r"(//[^/@:]*):[^/@]*@", r"\1:***@", uri)
-        """Without the password that a database's URI may hold; for messages."""
+        self.shown_uri = shown_uri(uri)
+        """For messages: without the password that a database's URI may hold."""
         self._artifact_root = artifact_root
         self._experiments: dict[str, str] = {}
         with _one_error(f"cannot open the tracking store {self.shown_uri}"):
@@ -51,7 +51,8 @@ class MlflowStore:
             warnings.filterwarnings("ignore", module="mlflow")
             logging.getLogger("mlflow").setLevel(logging.ERROR)
             logging.getLogger("alembic").setLevel(logging.ERROR)
-            self._client: Any = mlflow.MlflowClient(tracking_uri=uri)
+            with without_litter(uri):
+                self._client: Any = mlflow.MlflowClient(tracking_uri=uri)
 
     def check(self) -> None:
         """Answer within seconds whether the store can be used; makes the schema of a new database.
@@ -60,8 +61,7 @@ class MlflowStore:
             TrackingError: it cannot; the message says what to do.
         """
         what = (
-            f"MLflow at {self.shown_uri} cannot be used; start it, correct the tracking URI, "
-            "or "
+            f"MLflow at {self.shown_uri} cannot be used; start it, correct the tracking URI, or "
             "leave it out"
         )
         with _one_error(what):
@@ -104,7 +104,7 @@ class MlflowStore:
         """
         from mlflow.entities import ViewType
 
-        file = _sqlite_file(self.uri)
+        file = sqlite_file(self.uri)
         root = self._artifact_root.resolve() if self._artifact_root else None
         if file is None or root is None or file.resolve().parent != root.parent:
             return
@@ -210,16 +210,6 @@ class MlflowStore:
                 self._client.update_run(mlflow_run, status=status)
             else:
                 self._client.set_terminated(mlflow_run, status=status)
-
-
-def _sqlite_file(uri: str) -> Path | None:
-    """File of an SQLite store; None for other stores."""
-    from sqlalchemy.engine import make_url
-
-    if not uri.startswith("sqlite"):
-        return None
-    database = make_url(uri).database
-    return Path(database) if database else None
 
 
 def _local_folder(location: str) -> Path | None:
