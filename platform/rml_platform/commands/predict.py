@@ -46,7 +46,7 @@ Window = Annotated[
     str,
     typer.Option(
         metavar="run|none|HxW",
-        help="Predict in overlapping windows; [bold]run[/]: as the run was scored.",
+        help="Predict in overlapping windows; run: as the run was scored.",
     ),
 ]
 Stride = Annotated[
