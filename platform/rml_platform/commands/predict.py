@@ -158,7 +158,9 @@ class _Progress:
         self._bar.advance(self._task)
 
     def note(self, text: str) -> None:
-        typer.secho(f"note: {text}", fg="yellow", err=True)
+        self._bar.console.print(
+            f"note: {text}", style="yellow", markup=False, highlight=False, soft_wrap=True
+        )
 
     def written(self, files: Sequence[Path]) -> None:
         if self._bar.disable or not sys.stdout.isatty():

@@ -30,15 +30,13 @@ class Input:
         return self.below.with_suffix("").as_posix()
 
 
-def find_inputs(given: Sequence[str], skipped: Skipped) -> list[Input]:
+def find_inputs(given: Sequence[str], skipped: Skipped) -> tuple[list[Input], list[str]]:
     """Files, all pictures below folders, and files that patterns (`*`, `?`, `[…]`, `**`) mean, each
-    once, in the order given.
+    once, in the order given; and a sentence about each that is not there, or holds no picture.
 
     Args:
         given: paths and patterns.
         skipped: counts what folders and patterns hold besides.
-    Raises:
-        DataError: what is not there, a folder or pattern without pictures; names every one.
     """
     found: dict[tuple[Path, str], Input] = {}
     problems: list[str] = []
@@ -48,9 +46,7 @@ def find_inputs(given: Sequence[str], skipped: Skipped) -> list[Input]:
                 found.setdefault((one.path.resolve(), one.name), one)
         except DataError as error:
             problems.append(str(error))
-    if problems:
-        raise DataError("\n".join(problems))
-    return list(found.values())
+    return list(found.values()), problems
 
 
 def _meant(text: str, skipped: Skipped) -> list[Input]:
@@ -97,6 +93,7 @@ def check_inputs(
     truth: Mapping[str, Path],
     read_label: LabelReader | None,
     on_checked: Callable[[], None],
+    problems: Sequence[str] = (),
 ) -> list[SizePx]:
     """Decode every image and its truth once, so that a bad one is known before any work.
 
@@ -106,11 +103,13 @@ def check_inputs(
         truth: mask of an image's name, for those that have one.
         read_label: reads them.
         on_checked: called after each image.
+        problems: what is known to be wrong already, to be told with the rest.
     Returns:
         Height and width of each image.
     Raises:
-        DataError: names every bad file, in the order given.
+        DataError: names everything that was given and cannot be used.
     """
+    bad = list(problems)
 
     def check(one: Input) -> SizePx | list[str]:
         try:
@@ -126,15 +125,15 @@ def check_inputs(
         return (image.pixels.shape[0], image.pixels.shape[1])
 
     sizes: list[SizePx] = []
-    problems: list[str] = []
     with ThreadPoolExecutor(NUM_READERS) as pool:
         for found in pool.map(check, inputs):
             if isinstance(found, list):
-                problems += found
+                bad += found
             else:
                 sizes.append(found)
             on_checked()
-    if problems:
-        many = f"{len(problems)} of {len(inputs)} images cannot be used; nothing was predicted:\n"
-        raise DataError((many if len(inputs) > 1 else "") + "\n".join(problems))
+    if bad:
+        number = len(inputs) + len(problems)
+        many = f"{len(bad)} of {number} inputs cannot be used; nothing was predicted:\n"
+        raise DataError((many if number > 1 else "") + "\n".join(bad))
     return sizes

@@ -101,6 +101,11 @@ class Outputs:
             if path.resolve() in theirs
         ]
         problems += [f"{path}: is a folder" for path in targets if path.is_dir()]
+        problems += [
+            f"{folder}: is a file; a folder is needed"
+            for folder in dict.fromkeys(parent for path in targets for parent in path.parents)
+            if folder.is_file()
+        ]
         if not overwrite:
             told = {path for path in targets if path.resolve() in theirs}
             problems += [
@@ -190,7 +195,8 @@ def as_16_bits(probabilities: npt.NDArray[np.floating]) -> npt.NDArray[np.uint16
 def write_text(path: Path, text: str) -> None:
     """Write a text file in UTF-8, whole or not at all."""
     with whole_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="")
+        # A name that is no UTF-8 keeps its own bytes.
+        temporary.write_text(text, encoding="utf-8", errors="surrogateescape", newline="")
 
 
 def _write_png(path: Path, pixels: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]) -> None:

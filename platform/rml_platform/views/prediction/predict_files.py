@@ -3,6 +3,7 @@ image is predicted and written."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -10,6 +11,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from rml_platform.run.task import RunTask
 from rml_platform.views.prediction.inputs import Input, check_inputs, find_inputs
 from rml_platform.views.prediction.outputs import ImageOutput, Outputs, write_text
 from rml_platform.views.prediction.recorded import (
@@ -25,7 +27,8 @@ from rml_platform.views.prediction.truth import find_truth
 from rml_trainers.data import grey_range_of, label_reader
 from rml_trainers.data.dataset import LabelReader, SizePx
 from rml_trainers.data.files import Skipped
-from rml_trainers.data.pictures.images import read_image
+from rml_trainers.data.pictures.images import GreyRange, read_image
+from rml_trainers.errors import ConfigError, DeviceError
 from rml_trainers.prediction.inference import check_network_name
 from rml_trainers.prediction.overlays import palette
 from rml_trainers.prediction.predict import strips_of_each
@@ -85,27 +88,29 @@ def predict_files(asked: Request, watcher: Watcher) -> str:
             overwritten.
         DataError: names every file that is not there or cannot be read.
         CheckpointError: the run has no sound checkpoint.
+        DeviceError: the device is not there, or has too little memory.
     """
     task = recorded_task(asked.storage, asked.run_id, asked.out)
     config = task.config
     settings = settings_of(config, asked.sizing)
     check_network_name(config, asked.network or config.evaluation.networks[0])
     device_of(asked.device)
-    inputs = _found(asked, watcher)
+    grey_range = grey_range_of(config.data)
+    inputs = _found(asked, grey_range, watcher)
     class_names = class_names_of(task)
-    truth = _truth(asked, inputs, class_names, watcher)
+    truth = _truth(asked, task, inputs, watcher)
     outputs = Outputs(asked.to, asked.kinds, class_names)
     own = [scores_file(asked.to)] if truth.masks else []
     outputs.check(inputs, list(truth.masks.values()), own, asked.overwrite)
     watcher.begin("checking", len(inputs))
-    grey_range = grey_range_of(config.data)
     sizes = check_inputs(inputs, grey_range, truth.masks, truth.read, watcher.advance)
     loaded = load_recorded(task, network=asked.network, device=asked.device)
     settings.check_network(loaded.predictor.input_px)
     watcher.begin("predicting", len(inputs))
     sheet = ScoreSheet(class_names) if truth.masks else None
     for batch in batches(inputs, sizes, settings):
-        _predict(batch, loaded, settings, outputs, truth, sheet, watcher)
+        with _memory_told(batch, loaded.predictor.device):
+            _predict(batch, loaded, settings, outputs, truth, sheet, watcher)
     told = f"{len(inputs)} images → {asked.to} ({', '.join(asked.kinds)})"
     if sheet is None:
         return told
@@ -113,27 +118,29 @@ def predict_files(asked: Request, watcher: Watcher) -> str:
     return f"{told}\n{sheet.summary()} → {scores_file(asked.to)}"
 
 
-def _found(asked: Request, watcher: Watcher) -> list[Input]:
+def _found(asked: Request, grey_range: GreyRange | None, watcher: Watcher) -> list[Input]:
     skipped = Skipped()
-    inputs = find_inputs(asked.images, skipped)
+    inputs, problems = find_inputs(asked.images, skipped)
     for reason, (number, example) in skipped.reasons.items():
         watcher.note(f"left out: {number} {reason}, such as {example}")
+    if problems:
+        watcher.begin("checking", len(inputs))
+        check_inputs(inputs, grey_range, {}, None, watcher.advance, problems)
     return inputs
 
 
-def _truth(
-    asked: Request, inputs: Sequence[Input], class_names: tuple[str, ...], watcher: Watcher
-) -> _Truth:
+def _truth(asked: Request, task: RunTask, inputs: Sequence[Input], watcher: Watcher) -> _Truth:
     if asked.truth is None:
+        if asked.truth_name is not None:
+            raise ConfigError("--truth-name: says how masks are called; give their folder, --truth")
         return _Truth(masks={}, read=None)
-    task = recorded_task(asked.storage, asked.run_id, asked.out)
     data = task.config.data
     masks = find_truth(asked.truth, asked.truth_name, inputs, data)
     without = [one.name for one in inputs if one.name not in masks]
     if without:
         watcher.note(f"without truth, so unscored: {len(without)} images, such as {without[0]}")
     root = asked.data_root or (Path(task.data_root) if task.data_root else None)
-    return _Truth(masks=masks, read=label_reader(data, class_names, root))
+    return _Truth(masks=masks, read=label_reader(data, class_names_of(task), root))
 
 
 def batches(
@@ -148,6 +155,21 @@ def batches(
         number = 1 if settings.window_px is not None else settings.pieces_at_once(size)
         for start in range(0, len(same), number):
             yield same[start : start + number]
+
+
+@contextmanager
+def _memory_told(batch: Sequence[Input], device: torch.device) -> Iterator[None]:
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        full = isinstance(error, MemoryError | torch.OutOfMemoryError)
+        if not full and "can't allocate memory" not in str(error):
+            raise
+        also = f" and {len(batch) - 1} more at once" if len(batch) > 1 else ""
+        raise DeviceError(
+            f"{batch[0].path}{also}: the memory of {device} is too small; predict in (smaller) "
+            "windows, such as --window 512x512, or with --batch 1"
+        ) from error
 
 
 def _predict(
