@@ -1,6 +1,7 @@
 """The command line `rml`. Commands parse and call; each imports what it needs when it runs, so that
 help is quick."""
 
+import shutil
 import sys
 
 import typer
@@ -19,7 +20,13 @@ from rml_platform.commands import (
     status,
     tables,
 )
+from rml_platform.plain_output import write_plainly
 from rml_trainers.errors import RmlError
+
+NARROW = 60
+"""Below so many columns a framed table of options would cut their names off."""
+
+_COLUMNS = shutil.get_terminal_size().columns
 
 app = typer.Typer(
     name="rml",
@@ -29,9 +36,12 @@ app = typer.Typer(
         "a Ray cluster."
     ),
     no_args_is_help=True,
-    rich_markup_mode="rich",
+    rich_markup_mode="rich" if _COLUMNS >= NARROW else None,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "terminal_width": _COLUMNS if _COLUMNS < NARROW else None,
+    },
 )
 app.command("demo")(launch.demo)
 app.add_typer(data.app, name="data")
@@ -51,6 +61,7 @@ app.command("doctor")(doctor.doctor)
 def main() -> None:
     """Run the command line. An error that the user can mend is told in one message, without a
     traceback."""
+    write_plainly()
     try:
         app()
     except Exception as error:

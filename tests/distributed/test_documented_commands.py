@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -103,16 +104,29 @@ def expanded(word: str, here: Path) -> list[str]:
     return [re.sub(r"\bRUN_ID\b", run_id(here), word)]
 
 
+@pytest.fixture
+def tidied(folder: Path) -> Iterator[Path]:
+    """The folder, from which what a block leaves there is taken away: two pages may show one
+    command, and no command writes over files."""
+    before = set(folder.iterdir())
+    yield folder
+    for made in set(folder.iterdir()) - before:
+        if made.is_dir():
+            shutil.rmtree(made)
+        else:
+            made.unlink()
+
+
 @pytest.mark.parametrize("block", RUNNABLE, ids=lambda block: block.place)
 def test_a_documented_command_runs(
-    block: Block, folder: Path, monkeypatch: pytest.MonkeyPatch
+    block: Block, tidied: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(folder)
-    monkeypatch.setenv("RML_DATA", str(folder / "data"))
+    monkeypatch.chdir(tidied)
+    monkeypatch.setenv("RML_DATA", str(tidied / "data"))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     for words in commands(block):
         assert words[0] == "rml", f"{block.place}: {words[0]} runs in no test; say why, needs=…"
-        arguments = [argument for word in words[1:] for argument in expanded(word, folder)]
+        arguments = [argument for word in words[1:] for argument in expanded(word, tidied)]
         done = CliRunner().invoke(app, arguments, env={"COLUMNS": "200"})
         shown = f"{block.place}: {' '.join(words)}\n{done.output}"
         assert done.exception is None or isinstance(done.exception, SystemExit), (

@@ -44,6 +44,7 @@ ROOMS = {
         "launch",
         "views",
         "doctor",
+        "plain_output",
         "commands",
         "cli",
     ),

@@ -28,6 +28,7 @@ from rml_dashboards.contract.metric_keys import (
     from_mlflow_keys,
     to_mlflow_key,
 )
+from rml_dashboards.contract.store_uri import shown_uri, sqlite_file, without_litter
 from rml_dashboards.contract.tags import PREFIX, Tag
 from rml_dashboards.errors import DashboardError
 from rml_dashboards.records.ledger import Ledger, ledger_path, load_ledger, save_ledger
@@ -68,16 +69,13 @@ class MlflowReader:
             with impatient_client(self._uri) as client:
                 ledger, changed = update(known, client)
         except (MlflowException, SQLAlchemyError, FileNotFoundError) as error:
-            reason = str(error).splitlines()[0]
+            failed = self._problem(error)
             if not known.runs:
                 raise DashboardError(
-                    f"the MLflow store cannot be read: {reason}. Launch the study first, or give "
-                    "its --tracking-uri."
+                    f"{failed}. Launch the study first, or give its --tracking-uri."
                 ) from error
             ledger = known
-            warnings.append(
-                f"the MLflow store could not be read; shown is what was read before ({reason})"
-            )
+            warnings.append(f"{failed}; shown is what was read before")
         else:
             self._fresh = False
             warnings.extend(changed)
@@ -101,12 +99,15 @@ class MlflowReader:
                         history = client.get_metric_history(run, to_mlflow_key(metric))
                         points += [(run_id, metric, p.step, p.timestamp, p.value) for p in history]
         except (MlflowException, SQLAlchemyError, FileNotFoundError) as error:
-            reason = str(error).splitlines()[0]
             raise DashboardError(
-                f"the MLflow store cannot be read: {reason}. Figures need what runs reported over "
-                "time, which only the store has; launch the study first, or give its --tracking-uri"
+                f"{self._problem(error)}. Figures need what runs reported over time, which only "
+                "the store has; launch the study first, or give its --tracking-uri"
             ) from error
         return to_histories(points, keys)
+
+    def _problem(self, error: Exception) -> str:
+        reason = str(error).splitlines()[0].strip().rstrip(".")
+        return f"the MLflow store {shown_uri(self._uri)} cannot be read: {reason}"
 
 
 def update(ledger: Ledger, client: MlflowClient) -> tuple[Ledger, list[str]]:
@@ -200,14 +201,16 @@ def impatient_client(tracking_uri: str) -> Iterator[MlflowClient]:
     MLflow's seven retries with growing pauses take four minutes (measured 2026-11-22, mlflow
     3.17.2).
     """
-    scheme, _, file = tracking_uri.partition(":///")
-    if scheme.startswith("sqlite") and file and not Path(file.split("?")[0]).is_file():
-        raise FileNotFoundError(f"there is no SQLite file {Path(file.split('?')[0]).name}")
+    file = sqlite_file(tracking_uri)
+    if file and not file.is_file():
+        raise FileNotFoundError(f"there is no SQLite file {file.name}")
     name = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
     before = os.environ.get(name)
     os.environ.setdefault(name, "2")
     try:
-        yield MlflowClient(tracking_uri)
+        with without_litter(tracking_uri):
+            client = MlflowClient(tracking_uri)
+        yield client
     finally:
         if before is None:
             del os.environ[name]

@@ -25,6 +25,9 @@ def compare(
     to: Annotated[Path, typer.Option(help="The picture: a .png, .svg or .pdf file.")] = Path(
         "comparison.png"
     ),
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a picture that is there already.")
+    ] = False,
     over_image: Annotated[
         bool, typer.Option("--overlay", help="Lay the classes over the images.")
     ] = False,
@@ -32,7 +35,7 @@ def compare(
         str | None,
         typer.Option(help="student_1, teacher_1, ensemble …; default: the one that tables read."),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, or cuda:1 …")] = "auto",
     plugin: Plugins = None,
     out: Out = DEFAULT_OUT,
     storage: Storage = None,
@@ -42,10 +45,16 @@ def compare(
     from rml_platform.views.comparison import compare_runs
     from rml_platform.views.comparison_sheet import check_target, write_sheet
 
-    check_target(to)
+    check_target(to, overwrite=overwrite)
     named = [(run_id, label) for run_id, _, label in (text.partition("=") for text in runs)]
     compared = compare_runs(
-        storage or str(out), named, image or (), num_images=num, network=network, device=device
+        storage or str(out),
+        named,
+        image or (),
+        num_images=num,
+        network=network,
+        device=device,
+        out=out,
     )
     write_sheet(compared, to, as_overlay=over_image)
     for column in compared.runs:

@@ -26,7 +26,7 @@ def inspect(
     data_root: DataRoot = None,
 ) -> None:
     """Look at a folder of images and masks that nobody has described, say what it holds, and print
-    the [bold]data:[/] block that reads it.
+    the data: block that reads it.
 
     Where more than one reading is possible, all are printed. Nothing is written.
     """
@@ -42,7 +42,7 @@ def download(
 ) -> None:
     """Fetch a public data set (voc, mnist) into the data root, in the layout that rml reads.
 
-    VOC comes with SBD, whose labels its usual training set needs; [bold]--set train_set=train[/]
+    VOC comes with SBD, whose labels its usual training set needs; --set train_set=train
     leaves SBD out.
     """
     from rml_platform.study.data_target import data_configs
@@ -74,7 +74,7 @@ def prepare(
     lies, and give an account of what it holds.
 
     With the name of a data set, --set changes its own keys: [bold]rml data prepare camvid --set
-    size_px=\\[180,240][/].
+    size_px=[180,240][/].
     """
     from rich.console import Console
 

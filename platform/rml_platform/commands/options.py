@@ -27,7 +27,7 @@ Overrides = Annotated[
         "--set",
         metavar="KEY.PATH=VALUE",
         help=(
-            "Change a setting, for example [bold]--set optimiser.lr=1e-3[/]; the value is YAML. "
+            "Change a setting, for example --set optimiser.lr=1e-3; the value is YAML. "
             "May be repeated."
         ),
     ),
@@ -79,7 +79,7 @@ TrackingUri = Annotated[
     typer.Option(
         envvar="MLFLOW_TRACKING_URI",
         help=(
-            "MLflow server or database, or [bold]none[/]: the run folders alone; default: an "
+            "MLflow server or database, or none: the run folders alone; default: an "
             "SQLite file under --out."
         ),
     ),

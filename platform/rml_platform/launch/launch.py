@@ -31,7 +31,7 @@ from rml_platform.planning.plan import Plan, PlannedRun
 from rml_platform.run.retry_policy import RETRY_BUDGET, FailureClass
 from rml_platform.run.run_folder import RunFolder
 from rml_platform.run.shared_stages import mark_shared
-from rml_platform.run.task import Process, RunTask, config_to_json
+from rml_platform.run.task import Process, RunTask, config_to_json, prepared_folder_text
 from rml_platform.study.cells import Study
 from rml_platform.tracking.opening import open_tracker
 from rml_platform.tracking.publisher import Publisher
@@ -116,7 +116,8 @@ def task_of(
         run_id=run.run_id,
         config_json=config_to_json(run.config),
         storage=layout.storage if "://" in layout.storage else str(Path(layout.storage).resolve()),
-        prepared_folder=str(run.prepared_folder.resolve()),
+        prepared_folder=prepared_folder_text(run.prepared_folder, layout.storage),
+        class_names=run.class_names,
         data_root=str(data_root.resolve()) if data_root else None,
         split_hash=run.split_hash,
         data_hash=run.data_hash,

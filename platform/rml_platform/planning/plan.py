@@ -42,6 +42,8 @@ class PlannedRun:
     split: Split
     data_hash: str
     prepared_folder: Path
+    class_names: tuple[str, ...] = ()
+    """Of the images, in the order of their numbers."""
 
     @property
     def split_hash(self) -> str:
@@ -190,6 +192,7 @@ class _Planner:
             split=split,
             data_hash=data_hash,
             prepared_folder=self._folders[config.data],
+            class_names=data.class_names,
         )
 
     def _check_batches(self, config: RunConfig, data: PreparedData) -> None:

@@ -136,7 +136,7 @@ class Attempt:
                 reporter.metrics.forget_after(found.step if found else -1)
             for warning in self.warnings:
                 reporter.on_note("warning", warning)
-            data = PreparedData.open(Path(self.task.prepared_folder))
+            data = PreparedData.open(self.task.prepared_path)
             trainer = trainer_class(
                 config,
                 data,
@@ -223,7 +223,7 @@ class Attempt:
         )
         if (split.hash, data.content_hash) != (self.task.split_hash, self.task.data_hash):
             raise ConfigError(
-                f"run {self.task.run_id}: the prepared data in {self.task.prepared_folder} or its "
+                f"run {self.task.run_id}: the prepared data in {self.task.prepared_path} or its "
                 "split changed since the launch was planned; launch again"
             )
         return split

@@ -54,13 +54,17 @@ class Folder:
             return None
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a file whole: a reader sees the old content or the new, never half of it."""
-        temporary = f"{self.path}/.{name}.{uuid.uuid4().hex[:8]}"
-        self.filesystem.create_dir(self.path, recursive=True)
+        """Write a file whole: a reader sees the old content or the new, never half of it.
+
+        A slash in the name leads into folders, which are made.
+        """
+        parent, _, own = f"{self.path}/{name}".rpartition("/")
+        temporary = f"{parent}/.{own}.{uuid.uuid4().hex[:8]}"
+        self.filesystem.create_dir(parent, recursive=True)
         try:
             with self.filesystem.open_output_stream(temporary) as stream:
                 stream.write(content)
-            self.filesystem.move(temporary, f"{self.path}/{name}")
+            self.filesystem.move(temporary, f"{parent}/{own}")
         except OSError:
             if self.filesystem.get_file_info(temporary).type == fs.FileType.File:
                 self.filesystem.delete_file(temporary)

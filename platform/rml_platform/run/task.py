@@ -6,6 +6,7 @@ import functools
 import json
 import os
 import socket
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import psutil
@@ -18,6 +19,8 @@ from rml_trainers.settings.plugins import Plugin
 if TYPE_CHECKING:
     from rml_trainers.config import RunConfig
 
+PREPARED = "cache"
+"""Folder of prepared images in an output folder."""
 SAME_START_S = 2.0
 """Start times that differ by less are one: the system's boot time, from which they are counted, is
 known to the second. No system gives out a process number again that quickly."""
@@ -88,6 +91,8 @@ class RunTask:
     storage: str
     """Path or URI of the folder that holds `runs/`."""
     prepared_folder: str
+    """Of the run's images. Counted from the storage where it lies under it, so that an output
+    folder can be moved; else an absolute path."""
     data_root: str | None
     split_hash: str
     data_hash: str
@@ -108,10 +113,19 @@ class RunTask:
     result_version: int = 1
     """The trainer's `RESULT_VERSION` when the run was planned; tasks written before this field was
     there are of the first version."""
+    class_names: tuple[str, ...] = ()
+    """Of the run's images, in the order of their numbers; empty in tasks written before this field
+    was there."""
     plugins: tuple[Plugin, ...] = ()
     """What has to be loaded before the configuration can be read and the run be scored."""
     max_retries: int = 2
     """Restarts after the death of a process; errors of the program itself are never retried."""
+
+    @property
+    def prepared_path(self) -> Path:
+        """Where the prepared images should lie on this machine."""
+        folder = Path(self.prepared_folder)
+        return folder if folder.is_absolute() else Path(self.storage) / folder
 
     @functools.cached_property
     def config(self) -> "RunConfig":
@@ -122,6 +136,34 @@ class RunTask:
 
 
 RUN_TASK = Codec[RunTask](RunTask, retired=frozenset({"shared_beginnings", "study_runs_too"}))
+
+
+def prepared_folder_text(folder: Path, storage: str) -> str:
+    """A folder of prepared images as a task has it: `RunTask.prepared_folder`."""
+    folder = folder.resolve()
+    if "://" in storage or not folder.is_relative_to(Path(storage).resolve()):
+        return str(folder)
+    return folder.relative_to(Path(storage).resolve()).as_posix()
+
+
+def as_found(task: RunTask, storage: str, out: Path) -> RunTask:
+    """A recorded task whose run and images may have been moved since.
+
+    Images that are not where the task says are looked for under their name in the output folder and
+    in the storage.
+
+    Args:
+        storage: path or URI of the folder that holds `runs/` now.
+        out: the output folder now.
+    """
+    task = dataclasses.replace(task, storage=storage)
+    if task.prepared_path.is_dir():
+        return task
+    name = Path(task.prepared_folder).name
+    for folder in (out / PREPARED / name, Path(storage) / PREPARED / name):
+        if folder.is_dir():
+            return dataclasses.replace(task, prepared_folder=str(folder.resolve()))
+    return task
 
 
 def config_to_json(config: "RunConfig") -> str:

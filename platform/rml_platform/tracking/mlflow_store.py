@@ -9,16 +9,18 @@ import contextlib
 import hashlib
 import logging
 import os
-import re
+import sqlite3
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import requests
 
 from rml_dashboards.contract.metric_keys import to_mlflow_key
 from rml_dashboards.contract.states import Status
+from rml_dashboards.contract.store_uri import shown_uri, sqlite_file, without_litter
 from rml_dashboards.contract.tags import Tag
 from rml_platform.run.metric_log import Measurement
 from rml_platform.tracking.tracker import TrackingError
@@ -38,8 +40,8 @@ class MlflowStore:
         """`artifact_root`: folder for the artifacts of new experiments; None leaves them to the
         server."""
         self.uri = uri
-        self.shown_uri = re.sub(r"(//[^/@:]*):[^/@]*@", r"\1:***@", uri)
-        """Without the password that a database's URI may hold; for messages."""
+        self.shown_uri = shown_uri(uri)
+        """For messages: without the password that a database's URI may hold."""
         self._artifact_root = artifact_root
         self._experiments: dict[str, str] = {}
         with _one_error(f"cannot open the tracking store {self.shown_uri}"):
@@ -49,7 +51,8 @@ class MlflowStore:
             warnings.filterwarnings("ignore", module="mlflow")
             logging.getLogger("mlflow").setLevel(logging.ERROR)
             logging.getLogger("alembic").setLevel(logging.ERROR)
-            self._client: Any = mlflow.MlflowClient(tracking_uri=uri)
+            with without_litter(uri):
+                self._client: Any = mlflow.MlflowClient(tracking_uri=uri)
 
     def check(self) -> None:
         """Answer within seconds whether the store can be used; makes the schema of a new database.
@@ -58,14 +61,14 @@ class MlflowStore:
             TrackingError: it cannot; the message says what to do.
         """
         what = (
-            f"MLflow at {self.shown_uri} cannot be used; start it, correct the tracking URI, "
-            "or "
+            f"MLflow at {self.shown_uri} cannot be used; start it, correct the tracking URI, or "
             "leave it out"
         )
         with _one_error(what):
             if self.uri.startswith(("http://", "https://")):
                 requests.get(f"{self.uri.rstrip('/')}/health", timeout=CHECK_TIMEOUT_S)
             self._client.search_experiments(max_results=1)
+            self._follow_moved_artifacts()
 
     @property
     def key(self) -> str:
@@ -91,6 +94,31 @@ class MlflowStore:
                         self._client.restore_experiment(found.experiment_id)
                     self._experiments[name] = found.experiment_id
         return self._experiments[name]
+
+    def _follow_moved_artifacts(self) -> None:
+        """Artifacts of an output folder that was moved or copied are where it lies now.
+
+        MLflow makes every place absolute and has no call to change it, so the places are changed in
+        the database: only in the one of the output folder itself, and only of experiments whose
+        artifacts came along or are gone from the old place.
+        """
+        from mlflow.entities import ViewType
+
+        file = sqlite_file(self.uri)
+        root = self._artifact_root.resolve() if self._artifact_root else None
+        if file is None or root is None or file.resolve().parent != root.parent:
+            return
+        moved = []
+        for experiment in self._client.search_experiments(view_type=ViewType.ALL):
+            before = experiment.artifact_location
+            old = _local_folder(before)
+            if old is None or old.parent.name != root.name or old.parent == root:
+                continue
+            now = root / old.name
+            if now.is_dir() or not old.is_dir():
+                moved.append((before, now.as_uri()))
+        if moved:
+            _change_places(file, moved)
 
     def find(self, run_id: str) -> str | None:
         """MLflow run of a run id, wherever it is: in any experiment, restored if somebody deleted
@@ -184,6 +212,29 @@ class MlflowStore:
                 self._client.set_terminated(mlflow_run, status=status)
 
 
+def _local_folder(location: str) -> Path | None:
+    """Folder of a `file:` URI; None for artifacts that lie elsewhere."""
+    parts = urlsplit(location)
+    return Path(unquote(parts.path)) if parts.scheme == "file" and not parts.netloc else None
+
+
+def _change_places(file: Path, moved: Sequence[tuple[str, str]]) -> None:
+    """Write new artifact locations of experiments, and of the runs in them, into MLflow's
+    database."""
+    with contextlib.closing(sqlite3.connect(file)) as database, database:
+        for before, now in moved:
+            database.execute(
+                "UPDATE experiments SET artifact_location = ? WHERE artifact_location = ?",
+                (now, before),
+            )
+            inside = f"{before}/"
+            database.execute(
+                "UPDATE runs SET artifact_uri = ? || substr(artifact_uri, ?) "
+                "WHERE substr(artifact_uri, 1, ?) = ?",
+                (f"{now}/", len(inside) + 1, len(inside), inside),
+            )
+
+
 def _limit_patience() -> None:
     """MLflow waits up to 120 s five times over by default; set before it is imported, a person's
     own choice kept."""
@@ -197,7 +248,7 @@ def _one_error(what: str) -> Iterator[None]:
     """Turn whatever MLflow raises into one error; our own mistakes pass."""
     try:
         yield
-    except (OSError, ImportError, requests.RequestException, ValueError) as error:
+    except (OSError, ImportError, requests.RequestException, sqlite3.Error, ValueError) as error:
         raise TrackingError(f"{what}: {error}") from error
     except Exception as error:
         if type(error).__module__.split(".")[0] not in ("mlflow", "sqlalchemy"):

@@ -60,6 +60,7 @@ def compare_runs(
     num_images: int = 4,
     network: str | None = None,
     device: str = "auto",
+    out: Path | None = None,
 ) -> Comparison:
     """Predict the same validation images with every run.
 
@@ -67,15 +68,17 @@ def compare_runs(
         runs: run ids with labels; an empty label is replaced by the method's name.
         names: images, in this order; without any, `num_images` spread evenly over the validation
             set.
+        out: output folder that holds the images that the runs were trained on; default: the
+            storage.
     Raises:
         ConfigError: unknown run, image, network or device; a run or label given twice; runs of
             several data sets.
         CheckpointError: a run without a sound checkpoint.
     """
-    tasks = [recorded_task(storage, run_id) for run_id, _ in runs]
+    tasks = [recorded_task(storage, run_id, out) for run_id, _ in runs]
     labels = _labels(tasks, [label for _, label in runs])
     _check_same_data(tasks)
-    data = PreparedData.open(Path(tasks[0].prepared_folder))
+    data = PreparedData.open(tasks[0].prepared_path)
     chosen = _chosen(data, names, num_images)
     images = tuple(np.asarray(data.image("val", i)) for i in chosen)
     truths = tuple(_truth(data, i) for i in chosen)
@@ -156,9 +159,9 @@ def _truth(data: PreparedData, number: int) -> Pixels:
 def _column(
     loaded: RecordedNetwork, label: str, images: Sequence[Pixels], truths: Sequence[Pixels]
 ) -> RunColumn:
-    num_classes = loaded.data.num_classes
+    num_classes = len(loaded.class_names)
     task = loaded.task
-    masks = predict_images(loaded.predictor, images, loaded.data.size_px)
+    masks = predict_images(loaded.predictor, images, loaded.size_px)
     counts = [
         confusion_matrix(
             torch.from_numpy(mask), torch.from_numpy(np.array(truth)), num_classes

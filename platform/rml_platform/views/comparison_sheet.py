@@ -16,6 +16,7 @@ from rml_trainers import IGNORE_LABEL
 from rml_trainers.configuration import suggest
 from rml_trainers.errors import ConfigError
 from rml_trainers.prediction.overlays import IGNORE_COLOUR, colour_mask, overlay, palette
+from rml_trainers.scoring.score import in_per_cent
 
 KINDS = ("png", "svg", "pdf")
 PANEL_INCHES = 2.3
@@ -25,15 +26,26 @@ MAX_PIXELS_PER_INCH = 450
 LEGEND_CHARACTERS_PER_INCH = 10
 
 
-def check_target(path: Path) -> None:
-    """Raise ConfigError for a file whose ending names no kind of picture, before any work is
-    done."""
-    kind = path.suffix.removeprefix(".")
+def check_target(path: Path, *, overwrite: bool = False) -> None:
+    """Raise ConfigError, before any work is done, for a file whose ending names no kind of picture,
+    one that exists already, or a place where none can be."""
+    kind = path.suffix.removeprefix(".").lower()
     if kind not in KINDS:
         raise ConfigError(
             f"--to {path}: the file's ending says what kind of picture it is; "
             f"{suggest(kind, KINDS)}"
         )
+    if path.is_dir():
+        raise ConfigError(f"--to {path}: is a folder; expected the name of a picture")
+    if path.exists() and not overwrite:
+        raise ConfigError(
+            f"--to {path}: exists already; choose another name, or say --overwrite to replace it"
+        )
+    for folder in path.parents:
+        if folder.exists():
+            if not folder.is_dir():
+                raise ConfigError(f"--to {path}: {folder} is a file; expected a folder")
+            break
 
 
 def write_sheet(comparison: Comparison, path: Path, *, as_overlay: bool = False) -> None:
@@ -42,7 +54,10 @@ def write_sheet(comparison: Comparison, path: Path, *, as_overlay: bool = False)
     with style.context({"font.size": 8.0, "svg.hashsalt": "rml"}, after_reset=True):
         figure = draw(comparison, as_overlay=as_overlay)
         figure.savefig(
-            stream, format=path.suffix.removeprefix("."), bbox_inches="tight", pad_inches=0.06
+            stream,
+            format=path.suffix.removeprefix(".").lower(),
+            bbox_inches="tight",
+            pad_inches=0.06,
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(stream.getvalue())
@@ -107,7 +122,10 @@ def _show(panel: Axes, picture: Pixels, text: str) -> None:
 def _scores(comparison: Comparison, number: int) -> list[str]:
     """Below the truth nothing; below a prediction the mIoU of this image."""
     scores = [run.miou[number] for run in comparison.runs]
-    return ["", *("" if np.isnan(score) else f"mIoU {100 * score:.1f} %" for score in scores)]
+    return [
+        "",
+        *("unscored" if np.isnan(score) else f"mIoU {in_per_cent(score)} %" for score in scores),
+    ]
 
 
 def _legend(comparison: Comparison, colours: Pixels, *, with_ignored: bool) -> list[Patch]:

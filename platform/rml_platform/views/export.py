@@ -12,6 +12,7 @@ import typer
 
 from rml_platform.environment import code_version
 from rml_platform.run.run_folder import RunFolder
+from rml_platform.run.task import RunTask
 from rml_platform.views.prediction import RecordedNetwork, load_recorded, recorded_task
 from rml_trainers.configuration import suggest
 from rml_trainers.data.prepared.cache import PreparedData
@@ -51,7 +52,7 @@ def export_recorded(
 
     Raises ConfigError for an unknown run, network, format or output, for a file that is there
     already or packages that are not, and for a file that computes something else than torch;
-    CheckpointError when the run has no sound checkpoint, DataError when its images are gone.
+    CheckpointError when the run has no sound checkpoint.
     """
     task = recorded_task(storage, run_id)
     name = network or task.config.evaluation.networks[0]
@@ -65,9 +66,9 @@ def export_recorded(
         path,
         format_name,
         fixed_px=fixed_px,
-        usual_px=loaded.data.size_px or task.config.geometry.crop_px,
+        usual_px=loaded.size_px or task.config.geometry.crop_px,
         metadata=_metadata(loaded),
-        images=_some_images(loaded.data),
+        images=_some_images(task),
     )
     for line in _lines(loaded, exported, given, format_name, fixed_px):
         typer.echo(line)
@@ -93,8 +94,12 @@ def _networks(loaded: RecordedNetwork) -> list[SegmentationNetwork]:
     return [one for one in loaded.predictor.networks if isinstance(one, SegmentationNetwork)]
 
 
-def _some_images(data: PreparedData) -> list[npt.NDArray[np.uint8]]:
-    """Up to `NUM_REAL` validation images, from all over the set."""
+def _some_images(task: RunTask) -> list[npt.NDArray[np.uint8]]:
+    """Up to `NUM_REAL` validation images, from all over the set; none where the images are not
+    there."""
+    if not (task.prepared_path / "manifest.json").is_file():
+        return []
+    data = PreparedData.open(task.prepared_path)
     num_images = len(data.names("val"))
     chosen = np.linspace(0, num_images - 1, min(NUM_REAL, num_images)).round().astype(int)
     return [data.image("val", int(i)) for i in chosen]
@@ -123,10 +128,10 @@ def _metadata(loaded: RecordedNetwork) -> dict[str, str]:
         "rml.finished": json.dumps(result is not None),
         "rml.miou_by_protocol": json.dumps(scores),
         "rml.evaluation": json.dumps(dataclasses.asdict(config.evaluation)),
-        "rml.data": loaded.data.name,
-        "rml.size_px": json.dumps(loaded.data.size_px),
-        "rml.class_names": json.dumps(loaded.data.class_names, ensure_ascii=False),
-        "rml.class_colours": json.dumps(palette(loaded.data.num_classes).tolist()),
+        "rml.data": config.data.name,
+        "rml.size_px": json.dumps(loaded.size_px),
+        "rml.class_names": json.dumps(loaded.class_names, ensure_ascii=False),
+        "rml.class_colours": json.dumps(palette(len(loaded.class_names)).tolist()),
     }
 
 
@@ -146,7 +151,7 @@ def _lines(
     if FORMATS[format_name].has_graph:
         yield (
             f"takes images uint8 [batch, 3, {shape}], RGB; gives {output} float32 "
-            f"[batch, {loaded.data.num_classes}, {shape}]"
+            f"[batch, {len(loaded.class_names)}, {shape}]"
         )
         if size is not None and fixed_px is None:
             yield f"note: images of {size[0]}×{size[1]} pixels only ({_why_fixed(loaded)})"
@@ -155,7 +160,9 @@ def _lines(
         yield f"note: the run's score is of {inference} images; the file takes whole ones"
     yield f"compared with torch on the CPU, by {exported.checked_with}:"
     yield f"  random images: {_told(exported.random)}"
-    if exported.real is not None:
+    if exported.real is None:
+        yield f"  validation images: none, {loaded.task.prepared_path} is not there"
+    else:
         yield f"  validation images: {_told(exported.real)}"
     yield f"{exported.path}  {exported.path.stat().st_size / 1e6:.1f} MB"
 

@@ -128,7 +128,9 @@ def _print_places(
             console.print(Text.assemble((f"{name:<9}", "bold"), place), soft_wrap=True)
     if tracking_uri is None:
         _print_next(
-            f"mlflow ui --backend-store-uri {uri} --workers 1", "compare runs in a browser", console
+            f"mlflow ui --backend-store-uri {shlex.quote(uri)} --workers 1",
+            "compare runs in a browser",
+            console,
         )
 
 

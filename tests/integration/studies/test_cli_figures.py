@@ -15,6 +15,7 @@ from rml_platform.run.metric_log import pieces
 from rml_platform.run.run_folder import RunFolder
 from rml_platform.views.comparison import compare_runs
 from rml_platform.views.prediction import load_recorded, recorded_task
+from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.errors import ConfigError
 from rml_trainers.prediction.inference import predict_image
 from rml_trainers.scoring.metrics import confusion_matrix, mean_iou
@@ -128,14 +129,16 @@ def test_a_comparison_shows_what_predict_predicts(
         ("ours", True),
     ]
     for run in compared.runs:
-        loaded = load_recorded(recorded_task(storage, run.run_id), network=None, device="cpu")
-        names = loaded.data.names("val")
+        task = recorded_task(storage, run.run_id)
+        loaded = load_recorded(task, network=None, device="cpu")
+        data = PreparedData.open(task.prepared_path)
+        names = data.names("val")
         assert compared.names == (names[0], names[-1])
         for name, mask, score in zip(compared.names, run.masks, run.miou, strict=True):
-            i = loaded.data.index("val", name)
-            truth = loaded.data.label("val", i)
+            i = data.index("val", name)
+            truth = data.label("val", i)
             assert np.array_equal(
-                mask, predict_image(loaded.predictor, loaded.data.image("val", i), (32, 48))
+                mask, predict_image(loaded.predictor, data.image("val", i), (32, 48))
             )
             assert truth is not None
             expected = confusion_matrix(torch.from_numpy(mask), torch.from_numpy(truth.copy()), 8)
@@ -145,7 +148,7 @@ def test_a_comparison_shows_what_predict_predicts(
 def test_the_picture_of_chosen_images(trained: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
     folder, run_ids = trained
     task = recorded_task(str(folder / "out"), run_ids["iml"])
-    name = load_recorded(task, network=None, device="cpu").data.names("val")[1]
+    name = PreparedData.open(task.prepared_path).names("val")[1]
     arguments = [
         f"{run_ids['supervised']}=Baseline",
         run_ids["iml"],

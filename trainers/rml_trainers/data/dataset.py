@@ -6,7 +6,7 @@ are opened in `pictures/`, so that a damaged one is reported the same way everyw
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -26,6 +26,11 @@ SUBSETS: tuple[Subset, ...] = ("train", "val")
 UInt8Array = npt.NDArray[np.uint8]
 SizePx = tuple[int, int]
 """Height and width."""
+
+
+LabelReader = Callable[[Path, ImageFile], tuple[UInt8Array, MaskFile]]
+"""(mask file, its image) → class numbers 0..K-1 and 255 [H, W], and the file as decoded. Raises
+DataError that names the file."""
 
 
 def require_size(size_px: SizePx | None) -> None:
@@ -104,6 +109,18 @@ def read_class_numbers(path: Path) -> tuple[UInt8Array, MaskFile]:
         wanted = "expected class numbers in 8-bit grey (L) or palette (P)"
         raise DataError(f"{path}: mask of mode {mask.mode}; {wanted}")
     return mask.numbers, mask
+
+
+def plain_labels(
+    config: DataConfig, class_names: Sequence[str], data_root: Path | None
+) -> LabelReader:
+    """Reader of masks in which every number is its class and 255 is ignored."""
+
+    def read(path: Path, image: ImageFile) -> tuple[UInt8Array, MaskFile]:
+        numbers, mask = read_class_numbers(path)
+        return check_pair(image, numbers, len(class_names), 255, path), mask
+
+    return read
 
 
 def check_pair(

@@ -1,7 +1,8 @@
-"""Predictions from a finished run: a checkpoint folder and its configuration are all that is
+"""The networks of a finished run: a checkpoint folder and its configuration are all that is
 needed."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from rml_trainers.config import RunConfig
 from rml_trainers.configuration import suggest
 from rml_trainers.errors import CheckpointError, ConfigError
 from rml_trainers.networks import build_network
+from rml_trainers.networks.accelerate import accelerate
 from rml_trainers.networks.network import SegmentationNetwork
 from rml_trainers.prediction.overlays import overlay, palette
 from rml_trainers.runtime.device import autocast, compute_dtype
@@ -52,56 +54,102 @@ class Predictor(nn.Module):
         device: torch.device,
         dtype: torch.dtype,
         evaluation: EvaluationConfig | None = None,
+        *,
+        accelerated: bool = True,
     ) -> None:
+        """`accelerated=False` leaves the networks plain torch."""
         super().__init__()
         self._evaluation = evaluation or EvaluationConfig()
         self.networks = nn.ModuleList(networks)
         self.device = device
         self._dtype = dtype
         self.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last)
+        if accelerated:
+            for network in networks:
+                accelerate(network, device)
+
+    @property
+    def input_px(self) -> tuple[int, int] | None:
+        """The only height and width of images that the networks take; None: any."""
+        sizes = {network.input_px for network in self._each()} - {None}
+        assert len(sizes) <= 1, "students of one run are trained on crops of one size"
+        return sizes.pop() if sizes else None
 
     @torch.no_grad()
     def forward(self, images: Tensor, size_px: tuple[int, int]) -> Tensor:
-        """Images [B, 3, H, W] in [0, 1] → class probabilities float32 [B, K, *size_px]."""
-        images = images.to(device=self.device, memory_format=torch.channels_last)
-        probabilities = []
+        """Images [B, 3, H, W] in [0, 1] → class probabilities float32 [B, K, *size_px], as the
+        run's evaluation has them."""
+        images = self._moved(images)
+        found = [self._as_scored(network, images, size_px) for network in self._each()]
+        return torch.stack(found).mean(dim=0)
+
+    @torch.no_grad()
+    def probability(self, images: Tensor) -> Tensor:
+        """Images [B, 3, H, W] in [0, 1], in one piece → class probabilities float32 [B, K, H, W].
+
+        A run whose evaluation pads has them padded where they fit its canvas.
+        """
+        images = self._moved(images)
+        found = [self._in_one_piece(network, images) for network in self._each()]
+        return found[0] if len(found) == 1 else torch.stack(found).mean(dim=0)
+
+    def _each(self) -> Iterator[SegmentationNetwork]:
         for network in self.networks:
             assert isinstance(network, SegmentationNetwork)
-            probabilities.append(self._probability(network, images, size_px))
-        return torch.stack(probabilities).mean(dim=0)
+            yield network
 
-    def _probability(
+    def _moved(self, images: Tensor) -> Tensor:
+        return images.to(device=self.device, memory_format=torch.channels_last)
+
+    def _as_scored(
         self, network: SegmentationNetwork, images: Tensor, size_px: tuple[int, int]
     ) -> Tensor:
         own_px = (images.shape[-2], images.shape[-1])
-
-        def forward(views: Tensor, at_px: tuple[int, int] | None = None) -> Tensor:
-            with autocast(self.device, self._dtype):
-                logits = network(views.contiguous(memory_format=torch.channels_last)).logits
-            return network.upsample(logits, at_px or (views.shape[-2], views.shape[-1]))
-
-        canvas_px = self._evaluation.canvas_px
         if self._evaluation.inference == "sliding":
-            prob = sliding(
-                ScoredNetwork(forward, network.zero_colour), images, None, self._evaluation
-            ).softmax(dim=1)
-        elif canvas_px is not None and own_px[0] <= canvas_px[0] and own_px[1] <= canvas_px[1]:
-            canvas = network.zero_colour.expand(len(images), images.shape[1], *canvas_px).clone()
-            canvas[..., : own_px[0], : own_px[1]] = images
-            prob = forward(canvas)[..., : own_px[0], : own_px[1]].softmax(dim=1)
+            scored = ScoredNetwork(partial(self._logits, network), network.zero_colour)
+            prob = sliding(scored, images, None, self._evaluation).softmax(dim=1)
+        elif self._fits_canvas(own_px):
+            prob = self._in_one_piece(network, images)
         else:
-            return forward(images, size_px).softmax(dim=1)
+            return self._logits(network, images, size_px).softmax(dim=1)
         return prob if own_px == size_px else network.upsample(prob, size_px)
+
+    def _in_one_piece(self, network: SegmentationNetwork, images: Tensor) -> Tensor:
+        height, width = images.shape[-2:]
+        canvas_px = self._evaluation.canvas_px
+        if canvas_px is None or not self._fits_canvas((height, width)):
+            return self._logits(network, images).softmax(dim=1)
+        canvas = network.zero_colour.expand(len(images), images.shape[1], *canvas_px).clone()
+        canvas[..., :height, :width] = images
+        return self._logits(network, canvas)[..., :height, :width].softmax(dim=1)
+
+    def _fits_canvas(self, size_px: tuple[int, int]) -> bool:
+        canvas_px = self._evaluation.canvas_px
+        return canvas_px is not None and size_px[0] <= canvas_px[0] and size_px[1] <= canvas_px[1]
+
+    def _logits(
+        self, network: SegmentationNetwork, images: Tensor, at_px: tuple[int, int] | None = None
+    ) -> Tensor:
+        with autocast(self.device, self._dtype):
+            logits = network(images.contiguous(memory_format=torch.channels_last)).logits
+        return network.upsample(logits, at_px or (images.shape[-2], images.shape[-1]))
 
 
 def load_network(
-    checkpoint: Path, config: RunConfig, num_classes: int, network: str, device: torch.device
+    checkpoint: Path,
+    config: RunConfig,
+    num_classes: int,
+    network: str,
+    device: torch.device,
+    *,
+    accelerated: bool = True,
 ) -> Predictor:
     """Load one of `SCORED_NETWORKS` of a run; `ensemble` is the mean of the mean teachers'
     probabilities.
 
     A run that scores a chosen moment (`evaluation.moment`) keeps its scored networks as they were
-    then: those are loaded, because the score is theirs.
+    then: those are loaded, because the score is theirs. `accelerated=False` leaves them plain
+    torch, for those who take them apart.
 
     Raises:
         CheckpointError: the folder is incomplete or damaged, or was made by another configuration.
@@ -113,7 +161,8 @@ def load_network(
         checkpoint, "students" if network.startswith("student") else "teachers", numbers
     )
     networks = [_load_one(tensors, number, config, num_classes, file) for number in numbers]
-    return Predictor(networks, device, compute_dtype(config.precision, device), config.evaluation)
+    dtype = compute_dtype(config.precision, device)
+    return Predictor(networks, device, dtype, config.evaluation, accelerated=accelerated)
 
 
 def _stored(checkpoint: Path, group: str, numbers: list[int]) -> tuple[Path, dict[str, Tensor]]:

@@ -22,6 +22,8 @@ DEUTERANOPIA = np.array(((0.367, 0.861, -0.228), (0.280, 0.673, 0.047), (-0.012,
 """Machado et al. (2009), severity 1, linear RGB: how the commonest strong colour blindness sees a
 colour."""
 IGNORE_COLOUR = (0, 0, 0)
+ROWS_AT_ONCE = 512
+"""Rows that are blended together: numbers between pixels take eight times their room."""
 
 Colours = npt.NDArray[np.uint8]
 
@@ -74,6 +76,18 @@ def overlay(
     """Image [H, W, 3] with its classes in colour and dark borders between them; ignored pixels keep
     the image."""
     assert image.shape[:2] == mask.shape, "image and mask differ in size"
+    laid = np.empty_like(image)
+    for first in range(0, len(mask), ROWS_AT_ONCE):
+        start = max(0, first - 1)  # a border is seen from the row below it
+        rows = slice(start, first + ROWS_AT_ONCE)
+        part = _overlay(image[rows], mask[rows], colours, opacity)
+        laid[first : first + ROWS_AT_ONCE] = part[first - start :]
+    return laid
+
+
+def _overlay(
+    image: Colours, mask: npt.NDArray[np.uint8], colours: Colours, opacity: float
+) -> Colours:
     blended = (1 - opacity) * image + opacity * colour_mask(mask, colours)
     border = np.zeros(mask.shape, dtype=bool)
     border[:, 1:] |= mask[:, 1:] != mask[:, :-1]

@@ -23,7 +23,10 @@ _NEVER = -1
 where glibc's own choice ends too; and no trimming at all."""
 
 
-def choose_device(requested: Literal["auto", "cpu", "cuda"], local_index: int = 0) -> torch.device:
+RequestedDevice = Literal["auto", "cpu", "cuda"]
+
+
+def choose_device(requested: RequestedDevice, local_index: int = 0) -> torch.device:
     """The device that is really there.
 
     Args:

@@ -1,11 +1,19 @@
 """What one network scored."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+
+
+def in_per_cent(score: float) -> str:
+    """A score in [0, 1] as a person reads it: `61.3`, or `unscored` for NaN (nothing was there to
+    be scored)."""
+    return "unscored" if math.isnan(score) else f"{100 * score:.1f}"
+
 
 ScoredSubset = Literal["val", "holdout"]
 

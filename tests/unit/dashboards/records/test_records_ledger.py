@@ -119,8 +119,8 @@ def test_a_vanished_store_leaves_what_was_read(store: Store, tmp_path: Path) -> 
     after = read_records(store.uri, tmp_path / "ledger")
     assert after.runs.equals(before.runs)
     assert after.warnings == (
-        "the MLflow store could not be read; shown is what was read before (there is no SQLite "
-        "file mlflow.db)",
+        f"the MLflow store {store.uri} cannot be read: there is no SQLite file {store.file.name}; "
+        "shown is what was read before",
     )
 
 

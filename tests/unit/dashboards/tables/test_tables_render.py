@@ -161,6 +161,20 @@ def test_console_shows_the_same_texts_and_reads_no_markup_in_labels() -> None:
     assert "warning: run RML-1/4 (744)-1 has 2 MLflow runs" in shown
 
 
+@pytest.mark.parametrize("width", [30, 40, 60])
+def test_a_narrow_console_shows_every_entry_whole_in_several_tables(width: int) -> None:
+    console = Console(file=io.StringIO(), width=width, color_system=None)
+    console.print(console_table(wide_table()))
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert max(map(len, shown.splitlines())) <= width
+    layout = grid(wide_table())
+    for line in layout.lines:
+        for cell in line[1:]:
+            assert cell.text.strip() in shown
+    assert shown.count(wide_table().spec.title) == 1
+    assert shown.count("┏") == {30: 3, 40: 3, 60: 2}[width]
+
+
 @pytest.mark.parametrize(
     ("entry", "text"),
     [

@@ -31,6 +31,15 @@ def test_reading_gives_back_what_was_written(folder: Folder) -> None:
     assert folder.files() == ["a.json"]
 
 
+def test_a_name_with_folders_is_written_into_them(folder: Folder) -> None:
+    folder.write("city 0 ü/deep/im08.png", b"png")
+    folder.write("city 0 ü/deep/im08.png", b"new")
+    assert folder.read("city 0 ü/deep/im08.png") == b"new"
+    assert folder.child("city 0 ü", "deep").files() == ["im08.png"]
+    everything = folder.filesystem.get_file_info(fs.FileSelector(folder.path, recursive=True))
+    assert [info.base_name for info in everything if info.is_file] == ["im08.png"]
+
+
 def test_a_write_that_fails_leaves_the_old_content_and_no_litter(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,15 +1,18 @@
 """The writer to MLflow, against a real store on SQLite and against servers that are not there."""
 
+import shutil
 import socket
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import ViewType
+from mlflow.tracking._tracking_service import utils as mlflow_utils
 
 from rml_platform.run.metric_log import Measurement
 from rml_platform.tracking import mlflow_store as tracking
 from rml_platform.tracking.mlflow_store import MlflowStore
+from rml_platform.tracking.opening import tracking_uri_or_default
 from rml_platform.tracking.tracker import TrackingError
 from tests.support.recorded import Store
 
@@ -76,6 +79,57 @@ def test_artifacts_lie_under_the_given_folder_and_never_in_the_working_folder(
     )
     assert found == [("artifacts", "a.png"), ("artifacts", "predictions", "a.png")]
     assert not (tmp_path / "mlruns").exists()
+
+
+@pytest.mark.parametrize("name", ["out", "a b#c?d%20é"])
+@pytest.mark.parametrize("copied", [False, True])
+def test_artifacts_are_found_and_stored_where_an_output_folder_was_moved_to(
+    name: str,
+    copied: bool,
+    empty_store: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first = tmp_path / name
+    first.mkdir()
+    shutil.copyfile(empty_store, first / "mlflow.db")
+    store = MlflowStore(tracking_uri_or_default(None, first), first / "mlartifacts")
+    store.check()
+    made = store.create("study", "run-1", {})
+    picture = tmp_path / "city 0 ü" / "a.png"
+    picture.parent.mkdir()
+    picture.write_bytes(b"png")
+    store.upload(made, picture, "predictions/city 0 ü")
+    second = tmp_path / f"{name} 2"
+    (shutil.copytree if copied else shutil.move)(first, second)
+    monkeypatch.setattr(mlflow_utils, "_artifact_repos_cache", {})  # as in a new process
+    moved = MlflowStore(tracking_uri_or_default(None, second), second / "mlartifacts")
+    moved.check()
+    moved.upload(made, picture, "later")
+    moved.upload(moved.create("study", "run-2", {}), picture, None)
+    client = client_of(moved)
+    downloaded = client.download_artifacts(made, "predictions/city 0 ü/a.png", str(tmp_path))
+    assert Path(downloaded).read_bytes() == b"png"
+    places = sorted(p.relative_to(second).parts[3:] for p in second.rglob("*.png"))
+    assert places == [
+        ("artifacts", "a.png"),
+        ("artifacts", "later", "a.png"),
+        ("artifacts", "predictions", "city 0 ü", "a.png"),
+    ]
+    assert len(list(first.rglob("*.png"))) == int(copied), "nothing new in the old place"
+
+
+def test_artifacts_of_a_store_that_others_share_stay_where_they_are(
+    tracker: MlflowStore, tmp_path: Path
+) -> None:
+    made = tracker.create("study", "run-1", {})
+    other = MlflowStore(tracker.uri, tmp_path / "elsewhere" / "mlartifacts")
+    other.check()
+    assert (
+        client_of(tracker)
+        .get_run(made)
+        .info.artifact_uri.startswith((tmp_path / "mlartifacts").as_uri())
+    )
 
 
 def test_more_parameters_metrics_and_text_than_one_call_may_carry(tracker: MlflowStore) -> None:

@@ -61,7 +61,12 @@ def test_every_row_is_image_truth_and_one_panel_per_run() -> None:
         "supervised",
         "rml (unfinished)",
     ]
-    assert [panel.get_xlabel() for panel in figure.axes[4:]] == ["scene_1", "", "mIoU 25.0 %", ""]
+    assert [panel.get_xlabel() for panel in figure.axes[4:]] == [
+        "scene_1",
+        "",
+        "mIoU 25.0 %",
+        "unscored",
+    ]
 
 
 def test_the_legend_names_what_occurs_and_what_is_ignored() -> None:

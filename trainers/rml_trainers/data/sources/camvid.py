@@ -10,6 +10,7 @@ from rml_trainers.data.dataset import (
     SUBSETS,
     RawImage,
     Subset,
+    UInt8Array,
     check_pair,
     files_fingerprint,
     raw_image,
@@ -19,7 +20,8 @@ from rml_trainers.data.dataset import (
     require_size,
 )
 from rml_trainers.data.files import NO_IMAGE, Lookup, Skipped, Sources, image_files
-from rml_trainers.data.pictures.images import read_image
+from rml_trainers.data.pictures.images import ImageFile, read_image
+from rml_trainers.data.pictures.masks import MaskFile
 from rml_trainers.errors import DataError
 from rml_trainers.settings.contract import DataConfig
 
@@ -52,6 +54,12 @@ class CamvidConfig(DataConfig):
 
     def __post_init__(self) -> None:
         require_size(self.size_px)
+
+
+def read_camvid_label(path: Path, image: ImageFile) -> tuple[UInt8Array, MaskFile]:
+    """Class numbers of a mask, void as 255. Raises DataError."""
+    numbers, mask = read_class_numbers(path)
+    return check_pair(image, numbers, len(CAMVID_CLASSES), CAMVID_VOID, path), mask
 
 
 class CamvidDataset:
@@ -101,8 +109,7 @@ class CamvidDataset:
         if not path.is_file():
             raise DataError(f"{path}: mask missing{self._other_name(path)}")
         image = read_image(self._images[subset][name])
-        numbers, mask = read_class_numbers(path)
-        label = check_pair(image, numbers, len(self.class_names), CAMVID_VOID, path)
+        label, mask = read_camvid_label(path, image)
         return raw_image(image, label, mask)
 
     def fingerprint(self) -> str:

@@ -33,7 +33,8 @@ from rml_trainers.data.files import (
     composed,
     pictures_below,
 )
-from rml_trainers.data.pictures.images import read_image
+from rml_trainers.data.pictures.images import ImageFile, read_image
+from rml_trainers.data.pictures.masks import MaskFile
 from rml_trainers.data.prepared.resizing import is_multiple, resize_image, vote_label
 from rml_trainers.data.splitting.published import published_names, require_published
 from rml_trainers.errors import ConfigError, DataError
@@ -173,9 +174,7 @@ class CityscapesDataset:
         path = self._mask(subset, name)
         if subset == "train" and self.config.allow_missing_masks and not path.is_file():
             return raw_image(image, None, None)
-        ids, mask = read_class_numbers(path)
-        check_size(image, mask.size_px, path)
-        _check_ids(ids, path)
+        ids, mask = _read_ids(path, image)
         size_px = self.config.size_px
         if (
             self.config.label_reduction == "majority"
@@ -220,6 +219,20 @@ class CityscapesDataset:
 
     def _mask(self, subset: Subset, name: str) -> Path:
         return self._lookup.find(self.folder / "gtFine" / subset / f"{name}{MASK_ENDING}")
+
+
+def _read_ids(path: Path, image: ImageFile) -> tuple[UInt8Array, MaskFile]:
+    """labelIds of a mask. Raises DataError."""
+    ids, mask = read_class_numbers(path)
+    check_size(image, mask.size_px, path)
+    _check_ids(ids, path)
+    return ids, mask
+
+
+def read_cityscapes_label(path: Path, image: ImageFile) -> tuple[UInt8Array, MaskFile]:
+    """Classes of a file of labelIds, at its own size. Raises DataError."""
+    ids, mask = _read_ids(path, image)
+    return train_ids(ids), mask
 
 
 def _check_ids(ids: UInt8Array, mask: Path) -> None:

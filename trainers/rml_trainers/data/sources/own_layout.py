@@ -3,18 +3,22 @@ out."""
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
 
 from rml_trainers.data.dataset import (
+    LabelReader,
     RawImage,
     Subset,
+    UInt8Array,
     check_size,
     files_fingerprint,
+    plain_labels,
     raw_image,
+    require_root,
 )
 from rml_trainers.data.files import NOT_LISTED, Skipped, Sources
 from rml_trainers.data.masks.class_file import ClassFile, read_class_file
@@ -22,8 +26,8 @@ from rml_trainers.data.masks.coco import CocoFiles
 from rml_trainers.data.masks.label_tables import IGNORED
 from rml_trainers.data.masks.mask_rule import MaskRule
 from rml_trainers.data.masks.settings import OwnDataConfig
-from rml_trainers.data.pictures.images import read_image
-from rml_trainers.data.pictures.masks import read_mask
+from rml_trainers.data.pictures.images import ImageFile, read_image
+from rml_trainers.data.pictures.masks import MaskFile, read_mask
 from rml_trainers.data.splitting.name_lists import named, read_names_of
 from rml_trainers.errors import ConfigError, DataError
 
@@ -88,20 +92,7 @@ class OwnDataset(ABC):
     @cached_property
     def _rule(self) -> MaskRule:
         """Tables of the settings count before those of the class file."""
-        settings = self._settings
-        known = self._class_file
-        values = settings.label_values or (known and known.values)
-        colours = settings.label_colours or (known and known.colours)
-        try:
-            return MaskRule(
-                self.class_names,
-                values=values.resolved(self.class_names) if values else None,
-                colours=colours.resolved(self.class_names) if colours else None,
-                ignore_value=settings.ignore_value,
-                ignore_unlisted=settings.unlisted_labels == "ignore",
-            )
-        except ValueError as error:
-            raise ConfigError(f"data.label_values / data.label_colours: {error}") from error
+        return _mask_rule(self._settings, self.class_names, self._class_file)
 
     @cached_property
     def _coco_names(self) -> dict[str, str]:
@@ -221,10 +212,8 @@ class OwnDataset(ABC):
             uncovered = IGNORED if background is None else numbers.get(background, IGNORED)
             label = self._coco.label(self._coco_names[name], numbers, uncovered, (height, width))
             return raw_image(image, label, None)
-        path = self._found.masks[name]
-        mask = read_mask(path)
-        check_size(image, mask.size_px, path)
-        return raw_image(image, self._rule.label(mask, path), mask)
+        label, mask = _read_label(self._rule, self._found.masks[name], image)
+        return raw_image(image, label, mask)
 
     def fingerprint(self) -> str:
         return files_fingerprint(self._source_files())
@@ -242,3 +231,44 @@ class OwnDataset(ABC):
         for file in extra:
             if file is not None:
                 yield f"file/{file}", self.folder / file
+
+
+def own_labels(
+    settings: OwnDataConfig, class_names: Sequence[str], data_root: Path | None
+) -> LabelReader:
+    """Reader of further masks of a set's kind, which need not lie under its folder.
+
+    Where annotations take the place of masks, a mask holds class numbers. Raises DataError where
+    the set's class file, which says what its masks mean, cannot be read.
+    """
+    if settings.annotations:
+        return plain_labels(settings, class_names, data_root)
+    known: ClassFile | None = None
+    if settings.class_file is not None:
+        root = require_root(data_root, settings.name, f"  {settings.folder}/{settings.class_file}")
+        known = read_class_file(root / settings.folder / settings.class_file)
+    return partial(_read_label, _mask_rule(settings, class_names, known))
+
+
+def _mask_rule(
+    settings: OwnDataConfig, class_names: Sequence[str], known: ClassFile | None
+) -> MaskRule:
+    """Tables of the settings count before those of the class file."""
+    values = settings.label_values or (known and known.values)
+    colours = settings.label_colours or (known and known.colours)
+    try:
+        return MaskRule(
+            class_names,
+            values=values.resolved(class_names) if values else None,
+            colours=colours.resolved(class_names) if colours else None,
+            ignore_value=settings.ignore_value,
+            ignore_unlisted=settings.unlisted_labels == "ignore",
+        )
+    except ValueError as error:
+        raise ConfigError(f"data.label_values / data.label_colours: {error}") from error
+
+
+def _read_label(rule: MaskRule, path: Path, image: ImageFile) -> tuple[UInt8Array, MaskFile]:
+    mask = read_mask(path)
+    check_size(image, mask.size_px, path)
+    return rule.label(mask, path), mask

@@ -12,6 +12,7 @@ from rml_trainers.data.dataset import (
     RawImage,
     SizePx,
     Subset,
+    UInt8Array,
     check_pair,
     files_fingerprint,
     raw_image,
@@ -20,7 +21,8 @@ from rml_trainers.data.dataset import (
     require_size,
 )
 from rml_trainers.data.files import NOT_LISTED, Lookup, Skipped, Sources, pictures_below
-from rml_trainers.data.pictures.images import read_image
+from rml_trainers.data.pictures.images import ImageFile, read_image
+from rml_trainers.data.pictures.masks import MaskFile
 from rml_trainers.data.sources.sbd import MAT_FOLDERS, PNG_FOLDER, read_sbd_mask, sbd_masks
 from rml_trainers.data.splitting.name_lists import read_names
 from rml_trainers.data.splitting.published import published_names, require_published
@@ -82,6 +84,12 @@ class VocConfig(DataConfig):
 def published_voc(config: VocConfig, subset: Subset) -> tuple[str, ...] | None:
     """Names that a configuration can only have, known without images."""
     return published_names(config.list_name(subset)) if config.complete else None
+
+
+def read_voc_label(path: Path, image: ImageFile) -> tuple[UInt8Array, MaskFile]:
+    """Class numbers of a mask of VOC or SBD, borders as 255. Raises DataError."""
+    numbers, mask = read_sbd_mask(path)
+    return check_pair(image, numbers, len(VOC_CLASSES), VOC_BORDER, path), mask
 
 
 class VocDataset:
@@ -169,8 +177,7 @@ class VocDataset:
     def read(self, subset: Subset, name: str) -> RawImage:
         path = self._mask(name)
         image = read_image(self._image(name))
-        numbers, mask = read_sbd_mask(path)
-        label = check_pair(image, numbers, len(self.class_names), VOC_BORDER, path)
+        label, mask = read_voc_label(path, image)
         return raw_image(image, label, mask)
 
     def fingerprint(self) -> str:

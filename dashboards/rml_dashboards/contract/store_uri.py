@@ -1,0 +1,52 @@
+"""How a tracking URI is written, read and shown: above all that of an SQLite file, whose path may
+hold any character."""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from urllib.parse import unquote
+
+VARIABLE = "MLFLOW_TRACKING_URI"
+"""MLflow's own environment variable, which gives the tracking URI where no option does."""
+_SQLITE = re.compile(r"sqlite(?:\+\w+)?:///([^?]*)(?:\?.*)?")
+_ESCAPE = re.compile(r"%(?=[0-9A-Fa-f]{2})")
+
+
+def sqlite_uri(file: Path) -> str:
+    """URI of an SQLite file; in a URI `?` begins options and `%` with two digits is an escape."""
+    return f"sqlite:///{_ESCAPE.sub('%25', str(file)).replace('?', '%3F')}"
+
+
+def sqlite_file(uri: str) -> Path | None:
+    """File of an SQLite store; None for other stores and for one in memory."""
+    match = _SQLITE.fullmatch(uri)
+    if match is None or match[1] in ("", ":memory:"):
+        return None
+    return Path(unquote(match[1]))
+
+
+@contextmanager
+def without_litter(uri: str) -> Iterator[None]:
+    """Takes away the empty folders that MLflow makes on opening an SQLite file whose path has
+    escapes: it reads the path as it stands (mlflow 3.17)."""
+    file = sqlite_file(uri)
+    literal = Path(uri.removeprefix("sqlite:///"))
+    if file is None or literal == file:
+        yield
+        return
+    absent = [folder for folder in literal.parents if not folder.exists()]
+    try:
+        yield
+    finally:
+        for folder in absent:
+            with suppress(OSError):  # not made, or somebody has put something there
+                folder.rmdir()
+
+
+def shown_uri(uri: str) -> str:
+    """A tracking URI for messages: without the password that a database's may hold, and with the
+    word where it comes from, if that is the environment."""
+    said = re.sub(r"(//[^/@:]*):[^/]*@", r"\1:***@", uri)
+    return f"{said} (set by {VARIABLE})" if os.environ.get(VARIABLE) == uri else said
