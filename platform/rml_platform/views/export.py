@@ -60,7 +60,7 @@ def export_recorded(
     given = _checked_output(format_name, output, fixed_px)
     path = to or Path(f"{run_id}-{name}{FORMATS[format_name].suffixes[0]}")
     check_target(path, format_name, overwrite=overwrite)
-    loaded = load_recorded(task, network=name, device="cpu")
+    loaded = load_recorded(task, network=name, device="cpu", accelerated=False)
     exported = export_network(
         ImageToScores(_networks(loaded), given),
         path,

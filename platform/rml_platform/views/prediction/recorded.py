@@ -42,9 +42,11 @@ class RecordedNetwork:
         return self.task.config.data.size_px
 
 
-def load_recorded(task: RunTask, *, network: str | None, device: str) -> RecordedNetwork:
+def load_recorded(
+    task: RunTask, *, network: str | None, device: str, accelerated: bool = True
+) -> RecordedNetwork:
     """Load a network of a run; None takes the one that tables read. The images that it was trained
-    on need not be there.
+    on need not be there. `accelerated=False` leaves it plain torch.
 
     Raises ConfigError for an unknown network or device, DeviceError for one that is not there,
     CheckpointError when there is no sound checkpoint, DataError when nothing says what the run's
@@ -60,7 +62,9 @@ def load_recorded(task: RunTask, *, network: str | None, device: str) -> Recorde
             reasons = "".join(f"\n  {text}" for text in damaged) or "; it has written none so far"
             raise CheckpointError(f"run {task.run_id}: no sound checkpoint{reasons}")
         name = network or task.config.evaluation.networks[0]
-        predictor = load_network(found.folder, task.config, len(class_names), name, chosen)
+        predictor = load_network(
+            found.folder, task.config, len(class_names), name, chosen, accelerated=accelerated
+        )
     return RecordedNetwork(
         task=task,
         name=name,
