@@ -8,7 +8,7 @@ import pandas as pd
 from rml_dashboards.contract.protocols import protocol_of, recorded_key
 from rml_dashboards.contract.states import TABLE_STATE_OF_STATUS, TableState
 from rml_dashboards.records.records import Records
-from rml_dashboards.statistics import summarise
+from rml_dashboards.statistics.summary import summarise
 from rml_dashboards.tables.entries import Entry, Table, Trace
 from rml_dashboards.tables.marks import annotate
 from rml_dashboards.tables.specification import CellSpec, RowSpec, TableSpec
