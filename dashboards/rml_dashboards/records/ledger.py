@@ -39,7 +39,7 @@ class Ledger:
 
     def equals(self, other: "Ledger") -> bool:
         """Whether both hold the same."""
-        return self.experiments == other.experiments and self.table.equals(other.table)
+        return self.experiments == other.experiments and bool(self.table.equals(other.table))
 
 
 def ledger_path(folder: Path, tracking_uri: str) -> Path:

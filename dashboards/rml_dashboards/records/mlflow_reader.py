@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from mlflow import MlflowClient
@@ -36,10 +37,11 @@ from rml_dashboards.records.ledger import Ledger, ledger_path, load_ledger, save
 from rml_dashboards.records.reader import Histories, Point, to_histories
 from rml_dashboards.records.recorded_run import RecordedRun
 from rml_dashboards.records.records import Records, records_of
-from rml_dashboards.records.run_table import SCHEMA, is_among, join_tables, to_run_table
+from rml_dashboards.records.run_table import SCHEMA, join_tables, to_run_table
 
 PAGE_SIZE = 1000  # MLflow's default page; a page of 1000 runs takes about a second from SQLite
 IDS_PER_FILTER = 200  # SQLite takes about 1000 variables in one statement
+IS_FINISHED = pc.field("status") == "FINISHED"
 MOST_LEFT_OUT = 600
 """Runs that one statement may exclude by their ids; where more have ended within the last hour,
 they are read again."""
@@ -130,17 +132,17 @@ def update(ledger: Ledger, client: MlflowClient) -> tuple[Ledger, list[str]]:
         ledger = Ledger()
     names = {i: e.name for i, e in experiments.items()}
     deleted = join_tables(_search(client, names, "", ViewType.DELETED_ONLY))
-    known = ledger.table.filter(pc.equal(ledger.table.column("status"), "FINISHED"))
+    known = ledger.table.filter(IS_FINISHED)
     for condition in _changed(ledger):
         for page in _search(client, names, condition, ViewType.ACTIVE_ONLY):
             known = _replaced(known, page)
     known = _replaced(known, deleted)
     gone = [i for i, e in experiments.items() if e.lifecycle_stage == "deleted"]
-    is_deleted = pc.or_(
-        is_among(known.column("mlflow_run_id"), deleted.column("mlflow_run_id").to_pylist()),
-        is_among(known.column("experiment_id"), gone),
+    is_deleted = np.isin(_texts(known, "mlflow_run_id"), _texts(deleted, "mlflow_run_id"))
+    is_deleted |= np.isin(_texts(known, "experiment_id"), gone)
+    table = known.set_column(
+        SCHEMA.get_field_index("deleted"), SCHEMA.field("deleted"), pa.array(is_deleted)
     )
-    table = known.set_column(SCHEMA.get_field_index("deleted"), SCHEMA.field("deleted"), is_deleted)
     return Ledger(
         table=table, experiments={i: e.creation_time for i, e in experiments.items()}
     ), warnings
@@ -148,13 +150,11 @@ def update(ledger: Ledger, client: MlflowClient) -> tuple[Ledger, list[str]]:
 
 def _changed(ledger: Ledger) -> list[str]:
     """Conditions that between them find every run which the ledger lacks or has as it was."""
-    table = ledger.table
-    is_finished = pc.equal(table.column("status"), "FINISHED")
-    unfinished = table.filter(pc.invert(is_finished)).column("mlflow_run_id").to_pylist()
+    unfinished = _texts(ledger.table.filter(~IS_FINISHED), "mlflow_run_id")
     newest = ledger.read_to_ms
     window = max(0, newest - CLOCK_SKEW_MS)
-    late = pc.and_(is_finished, pc.greater_equal(table.column("end_ms"), window))
-    known = table.filter(late).column("mlflow_run_id").to_pylist()
+    late = IS_FINISHED & (pc.field("end_ms") >= window)
+    known = _texts(ledger.table.filter(late), "mlflow_run_id")
     # What is known of the last hour need not be read again: only what another clock puts there.
     recent = [f"attributes.end_time >= {window}"]
     if 0 < len(known) <= MOST_LEFT_OUT:
@@ -169,8 +169,12 @@ def _changed(ledger: Ledger) -> list[str]:
 
 def _replaced(known: pa.Table, newer: pa.Table) -> pa.Table:
     """All runs, those that both have as they are in the newer table."""
-    is_newer = is_among(known.column("mlflow_run_id"), newer.column("mlflow_run_id").to_pylist())
-    return join_tables([known.filter(pc.invert(is_newer)), newer])
+    is_newer = np.isin(_texts(known, "mlflow_run_id"), _texts(newer, "mlflow_run_id"))
+    return join_tables([known.filter(~is_newer), newer])
+
+
+def _texts(table: pa.Table, column: str) -> list[str]:
+    return [str(text) for text in table.column(column).to_pylist()]
 
 
 def _search(

@@ -63,7 +63,7 @@ def records_of(
         metrics: keys of the scores to give, also of those that the first network has under a
             shorter key; None: all.
     """
-    there = table.filter(pc.invert(table.column("deleted")))
+    there = table.filter(~pc.field("deleted"))
     frame, repeated = _one_per_run_id(_run_frame(there))
     places = frame.pop("place").to_numpy()
     scores = pairs_of(there, "scores")
@@ -93,10 +93,10 @@ def _score_frame(
     rank = np.argsort(np.argsort(np.array(scores.names, dtype=object)))
     order = kept[np.lexsort((rank[scores.codes[kept]], lines[kept]))]
     ids = [
-        pa.array(runs[column], pa.string()).take(pa.array(lines[order]))
+        pa.array(runs[column], pa.string()).take(lines[order])
         for column in ("run_id", "mlflow_run_id")
     ]
-    metric = pa.array(scores.names, pa.string()).take(pa.array(scores.codes[order]))
+    metric = pa.array(scores.names, pa.string()).take(scores.codes[order])
     value = scores.values.take(pa.array(order))
     frame: pd.DataFrame = pa.table([*ids, metric, value], names=list(SCORE_COLUMNS)).to_pandas()
     return frame

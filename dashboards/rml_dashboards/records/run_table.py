@@ -46,11 +46,6 @@ def join_tables(tables: Iterable[pa.Table]) -> pa.Table:
     return pa.concat_tables([SCHEMA.empty_table(), *tables])
 
 
-def is_among(column: Any, values: Iterable[str]) -> Any:
-    """Boolean column: whether each text is one of the values."""
-    return pc.is_in(column, value_set=pa.array(list(values), pa.string()))
-
-
 @dataclass(frozen=True, kw_only=True)
 class Pairs:
     """All keys and values of a column of maps, in the order of the rows."""
@@ -73,13 +68,13 @@ class Pairs:
 
 def pairs_of(table: pa.Table, column: str) -> Pairs:
     """Keys and values of one of the columns of maps."""
-    chunks = table.column(column).chunks
+    chunks: list[Any] = list(table.column(column).chunks)
     counts = [np.diff(chunk.offsets.to_numpy()) for chunk in chunks]
     lengths = np.concatenate([np.zeros(0, dtype=np.int64), *counts])
     value_type = SCHEMA.field(column).type.item_type
-    keys = pa.chunked_array([_child(chunk, chunk.keys) for chunk in chunks], pa.string())
-    values = pa.chunked_array([_child(chunk, chunk.items) for chunk in chunks], value_type)
-    encoded = pc.dictionary_encode(keys.combine_chunks())
+    keys: Any = pa.chunked_array([_child(chunk, chunk.keys) for chunk in chunks], pa.string())
+    values: Any = pa.chunked_array([_child(chunk, chunk.items) for chunk in chunks], value_type)
+    encoded: Any = pc.dictionary_encode(keys.combine_chunks())
     return Pairs(
         rows=np.repeat(np.arange(len(lengths)), lengths),
         codes=encoded.indices.to_numpy().astype(np.int64),
