@@ -62,6 +62,20 @@ def wilcoxon_p(differences: Sequence[float] | Floats) -> float:
     return float(found.pvalue)
 
 
+def is_told_apart(one: tuple[float, float, int], other: tuple[float, float, int]) -> bool:
+    """Whether the 95 % interval of the difference of two means leaves out zero (Welch's t).
+
+    Args:
+        one: mean, sample standard deviation and number of runs. With fewer than two runs the spread
+            is not known, and nothing is told apart.
+    """
+    if min(one[2], other[2]) < 2:
+        return False
+    if one[1] == 0 and other[1] == 0:
+        return one[0] != other[0]
+    return bool(stats.ttest_ind_from_stats(*one, *other, equal_var=False).pvalue < 0.05)
+
+
 def holm(p_values: Sequence[float] | Floats) -> Floats:
     """p values corrected for their number (Holm 1979): the family-wise error stays below the level.
 

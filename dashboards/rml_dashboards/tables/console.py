@@ -11,6 +11,7 @@ from rml_dashboards.tables.texts import grid
 STYLES = {
     "group": "italic",
     "best": "bold",
+    "second": "underline",
     "reported": "dim",
     "partial": "yellow",
     "running": "cyan",

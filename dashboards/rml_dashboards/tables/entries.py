@@ -54,6 +54,8 @@ class Entry:
     traces: tuple[Trace, ...] = ()
     best: bool = False
     """Complete, and no other score of the column is better (see marks.py)."""
+    second: bool = False
+    """The same after the best; only where the specification asks for it."""
     marks: tuple[int, ...] = ()
     """Numbers of the footnotes of our own score."""
     reported_marks: tuple[tuple[int, ...], ...] = ()
