@@ -102,7 +102,7 @@ def noise_floor(table: Table, text: str) -> NoiseFloor:
 
 def _of_one_protocol(runs: pd.DataFrame, against: str) -> tuple[pd.DataFrame, list[str]]:
     """Runs that may be compared with the named row's, and what is left out."""
-    others = runs[runs["row"] == against].groupby("column")["protocol"].agg(lambda own: set(own))
+    others = runs[runs["row"] == against].groupby("column")["protocol"].unique()
     if others.empty:
         return runs, []  # no such row: who pairs them says which there are
     notes = []

@@ -1,5 +1,8 @@
 """Statistics of cells and comparisons of rows as Markdown that also reads well raw."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -22,13 +25,15 @@ def statistics_markdown(table: Table, cells: pd.DataFrame) -> str:
     header = [table.spec.row_heading, "Column", "n", "mean", "sd", "95 % t", "95 % bootstrap"]
     lines = [
         [
-            *(str(line.row), str(line.column), str(line.n)),
-            *(_number(line.mean, digits), _number(line.std, digits)),
-            _interval(line.ci_low, line.ci_high, digits),
-            _interval(line.boot_low, line.boot_high, digits),
-            NOTHING if is_tested(line.n) else " ".join(_number(p, digits) for p in line.points),
+            *(str(line["row"]), str(line["column"]), str(line["n"])),
+            *(_number(line["mean"], digits), _number(line["std"], digits)),
+            _interval(line["ci_low"], line["ci_high"], digits),
+            _interval(line["boot_low"], line["boot_high"], digits),
+            NOTHING
+            if is_tested(line["n"])
+            else " ".join(_number(point, digits) for point in line["points"]),
         ]
-        for line in cells.itertuples()
+        for line in cells.to_dict("records")
     ]
     parts = [f"# {one_line(table.spec.title)}: statistics of cells"]
     parts.append(_pipes([*header, "scores"], lines) if lines else "No run has a score yet.")
@@ -79,15 +84,13 @@ def _differences(comparison: Comparison) -> list[str]:
     return [_pipes(header, lines), " ".join(told), power]
 
 
-def _difference_line(line: dict[str, object], digits: int) -> list[str]:
-    n = int(str(line["n"]))
-    points = line["points"]
-    assert isinstance(points, tuple)
+def _difference_line(line: Mapping[Any, Any], digits: int) -> list[str]:
+    n = int(line["n"])
     mean = _signed(line["mean"], digits) + (" ≈" if line["below_floor"] else "")
     if is_tested(n):
         shown = f"{mean} ± {_number(line['std'], digits)}"
     else:
-        shown = f"{mean} ({' '.join(_signed(point, digits) for point in points)})"
+        shown = f"{mean} ({' '.join(_signed(point, digits) for point in line['points'])})"
     seeds = line["seeds_to_tell_1"]
     return [
         *(str(line["row"]), str(line["column"]), str(n), shown),
@@ -96,7 +99,7 @@ def _difference_line(line: dict[str, object], digits: int) -> list[str]:
         *(_number(line["effect_size"], 2), _number(line["improvement"], 2)),
         *(_p(line["p_permutation"]), _p(line["p_wilcoxon"])),
         f"{_p(line['p_holm'])}{line['stars']}",
-        NOTHING if seeds is None or pd.isna(seeds) else f"{int(float(str(seeds)))}",
+        NOTHING if seeds is None or pd.isna(seeds) else f"{int(seeds)}",
     ]
 
 
@@ -150,26 +153,26 @@ def _pipes(header: list[str], lines: list[list[str]]) -> str:
     return pipe_table([escape(one) for one in header], [[escape(c) for c in one] for one in lines])
 
 
-def _number(value: object, digits: int) -> str:
+def _number(value: Any, digits: int) -> str:
     if value is None or pd.isna(value):
         return NOTHING
-    return f"{float(str(value)):.{digits}f}".replace("-", MINUS)
+    return f"{float(value):.{digits}f}".replace("-", MINUS)
 
 
-def _signed(value: object, digits: int) -> str:
-    number = round(float(str(value)), digits)
+def _signed(value: Any, digits: int) -> str:
+    number = round(float(value), digits)
     sign = MINUS if number < 0 else "+" if number > 0 else "±"
     return f"{sign}{abs(number):.{digits}f}"
 
 
-def _interval(low: object, high: object, digits: int) -> str:
+def _interval(low: Any, high: Any, digits: int) -> str:
     if low is None or pd.isna(low):
         return NOTHING
     return f"{_number(low, digits)} to {_number(high, digits)}"
 
 
-def _p(value: object) -> str:
-    number = float(str(value))
+def _p(value: Any) -> str:
+    number = float(value)
     if np.isnan(number):
         return NOTHING
     return "<0.001" if number < 0.001 else f"{number:.3f}"

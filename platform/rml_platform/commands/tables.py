@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -21,6 +21,7 @@ from rml_trainers.errors import ConfigError
 
 if TYPE_CHECKING:
     from rml_dashboards.tables.entries import Table
+    from rml_dashboards.tables.specification import Emphasis
 
 To = Annotated[
     Path | None, typer.Option(help="Folder for the files; default: OUT/studies/<study>.")
@@ -101,7 +102,7 @@ def tables(
             storage=storage,
             data_root=data_root,
         )
-        spec = dataclasses.replace(table_spec(plan), emphasis=emphasis)
+        spec = dataclasses.replace(table_spec(plan), emphasis=cast("Emphasis", emphasis))
         table = load_table(spec, cell_specs(plan), reader)
         Console().print(console_table(table))
         folder = to or out / "studies" / plan.name

@@ -16,11 +16,12 @@ from rml_dashboards.tables.specification import ColumnSpec, RowSpec
 from tests.support.dashboards.small_tables import OTHER_PROTOCOL, runs_of, table_of
 from tests.support.recorded import PROTOCOL
 
-FIVE = {"IML": (0.60, 0.61, 0.62, 0.63, 0.64), "RML": (0.61, 0.63, 0.63, 0.65, 0.65)}
+Scores = dict[str, tuple[float, ...]]
+FIVE: Scores = {"IML": (0.60, 0.61, 0.62, 0.63, 0.64), "RML": (0.61, 0.63, 0.63, 0.65, 0.65)}
 
 
 def filled(
-    scores: dict[str, tuple[float, ...]],
+    scores: Scores,
     *,
     columns: tuple[str, ...] = ("1/8",),
     protocols: dict[str, str] | None = None,
@@ -52,7 +53,7 @@ def test_five_pairs_are_tested_in_the_units_of_the_table() -> None:
 
 
 def test_three_pairs_are_shown_as_points_without_stars() -> None:
-    few = {row: values[:3] for row, values in FIVE.items()}
+    few: Scores = {row: values[:3] for row, values in FIVE.items()}
     text = comparison_markdown(compare_rows(filled(few), "IML"))
     assert "+1.3 (+1.0 +2.0 +1.0)" in text
     assert "Fewer than five pairs are listed and not tested." in text
@@ -61,7 +62,7 @@ def test_three_pairs_are_shown_as_points_without_stars() -> None:
 
 
 def test_scores_of_another_protocol_are_left_out_and_said() -> None:
-    scores = {**FIVE, "Far": (0.9,) * 5}
+    scores: Scores = {**FIVE, "Far": (0.9,) * 5}
     comparison = compare_rows(filled(scores, protocols={"Far": OTHER_PROTOCOL}), "IML")
     assert list(comparison.differences["row"]) == ["RML"]
     assert comparison.notes[0] == (
@@ -79,7 +80,7 @@ def test_a_row_without_a_common_seed_is_said() -> None:
 
 
 def over_three_columns() -> Comparison:
-    scores = {**FIVE, "Base": (0.50, 0.51, 0.52, 0.53, 0.54)}
+    scores: Scores = {**FIVE, "Base": (0.50, 0.51, 0.52, 0.53, 0.54)}
     return compare_rows(filled(scores, columns=("a", "b", "c")), "Base")
 
 

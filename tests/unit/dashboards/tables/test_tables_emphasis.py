@@ -23,9 +23,10 @@ def standing_out(table: Table) -> dict[str, str]:
     }
 
 
-APART = {"a": (0.50, 0.51, 0.52), "b": (0.60, 0.61, 0.62), "c": (0.70, 0.71, 0.72)}
-CLOSE = {"a": (0.50, 0.51, 0.52), "b": (0.60, 0.70, 0.80), "c": (0.61, 0.71, 0.81)}
-TIED = {"a": (0.5, 0.5, 0.5), "b": (0.6, 0.6, 0.6), "c": (0.6, 0.6, 0.6)}
+Scores = dict[str, tuple[float, ...]]
+APART: Scores = {"a": (0.50, 0.51, 0.52), "b": (0.60, 0.61, 0.62), "c": (0.70, 0.71, 0.72)}
+CLOSE: Scores = {"a": (0.50, 0.51, 0.52), "b": (0.60, 0.70, 0.80), "c": (0.61, 0.71, 0.81)}
+TIED: Scores = {"a": (0.5, 0.5, 0.5), "b": (0.6, 0.6, 0.6), "c": (0.6, 0.6, 0.6)}
 
 
 @pytest.mark.parametrize(
@@ -41,9 +42,7 @@ TIED = {"a": (0.5, 0.5, 0.5), "b": (0.6, 0.6, 0.6), "c": (0.6, 0.6, 0.6)}
         ("supported", {"a": (0.5, 0.5, 0.5), "b": (0.6, 0.6, 0.6)}, {"b": "best"}),
     ],
 )
-def test_which_scores_stand_out(
-    emphasis: str, scores: dict[str, tuple[float, ...]], expected: dict[str, str]
-) -> None:
+def test_which_scores_stand_out(emphasis: str, scores: Scores, expected: dict[str, str]) -> None:
     assert standing_out(ranked(emphasis, **scores)) == expected
 
 
