@@ -45,6 +45,7 @@ Paired = Annotated[
         metavar="ROW", help="Also compare every row with this one, over splits and seeds."
     ),
 ]
+Latex = Annotated[bool, typer.Option("--latex", help="Also write the table as LaTeX.")]
 NoiseFloorOption = Annotated[
     str | None,
     typer.Option(
@@ -69,6 +70,7 @@ def tables(
     statistics: Statistics = False,
     paired: Paired = None,
     noise_floor: NoiseFloorOption = None,
+    latex: Latex = False,
 ) -> None:
     """Fill the table of each study with mean ± std over seeds, print it, and write it as Markdown
     and CSV.
@@ -79,7 +81,7 @@ def tables(
 
     from rml_dashboards.records.opening import open_records
     from rml_dashboards.tables.console import console_table
-    from rml_dashboards.tables.publish import load_table, write_table
+    from rml_dashboards.tables.publish import load_table, write_latex, write_table
     from rml_platform.planning.plan_file.find_plan import find_plan
     from rml_platform.tracking.opening import tracking_uri_or_default
     from rml_platform.views.table_spec import cell_specs, table_spec
@@ -107,6 +109,7 @@ def tables(
         Console().print(console_table(table))
         folder = to or out / "studies" / plan.name
         files = write_table(table, folder)
+        files += write_latex(table, folder) if latex else []
         files += _statistics(table, folder) if statistics else []
         files += _comparison(table, paired, noise_floor, folder) if paired is not None else []
         for path in files:

@@ -33,11 +33,11 @@ def tables(out: Path, *words: object) -> str:
 
 
 def test_statistics_and_pairs(out: Path, tmp_path: Path) -> None:
-    text = tables(out, "--to", tmp_path, "--statistics", "--paired", "Supervised")
+    text = tables(out, "--to", tmp_path, "--statistics", "--latex", "--paired", "Supervised")
     assert "+2.5 (+2.0 +3.0)" in text
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         *("own-paired.csv", "own-paired.md", "own-profiles.csv"),
-        *("own-statistics.csv", "own-statistics.md", "own.csv", "own.md"),
+        *("own-statistics.csv", "own-statistics.md", "own.csv", "own.md", "own.tex"),
     ]
 
 
