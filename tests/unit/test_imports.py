@@ -55,12 +55,18 @@ ROOMS = {
         "records",
         "statistics",
         "tables",
+        "comparisons",
         "figures",
     ),
 }
 """A room, or a module beside the rooms, imports those before it only: a study's way from YAML to
 table runs forwards."""
-APART = {("figures", "tables"), ("writing", "contract"), ("writing", "errors")}
+APART = {
+    ("figures", "tables"),
+    ("figures", "comparisons"),
+    ("writing", "contract"),
+    ("writing", "errors"),
+}
 """Rooms of the dashboards of which the first does not import the second, although the order would
 allow it."""
 Graph = Mapping[str, frozenset[str]]

@@ -29,3 +29,11 @@ def recorded_key(recorded: str, metric: str) -> str:
     if len(parts) == 3 and place in (FINAL, VAL) and len(rest) > 1 and rest[0] == parts[1]:
         return "/".join([place, *rest[1:]])
     return metric
+
+
+def short_keys(metric: str) -> tuple[str, ...]:
+    """Keys under which a metric may be recorded instead, whichever network was scored first."""
+    place, *rest = metric.split("/")
+    if place in (FINAL, VAL) and len(rest) > 1 and NETWORK.fullmatch(rest[0]):
+        return ("/".join([place, *rest[1:]]),)
+    return ()

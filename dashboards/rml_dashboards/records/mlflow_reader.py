@@ -8,12 +8,15 @@ without a trace: read with `fresh=True` after it.
 Histories are not kept in the ledger: they are large, and a figure is drawn seldom.
 """
 
+import functools
 import os
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 from mlflow.exceptions import MlflowException
@@ -34,10 +37,15 @@ from rml_dashboards.errors import DashboardError
 from rml_dashboards.records.ledger import Ledger, ledger_path, load_ledger, save_ledger
 from rml_dashboards.records.reader import Histories, Point, to_histories
 from rml_dashboards.records.recorded_run import RecordedRun
-from rml_dashboards.records.records import Records, to_records
+from rml_dashboards.records.records import Records, records_of
+from rml_dashboards.records.run_table import SCHEMA, join_tables, to_run_table
 
 PAGE_SIZE = 1000  # MLflow's default page; a page of 1000 runs takes about a second from SQLite
 IDS_PER_FILTER = 200  # SQLite takes about 1000 variables in one statement
+IS_FINISHED = pc.field("status") == "FINISHED"
+MOST_LEFT_OUT = 600
+"""Runs that one statement may exclude by their ids; where more have ended within the last hour,
+they are read again."""
 CLOCK_SKEW_MS = 3_600_000
 HAS_RUN_ID = f"tags.`{Tag.RUN_ID}` LIKE '%'"
 OURS = tuple(f"{place}/" for place in (FINAL, VAL, HOLDOUT, TRAIN))
@@ -56,7 +64,7 @@ class MlflowReader:
         self, run_ids: Collection[str] | None = None, metrics: Collection[str] | None = None
     ) -> Records:
         """Read what is new in the store, bring the ledger up to date and return all runs that carry
-        a run id, whichever are wanted.
+        a run id, whichever are wanted, with the wanted metrics.
 
         Raises:
             DashboardError: the store cannot be read and no ledger of it exists; with a ledger, its
@@ -70,7 +78,7 @@ class MlflowReader:
                 ledger, changed = update(known, client)
         except (MlflowException, SQLAlchemyError, FileNotFoundError) as error:
             failed = self._problem(error)
-            if not known.runs:
+            if not len(known.table):
                 raise DashboardError(
                     f"{failed}. Launch the study first, or give its --tracking-uri."
                 ) from error
@@ -79,14 +87,14 @@ class MlflowReader:
         else:
             self._fresh = False
             warnings.extend(changed)
-            if ledger != known or not path.is_file():
+            if not ledger.equals(known) or not path.is_file():
                 save_ledger(ledger, path)
-        return to_records([run for run in ledger.runs.values() if not run.deleted], warnings)
+        return records_of(ledger.table, warnings, metrics)
 
     def histories(self, run_ids: Collection[str], metrics: Collection[str]) -> Histories:
         """Histories of the wanted metrics, one request per run and metric that it has (the client
         has no wider one)."""
-        recorded = self.records().runs
+        recorded = self.records(metrics=()).runs
         wanted = recorded[recorded["run_id"].isin(list(run_ids))]
         keys: dict[str, frozenset[str]] = {}
         points: list[Point] = []
@@ -124,33 +132,55 @@ def update(ledger: Ledger, client: MlflowClient) -> tuple[Ledger, list[str]]:
         )
         ledger = Ledger()
     names = {i: e.name for i, e in experiments.items()}
-    deleted = {run.mlflow_run_id: run for run in _search(client, names, "", ViewType.DELETED_ONLY)}
-    unfinished = [run.mlflow_run_id for run in ledger.runs.values() if run.status != "FINISHED"]
-    kept = {i: run for i, run in ledger.runs.items() if run.status == "FINISHED"}
-    conditions = [
-        f"attributes.end_time >= {max(0, ledger.read_to_ms - CLOCK_SKEW_MS)}",
+    deleted = join_tables(_search(client, names, "", ViewType.DELETED_ONLY))
+    known = ledger.table.filter(IS_FINISHED)
+    for condition in _changed(ledger):
+        for page in _search(client, names, condition, ViewType.ACTIVE_ONLY):
+            known = _replaced(known, page)
+    known = _replaced(known, deleted)
+    gone = [i for i, e in experiments.items() if e.lifecycle_stage == "deleted"]
+    is_deleted = np.isin(_texts(known, "mlflow_run_id"), _texts(deleted, "mlflow_run_id"))
+    is_deleted |= np.isin(_texts(known, "experiment_id"), gone)
+    table = known.set_column(
+        SCHEMA.get_field_index("deleted"), SCHEMA.field("deleted"), pa.array(is_deleted)
+    )
+    return Ledger(
+        table=table, experiments={i: e.creation_time for i, e in experiments.items()}
+    ), warnings
+
+
+def _changed(ledger: Ledger) -> list[str]:
+    """Conditions that between them find every run which the ledger lacks or has as it was."""
+    unfinished = _texts(ledger.table.filter(~IS_FINISHED), "mlflow_run_id")
+    newest = ledger.read_to_ms
+    window = max(0, newest - CLOCK_SKEW_MS)
+    late = IS_FINISHED & (pc.field("end_ms") >= window)
+    known = _texts(ledger.table.filter(late), "mlflow_run_id")
+    # What is known of the last hour need not be read again: only what another clock puts there.
+    recent = [f"attributes.end_time >= {window}"]
+    if 0 < len(known) <= MOST_LEFT_OUT:
+        apart = (f"attributes.run_id NOT IN ({ids})" for ids in _quoted_chunks(known))
+        recent = [f"attributes.end_time > {newest}", " AND ".join([*recent, *apart])]
+    return [
+        *recent,
         "attributes.status != 'FINISHED'",
         *(f"attributes.run_id IN ({ids})" for ids in _quoted_chunks(unfinished)),
     ]
-    for condition in conditions:
-        kept |= {
-            run.mlflow_run_id: run
-            for run in _search(client, names, condition, ViewType.ACTIVE_ONLY)
-        }
-    gone = {i for i, e in experiments.items() if e.lifecycle_stage == "deleted"}
-    kept |= deleted
-    runs = {
-        i: replace(run, deleted=i in deleted or run.experiment_id in gone)
-        for i, run in kept.items()
-    }
-    return Ledger(
-        runs=runs, experiments={i: e.creation_time for i, e in experiments.items()}
-    ), warnings
+
+
+def _replaced(known: pa.Table, newer: pa.Table) -> pa.Table:
+    """All runs, those that both have as they are in the newer table."""
+    is_newer = np.isin(_texts(known, "mlflow_run_id"), _texts(newer, "mlflow_run_id"))
+    return join_tables([known.filter(~is_newer), newer])
+
+
+def _texts(table: pa.Table, column: str) -> list[str]:
+    return [str(text) for text in table.column(column).to_pylist()]
 
 
 def _search(
     client: MlflowClient, experiments: dict[str, str], condition: str, view: int
-) -> Iterator[RecordedRun]:
+) -> Iterator[pa.Table]:
     """All runs with a run id that meet the condition, page by page, oldest first (so that new ones
     come last)."""
     text = f"{HAS_RUN_ID} AND {condition}" if condition else HAS_RUN_ID
@@ -164,10 +194,13 @@ def _search(
             order_by=["attributes.start_time ASC"],
             page_token=token,
         )
-        yield from (_recorded(run, experiments[run.info.experiment_id]) for run in page)
+        yield to_run_table(_recorded(run, experiments[run.info.experiment_id]) for run in page)
         token = page.token
         if not token:
             return
+
+
+_true_key = functools.cache(from_mlflow_key)
 
 
 def _recorded(run: Run, experiment: str) -> RecordedRun:
@@ -181,9 +214,7 @@ def _recorded(run: Run, experiment: str) -> RecordedRun:
         end_ms=run.info.end_time,
         tags={key: value for key, value in run.data.tags.items() if key.startswith(PREFIX)},
         scores={
-            from_mlflow_key(key): value
-            for key, value in run.data.metrics.items()
-            if key.startswith(OURS)
+            _true_key(key): value for key, value in run.data.metrics.items() if key.startswith(OURS)
         },
     )
 

@@ -1,17 +1,28 @@
 """Recorded runs as tidy pandas tables, the same for every reader."""
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from rml_dashboards.contract.metric_keys import FINAL_CLASS_IOU
+from rml_dashboards.contract.protocols import short_keys
 from rml_dashboards.contract.tags import PREFIX, Tag
 from rml_dashboards.records.recorded_run import RecordedRun
+from rml_dashboards.records.run_table import Pairs, pairs_of, to_run_table
+
+IntArray = npt.NDArray[np.int64]
 
 TAG_COLUMNS = tuple(tag.short for tag in Tag if tag is not Tag.FAILURE)
 RUN_COLUMNS = ("mlflow_run_id", "experiment", "status", "start_time", "end_time", *TAG_COLUMNS)
+SCORE_COLUMNS = ("run_id", "mlflow_run_id", "metric", "value")
+OVERALL = re.compile(r"final/[^/]+")
+"""Keys of the scores that stand beside the runs, too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,30 +48,75 @@ class Records:
 
 
 def to_records(runs: Sequence[RecordedRun], warnings: Iterable[str] = ()) -> Records:
-    """Tidy tables of the given runs; where a run id has several MLflow runs, one is chosen and the
-    others reported."""
-    frame = pd.DataFrame([_row(run) for run in runs], columns=list(RUN_COLUMNS))
-    for column in ("start_time", "end_time"):
-        frame[column] = pd.to_datetime(frame[column], unit="ms", utc=True)
+    """Tidy tables of the given runs; see `records_of`."""
+    return records_of(to_run_table(runs), warnings)
+
+
+def records_of(
+    table: pa.Table, warnings: Iterable[str] = (), metrics: Collection[str] | None = None
+) -> Records:
+    """Tidy tables of recorded runs; where a run id has several MLflow runs, one is chosen and the
+    others reported.
+
+    Args:
+        table: runs as run_table.py has them; deleted ones are left out.
+        metrics: keys of the scores to give, also of those that the first network has under a
+            shorter key; None: all.
+    """
+    there = table.filter(~pc.field("deleted"))
+    frame, repeated = _one_per_run_id(_run_frame(there))
+    places = frame.pop("place").to_numpy()
+    scores = pairs_of(there, "scores")
+    line_of_row = np.full(len(there), -1, dtype=np.int64)
+    line_of_row[places] = np.arange(len(frame))
+    lines = line_of_row[scores.rows]
+    values = scores.values.to_numpy()
+    overall = {}
+    for name in sorted(filter(OVERALL.fullmatch, scores.names)):
+        own = scores.places_of(name)
+        own = own[lines[own] >= 0]
+        column = np.full(len(frame), np.nan)
+        column[lines[own]] = values[own]
+        overall[name] = column
+    runs = frame.assign(**overall)
+    tidy = _score_frame(runs, scores, lines, wanted=None if metrics is None else set(metrics))
+    return Records(runs=runs, scores=tidy, warnings=(*warnings, *repeated))
+
+
+def _score_frame(
+    runs: pd.DataFrame, scores: Pairs, lines: IntArray, *, wanted: set[str] | None
+) -> pd.DataFrame:
+    """Wanted scores of the chosen runs, by run and metric."""
+    keys = None if wanted is None else wanted | {key for name in wanted for key in short_keys(name)}
+    is_wanted = np.array([keys is None or name in keys for name in scores.names], dtype=bool)
+    kept = np.flatnonzero((lines >= 0) & is_wanted[scores.codes])
+    rank = np.argsort(np.argsort(np.array(scores.names, dtype=object)))
+    order = kept[np.lexsort((rank[scores.codes[kept]], lines[kept]))]
+    ids = [
+        pa.array(runs[column], pa.string()).take(lines[order])
+        for column in ("run_id", "mlflow_run_id")
+    ]
+    metric = pa.array(scores.names, pa.string()).take(scores.codes[order])
+    value = scores.values.take(pa.array(order))
+    frame: pd.DataFrame = pa.table([*ids, metric, value], names=list(SCORE_COLUMNS)).to_pandas()
+    return frame
+
+
+def _run_frame(table: pa.Table) -> pd.DataFrame:
+    """One line per run: RUN_COLUMNS, and `place`, its row in the table."""
+    tags = pairs_of(table, "tags")
+    frame: pd.DataFrame = table.select(["mlflow_run_id", "experiment", "status"]).to_pandas()
+    for column, source in (("start_time", "start_ms"), ("end_time", "end_ms")):
+        frame[column] = pd.to_datetime(table.column(source).to_pandas(), unit="ms", utc=True)
+    for column in TAG_COLUMNS:
+        own = tags.places_of(PREFIX + column)
+        texts = np.full(len(frame), "", dtype=object)
+        texts[tags.rows[own]] = tags.values.take(pa.array(own)).to_numpy(zero_copy_only=False)
+        frame[column] = pd.array(texts, dtype="str")
     for column in (Tag.SEED.short, Tag.ATTEMPT.short):
         frame[column] = pd.to_numeric(frame[column], errors="coerce").astype("Int64")
     frame["dirty"] = frame["dirty"].str.lower().isin(["true", "1", "yes"])
-    frame, repeated = _one_per_run_id(frame)
-    chosen = set(zip(frame["run_id"], frame["mlflow_run_id"], strict=True))
-    scores = pd.DataFrame(
-        [
-            (run.tags[Tag.RUN_ID], run.mlflow_run_id, metric, value)
-            for run in runs
-            if (run.tags[Tag.RUN_ID], run.mlflow_run_id) in chosen
-            for metric, value in run.scores.items()
-        ],
-        columns=["run_id", "mlflow_run_id", "metric", "value"],
-    ).sort_values(["run_id", "metric"], ignore_index=True)
-    overall = scores[scores["metric"].str.fullmatch(r"final/[^/]+")].pivot(
-        index="run_id", columns="metric", values="value"
-    )
-    merged = frame.merge(overall, how="left", left_on="run_id", right_index=True)
-    return Records(runs=merged, scores=scores, warnings=(*warnings, *repeated))
+    return frame.assign(place=np.arange(len(frame)))
 
 
 def _one_per_run_id(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
@@ -84,14 +140,3 @@ def _one_per_run_id(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     return order.drop_duplicates("run_id").drop(columns=["finished", "moment"]).reset_index(
         drop=True
     ), warnings
-
-
-def _row(run: RecordedRun) -> dict[str, Any]:
-    fields = {
-        "mlflow_run_id": run.mlflow_run_id,
-        "experiment": run.experiment,
-        "status": run.status,
-        "start_time": run.start_ms,
-        "end_time": run.end_ms,
-    }
-    return fields | {column: run.tags.get(PREFIX + column, "") for column in TAG_COLUMNS}

@@ -28,12 +28,15 @@ from rml_dashboards.contract.tags import (
 from rml_dashboards.errors import DashboardError
 from rml_dashboards.records.reader import Histories, Point, to_histories
 from rml_dashboards.records.recorded_run import RecordedRun
-from rml_dashboards.records.records import Records, to_records
+from rml_dashboards.records.records import Records, records_of
+from rml_dashboards.records.run_table import join_tables, to_run_table
 
 T = TypeVar("T")
 Json = Mapping[str, Any]
 NUM_READERS = 16
 """Folders read at once; what an object store needs is time, not cores."""
+RUNS_AT_ONCE = 1000
+"""Runs that are Python values at a time; a table of them takes a tenth of the memory."""
 
 
 class RunFolderReader:
@@ -54,7 +57,16 @@ class RunFolderReader:
         """Wanted runs; what was measured on the way is read where a metric outside `final/` is
         wanted."""
         is_final = metrics is not None and all(key.startswith(f"{FINAL}/") for key in metrics)
-        return to_records(*self.recorded_runs(run_ids, with_measured=not is_final))
+        names = sorted(self._names() if run_ids is None else set(run_ids))
+        tables = []
+        warnings = []
+        for start in range(0, len(names), RUNS_AT_ONCE):
+            runs, own = self.recorded_runs(
+                names[start : start + RUNS_AT_ONCE], with_measured=not is_final
+            )
+            tables.append(to_run_table(runs))
+            warnings += own
+        return records_of(join_tables(tables), warnings, metrics)
 
     def recorded_runs(
         self, run_ids: Collection[str] | None = None, *, with_measured: bool = True

@@ -14,6 +14,7 @@ from rml_dashboards.tables.texts import Grid, grid
 STYLES = {
     "group": "italic",
     "best": "bold",
+    "second": "underline",
     "reported": "dim",
     "partial": "yellow",
     "running": "cyan",

@@ -1,7 +1,9 @@
 """A filled table as values: entries, the runs behind them, footnotes."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+import pandas as pd
 
 from rml_dashboards.contract.states import TableState
 from rml_dashboards.tables.specification import ReportedValue, TableSpec
@@ -17,6 +19,8 @@ class Trace:
     value: float | None
     """In the units of the table; None unless done."""
     mlflow_run_id: str = ""
+    split: str = ""
+    """Hash of the split."""
     protocol: str = ""
     code_version: str = ""
     dirty: bool = False
@@ -50,6 +54,8 @@ class Entry:
     traces: tuple[Trace, ...] = ()
     best: bool = False
     """Complete, and no other score of the column is better (see marks.py)."""
+    second: bool = False
+    """The same after the best; only where the specification asks for it."""
     marks: tuple[int, ...] = ()
     """Numbers of the footnotes of our own score."""
     reported_marks: tuple[tuple[int, ...], ...] = ()
@@ -80,6 +86,9 @@ class Table:
     spec: TableSpec
     entries: tuple[tuple[Entry, ...], ...]
     """By row, then column, as in the specification."""
+    values: pd.DataFrame = field(default_factory=pd.DataFrame, compare=False, repr=False)
+    """One line per expected run: row, column, seed, split, run_id, state, value (in the units of
+    the table) and where it was recorded."""
     notes: tuple[str, ...] = ()
     """Footnotes; number 1 is the first."""
     warnings: tuple[str, ...] = ()

@@ -1,129 +1,151 @@
 """Fill a table specification with recorded runs: one entry per cell, each traceable to its runs."""
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from rml_dashboards.contract.protocols import protocol_of, recorded_key
-from rml_dashboards.contract.states import TABLE_STATE_OF_STATUS, TableState
+from rml_dashboards.contract.states import TABLE_STATE_OF_STATUS, TABLE_STATES, TableState
 from rml_dashboards.records.records import Records
-from rml_dashboards.statistics import summarise
+from rml_dashboards.statistics.summary import summarise
 from rml_dashboards.tables.entries import Entry, Table, Trace
 from rml_dashboards.tables.marks import annotate
 from rml_dashboards.tables.specification import CellSpec, RowSpec, TableSpec
 
 WITHOUT_SCORE: tuple[TableState, ...] = ("running", "failed", "unscored", "stopped", "missing")
 """What a cell without any score is called: the first of these that one of its runs is."""
+SCORED = ("complete", "partial")
+NUMBERS = ("mean", "std", "minimum", "maximum", "ci_low", "ci_high")
+RECORDED = (
+    "mlflow_run_id",
+    "status",
+    "protocol",
+    "split_hash",
+    "code_version",
+    "dirty",
+    "device",
+)
+"""What a table needs of a run besides its scores."""
 
 
 def fill_table(spec: TableSpec, cells: Sequence[CellSpec], records: Records) -> Table:
     """The filled table with its footnotes. Raises DashboardError when a cell has no place in it."""
     spec.check_cells(cells)
     seeds = seed_frame(spec, cells, records)
-    summary = summarise(seeds, ["row", "column"]).to_dict("index")
-    runs = dict(tuple(seeds.groupby(["row", "column"], sort=False)))
-    entries = []
-    for row in spec.rows:
-        line = []
-        for column in spec.columns:
-            key = (row.label, column.label)
-            own = (
-                _own_fields(summary[key], runs[key])
-                if key in runs
-                else _unfilled(row, column.label)
+    filled = dict(_filled(seeds))
+    entries = tuple(
+        tuple(
+            Entry(
+                row=row.label,
+                column=column.label,
+                metric=spec.metric_of(column),
+                reported=row.reported.get(column.label, ()),
+                **(filled.get((row.label, column.label)) or _unfilled(row, column.label)),
             )
-            line.append(
-                Entry(
-                    row=row.label,
-                    column=column.label,
-                    metric=spec.metric_of(column),
-                    reported=row.reported.get(column.label, ()),
-                    **own,
-                )
-            )
-        entries.append(tuple(line))
-    return annotate(Table(spec=spec, entries=tuple(entries), warnings=records.warnings))
+            for column in spec.columns
+        )
+        for row in spec.rows
+    )
+    return annotate(Table(spec=spec, entries=entries, values=seeds, warnings=records.warnings))
 
 
 def seed_frame(spec: TableSpec, cells: Sequence[CellSpec], records: Records) -> pd.DataFrame:
-    """One row per expected run, sorted by seed: row, column, seed, run_id, state, value and where
-    it was recorded."""
+    """One row per expected run, by row, column and seed: row, column, seed, split, run_id, state,
+    value and where it was recorded."""
     wanted = pd.DataFrame(
         [(c.row, c.column, c.seed, c.run_id) for c in cells],
         columns=["row", "column", "seed", "run_id"],
-    ).sort_values("seed", kind="stable", ignore_index=True)
+    )
     wanted["metric"] = wanted["column"].map({c.label: spec.metric_of(c) for c in spec.columns})
-    recorded = records.runs[
-        [
-            "run_id",
-            "mlflow_run_id",
-            "status",
-            "protocol",
-            "code_version",
-            "dirty",
-            "device",
-            "end_time",
-        ]
-    ]
+    recorded = records.runs[["run_id", *RECORDED, "end_time"]].rename(
+        columns={"split_hash": "split"}
+    )
     frame = wanted.merge(recorded, how="left", on="run_id")
-    tagged = list(zip(frame["protocol"].fillna(""), frame["metric"], strict=True))
-    frame["metric"] = pd.Series(
-        [recorded_key(*both) for both in tagged], index=frame.index, dtype="object"
-    )
-    frame["protocol"] = pd.Series(
-        [protocol_of(*both) for both in tagged], index=frame.index, dtype="object"
-    )
+    protocols = frame["protocol"].fillna("")
+    keys = _each_once(recorded_key, protocols, frame["metric"])
+    frame["protocol"] = _each_once(protocol_of, protocols, frame["metric"])
+    frame["metric"] = keys
     frame = frame.merge(
         records.scores[["run_id", "metric", "value"]], how="left", on=["run_id", "metric"]
     )
     frame["value"] = frame["value"] * spec.scale
-    scored = frame["value"].notna() & ~frame["value"].isin([float("inf"), float("-inf")])
-    finished = scored.map({True: "done", False: "unscored"})
+    scored = np.isfinite(frame["value"].to_numpy(dtype=np.float64))
     frame["state"] = (
         frame["status"]
         .map(TABLE_STATE_OF_STATUS)
         .fillna("missing")
-        .mask(frame["status"] == "FINISHED", finished)
+        .mask(frame["status"] == "FINISHED", pd.Series(np.where(scored, "done", "unscored")))
     )
-    frame["ended"] = frame["end_time"].dt.strftime("%Y-%m-%d")
-    return frame
+    # A run that was taken up again keeps the end of its previous attempt in MLflow.
+    ended = frame["end_time"].dt.strftime("%Y-%m-%d").mask(frame["state"] == "running")
+    frame["ended"] = ended.fillna("")
+    frame["dirty"] = frame["dirty"].eq(True)
+    texts = ["mlflow_run_id", "split", "protocol", "code_version", "device"]
+    frame[texts] = frame[texts].fillna("")
+    rows = {row.label: place for place, row in enumerate(spec.rows)}
+    columns = {column.label: place for place, column in enumerate(spec.columns)}
+    frame["row_place"] = frame["row"].map(rows)
+    frame["column_place"] = frame["column"].map(columns)
+    in_order = frame.sort_values(["row_place", "column_place", "seed"], kind="stable")
+    return in_order.drop(columns=["row_place", "column_place"]).reset_index(drop=True)
 
 
-def _own_fields(summary: dict[Any, Any], seeds: pd.DataFrame) -> dict[str, Any]:
-    """Status, numbers and traces of a cell that the study runs."""
-    n = int(summary["n"])
-    n_expected = int(summary["n_expected"])
-    traces = tuple(_trace(record) for record in seeds.to_dict("records"))
-    fields: dict[str, Any] = {"n": n, "n_expected": n_expected, "traces": traces}
+def _each_once(
+    function: Callable[[str, str], str], protocols: pd.Series, metrics: pd.Series
+) -> pd.Series:
+    """The function of both, which have few different values in many lines."""
+    code, pairs = pd.factorize(pd.MultiIndex.from_arrays([protocols, metrics]))
+    values = np.array([function(*pair) for pair in pairs], dtype=object)
+    return pd.Series(values[code], index=metrics.index, dtype="str")
+
+
+def _filled(seeds: pd.DataFrame) -> Iterator[tuple[tuple[str, str], dict[str, Any]]]:
+    """Row and column of every cell that the study runs, with its status, numbers and traces."""
+    if seeds.empty:
+        return
+    summary = summarise(seeds, ["row", "column"])
+    done = seeds[seeds["state"] == "done"]
+    num_protocols = done.groupby(["row", "column"], sort=False)["protocol"].nunique()
+    summary["num_protocols"] = num_protocols.reindex(summary.index, fill_value=0)
+    traces = _traces(seeds)
+    numbers = summary[list(NUMBERS)].astype(object).where(summary[list(NUMBERS)].notna(), None)
+    last = summary["n_expected"].cumsum().tolist()
+    states = summary[list(TABLE_STATES)].to_numpy() > 0
+    lines = zip(
+        summary.index,
+        summary["n"].tolist(),
+        summary["n_expected"].tolist(),
+        summary["num_protocols"].tolist(),
+        states.tolist(),
+        numbers.to_dict("records"),
+        last,
+        strict=True,
+    )
+    for key, n, n_expected, num_protocols_here, has_state, own, end in lines:
+        fields = {"n": n, "n_expected": n_expected, "traces": traces[end - n_expected : end]}
+        status = _status(n, n_expected, num_protocols_here, has_state)
+        yield key, fields | {"status": status} | (own if status in SCORED else {})
+
+
+def _status(n: int, n_expected: int, num_protocols: int, has_state: Sequence[bool]) -> str:
     if n == 0:
-        return fields | {"status": next(state for state in WITHOUT_SCORE if summary[state] > 0)}
-    if len({trace.protocol for trace in traces if trace.state == "done"}) > 1:
-        return fields | {"status": "mixed"}
-    numbers = {
-        key: None if pd.isna(summary[key]) else float(summary[key])
-        for key in ("mean", "std", "minimum", "maximum", "ci_low", "ci_high")
-    }
-    return fields | numbers | {"status": "complete" if n == n_expected else "partial"}
+        there = dict(zip(TABLE_STATES, has_state, strict=True))
+        return next(state for state in WITHOUT_SCORE if there[state])
+    if num_protocols > 1:
+        return "mixed"
+    return "complete" if n == n_expected else "partial"
 
 
-def _trace(record: dict[Any, Any]) -> Trace:
-    state = record["state"]
-    texts = {
-        key: "" if pd.isna(record[key]) else str(record[key])
-        for key in ("mlflow_run_id", "protocol", "code_version", "device", "ended")
-    }
-    if (
-        state == "running"
-    ):  # a run that was taken up again keeps the end of its previous attempt in MLflow
-        texts["ended"] = ""
-    return Trace(
-        seed=int(record["seed"]),
-        run_id=record["run_id"],
-        state=state,
-        value=float(record["value"]) if state == "done" else None,
-        dirty=record["dirty"] is True,
-        **texts,
+def _traces(seeds: pd.DataFrame) -> tuple[Trace, ...]:
+    """One per line."""
+    fields = [field.name for field in dataclasses.fields(Trace)]
+    values = seeds["value"].astype(object).where(seeds["state"] == "done", None)
+    columns = [seeds.assign(value=values)[name].tolist() for name in fields]
+    return tuple(
+        Trace(**dict(zip(fields, line, strict=True))) for line in zip(*columns, strict=True)
     )
 
 

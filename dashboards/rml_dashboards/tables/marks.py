@@ -3,9 +3,12 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from rml_dashboards.contract.states import TABLE_STATES, TableState
+from rml_dashboards.statistics.significance import is_told_apart
 from rml_dashboards.tables.entries import Entry, Table
-from rml_dashboards.tables.specification import ReportedValue
+from rml_dashboards.tables.specification import Emphasis, ReportedValue
 
 OPEN: tuple[TableState, ...] = ("running", "stopped", "missing")
 """Statuses of a cell that will have a score once the study goes on."""
@@ -43,8 +46,8 @@ def annotate(table: Table) -> Table:
         sorted({v.protocol for entry in column for v in entry.reported if v.protocol})
         for column in columns
     ]
-    best = [
-        _best_of(entries, len(found) > 1, table.spec.is_higher_better(column))
+    leading = [
+        _leading(entries, len(found) > 1, table.spec.is_higher_better(column), table.spec.emphasis)
         for column, entries, found in zip(table.spec.columns, columns, protocols, strict=True)
     ]
     name_source = len({value.source for entry in table.cells() for value in entry.reported}) > 1
@@ -61,7 +64,13 @@ def annotate(table: Table) -> Table:
                 for value in entry.reported
             )
             marked.append(
-                replace(entry, best=entry.row in best[index], marks=own, reported_marks=quoted)
+                replace(
+                    entry,
+                    best=entry.row in leading[index][0],
+                    second=entry.row in leading[index][1],
+                    marks=own,
+                    reported_marks=quoted,
+                )
             )
         lines.append(tuple(marked))
     return replace(table, entries=tuple(lines), notes=tuple(notes.texts))
@@ -119,24 +128,50 @@ def reported_notes(
     return notes
 
 
-def _best_of(column: Sequence[Entry], is_mixed: bool, higher_is_better: bool) -> set[str]:
-    """Rows that hold the column's best score; none while the competition is open, protocols mix or
-    nothing competes.
+def _leading(
+    column: Sequence[Entry], is_mixed: bool, higher_is_better: bool, emphasis: Emphasis
+) -> tuple[set[str], set[str]]:
+    """Rows that hold the column's best score, and its second best where it is wanted; none while
+    the competition is open, protocols mix or nothing competes.
 
     Open: a cell without any score may still get one, or an incomplete cell leads. Reported numbers
-    do not compete: their protocol, splits and seeds are somebody else's.
+    do not compete: their protocol, splits and seeds are somebody else's. With `supported`, a rank
+    counts only where its scores are told apart from those of the next rank.
     """
     scored = [entry for entry in column if entry.mean is not None]
     if is_mixed or len(scored) < 2 or any(entry.status in OPEN for entry in column):
-        return set()
-    pick = max if higher_is_better else min
-    leading = pick(entry.mean for entry in scored if entry.mean is not None)
-    leaders = [entry for entry in scored if entry.mean == leading]
-    return (
-        {entry.row for entry in leaders}
-        if all(entry.status == "complete" for entry in leaders)
-        else set()
+        return set(), set()
+    means = sorted({_mean(entry) for entry in scored}, reverse=higher_is_better)
+    ranks = [[entry for entry in scored if entry.mean == mean] for mean in means]
+    wanted = ranks[: 1 if emphasis == "best" else 2]
+    found = [set[str](), set[str]()]
+    for place, rank in enumerate(wanted):
+        if any(entry.status != "complete" for entry in rank):
+            break
+        if emphasis == "supported" and not _are_told_apart(rank, ranks[place + 1 : place + 2]):
+            continue
+        found[place] = {entry.row for entry in rank}
+    return found[0], found[1]
+
+
+def _are_told_apart(rank: Sequence[Entry], following: Sequence[Sequence[Entry]]) -> bool:
+    """Whether the 95 % interval of the difference of means (Welch's) leaves out zero for every pair
+    of a rank and the one after it; the last rank has nobody to be told apart from, and a tie is
+    told apart from nobody."""
+    if not following or len(rank) > 1:
+        return False
+    return all(
+        is_told_apart(_sample(one), _sample(other)) for one in rank for other in following[0]
     )
+
+
+def _sample(entry: Entry) -> tuple[float, float, int]:
+    return _mean(entry), np.nan if entry.std is None else entry.std, entry.n
+
+
+def _mean(entry: Entry) -> float:
+    assert entry.mean is not None, "only cells with a score are ranked"
+    return entry.mean
 
 
 def _list(protocols: Iterable[str]) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from rml_dashboards.records.reader import RecordReader
 from rml_dashboards.tables.entries import Table
 from rml_dashboards.tables.filling import fill_table
+from rml_dashboards.tables.latex import latex
 from rml_dashboards.tables.render import csv, markdown
 from rml_dashboards.tables.specification import CellSpec, TableSpec
 from rml_dashboards.writing.files import write_text
@@ -20,6 +21,11 @@ def load_table(spec: TableSpec, cells: Sequence[CellSpec], reader: RecordReader)
     wanted = {cell.run_id for cell in cells}
     metrics = {spec.metric_of(column) for column in spec.columns}
     return fill_table(spec, cells, reader.records(wanted, metrics))
+
+
+def write_latex(table: Table, out_dir: Path) -> list[Path]:
+    """Write `<name>.tex`, a `table` environment, into `out_dir` and return its path."""
+    return [write_text(latex(table), out_dir / f"{table.spec.name}.tex")]
 
 
 def write_table(table: Table, out_dir: Path) -> list[Path]:

@@ -6,12 +6,13 @@ import pandas as pd
 from rml_dashboards.contract.run_folder import RUNS
 from rml_dashboards.contract.tags import Tag
 from rml_dashboards.tables.entries import Entry, Table
-from rml_dashboards.tables.specification import ColumnSpec
+from rml_dashboards.tables.specification import ColumnSpec, TableSpec
 from rml_dashboards.tables.texts import Text, grid
 from rml_dashboards.writing.pipe_table import NOTHING, escape, one_line, pipe_table, without_column
 
 CSV_DECIMALS = 6
 MLFLOW_RUN = "MLflow run id"
+MARKUP = {"best": ("**", "**"), "second": ("<u>", "</u>"), "group": ("*", "*")}
 MEANINGS = {
     "running": "recorded as at work",
     "failed": "ended in an error",
@@ -58,8 +59,8 @@ def legend(table: Table) -> str:
     sentences = [
         f"{metrics}{scale}: mean ± sample standard deviation (number of seeds); one seed has no ±."
     ]
-    if any(entry.best for entry in table.cells()):
-        sentences.append("Bold: best of its column, all seeds there.")
+    if any(entry.best or entry.second for entry in table.cells()):
+        sentences.append(_bold(spec))
     lower = [column.label for column in spec.columns if not spec.is_higher_better(column)]
     if lower:
         where = "" if len(lower) == len(spec.columns) else f" in {', '.join(lower)}"
@@ -91,6 +92,16 @@ def legend(table: Table) -> str:
             facts += [f"{word} {', '.join(named)}"] if named else []
         sentences.append(f"{'; '.join(facts)}.")
     return " ".join(one_line(sentence) for sentence in sentences)
+
+
+def _bold(spec: TableSpec) -> str:
+    second = {
+        "best": "",
+        "best_two": "; underlined: second best",
+        "supported": "; underlined: second best; each only where the 95 % interval of its "
+        "difference from the next leaves out zero",
+    }
+    return f"Bold: best of its column, all seeds there{second[spec.emphasis]}."
 
 
 def _traces(table: Table) -> str:
@@ -180,5 +191,5 @@ def _csv_line(table: Table, column: ColumnSpec, entry: Entry) -> dict[str, objec
 
 def _markdown_cell(cell: Text) -> str:
     text = escape(cell.text)
-    marks = {"best": "**", "group": "*"}.get(cell.kind, "")
-    return f"{marks}{text}{marks}"
+    before, after = MARKUP.get(cell.kind, ("", ""))
+    return f"{before}{text}{after}"

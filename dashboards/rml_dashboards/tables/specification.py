@@ -6,10 +6,15 @@ Plain frozen values. The command line makes them from a study file; nothing here
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 from rml_dashboards.contract.metric_keys import FINAL_MIOU
 from rml_dashboards.errors import DashboardError
 from rml_dashboards.writing.files import FILE_NAME
+
+Emphasis = Literal["best", "best_two", "supported"]
+"""Which scores of a column stand out: the best · the best and the second best · those two, each
+only where it is told apart from the next one (see marks.py)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,11 +97,17 @@ class TableSpec:
     row_heading: str = "Method"
     higher_is_better: bool = True
     """Of columns that do not say it themselves."""
+    emphasis: Emphasis = "best"
 
     def __post_init__(self) -> None:
         _check(
             FILE_NAME.fullmatch(self.name) is not None,
             f"name {self.name!r} is not a plain file name",
+        )
+        _check(
+            self.emphasis in get_args(Emphasis),
+            f"table {self.name}: emphasis = {self.emphasis!r}, expected one of "
+            f"{', '.join(get_args(Emphasis))}",
         )
         for what, labels in (
             ("row", [r.label for r in self.rows]),

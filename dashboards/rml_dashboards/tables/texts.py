@@ -17,7 +17,7 @@ class Text:
 
     text: str
     kind: str = "plain"
-    """plain · label · group · best · reported · or the status of the entry (styles are the
+    """plain · label · group · best · second · reported · or the status of the entry (styles are the
     renderer's affair)."""
 
 
@@ -99,7 +99,7 @@ def score_text(entry: Entry, digits: int) -> Text:
         return Text(text=f"{word}{marks}", kind=entry.status)
     seeds = f"{entry.n}" if entry.n == entry.n_expected else f"{entry.n} of {entry.n_expected}"
     spread = "" if entry.std is None else f" ± {entry.std:.{digits}f}"
-    kind = "best" if entry.best else entry.status
+    kind = "best" if entry.best else "second" if entry.second else entry.status
     return Text(text=f"{entry.mean:.{digits}f}{spread} ({seeds}){marks}", kind=kind)
 
 

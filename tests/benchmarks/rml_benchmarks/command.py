@@ -65,6 +65,9 @@ PARTS: dict[str, Part] = {
     "scaling": Part("Scaling of time and memory", scaling.run),
     "cell": Part("Cost of a cell", of_the_platform("cell", "product.cell"), in_all=HAS_PLATFORM),
     "plan": Part("Commands", of_the_platform("plan", "product.planning"), in_all=HAS_PLATFORM),
+    "records": Part(
+        "Tables of many runs", of_the_platform("records", "product.records"), in_all=False
+    ),
     "floor": Part("Training step against its floor", steps.against_floor, in_all=False),
     "paper": Part("The paper's settings", paper.run, in_all=False),
     "trace": Part("Operators of a step", tracing.run, in_all=False),
@@ -92,6 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 folder=Path(folder),
                 rounds=chosen.rounds,
                 methods=LADDER if chosen.method is None else (chosen.method,),
+                num_runs=chosen.runs,
                 trace_file=chosen.trace,
                 data_root=Path(data_root) if data_root else None,
             )
@@ -170,6 +174,13 @@ def parser() -> argparse.ArgumentParser:
     add("--compile", action="store_true", help="our networks run through torch.compile")
     add("--method", choices=LADDER, help="with step and floor: only this one against its floor")
     add("--rounds", type=int, metavar="N", help="timed rounds; default: each part's own")
+    add(
+        "--runs",
+        type=_hundreds,
+        default=10_000,
+        metavar="N",
+        help="with records: runs of the largest store, a multiple of 100; default: %(default)s",
+    )
     add("--threads", type=int, metavar="N", help="torch's CPU threads; default: torch's own")
     add(
         "--trace",
@@ -180,3 +191,10 @@ def parser() -> argparse.ArgumentParser:
     add("--json", type=Path, metavar="FILE", help="also write the figures to this file")
     add("--markdown", type=Path, metavar="FILE", help="also append the tables to this file")
     return words
+
+
+def _hundreds(word: str) -> int:
+    number = int(word)
+    if number <= 0 or number % 100:
+        raise argparse.ArgumentTypeError(f"{word} is no positive multiple of 100")
+    return number

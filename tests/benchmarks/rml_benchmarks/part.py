@@ -25,6 +25,8 @@ class Bench:
     """Timed rounds that were asked for; None: each part's own number."""
     methods: tuple[str, ...] = LADDER
     """Those of `LADDER` that `step` and `floor` measure."""
+    num_runs: int = 10_000
+    """Runs of the largest store that `records` reads; a multiple of 100."""
     trace_file: Path | None = None
     """Receives the profiler's trace of `trace`, for chrome://tracing or Perfetto."""
     data_root: Path | None = None

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rml_dashboards.statistics import summarise, t_half_width
+from rml_dashboards.statistics.summary import summarise, t_half_width
 
 # Two-sided 95 % points of Student's t by degrees of freedom, as printed in statistical tables
 # (three decimals).

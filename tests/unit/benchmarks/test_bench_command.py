@@ -87,8 +87,10 @@ def test_another_backbone_wants_deeplab() -> None:
         setting("--setting", "setr_base", "--backbone", "resnet18")
 
 
-@pytest.mark.parametrize(("part", "module"), [("cell", "cell"), ("plan", "planning")])
-def test_cells_and_commands_want_the_platform(
+@pytest.mark.parametrize(
+    ("part", "module"), [("cell", "cell"), ("plan", "planning"), ("records", "records")]
+)
+def test_cells_commands_and_records_want_the_platform(
     part: str, module: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, f"rml_benchmarks.parts.product.{module}", None)

@@ -9,7 +9,8 @@ from mlflow import MlflowClient
 
 from rml_dashboards.records.ledger import Ledger, ledger_path, load_ledger, save_ledger
 from rml_dashboards.records.mlflow_reader import CLOCK_SKEW_MS, update
-from rml_dashboards.records.records import Records
+from rml_dashboards.records.records import Records, records_of
+from rml_dashboards.records.run_table import to_run_table
 from tests.support.recorded import NOON, Store, read_records, recorded
 
 LATER = NOON + 10 * CLOCK_SKEW_MS
@@ -41,9 +42,34 @@ def test_finished_runs_are_not_read_twice(store: Store, tmp_path: Path, fetched:
     assert sorted(fetched) == ["new", "old"]
     fetched.clear()
     second = read_records(store.uri, tmp_path)
-    assert fetched == ["new"]  # ended within an hour of the latest end known: clocks may differ
+    assert fetched == []
     assert second.runs.equals(first.runs)
     assert second.scores.equals(first.scores)
+
+
+def test_a_run_that_ended_by_a_slow_clock_is_found(
+    store: Store, tmp_path: Path, fetched: list[str]
+) -> None:
+    """It ended after the last read, and before the latest end that was read."""
+    store.add("known", 0.1, start_ms=LATER)
+    read_records(store.uri, tmp_path)
+    store.add("behind", 0.2, start_ms=LATER - CLOCK_SKEW_MS // 2)
+    fetched.clear()
+    assert sorted(status_by_id(read_records(store.uri, tmp_path))) == ["behind", "known"]
+    assert fetched == ["behind"]
+
+
+def test_more_recent_runs_than_one_statement_excludes_are_read_again(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fetched: list[str]
+) -> None:
+    monkeypatch.setattr("rml_dashboards.records.mlflow_reader.MOST_LEFT_OUT", 1)
+    for run_id in ("a", "b"):
+        store.add(run_id, 0.1)
+    read_records(store.uri, tmp_path)
+    fetched.clear()
+    store.add("c", 0.2)
+    assert sorted(status_by_id(read_records(store.uri, tmp_path))) == ["a", "b", "c"]
+    assert sorted(fetched) == ["a", "b", "c"]
 
 
 def test_a_run_that_ended_since_is_added(store: Store, tmp_path: Path) -> None:
@@ -106,7 +132,7 @@ def test_another_store_at_the_same_address_is_noticed(
     other = Store.copy(empty_store, tmp_path / "other.db")
     other.add("b", 0.2, study="second")
     ledger, warnings = update(ledger, other.client)
-    assert [run.tags["rml.run_id"] for run in ledger.runs.values()] == ["b"]
+    assert list(records_of(ledger.table).runs["run_id"]) == ["b"]
     assert warnings == [
         "the MLflow store is not the one that was read before; everything was read again"
     ]
@@ -164,9 +190,12 @@ def test_ledger_round_trip(tmp_path: Path) -> None:
         recorded("a", 0.1, scores={"final/iou/night sky": 0.5}),
         recorded("b", status="RUNNING"),
     ]
-    ledger = Ledger(runs={run.mlflow_run_id: run for run in runs}, experiments={"1": 5})
+    ledger = Ledger(table=to_run_table(runs), experiments={"1": 5})
     save_ledger(ledger, tmp_path / "ledger.parquet")
-    assert load_ledger(tmp_path / "ledger.parquet") == (ledger, None)
+    loaded, problem = load_ledger(tmp_path / "ledger.parquet")
+    assert loaded.equals(ledger)
+    assert problem is None
+    assert not loaded.equals(Ledger(table=to_run_table(runs[:1]), experiments={"1": 5}))
     assert [file.name for file in tmp_path.iterdir()] == ["ledger.parquet"]
 
 

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from rml_dashboards.contract.states import TABLE_STATES
-from rml_dashboards.statistics import summarise
+from rml_dashboards.statistics.summary import summarise
 
 
 def seeds(*runs: tuple[str, str, float]) -> pd.DataFrame:

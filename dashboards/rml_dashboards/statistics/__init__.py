@@ -1,0 +1,1 @@
+"""What seeds tell: spread, intervals, paired differences, tests, ranks and power."""
