@@ -26,6 +26,7 @@ from rml_platform.launch.outcomes import (
 )
 from rml_platform.launch.output_layout import OutputLayout
 from rml_platform.launch.ray_session import ray_session
+from rml_platform.launch.stop_signals import exit_code_of, stopping_on_signals
 from rml_platform.planning.machine import Machine
 from rml_platform.planning.plan import Plan, PlannedRun
 from rml_platform.run.retry_policy import RETRY_BUDGET, FailureClass
@@ -52,7 +53,8 @@ def launch(
     console: Console | None = None,
     trainer_class: Callable[..., Any] | None = None,
 ) -> LaunchReport:
-    """Bring every run of a plan to its end; Ctrl-C stops cleanly and is told in the report.
+    """Bring every run of a plan to its end; Ctrl-C, SIGTERM and SIGHUP stop cleanly and are told in
+    the report.
 
     Args:
         tracking_uri: MLflow server or database, or `none`; default: an SQLite file under the
@@ -82,11 +84,14 @@ def launch(
         done = [task for task in all_tasks if task.run_id not in todo]
         tasks = mark_shared([task for task in all_tasks if task.run_id in todo], done)
         try:
-            with LiveView([folders[i] for i in todo], publisher, console):
+            with (
+                stopping_on_signals(),
+                LiveView([folders[i] for i in todo], publisher, console),
+            ):
                 lost = _carry_out(tasks, plan.study, address, max_concurrent, trainer_class)
             write_losses(lost, folders, launch_id)
-        except KeyboardInterrupt:
-            report.interrupted = True
+        except KeyboardInterrupt as stop:
+            report.stopped_with = exit_code_of(stop)
         finally:
             for run_id in todo:
                 close(folders[run_id], launch_id, report)

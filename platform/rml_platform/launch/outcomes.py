@@ -26,8 +26,18 @@ class LaunchReport:
     """Stopped on the way or never started; launching again goes on with them."""
     untracked: list[str] = field(default_factory=list)
     """Not yet in MLflow, because it was away; the next launch sends them."""
-    interrupted: bool = False
+    stopped_with: int | None = None
+    """Exit code of the stop (Ctrl-C: 130, SIGTERM: 143, SIGHUP: 129), None where nobody asked for
+    one."""
     seconds: float = 0.0
+
+    @property
+    def exit_code(self) -> int:
+        """What the command line ends with: 0 all well, 1 a run failed, 128 + n stopped by signal
+        n."""
+        if self.stopped_with is not None:
+            return self.stopped_with
+        return 1 if self.failed else 0
 
 
 def triage(

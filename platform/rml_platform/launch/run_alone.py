@@ -10,6 +10,7 @@ from rml_platform.launch.launch import new_launch_id, note_on, task_of
 from rml_platform.launch.live_view import LiveView
 from rml_platform.launch.outcomes import wait_for_orphan_workers
 from rml_platform.launch.output_layout import OutputLayout
+from rml_platform.launch.stop_signals import stopping_on_signals
 from rml_platform.planning.machine import Machine
 from rml_platform.planning.plan import PlannedRun
 from rml_platform.run.run_folder import RunFolder, RunRecord
@@ -36,7 +37,7 @@ def run_alone(
     Raises:
         TrackingError: MLflow cannot be used; nothing was started.
         ConfigError: another process is at this run.
-        KeyboardInterrupt: Ctrl-C; the same call goes on later.
+        KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP (StoppedBySignal); the same call goes on later.
     """
     tracker = open_tracker(tracking_uri, layout.root, layout.artifacts)
     tracker.check()
@@ -55,7 +56,7 @@ def run_alone(
         folder.folder.delete("cancel")
         task = task_of(run, EXPERIMENT, layout, data_root, new_launch_id())
         try:
-            with LiveView([folder], publisher, console):
+            with stopping_on_signals(), LiveView([folder], publisher, console):
                 run_direct(replace(task, execution="direct", cpus_per_worker=Machine.here().cores))
         finally:
             publisher.sync([folder], closing=True)

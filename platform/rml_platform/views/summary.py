@@ -88,7 +88,7 @@ def _outcome(report: LaunchReport) -> str:
     parts = ", ".join(f"{count} {what}" for count, what in counts if count)
     if not (report.done or report.failed or report.left or report.running_elsewhere):
         return f"nothing to do: all {len(report.done_before)} runs are done"
-    stopped = "stopped; " if report.interrupted else ""
+    stopped = "stopped; " if report.stopped_with is not None else ""
     return f"{stopped}{parts} ({duration(report.seconds)})"
 
 

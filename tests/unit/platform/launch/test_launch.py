@@ -80,7 +80,8 @@ def test_one_failed_run_does_not_stop_the_others_and_is_told_with_its_message(gr
     report = grid.launch()
     assert report.done == [grid.good]
     assert report.failed[grid.bad].message == "loss is nan at step 3"
-    assert (report.left, report.untracked, report.interrupted) == ([], [], False)
+    assert (report.left, report.untracked, report.stopped_with) == ([], [], None)
+    assert report.exit_code == 1
     assert f"{grid.good}: done, mIoU 5.0  [1/2 done]" in grid.said.getvalue()
 
 
@@ -129,7 +130,7 @@ def test_ctrl_c_is_a_clean_stop_and_the_next_launch_goes_on(
 
     monkeypatch.setattr(module, "_carry_out", interrupted)
     report = grid.launch()
-    assert (report.interrupted, report.left) == (True, [grid.good, grid.bad])
+    assert (report.exit_code, report.left) == (130, [grid.good, grid.bad])
     assert grid.run(grid.good).record().state == "cut_off"
     monkeypatch.setattr(module, "_carry_out", grid.carry_out)
     assert grid.launch().done == [grid.good]
