@@ -31,18 +31,19 @@ def exit_code_of(stop: KeyboardInterrupt) -> int:
 
 
 class _Stopper:
-    """Handler of the stop signals; knows whether one has come already."""
+    """Handler of the stop signals; knows which one has come already."""
 
     def __init__(self, *, ignores_hangup: bool) -> None:
         self.ignores_hangup = ignores_hangup
-        self._came = False
+        self.came: int | None = None
+        """The signal that has come."""
 
     def __call__(self, signum: int, frame: FrameType | None) -> None:
-        if self._came:
+        if self.came is not None:
             # Somebody is in a hurry. What has to outlive the launch is in the run folders, and the
             # processes of a local Ray follow this one.
             os._exit(128 + signum)
-        self._came = True
+        self.came = signum
         raise StoppedBySignal(signum)
 
 
@@ -68,8 +69,14 @@ def stopping_on_signals() -> Iterator[None]:
     before = {signum: signal.getsignal(signum) for signum in STOP_SIGNALS}
     _stopper = _Stopper(ignores_hangup=before[signal.SIGHUP] is signal.SIG_IGN)
     _install(_stopper)
+    stopper = _stopper
     try:
         yield
+    except KeyboardInterrupt:
+        # Where the signal comes while Ray's C++ waits, Ray makes a plain KeyboardInterrupt of it.
+        if stopper.came is not None:
+            raise StoppedBySignal(stopper.came) from None
+        raise
     finally:
         _stopper = None
         for signum, handler in before.items():

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from typing import cast
 
 from rml_platform.run.attempt import Attempt, Outcome, TrainerLike, WorkerContext
+from rml_platform.run.faults.retry_policy import FailureClass, classify
 from rml_platform.run.reporters import Cancelled
-from rml_platform.run.retry_policy import FailureClass, classify
 from rml_platform.run.task import RunTask
 from rml_trainers.runtime.device import release_memory
 
@@ -35,12 +35,17 @@ def execute(
     except Exception as error:
         if _is_collateral(error, context.world_size):
             raise
+        if attempt.is_fenced():
+            if context.world_size > 1:
+                raise
+            return "fenced"
         if attempt.written_failure() is None:
             attempt.run.write_failure(attempt.failure(error))
         if context.world_size > 1:
             raise
         return "cancelled" if isinstance(error, Cancelled) else "failed"
     finally:
+        attempt.give_back()
         release_memory()  # the process may wait for its next run, beside others that train
     return "done"
 

@@ -11,6 +11,7 @@
     result.json      final evaluations: the run is done
     failure.json     why the last attempt failed
     published.json   what the tracker has of it
+    claims/*.json    who may write here; the newest counts
     studies/*        an empty file for every further study that has the run
     cancel           marker: stop at the next log moment
 
@@ -227,8 +228,9 @@ class RunFolder:
 
 
 def is_alive(heartbeat: Heartbeat, now: float) -> bool:
-    """Whether a process is still at it: the heartbeat is fresh and, on this machine, its processes
-    exist."""
-    if heartbeat.state != ALIVE or heartbeat.launcher.is_gone() or heartbeat.worker.is_gone():
+    """Whether a process is still at it: on this machine one that exists, whatever the age of its
+    heartbeat; of another machine's nothing is known but that."""
+    worker_gone = heartbeat.worker.is_gone()
+    if heartbeat.state != ALIVE or heartbeat.launcher.is_gone() or worker_gone:
         return False
-    return now - heartbeat.time < STALE_AFTER_S
+    return worker_gone is False or now - heartbeat.time < STALE_AFTER_S

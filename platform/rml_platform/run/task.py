@@ -3,9 +3,11 @@ JSON."""
 
 import dataclasses
 import functools
+import hashlib
 import json
 import os
 import socket
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import psutil
@@ -32,6 +34,9 @@ class Process:
     started: str
     """Hundredths of a second since the machine was started, which a clock that is set does not
     change; empty for a process that had gone."""
+    machine: str = ""
+    """Tells this start of this machine (or container) from others with the same host name; empty
+    where an earlier version wrote it."""
 
     @classmethod
     def current(cls) -> "Process":
@@ -41,14 +46,15 @@ class Process:
     def of(cls, pid: int) -> "Process":
         """A process of this machine."""
         try:
-            return cls(host=socket.gethostname(), pid=pid, started=f"{100 * _start_s(pid):.0f}")
+            started = f"{100 * _start_s(pid):.0f}"
         except psutil.NoSuchProcess:
-            return cls(host=socket.gethostname(), pid=pid, started="")
+            started = ""
+        return cls(host=socket.gethostname(), pid=pid, started=started, machine=_machine())
 
     def is_gone(self) -> bool | None:
         """True or False for a process of this machine; None for another machine's, of which nothing
         is known."""
-        if self.host != socket.gethostname():
+        if self.host != socket.gethostname() or self.machine not in ("", _machine()):
             return None
         try:
             if psutil.Process(self.pid).status() == psutil.STATUS_ZOMBIE:
@@ -59,6 +65,18 @@ class Process:
         except psutil.AccessDenied:
             return False
         return not self.started or abs(started_s - int(self.started) / 100) > SAME_START_S
+
+
+@functools.cache
+def _machine() -> str:
+    """Process numbers mean the same where this is equal: one start of one machine, and one
+    namespace of process numbers on it."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        numbers = Path("/proc/self/ns/pid").readlink()
+        return hashlib.sha256(f"{boot} {numbers}".encode()).hexdigest()[:12]
+    except OSError:  # not Linux
+        return ""
 
 
 def _start_s(pid: int) -> float:

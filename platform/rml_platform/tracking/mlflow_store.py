@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import requests
+from filelock import FileLock
 
 from rml_dashboards.contract.metric_keys import to_mlflow_key
 from rml_dashboards.contract.states import Status
@@ -62,10 +63,21 @@ class MlflowStore:
             "or "
             "leave it out"
         )
-        with _one_error(what):
+        with _one_error(what), self._alone_at_the_file():
             if self.uri.startswith(("http://", "https://")):
                 requests.get(f"{self.uri.rstrip('/')}/health", timeout=CHECK_TIMEOUT_S)
             self._client.search_experiments(max_results=1)
+
+    @contextlib.contextmanager
+    def _alone_at_the_file(self) -> Iterator[None]:
+        """Two processes that use a new SQLite file at once would both make its tables, and one
+        would die of it."""
+        file = Path(self.uri.removeprefix("sqlite:///"))
+        if not self.uri.startswith("sqlite:///") or not file.parent.is_dir():
+            yield
+            return
+        with FileLock(f"{file}.lock"):
+            yield
 
     @property
     def key(self) -> str:

@@ -80,13 +80,15 @@ def print_run(
 def _outcome(report: LaunchReport) -> str:
     counts = (
         (len(report.done), "finished"),
+        (len(report.done_elsewhere), "finished by another launch"),
         (len(report.done_before), "done before"),
         (len(report.running_elsewhere), "running in another launch"),
         (len(report.failed), "failed"),
         (len(report.left), "left"),
     )
     parts = ", ".join(f"{count} {what}" for count, what in counts if count)
-    if not (report.done or report.failed or report.left or report.running_elsewhere):
+    others = (report.done_elsewhere, report.failed, report.left, report.running_elsewhere)
+    if not (report.done or any(others)):
         return f"nothing to do: all {len(report.done_before)} runs are done"
     stopped = "stopped; " if report.stopped_with is not None else ""
     return f"{stopped}{parts} ({duration(report.seconds)})"

@@ -1,6 +1,7 @@
 """What SIGTERM and SIGHUP do to a process, alone and twice, in a shell's foreground and
 background."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -54,6 +55,16 @@ def background() -> None:
 @pytest.mark.parametrize("prepare", [None, background])
 def test_sigterm_stops_with_143_after_cleaning_up(prepare: Callable[[], object] | None) -> None:
     assert ended("pass", prepare) == (143, "cleaned up\n")
+
+
+def test_the_signal_is_known_where_somebody_else_made_an_exception_of_it() -> None:
+    with pytest.raises(StoppedBySignal) as stop, stopping_on_signals():
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            threading.Event().wait(60)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt from None  # as Ray does when its C++ was waiting
+    assert exit_code_of(stop.value) == 143
 
 
 def test_a_second_one_ends_at_once() -> None:

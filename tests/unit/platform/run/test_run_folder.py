@@ -57,9 +57,17 @@ def test_a_fresh_heartbeat_of_living_processes_is_a_running_run(run: RunFolder) 
 
 
 def test_an_old_heartbeat_is_a_run_that_was_cut_off(run: RunFolder) -> None:
-    run.write_heartbeat(heartbeat())
+    elsewhere = replace(Process.current(), host="elsewhere")
+    run.write_heartbeat(heartbeat(launcher=elsewhere, worker=elsewhere))
     assert run.record(now=time.time() + STALE_AFTER_S - 5).state == "running"
     assert run.record(now=time.time() + STALE_AFTER_S + 5).state == "cut_off"
+
+
+def test_a_living_process_of_this_machine_is_alive_whatever_the_age_of_its_heartbeat(
+    run: RunFolder,
+) -> None:
+    run.write_heartbeat(heartbeat())
+    assert run.record(now=time.time() + 100 * STALE_AFTER_S).state == "running"
 
 
 def test_a_run_that_said_goodbye_is_cut_off_at_once(run: RunFolder) -> None:
@@ -84,8 +92,9 @@ def test_another_process_with_the_number_of_a_dead_one_is_not_taken_for_it() -> 
     assert replace(here, started="1").is_gone() is True
 
 
-def test_nothing_is_known_of_processes_of_other_machines() -> None:
-    assert replace(Process.current(), host="elsewhere").is_gone() is None
+@pytest.mark.parametrize("other", [{"host": "elsewhere"}, {"machine": "another start of it"}])
+def test_nothing_is_known_of_processes_of_other_machines(other: dict[str, str]) -> None:
+    assert replace(Process.current(), **other).is_gone() is None
 
 
 def test_a_result_outweighs_everything_and_survives_the_disk(run: RunFolder) -> None:

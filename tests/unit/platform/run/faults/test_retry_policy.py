@@ -2,7 +2,7 @@
 
 import pytest
 
-from rml_platform.run.retry_policy import (
+from rml_platform.run.faults.retry_policy import (
     RETRY_BUDGET,
     Decision,
     FailureClass,
