@@ -203,6 +203,8 @@ class MlflowTracker:
             tags[Tag.FAILURE] = ""  # overcome
         self._store.set_tags(published.mlflow_run, tags)
         self._store.set_status(published.mlflow_run, status)
+        if status != "RUNNING":
+            self._store.close_strays(run.run_id, published.mlflow_run)
         published.status = status
 
     def _upload_checkpoint(self, run: RunFolder, mlflow_run: str, on_note: OnNote) -> None:
