@@ -63,6 +63,7 @@ def seed_frame(spec: TableSpec, cells: Sequence[CellSpec], records: Records) -> 
             "code_version",
             "dirty",
             "device",
+            "micro_batches",
             "end_time",
         ]
     ]
@@ -111,7 +112,7 @@ def _trace(record: dict[Any, Any]) -> Trace:
     state = record["state"]
     texts = {
         key: "" if pd.isna(record[key]) else str(record[key])
-        for key in ("mlflow_run_id", "protocol", "code_version", "device", "ended")
+        for key in ("mlflow_run_id", "protocol", "code_version", "device", "ended", "micro_batches")
     }
     if (
         state == "running"

@@ -32,7 +32,6 @@ from rml_platform.launch.stop_signals import exit_code_of, stopping_on_signals
 from rml_platform.planning.machine import Machine
 from rml_platform.planning.plan import Plan, PlannedRun
 from rml_platform.run.faults.lease import Lease
-from rml_platform.run.faults.retry_policy import RETRY_BUDGET, FailureClass
 from rml_platform.run.run_folder import RunFolder
 from rml_platform.run.shared_stages import mark_shared
 from rml_platform.run.task import Process, RunTask, config_to_json
@@ -85,6 +84,7 @@ def launch(
                 address=address,
                 max_concurrent=max_concurrent,
                 trainer_class=trainer_class,
+                on_note=note_on(console),
             )
             _Launch(plan, layout, data_root, publisher, console, report).bring_to_end(carry_out)
     except KeyboardInterrupt as stop:
@@ -235,7 +235,6 @@ def task_of(
         dirty=code.dirty,
         result_version=RESULT_VERSION,
         plugins=tuple(plugins),
-        max_retries=RETRY_BUDGET[FailureClass.LOST],
     )
 
 
@@ -245,6 +244,7 @@ def _carry_out(
     address: str | None,
     max_concurrent: int | None,
     trainer_class: Callable[..., Any] | None,
+    on_note: Callable[[str], None],
 ) -> dict[str, str]:
     machine = Machine.here()
     with ray_session(
@@ -283,6 +283,8 @@ def _carry_out(
         return sweep(
             sized,
             max_concurrent=min(max_concurrent or at_once, at_once),
+            rules=study.retry,
+            on_note=on_note,
             trainer_class=trainer_class,
         )
 

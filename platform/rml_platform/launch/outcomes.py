@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from rml_platform.run.codec import DamagedFileError
-from rml_platform.run.faults.retry_policy import Decision, RunFacts, decide
 from rml_platform.run.run_folder import Failure, RunFolder
 from rml_trainers.settings.plugins import plugins_with_metrics
 
@@ -54,7 +53,7 @@ def triage(
         record = folder.record()
         for text in record.damaged:
             on_note(f"{text}; it counts as absent")
-        if decide(RunFacts(finished=record.result is not None)) is Decision.SKIP_DONE:
+        if record.result is not None:
             report.done_before.append(run_id)
         else:
             pending.append(run_id)

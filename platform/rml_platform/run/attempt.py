@@ -19,7 +19,7 @@ from rml_platform.plugins import load_again
 from rml_platform.run.checkpoints import CheckpointStore, SoundCheckpoint, checkpoint_name
 from rml_platform.run.faults.claims import Claim, ClaimBoard, FencedError, give_back
 from rml_platform.run.pictures import write_pictures
-from rml_platform.run.reporters import Cancelled, Heart, RunReporter, WorkerReporter
+from rml_platform.run.reporters import Heart, RunReporter, WorkerReporter
 from rml_platform.run.run_folder import Failure, Heartbeat, Result, RunFolder
 from rml_platform.run.shared_stages import SharedStages
 from rml_platform.run.task import Process, RunTask
@@ -49,6 +49,8 @@ class WorkerContext:
     """Name of the checkpoint folder that this launch or controller adds to."""
     rank: int = 0
     world_size: int = 1
+    node: str = ""
+    """Of the cluster; empty without one."""
     local_index: int = 0
     """Which of the devices that this process sees is its own."""
     deliver: Callable[[str, Path | None], None] | None = None
@@ -77,6 +79,8 @@ class Attempt:
         same_launch = earlier is not None and earlier.launch_id == task.launch_id
         self.launch_number = earlier.launch_attempt + 1 if earlier and same_launch else 1
         self.seconds_before = earlier.seconds if earlier else 0.0
+        # What did not fit into memory once is not tried whole again by the next launch.
+        self.micro_batches = max(task.micro_batches, earlier.micro_batches if earlier else 1)
 
     def _attempts_before(self, earlier: Heartbeat | None) -> int:
         """How often the run was started. Where no heartbeat tells, its checkpoints do: the number
@@ -86,18 +90,9 @@ class Attempt:
         return max((checkpoint.attempt for checkpoint in self.store.stored()), default=0)
 
     def outcome_so_far(self) -> Outcome | None:
-        """What the run already came to in this launch, or None when there is something to do.
-
-        A worker group that Ray restarts after a final failure, or too often, has nothing to do.
-        """
+        """`done` or `fenced` where there is nothing to do, else None."""
         if self.run.record().result is not None:
             return "done"
-        failure = self.written_failure()
-        if failure is not None:
-            return "cancelled" if failure.kind == Cancelled.__name__ else "failed"
-        if self.launch_number > self.task.max_retries + 1:
-            self.give_up()
-            return "failed"
         if not self._claim():
             return "fenced"
         self.run.begin(self.task)
@@ -128,17 +123,8 @@ class Attempt:
         if self._claimed_alone and self.claims.is_mine():
             give_back(self.claims, self.task.launch_id)
 
-    def give_up(self) -> None:
-        """Write down that the run was lost too often, unless it came to an end of its own."""
-        if self.run.record().result is None and self.written_failure() is None:
-            lost = RuntimeError(
-                f"its process was killed or died {self.launch_number - 1} times in this launch"
-            )
-            self.run.write_failure(self.failure(lost))
-
     def written_failure(self) -> Failure | None:
-        """Failure of this launch that is written down already, by an earlier attempt or another
-        worker."""
+        """Failure of this attempt that another worker has written down already."""
         failure = self.run.record().failure
         return failure if failure is not None and failure.launch_id == self.task.launch_id else None
 
@@ -180,6 +166,7 @@ class Attempt:
                 work_dir=scratch,
                 resume_from=found.folder if found else None,
                 begin_from=begin_from,
+                **({"micro_batches": self.micro_batches} if self.micro_batches > 1 else {}),
             )
             evaluations = trainer.fit()
             if isinstance(reporter, RunReporter):
@@ -232,7 +219,7 @@ class Attempt:
             )
 
     def deliver(self, progress: Progress, folder: Path | None) -> None:
-        if folder is not None:
+        if folder is not None and self.micro_batches == 1:  # otherwise its bits are its own
             self.shared_stages.leave(progress.step, folder)
         if self.context.deliver is not None:
             self.context.deliver(checkpoint_name(progress.step, self.number), folder)
@@ -300,6 +287,8 @@ class Attempt:
             device=_device_name(device),
             attempt=self.number,
             launch_attempt=self.launch_number,
+            node=self.context.node,
+            micro_batches=self.micro_batches,
             num_steps=self.task.config.schedule.total_steps,
             step=found.step if found else 0,
             checkpoint_step=found.step if found else -1,
@@ -320,6 +309,7 @@ class Attempt:
             code_version=self.task.code_version,
             dirty=self.task.dirty,
             time=time.time(),
+            micro_batches=self.micro_batches,
         )
 
 

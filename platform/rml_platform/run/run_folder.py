@@ -69,6 +69,10 @@ class Heartbeat:
     """Starts of this run so far, this one included, over all launches."""
     launch_attempt: int
     """Starts within this launch."""
+    node: str = ""
+    """Node of the cluster that it is on; empty without one."""
+    micro_batches: int = 1
+    """See `Result.micro_batches`."""
     state: HeartbeatState = ALIVE
     stage: int = 0
     num_stages: int = 0
@@ -112,6 +116,9 @@ class Result:
     code_version: str
     dirty: bool
     time: float
+    micro_batches: int = 1
+    """How many times more micro-batches than asked for some of its steps were cut into, because the
+    device ran out of memory; that changes the result a little."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,6 +179,10 @@ class RunFolder:
     def failure(self) -> Failure | None:
         """Why the last attempt failed, None if it did not. Raises DamagedFileError."""
         return self._read(FAILURE_FILE, FAILURE)
+
+    def forget_failure(self) -> None:
+        """The run is tried again."""
+        self.folder.delete(FAILURE_FILE)
 
     def write_result(self, result: Result) -> None:
         self.folder.write(RESULT_FILE, RESULT.encode(result))

@@ -128,8 +128,10 @@ class RunTask:
     there are of the first version."""
     plugins: tuple[Plugin, ...] = ()
     """What has to be loaded before the configuration can be read and the run be scored."""
-    max_retries: int = 2
-    """Restarts after the death of a process; errors of the program itself are never retried."""
+    micro_batches: int = 1
+    """Multiplies `batch.accumulate`, after the device ran out of memory."""
+    avoid: tuple[str, ...] = ()
+    """Nodes of the cluster that the next attempt should not be on."""
 
     @functools.cached_property
     def config(self) -> "RunConfig":
@@ -139,7 +141,9 @@ class RunTask:
         return config_from_json(self.config_json, f"run {self.run_id}")
 
 
-RUN_TASK = Codec[RunTask](RunTask, retired=frozenset({"shared_beginnings", "study_runs_too"}))
+RUN_TASK = Codec[RunTask](
+    RunTask, retired=frozenset({"shared_beginnings", "study_runs_too", "max_retries"})
+)
 
 
 def config_to_json(config: "RunConfig") -> str:

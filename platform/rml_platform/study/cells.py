@@ -12,6 +12,7 @@ from typing import Literal
 
 from rml_platform.study.figure_config import FigureConfig
 from rml_platform.study.layers import Assignment, Layer, compose
+from rml_platform.study.retry_config import RetryConfig
 from rml_platform.study.study_file import CostConfig, ReportedConfig, ResourcesConfig, TableConfig
 from rml_platform.study.validation import InvalidValuesError, shown, validate
 from rml_platform.study.yaml_document import Json
@@ -74,6 +75,8 @@ class Study:
     """The profiles that there are."""
     execution: Literal["train", "direct"]
     resources: ResourcesConfig
+    retry: RetryConfig
+    """What is tried again, and how often."""
     base: tuple[Layer, ...]
     rows: tuple[Row, ...]
     columns: tuple[Column, ...]

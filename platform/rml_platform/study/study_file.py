@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from rml_dashboards.contract.metric_keys import FINAL_MIOU
 from rml_platform.study.figure_config import FigureConfig
+from rml_platform.study.retry_config import RetryConfig
 from rml_trainers.configuration import configuration, require
 
 PLAIN_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
@@ -158,6 +159,7 @@ class ProfileConfig:
     split_seeds: tuple[int, ...] | None = None
     execution: Literal["train", "direct"] | None = None
     resources: ResourcesConfig | None = None
+    retry: RetryConfig | None = None
     cost: CostConfig | None = None
     """The study's own rate is of its own size and does not hold here."""
     keep_reported: bool = False
@@ -177,6 +179,7 @@ class StudyConfig:
     """`train`: Ray Train workers inside Ray Tune; `direct`: the trainer in the Tune actor itself,
     one process."""
     resources: ResourcesConfig = ResourcesConfig()
+    retry: RetryConfig = RetryConfig()
     base: dict[str, Any]
     """RunConfig, as far as all cells share it."""
     rows: tuple[RowConfig, ...] = ()

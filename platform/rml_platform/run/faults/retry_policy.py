@@ -1,32 +1,19 @@
-"""What to do with a run: pure functions from facts to a decision. The launcher gathers the facts
-and obeys.
+"""What to do with a run that failed: pure functions from facts to a decision. The launcher gathers
+the facts and obeys.
 
-A failure that cannot get better by itself (a wrong configuration, a damaged image, a loss that
-became NaN) is never retried: the run is deterministic and would fail again. What the machine did to
-a run (a lost worker, memory taken by somebody else) is retried, each kind with a budget of its own.
+A failure that cannot get better by itself (a wrong configuration, a damaged image, a mistake in the
+code, a loss that became NaN) is never retried: the run is deterministic and would fail again. What
+the machine did to a run is retried, each kind with a budget of its own that a study's `retry:`
+changes.
 """
 
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from types import MappingProxyType
 
-
-class Decision(StrEnum):
-    """What the launcher does with a run now."""
-
-    RUN = "run"
-    """Start from the first step."""
-    RESUME = "resume"
-    """Go on from the newest sound checkpoint."""
-    SKIP_DONE = "skip_done"
-    SKIP_RUNNING = "skip_running"
-    """Another process is at it: its heartbeat is fresh."""
-    RETRY = "retry"
-    """It failed in this launch, and trying again makes sense (from its checkpoint if there is
-    one)."""
-    GIVE_UP = "give_up"
+from rml_platform.study.retry_config import Retries, RetryConfig
 
 
 class FailureClass(StrEnum):
@@ -34,33 +21,37 @@ class FailureClass(StrEnum):
 
     CONFIG = "config"
     DATA = "data"
+    CODE = "code"
+    """Every error of the program that is not one of the others."""
     NON_FINITE = "non_finite"
-    OUT_OF_MEMORY = "out_of_memory"
     DISK_FULL = "disk_full"
-    CHECKPOINT = "checkpoint"
-    LOST = "lost"
-    """Worker process, actor or node died, or the connection to it."""
     CANCELLED = "cancelled"
     """A person stopped it."""
-    UNKNOWN = "unknown"
+    PREEMPTED = "preempted"
+    """Its node went away, or there is no room for it any more."""
+    LOST = "lost"
+    """Its process died, and its node lives."""
+    HANG = "hang"
+    """It made no step for too long and was killed."""
+    COMMUNICATION = "communication"
+    """NCCL or gloo broke, and no worker died."""
+    OUT_OF_MEMORY = "out_of_memory"
+    CHECKPOINT = "checkpoint"
 
 
-RETRY_BUDGET: Mapping[FailureClass, int] = MappingProxyType(
+NEVER = frozenset(
     {
-        FailureClass.CONFIG: 0,
-        FailureClass.DATA: 0,
-        FailureClass.NON_FINITE: 0,
-        # a neighbour on the same device may have gone; our own need does not shrink
-        FailureClass.OUT_OF_MEMORY: 1,
-        FailureClass.DISK_FULL: 0,
-        FailureClass.CHECKPOINT: 2,  # each retry falls back to an older checkpoint; two are kept
-        FailureClass.LOST: 5,  # preempted nodes are ordinary on a shared cluster
-        FailureClass.CANCELLED: 0,
-        FailureClass.UNKNOWN: 1,
+        FailureClass.CONFIG,
+        FailureClass.DATA,
+        FailureClass.CODE,
+        FailureClass.NON_FINITE,
+        FailureClass.DISK_FULL,
+        FailureClass.CANCELLED,
     }
 )
-"""Retries per kind of failure within one launch. A new launch starts afresh: a person asked for
-it."""
+"""Kinds that no rule makes worth another try."""
+WORKERS_DIED = frozenset({FailureClass.LOST, FailureClass.PREEMPTED, FailureClass.COMMUNICATION})
+"""Kinds that a worker may also only see because another one died."""
 
 _BY_ERROR_TYPE = {
     "ConfigError": FailureClass.CONFIG,
@@ -75,10 +66,10 @@ _BY_ERROR_TYPE = {
     "ActorDiedError": FailureClass.LOST,
     "ActorUnavailableError": FailureClass.LOST,
     "RayActorError": FailureClass.LOST,
-    "NodeDiedError": FailureClass.LOST,
+    "NodeDiedError": FailureClass.PREEMPTED,
     "WorkerHealthCheckTimeoutError": FailureClass.LOST,
     "WorkerHealthCheckFailedError": FailureClass.LOST,
-    "WorkerGroupStartupTimeoutError": FailureClass.LOST,
+    "WorkerGroupStartupTimeoutError": FailureClass.PREEMPTED,
     "WorkerGroupStartupFailedError": FailureClass.LOST,
     "ObjectLostError": FailureClass.LOST,
     "OwnerDiedError": FailureClass.LOST,
@@ -86,70 +77,114 @@ _BY_ERROR_TYPE = {
     "BrokenPipeError": FailureClass.LOST,
 }
 _BY_MESSAGE = (
-    (re.compile(r"out of memory|OOM|memory pressure", re.IGNORECASE), FailureClass.OUT_OF_MEMORY),
+    (re.compile(r"out of memory|\bOOM\b|memory pressure", re.IGNORECASE), "OUT_OF_MEMORY"),
     (
         re.compile(r"no space left on device|disk (is )?full|disk quota|ENOSPC", re.IGNORECASE),
-        FailureClass.DISK_FULL,
+        "DISK_FULL",
     ),
-    # What gloo and NCCL say on the ranks that survive when one is killed.
     (
         re.compile(
-            r"connection (closed|reset|refused) by peer|NCCL|gloo|worker died|preempt", re.I
+            r"preempt|\bdrain(ed|ing)?\b|node (has )?(died|failed)|node was terminated|"
+            r"NodeDiedError|WorkerGroupStartupTimeoutError|marked dead",
+            re.IGNORECASE,
         ),
-        FailureClass.LOST,
+        "PREEMPTED",
+    ),
+    (
+        re.compile(r"worker (has )?died|died unexpectedly|ActorDiedError|actor is dead", re.I),
+        "LOST",
+    ),
+    # What gloo and NCCL say, also on the ranks that survive when one is killed.
+    (
+        re.compile(r"connection (closed|reset|refused) by peer|NCCL|gloo", re.IGNORECASE),
+        "COMMUNICATION",
     ),
 )
 
 
-def classify(error_types: tuple[str, ...], message: str) -> FailureClass:
+def classify(error_types: Sequence[str], message: str) -> FailureClass:
     """Class of a failure from the names of its exception types (outermost first, causes after) and
     its text.
 
     The innermost known type decides: Ray wraps what a worker raised into errors of its own. The
-    text is asked before an outer "worker lost", because a process killed for its memory also only
-    looks lost.
+    text is asked before "worker lost", because a process killed for its memory, or with its node,
+    also only looks lost.
     """
     known = [_BY_ERROR_TYPE[name] for name in error_types if name in _BY_ERROR_TYPE]
-    innermost = known[-1] if known else FailureClass.UNKNOWN
-    if innermost not in (FailureClass.UNKNOWN, FailureClass.LOST, FailureClass.DATA):
+    innermost = known[-1] if known else FailureClass.CODE
+    if innermost not in (FailureClass.CODE, FailureClass.LOST, FailureClass.DATA):
         return innermost
     by_text = next(
-        (kind for pattern, kind in _BY_MESSAGE if pattern.search(message)), FailureClass.UNKNOWN
+        (FailureClass[kind] for pattern, kind in _BY_MESSAGE if pattern.search(message)),
+        FailureClass.CODE,
     )
     if innermost is FailureClass.DATA:  # "disk full" while preparing is raised as a DataError
         return by_text if by_text is FailureClass.DISK_FULL else innermost
-    return by_text if by_text is not FailureClass.UNKNOWN else innermost
+    return by_text if by_text is not FailureClass.CODE else innermost
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """One failed attempt of a run."""
+
+    kind: FailureClass
+    node: str = ""
+    """Where it happened, as the cluster names its nodes; empty where that is not known."""
+    led_to_halving: bool = False
+    """It was answered by more micro-batches, and uses up no retry."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunFacts:
-    """What the folder of a run and the present launch know about it."""
+class Decision:
+    """What becomes of a run after its newest failure."""
 
-    finished: bool = False
-    """A result is there."""
-    alive: bool = False
-    """A process is at it: its heartbeat is fresh and it has not said goodbye."""
-    has_checkpoint: bool = False
-    failures: tuple[FailureClass, ...] = ()
-    """Failures within this launch, oldest first."""
+    is_tried_again: bool = False
+    avoid: tuple[str, ...] = ()
+    """Nodes that the next attempt should not be on, where there are others."""
+    halve_batch: bool = False
+    """Cut the steps into twice as many micro-batches."""
 
 
-def retries_left(
-    failures: tuple[FailureClass, ...], budget: Mapping[FailureClass, int] = RETRY_BUDGET
-) -> int:
-    """Further attempts that the last failure's kind is still good for (0: none)."""
-    if not failures:
+GIVE_UP = Decision()
+BLAMES_NODE = frozenset({FailureClass.HANG, FailureClass.COMMUNICATION, FailureClass.OUT_OF_MEMORY})
+"""Kinds that speak against a node at once; a process that died does so the second time."""
+
+
+def decide(
+    history: Sequence[Trouble], rules: RetryConfig, *, can_halve_batch: bool = False
+) -> Decision:
+    """What becomes of a run.
+
+    Args:
+        history: its failures in this launch, the newest last; at least one.
+        rules: of its study.
+        can_halve_batch: whether its micro-batches can be cut once more.
+    """
+    kind = history[-1].kind
+    wants_halving = kind is FailureClass.OUT_OF_MEMORY and rules.on_oom == "halve_batch"
+    if wants_halving and can_halve_batch:
+        avoid = _nodes_to_avoid(history[:-1])
+        return Decision(is_tried_again=True, avoid=avoid, halve_batch=True)
+    allowed = retries_for(kind, rules)
+    count = sum(trouble.kind is kind and not trouble.led_to_halving for trouble in history)
+    if allowed != "unlimited" and count > allowed:
+        return GIVE_UP
+    return Decision(is_tried_again=True, avoid=_nodes_to_avoid(history))
+
+
+def retries_for(kind: FailureClass, rules: RetryConfig) -> Retries:
+    """How often a kind of failure is tried again within one launch."""
+    if kind in NEVER:
         return 0
-    return max(0, budget[failures[-1]] + 1 - failures.count(failures[-1]))
+    retries: Retries = getattr(rules, kind.value)
+    return retries
 
 
-def decide(facts: RunFacts, *, budget: Mapping[FailureClass, int] = RETRY_BUDGET) -> Decision:
-    """What to do with a run. Finished work is never done again, and two processes never share a
-    run."""
-    if facts.finished:
-        return Decision.SKIP_DONE
-    if facts.alive:
-        return Decision.SKIP_RUNNING
-    if facts.failures:
-        return Decision.RETRY if retries_left(facts.failures, budget) else Decision.GIVE_UP
-    return Decision.RESUME if facts.has_checkpoint else Decision.RUN
+def _nodes_to_avoid(history: Sequence[Trouble]) -> tuple[str, ...]:
+    deaths = Counter(trouble.node for trouble in history if trouble.kind is FailureClass.LOST)
+    blamed = {
+        trouble.node
+        for trouble in history
+        if trouble.kind in BLAMES_NODE and not trouble.led_to_halving
+    }
+    return tuple(sorted((blamed | {node for node, n in deaths.items() if n > 1}) - {""}))

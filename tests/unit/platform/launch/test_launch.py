@@ -168,7 +168,12 @@ def test_what_fails_in_another_launch_is_not_tried_again_here(
             raise ValueError("no")
 
     other = Other(grid, Process.current())
-    while_followed(monkeypatch, lambda: (other.train(Bad, tiny_data, grid.folder), other.leave()))
+
+    def fail_and_leave() -> None:
+        other.train(Bad, tiny_data, grid.folder)
+        other.leave()
+
+    while_followed(monkeypatch, fail_and_leave)
     report = grid.launch()
     assert sorted(report.failed) == sorted([grid.good, grid.bad])
     assert (grid.trained, report.exit_code) == ([grid.bad], 1)

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -166,7 +167,7 @@ def test_a_head_that_stays_silent_is_lost_and_one_that_comes_back_is_not(
 
     client = Client()
     clock = iter(range(0, 1000, 20))
-    monkeypatch.setattr(module.time, "monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr(time, "monotonic", lambda: float(next(clock)))
     monkeypatch.setattr(ray._private.worker.global_worker, "gcs_client", client, raising=False)
     probe = module._HeadProbe()
     assert probe.what_is_lost() == ""

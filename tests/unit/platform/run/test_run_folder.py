@@ -5,6 +5,7 @@ import subprocess
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -93,7 +94,7 @@ def test_another_process_with_the_number_of_a_dead_one_is_not_taken_for_it() -> 
 
 
 @pytest.mark.parametrize("other", [{"host": "elsewhere"}, {"machine": "another start of it"}])
-def test_nothing_is_known_of_processes_of_other_machines(other: dict[str, str]) -> None:
+def test_nothing_is_known_of_processes_of_other_machines(other: dict[str, Any]) -> None:
     assert replace(Process.current(), **other).is_gone() is None
 
 

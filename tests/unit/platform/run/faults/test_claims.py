@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -143,7 +144,7 @@ def test_many_runs_are_taken_with_one_pause(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pauses: list[float] = []
-    monkeypatch.setattr(module.time, "sleep", pauses.append)
+    monkeypatch.setattr(time, "sleep", pauses.append)
     boards = [ClaimBoard(remote(tmp_path).child(str(i))) for i in range(5)]
     boards[2].write(claim("other"), None)
     other = boards[2].newest()
@@ -158,7 +159,7 @@ def test_a_file_system_without_links_is_exclusive_too(
     def refused(source: object, target: object) -> None:
         raise PermissionError("no links here")
 
-    monkeypatch.setattr(module.os, "link", refused)
+    monkeypatch.setattr(os, "link", refused)
     run = Folder.open(tmp_path)
     assert ClaimBoard(run).take(claim("a"), None)
     assert not ClaimBoard(run).take(claim("b"), None)

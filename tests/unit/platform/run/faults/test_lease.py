@@ -1,12 +1,12 @@
 """Who is behind a claim: living, dead, or on another machine."""
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from rml_platform.run.faults import lease as module
 from rml_platform.run.faults.claims import Claim
 from rml_platform.run.faults.lease import DEAD_AFTER_S, ORPHANS_LEAVE_S, Lease, Watchman
 from rml_platform.run.task import Process
@@ -20,7 +20,7 @@ FAR = replace(HERE, host="elsewhere")
 def pass_time(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """A clock that goes on when it is told to."""
     now = [1000.0]
-    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
 
     def pass_time(seconds: float) -> None:
         now[0] += seconds

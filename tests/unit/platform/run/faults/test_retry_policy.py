@@ -1,57 +1,99 @@
-"""Decisions over the facts of a run, and the classes of failures."""
+"""Decisions over the failures of a run, and the classes of failures."""
+
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from rml_platform.run.faults.retry_policy import (
-    RETRY_BUDGET,
-    Decision,
+    GIVE_UP,
+    NEVER,
     FailureClass,
-    RunFacts,
+    Trouble,
     classify,
     decide,
-    retries_left,
+    retries_for,
 )
+from rml_platform.study.retry_config import RetryConfig
+
+RULES = RetryConfig()
+OOM = FailureClass.OUT_OF_MEMORY
 
 
-@pytest.mark.parametrize(
-    ("facts", "decision"),
-    [
-        (RunFacts(), Decision.RUN),
-        (RunFacts(has_checkpoint=True), Decision.RESUME),
-        (RunFacts(alive=True), Decision.SKIP_RUNNING),
-        (RunFacts(alive=True, has_checkpoint=True), Decision.SKIP_RUNNING),
-        (RunFacts(finished=True), Decision.SKIP_DONE),
-        (RunFacts(finished=True, alive=True, failures=(FailureClass.LOST,)), Decision.SKIP_DONE),
-        (RunFacts(failures=(FailureClass.LOST,)), Decision.RETRY),
-        (RunFacts(failures=(FailureClass.LOST,), has_checkpoint=True), Decision.RETRY),
-        (RunFacts(failures=(FailureClass.CONFIG,)), Decision.GIVE_UP),
-        (RunFacts(failures=(FailureClass.NON_FINITE,), has_checkpoint=True), Decision.GIVE_UP),
-        (RunFacts(failures=(FailureClass.CANCELLED,)), Decision.GIVE_UP),
-    ],
-)
-def test_decisions(facts: RunFacts, decision: Decision) -> None:
-    assert decide(facts) is decision
+def tries(kind: FailureClass, rules: RetryConfig) -> int:
+    """How often a run that always fails in one way is tried again, up to 50 times."""
+    history: list[Trouble] = []
+    while len(history) < 50:
+        history.append(Trouble(kind))
+        if not decide(history, rules).is_tried_again:
+            return len(history) - 1
+    return len(history)
 
 
 @pytest.mark.parametrize("kind", FailureClass)
-def test_each_kind_has_a_budget_and_ends(kind: FailureClass) -> None:
-    failures: tuple[FailureClass, ...] = ()
-    retries = -1
-    while retries < 100:
-        failures += (kind,)
-        retries += 1
-        if decide(RunFacts(failures=failures)) is Decision.GIVE_UP:
-            break
-    assert retries == RETRY_BUDGET[kind]
+def test_each_kind_is_tried_again_as_often_as_the_rules_say(kind: FailureClass) -> None:
+    allowed = retries_for(kind, RULES)
+    assert tries(kind, RULES) == (50 if allowed == "unlimited" else allowed)
+
+
+@pytest.mark.parametrize("kind", sorted(NEVER))
+def test_what_would_fail_again_is_never_tried_again(kind: FailureClass) -> None:
+    assert decide([Trouble(kind)], RULES, can_halve_batch=True) == GIVE_UP
+
+
+@pytest.mark.parametrize("kind", sorted(set(FailureClass) - NEVER))
+def test_users_change_the_rules(kind: FailureClass) -> None:
+    def rules(retries: object) -> RetryConfig:
+        changes: dict[str, Any] = {kind.value: retries}
+        return replace(RULES, **changes)
+
+    assert tries(kind, rules(7)) == 7
+    assert tries(kind, rules(0)) == 0
+    assert tries(kind, rules("unlimited")) == 50
+    with pytest.raises(ValueError, match=kind.value):
+        rules(-1)
+
+
+def test_preemption_has_no_limit_and_uses_up_nothing_of_the_others() -> None:
+    history = [Trouble(FailureClass.PREEMPTED, "a")] * 49 + [Trouble(FailureClass.LOST, "a")]
+    decision = decide(history, RULES)
+    assert (decision.is_tried_again, decision.avoid) == (True, ())
 
 
 def test_budgets_are_separate() -> None:
-    lost = FailureClass.LOST
-    memory = FailureClass.OUT_OF_MEMORY
-    assert decide(RunFacts(failures=(lost, lost, lost, memory))) is Decision.RETRY
-    assert decide(RunFacts(failures=(memory, lost, memory))) is Decision.GIVE_UP
-    assert retries_left((lost, memory, lost)) == RETRY_BUDGET[lost] - 1
-    assert retries_left(()) == 0
+    lost = Trouble(FailureClass.LOST)
+    memory = Trouble(OOM)
+    assert decide([lost, lost, lost, memory], RULES).is_tried_again
+    assert not decide([memory, lost, memory], RULES).is_tried_again
+
+
+@pytest.mark.parametrize(
+    "kind", [FailureClass.HANG, FailureClass.COMMUNICATION, FailureClass.OUT_OF_MEMORY]
+)
+def test_the_next_attempt_avoids_the_node(kind: FailureClass) -> None:
+    assert decide([Trouble(kind, "b"), Trouble(FailureClass.LOST, "a")], RULES).avoid == ("b",)
+    assert decide([Trouble(kind)], RULES).avoid == ()
+
+
+def test_a_node_where_processes_die_is_avoided_from_the_second_time_on() -> None:
+    lost = Trouble(FailureClass.LOST, "a")
+    assert decide([lost], RULES).avoid == ()
+    assert decide([lost, lost], RULES).avoid == ("a",)
+
+
+def test_memory_is_halved_as_long_as_it_can_be_and_then_looked_for_elsewhere() -> None:
+    rules = replace(RULES, on_oom="halve_batch")
+    history = [Trouble(OOM, "a")]
+    for _ in range(3):
+        decision = decide(history, rules, can_halve_batch=True)
+        assert (decision.halve_batch, decision.avoid) == (True, ())
+        history[-1] = replace(history[-1], led_to_halving=True)
+        history.append(Trouble(OOM, "a"))
+    decision = decide(history, rules, can_halve_batch=False)
+    assert (decision.is_tried_again, decision.halve_batch) == (True, False)
+    assert decision.avoid == ("a",)
+    assert decide([*history, Trouble(OOM, "b")], rules, can_halve_batch=False) == GIVE_UP
+    assert not decide(history, RULES, can_halve_batch=True).halve_batch
 
 
 @pytest.mark.parametrize(
@@ -71,12 +113,23 @@ def test_budgets_are_separate() -> None:
         ),
         (("CheckpointError",), "manifest.json is missing", FailureClass.CHECKPOINT),
         (("WorkerGroupError", "ActorDiedError"), "The actor died unexpectedly", FailureClass.LOST),
-        (("RuntimeError",), "[gloo] Connection closed by peer", FailureClass.LOST),
-        (("DistBackendError",), "NCCL communicator was aborted", FailureClass.LOST),
+        (("RuntimeError",), "[gloo] Connection closed by peer", FailureClass.COMMUNICATION),
+        (("DistBackendError",), "NCCL communicator was aborted", FailureClass.COMMUNICATION),
+        (
+            ("ActorDiedError",),
+            "The actor died because its node has died. Node Id: 0f",
+            FailureClass.PREEMPTED,
+        ),
+        (("WorkerGroupStartupTimeoutError",), "no room", FailureClass.PREEMPTED),
+        (
+            (),
+            "[Rank 0] gloo: Connection closed by peer [Rank 1] ActorDiedError: The actor died",
+            FailureClass.LOST,
+        ),
         (("ActorDiedError", "ConfigError"), "lr = -1", FailureClass.CONFIG),
         (("Cancelled",), "cancelled at step 3 of 8", FailureClass.CANCELLED),
-        (("ZeroDivisionError",), "division by zero", FailureClass.UNKNOWN),
-        ((), "", FailureClass.UNKNOWN),
+        (("ZeroDivisionError",), "division by zero", FailureClass.CODE),
+        ((), "", FailureClass.CODE),
     ],
 )
 def test_failures_are_told_apart(types: tuple[str, ...], text: str, kind: FailureClass) -> None:
