@@ -13,7 +13,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import psutil
 
@@ -24,6 +24,9 @@ from rml_platform.launch.stop_signals import (
     stopping_on_signals,
 )
 from rml_trainers.errors import RmlError
+
+if TYPE_CHECKING:
+    from ray.job_config import JobConfig
 
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -49,6 +52,9 @@ ENVIRONMENT = {
 }
 
 
+LOOPBACK = "127.0.0.1"
+LAUNCH_MARK = "rml.launch"
+"""Key in the metadata of a Ray job that tells a launch's from other people's."""
 WATCH_EVERY_S = 1.0
 LEAVE_AFTER_S = 10.0
 PROBE_TIMEOUT_S = 5.0
@@ -207,7 +213,10 @@ def _session_folder() -> Iterator[str]:
     with tempfile.TemporaryDirectory(
         prefix=f"rml-ray-{os.getpid()}-", dir=place, ignore_cleanup_errors=True
     ) as folder:
-        yield folder
+        # Ray opens its folder to everybody; the one around it is this user's alone.
+        inner = Path(folder, "r")
+        inner.mkdir()
+        yield str(inner)
 
 
 def _start_local(folder: str, with_train: bool, num_cpus: int | None, num_gpus: int | None) -> None:
@@ -215,6 +224,8 @@ def _start_local(folder: str, with_train: bool, num_cpus: int | None, num_gpus: 
     can exceed."""
     import ray
 
+    # Where Ray was imported before its environment was prepared.
+    ray._private.ray_constants.ENABLE_RAY_CLUSTER = False
     for is_last in (False, True):
         try:
             ray.init(
@@ -222,8 +233,9 @@ def _start_local(folder: str, with_train: bool, num_cpus: int | None, num_gpus: 
                 num_cpus=num_cpus or usable_cores(),
                 num_gpus=num_gpus,
                 include_dashboard=with_train,
-                dashboard_host="127.0.0.1",
+                dashboard_host=LOOPBACK,
                 _temp_dir=folder,
+                job_config=_job_config(),
                 log_to_driver=False,
                 logging_level=logging.CRITICAL,
             )
@@ -239,13 +251,21 @@ def _start_local(folder: str, with_train: bool, num_cpus: int | None, num_gpus: 
                 ) from error
 
 
+def _job_config() -> "JobConfig":
+    """Marks this driver's job as a launch of ours, for `placement_groups.remove_orphans`."""
+    from ray.job_config import JobConfig
+
+    return JobConfig(metadata={LAUNCH_MARK: "1"})
+
+
 def _connect(address: str) -> None:
     import ray
 
+    ray._private.ray_constants.ENABLE_RAY_CLUSTER = True
     try:
         told = {name: os.environ[name] for name in ENVIRONMENT if name.startswith(ON_WORKERS)}
         quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL}
-        ray.init(address=address, runtime_env={"env_vars": told}, **quiet)
+        ray.init(address=address, runtime_env={"env_vars": told}, job_config=_job_config(), **quiet)
     except Exception as error:
         raise ClusterError(
             f"no Ray cluster can be reached at {address}: {error}. Check the address and that it "
@@ -261,6 +281,9 @@ def _prepare_environment(*, local: bool) -> None:
     token_file = Path.home() / ".ray" / "auth_token"
     known = {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys()
     if local:
+        # What Ray does on Windows and macOS, where clusters are not supported: its processes listen
+        # on the loopback interface only.
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
         # One process less per run.
         os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
     if local and not known and not token_file.exists():
