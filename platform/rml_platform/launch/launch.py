@@ -247,9 +247,13 @@ def _carry_out(
     on_note: Callable[[str], None],
 ) -> dict[str, str]:
     machine = Machine.here()
+    execution = execution_of(study, is_local=address is None)
+    if study.execution == "auto":
+        where = "this machine" if address is None else f"the cluster at {address}"
+        on_note(f"execution: {execution} (workers of a run: {study.resources.workers}, on {where})")
     with ray_session(
         address,
-        with_train=study.execution == "train",
+        with_train=execution == "train",
         num_cpus=machine.cores,
         num_gpus=machine.gpus,
     ):
@@ -265,7 +269,7 @@ def _carry_out(
         sized = [
             replace(
                 task,
-                execution=study.execution,
+                execution=execution,
                 num_workers=resources.workers,
                 cpus_per_worker=resources.cpus_per_worker,
                 gpus_per_worker=gpus,
@@ -287,6 +291,16 @@ def _carry_out(
             on_note=on_note,
             trainer_class=trainer_class,
         )
+
+
+def execution_of(study: Study, *, is_local: bool) -> Literal["train", "direct"]:
+    """How the runs of a study are carried out: as its file says, or the cheaper way that can do it.
+
+    On a cluster `auto` is `train` also for one worker, whose driver then needs no GPU node.
+    """
+    if study.execution != "auto":
+        return study.execution
+    return "direct" if is_local and study.resources.workers == 1 else "train"
 
 
 def concurrency(task: RunTask, resources: Mapping[str, float]) -> int:

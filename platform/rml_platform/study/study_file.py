@@ -72,6 +72,9 @@ class ColumnConfig:
         require(self.label != "", "label", self.label, "a name for the column")
 
 
+Execution = Literal["auto", "train", "direct"]
+
+
 @configuration
 class ResourcesConfig:
     """What one run is given."""
@@ -157,7 +160,7 @@ class ProfileConfig:
     """Name of a figure → keys of it that differ."""
     seeds: tuple[int, ...] | None = None
     split_seeds: tuple[int, ...] | None = None
-    execution: Literal["train", "direct"] | None = None
+    execution: Execution | None = None
     resources: ResourcesConfig | None = None
     retry: RetryConfig | None = None
     cost: CostConfig | None = None
@@ -175,9 +178,10 @@ class StudyConfig:
     """Also the name of the MLflow experiment and of the study's folder."""
     title: str = ""
     description: str = ""
-    execution: Literal["train", "direct"] = "train"
+    execution: Execution = "auto"
     """`train`: Ray Train workers inside Ray Tune; `direct`: the trainer in the Tune actor itself,
-    one process."""
+    one process; `auto`: `direct` for one worker on this machine, `train` for several and on a
+    cluster."""
     resources: ResourcesConfig = ResourcesConfig()
     retry: RetryConfig = RetryConfig()
     base: dict[str, Any]
@@ -203,7 +207,7 @@ class StudyConfig:
         require(not odd, "profiles", odd, "names of letters, digits, ., - and _ (they name files)")
         require(len(self.seeds) >= 1, "seeds", self.seeds, "at least one seed")
         require(len(set(self.seeds)) == len(self.seeds), "seeds", self.seeds, "no seed twice")
-        alone = self.execution == "train" or self.resources.workers == 1
+        alone = self.execution != "direct" or self.resources.workers == 1
         require(
             alone, "resources.workers", self.resources.workers, "1, because execution is `direct`"
         )

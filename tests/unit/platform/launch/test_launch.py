@@ -13,7 +13,7 @@ from rich.console import Console
 
 from rml_platform.launch import launch as module
 from rml_platform.launch import outcomes
-from rml_platform.launch.launch import concurrency, launch
+from rml_platform.launch.launch import concurrency, execution_of, launch
 from rml_platform.launch.outcomes import LaunchReport
 from rml_platform.launch.output_layout import OutputLayout
 from rml_platform.planning.plan import Plan, make_plan
@@ -292,3 +292,23 @@ def test_as_many_runs_at_once_as_the_scarcest_resource_allows(
         concurrency(task_for(fake_config(GOOD), tiny_data, Path("x"), "run", **changes), there)
         == expected
     )
+
+
+@pytest.mark.parametrize(
+    ("wanted", "workers", "is_local", "taken"),
+    [
+        ("auto", 1, True, "direct"),
+        ("auto", 2, True, "train"),
+        ("auto", 1, False, "train"),
+        ("direct", 1, False, "direct"),
+        ("train", 1, True, "train"),
+    ],
+)
+def test_the_cheapest_way_that_can_carry_a_run_out_is_taken(
+    tmp_path: Path, wanted: str, workers: int, is_local: bool, taken: str
+) -> None:
+    file = write_study(tmp_path, STUDY.replace("execution: direct\n", ""))
+    settings = (f"execution={wanted}", f"resources.workers={workers}")
+    study = load_study(file, settings)
+    assert load_study(file).execution == "auto"
+    assert execution_of(study, is_local=is_local) == taken
