@@ -76,8 +76,13 @@ _BY_ERROR_TYPE = {
     "ConnectionResetError": FailureClass.LOST,
     "BrokenPipeError": FailureClass.LOST,
 }
+_GUESSES = re.compile(r"Some common causes include:.*")
+"""What Ray writes behind every death of a process, whatever it died of: memory among others."""
 _BY_MESSAGE = (
-    (re.compile(r"out of memory|\bOOM\b|memory pressure", re.IGNORECASE), "OUT_OF_MEMORY"),
+    (
+        re.compile(r"out of memory|\bOOM\b|low on memory|memory pressure", re.IGNORECASE),
+        "OUT_OF_MEMORY",
+    ),
     (
         re.compile(r"no space left on device|disk (is )?full|disk quota|ENOSPC", re.IGNORECASE),
         "DISK_FULL",
@@ -91,7 +96,9 @@ _BY_MESSAGE = (
         "PREEMPTED",
     ),
     (
-        re.compile(r"worker (has )?died|died unexpectedly|ActorDiedError|actor is dead", re.I),
+        re.compile(
+            r"worker (process )?(has )?died|died unexpectedly|ActorDiedError|actor is dead", re.I
+        ),
         "LOST",
     ),
     # What gloo and NCCL say, also on the ranks that survive when one is killed.
@@ -114,8 +121,9 @@ def classify(error_types: Sequence[str], message: str) -> FailureClass:
     innermost = known[-1] if known else FailureClass.CODE
     if innermost not in (FailureClass.CODE, FailureClass.LOST, FailureClass.DATA):
         return innermost
+    facts = _GUESSES.sub("", message)
     by_text = next(
-        (FailureClass[kind] for pattern, kind in _BY_MESSAGE if pattern.search(message)),
+        (FailureClass[kind] for pattern, kind in _BY_MESSAGE if pattern.search(facts)),
         FailureClass.CODE,
     )
     if innermost is FailureClass.DATA:  # "disk full" while preparing is raised as a DataError

@@ -120,6 +120,17 @@ def test_memory_is_halved_as_long_as_it_can_be_and_then_looked_for_elsewhere() -
             "The actor died because its node has died. Node Id: 0f",
             FailureClass.PREEMPTED,
         ),
+        (
+            (),
+            "The actor is dead because its worker process has died. Worker exit type: "
+            "SYSTEM_ERROR Worker exit detail: Worker unexpectedly exits with a connection error "
+            "code 2. End of file. Some common causes include: (1) the process was killed by the "
+            "OOM killer due to high memory usage, (2) ray stop --force was called, or (3) the "
+            "worker crashed unexpectedly due to SIGSEGV or another unexpected error. If the "
+            "process was killed by the kernel OOM killer, consider enabling resource isolation to "
+            "prevent node deaths by resource contention.",
+            FailureClass.LOST,
+        ),
         (("WorkerGroupStartupTimeoutError",), "no room", FailureClass.PREEMPTED),
         (
             (),
