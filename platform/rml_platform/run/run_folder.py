@@ -20,6 +20,7 @@
 
 import dataclasses
 import json
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -45,10 +46,12 @@ from rml_dashboards.contract.states import (
 from rml_platform.run.codec import Codec, DamagedFileError
 from rml_platform.run.storage import Folder
 from rml_platform.run.task import RUN_TASK, Process, RunTask
+from rml_trainers.errors import ConfigError
 from rml_trainers.scoring.evaluation_json import evaluation_from_json, evaluation_to_json
 from rml_trainers.scoring.score import Evaluation
 
 T = TypeVar("T")
+_PLAIN_NAME = re.compile(r"[^/\\\x00-\x1f]+")
 Score = Annotated[
     Evaluation,
     pydantic.PlainValidator(evaluation_from_json),
@@ -146,6 +149,9 @@ class RunFolder:
 
     @classmethod
     def of(cls, storage: str, run_id: str) -> "RunFolder":
+        """Folder of a run. Raises ConfigError for an id that would lead out of `runs/`."""
+        if not _PLAIN_NAME.fullmatch(run_id) or set(run_id) == {"."}:
+            raise ConfigError(f"{run_id!r} is not the id of a run: it names a folder, and no path")
         return cls(Folder.open(storage).child(RUNS, run_id))
 
     @property

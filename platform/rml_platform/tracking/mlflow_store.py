@@ -9,7 +9,6 @@ import contextlib
 import hashlib
 import logging
 import os
-import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from filelock import FileLock
 from rml_dashboards.contract.metric_keys import to_mlflow_key
 from rml_dashboards.contract.states import Status
 from rml_dashboards.contract.tags import Tag
+from rml_dashboards.contract.uris import without_secrets
 from rml_platform.run.metric_log import Measurement
 from rml_platform.tracking.tracker import TrackingError
 
@@ -39,7 +39,7 @@ class MlflowStore:
         """`artifact_root`: folder for the artifacts of new experiments; None leaves them to the
         server."""
         self.uri = uri
-        self.shown_uri = re.sub(r"(//[^/@:]*):[^/@]*@", r"\1:***@", uri)
+        self.shown_uri = without_secrets(uri)
         """Without the password that a database's URI may hold; for messages."""
         self._artifact_root = artifact_root
         self._experiments: dict[str, str] = {}
@@ -259,8 +259,8 @@ def _one_error(what: str) -> Iterator[None]:
     try:
         yield
     except (OSError, ImportError, requests.RequestException, ValueError) as error:
-        raise TrackingError(f"{what}: {error}") from error
+        raise TrackingError(without_secrets(f"{what}: {error}")) from error
     except Exception as error:
         if type(error).__module__.split(".")[0] not in ("mlflow", "sqlalchemy"):
             raise
-        raise TrackingError(f"{what}: {error}") from error
+        raise TrackingError(without_secrets(f"{what}: {error}")) from error

@@ -128,6 +128,10 @@ def verify_checkpoint(folder: Path) -> CheckpointHeader:
     if "state.json" not in files:
         raise CheckpointError(f"checkpoint {folder.name}: manifest.json is damaged: no state.json")
     for name, expected in files.items():
+        if Path(name).name != name:
+            raise CheckpointError(
+                f"checkpoint {folder.name}: manifest.json names {name!r}, which is no file of it"
+            )
         path = folder / name
         if not path.is_file():
             raise CheckpointError(f"checkpoint {folder.name} is incomplete: {name} is missing")

@@ -1,6 +1,8 @@
 """What the files of a run say about it."""
 
 import math
+import os
+import pickle
 import subprocess
 import time
 from dataclasses import replace
@@ -10,8 +12,10 @@ from typing import Any
 import pytest
 
 from rml_dashboards.contract.states import STALE_AFTER_S
+from rml_platform.run.codec import DamagedFileError
 from rml_platform.run.run_folder import Failure, Heartbeat, Result, RunFolder
 from rml_platform.run.task import Process, RunTask, config_to_json
+from rml_trainers.errors import ConfigError
 from tests.support.platform.fake_trainer import evaluation
 from tests.support.tiny import METHOD_CONFIGS, tiny_config
 
@@ -167,3 +171,25 @@ def task(method: str) -> RunTask:
         code_version="abc",
         dirty=False,
     )
+
+
+@pytest.mark.parametrize("run_id", ["", ".", "..", "../other", "a/b", "/etc", "a\\b", "a\nb"])
+def test_an_id_that_leads_out_of_the_runs_is_refused(tmp_path: Path, run_id: str) -> None:
+    with pytest.raises(ConfigError, match="not the id of a run"):
+        RunFolder.of(str(tmp_path), run_id)
+
+
+@pytest.mark.parametrize("name", ["task", "heartbeat", "failure", "result"])
+def test_a_pickle_in_a_runs_folder_is_damage_and_is_not_opened(
+    run: RunFolder, tmp_path: Path, name: str
+) -> None:
+    made = tmp_path / "made"
+
+    class Bomb:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return (os.mkdir, (str(made),))
+
+    run.folder.write(f"{name}.json", pickle.dumps(Bomb()))
+    with pytest.raises(DamagedFileError, match=f"{name}.json"):
+        getattr(run, name)()
+    assert not made.exists()
