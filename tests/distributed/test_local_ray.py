@@ -73,7 +73,7 @@ def test_a_group_whose_maker_died_is_removed_and_others_stay() -> None:
     import ray
     from ray.util.placement_group import placement_group
 
-    from rml_platform.launch.placement_groups import _groups, remove_orphans, remove_own
+    from rml_platform.launch.on_ray.placement_groups import _groups, remove_orphans, remove_own
 
     class Maker:
         def make(self) -> int:

@@ -51,7 +51,7 @@ def carried_out(
     **changes: object,
 ) -> tuple[dict[str, RunRecord], dict[str, str]]:
     """Records of the runs after a sweep over them, and what Ray says of those it lost."""
-    from rml_platform.launch.sweep import sweep
+    from rml_platform.launch.on_ray.sweep import sweep
 
     tasks = [
         task_for(fake_config(fault), data, folder, name, **changes)
@@ -111,7 +111,7 @@ def test_two_workers_fail_together_or_resume_together(
 def test_ray_train_computes_what_this_process_computes(
     tiny_data: PreparedData, tmp_path: Path
 ) -> None:
-    from rml_platform.launch.sweep import sweep
+    from rml_platform.launch.on_ray.sweep import sweep
 
     task = task_for(tiny_config("iml"), tiny_data, tmp_path / "train", "run", execution="train")
     assert sweep([task], max_concurrent=1) == {}

@@ -40,9 +40,8 @@ def launch(
 
     What is finished is left alone and what was cut off goes on from its checkpoint: launch again as
     often as you like. Several studies are checked first, all of them, and then trained one after
-    the other; a run that they share is trained once. Ctrl-C and SIGTERM stop cleanly. Exit code 1:
-    a run failed; 2: it could not start; 75: Ray died, launch again; 130 and 143: stopped by Ctrl-C
-    and by SIGTERM.
+    the other; a run that they share is trained once. Exit code 1: a run failed; 2: it could not
+    start; 75: Ray died, launch again; 130 and 143: stopped cleanly by Ctrl-C and SIGTERM.
     """
     from rich.console import Console
 

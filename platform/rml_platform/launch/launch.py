@@ -257,7 +257,7 @@ def _carry_out(
         num_cpus=machine.cores,
         num_gpus=machine.gpus,
     ):
-        from rml_platform.launch.sweep import cluster_resources, sweep
+        from rml_platform.launch.on_ray.sweep import cluster_resources, sweep
 
         there = cluster_resources()
         resources = study.resources

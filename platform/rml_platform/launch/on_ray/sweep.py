@@ -16,10 +16,10 @@ from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.search import Searcher
 
 from rml_platform.launch.direct import run_direct
-from rml_platform.launch.nodes import elsewhere
-from rml_platform.launch.placement_groups import NamedGroup, remove_orphans, remove_own
+from rml_platform.launch.on_ray.nodes import elsewhere
+from rml_platform.launch.on_ray.placement_groups import NamedGroup, remove_orphans, remove_own
+from rml_platform.launch.on_ray.watch import Watch
 from rml_platform.launch.run_queue import RunQueue
-from rml_platform.launch.watch import Watch
 from rml_platform.run.attempt import TrainerLike
 from rml_platform.run.task import RUN_TASK, RunTask
 from rml_platform.study.retry_config import RetryConfig
@@ -176,7 +176,7 @@ def _run_cell(task: RunTask, trainer_class: Callable[..., TrainerLike] | None) -
         node = ray.get_runtime_context().get_node_id()
         run_direct(task, trainer_class=trainer_class, node=node)
         return ""
-    from rml_platform.launch.worker import run_with_ray_train
+    from rml_platform.launch.on_ray.worker import run_with_ray_train
 
     return run_with_ray_train(task, trainer_class)
 

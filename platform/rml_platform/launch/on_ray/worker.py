@@ -10,8 +10,8 @@ import ray.train
 import ray.train.collective
 from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 
-from rml_platform.launch.nodes import elsewhere
-from rml_platform.launch.single_worker import SingleWorker
+from rml_platform.launch.on_ray.nodes import elsewhere
+from rml_platform.launch.on_ray.single_worker import SingleWorker
 from rml_platform.run.checkpoints import NUM_TO_KEEP, CheckpointStore
 from rml_platform.run.storage import Folder
 from rml_platform.run.task import RUN_TASK, RunTask

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from rml_platform.launch import watch as module
+from rml_platform.launch.on_ray import watch as module
+from rml_platform.launch.on_ray.watch import WAITING_AFTER_S, Waiting, Watch, kill, what_lacks
 from rml_platform.launch.run_queue import RunQueue
-from rml_platform.launch.watch import WAITING_AFTER_S, Waiting, Watch, kill, what_lacks
 from rml_platform.run.run_folder import Heartbeat
 from rml_platform.run.task import Process, RunTask
 from rml_platform.study.retry_config import RetryConfig
