@@ -68,7 +68,7 @@ def main() -> None:
         if not _is_for_a_person(error):
             raise
         typer.echo(f"rml: {error}", err=True)
-        sys.exit(2)
+        sys.exit(error.exit_code if isinstance(error, RmlError) else 2)
 
 
 def _is_for_a_person(error: Exception) -> bool:

@@ -26,7 +26,7 @@ def ray() -> Iterator[None]:
 
 
 def test_a_run_of_plug_ins_alone_trains_in_both_and_is_the_same(tmp_path: Path) -> None:
-    from rml_platform.launch.sweep import sweep
+    from rml_platform.launch.on_ray.sweep import sweep
 
     (tmp_path / "run.yaml").write_text(RUN)
     results = []

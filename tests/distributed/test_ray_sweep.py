@@ -14,6 +14,7 @@ from rml_platform.run.checkpoints import CheckpointStore
 from rml_platform.run.execute import execute
 from rml_platform.run.metric_log import pieces
 from rml_platform.run.run_folder import RunFolder, RunRecord
+from rml_platform.study.retry_config import RetryConfig
 from rml_trainers.data.prepared.cache import PreparedData
 from tests.support.platform.fake_trainer import (
     KILLED_ALWAYS,
@@ -42,16 +43,21 @@ def ray() -> Iterator[None]:
 
 
 def carried_out(
-    faults: dict[str, int], data: PreparedData, folder: Path, **changes: object
+    faults: dict[str, int],
+    data: PreparedData,
+    folder: Path,
+    *,
+    rules: RetryConfig | None = None,
+    **changes: object,
 ) -> tuple[dict[str, RunRecord], dict[str, str]]:
     """Records of the runs after a sweep over them, and what Ray says of those it lost."""
-    from rml_platform.launch.sweep import sweep
+    from rml_platform.launch.on_ray.sweep import sweep
 
     tasks = [
         task_for(fake_config(fault), data, folder, name, **changes)
         for name, fault in faults.items()
     ]
-    lost = sweep(tasks, max_concurrent=4, trainer_class=FakeTrainer)
+    lost = sweep(tasks, max_concurrent=4, rules=rules, trainer_class=FakeTrainer)
     return {name: RunFolder.of(str(folder), name).record() for name in faults}, lost
 
 
@@ -74,16 +80,17 @@ def attempts(record: RunRecord) -> int:
 def test_lost_processes_are_replaced_and_failed_runs_are_not_tried_again(
     execution: str, tiny_data: PreparedData, tmp_path: Path
 ) -> None:
-    records, lost = carried_out(FAULTS, tiny_data, tmp_path, execution=execution, max_retries=1)
-    assert lost == {}
+    rules = RetryConfig(lost=1)
+    records, lost = carried_out(FAULTS, tiny_data, tmp_path, execution=execution, rules=rules)
     states = {name: (record.state, attempts(record)) for name, record in records.items()}
     assert states == {
         "non-finite": ("failed", 1),
         "killed-once": ("done", 2),
-        "killed-always": ("failed", 2),
+        "killed-always": ("cut_off", 2),
     }
     assert message(records["non-finite"]) == "NonFiniteLossError: loss is nan at step 3"
-    assert "killed or died 2 times" in message(records["killed-always"])
+    assert list(lost) == ["killed-always"]
+    assert "killed or died 2 times in this launch" in lost["killed-always"].splitlines()[-1]
     assert losses(tmp_path, "killed-once") == [1, 2, 3, 4, 5]
     store = CheckpointStore(RunFolder.of(str(tmp_path), "killed-once").folder, "")
     assert [checkpoint.step for checkpoint in store.stored()] == [4, 5]
@@ -104,7 +111,7 @@ def test_two_workers_fail_together_or_resume_together(
 def test_ray_train_computes_what_this_process_computes(
     tiny_data: PreparedData, tmp_path: Path
 ) -> None:
-    from rml_platform.launch.sweep import sweep
+    from rml_platform.launch.on_ray.sweep import sweep
 
     task = task_for(tiny_config("iml"), tiny_data, tmp_path / "train", "run", execution="train")
     assert sweep([task], max_concurrent=1) == {}

@@ -1,9 +1,14 @@
 """Errors meant for a person: each names what is wrong, where, and how to mend it."""
 
+from typing import ClassVar
+
 
 class RmlError(Exception):
     """Base of every error that the user can mend; the command line prints its message without a
     traceback."""
+
+    exit_code: ClassVar[int] = 2
+    """What the command line ends with."""
 
 
 class ConfigError(RmlError):

@@ -8,6 +8,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import unquote
 
+from rml_dashboards.contract.uris import without_secrets
+
 VARIABLE = "MLFLOW_TRACKING_URI"
 """MLflow's own environment variable, which gives the tracking URI where no option does."""
 _SQLITE = re.compile(r"sqlite(?:\+\w+)?:///([^?]*)(?:\?.*)?")
@@ -48,5 +50,5 @@ def without_litter(uri: str) -> Iterator[None]:
 def shown_uri(uri: str) -> str:
     """A tracking URI for messages: without the password that a database's may hold, and with the
     word where it comes from, if that is the environment."""
-    said = re.sub(r"(//[^/@:]*):[^/]*@", r"\1:***@", uri)
+    said = without_secrets(uri)
     return f"{said} (set by {VARIABLE})" if os.environ.get(VARIABLE) == uri else said

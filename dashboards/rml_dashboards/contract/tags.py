@@ -33,6 +33,9 @@ class Tag(StrEnum):
     DEVICE = "rml.device"
     ATTEMPT = "rml.attempt"
     """Starts of the run so far."""
+    MICRO_BATCHES = "rml.micro_batches"
+    """How many times more micro-batches than asked for its steps were cut into, after the device
+    ran out of memory; absent where they were not."""
     RESULT_VERSION = "rml.result_version"
     """Version of the trainer's results that the code had which planned the run."""
     PLUGINS = "rml.plugins"
@@ -73,11 +76,14 @@ def task_tags(task: Mapping[str, Any]) -> dict[str, str]:
 
 def heartbeat_tags(heartbeat: Mapping[str, Any]) -> dict[str, str]:
     """Tags that follow from where the run was last at work: the content of heartbeat.json."""
-    return {
+    tags = {
         Tag.HOST.value: heartbeat["worker"]["host"],
         Tag.DEVICE.value: heartbeat["device"],
         Tag.ATTEMPT.value: str(heartbeat["attempt"]),
     }
+    if heartbeat.get("micro_batches", 1) > 1:
+        tags[Tag.MICRO_BATCHES.value] = str(heartbeat["micro_batches"])
+    return tags
 
 
 def failure_text(kind: str, message: str) -> str:

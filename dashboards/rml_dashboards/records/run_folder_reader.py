@@ -25,6 +25,7 @@ from rml_dashboards.contract.tags import (
     studies_text,
     task_tags,
 )
+from rml_dashboards.contract.uris import without_secrets
 from rml_dashboards.errors import DashboardError
 from rml_dashboards.records.reader import Histories, Point, to_histories
 from rml_dashboards.records.recorded_run import RecordedRun
@@ -48,7 +49,9 @@ class RunFolderReader:
         try:
             self._filesystem, path = fs.FileSystem.from_uri(text)
         except (ArrowException, OSError, ValueError) as error:
-            raise DashboardError(f"the storage {storage} cannot be opened: {error}") from error
+            raise DashboardError(
+                without_secrets(f"the storage {storage} cannot be opened: {error}")
+            ) from error
         self._runs = f"{path.rstrip('/')}/{files.RUNS}"
 
     def records(
@@ -105,7 +108,7 @@ class RunFolderReader:
                 return list(pool.map(read_one, names))
         except OSError as error:
             raise DashboardError(
-                f"the run folders under {self._storage} cannot be read: {error}"
+                without_secrets(f"the run folders under {self._storage} cannot be read: {error}")
             ) from error
 
     def _names(self) -> Iterable[str]:

@@ -24,6 +24,8 @@ class Trace:
     protocol: str = ""
     code_version: str = ""
     dirty: bool = False
+    micro_batches: str = ""
+    """How many times more micro-batches than asked for, where the device ran out of memory."""
     device: str = ""
     ended: str = ""
     """Day on which the run ended, UTC (ISO)."""

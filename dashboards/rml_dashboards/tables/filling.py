@@ -27,6 +27,7 @@ RECORDED = (
     "code_version",
     "dirty",
     "device",
+    "micro_batches",
 )
 """What a table needs of a run besides its scores."""
 
@@ -83,7 +84,7 @@ def seed_frame(spec: TableSpec, cells: Sequence[CellSpec], records: Records) -> 
     ended = frame["end_time"].dt.strftime("%Y-%m-%d").mask(frame["state"] == "running")
     frame["ended"] = ended.fillna("")
     frame["dirty"] = frame["dirty"].eq(True)
-    texts = ["mlflow_run_id", "split", "protocol", "code_version", "device"]
+    texts = ["mlflow_run_id", "split", "protocol", "code_version", "device", "micro_batches"]
     frame[texts] = frame[texts].fillna("")
     rows = {row.label: place for place, row in enumerate(spec.rows)}
     columns = {column.label: place for place, column in enumerate(spec.columns)}

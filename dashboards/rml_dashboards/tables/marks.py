@@ -77,7 +77,8 @@ def annotate(table: Table) -> Table:
 
 
 def own_notes(entry: Entry, *, column_is_mixed: bool) -> list[str]:
-    """What must be known about our own score: seeds that lack, protocol, uncommitted code."""
+    """What must be known about our own score: seeds that lack, protocol, uncommitted code, smaller
+    micro-batches."""
     notes = []
     lacking = [
         f"{entry.count(state)} {state_word(state)}"
@@ -105,6 +106,14 @@ def own_notes(entry: Entry, *, column_is_mixed: bool) -> list[str]:
     )
     if versions:
         notes.append(f"Made by code with uncommitted changes (on top of {', '.join(versions)}).")
+    cut = [t for t in entry.traces if t.state == "done" and t.micro_batches]
+    if cut:
+        factors = ", ".join(sorted({trace.micro_batches for trace in cut}, key=int))
+        notes.append(
+            f"{len(cut)} of {entry.n} runs cut their steps into {factors} times as many "
+            "micro-batches, because the device's memory was too small: BatchNorm saw smaller "
+            "batches."
+        )
     return notes
 
 

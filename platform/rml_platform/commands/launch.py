@@ -40,8 +40,8 @@ def launch(
 
     What is finished is left alone and what was cut off goes on from its checkpoint: launch again as
     often as you like. Several studies are checked first, all of them, and then trained one after
-    the other; a run that they share is trained once. Ctrl-C stops cleanly. Exit code 1: a run
-    failed; 130: stopped.
+    the other; a run that they share is trained once. Exit code 1: a run failed; 2: it could not
+    start; 75: Ray died, launch again; 130 and 143: stopped cleanly by Ctrl-C and SIGTERM.
     """
     from rich.console import Console
 
@@ -80,8 +80,8 @@ def launch(
         )
         print_launch(shown, report, layout, tracking_uri, study, console)
         any_failed = any_failed or bool(report.failed)
-        if report.interrupted:
-            raise typer.Exit(130)
+        if report.stopped_with is not None:
+            raise typer.Exit(report.stopped_with)
     if any_failed:
         raise typer.Exit(1)
 

@@ -33,6 +33,7 @@ def run(
 
     from rml_platform.launch.output_layout import OutputLayout
     from rml_platform.launch.run_alone import run_alone
+    from rml_platform.launch.stop_signals import exit_code_of
     from rml_platform.planning.feasible import tell_account
     from rml_platform.planning.plan import plan_run
     from rml_platform.planning.plan_from_file import preparing
@@ -55,9 +56,9 @@ def run(
         record = run_alone(
             planned, layout=layout, data_root=data_root, tracking_uri=tracking_uri, console=console
         )
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         typer.echo(f"stopped; the same command goes on with {planned.run_id}", err=True)
-        raise typer.Exit(130) from None
+        raise typer.Exit(exit_code_of(stop)) from None
     print_run(planned, record, layout, tracking_uri, console)
     if record.result is None:
         raise typer.Exit(1)

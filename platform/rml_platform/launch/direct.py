@@ -10,7 +10,8 @@ from rml_platform.run.task import RunTask
 def run_direct(
     task: RunTask,
     trainer_class: Callable[..., TrainerLike] | None = None,
+    node: str = "",
 ) -> Outcome:
     """One run on one device. The actor of a scheduler sees its own device only, so the first
     visible one is right."""
-    return execute(task, WorkerContext(writer=task.launch_id), trainer_class)
+    return execute(task, WorkerContext(writer=task.launch_id, node=node), trainer_class)

@@ -5,6 +5,7 @@ Every launch is a fresh sweep over the runs that have no result yet. Launching t
 the second time; launching again after anything was killed finishes it.
 """
 
+import functools
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +17,8 @@ import torch
 from rich.console import Console
 
 from rml_platform.environment import code_version
-from rml_platform.launch.live_view import LiveView
+from rml_platform.launch.claiming import LaunchClaims
+from rml_platform.launch.live_view import LiveView, poll_seconds
 from rml_platform.launch.outcomes import (
     LaunchReport,
     close,
@@ -26,9 +28,10 @@ from rml_platform.launch.outcomes import (
 )
 from rml_platform.launch.output_layout import OutputLayout
 from rml_platform.launch.ray_session import ray_session
+from rml_platform.launch.stop_signals import exit_code_of, stopping_on_signals
 from rml_platform.planning.machine import Machine
 from rml_platform.planning.plan import Plan, PlannedRun
-from rml_platform.run.retry_policy import RETRY_BUDGET, FailureClass
+from rml_platform.run.faults.lease import Lease
 from rml_platform.run.run_folder import RunFolder
 from rml_platform.run.shared_stages import mark_shared
 from rml_platform.run.task import Process, RunTask, config_to_json, prepared_folder_text
@@ -39,6 +42,9 @@ from rml_trainers import RESULT_VERSION
 from rml_trainers.errors import ConfigError
 from rml_trainers.settings.plugins import plugins_with_metrics
 from rml_trainers.training.identity import plugins_of
+
+CarryOut = Callable[[Sequence[RunTask]], Mapping[str, str]]
+"""Carries runs out; returns what Ray says of those that it lost."""
 
 
 def launch(
@@ -52,7 +58,8 @@ def launch(
     console: Console | None = None,
     trainer_class: Callable[..., Any] | None = None,
 ) -> LaunchReport:
-    """Bring every run of a plan to its end; Ctrl-C stops cleanly and is told in the report.
+    """Bring every run of a plan to its end; Ctrl-C, SIGTERM and SIGHUP stop cleanly and are told in
+    the report.
 
     Args:
         tracking_uri: MLflow server or database, or `none`; default: an SQLite file under the
@@ -66,33 +73,134 @@ def launch(
     started = time.monotonic()
     report = LaunchReport()
     console = console or Console()
-    tracker = open_tracker(tracking_uri, layout.root, layout.artifacts)
-    tracker.check()
-    on_note = note_on(console)
-    publisher = Publisher(tracker, plan.study.name, on_note)
-    launch_id = new_launch_id()
-    folders = {run.run_id: RunFolder.of(layout.storage, run.run_id) for run in plan.runs}
-    todo = triage(folders, report, on_note)
-    note_old_metrics([folders[run_id] for run_id in report.done_before], on_note)
-    publisher.sync(folders[i] for i in report.done_before)
-    if todo:
-        all_tasks = [
-            task_of(run, plan.study.name, layout, data_root, launch_id) for run in plan.runs
-        ]
-        done = [task for task in all_tasks if task.run_id not in todo]
-        tasks = mark_shared([task for task in all_tasks if task.run_id in todo], done)
-        try:
-            with LiveView([folders[i] for i in todo], publisher, console):
-                lost = _carry_out(tasks, plan.study, address, max_concurrent, trainer_class)
-            write_losses(lost, folders, launch_id)
-        except KeyboardInterrupt:
-            report.interrupted = True
-        finally:
-            for run_id in todo:
-                close(folders[run_id], launch_id, report)
-            report.untracked = publisher.sync(folders.values(), closing=True)
+    try:
+        with stopping_on_signals():
+            tracker = open_tracker(tracking_uri, layout.root, layout.artifacts)
+            tracker.check()
+            publisher = Publisher(tracker, plan.study.name, note_on(console))
+            carry_out = functools.partial(
+                _carry_out,
+                study=plan.study,
+                address=address,
+                max_concurrent=max_concurrent,
+                trainer_class=trainer_class,
+                on_note=note_on(console),
+            )
+            _Launch(plan, layout, data_root, publisher, console, report).bring_to_end(carry_out)
+    except KeyboardInterrupt as stop:
+        report.stopped_with = exit_code_of(stop)
     report.seconds = time.monotonic() - started
     return report
+
+
+class _Launch:
+    """The runs of one plan, and what one launch does with them."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        layout: OutputLayout,
+        data_root: Path | None,
+        publisher: Publisher,
+        console: Console,
+        report: LaunchReport,
+    ) -> None:
+        self.launch_id = new_launch_id()
+        self.folders = {run.run_id: RunFolder.of(layout.storage, run.run_id) for run in plan.runs}
+        self.tasks = {
+            run.run_id: task_of(run, plan.study.name, layout, data_root, self.launch_id)
+            for run in plan.runs
+        }
+        self._on_note = note_on(console)
+        self.claims = LaunchClaims(layout.storage, self.folders, self.launch_id, self._on_note)
+        self._lease = Lease(layout.storage, self.launch_id)
+        self._publisher = publisher
+        self._console = console
+        self._report = report
+        self._poll_s = poll_seconds(self.folders.values())
+
+    def bring_to_end(self, carry_out: CarryOut) -> None:
+        """Carry out what is left of the plan, and follow what another launch is at; the report
+        says what became of each run, also when this is interrupted."""
+        pending = triage(self.folders, self._report, self._on_note)
+        done = [self.folders[run_id] for run_id in self._report.done_before]
+        note_old_metrics(done, self._on_note)
+        self._publisher.sync(done)
+        if pending:
+            view = LiveView(
+                [self.folders[run_id] for run_id in pending],
+                self._publisher,
+                self._console,
+                self.launch_id,
+                self.claims.give_back,
+            )
+            try:
+                with self._lease, view:
+                    while pending := self._one_round(pending, carry_out):
+                        self._wait()
+            finally:
+                self._end()
+
+    def _wait(self) -> None:
+        time.sleep(self._poll_s)
+
+    def _one_round(self, pending: Sequence[str], carry_out: CarryOut) -> list[str]:
+        """Look what another launch brought to an end, and carry out what nobody is at; returns what
+        another launch still is at."""
+        left = [run_id for run_id in pending if not self._settled_elsewhere(run_id)]
+        own = self._claimed(left)
+        if own:
+            self._carry_out(own, carry_out)
+        settled = self._report.settled()
+        return [run_id for run_id in left if run_id not in settled]
+
+    def _claimed(self, pending: Sequence[str]) -> list[str]:
+        """Claim the runs that nobody is at, except those that another launch has just finished."""
+        own = self.claims.take(pending)
+        done = [run_id for run_id in own if self.folders[run_id].record().result is not None]
+        for run_id in done:
+            self.claims.give_back(run_id)
+        self._report.done_elsewhere += done
+        return [run_id for run_id in own if run_id not in done]
+
+    def _carry_out(self, own: Sequence[str], carry_out: CarryOut) -> None:
+        for run_id in own:
+            self.folders[run_id].folder.delete("cancel")
+        neighbours = [task for run_id, task in self.tasks.items() if run_id not in own]
+        try:
+            lost = carry_out(mark_shared([self.tasks[run_id] for run_id in own], neighbours))
+            kept = {i: text for i, text in lost.items() if self.claims.holds(i)}
+            write_losses(kept, self.folders, self.launch_id)
+        finally:
+            for run_id in own:
+                folder = self.folders[run_id]
+                # A run that another launch took over in the meantime is followed from here on.
+                if self.claims.holds(run_id) or folder.record().result is not None:
+                    close(folder, self.launch_id, self._report)
+            self._publisher.sync([self.folders[run_id] for run_id in own], closing=True)
+            for run_id in own:
+                self.claims.give_back(run_id)
+
+    def _settled_elsewhere(self, run_id: str) -> bool:
+        """Whether another launch brought the run to an end; it is in the report then."""
+        end = self.claims.end_elsewhere(run_id)
+        failure = self.folders[run_id].record().failure if end == "failed" else None
+        if failure is not None:
+            self._report.failed[run_id] = failure
+        elif end == "done":
+            self._report.done_elsewhere.append(run_id)
+        elif end is not None:
+            self._report.left.append(run_id)
+        return end is not None
+
+    def _end(self) -> None:
+        """Report what another launch still is at, and bring the tracker up to date with the
+        rest."""
+        settled = self._report.settled()
+        self._report.running_elsewhere = [i for i in self.folders if i not in settled]
+        self._report.untracked = self._publisher.sync(
+            [self.folders[run_id] for run_id in self.folders if run_id in settled], closing=True
+        )
 
 
 def note_on(console: Console) -> Callable[[str], None]:
@@ -128,7 +236,6 @@ def task_of(
         dirty=code.dirty,
         result_version=RESULT_VERSION,
         plugins=tuple(plugins),
-        max_retries=RETRY_BUDGET[FailureClass.LOST],
     )
 
 
@@ -138,15 +245,20 @@ def _carry_out(
     address: str | None,
     max_concurrent: int | None,
     trainer_class: Callable[..., Any] | None,
+    on_note: Callable[[str], None],
 ) -> dict[str, str]:
     machine = Machine.here()
+    execution = execution_of(study, is_local=address is None)
+    if study.execution == "auto":
+        where = "this machine" if address is None else f"the cluster at {address}"
+        on_note(f"execution: {execution} (workers of a run: {study.resources.workers}, on {where})")
     with ray_session(
         address,
-        with_train=study.execution == "train",
+        with_train=execution == "train",
         num_cpus=machine.cores,
         num_gpus=machine.gpus,
     ):
-        from rml_platform.launch.sweep import cluster_resources, sweep
+        from rml_platform.launch.on_ray.sweep import cluster_resources, sweep
 
         there = cluster_resources()
         resources = study.resources
@@ -158,7 +270,7 @@ def _carry_out(
         sized = [
             replace(
                 task,
-                execution=study.execution,
+                execution=execution,
                 num_workers=resources.workers,
                 cpus_per_worker=resources.cpus_per_worker,
                 gpus_per_worker=gpus,
@@ -176,8 +288,20 @@ def _carry_out(
         return sweep(
             sized,
             max_concurrent=min(max_concurrent or at_once, at_once),
+            rules=study.retry,
+            on_note=on_note,
             trainer_class=trainer_class,
         )
+
+
+def execution_of(study: Study, *, is_local: bool) -> Literal["train", "direct"]:
+    """How the runs of a study are carried out: as its file says, or the cheaper way that can do it.
+
+    On a cluster `auto` is `train` also for one worker, whose driver then needs no GPU node.
+    """
+    if study.execution != "auto":
+        return study.execution
+    return "direct" if is_local and study.resources.workers == 1 else "train"
 
 
 def concurrency(task: RunTask, resources: Mapping[str, float]) -> int:

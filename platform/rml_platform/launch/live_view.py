@@ -35,15 +35,27 @@ STYLES = {
 class LiveView:
     """Shows the runs of a launch and keeps the tracker up to date while its context is open."""
 
-    def __init__(self, runs: Sequence[RunFolder], publisher: Publisher, console: Console) -> None:
+    def __init__(
+        self,
+        runs: Sequence[RunFolder],
+        publisher: Publisher,
+        console: Console,
+        launch_id: str,
+        on_published: Callable[[str], None] = lambda run_id: None,
+    ) -> None:
+        """Only what an attempt of `launch_id` did is sent to the tracker: the runs of another
+        launch are shown, and are its to send. `on_published` is told the id of each finished run
+        that the tracker has in full."""
+        self._launch_id = launch_id
+        self._on_published = on_published
+        self._published = set[str]()
         self._runs = {run.run_id: run for run in runs}
         self._publisher = publisher
         self._console = console
         self._started_at = time.time()
         self._records = {run_id: RunRecord(state="new") for run_id in self._runs}
         self._stop = threading.Event()
-        is_local = all(run.folder.local for run in runs)
-        self._poll_s = POLL_LOCAL_S if is_local else POLL_REMOTE_S
+        self._poll_s = poll_seconds(runs)
         self._threads = [self._thread(self._look), self._thread(self._publish)]
         self._live = (
             Live(console=console, refresh_per_second=2, transient=True)
@@ -80,9 +92,16 @@ class LiveView:
         return threading.Thread(target=loop, name=f"view-{work.__name__}", daemon=True)
 
     def _publish(self) -> None:
-        self._publisher.sync(
-            run for run_id, run in self._runs.items() if self._records[run_id].heartbeat is not None
-        )
+        own = {
+            run_id: record
+            for run_id, record in self._records.items()
+            if record.heartbeat is not None and record.heartbeat.launch_id == self._launch_id
+        }
+        behind = self._publisher.sync(self._runs[run_id] for run_id in own)
+        for run_id, record in own.items():
+            if record.state == "done" and run_id not in (*behind, *self._published):
+                self._published.add(run_id)
+                self._on_published(run_id)
 
     def _look(self) -> None:
         for run_id, run in self._runs.items():
@@ -124,6 +143,11 @@ class LiveView:
             highlight=False,
             soft_wrap=True,
         )
+
+
+def poll_seconds(runs: Iterable[RunFolder]) -> float:
+    """How often to look at runs; object stores are asked more rarely."""
+    return POLL_LOCAL_S if all(run.folder.local for run in runs) else POLL_REMOTE_S
 
 
 def shown_state(record: RunRecord) -> str:

@@ -5,12 +5,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from rml_platform.run.codec import DamagedFileError
-from rml_platform.run.retry_policy import Decision, RunFacts, decide
-from rml_platform.run.run_folder import Failure, RunFolder, RunRecord
+from rml_platform.run.run_folder import Failure, RunFolder
 from rml_trainers.settings.plugins import plugins_with_metrics
-
-ORPHANS_LEAVE_S = 30.0
-"""How long the workers of a killed launcher may take to follow it."""
 
 
 @dataclass(kw_only=True)
@@ -20,37 +16,48 @@ class LaunchReport:
     done: list[str] = field(default_factory=list)
     """Finished in this launch."""
     done_before: list[str] = field(default_factory=list)
+    done_elsewhere: list[str] = field(default_factory=list)
+    """Finished by another launch while this one followed it."""
     running_elsewhere: list[str] = field(default_factory=list)
     failed: dict[str, Failure] = field(default_factory=dict)
     left: list[str] = field(default_factory=list)
     """Stopped on the way or never started; launching again goes on with them."""
     untracked: list[str] = field(default_factory=list)
     """Not yet in MLflow, because it was away; the next launch sends them."""
-    interrupted: bool = False
+    stopped_with: int | None = None
+    """Exit code of the stop (Ctrl-C: 130, SIGTERM: 143, SIGHUP: 129), None where nobody asked for
+    one."""
     seconds: float = 0.0
+
+    def settled(self) -> set[str]:
+        """Ids of the runs of which it is known what became of them."""
+        lists = (self.done, self.done_before, self.done_elsewhere, self.left)
+        return {run_id for ids in lists for run_id in ids} | self.failed.keys()
+
+    @property
+    def exit_code(self) -> int:
+        """What the command line ends with: 0 all well, 1 a run failed, 128 + n stopped by signal
+        n."""
+        if self.stopped_with is not None:
+            return self.stopped_with
+        return 1 if self.failed else 0
 
 
 def triage(
     folders: Mapping[str, RunFolder], report: LaunchReport, on_note: Callable[[str], None]
 ) -> list[str]:
-    """Ids of the runs to carry out; the others go to the report. `on_note` is told about files of a
-    run that are damaged."""
-    todo = []
+    """Ids of the runs that have no result yet; the others go to the report. `on_note` is told about
+    files of a run that are damaged."""
+    pending = []
     for run_id, folder in folders.items():
-        record = wait_for_orphan_workers(folder)
+        record = folder.record()
         for text in record.damaged:
             on_note(f"{text}; it counts as absent")
-        decision = decide(
-            RunFacts(finished=record.result is not None, alive=record.state == "running")
-        )
-        if decision is Decision.SKIP_DONE:
+        if record.result is not None:
             report.done_before.append(run_id)
-        elif decision is Decision.SKIP_RUNNING:
-            report.running_elsewhere.append(run_id)
         else:
-            folder.folder.delete("cancel")
-            todo.append(run_id)
-    return todo
+            pending.append(run_id)
+    return pending
 
 
 def note_old_metrics(done: Iterable[RunFolder], on_note: Callable[[str], None]) -> None:
@@ -69,21 +76,6 @@ def note_old_metrics(done: Iterable[RunFolder], on_note: Callable[[str], None]) 
                 f"{run.run_id} was scored before plug-in {plugin.name} had its present content "
                 f"({plugin.hash}); what is recorded of the run stays as it is"
             )
-
-
-def wait_for_orphan_workers(folder: RunFolder) -> RunRecord:
-    """State of a run, once a worker whose launcher was just killed on this machine has followed
-    it."""
-    deadline = time.monotonic() + ORPHANS_LEAVE_S
-    while True:
-        record = folder.record()
-        beat = record.heartbeat
-        orphan = (
-            beat is not None and beat.launcher.is_gone() is True and beat.worker.is_gone() is False
-        )
-        if record.result is not None or not orphan or time.monotonic() > deadline:
-            return record
-        time.sleep(0.2)
 
 
 def write_losses(lost: Mapping[str, str], folders: Mapping[str, RunFolder], launch_id: str) -> None:

@@ -9,15 +9,24 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import psutil
 
 from rml_platform.environment import usable_cores
+from rml_platform.launch.stop_signals import (
+    StoppedBySignal,
+    interrupt_main_thread,
+    stopping_on_signals,
+)
 from rml_trainers.errors import RmlError
+
+if TYPE_CHECKING:
+    from ray.job_config import JobConfig
 
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -43,9 +52,15 @@ ENVIRONMENT = {
 }
 
 
-WATCH_EVERY_S = 5.0
+LOOPBACK = "127.0.0.1"
+LAUNCH_MARK = "rml.launch"
+"""Key in the metadata of a Ray job that tells a launch's from other people's."""
+WATCH_EVERY_S = 1.0
 LEAVE_AFTER_S = 10.0
-DIED = "Ray died on this machine (memory full?); nothing is lost, launch again"
+PROBE_TIMEOUT_S = 5.0
+LOST_AFTER_S = 30.0
+"""How long the head of a cluster may not answer: its own processes give up after 60 s, and take
+this one with them without a word that a person could use."""
 
 ON_WORKERS = ("RAY_TRAIN_", "RAY_CHDIR_")
 """What the processes of a cluster must be told too; a local Ray inherits everything."""
@@ -53,6 +68,13 @@ ON_WORKERS = ("RAY_TRAIN_", "RAY_CHDIR_")
 
 class ClusterError(RmlError):
     """Ray could not be started here, or the cluster not be reached."""
+
+
+class ClusterLostError(ClusterError):
+    """Ray died under a launch; what was done is in the run folders, and launching again goes on."""
+
+    exit_code = 75
+    """`EX_TEMPFAIL` of sysexits.h: try again, nothing has to be changed."""
 
 
 @contextlib.contextmanager
@@ -78,63 +100,101 @@ def ray_session(
     # Otherwise Ray prints a paragraph across the live view whenever a worker dies; the view tells
     # it in one line.
     ray._private.worker._worker_logs_enabled = False
-    if address is not None:
-        _connect(address)
-        try:
-            yield
-        finally:
-            ray.shutdown()
-        return
-    with _session_folder() as folder:
-        _start_local(folder, with_train, num_cpus, num_gpus)
-        watch = _RayWatch()
+    with contextlib.ExitStack() as stack:
+        if address is not None:
+            _connect(address)
+            watch = _RayWatch(_HeadProbe().what_is_lost)
+        else:
+            _start_local(stack.enter_context(_session_folder()), with_train, num_cpus, num_gpus)
+            watch = _RayWatch(what_died)
+        stack.enter_context(stopping_on_signals())  # Ray has just taken SIGTERM for itself
         try:
             yield
         except KeyboardInterrupt:
-            if watch.found_dead:
-                raise ClusterError(DIED) from None
+            if watch.found_lost:
+                raise ClusterLostError(watch.found_lost) from None
             raise
         finally:
             watch.stop.set()
             ray.shutdown()
 
 
+def what_died() -> str:
+    """What a person has to know of the local Ray: empty while its own processes live."""
+    import ray
+
+    node = ray._private.worker._global_node
+    dead = [] if node is None else [kind for kind, _ in node.dead_processes()]
+    parts = sorted({"gcs_server", "raylet"}.intersection(dead))
+    if not parts:
+        return ""
+    return (
+        f"Ray died on this machine ({' and '.join(parts)}; memory full?); nothing is lost, launch "
+        "again"
+    )
+
+
+class _HeadProbe:
+    """Asks the head of a cluster for a sign of life."""
+
+    def __init__(self) -> None:
+        self._last_answer = time.monotonic()
+
+    def what_is_lost(self) -> str:
+        """Empty unless the head has not answered for too long."""
+        import ray
+
+        client = ray._private.worker.global_worker.gcs_client
+        try:
+            client.internal_kv_exists(b"rml", b"rml", PROBE_TIMEOUT_S)
+        except Exception:  # Ray raises RpcError, RaySystemError and others of its own
+            silent_s = time.monotonic() - self._last_answer
+            if silent_s > LOST_AFTER_S:
+                return (
+                    f"the head of the Ray cluster has not answered for {silent_s:.0f} s; nothing "
+                    "is lost, launch again when it is back"
+                )
+        else:
+            self._last_answer = time.monotonic()
+        return ""
+
+
 class _RayWatch:
-    """Ends the launch when the local Ray died: Tune would wait for its runs for ever.
+    """Ends the launch when Ray died under it: Tune would wait for its runs for ever.
 
     The main thread is interrupted first. Where it is inside a call of Ray that will never return to
     Python, the process is ended instead: everything that a launch knows is in the run folders.
     """
 
-    def __init__(self) -> None:
-        self.found_dead = False
+    def __init__(self, look: Callable[[], str]) -> None:
+        self.found_lost = ""
         self.stop = threading.Event()
+        self._look = look
         threading.Thread(target=self._watch, name="ray-watch", daemon=True).start()
 
     def _watch(self) -> None:
-        import ray
-
         while not self.stop.wait(WATCH_EVERY_S):
-            if not any(node["Alive"] for node in ray.nodes()) and not self.stop.is_set():
-                self.found_dead = True
-                os.kill(os.getpid(), signal.SIGINT)
+            lost = self._look()
+            if lost and not self.stop.is_set():
+                self.found_lost = lost
+                interrupt_main_thread()
                 if not self.stop.wait(LEAVE_AFTER_S):
-                    _leave()
+                    _leave(lost)
                 return
 
 
-def _leave() -> NoReturn:
+def _leave(lost: str) -> NoReturn:
     """End this process and what is left of its Ray without the main thread."""
     import ray
 
     sys.stdout.write("\x1b[?25h" if sys.stdout.isatty() else "")  # the live view hides the cursor
     sys.stdout.flush()
-    sys.stderr.write(f"rml: {DIED}\n")
+    sys.stderr.write(f"rml: {lost}\n")
     sys.stderr.flush()
     node = ray._private.worker._global_node
     if node is not None:
         node.kill_all_processes(check_alive=False, allow_graceful=False)
-    os._exit(2)
+    os._exit(ClusterLostError.exit_code)
 
 
 @contextlib.contextmanager
@@ -153,7 +213,10 @@ def _session_folder() -> Iterator[str]:
     with tempfile.TemporaryDirectory(
         prefix=f"rml-ray-{os.getpid()}-", dir=place, ignore_cleanup_errors=True
     ) as folder:
-        yield folder
+        # Ray opens its folder to everybody; the one around it is this user's alone.
+        inner = Path(folder, "r")
+        inner.mkdir()
+        yield str(inner)
 
 
 def _start_local(folder: str, with_train: bool, num_cpus: int | None, num_gpus: int | None) -> None:
@@ -161,6 +224,8 @@ def _start_local(folder: str, with_train: bool, num_cpus: int | None, num_gpus: 
     can exceed."""
     import ray
 
+    # Where Ray was imported before its environment was prepared.
+    ray._private.ray_constants.ENABLE_RAY_CLUSTER = False
     for is_last in (False, True):
         try:
             ray.init(
@@ -168,12 +233,15 @@ def _start_local(folder: str, with_train: bool, num_cpus: int | None, num_gpus: 
                 num_cpus=num_cpus or usable_cores(),
                 num_gpus=num_gpus,
                 include_dashboard=with_train,
-                dashboard_host="127.0.0.1",
+                dashboard_host=LOOPBACK,
                 _temp_dir=folder,
+                job_config=_job_config(),
                 log_to_driver=False,
                 logging_level=logging.CRITICAL,
             )
             return
+        except SystemExit:  # what Ray's own handler makes of a SIGTERM while it starts
+            raise StoppedBySignal(signal.SIGTERM) from None
         except Exception as error:  # Ray raises bare Exception, RuntimeError and its own kinds here
             ray.shutdown()
             if is_last:
@@ -183,13 +251,21 @@ def _start_local(folder: str, with_train: bool, num_cpus: int | None, num_gpus: 
                 ) from error
 
 
+def _job_config() -> "JobConfig":
+    """Marks this driver's job as a launch of ours, for `placement_groups.remove_orphans`."""
+    from ray.job_config import JobConfig
+
+    return JobConfig(metadata={LAUNCH_MARK: "1"})
+
+
 def _connect(address: str) -> None:
     import ray
 
+    ray._private.ray_constants.ENABLE_RAY_CLUSTER = True
     try:
         told = {name: os.environ[name] for name in ENVIRONMENT if name.startswith(ON_WORKERS)}
         quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL}
-        ray.init(address=address, runtime_env={"env_vars": told}, **quiet)
+        ray.init(address=address, runtime_env={"env_vars": told}, job_config=_job_config(), **quiet)
     except Exception as error:
         raise ClusterError(
             f"no Ray cluster can be reached at {address}: {error}. Check the address and that it "
@@ -205,6 +281,9 @@ def _prepare_environment(*, local: bool) -> None:
     token_file = Path.home() / ".ray" / "auth_token"
     known = {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys()
     if local:
+        # What Ray does on Windows and macOS, where clusters are not supported: its processes listen
+        # on the loopback interface only.
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
         # One process less per run.
         os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
     if local and not known and not token_file.exists():

@@ -1,18 +1,25 @@
 """One run in this process, without Ray: `rml run`."""
 
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 
+from rml_platform.launch.claiming import LaunchClaims
 from rml_platform.launch.direct import run_direct
 from rml_platform.launch.launch import new_launch_id, note_on, task_of
 from rml_platform.launch.live_view import LiveView
-from rml_platform.launch.outcomes import wait_for_orphan_workers
 from rml_platform.launch.output_layout import OutputLayout
+from rml_platform.launch.run_queue import RunQueue
+from rml_platform.launch.stop_signals import stopping_on_signals
 from rml_platform.planning.machine import Machine
 from rml_platform.planning.plan import PlannedRun
+from rml_platform.run.faults.lease import Lease
 from rml_platform.run.run_folder import RunFolder, RunRecord
+from rml_platform.run.task import RunTask
+from rml_platform.study.retry_config import RetryConfig
 from rml_platform.tracking.opening import open_tracker
 from rml_platform.tracking.publisher import Publisher
 from rml_trainers.errors import ConfigError
@@ -36,29 +43,53 @@ def run_alone(
     Raises:
         TrackingError: MLflow cannot be used; nothing was started.
         ConfigError: another process is at this run.
-        KeyboardInterrupt: Ctrl-C; the same call goes on later.
+        KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP (StoppedBySignal); the same call goes on later.
     """
     tracker = open_tracker(tracking_uri, layout.root, layout.artifacts)
     tracker.check()
     on_note = note_on(console)
     publisher = Publisher(tracker, EXPERIMENT, on_note)
     folder = RunFolder.of(layout.storage, run.run_id)
-    record = wait_for_orphan_workers(folder)
+    record = folder.record()
     for text in record.damaged:
         on_note(f"{text}; it counts as absent")
-    if record.state == "running" and record.heartbeat is not None:
-        where = record.heartbeat.worker
-        raise ConfigError(
-            f"run {run.run_id} is running already: process {where.pid} on {where.host}"
-        )
     if record.result is None:
-        folder.folder.delete("cancel")
-        task = task_of(run, EXPERIMENT, layout, data_root, new_launch_id())
-        try:
-            with LiveView([folder], publisher, console):
-                run_direct(replace(task, execution="direct", cpus_per_worker=Machine.here().cores))
-        finally:
-            publisher.sync([folder], closing=True)
+        launch_id = new_launch_id()
+        task = task_of(run, EXPERIMENT, layout, data_root, launch_id)
+        task = replace(task, execution="direct", cpus_per_worker=Machine.here().cores)
+        with stopping_on_signals(), _claimed(folder, layout.storage, launch_id):
+            folder.folder.delete("cancel")
+            try:
+                with LiveView([folder], publisher, console, launch_id):
+                    _bring_to_end(task, on_note)
+            finally:
+                publisher.sync([folder], closing=True)
     else:
         publisher.sync([folder], closing=True)
     return folder.record()
+
+
+def _bring_to_end(task: RunTask, on_note: Callable[[str], None]) -> None:
+    """Train the run, and once more where the rules of studies would have it so."""
+    queue = RunQueue([task], RetryConfig(), on_note)
+    while (now := queue.next()) is not None:
+        run_direct(now)
+        queue.ended(now.run_id, "")
+
+
+@contextlib.contextmanager
+def _claimed(folder: RunFolder, storage: str, launch_id: str) -> Iterator[None]:
+    """The run is this launch's while the context is open.
+
+    Raises:
+        ConfigError: it is another's.
+    """
+    held_by = list[str]()
+    claims = LaunchClaims(storage, {folder.run_id: folder}, launch_id, held_by.append)
+    with Lease(storage, launch_id):
+        if not claims.take([folder.run_id]):
+            raise ConfigError(f"run {folder.run_id} is running already: {' '.join(held_by)}")
+        try:
+            yield
+        finally:
+            claims.give_back(folder.run_id)

@@ -14,10 +14,12 @@ from typing import Any, Literal, Protocol
 
 import torch
 
+from rml_dashboards.contract.run_folder import RESULT_FILE
 from rml_platform.plugins import load_again
 from rml_platform.run.checkpoints import CheckpointStore, SoundCheckpoint, checkpoint_name
+from rml_platform.run.faults.claims import Claim, ClaimBoard, FencedError, give_back
 from rml_platform.run.pictures import write_pictures
-from rml_platform.run.reporters import Cancelled, Heart, RunReporter, WorkerReporter
+from rml_platform.run.reporters import Heart, RunReporter, WorkerReporter
 from rml_platform.run.run_folder import Failure, Heartbeat, Result, RunFolder
 from rml_platform.run.shared_stages import SharedStages
 from rml_platform.run.task import Process, RunTask
@@ -29,7 +31,8 @@ from rml_trainers.runtime.device import choose_device
 from rml_trainers.scoring.score import Evaluation
 from rml_trainers.training.reporting import Progress, Reporter
 
-Outcome = Literal["done", "failed", "cancelled"]
+Outcome = Literal["done", "failed", "cancelled", "fenced"]
+"""`fenced`: another launch or attempt has the run by now; nothing was written."""
 
 
 class TrainerLike(Protocol):
@@ -46,6 +49,8 @@ class WorkerContext:
     """Name of the checkpoint folder that this launch or controller adds to."""
     rank: int = 0
     world_size: int = 1
+    node: str = ""
+    """Of the cluster; empty without one."""
     local_index: int = 0
     """Which of the devices that this process sees is its own."""
     deliver: Callable[[str, Path | None], None] | None = None
@@ -63,14 +68,19 @@ class Attempt:
         self.context = context
         self.run = RunFolder.of(task.storage, task.run_id)
         self.store = CheckpointStore(self.run.folder, context.writer)
+        self.claims = ClaimBoard(self.run.folder)
         self.is_first = context.rank == 0
         record = self.run.record()
         self.warnings = [f"{text}; it counts as absent" for text in record.damaged]
         earlier = record.heartbeat
+        self._claimed_alone = False
+        self._earlier_worker = earlier.worker if earlier else None
         self.number = self._attempts_before(earlier) + 1
         same_launch = earlier is not None and earlier.launch_id == task.launch_id
         self.launch_number = earlier.launch_attempt + 1 if earlier and same_launch else 1
         self.seconds_before = earlier.seconds if earlier else 0.0
+        # What did not fit into memory once is not tried whole again by the next launch.
+        self.micro_batches = max(task.micro_batches, earlier.micro_batches if earlier else 1)
 
     def _attempts_before(self, earlier: Heartbeat | None) -> int:
         """How often the run was started. Where no heartbeat tells, its checkpoints do: the number
@@ -80,32 +90,41 @@ class Attempt:
         return max((checkpoint.attempt for checkpoint in self.store.stored()), default=0)
 
     def outcome_so_far(self) -> Outcome | None:
-        """What the run already came to in this launch, or None when there is something to do.
-
-        A worker group that Ray restarts after a final failure, or too often, has nothing to do.
-        """
+        """`done` or `fenced` where there is nothing to do, else None."""
         if self.run.record().result is not None:
             return "done"
-        failure = self.written_failure()
-        if failure is not None:
-            return "cancelled" if failure.kind == Cancelled.__name__ else "failed"
-        if self.launch_number > self.task.max_retries + 1:
-            self.give_up()
-            return "failed"
+        if not self._claim():
+            return "fenced"
         self.run.begin(self.task)
         return None
 
-    def give_up(self) -> None:
-        """Write down that the run was lost too often, unless it came to an end of its own."""
-        if self.run.record().result is None and self.written_failure() is None:
-            lost = RuntimeError(
-                f"its process was killed or died {self.launch_number - 1} times in this launch"
-            )
-            self.run.write_failure(self.failure(lost))
+    def _claim(self) -> bool:
+        """Make the run this attempt's. Its launch has claimed it, or nobody has; an attempt before
+        this one may not write any more from here on."""
+        held = self.claims.newest()
+        claim = Claim(
+            launch_id=self.task.launch_id,
+            launcher=self.task.launcher,
+            worker=Process.current(),
+            attempt=self.number,
+        )
+        known = held.claim if held else None
+        is_ours = known is not None and known.launch_id == self.task.launch_id
+        is_free = known is None or known.is_given_back
+        self._claimed_alone = is_free
+        return (is_ours or is_free) and self.claims.take(claim, held)
+
+    def is_fenced(self) -> bool:
+        """Whether another launch or attempt has the run by now. Only rank 0 holds a claim."""
+        return self.is_first and not self.claims.is_mine()
+
+    def give_back(self) -> None:
+        """Leave the run to anybody, unless it belongs to a launch, which does so in the end."""
+        if self._claimed_alone and self.claims.is_mine():
+            give_back(self.claims, self.task.launch_id)
 
     def written_failure(self) -> Failure | None:
-        """Failure of this launch that is written down already, by an earlier attempt or another
-        worker."""
+        """Failure of this attempt that another worker has written down already."""
         failure = self.run.record().failure
         return failure if failure is not None and failure.launch_id == self.task.launch_id else None
 
@@ -126,12 +145,13 @@ class Attempt:
         device = choose_device(config.runtime.device, context.local_index)
         if device.type == "cpu":
             torch.set_num_threads(config.runtime.threads or max(1, int(self.task.cpus_per_worker)))
-        with _scratch(self.run, context.rank) as scratch, contextlib.ExitStack() as stack:
+        with self._scratch() as scratch, contextlib.ExitStack() as stack:
             found = self.resume_point(scratch)
             begin_from = None if found else self.shared_stage(scratch)
             reporter: Reporter = WorkerReporter(self.deliver)
             if self.is_first:
-                heart = stack.enter_context(Heart(self.run, self._heartbeat(device, found)))
+                beat = self._heartbeat(device, found)
+                heart = stack.enter_context(Heart(self.run, beat, self.claims.is_mine))
                 reporter = RunReporter(self.run, heart, self.deliver)
                 reporter.metrics.forget_after(found.step if found else -1)
             for warning in self.warnings:
@@ -146,12 +166,41 @@ class Attempt:
                 work_dir=scratch,
                 resume_from=found.folder if found else None,
                 begin_from=begin_from,
+                **({"micro_batches": self.micro_batches} if self.micro_batches > 1 else {}),
             )
             evaluations = trainer.fit()
             if isinstance(reporter, RunReporter):
+                heart.check()
                 reporter.metrics.close()
                 self._write_pictures(scratch, data, device, reporter)
+                heart.check()
                 self.run.write_result(self._result(evaluations, heart, device))
+
+    @contextlib.contextmanager
+    def _scratch(self) -> Iterator[Path]:
+        """Working folder of this attempt on this rank: beside the run when that is local.
+
+        After a kill nothing is left in /tmp then. What the trainer kept there is found again where
+        the attempt before is known to be dead; one that may yet wake up keeps its own.
+        """
+        local = self.run.folder.local
+        if local is None:
+            with tempfile.TemporaryDirectory(prefix="rml-") as folder:
+                yield Path(folder)
+            return
+        own = local / f"work-{self.number:03d}-{self.context.rank}"
+        before = local / f"work-{self.number - 1:03d}-{self.context.rank}"
+        earlier = self._earlier_worker
+        if self.is_first and earlier is not None and earlier.is_gone() and before.is_dir():
+            before.replace(own)
+        own.mkdir(parents=True, exist_ok=True)
+        try:
+            yield own
+        finally:
+            shutil.rmtree(own, ignore_errors=True)
+            if self.is_first and self.run.folder.read(RESULT_FILE) is not None:
+                for left in local.glob("work-*"):
+                    shutil.rmtree(left, ignore_errors=True)
 
     def _write_pictures(
         self, scratch: Path, data: PreparedData, device: torch.device, reporter: Reporter
@@ -162,13 +211,15 @@ class Attempt:
         try:
             write_pictures(self.run.folder, found.folder, self.task.config, data, device)
         # Whatever it is, the run itself is finished: it is told, and no reason to fail the run.
+        except FencedError:
+            raise
         except Exception as error:
             reporter.on_note(
                 "warning", f"no pictures of predictions: {type(error).__name__}: {error}"
             )
 
     def deliver(self, progress: Progress, folder: Path | None) -> None:
-        if folder is not None:
+        if folder is not None and self.micro_batches == 1:  # otherwise its bits are its own
             self.shared_stages.leave(progress.step, folder)
         if self.context.deliver is not None:
             self.context.deliver(checkpoint_name(progress.step, self.number), folder)
@@ -236,6 +287,8 @@ class Attempt:
             device=_device_name(device),
             attempt=self.number,
             launch_attempt=self.launch_number,
+            node=self.context.node,
+            micro_batches=self.micro_batches,
             num_steps=self.task.config.schedule.total_steps,
             step=found.step if found else 0,
             checkpoint_step=found.step if found else -1,
@@ -256,27 +309,9 @@ class Attempt:
             code_version=self.task.code_version,
             dirty=self.task.dirty,
             time=time.time(),
+            micro_batches=self.micro_batches,
         )
 
 
 def _device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
-
-
-@contextlib.contextmanager
-def _scratch(run: RunFolder, rank: int) -> Iterator[Path]:
-    """Working folder of a rank: beside the run when that is local.
-
-    After a kill nothing is left in /tmp then, and the next attempt finds again what the trainer
-    keeps there.
-    """
-    if run.folder.local is None:
-        with tempfile.TemporaryDirectory(prefix="rml-") as folder:
-            yield Path(folder)
-        return
-    folder_of_rank = run.folder.local / f"work-{rank}"
-    folder_of_rank.mkdir(parents=True, exist_ok=True)
-    try:
-        yield folder_of_rank
-    finally:
-        shutil.rmtree(folder_of_rank, ignore_errors=True)

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from typing import cast
 
 from rml_platform.run.attempt import Attempt, Outcome, TrainerLike, WorkerContext
+from rml_platform.run.faults.retry_policy import WORKERS_DIED, classify
 from rml_platform.run.reporters import Cancelled
-from rml_platform.run.retry_policy import FailureClass, classify
 from rml_platform.run.task import RunTask
 from rml_trainers.runtime.device import release_memory
 
@@ -16,10 +16,9 @@ def execute(
 ) -> Outcome:
     """Train what is left of a run and write its result, or why it failed.
 
-    A failure of the program (as opposed to a lost process) is final for this launch: it is written
-    down and not raised, because Ray would try again whatever is raised. With several workers it
-    must be raised, so that the others do not wait for this one for ever; the restarted group then
-    finds it written down and returns.
+    A failure of the program (as opposed to a lost process) is written down and not raised: the
+    launcher reads it there and decides. With several workers it must be raised, so that the others
+    do not wait for this one for ever.
     """
     if trainer_class is None:
         from rml_trainers.training.trainer import Trainer
@@ -35,28 +34,28 @@ def execute(
     except Exception as error:
         if _is_collateral(error, context.world_size):
             raise
+        if attempt.is_fenced():
+            if context.world_size > 1:
+                raise
+            return "fenced"
         if attempt.written_failure() is None:
             attempt.run.write_failure(attempt.failure(error))
         if context.world_size > 1:
             raise
         return "cancelled" if isinstance(error, Cancelled) else "failed"
     finally:
+        attempt.give_back()
         release_memory()  # the process may wait for its next run, beside others that train
     return "done"
 
 
-def give_up(task: RunTask) -> None:
-    """Write down, from outside, that a run lost its processes more often than it may."""
-    Attempt(task, WorkerContext(writer="")).give_up()
-
-
 def _is_collateral(error: Exception, world_size: int) -> bool:
-    """Whether another process died under this one: worth another try, unlike every error of the
-    program itself.
+    """Whether another process may have died under this one: what became of the group is told by
+    Ray.
 
     That may be another worker of the group, or one of Ray's helpers that goes first when a group is
     taken down.
     """
     kind = classify(tuple(c.__name__ for c in reversed(type(error).__mro__)), str(error))
     is_rays = type(error).__module__.split(".")[0] == "ray"
-    return kind is FailureClass.LOST and (world_size > 1 or is_rays)
+    return kind in WORKERS_DIED and (world_size > 1 or is_rays)

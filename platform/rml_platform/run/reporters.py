@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 
 from rml_dashboards.contract.metric_keys import TRAIN, VAL, score_metrics
+from rml_platform.run.faults.claims import FencedError
 from rml_platform.run.metric_log import MetricLog
 from rml_platform.run.run_folder import Heartbeat, RunFolder
 from rml_trainers.errors import RmlError
@@ -34,10 +35,15 @@ class Heart:
     The same thread looks for the wish to cancel, so that training never waits for the storage.
     """
 
-    def __init__(self, run: RunFolder, heartbeat: Heartbeat) -> None:
+    def __init__(
+        self, run: RunFolder, heartbeat: Heartbeat, holds: Callable[[], bool] = lambda: True
+    ) -> None:
+        """`holds`: whether the run still is this attempt's to write to."""
         self.run = run
         self.heartbeat = heartbeat
         self.is_cancelled = False
+        self.is_fenced = False
+        self._holds = holds
         self._started = time.monotonic()
         self._seconds_before = heartbeat.seconds
         self._changed = threading.Event()
@@ -54,7 +60,14 @@ class Heart:
         return self._seconds_before + time.monotonic() - self._started
 
     def write(self) -> None:
+        self.check()
         self.run.write_heartbeat(replace(self.heartbeat, seconds=self.seconds))
+
+    def check(self) -> None:
+        """Raises FencedError when the run is another attempt's by now."""
+        self.is_fenced = self.is_fenced or not self._holds()
+        if self.is_fenced:
+            raise FencedError(f"another attempt is at run {self.run.run_id} by now")
 
     def _beat(self) -> None:
         while not self._stop.is_set():
@@ -70,6 +83,8 @@ class Heart:
         try:
             self.write()
             self.is_cancelled = self.run.cancel_requested()
+        except FencedError:
+            self._stop.set()  # the trainer finds it at its next report
         except OSError:
             self._changed.set()
 
@@ -129,6 +144,8 @@ class RunReporter(WorkerReporter):
         )
         loss = scalars.get("loss", math.nan)
         self._advance(progress, loss=loss if math.isfinite(loss) else None)
+        if self._heart.is_fenced:
+            self._heart.check()
         if self._heart.is_cancelled:
             raise Cancelled(f"cancelled at step {progress.step} of {progress.num_steps}")
 
@@ -138,12 +155,14 @@ class RunReporter(WorkerReporter):
 
     def on_checkpoint(self, progress: Progress, folder: Path | None) -> None:
         """Metrics first, then the checkpoint: whatever moment the process dies at, no value is lost
-        or told twice."""
+        or told twice. Neither is written once another attempt has the run."""
+        self._heart.check()
         self.metrics.close_piece(progress.step)
         self._deliver(progress, folder)
         self._advance(progress, checkpoint_step=progress.step)
 
     def on_note(self, kind: str, text: str) -> None:
+        self._heart.check()
         line = f"{time.strftime('%Y-%m-%d %H:%M:%S')} {kind}: {' '.join(text.split())}"
         self._notes.append(line)
         self._run.folder.write("log.txt", ("\n".join(self._notes) + "\n").encode())

@@ -11,6 +11,7 @@
     result.json      final evaluations: the run is done
     failure.json     why the last attempt failed
     published.json   what the tracker has of it
+    claims/*.json    who may write here; the newest counts
     studies/*        an empty file for every further study that has the run
     cancel           marker: stop at the next log moment
 
@@ -19,6 +20,7 @@
 
 import dataclasses
 import json
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -44,10 +46,12 @@ from rml_dashboards.contract.states import (
 from rml_platform.run.codec import Codec, DamagedFileError
 from rml_platform.run.storage import Folder
 from rml_platform.run.task import RUN_TASK, Process, RunTask
+from rml_trainers.errors import ConfigError
 from rml_trainers.scoring.evaluation_json import evaluation_from_json, evaluation_to_json
 from rml_trainers.scoring.score import Evaluation
 
 T = TypeVar("T")
+_PLAIN_NAME = re.compile(r"[^/\\\x00-\x1f]+")
 Score = Annotated[
     Evaluation,
     pydantic.PlainValidator(evaluation_from_json),
@@ -68,6 +72,10 @@ class Heartbeat:
     """Starts of this run so far, this one included, over all launches."""
     launch_attempt: int
     """Starts within this launch."""
+    node: str = ""
+    """Node of the cluster that it is on; empty without one."""
+    micro_batches: int = 1
+    """See `Result.micro_batches`."""
     state: HeartbeatState = ALIVE
     stage: int = 0
     num_stages: int = 0
@@ -111,6 +119,9 @@ class Result:
     code_version: str
     dirty: bool
     time: float
+    micro_batches: int = 1
+    """How many times more micro-batches than asked for some of its steps were cut into, because the
+    device ran out of memory; that changes the result a little."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,6 +149,9 @@ class RunFolder:
 
     @classmethod
     def of(cls, storage: str, run_id: str) -> "RunFolder":
+        """Folder of a run. Raises ConfigError for an id that would lead out of `runs/`."""
+        if not _PLAIN_NAME.fullmatch(run_id) or set(run_id) == {"."}:
+            raise ConfigError(f"{run_id!r} is not the id of a run: it names a folder, and no path")
         return cls(Folder.open(storage).child(RUNS, run_id))
 
     @property
@@ -171,6 +185,10 @@ class RunFolder:
     def failure(self) -> Failure | None:
         """Why the last attempt failed, None if it did not. Raises DamagedFileError."""
         return self._read(FAILURE_FILE, FAILURE)
+
+    def forget_failure(self) -> None:
+        """The run is tried again."""
+        self.folder.delete(FAILURE_FILE)
 
     def write_result(self, result: Result) -> None:
         self.folder.write(RESULT_FILE, RESULT.encode(result))
@@ -227,8 +245,9 @@ class RunFolder:
 
 
 def is_alive(heartbeat: Heartbeat, now: float) -> bool:
-    """Whether a process is still at it: the heartbeat is fresh and, on this machine, its processes
-    exist."""
-    if heartbeat.state != ALIVE or heartbeat.launcher.is_gone() or heartbeat.worker.is_gone():
+    """Whether a process is still at it: on this machine one that exists, whatever the age of its
+    heartbeat; of another machine's nothing is known but that."""
+    worker_gone = heartbeat.worker.is_gone()
+    if heartbeat.state != ALIVE or heartbeat.launcher.is_gone() or worker_gone:
         return False
-    return now - heartbeat.time < STALE_AFTER_S
+    return worker_gone is False or now - heartbeat.time < STALE_AFTER_S

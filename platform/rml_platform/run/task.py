@@ -3,6 +3,7 @@ JSON."""
 
 import dataclasses
 import functools
+import hashlib
 import json
 import os
 import socket
@@ -35,6 +36,9 @@ class Process:
     started: str
     """Hundredths of a second since the machine was started, which a clock that is set does not
     change; empty for a process that had gone."""
+    machine: str = ""
+    """Tells this start of this machine (or container) from others with the same host name; empty
+    where an earlier version wrote it."""
 
     @classmethod
     def current(cls) -> "Process":
@@ -44,14 +48,15 @@ class Process:
     def of(cls, pid: int) -> "Process":
         """A process of this machine."""
         try:
-            return cls(host=socket.gethostname(), pid=pid, started=f"{100 * _start_s(pid):.0f}")
+            started = f"{100 * _start_s(pid):.0f}"
         except psutil.NoSuchProcess:
-            return cls(host=socket.gethostname(), pid=pid, started="")
+            started = ""
+        return cls(host=socket.gethostname(), pid=pid, started=started, machine=_machine())
 
     def is_gone(self) -> bool | None:
         """True or False for a process of this machine; None for another machine's, of which nothing
         is known."""
-        if self.host != socket.gethostname():
+        if self.host != socket.gethostname() or self.machine not in ("", _machine()):
             return None
         try:
             if psutil.Process(self.pid).status() == psutil.STATUS_ZOMBIE:
@@ -62,6 +67,18 @@ class Process:
         except psutil.AccessDenied:
             return False
         return not self.started or abs(started_s - int(self.started) / 100) > SAME_START_S
+
+
+@functools.cache
+def _machine() -> str:
+    """Process numbers mean the same where this is equal: one start of one machine, and one
+    namespace of process numbers on it."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        numbers = Path("/proc/self/ns/pid").readlink()
+        return hashlib.sha256(f"{boot} {numbers}".encode()).hexdigest()[:12]
+    except OSError:  # not Linux
+        return ""
 
 
 def _start_s(pid: int) -> float:
@@ -118,8 +135,10 @@ class RunTask:
     was there."""
     plugins: tuple[Plugin, ...] = ()
     """What has to be loaded before the configuration can be read and the run be scored."""
-    max_retries: int = 2
-    """Restarts after the death of a process; errors of the program itself are never retried."""
+    micro_batches: int = 1
+    """Multiplies `batch.accumulate`, after the device ran out of memory."""
+    avoid: tuple[str, ...] = ()
+    """Nodes of the cluster that the next attempt should not be on."""
 
     @property
     def prepared_path(self) -> Path:
@@ -135,7 +154,9 @@ class RunTask:
         return config_from_json(self.config_json, f"run {self.run_id}")
 
 
-RUN_TASK = Codec[RunTask](RunTask, retired=frozenset({"shared_beginnings", "study_runs_too"}))
+RUN_TASK = Codec[RunTask](
+    RunTask, retired=frozenset({"shared_beginnings", "study_runs_too", "max_retries"})
+)
 
 
 def prepared_folder_text(folder: Path, storage: str) -> str:

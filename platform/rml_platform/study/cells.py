@@ -8,11 +8,17 @@ Seeds are set nowhere else.
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from rml_platform.study.figure_config import FigureConfig
 from rml_platform.study.layers import Assignment, Layer, compose
-from rml_platform.study.study_file import CostConfig, ReportedConfig, ResourcesConfig, TableConfig
+from rml_platform.study.retry_config import RetryConfig
+from rml_platform.study.study_file import (
+    CostConfig,
+    Execution,
+    ReportedConfig,
+    ResourcesConfig,
+    TableConfig,
+)
 from rml_platform.study.validation import InvalidValuesError, shown, validate
 from rml_platform.study.yaml_document import Json
 from rml_trainers.config import RunConfig
@@ -72,8 +78,10 @@ class Study:
     """The profile that was chosen."""
     profiles: tuple[str, ...] = ()
     """The profiles that there are."""
-    execution: Literal["train", "direct"]
+    execution: Execution
     resources: ResourcesConfig
+    retry: RetryConfig
+    """What is tried again, and how often."""
     base: tuple[Layer, ...]
     rows: tuple[Row, ...]
     columns: tuple[Column, ...]

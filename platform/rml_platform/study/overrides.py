@@ -61,7 +61,7 @@ def resolve(document: Document, profile: str | None, overrides: Sequence[Assignm
     value = copy.deepcopy(document.value)
     places = dict(document.places)
     chosen = _chosen_profile(document, profile)
-    for key in ("seeds", "split_seeds", "execution", "resources"):
+    for key in ("seeds", "split_seeds", "execution", "resources", "retry"):
         if key in chosen:
             value[key] = chosen[key]
             places[(key,)] = document.place(("profiles", str(profile), key))

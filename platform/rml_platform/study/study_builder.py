@@ -42,6 +42,7 @@ def build_study(
         profiles=tuple(config.profiles),
         execution=config.execution,
         resources=config.resources,
+        retry=config.retry,
         base=builder.base(),
         rows=multiply_rows(builder.rows(), builder.axes()),
         columns=builder.columns(),

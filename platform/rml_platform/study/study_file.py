@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from rml_dashboards.contract.metric_keys import FINAL_MIOU
 from rml_platform.study.figure_config import FigureConfig
+from rml_platform.study.retry_config import RetryConfig
 from rml_trainers.configuration import configuration, require
 
 PLAIN_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
@@ -69,6 +70,9 @@ class ColumnConfig:
 
     def __post_init__(self) -> None:
         require(self.label != "", "label", self.label, "a name for the column")
+
+
+Execution = Literal["auto", "train", "direct"]
 
 
 @configuration
@@ -156,8 +160,9 @@ class ProfileConfig:
     """Name of a figure → keys of it that differ."""
     seeds: tuple[int, ...] | None = None
     split_seeds: tuple[int, ...] | None = None
-    execution: Literal["train", "direct"] | None = None
+    execution: Execution | None = None
     resources: ResourcesConfig | None = None
+    retry: RetryConfig | None = None
     cost: CostConfig | None = None
     """The study's own rate is of its own size and does not hold here."""
     keep_reported: bool = False
@@ -173,10 +178,12 @@ class StudyConfig:
     """Also the name of the MLflow experiment and of the study's folder."""
     title: str = ""
     description: str = ""
-    execution: Literal["train", "direct"] = "train"
+    execution: Execution = "auto"
     """`train`: Ray Train workers inside Ray Tune; `direct`: the trainer in the Tune actor itself,
-    one process."""
+    one process; `auto`: `direct` for one worker on this machine, `train` for several and on a
+    cluster."""
     resources: ResourcesConfig = ResourcesConfig()
+    retry: RetryConfig = RetryConfig()
     base: dict[str, Any]
     """RunConfig, as far as all cells share it."""
     rows: tuple[RowConfig, ...] = ()
@@ -200,7 +207,7 @@ class StudyConfig:
         require(not odd, "profiles", odd, "names of letters, digits, ., - and _ (they name files)")
         require(len(self.seeds) >= 1, "seeds", self.seeds, "at least one seed")
         require(len(set(self.seeds)) == len(self.seeds), "seeds", self.seeds, "no seed twice")
-        alone = self.execution == "train" or self.resources.workers == 1
+        alone = self.execution != "direct" or self.resources.workers == 1
         require(
             alone, "resources.workers", self.resources.workers, "1, because execution is `direct`"
         )

@@ -21,9 +21,14 @@ KeyPath = tuple[str | int, ...]
 NUMBERED = (("label_values",),)
 """Blocks whose keys are whole numbers; they are read as text, and nobody has to quote them."""
 
-_FLOAT_TAG = "tag:yaml.org,2002:float"
-_INT_TAG = "tag:yaml.org,2002:int"
-_TEXT_TAG = "tag:yaml.org,2002:str"
+MAX_DIGITS = 40
+_TAG = "tag:yaml.org,2002:"
+_FLOAT_TAG = f"{_TAG}float"
+_INT_TAG = f"{_TAG}int"
+_TEXT_TAG = f"{_TAG}str"
+_PLAIN_TAGS = {_FLOAT_TAG, _INT_TAG, _TEXT_TAG} | {
+    f"{_TAG}{kind}" for kind in ("map", "seq", "bool", "null")
+}
 
 
 class _Loader(yaml.SafeLoader):
@@ -103,6 +108,8 @@ def _parse(
             value: Json = loader.construct_document(node)
         finally:
             loader.dispose()
+    except RecursionError:
+        raise ConfigError(f"{source}: nested more deeply than anything here is") from None
     except yaml.MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark and with_lines else ""
         raise ConfigError(
@@ -131,6 +138,16 @@ class _Places:
                 "out"
             )
         self._seen.add(id(node))
+        if node.tag not in _PLAIN_TAGS:
+            raise ConfigError(
+                f"{place}: {dotted(path)}: YAML tags ({node.tag.replace(_TAG, '!!')}) are not used "
+                "here; write the value plainly"
+            )
+        if node.tag == _INT_TAG and len(node.value) > MAX_DIGITS:
+            raise ConfigError(
+                f"{place}: {dotted(path)}: a number of {len(node.value)} digits; no setting takes "
+                f"more than {MAX_DIGITS}"
+            )
         if isinstance(node, yaml.MappingNode):
             for key, value in node.value:
                 self._walk_entry(key, value, path)

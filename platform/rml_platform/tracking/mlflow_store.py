@@ -17,11 +17,13 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import requests
+from filelock import FileLock
 
 from rml_dashboards.contract.metric_keys import to_mlflow_key
 from rml_dashboards.contract.states import Status
 from rml_dashboards.contract.store_uri import shown_uri, sqlite_file, without_litter
 from rml_dashboards.contract.tags import Tag
+from rml_dashboards.contract.uris import without_secrets
 from rml_platform.run.metric_log import Measurement
 from rml_platform.tracking.tracker import TrackingError
 
@@ -51,7 +53,7 @@ class MlflowStore:
             warnings.filterwarnings("ignore", module="mlflow")
             logging.getLogger("mlflow").setLevel(logging.ERROR)
             logging.getLogger("alembic").setLevel(logging.ERROR)
-            with without_litter(uri):
+            with without_litter(uri), self._alone_at_the_file():
                 self._client: Any = mlflow.MlflowClient(tracking_uri=uri)
 
     def check(self) -> None:
@@ -64,11 +66,22 @@ class MlflowStore:
             f"MLflow at {self.shown_uri} cannot be used; start it, correct the tracking URI, or "
             "leave it out"
         )
-        with _one_error(what):
+        with _one_error(what), self._alone_at_the_file():
             if self.uri.startswith(("http://", "https://")):
                 requests.get(f"{self.uri.rstrip('/')}/health", timeout=CHECK_TIMEOUT_S)
             self._client.search_experiments(max_results=1)
             self._follow_moved_artifacts()
+
+    @contextlib.contextmanager
+    def _alone_at_the_file(self) -> Iterator[None]:
+        """Two processes that use a new SQLite file at once would both make its tables, and one
+        would die of it."""
+        file = sqlite_file(self.uri)
+        if file is None or not file.parent.is_dir():
+            yield
+            return
+        with FileLock(f"{file}.lock"):
+            yield
 
     @property
     def key(self) -> str:
@@ -86,9 +99,7 @@ class MlflowStore:
                     # Without it MLflow opens an experiment in its GenAI view, which hides metrics
                     # and charts.
                     kind = {"mlflow.experimentKind": "custom_model_development"}
-                    self._experiments[name] = self._client.create_experiment(
-                        name, artifact_location=where, tags=kind
-                    )
+                    self._experiments[name] = self._made(name, where, kind)
                 else:
                     if found.lifecycle_stage == "deleted":
                         self._client.restore_experiment(found.experiment_id)
@@ -120,24 +131,60 @@ class MlflowStore:
         if moved:
             _change_places(file, moved)
 
+    def _made(self, name: str, where: str | None, tags: dict[str, str]) -> str:
+        """Id of a new experiment, or of the one of this name that somebody else has just made."""
+        from mlflow import MlflowException
+
+        try:
+            made = self._client.create_experiment(name, artifact_location=where, tags=tags)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+            made = self._client.get_experiment_by_name(name).experiment_id
+        return str(made)
+
     def find(self, run_id: str) -> str | None:
         """MLflow run of a run id, wherever it is: in any experiment, restored if somebody deleted
-        it."""
-        from mlflow.entities import ViewType
-
+        it. Of several the first that was made, the others are closed."""
         with _one_error(f"cannot look for run {run_id}"):
-            experiments = [
-                e.experiment_id for e in self._client.search_experiments(view_type=ViewType.ALL)
-            ]
-            query = f"tags.`{Tag.RUN_ID}` = '{run_id}'"
-            found = self._client.search_runs(experiments, query, ViewType.ALL, max_results=10)
-            alive = sorted(found, key=lambda run: run.info.lifecycle_stage == "deleted")
-            if not alive:
+            found = self._all_of(run_id)
+            if not found:
                 return None
-            info = alive[0].info
+            info = found[0].info
             if info.lifecycle_stage == "deleted":
                 self._client.restore_run(info.run_id)
+            self._close(found[1:])
             return str(info.run_id)
+
+    def close_strays(self, run_id: str, mlflow_run: str) -> None:
+        """End every other MLflow run of a run id: a server that answers too late has made one that
+        nobody heard of."""
+        with _one_error(f"cannot look for run {run_id}"):
+            self._close([run for run in self._all_of(run_id) if run.info.run_id != mlflow_run])
+
+    def _all_of(self, run_id: str) -> list[Any]:
+        """Every MLflow run of a run id: those that nobody deleted first, and of them the oldest."""
+        from mlflow.entities import ViewType
+
+        experiments = [
+            e.experiment_id for e in self._client.search_experiments(view_type=ViewType.ALL)
+        ]
+        query = f"tags.`{Tag.RUN_ID}` = '{run_id}'"
+        found = self._client.search_runs(experiments, query, ViewType.ALL, max_results=100)
+        return sorted(
+            found, key=lambda run: (run.info.lifecycle_stage == "deleted", run.info.start_time)
+        )
+
+    def _close(self, strays: Sequence[Any]) -> None:
+        """A stray that holds nothing is deleted as MLflow deletes (it can be restored); one that
+        holds values is ended and stays."""
+        for stray in strays:
+            info = stray.info
+            if info.lifecycle_stage != "deleted":
+                if info.status == "RUNNING":
+                    self._client.set_terminated(info.run_id, status="KILLED")
+                if not stray.data.metrics:
+                    self._client.delete_run(info.run_id)
 
     def create(self, study: str, run_id: str, parameters: Mapping[str, str]) -> str:
         """New MLflow run in the study's experiment. Parameters are written once: they never change
@@ -146,9 +193,10 @@ class MlflowStore:
 
         experiment = self.experiment(study)
         with _one_error(f"cannot create run {run_id}"):
-            run = self._client.create_run(
-                experiment, tags={Tag.RUN_ID.value: run_id}, run_name=run_id
-            )
+            with _asking_once():
+                run = self._client.create_run(
+                    experiment, tags={Tag.RUN_ID.value: run_id}, run_name=run_id
+                )
             rows = [
                 Param(to_mlflow_key(key), value[:MAX_PARAM])
                 for key, value in sorted(parameters.items())
@@ -244,13 +292,26 @@ def _limit_patience() -> None:
 
 
 @contextlib.contextmanager
+def _asking_once() -> Iterator[None]:
+    """MLflow's client repeats a request whose answer was lost, also one that has made something:
+    whoever comes back looks first what there is."""
+    name = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
+    before = os.environ[name]
+    os.environ[name] = "0"
+    try:
+        yield
+    finally:
+        os.environ[name] = before
+
+
+@contextlib.contextmanager
 def _one_error(what: str) -> Iterator[None]:
     """Turn whatever MLflow raises into one error; our own mistakes pass."""
     try:
         yield
     except (OSError, ImportError, requests.RequestException, sqlite3.Error, ValueError) as error:
-        raise TrackingError(f"{what}: {error}") from error
+        raise TrackingError(without_secrets(f"{what}: {error}")) from error
     except Exception as error:
         if type(error).__module__.split(".")[0] not in ("mlflow", "sqlalchemy"):
             raise
-        raise TrackingError(f"{what}: {error}") from error
+        raise TrackingError(without_secrets(f"{what}: {error}")) from error

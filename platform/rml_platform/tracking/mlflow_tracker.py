@@ -4,14 +4,17 @@ What was sent is remembered in the folder itself (published.json); where that is
 MLflow is asked, so that a value is told once whatever died in between.
 """
 
+import contextlib
 import dataclasses
 import json
 import math
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock
 
 from rml_dashboards.contract.metric_keys import final_metrics
 from rml_dashboards.contract.states import STATUS_OF_STATE, Status
@@ -84,7 +87,15 @@ class MlflowTracker:
         self._store.check()
 
     def publish(self, run: RunFolder, study: str, *, closing: bool, on_note: OnNote) -> None:
-        """Send what the run's MLflow run lacks, and its status."""
+        """Send what the run's MLflow run lacks, and its status.
+
+        On a local storage one process at a time does so for a run; elsewhere the claim on a run
+        says whose it is to send (`run/faults/claims.py`).
+        """
+        with _alone_at(run):
+            self._publish(run, study, closing, on_note)
+
+    def _publish(self, run: RunFolder, study: str, closing: bool, on_note: OnNote) -> None:
         task = run.task()
         record = run.record()
         if task is None or record.heartbeat is None:
@@ -94,7 +105,9 @@ class MlflowTracker:
         known = self._runs.get(run.run_id)
         if known is not None and known.state_seen == seen:
             return
-        published = known or self._open(run, task, on_note)
+        if known is None or known.stored != self._stored(run, on_note):  # sent by another process
+            known = self._open(run, task, on_note)
+        published = known
         self._join_study(published, task.study, study)
         last = math.inf if record.state == "done" else beat.checkpoint_step
         for step, rows in pieces(run.folder, published.step, last, on_note):
@@ -190,6 +203,8 @@ class MlflowTracker:
             tags[Tag.FAILURE] = ""  # overcome
         self._store.set_tags(published.mlflow_run, tags)
         self._store.set_status(published.mlflow_run, status)
+        if status != "RUNNING":
+            self._store.close_strays(run.run_id, published.mlflow_run)
         published.status = status
 
     def _upload_checkpoint(self, run: RunFolder, mlflow_run: str, on_note: OnNote) -> None:
@@ -219,6 +234,15 @@ class MlflowTracker:
         if now != published.stored:
             run.folder.write("published.json", PUBLISHED.encode(now))
             published.stored = now
+
+
+@contextlib.contextmanager
+def _alone_at(run: RunFolder) -> Iterator[None]:
+    if run.folder.local is None or not run.folder.exists():
+        yield
+        return
+    with FileLock(run.folder.local / ".publishing.lock"):
+        yield
 
 
 def _final_measurements(result: Result) -> list[Measurement]:

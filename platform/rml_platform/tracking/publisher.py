@@ -6,6 +6,7 @@ way to its server. What cannot be sent stays where it is, in the run's folder, a
 next opportunity or launch.
 """
 
+import threading
 import time
 from collections.abc import Iterable
 
@@ -27,14 +28,19 @@ class Publisher:
         self._not_before = 0.0
         self._is_away = False
         self._damaged_seen = set[str]()
+        self._lock = threading.Lock()
 
     def sync(self, runs: Iterable[RunFolder], *, closing: bool = False) -> list[str]:
         """Send what is new; returns the ids of the runs that could not be brought up to date.
 
         After a failure the tracker is left alone for a while. `closing`: the launch is over, so it
         is asked once more whatever happened before, and a run that nobody is at any more is not
-        about to be restarted.
+        about to be restarted. May be called from several threads: one goes after the other.
         """
+        with self._lock:
+            return self._sync(runs, closing)
+
+    def _sync(self, runs: Iterable[RunFolder], closing: bool) -> list[str]:
         behind = []
         if closing:
             self._not_before = 0.0

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from rml_dashboards.contract.run_folder import NO_TRACKER
+from rml_dashboards.contract.uris import has_secrets, without_secrets
 from rml_dashboards.records.opening import open_records
 from rml_dashboards.tables.console import console_table
 from rml_dashboards.tables.publish import load_table, write_table
@@ -80,15 +81,17 @@ def print_run(
 def _outcome(report: LaunchReport) -> str:
     counts = (
         (len(report.done), "finished"),
+        (len(report.done_elsewhere), "finished by another launch"),
         (len(report.done_before), "done before"),
         (len(report.running_elsewhere), "running in another launch"),
         (len(report.failed), "failed"),
         (len(report.left), "left"),
     )
     parts = ", ".join(f"{count} {what}" for count, what in counts if count)
-    if not (report.done or report.failed or report.left or report.running_elsewhere):
+    others = (report.done_elsewhere, report.failed, report.left, report.running_elsewhere)
+    if not (report.done or any(others)):
         return f"nothing to do: all {len(report.done_before)} runs are done"
-    stopped = "stopped; " if report.interrupted else ""
+    stopped = "stopped; " if report.stopped_with is not None else ""
     return f"{stopped}{parts} ({duration(report.seconds)})"
 
 
@@ -118,10 +121,11 @@ def _print_places(
     uri = tracking_uri_or_default(tracking_uri, layout.root)
     places = {
         "table": ", ".join(str(path) for path in tables),
-        "tracking": "" if uri == NO_TRACKER else uri,
+        "tracking": "" if uri == NO_TRACKER else without_secrets(uri),
     }
     places["runs"] = (
-        f"{layout.storage.rstrip('/')}/runs/{run_id}".rstrip("/") + " (checkpoints, logs, results)"
+        f"{without_secrets(layout.storage).rstrip('/')}/runs/{run_id}".rstrip("/")
+        + " (checkpoints, logs, results)"
     )
     for name, place in places.items():
         if place:
@@ -141,13 +145,12 @@ def _of_study(plan: WrittenPlan) -> str:
 
 
 def _places(layout: OutputLayout) -> str:
-    """Options that lead a further command to the same folders."""
+    """Options that lead a further command to the same folders; a storage with a password in it must
+    be given again by hand."""
     out = _out(layout)
-    return (
-        out
-        if layout.storage == str(layout.root)
-        else f"{out} --storage {shlex.quote(layout.storage)}"
-    )
+    if layout.storage == str(layout.root) or has_secrets(layout.storage):
+        return out
+    return f"{out} --storage {shlex.quote(layout.storage)}"
 
 
 def _out(layout: OutputLayout) -> str:
@@ -157,7 +160,7 @@ def _out(layout: OutputLayout) -> str:
 def _tracking(tracking_uri: str | None) -> str:
     """The option that leads a further command to the same records; a password is never printed, so
     with one it must be given again by hand."""
-    if tracking_uri is None or "@" in tracking_uri:
+    if tracking_uri is None or has_secrets(tracking_uri):
         return ""
     return f" --tracking-uri {shlex.quote(tracking_uri)}"
 

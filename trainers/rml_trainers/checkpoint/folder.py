@@ -128,6 +128,10 @@ def verify_checkpoint(folder: Path) -> CheckpointHeader:
     if "state.json" not in files:
         raise CheckpointError(f"checkpoint {folder.name}: manifest.json is damaged: no state.json")
     for name, expected in files.items():
+        if Path(name).name != name or name == "..":
+            raise CheckpointError(
+                f"checkpoint {folder.name}: manifest.json names {name!r}, which is no file of it"
+            )
         path = folder / name
         if not path.is_file():
             raise CheckpointError(f"checkpoint {folder.name} is incomplete: {name} is missing")
@@ -135,13 +139,18 @@ def verify_checkpoint(folder: Path) -> CheckpointHeader:
             raise CheckpointError(
                 f"checkpoint {folder.name} is damaged: {name} differs from its recorded hash"
             )
-    state = json.loads((folder / "state.json").read_text())
-    return CheckpointHeader(
-        step=state["step"],
-        finished=state["finished"],
-        identity=state["identity"],
-        beginning=state.get("beginning"),
-    )
+    try:
+        state = json.loads((folder / "state.json").read_text())
+        return CheckpointHeader(
+            step=state["step"],
+            finished=state["finished"],
+            identity=state["identity"],
+            beginning=state.get("beginning"),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            f"checkpoint {folder.name}: state.json is damaged: {error}"
+        ) from error
 
 
 def load_checkpoint(folder: Path, identity: str | None = None) -> Checkpoint:
@@ -158,10 +167,13 @@ def load_checkpoint(folder: Path, identity: str | None = None) -> Checkpoint:
             f"checkpoint {folder.name} belongs to another run (other configuration, split, data or "
             "trainer version)"
         )
-    groups = {
-        group: load_file(folder / f"{group}.safetensors")
-        for group in ("students", "teachers", "optimiser", "extras")
-    }
+    try:
+        groups = {
+            group: load_file(folder / f"{group}.safetensors")
+            for group in ("students", "teachers", "optimiser", "extras")
+        }
+    except SafetensorError as error:
+        raise CheckpointError(f"checkpoint {folder.name} holds no tensors: {error}") from error
     return Checkpoint(header=header, **groups, evaluations=_evaluations(folder))
 
 

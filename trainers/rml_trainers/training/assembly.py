@@ -1,5 +1,7 @@
 """From the configuration of a run to its parts: each is told what concerns it, and nothing more."""
 
+from dataclasses import replace
+
 import torch
 
 from rml_trainers.config import RunConfig
@@ -20,6 +22,12 @@ def make_method(config: RunConfig, num_classes: int) -> Method:
         seed=config.seed,
     )
     return build_method(config.method, context)
+
+
+def with_micro_batches(config: RunConfig, factor: int) -> RunConfig:
+    """The configuration of a run whose steps are cut into so many times more micro-batches."""
+    size = replace(config.batch, accumulate=factor * config.batch.accumulate)
+    return replace(config, batch=size)
 
 
 def make_learners(config: RunConfig, num_classes: int, device: torch.device) -> Learners:

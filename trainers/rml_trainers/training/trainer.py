@@ -26,7 +26,12 @@ from rml_trainers.scoring.score import Evaluation
 from rml_trainers.students.learners import Learners
 from rml_trainers.students.named_tensors import Stateful
 from rml_trainers.students.own_networks import OwnNetworks
-from rml_trainers.training.assembly import batch_recipe, make_learners, make_method
+from rml_trainers.training.assembly import (
+    batch_recipe,
+    make_learners,
+    make_method,
+    with_micro_batches,
+)
 from rml_trainers.training.clock import Clock
 from rml_trainers.training.identity import identity_hash
 from rml_trainers.training.meter import Meter
@@ -50,6 +55,8 @@ class Trainer:
         resume_from: checkpoint folder of the same run.
         begin_from: checkpoint folder of any run that begins as this one does, written at the end of
             a stage.
+        micro_batches: multiplies `config.batch.accumulate`, for a device with less memory than the
+            run needs; not part of what the run is, though its result changes a little.
     Raises:
         DataError: there is no labelled image, or no unlabelled one for a method that needs some.
         ConfigError: the evaluation cannot be: too large a hold-out, or an image larger than the
@@ -69,6 +76,7 @@ class Trainer:
         work_dir: Path,
         resume_from: Path | None = None,
         begin_from: Path | None = None,
+        micro_batches: int = 1,
     ) -> None:
         self.config = config
         self.data = data
@@ -85,12 +93,13 @@ class Trainer:
             end.step: end.hash
             for end in stage_ends(config, split_hash=split.hash, data_hash=data.content_hash)
         }
-        self.learners = make_learners(config, data.num_classes, device)
+        in_pieces = with_micro_batches(config, micro_batches)
+        self.learners = make_learners(in_pieces, data.num_classes, device)
         self.own_networks = OwnNetworks(self.method.own_networks(), device)
         self.batches = TrainingBatches(
             data,
             self.split,
-            batch_recipe(config),
+            batch_recipe(in_pieces),
             rank=rank(),
             world_size=world_size(),
         )

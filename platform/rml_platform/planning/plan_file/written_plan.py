@@ -119,7 +119,7 @@ class WrittenPlan:
     name: str
     title: str
     description: str
-    execution: Literal["train", "direct"]
+    execution: Literal["auto", "train", "direct"]
     resources: ResourcesConfig
     rows: tuple[WrittenRow, ...]
     columns: tuple[WrittenColumn, ...]

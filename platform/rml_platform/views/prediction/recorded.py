@@ -8,6 +8,7 @@ from typing import cast, get_args
 
 import torch
 
+from rml_dashboards.contract.uris import without_secrets
 from rml_platform.run.checkpoints import CheckpointStore
 from rml_platform.run.run_folder import RunFolder
 from rml_platform.run.storage import Folder
@@ -89,7 +90,7 @@ def recorded_task(storage: str, run_id: str, out: Path | None = None) -> RunTask
         known = Folder.open(storage).child("runs").folders()
         near = difflib.get_close_matches(run_id, known, n=NEAREST, cutoff=0.0)
         hint = f"the nearest of {len(known)} are: {', '.join(near)}" if known else "there are none"
-        raise ConfigError(f"no run {run_id!r} under {storage}; {hint}")
+        raise ConfigError(f"no run {run_id!r} under {without_secrets(storage)}; {hint}")
     return as_found(task, storage, out or Path(storage))
 
 

@@ -97,6 +97,20 @@ def test_uncommitted_code_is_noted_where_it_made_a_score() -> None:
     ]
 
 
+def test_smaller_micro_batches_are_noted_where_they_made_a_score() -> None:
+    runs = [
+        *runs_of("IML", 0.5, 0.5, 0.5),
+        recorded("RML-1/8-0", 0.5),
+        recorded("RML-1/8-1", 0.5, micro_batches="2"),
+        recorded("RML-1/8-2", 0.5, micro_batches="4"),
+    ]
+    table = table_of(runs, rows=(RowSpec(label="IML"), RowSpec(label="RML")))
+    first, second = table.cells()
+    assert notes_of(table, first) == []
+    (note,) = notes_of(table, second)
+    assert note.startswith("2 of 3 runs cut their steps into 2, 4 times as many micro-batches")
+
+
 def test_equal_footnotes_share_their_number() -> None:
     runs = runs_of("IML", 0.5, 0.5) + runs_of("RML", 0.5, 0.5)
     table = table_of(runs, rows=(RowSpec(label="IML"), RowSpec(label="RML")))

@@ -82,7 +82,7 @@ def test_a_failed_run_keeps_no_other_study_waiting(
 def test_ctrl_c_ends_them_all(
     tmp_path: Path, outcome: Callable[[dict[str, LaunchReport]], Launched]
 ) -> None:
-    launched = outcome({"one": LaunchReport(left=["r"], interrupted=True)})
+    launched = outcome({"one": LaunchReport(left=["r"], stopped_with=130)})
     code, text = rml("launch", *two_studies(tmp_path), "--out", str(tmp_path / "out"))
     assert (code, launched) == (130, ["one"])
     assert "stopped; 1 left" in text

@@ -2,7 +2,9 @@
 distributed/."""
 
 import io
+import subprocess
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +13,19 @@ from rich.console import Console
 
 from rml_platform.launch import launch as module
 from rml_platform.launch import outcomes
-from rml_platform.launch.launch import concurrency, launch
+from rml_platform.launch.launch import concurrency, execution_of, launch
 from rml_platform.launch.outcomes import LaunchReport
 from rml_platform.launch.output_layout import OutputLayout
 from rml_platform.planning.plan import Plan, make_plan
 from rml_platform.run.attempt import WorkerContext
 from rml_platform.run.execute import execute
-from rml_platform.run.run_folder import Failure, Heartbeat, RunFolder
+from rml_platform.run.faults.claims import Claim, ClaimBoard, give_back
+from rml_platform.run.run_folder import Failure, RunFolder
 from rml_platform.run.task import Process, RunTask
 from rml_platform.study.schema import load_study
 from rml_platform.tracking.tracker import TrackingError
 from rml_trainers.data.prepared.cache import PreparedData
+from rml_trainers.scoring.score import Evaluation
 from tests.support.platform.fake_trainer import GOOD, NON_FINITE, FakeTrainer
 from tests.support.platform.studies import write_study
 from tests.support.platform.tasks import fake_config, task_for
@@ -62,7 +66,7 @@ class Grid:
     def run(self, run_id: str) -> RunFolder:
         return RunFolder.of(str(self.folder), run_id)
 
-    def carry_out(self, tasks: Sequence[RunTask], *rest: object) -> dict[str, str]:
+    def carry_out(self, tasks: Sequence[RunTask], **rest: object) -> dict[str, str]:
         for task in tasks:
             self.trained.append(task.run_id)
             execute(task, WorkerContext(writer=task.launch_id), FakeTrainer)
@@ -80,7 +84,8 @@ def test_one_failed_run_does_not_stop_the_others_and_is_told_with_its_message(gr
     report = grid.launch()
     assert report.done == [grid.good]
     assert report.failed[grid.bad].message == "loss is nan at step 3"
-    assert (report.left, report.untracked, report.interrupted) == ([], [], False)
+    assert (report.left, report.untracked, report.stopped_with) == ([], [], None)
+    assert report.exit_code == 1
     assert f"{grid.good}: done, mIoU 5.0  [1/2 done]" in grid.said.getvalue()
 
 
@@ -92,21 +97,119 @@ def test_launching_again_leaves_finished_runs_alone_and_tries_failed_ones(grid: 
     assert report.done_before == [grid.good]
 
 
-def test_a_run_that_another_launch_is_at_is_skipped(grid: Grid) -> None:
-    here = Process.current()
-    beat = Heartbeat(
-        launch_id="x",
-        launcher=here,
-        worker=here,
-        device="cpu",
-        attempt=1,
-        launch_attempt=1,
-        time=1.0,
+class Other:
+    """Another launch that holds the good run of a grid, and does something while it is followed."""
+
+    def __init__(self, grid: Grid, launcher: Process) -> None:
+        self.run = grid.run(grid.good)
+        self.claims = ClaimBoard(self.run.folder)
+        self.launcher = launcher
+        self.claims.take(Claim(launch_id="other", launcher=launcher), None)
+
+    def train(self, trainer: type[FakeTrainer], data: PreparedData, folder: Path) -> None:
+        """One attempt, as its worker does it."""
+        config = fake_config(GOOD)
+        task = task_for(config, data, folder, self.run.run_id, launch_id="other")
+        execute(replace(task, launcher=self.launcher), WorkerContext(writer="other"), trainer)
+
+    def leave(self) -> None:
+        give_back(self.claims, "other")
+
+
+def while_followed(monkeypatch: pytest.MonkeyPatch, *happenings: Callable[[], object]) -> None:
+    """What happens each time that the launch waits for another one."""
+    coming = iter(happenings)
+    monkeypatch.setattr(module._Launch, "_wait", lambda self: next(coming)())
+
+
+def test_a_run_of_another_launch_is_followed_to_its_end(
+    grid: Grid, monkeypatch: pytest.MonkeyPatch, tiny_data: PreparedData
+) -> None:
+    other = Other(grid, Process.current())
+    while_followed(
+        monkeypatch,
+        lambda: other.train(FakeTrainer, tiny_data, grid.folder),
+        lambda: None,  # its result is there, but not yet in the tracker
+        other.leave,
     )
-    grid.run(grid.good).write_heartbeat(beat)
     report = grid.launch()
-    assert report.running_elsewhere == [grid.good]
+    assert (report.done_elsewhere, report.done, list(report.failed)) == (
+        [grid.good],
+        [],
+        [grid.bad],
+    )
     assert grid.trained == [grid.bad]
+    assert "belong to launch other" in grid.said.getvalue()
+
+
+def test_what_another_launch_leaves_unfinished_is_taken_over(
+    grid: Grid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Other(grid, Process.current())
+    while_followed(monkeypatch, other.leave)
+    assert grid.launch().done == [grid.good]
+
+
+def test_a_launch_that_is_killed_is_taken_over_at_once(
+    grid: Grid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with subprocess.Popen(["sleep", "60"]) as process:
+        Other(grid, Process.of(process.pid))
+        while_followed(monkeypatch, process.kill, process.wait)
+        assert grid.launch().done == [grid.good]
+    assert sorted(grid.trained) == sorted([grid.good, grid.bad])
+
+
+def test_what_fails_in_another_launch_is_not_tried_again_here(
+    grid: Grid, monkeypatch: pytest.MonkeyPatch, tiny_data: PreparedData
+) -> None:
+    class Bad(FakeTrainer):
+        def fit(self) -> tuple[Evaluation, ...]:
+            raise ValueError("no")
+
+    other = Other(grid, Process.current())
+
+    def fail_and_leave() -> None:
+        other.train(Bad, tiny_data, grid.folder)
+        other.leave()
+
+    while_followed(monkeypatch, fail_and_leave)
+    report = grid.launch()
+    assert sorted(report.failed) == sorted([grid.good, grid.bad])
+    assert (grid.trained, report.exit_code) == ([grid.bad], 1)
+
+
+def test_a_launch_that_only_follows_can_be_stopped(
+    grid: Grid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    Other(grid, Process.current())
+    while_followed(monkeypatch, stop)
+    report = grid.launch()
+    assert (report.running_elsewhere, report.left, report.exit_code) == ([grid.good], [], 130)
+
+
+def test_a_run_that_is_taken_over_in_the_middle_is_followed(
+    grid: Grid, monkeypatch: pytest.MonkeyPatch, tiny_data: PreparedData
+) -> None:
+    def overtaken(tasks: Sequence[RunTask], **rest: object) -> dict[str, str]:
+        board = ClaimBoard(grid.run(grid.good).folder)
+        board.take(Claim(launch_id="other", launcher=Process.current()), board.newest())
+        return grid.carry_out(tasks)
+
+    monkeypatch.setattr(module, "_carry_out", overtaken)
+    board = ClaimBoard(grid.run(grid.good).folder)
+
+    def finish() -> None:
+        task = task_for(fake_config(GOOD), tiny_data, grid.folder, grid.good, launch_id="other")
+        execute(task, WorkerContext(writer="other"), FakeTrainer)
+        give_back(board, "other")
+
+    while_followed(monkeypatch, lambda: None, finish)
+    report = grid.launch()
+    assert (report.done, report.done_elsewhere) == ([], [grid.good])
 
 
 def test_without_a_tracker_nothing_is_started(grid: Grid) -> None:
@@ -118,7 +221,7 @@ def test_without_a_tracker_nothing_is_started(grid: Grid) -> None:
 def test_ctrl_c_is_a_clean_stop_and_the_next_launch_goes_on(
     grid: Grid, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(tasks: Sequence[RunTask], *rest: object) -> dict[str, str]:
+    def interrupted(tasks: Sequence[RunTask], **rest: object) -> dict[str, str]:
         class Stopped(FakeTrainer):
             def _fail(self) -> None:
                 if self.step == 3:
@@ -129,7 +232,7 @@ def test_ctrl_c_is_a_clean_stop_and_the_next_launch_goes_on(
 
     monkeypatch.setattr(module, "_carry_out", interrupted)
     report = grid.launch()
-    assert (report.interrupted, report.left) == (True, [grid.good, grid.bad])
+    assert (report.exit_code, report.left) == (130, [grid.good, grid.bad])
     assert grid.run(grid.good).record().state == "cut_off"
     monkeypatch.setattr(module, "_carry_out", grid.carry_out)
     assert grid.launch().done == [grid.good]
@@ -142,7 +245,7 @@ def test_a_run_whose_process_ray_lost_for_good_is_a_failed_run(
     grid: Grid, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        module, "_carry_out", lambda tasks, *rest: {grid.good: "Traceback …\nActorDiedError: gone"}
+        module, "_carry_out", lambda tasks, **rest: {grid.good: "Traceback …\nActorDiedError: gone"}
     )
     report = grid.launch()
     assert report.failed[grid.good].message == "its process was lost: ActorDiedError: gone"
@@ -159,34 +262,6 @@ def test_what_a_run_wrote_down_itself_outweighs_what_ray_says(
     run.write_failure(own)
     outcomes.write_losses({"run-1": "lost"}, {"run-1": run}, "launch-1")
     assert run.failure() == own
-
-
-def test_a_launch_waits_for_the_workers_of_a_killed_launcher(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gone: Callable[[], Process]
-) -> None:
-    run = RunFolder.of(str(tmp_path), "run-1")
-    worker = Process.current()
-    beat = Heartbeat(
-        launch_id="x", launcher=gone(), worker=worker, device="cpu", attempt=1, launch_attempt=1
-    )
-    run.write_heartbeat(beat)
-    naps: list[float] = []
-
-    def nap(seconds: float) -> None:
-        naps.append(seconds)
-        if len(naps) == 2:
-            dead = gone()
-            run.write_heartbeat(Heartbeat(**{**vars(beat), "worker": dead}))
-
-    monkeypatch.setattr("rml_platform.launch.outcomes.time.sleep", nap)
-    assert outcomes.wait_for_orphan_workers(run).state == "cut_off"
-    assert len(naps) == 2
-
-
-@pytest.fixture
-def gone() -> Callable[[], Process]:
-    """A process of this machine that does not exist."""
-    return lambda: Process(host=Process.current().host, pid=2**22 - 1, started="1")
 
 
 @pytest.mark.parametrize(
@@ -217,3 +292,23 @@ def test_as_many_runs_at_once_as_the_scarcest_resource_allows(
         concurrency(task_for(fake_config(GOOD), tiny_data, Path("x"), "run", **changes), there)
         == expected
     )
+
+
+@pytest.mark.parametrize(
+    ("wanted", "workers", "is_local", "taken"),
+    [
+        ("auto", 1, True, "direct"),
+        ("auto", 2, True, "train"),
+        ("auto", 1, False, "train"),
+        ("direct", 1, False, "direct"),
+        ("train", 1, True, "train"),
+    ],
+)
+def test_the_cheapest_way_that_can_carry_a_run_out_is_taken(
+    tmp_path: Path, wanted: str, workers: int, is_local: bool, taken: str
+) -> None:
+    file = write_study(tmp_path, STUDY.replace("execution: direct\n", ""))
+    settings = (f"execution={wanted}", f"resources.workers={workers}")
+    study = load_study(file, settings)
+    assert load_study(file).execution == "auto"
+    assert execution_of(study, is_local=is_local) == taken

@@ -2,16 +2,25 @@
 distributed/."""
 
 import os
+import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import ray
 
 from rml_platform.launch import ray_session as module
-from rml_platform.launch.ray_session import ENVIRONMENT, ClusterError, ray_session
+from rml_platform.launch.ray_session import (
+    ENVIRONMENT,
+    ClusterError,
+    ClusterLostError,
+    ray_session,
+)
+from rml_platform.launch.stop_signals import StoppedBySignal, exit_code_of
 
 
 @pytest.fixture
@@ -20,7 +29,6 @@ def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict[str, obj
     back."""
     made: list[dict[str, object]] = []
     monkeypatch.setattr(ray, "init", lambda **options: made.append(options))
-    monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True}])
     monkeypatch.setattr(tempfile, "gettempdir", lambda: "/tmp")
     monkeypatch.setattr(Path, "home", lambda: tmp_path)
     token = (
@@ -117,13 +125,83 @@ def test_folders_of_killed_launchers_are_swept_away_and_no_others(
     assert {path.name for path in place.iterdir()} == {"rml-ray-1-b", "rml-ray-notes-c", "other"}
 
 
+@pytest.mark.parametrize("sigint", [signal.default_int_handler, signal.SIG_IGN])
 def test_a_ray_that_died_interrupts_the_launch(
-    calls: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch
+    calls: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch, sigint: Any
 ) -> None:
     monkeypatch.setattr(module, "WATCH_EVERY_S", 0.01)
-    monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": False}])
-    with pytest.raises(ClusterError, match="Ray died"), ray_session(None, with_train=True):
-        subprocess.run(["sleep", "30"], check=False)
+    monkeypatch.setattr(module, "what_died", lambda: "Ray died")
+    before = signal.signal(signal.SIGINT, sigint)  # ignored in what a shell starts with `&`
+    try:
+        with (
+            pytest.raises(ClusterLostError, match="Ray died") as lost,
+            ray_session(None, with_train=True),
+        ):
+            subprocess.run(["sleep", "30"], check=False)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert lost.value.exit_code == 75
+
+
+def test_the_part_of_ray_that_died_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Node:
+        def dead_processes(self) -> list[tuple[str, None]]:
+            return [("log_monitor", None), ("gcs_server", None)]
+
+    monkeypatch.setattr(ray._private.worker, "_global_node", Node())
+    assert "gcs_server; memory full?" in module.what_died()
+    monkeypatch.setattr(Node, "dead_processes", lambda self: [("log_monitor", None)])
+    assert module.what_died() == ""
+
+
+def test_a_head_that_stays_silent_is_lost_and_one_that_comes_back_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Client:
+        is_away = True
+
+        def internal_kv_exists(self, *args: object) -> bool:
+            if self.is_away:
+                raise RuntimeError("deadline exceeded")
+            return False
+
+    client = Client()
+    clock = iter(range(0, 1000, 20))
+    monkeypatch.setattr(time, "monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr(ray._private.worker.global_worker, "gcs_client", client, raising=False)
+    probe = module._HeadProbe()
+    assert probe.what_is_lost() == ""
+    client.is_away = False
+    assert probe.what_is_lost() == ""
+    client.is_away = True
+    assert probe.what_is_lost() == ""
+    assert "has not answered for 40 s" in probe.what_is_lost()
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP])
+def test_what_ray_takes_for_itself_is_taken_back(
+    calls: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch, signum: signal.Signals
+) -> None:
+    def init(**options: object) -> None:
+        signal.signal(signum, lambda *_: pytest.fail("Ray's handler"))
+
+    monkeypatch.setattr(ray, "init", init)
+    before = signal.getsignal(signum)
+    with pytest.raises(StoppedBySignal) as stop, ray_session(None, with_train=True):
+        os.kill(os.getpid(), signum)
+    assert exit_code_of(stop.value) == 128 + signum
+    signal.signal(signum, before)  # outside a launch Ray's handler is put back
+
+
+def test_a_sigterm_while_ray_starts_is_a_stop(
+    calls: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def init(**options: object) -> None:
+        raise SystemExit(1)  # Ray's own handler
+
+    monkeypatch.setattr(ray, "init", init)
+    with pytest.raises(StoppedBySignal), ray_session(None, with_train=True):
+        raise AssertionError("not reached")
 
 
 def test_ctrl_c_stays_ctrl_c(calls: list[dict[str, object]]) -> None:

@@ -1,16 +1,21 @@
 """What the files of a run say about it."""
 
 import math
+import os
+import pickle
 import subprocess
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from rml_dashboards.contract.states import STALE_AFTER_S
+from rml_platform.run.codec import DamagedFileError
 from rml_platform.run.run_folder import Failure, Heartbeat, Result, RunFolder
 from rml_platform.run.task import Process, RunTask, config_to_json
+from rml_trainers.errors import ConfigError
 from tests.support.platform.fake_trainer import evaluation
 from tests.support.tiny import METHOD_CONFIGS, tiny_config
 
@@ -57,9 +62,17 @@ def test_a_fresh_heartbeat_of_living_processes_is_a_running_run(run: RunFolder) 
 
 
 def test_an_old_heartbeat_is_a_run_that_was_cut_off(run: RunFolder) -> None:
-    run.write_heartbeat(heartbeat())
+    elsewhere = replace(Process.current(), host="elsewhere")
+    run.write_heartbeat(heartbeat(launcher=elsewhere, worker=elsewhere))
     assert run.record(now=time.time() + STALE_AFTER_S - 5).state == "running"
     assert run.record(now=time.time() + STALE_AFTER_S + 5).state == "cut_off"
+
+
+def test_a_living_process_of_this_machine_is_alive_whatever_the_age_of_its_heartbeat(
+    run: RunFolder,
+) -> None:
+    run.write_heartbeat(heartbeat())
+    assert run.record(now=time.time() + 100 * STALE_AFTER_S).state == "running"
 
 
 def test_a_run_that_said_goodbye_is_cut_off_at_once(run: RunFolder) -> None:
@@ -84,8 +97,9 @@ def test_another_process_with_the_number_of_a_dead_one_is_not_taken_for_it() -> 
     assert replace(here, started="1").is_gone() is True
 
 
-def test_nothing_is_known_of_processes_of_other_machines() -> None:
-    assert replace(Process.current(), host="elsewhere").is_gone() is None
+@pytest.mark.parametrize("other", [{"host": "elsewhere"}, {"machine": "another start of it"}])
+def test_nothing_is_known_of_processes_of_other_machines(other: dict[str, Any]) -> None:
+    assert replace(Process.current(), **other).is_gone() is None
 
 
 def test_a_result_outweighs_everything_and_survives_the_disk(run: RunFolder) -> None:
@@ -157,3 +171,25 @@ def task(method: str) -> RunTask:
         code_version="abc",
         dirty=False,
     )
+
+
+@pytest.mark.parametrize("run_id", ["", ".", "..", "../other", "a/b", "/etc", "a\\b", "a\nb"])
+def test_an_id_that_leads_out_of_the_runs_is_refused(tmp_path: Path, run_id: str) -> None:
+    with pytest.raises(ConfigError, match="not the id of a run"):
+        RunFolder.of(str(tmp_path), run_id)
+
+
+@pytest.mark.parametrize("name", ["task", "heartbeat", "failure", "result"])
+def test_a_pickle_in_a_runs_folder_is_damage_and_is_not_opened(
+    run: RunFolder, tmp_path: Path, name: str
+) -> None:
+    made = tmp_path / "made"
+
+    class Bomb:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return (os.mkdir, (str(made),))
+
+    run.folder.write(f"{name}.json", pickle.dumps(Bomb()))
+    with pytest.raises(DamagedFileError, match=f"{name}.json"):
+        getattr(run, name)()
+    assert not made.exists()

@@ -2,9 +2,13 @@
 
 import shutil
 import socket
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
+from filelock import FileLock, Timeout
 from mlflow import MlflowClient
 from mlflow.entities import ViewType
 from mlflow.tracking._tracking_service import utils as mlflow_utils
@@ -58,6 +62,95 @@ def test_a_deleted_run_and_experiment_come_back_instead_of_a_second_one(
         )
         == 1
     )
+
+
+def test_of_several_runs_with_one_id_the_first_is_kept_and_the_others_are_closed(
+    tracker: MlflowStore,
+) -> None:
+    first = tracker.create("study", "run-1", {})
+    empty = tracker.create("study", "run-1", {})
+    filled = tracker.create("study", "run-1", {})
+    tracker.log(filled, [Measurement("loss", 1, 1, 0.5)])
+    client = client_of(tracker)
+    assert tracker.find("run-1") == first
+    infos = [client.get_run(run).info for run in (first, empty, filled)]
+    assert [(info.status, info.lifecycle_stage) for info in infos] == [
+        ("RUNNING", "active"),
+        ("KILLED", "deleted"),
+        ("KILLED", "active"),
+    ]
+    late = tracker.create("study", "run-1", {})
+    tracker.close_strays("run-1", first)
+    assert client.get_run(late).info.status == "KILLED"
+    assert client.get_run(first).info.status == "RUNNING"
+
+
+class Deaf(BaseHTTPRequestHandler):
+    """A server that makes what it is asked for and whose answer to it is lost."""
+
+    made: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        content = b'{"experiment": {"experiment_id": "1", "lifecycle_stage": "active"}}'
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def do_POST(self) -> None:
+        self.made.append(self.path)
+        self.close_connection = True
+
+    def log_message(self, format: str, *args: object) -> None: ...
+
+
+def test_what_makes_something_is_asked_for_once_even_if_the_answer_is_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    Deaf.made.clear()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Deaf)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        store = MlflowStore(f"http://127.0.0.1:{server.server_port}", None)
+        with pytest.raises(TrackingError, match="cannot create run run-1"):
+            store.create("study", "run-1", {})
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    assert [path.rpartition("/")[2] for path in Deaf.made] == ["create"]
+
+
+def test_an_experiment_that_somebody_else_has_just_made_is_taken(
+    tracker: MlflowStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = tracker.experiment("study")
+    late = MlflowStore(tracker.uri, None)
+    look = late._client.get_experiment_by_name
+    answers = iter([None])
+    monkeypatch.setattr(
+        late._client, "get_experiment_by_name", lambda name: next(answers, look(name))
+    )
+    assert late.experiment("study") == made
+
+
+def test_a_database_is_opened_by_one_process_at_a_time(
+    tracker: MlflowStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tracker.uri.removeprefix("sqlite:///")
+    opened = []
+
+    def open_alone(tracking_uri: str) -> MlflowClient:
+        with pytest.raises(Timeout):
+            FileLock(f"{file}.lock", is_singleton=False).acquire(blocking=False)
+        opened.append(tracking_uri)
+        return MlflowClient(tracking_uri)
+
+    monkeypatch.setattr("mlflow.MlflowClient", open_alone)
+    MlflowStore(tracker.uri, None)
+    assert opened == [tracker.uri]
 
 
 def test_a_run_that_is_gone_for_good_is_no_error(tracker: MlflowStore) -> None:

@@ -1,6 +1,11 @@
 """Checkpoint folders: complete, unchanged and of the right run, or refused."""
 
 import errno
+import hashlib
+import json
+import os
+import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -106,3 +111,39 @@ def test_a_full_disk_leaves_nothing_half_written(
     with pytest.raises(CheckpointError, match="the disk is full"):
         save_checkpoint(tmp_path / "c", _checkpoint())
     assert not (tmp_path / "c").exists()
+
+
+@pytest.mark.parametrize("name", ["../secret.txt", "/etc/hostname", "sub/state.json", ".."])
+def test_a_manifest_names_files_of_its_checkpoint_only(folder: Path, name: str) -> None:
+    (folder.parent / "secret.txt").write_text("x")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["files"][name] = "0" * 64
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(CheckpointError, match="no file of it"):
+        verify_checkpoint(folder)
+
+
+class Bomb:
+    """Unpickled, it makes a folder."""
+
+    def __init__(self, made: Path) -> None:
+        self.made = made
+
+    def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
+        return (os.mkdir, (str(self.made),))
+
+
+@pytest.mark.parametrize(
+    "name", ["students.safetensors", "optimiser.safetensors", "state.json", "manifest.json"]
+)
+def test_a_pickle_in_a_checkpoint_is_not_opened(folder: Path, tmp_path: Path, name: str) -> None:
+    made = tmp_path / "made"
+    (folder / name).write_bytes(pickle.dumps(Bomb(made)))
+    manifest = folder / "manifest.json"
+    if name != "manifest.json":  # as somebody would do it who knows the hashes
+        content = json.loads(manifest.read_text())
+        content["files"][name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+        manifest.write_text(json.dumps(content))
+    with pytest.raises(CheckpointError):
+        load_checkpoint(folder)
+    assert not made.exists()

@@ -5,29 +5,25 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import ray
 import ray.train
 import ray.train.collective
 from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 
-from rml_platform.launch.single_worker import SingleWorker
+from rml_platform.launch.on_ray.nodes import elsewhere
+from rml_platform.launch.on_ray.single_worker import SingleWorker
 from rml_platform.run.checkpoints import NUM_TO_KEEP, CheckpointStore
 from rml_platform.run.storage import Folder
 from rml_platform.run.task import RUN_TASK, RunTask
 
-STARTUP_FAILURES_ALLOWED = 3
-"""Ray's default is without end: a cluster that shrank below one group would be asked every minute
-for ever."""
 
-
-def run_with_ray_train(task: RunTask, trainer_class: Callable[..., Any] | None = None) -> None:
+def run_with_ray_train(task: RunTask, trainer_class: Callable[..., Any] | None = None) -> str:
     """Train one run with a group of `num_workers` workers; the outcome is in the run's folder.
 
-    Raises:
-        ray.train.ControllerError: the group could not be started.
+    One attempt: Ray Train retries nothing. Returns what it says where the group failed, was lost or
+    could not be started, and nothing else.
     """
     from ray.train.torch import TorchConfig, TorchTrainer
-
-    from rml_platform.run.execute import give_up
 
     run_folder = Folder.open(task.storage).child("runs", task.run_id)
     store = run_folder.child("checkpoints")
@@ -45,7 +41,10 @@ def run_with_ray_train(task: RunTask, trainer_class: Callable[..., Any] | None =
             "trainer_class": trainer_class,
         },
         scaling_config=ScalingConfig(
-            num_workers=task.num_workers, use_gpu=needs_gpu, resources_per_worker=resources
+            num_workers=task.num_workers,
+            use_gpu=needs_gpu,
+            resources_per_worker=resources,
+            label_selector=elsewhere(task.avoid) or None,
         ),
         torch_config=TorchConfig(backend=task.backend) if task.num_workers > 1 else SingleWorker(),
         run_config=RunConfig(
@@ -54,17 +53,19 @@ def run_with_ray_train(task: RunTask, trainer_class: Callable[..., Any] | None =
             storage_filesystem=None if store.local else store.filesystem,
             checkpoint_config=CheckpointConfig(num_to_keep=NUM_TO_KEEP),
             failure_config=FailureConfig(
-                max_failures=task.max_retries, controller_failure_limit=STARTUP_FAILURES_ALLOWED
+                max_failures=0, controller_failure_limit=0, max_preemption_failures=0
             ),
         ),
     )
+    said = ""
     try:
         trainer.fit()
-    except ray.train.WorkerGroupError:
-        give_up(task)
+    except (ray.train.WorkerGroupError, ray.train.ControllerError) as error:
+        said = f"{type(error).__name__}: {error}"
     # A worker killed right after it stored a checkpoint leaves one that Ray Train never heard of
     # and never deletes.
     CheckpointStore(run_folder, writer).prune(own=True)
+    return said
 
 
 def _work(config: dict[str, Any]) -> None:
@@ -81,6 +82,7 @@ def _work(config: dict[str, Any]) -> None:
     context = WorkerContext(
         writer=config["writer"],
         rank=group.get_world_rank(),
+        node=ray.get_runtime_context().get_node_id(),
         world_size=group.get_world_size(),
         local_index=group.get_local_rank(),
         deliver=deliver,

@@ -1,0 +1,1 @@
+"""The runs of a launch on Ray: Tune schedules, Train groups workers."""

@@ -1,0 +1,185 @@
+"""Ray Tune over the runs of a launch. The only place that knows Tune.
+
+Tune schedules and bounds; it keeps no state that we read, and it tries nothing again: what became
+of a run is in the run's folder, and `RunQueue` decides what follows from it.
+"""
+
+import logging
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import ray
+from ray import tune
+from ray.tune.progress_reporter import TrialProgressCallback
+from ray.tune.search import Searcher
+
+from rml_platform.launch.direct import run_direct
+from rml_platform.launch.on_ray.nodes import elsewhere
+from rml_platform.launch.on_ray.placement_groups import NamedGroup, remove_orphans, remove_own
+from rml_platform.launch.on_ray.watch import Watch
+from rml_platform.launch.run_queue import RunQueue
+from rml_platform.run.attempt import TrainerLike
+from rml_platform.run.task import RUN_TASK, RunTask
+from rml_platform.study.retry_config import RetryConfig
+
+SAID = "said"
+"""What Ray Train said of an attempt, in the report of its Tune trial."""
+
+
+class Silence(TrialProgressCallback):  # type: ignore[misc]
+    """Takes the place of the callback that prints a line for every trial, whatever the verbosity;
+    keeps what Ray says of trials that died."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.errors = dict[str, str]()
+
+    def _print(self, msg: str) -> None: ...
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self.errors[trial.trial_id] = str(trial.get_error() or "no reason given")
+
+
+class Handout(Searcher):  # type: ignore[misc]
+    """Gives the runs of a queue to Tune one by one, and brings back what became of them."""
+
+    def __init__(
+        self, queue: RunQueue, errors: dict[str, str], on_note: Callable[[str], None]
+    ) -> None:
+        super().__init__()
+        self._queue = queue
+        self._errors = errors
+        self._on_note = on_note
+        self._run_of_trial = dict[str, str]()
+        self._ended = list[tuple[str, str]]()
+
+    def set_search_properties(
+        self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any
+    ) -> bool:
+        return True
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        self._settle()
+        task = self._queue.next()
+        if task is None:
+            return str(Searcher.FINISHED) if self._queue.is_over else None
+        if orphans := remove_orphans():
+            self._on_note(f"{orphans} placement groups of processes that died are removed")
+        self._run_of_trial[trial_id] = task.run_id
+        changes = {"avoid": list(task.avoid), "micro_batches": task.micro_batches}
+        return {"run_id": task.run_id, **changes}
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        # What Ray says of an error comes after this call.
+        self._ended.append((trial_id, str((result or {}).get(SAID, ""))))
+
+    def _settle(self) -> None:
+        ended = self._ended
+        self._ended = []
+        for trial_id, said in ended:
+            run_id = self._run_of_trial.pop(trial_id)
+            self._queue.ended(run_id, self._errors.pop(trial_id, said))
+
+    # Tune would write its state down now and then; ours is in the run folders.
+    def save(self, checkpoint_path: str) -> None: ...
+
+    def restore(self, checkpoint_path: str) -> None: ...
+
+
+def sweep(
+    tasks: Sequence[RunTask],
+    *,
+    max_concurrent: int,
+    rules: RetryConfig | None = None,
+    on_note: Callable[[str], None] = lambda text: None,
+    trainer_class: Callable[..., TrainerLike] | None = None,
+) -> dict[str, str]:
+    """Carry out runs of one launch (all with the same execution and resources) on the connected
+    Ray.
+
+    Returns when every run has come to an end; one that failed does not stop the others. The result
+    names the runs that ended without writing an outcome themselves, with what is known of it.
+    """
+    rules = rules or RetryConfig()
+    queue = RunQueue(tasks, rules, on_note)
+    silence = Silence()
+    for name in ("ray.tune", "ray.train"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    with tempfile.TemporaryDirectory(prefix="rml-tune-") as folder:
+        tuner = tune.Tuner(
+            _cell(tasks, trainer_class),
+            tune_config=tune.TuneConfig(
+                search_alg=Handout(queue, silence.errors, on_note),
+                num_samples=-1,
+                max_concurrent_trials=min(max_concurrent, len(tasks)),
+                reuse_actors=True,
+                trial_name_creator=_run_id_of,
+                trial_dirname_creator=_run_id_of,
+            ),
+            run_config=tune.RunConfig(
+                name=tasks[0].launch_id,
+                storage_path=folder,
+                failure_config=tune.FailureConfig(max_failures=0),
+                callbacks=[silence],
+                verbose=0,
+            ),
+        )
+        try:
+            with Watch(queue, rules, on_note):
+                tuner.fit()
+        finally:
+            remove_own()
+    return queue.lost
+
+
+def _cell(tasks: Sequence[RunTask], trainer_class: Callable[..., TrainerLike] | None) -> Any:
+    """What Tune calls for each run, with what it needs of the cluster."""
+    first = tasks[0]
+    # As JSON: the configuration of a plug-in's class could not be unpickled before its plug-in is
+    # loaded, which the run itself does.
+    by_id = {task.run_id: RUN_TASK.encode(task) for task in tasks}
+    own = f"rml.{first.launch_id}"
+
+    def run_cell(config: dict[str, Any]) -> dict[str, str]:
+        run_id = config["run_id"]
+        task = replace(
+            RUN_TASK.decode(by_id[run_id], f"the task of {run_id}"),
+            avoid=tuple(config["avoid"]),
+            micro_batches=config["micro_batches"],
+        )
+        return {SAID: _run_cell(task, trainer_class)}
+
+    def resources(config: dict[str, Any]) -> tune.PlacementGroupFactory:
+        # The driver of a worker group only waits: it takes one byte, because Tune wants something,
+        # and no CPU.
+        if first.execution == "train":
+            return NamedGroup([{"CPU": 0, "memory": 1}], name=own)
+        cell = {"CPU": first.cpus_per_worker, "GPU": first.gpus_per_worker}
+        only = elsewhere(config.get("avoid", ()))
+        labels = {"bundle_label_selector": [only]} if only else {}
+        return NamedGroup([cell], name=own, **labels)
+
+    return tune.with_resources(run_cell, resources)
+
+
+def cluster_resources() -> dict[str, float]:
+    """What the connected Ray has in all, by resource."""
+    return dict(ray.cluster_resources())
+
+
+def _run_cell(task: RunTask, trainer_class: Callable[..., TrainerLike] | None) -> str:
+    if task.execution == "direct":
+        node = ray.get_runtime_context().get_node_id()
+        run_direct(task, trainer_class=trainer_class, node=node)
+        return ""
+    from rml_platform.launch.on_ray.worker import run_with_ray_train
+
+    return run_with_ray_train(task, trainer_class)
+
+
+def _run_id_of(trial: Any) -> str:
+    return str(trial.config["run_id"])

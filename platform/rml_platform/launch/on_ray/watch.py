@@ -1,0 +1,169 @@
+"""Looks after the runs of a sweep while they are under way: one that hangs is killed, one that
+waits for room says so."""
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from types import TracebackType
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from rml_platform.launch.live_view import poll_seconds
+from rml_platform.launch.run_queue import RunQueue
+from rml_platform.run.codec import DamagedFileError
+from rml_platform.run.run_folder import Heartbeat, RunFolder
+from rml_platform.run.task import Process, RunTask
+from rml_platform.study.retry_config import RetryConfig
+
+KILL_WITHIN_S = 30.0
+WAITING_AFTER_S = 20.0
+"""A run whose worker has not begun for so long waits for something."""
+
+
+@dataclass
+class Pace:
+    """How one attempt gets on, by this process's own clock."""
+
+    attempt: int
+    place: Hashable
+    """Changes with every report of the run."""
+    since_s: float
+    longest_s: float = 0.0
+    """Longest pause between two reports so far."""
+
+    def move(self, place: Hashable, now_s: float) -> None:
+        """A report has come, or nothing has changed."""
+        if place != self.place:
+            self.longest_s = max(self.longest_s, now_s - self.since_s)
+            self.place = place
+            self.since_s = now_s
+
+    def is_hung(self, rules: RetryConfig, now_s: float) -> bool:
+        patience_s = max(rules.hang_at_least_s, rules.hang_factor * self.longest_s)
+        return now_s - self.since_s > patience_s
+
+
+class Watch:
+    """Watches the runs of a queue while its context is open."""
+
+    def __init__(self, queue: RunQueue, rules: RetryConfig, on_note: Callable[[str], None]) -> None:
+        self._queue = queue
+        self._rules = rules
+        self._on_note = on_note
+        self._paces = dict[str, Pace]()
+        self._waiting = Waiting(on_note)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="watch", daemon=True)
+
+    def __enter__(self) -> "Watch":
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        poll_s = 1.0
+        while not self._stop.wait(poll_s):
+            tasks = self._queue.under_way()
+            folders = {task.run_id: RunFolder.of(task.storage, task.run_id) for task in tasks}
+            poll_s = poll_seconds(folders.values())
+            beats = {task.run_id: _beat_of(folders[task.run_id], task) for task in tasks}
+            self.look(tasks, beats, time.monotonic())
+
+    def look(self, tasks: list[RunTask], beats: dict[str, Heartbeat | None], now_s: float) -> None:
+        """Once around: what is said of the runs that are under way, at a time."""
+        for run_id, beat in beats.items():
+            if beat is not None:
+                self._follow(run_id, beat, now_s)
+        self._waiting.look([task for task in tasks if beats[task.run_id] is None], now_s)
+
+    def _follow(self, run_id: str, beat: Heartbeat, now_s: float) -> None:
+        pace = self._paces.get(run_id)
+        place = (beat.stage, beat.step, beat.checkpoint_step, beat.miou)
+        if pace is None or pace.attempt != beat.attempt:
+            self._paces[run_id] = Pace(beat.attempt, place, now_s)
+            return
+        pace.move(place, now_s)
+        if pace.is_hung(self._rules, now_s):
+            self._on_note(
+                f"{run_id} has reported nothing since step {beat.step} for "
+                f"{now_s - pace.since_s:.0f} s (longest pause before: {pace.longest_s:.0f} s): "
+                f"process {beat.worker.pid} on {beat.worker.host} is killed"
+            )
+            self._queue.note_hang(run_id)
+            pace.since_s = now_s
+            kill(beat.worker, beat.node)
+
+
+@dataclass
+class Waiting:
+    """Says which runs wait for room on the cluster, each time that this changes."""
+
+    on_note: Callable[[str], None]
+    _since_s: float | None = None
+    _told: str = ""
+    _free: Callable[[], dict[str, float]] = field(default=lambda: dict(ray.available_resources()))
+
+    def look(self, tasks: list[RunTask], now_s: float) -> None:
+        """`tasks`: those that were handed out and whose worker has not begun."""
+        if not tasks:
+            self._since_s = None
+            self._told = ""
+            return
+        self._since_s = now_s if self._since_s is None else self._since_s
+        if now_s - self._since_s < WAITING_AFTER_S:
+            return
+        text = what_lacks(tasks[0], self._free(), len(tasks))
+        if text and text != self._told:
+            self.on_note(text)
+        self._told = text
+
+
+def what_lacks(task: RunTask, free: dict[str, float], num_runs: int) -> str:
+    """What a run waits for; empty where there is room for it in all."""
+    for name, amount in (("GPU", task.gpus_per_worker), ("CPU", task.cpus_per_worker)):
+        there = free.get(name, 0.0)
+        if amount > 0 and there < amount * task.num_workers:
+            need = f"{task.num_workers} × {amount:g} {name}"
+            return f"waiting for {need}, {there:g} free ({num_runs} runs not begun)"
+    return ""
+
+
+def kill(worker: Process, node: str) -> None:
+    """End a process at once, on whichever node of the cluster it is."""
+    if worker.is_gone() is None:
+        on_it = NodeAffinitySchedulingStrategy(node_id=node, soft=False)
+        killer = ray.remote(num_cpus=0, max_retries=0)(kill_here).options(scheduling_strategy=on_it)
+        # A node that is gone has taken the process with it.
+        with contextlib.suppress(ray.exceptions.RayError):
+            ray.get(killer.remote(worker.host, worker.pid, worker.started), timeout=KILL_WITHIN_S)
+    else:
+        kill_here(worker.host, worker.pid, worker.started)
+
+
+def kill_here(host: str, pid: int, started: str) -> None:
+    """End a process of this machine, unless it is another one by now."""
+    if Process(host=host, pid=pid, started=started).is_gone() is False:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _beat_of(folder: RunFolder, task: RunTask) -> Heartbeat | None:
+    """Last word of the attempt that is under way; None before it began."""
+    with contextlib.suppress(DamagedFileError, OSError):
+        beat = folder.heartbeat()
+        if beat is not None and beat.launch_id == task.launch_id and beat.state == "running":
+            return beat
+    return None

@@ -1,0 +1,148 @@
+"""The runs of one sweep: which is next, and what becomes of one whose attempt ended. Knows no Ray.
+
+Nobody else tries anything again: Tune and Ray Train are told to give up at the first failure, so
+that no retry of theirs multiplies ours.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from rml_platform.run.faults.claims import ClaimBoard
+from rml_platform.run.faults.retry_policy import Decision, FailureClass, Trouble, classify, decide
+from rml_platform.run.run_folder import Failure, Heartbeat, RunFolder, RunRecord
+from rml_platform.run.task import RunTask
+from rml_platform.study.retry_config import RetryConfig
+from rml_trainers.data.loading.batch_recipe import check_workers
+from rml_trainers.errors import ConfigError
+from rml_trainers.training.assembly import batch_recipe, with_micro_batches
+
+FEWEST_IMAGES = 2
+"""Of one kind in a micro-batch: BatchNorm behind a global mean has no variance from one image."""
+
+
+class RunQueue:
+    """Hands runs out, and puts those back that are worth another try."""
+
+    def __init__(
+        self, tasks: Sequence[RunTask], rules: RetryConfig, on_note: Callable[[str], None]
+    ) -> None:
+        """`on_note` is told of every further try, and why."""
+        self.lost = dict[str, str]()
+        """Runs that ended without writing down why, with what is known of it."""
+        self._waiting = deque(tasks)
+        self._under_way = dict[str, RunTask]()
+        self._history = dict[str, list[Trouble]]()
+        self._hung = set[str]()
+        self._rules = rules
+        self._on_note = on_note
+
+    def next(self) -> RunTask | None:
+        """The run to start now, None where there is none to start at the moment."""
+        if not self._waiting:
+            return None
+        task = self._waiting.popleft()
+        self._under_way[task.run_id] = task
+        return task
+
+    @property
+    def is_over(self) -> bool:
+        """Whether every run has come to an end."""
+        return not self._waiting and not self._under_way
+
+    def under_way(self) -> list[RunTask]:
+        """The runs that were handed out and have not come back. May be asked by any thread."""
+        return list(self._under_way.copy().values())
+
+    def note_hang(self, run_id: str) -> None:
+        """The attempt that is about to end was killed because it hung."""
+        self._hung.add(run_id)
+
+    def ended(self, run_id: str, error: str) -> None:
+        """An attempt came to its end, or could not begin: find out which, and decide.
+
+        Args:
+            error: what Ray says of it; empty where the attempt returned by itself.
+        """
+        task = self._under_way.pop(run_id)
+        folder = RunFolder.of(task.storage, run_id)
+        record = folder.record()
+        if record.result is not None or _belongs_to_another(folder, task):
+            return
+        own = _own(record, task)
+        trouble = Trouble(self._kind(run_id, own, error), _node(record.heartbeat, task))
+        history = self._history.setdefault(run_id, [])
+        history.append(trouble)
+        decision = decide(history, self._rules, can_halve_batch=can_halve_batch(task))
+        if decision.is_tried_again:
+            history[-1] = replace(trouble, led_to_halving=decision.halve_batch)
+            self._try_again(folder, task, trouble, decision, record)
+        elif own is None:
+            self.lost[run_id] = _account(error, history)
+
+    def _kind(self, run_id: str, failure: Failure | None, error: str) -> FailureClass:
+        if run_id in self._hung:
+            self._hung.discard(run_id)
+            return FailureClass.HANG
+        if failure is not None:
+            return classify((failure.kind,), failure.message)
+        kind = classify((), error)
+        # It wrote nothing down, so it did not fail by itself.
+        return FailureClass.LOST if kind is FailureClass.CODE else kind
+
+    def _try_again(
+        self,
+        folder: RunFolder,
+        task: RunTask,
+        trouble: Trouble,
+        decision: Decision,
+        record: RunRecord,
+    ) -> None:
+        folder.forget_failure()
+        cuts = 2 if decision.halve_batch else 1
+        again = replace(task, avoid=decision.avoid, micro_batches=cuts * task.micro_batches)
+        self._waiting.append(again)
+        how = f", in {again.micro_batches} times as many micro-batches" if cuts > 1 else ""
+        why = trouble.kind.value.replace("_", " ")
+        step = record.heartbeat.step if record.heartbeat else 0
+        self._on_note(f"{task.run_id} is tried again after step {step} ({why}){how}")
+
+
+def can_halve_batch(task: RunTask) -> bool:
+    """Whether each of a run's micro-batches can be cut into two."""
+    config = with_micro_batches(task.config, 2 * task.micro_batches)
+    size = config.batch
+    sizes = [size.labelled, size.unlabelled] if config.method.uses_unlabelled else [size.labelled]
+    try:
+        check_workers(batch_recipe(config), task.num_workers)
+    except ConfigError:
+        return False
+    return min(sizes) // (task.num_workers * size.accumulate) >= FEWEST_IMAGES
+
+
+def _belongs_to_another(folder: RunFolder, task: RunTask) -> bool:
+    held = ClaimBoard(folder.folder).newest()
+    claim = held.claim if held else None
+    return claim is not None and claim.launch_id != task.launch_id and not claim.is_given_back
+
+
+def _own(record: RunRecord, task: RunTask) -> Failure | None:
+    """The failure that an attempt of this launch wrote down."""
+    failure = record.failure
+    return failure if failure is not None and failure.launch_id == task.launch_id else None
+
+
+def _node(beat: Heartbeat | None, task: RunTask) -> str:
+    return beat.node if beat is not None and beat.launch_id == task.launch_id else ""
+
+
+def _account(error: str, history: Sequence[Trouble]) -> str:
+    """What is written down of a run that could not do so itself."""
+    text = error.strip() or "no reason given"
+    kind = history[-1].kind
+    times = sum(trouble.kind is kind for trouble in history)
+    what = {
+        FailureClass.LOST: "killed or died",
+        FailureClass.HANG: "killed because it hung",
+    }.get(kind, kind.value.replace("_", " "))
+    return f"{text}\n{what} {times} times in this launch ({text.splitlines()[-1]})"

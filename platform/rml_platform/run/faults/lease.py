@@ -1,0 +1,100 @@
+"""The sign of life of a launch, `launches/<launch id>.json`: for launches on other machines, which
+cannot look for its process.
+
+The file's content changes every `RENEW_EVERY_S`. Who waits for a launch to end compares contents by
+its own clock, so clocks that differ do no harm: a launch is dead when nothing changed for
+`DEAD_AFTER_S` of watching.
+"""
+
+import contextlib
+import threading
+import time
+from types import TracebackType
+
+from rml_dashboards.contract.states import STALE_AFTER_S
+from rml_platform.run.faults.claims import Claim
+from rml_platform.run.storage import Folder
+from rml_platform.run.task import Process
+
+LAUNCHES = "launches"
+RENEW_EVERY_S = 15.0
+DEAD_AFTER_S = STALE_AFTER_S
+ORPHANS_LEAVE_S = 30.0
+"""How long the workers of a killed launcher may take to follow it; what stays is fenced."""
+
+
+class Lease:
+    """Renews the sign of life of a launch while its context is open."""
+
+    def __init__(self, storage: str, launch_id: str) -> None:
+        self._folder = Folder.open(storage).child(LAUNCHES)
+        self._name = f"{launch_id}.json"
+        self._count = 0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
+
+    def __enter__(self) -> "Lease":
+        self._write()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+        with contextlib.suppress(OSError):  # what is left says that the launch is dead
+            self._folder.delete(self._name)
+
+    def _renew(self) -> None:
+        while not self._stop.wait(RENEW_EVERY_S):
+            with contextlib.suppress(OSError):  # a storage that is away for a moment
+                self._write()
+
+    def _write(self) -> None:
+        self._count += 1
+        self._folder.write(self._name, b"%d" % self._count)
+
+
+class Watchman:
+    """Knows which holders of claims are dead."""
+
+    def __init__(self, storage: str) -> None:
+        self._folder = Folder.open(storage).child(LAUNCHES)
+        self._seen: dict[str, tuple[bytes | None, float]] = {}
+        """Launch → its sign of life, and when it was first seen like that."""
+        self._orphans: dict[Process, float] = {}
+        """Workers that outlive their launcher, and since when."""
+
+    def is_free(self, claim: Claim | None) -> bool:
+        """Whether nobody is behind a claim any more.
+
+        On this machine a living process is alive, whatever it last wrote, and one that is gone is
+        dead at once; a worker that outlives its launcher is waited for. Of another machine's
+        nothing is known but the sign of life of its launch.
+        """
+        if claim is None or claim.is_given_back:
+            return True
+        launcher_gone = claim.launcher.is_gone()
+        if launcher_gone is None:
+            launcher_gone = self._has_expired(claim.launch_id)
+        return launcher_gone and (claim.worker is None or not self._stays(claim.worker))
+
+    def _stays(self, worker: Process) -> bool:
+        """Whether a worker without launcher still lives on this machine, and may yet leave."""
+        if worker.is_gone() is not False:
+            return False
+        now = time.monotonic()
+        return now - self._orphans.setdefault(worker, now) < ORPHANS_LEAVE_S
+
+    def _has_expired(self, launch_id: str) -> bool:
+        content = self._folder.read(f"{launch_id}.json")
+        now = time.monotonic()
+        before = self._seen.get(launch_id)
+        if before is None or before[0] != content:
+            self._seen[launch_id] = (content, now)
+            return False
+        return now - before[1] >= DEAD_AFTER_S

@@ -1,0 +1,198 @@
+"""What to do with a run that failed: pure functions from facts to a decision. The launcher gathers
+the facts and obeys.
+
+A failure that cannot get better by itself (a wrong configuration, a damaged image, a mistake in the
+code, a loss that became NaN) is never retried: the run is deterministic and would fail again. What
+the machine did to a run is retried, each kind with a budget of its own that a study's `retry:`
+changes.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from rml_platform.study.retry_config import Retries, RetryConfig
+
+
+class FailureClass(StrEnum):
+    """Why a run failed, as far as it matters for trying again."""
+
+    CONFIG = "config"
+    DATA = "data"
+    CODE = "code"
+    """Every error of the program that is not one of the others."""
+    NON_FINITE = "non_finite"
+    DISK_FULL = "disk_full"
+    CANCELLED = "cancelled"
+    """A person stopped it."""
+    PREEMPTED = "preempted"
+    """Its node went away, or there is no room for it any more."""
+    LOST = "lost"
+    """Its process died, and its node lives."""
+    HANG = "hang"
+    """It made no step for too long and was killed."""
+    COMMUNICATION = "communication"
+    """NCCL or gloo broke, and no worker died."""
+    OUT_OF_MEMORY = "out_of_memory"
+    CHECKPOINT = "checkpoint"
+
+
+NEVER = frozenset(
+    {
+        FailureClass.CONFIG,
+        FailureClass.DATA,
+        FailureClass.CODE,
+        FailureClass.NON_FINITE,
+        FailureClass.DISK_FULL,
+        FailureClass.CANCELLED,
+    }
+)
+"""Kinds that no rule makes worth another try."""
+WORKERS_DIED = frozenset({FailureClass.LOST, FailureClass.PREEMPTED, FailureClass.COMMUNICATION})
+"""Kinds that a worker may also only see because another one died."""
+
+_BY_ERROR_TYPE = {
+    "ConfigError": FailureClass.CONFIG,
+    "DeviceError": FailureClass.CONFIG,
+    "DataError": FailureClass.DATA,
+    "NonFiniteLossError": FailureClass.NON_FINITE,
+    "Cancelled": FailureClass.CANCELLED,
+    "CheckpointError": FailureClass.CHECKPOINT,
+    "OutOfMemoryError": FailureClass.OUT_OF_MEMORY,
+    "MemoryError": FailureClass.OUT_OF_MEMORY,
+    "WorkerCrashedError": FailureClass.LOST,
+    "ActorDiedError": FailureClass.LOST,
+    "ActorUnavailableError": FailureClass.LOST,
+    "RayActorError": FailureClass.LOST,
+    "NodeDiedError": FailureClass.PREEMPTED,
+    "WorkerHealthCheckTimeoutError": FailureClass.LOST,
+    "WorkerHealthCheckFailedError": FailureClass.LOST,
+    "WorkerGroupStartupTimeoutError": FailureClass.PREEMPTED,
+    "WorkerGroupStartupFailedError": FailureClass.LOST,
+    "ObjectLostError": FailureClass.LOST,
+    "OwnerDiedError": FailureClass.LOST,
+    "ConnectionResetError": FailureClass.LOST,
+    "BrokenPipeError": FailureClass.LOST,
+}
+_GUESSES = re.compile(r"Some common causes include:.*")
+"""What Ray writes behind every death of a process, whatever it died of: memory among others."""
+_BY_MESSAGE = (
+    (
+        re.compile(r"out of memory|\bOOM\b|low on memory|memory pressure", re.IGNORECASE),
+        "OUT_OF_MEMORY",
+    ),
+    (
+        re.compile(r"no space left on device|disk (is )?full|disk quota|ENOSPC", re.IGNORECASE),
+        "DISK_FULL",
+    ),
+    (
+        re.compile(
+            r"preempt|\bdrain(ed|ing)?\b|node (has )?(died|failed)|node was terminated|"
+            r"NodeDiedError|WorkerGroupStartupTimeoutError|marked dead",
+            re.IGNORECASE,
+        ),
+        "PREEMPTED",
+    ),
+    (
+        re.compile(
+            r"worker (process )?(has )?died|died unexpectedly|ActorDiedError|actor is dead", re.I
+        ),
+        "LOST",
+    ),
+    # What gloo and NCCL say, also on the ranks that survive when one is killed.
+    (
+        re.compile(r"connection (closed|reset|refused) by peer|NCCL|gloo", re.IGNORECASE),
+        "COMMUNICATION",
+    ),
+)
+
+
+def classify(error_types: Sequence[str], message: str) -> FailureClass:
+    """Class of a failure from the names of its exception types (outermost first, causes after) and
+    its text.
+
+    The innermost known type decides: Ray wraps what a worker raised into errors of its own. The
+    text is asked before "worker lost", because a process killed for its memory, or with its node,
+    also only looks lost.
+    """
+    known = [_BY_ERROR_TYPE[name] for name in error_types if name in _BY_ERROR_TYPE]
+    innermost = known[-1] if known else FailureClass.CODE
+    if innermost not in (FailureClass.CODE, FailureClass.LOST, FailureClass.DATA):
+        return innermost
+    facts = _GUESSES.sub("", message)
+    by_text = next(
+        (FailureClass[kind] for pattern, kind in _BY_MESSAGE if pattern.search(facts)),
+        FailureClass.CODE,
+    )
+    if innermost is FailureClass.DATA:  # "disk full" while preparing is raised as a DataError
+        return by_text if by_text is FailureClass.DISK_FULL else innermost
+    return by_text if by_text is not FailureClass.CODE else innermost
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """One failed attempt of a run."""
+
+    kind: FailureClass
+    node: str = ""
+    """Where it happened, as the cluster names its nodes; empty where that is not known."""
+    led_to_halving: bool = False
+    """It was answered by more micro-batches, and uses up no retry."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """What becomes of a run after its newest failure."""
+
+    is_tried_again: bool = False
+    avoid: tuple[str, ...] = ()
+    """Nodes that the next attempt should not be on, where there are others."""
+    halve_batch: bool = False
+    """Cut the steps into twice as many micro-batches."""
+
+
+GIVE_UP = Decision()
+BLAMES_NODE = frozenset({FailureClass.HANG, FailureClass.COMMUNICATION, FailureClass.OUT_OF_MEMORY})
+"""Kinds that speak against a node at once; a process that died does so the second time."""
+
+
+def decide(
+    history: Sequence[Trouble], rules: RetryConfig, *, can_halve_batch: bool = False
+) -> Decision:
+    """What becomes of a run.
+
+    Args:
+        history: its failures in this launch, the newest last; at least one.
+        rules: of its study.
+        can_halve_batch: whether its micro-batches can be cut once more.
+    """
+    kind = history[-1].kind
+    wants_halving = kind is FailureClass.OUT_OF_MEMORY and rules.on_oom == "halve_batch"
+    if wants_halving and can_halve_batch:
+        avoid = _nodes_to_avoid(history[:-1])
+        return Decision(is_tried_again=True, avoid=avoid, halve_batch=True)
+    allowed = retries_for(kind, rules)
+    count = sum(trouble.kind is kind and not trouble.led_to_halving for trouble in history)
+    if allowed != "unlimited" and count > allowed:
+        return GIVE_UP
+    return Decision(is_tried_again=True, avoid=_nodes_to_avoid(history))
+
+
+def retries_for(kind: FailureClass, rules: RetryConfig) -> Retries:
+    """How often a kind of failure is tried again within one launch."""
+    if kind in NEVER:
+        return 0
+    retries: Retries = getattr(rules, kind.value)
+    return retries
+
+
+def _nodes_to_avoid(history: Sequence[Trouble]) -> tuple[str, ...]:
+    deaths = Counter(trouble.node for trouble in history if trouble.kind is FailureClass.LOST)
+    blamed = {
+        trouble.node
+        for trouble in history
+        if trouble.kind in BLAMES_NODE and not trouble.led_to_halving
+    }
+    return tuple(sorted((blamed | {node for node, n in deaths.items() if n > 1}) - {""}))

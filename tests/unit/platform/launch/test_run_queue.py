@@ -1,0 +1,183 @@
+"""What follows from the end of an attempt: done, tried again (how, where), given up."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from rml_platform.launch.run_queue import RunQueue, can_halve_batch
+from rml_platform.run.attempt import WorkerContext
+from rml_platform.run.execute import execute
+from rml_platform.run.faults.claims import Claim, ClaimBoard
+from rml_platform.run.run_folder import Heartbeat, RunFolder
+from rml_platform.run.task import Process, RunTask
+from rml_platform.study.retry_config import RetryConfig
+from rml_trainers.data.prepared.cache import PreparedData
+from rml_trainers.errors import DataError
+from rml_trainers.settings.batch import BatchConfig
+from tests.support.platform.fake_trainer import GOOD, NON_FINITE, FakeTrainer
+from tests.support.platform.tasks import fake_config, task_for
+from tests.support.tiny import tiny_config
+
+KILLED = "ActorDiedError: The actor died unexpectedly before finishing this task."
+NODE_DIED = "ActorDiedError: The actor died because its node has died."
+
+
+class Grid:
+    """A queue over one run, and attempts at it in this process."""
+
+    def __init__(self, data: PreparedData, folder: Path) -> None:
+        self.notes: list[str] = []
+        batch = BatchConfig(labelled=8, unlabelled=8)
+        config = replace(fake_config(GOOD), batch=batch)
+        self.task = task_for(config, data, folder, "run-1")
+        self.folder = RunFolder.of(str(folder), "run-1")
+        self.begin(RetryConfig())
+
+    def begin(self, rules: RetryConfig) -> None:
+        self.queue = RunQueue([self.task], rules, self.notes.append)
+
+    def attempt(self, error: BaseException | None = None, node: str = "") -> RunTask:
+        """Start the run; with an error it ends in it."""
+        task = self.queue.next()
+        assert task is not None
+
+        class Failing(FakeTrainer):
+            def __init__(self, *parts: object, micro_batches: int = 1, **rest: object) -> None:
+                super().__init__(*parts, **rest)  # type: ignore[arg-type]
+
+            def _fail(self) -> None:
+                if error is not None and self.step == 3:
+                    raise error
+
+        execute(task, WorkerContext(writer=task.launch_id, node=node), Failing)
+        self.queue.ended(task.run_id, "")
+        return task
+
+    def die(self, said: str, node: str = "") -> RunTask:
+        """Start the run and lose its process."""
+        task = self.queue.next()
+        assert task is not None
+        self.folder.begin(task)
+        self.folder.write_heartbeat(
+            Heartbeat(
+                launch_id=task.launch_id,
+                launcher=task.launcher,
+                worker=Process.current(),
+                device="cpu",
+                attempt=1,
+                launch_attempt=1,
+                node=node,
+            )
+        )
+        self.queue.ended(task.run_id, said)
+        return task
+
+
+@pytest.fixture
+def grid(tiny_data: PreparedData, tmp_path: Path) -> Grid:
+    return Grid(tiny_data, tmp_path)
+
+
+def test_a_run_that_is_done_is_over(grid: Grid) -> None:
+    assert not grid.queue.is_over
+    grid.attempt()
+    assert (grid.queue.is_over, grid.queue.lost, grid.notes) == (True, {}, [])
+
+
+@pytest.mark.parametrize(
+    "error", [DataError("damaged"), ValueError("a mistake"), OSError(28, "No space left on device")]
+)
+def test_what_would_fail_again_is_left_as_it_failed(grid: Grid, error: Exception) -> None:
+    grid.attempt(error)
+    assert (grid.queue.is_over, grid.queue.lost, grid.notes) == (True, {}, [])
+    failure = grid.folder.failure()
+    assert failure is not None
+    assert failure.kind == type(error).__name__
+
+
+def test_a_lost_process_is_replaced_as_often_as_the_rules_say_and_then_accounted_for(
+    grid: Grid,
+) -> None:
+    grid.begin(RetryConfig(lost=2))
+    for _ in range(3):
+        grid.die(KILLED)
+    assert grid.queue.is_over
+    assert "killed or died 3 times in this launch" in grid.queue.lost["run-1"]
+    assert grid.notes == ["run-1 is tried again after step 0 (lost)"] * 2
+
+
+def test_the_loss_of_a_node_has_no_limit(grid: Grid) -> None:
+    for _ in range(20):
+        grid.die(NODE_DIED)
+    grid.attempt()
+    assert (grid.queue.is_over, grid.queue.lost) == (True, {})
+
+
+def test_a_run_that_hung_is_tried_again_elsewhere(grid: Grid) -> None:
+    grid.queue.note_hang("run-1")
+    grid.die(KILLED, node="node-a")
+    assert grid.attempt().avoid == ("node-a",)
+    assert grid.notes == ["run-1 is tried again after step 0 (hang)"]
+
+
+def test_out_of_memory_is_tried_once_more_elsewhere(grid: Grid) -> None:
+    oom = RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
+    first = grid.attempt(oom, node="node-a")
+    assert grid.folder.failure() is None
+    second = grid.attempt(oom, node="node-b")
+    assert (first.avoid, second.avoid) == ((), ("node-a",))
+    assert grid.queue.is_over
+    assert grid.folder.failure() is not None
+
+
+def test_out_of_memory_halves_the_micro_batches_until_they_cannot_be_cut(grid: Grid) -> None:
+    grid.begin(RetryConfig(on_oom="halve_batch"))
+    oom = RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
+    tried = []
+    while not grid.queue.is_over:
+        tried.append(grid.attempt(oom).micro_batches)
+    assert tried == [1, 2, 4, 4]  # pieces of 8, 4 and 2 images, and once more elsewhere
+    assert "in 4 times as many micro-batches" in grid.notes[1]
+
+
+def test_the_result_says_that_it_was_made_from_smaller_micro_batches(grid: Grid) -> None:
+    grid.begin(RetryConfig(on_oom="halve_batch"))
+    grid.attempt(RuntimeError("CUDA out of memory"))
+    grid.attempt()
+    result = grid.folder.result()
+    assert result is not None
+    assert (result.micro_batches, result.attempt) == (2, 2)
+
+
+def test_a_run_that_another_launch_took_over_is_left_to_it(grid: Grid) -> None:
+    board = ClaimBoard(grid.folder.folder)
+    board.take(Claim(launch_id="other", launcher=Process.current()), board.newest())
+    task = grid.queue.next()
+    assert task is not None
+    grid.queue.ended("run-1", KILLED)
+    assert (grid.queue.is_over, grid.queue.lost, grid.notes) == (True, {}, [])
+
+
+def test_a_failure_of_an_earlier_launch_is_not_this_ones(
+    grid: Grid, tiny_data: PreparedData
+) -> None:
+    task = task_for(fake_config(NON_FINITE), tiny_data, Path(grid.task.storage), "run-1")
+    execute(replace(task, launch_id="earlier"), WorkerContext(writer="earlier"), FakeTrainer)
+    assert grid.queue.next() is not None
+    grid.queue.ended("run-1", "WorkerGroupStartupTimeoutError: no room")
+    assert grid.notes == ["run-1 is tried again after step 2 (preempted)"]
+
+
+@pytest.mark.parametrize(
+    ("labelled", "unlabelled", "workers", "can"),
+    [(4, 4, 1, True), (2, 4, 1, False), (4, 5, 1, False), (8, 8, 4, False), (8, 8, 2, True)],
+)
+def test_micro_batches_keep_at_least_two_images(
+    grid: Grid, labelled: int, unlabelled: int, workers: int, can: bool
+) -> None:
+    batch = BatchConfig(labelled=labelled, unlabelled=unlabelled)
+    config = tiny_config("rml", batch=batch)
+    data = PreparedData.open(Path(grid.task.prepared_folder))
+    task = task_for(config, data, Path(grid.task.storage), "run-2", num_workers=workers)
+    assert can_halve_batch(task) is can

@@ -1,0 +1,146 @@
+"""When a run is hung, and what is said of runs that wait."""
+
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from rml_platform.launch.on_ray import watch as module
+from rml_platform.launch.on_ray.watch import WAITING_AFTER_S, Waiting, Watch, kill, what_lacks
+from rml_platform.launch.run_queue import RunQueue
+from rml_platform.run.run_folder import Heartbeat
+from rml_platform.run.task import Process, RunTask
+from rml_platform.study.retry_config import RetryConfig
+from rml_trainers.data.prepared.cache import PreparedData
+from tests.support.platform.fake_trainer import GOOD
+from tests.support.platform.tasks import fake_config, task_for
+
+RULES = RetryConfig(hang_factor=10, hang_at_least_s=60)
+
+
+@pytest.fixture
+def task(tiny_data: PreparedData, tmp_path: Path) -> RunTask:
+    return task_for(fake_config(GOOD), tiny_data, tmp_path, "run-1")
+
+
+@pytest.fixture
+def killed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, str]]:
+    found: list[tuple[int, str]] = []
+    monkeypatch.setattr(module, "kill", lambda worker, node: found.append((worker.pid, node)))
+    return found
+
+
+class Watched:
+    """One run under a watch whose clock goes on when it is told to."""
+
+    def __init__(self, task: RunTask) -> None:
+        self.task = task
+        self.notes: list[str] = []
+        self.queue = RunQueue([task], RULES, self.notes.append)
+        self.queue.next()
+        self.watch = Watch(self.queue, RULES, self.notes.append)
+        self.now_s = 1000.0
+        self.beat = Heartbeat(
+            launch_id=task.launch_id,
+            launcher=task.launcher,
+            worker=Process(host="host", pid=7, started="1"),
+            device="cpu",
+            attempt=1,
+            launch_attempt=1,
+            node="node-a",
+        )
+
+    def after(self, passed_s: float, **changes: object) -> None:
+        self.now_s += passed_s
+        self.beat = replace(self.beat, **changes)  # type: ignore[arg-type]
+        self.watch.look([self.task], {self.task.run_id: self.beat}, self.now_s)
+
+
+def test_a_run_without_a_report_for_long_is_killed_and_told(
+    task: RunTask, killed: list[tuple[int, str]]
+) -> None:
+    run = Watched(task)
+    run.after(0)
+    run.after(60)
+    assert killed == []
+    run.after(1)
+    assert killed == [(7, "node-a")]
+    assert run.notes[0].startswith("run-1 has reported nothing since step 0 for 61 s")
+    run.queue.ended("run-1", "ActorDiedError: it died")
+    assert run.notes[1] == "run-1 is tried again after step 0 (hang)"
+
+
+def test_patience_follows_the_longest_pause_of_the_run(
+    task: RunTask, killed: list[tuple[int, str]]
+) -> None:
+    run = Watched(task)
+    run.after(0)
+    for step in (10, 20, 30):
+        run.after(30, step=step)
+    run.after(300)
+    assert killed == []
+    run.after(1)
+    assert len(killed) == 1
+
+
+@pytest.mark.parametrize("change", [{"checkpoint_step": 5}, {"miou": 0.5}, {"stage": 1}])
+def test_evaluations_checkpoints_and_stages_are_reports_too(
+    task: RunTask, killed: list[tuple[int, str]], change: dict[str, object]
+) -> None:
+    run = Watched(task)
+    run.after(0)
+    run.after(50, **change)
+    run.after(50)
+    assert killed == []
+
+
+def test_a_heartbeat_alone_is_no_report(task: RunTask, killed: list[tuple[int, str]]) -> None:
+    run = Watched(task)
+    run.after(0)
+    for _ in range(5):
+        run.after(15, time=run.now_s, seconds=run.now_s)
+    assert len(killed) == 1
+
+
+def test_a_new_attempt_begins_afresh(task: RunTask, killed: list[tuple[int, str]]) -> None:
+    run = Watched(task)
+    run.after(0)
+    run.after(50)
+    run.after(20, attempt=2)
+    run.after(50)
+    assert killed == []
+
+
+def test_a_stopped_process_is_ended() -> None:
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    worker = Process.of(process.pid)
+    process.send_signal(signal.SIGSTOP)
+    kill(replace(worker, started=str(int(worker.started) - 10_000)), "")  # somebody else's number
+    assert process.poll() is None
+    kill(worker, "")
+    assert process.wait() == -signal.SIGKILL
+
+
+def test_what_a_run_waits_for_is_said_once(task: RunTask) -> None:
+    wide = replace(task, num_workers=2, gpus_per_worker=1)
+    notes: list[str] = []
+    free = {"CPU": 8.0, "GPU": 1.0}
+    waiting = Waiting(notes.append, _free=lambda: free)
+    for seconds in (0, WAITING_AFTER_S - 1, WAITING_AFTER_S, WAITING_AFTER_S + 1):
+        waiting.look([wide], 100 + seconds)
+    assert notes == ["waiting for 2 × 1 GPU, 1 free (1 runs not begun)"]
+    free["GPU"] = 0.0
+    waiting.look([wide], 200)
+    assert notes[1:] == ["waiting for 2 × 1 GPU, 0 free (1 runs not begun)"]
+    waiting.look([], 201)
+    waiting.look([wide], 202)
+    assert len(notes) == 2
+
+
+def test_a_run_that_has_room_waits_for_nothing(task: RunTask) -> None:
+    wide = replace(task, num_workers=2, gpus_per_worker=1)
+    assert what_lacks(wide, {"CPU": 2.0, "GPU": 2.0}, 1) == ""
+    assert what_lacks(task, {}, 3) == "waiting for 1 × 1 CPU, 0 free (3 runs not begun)"

@@ -1,0 +1,105 @@
+"""An attempt that was taken for dead and wakes up: it writes nothing, and nothing is taken from
+it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from rml_platform.run.attempt import WorkerContext
+from rml_platform.run.execute import execute
+from rml_platform.run.faults.claims import Claim, ClaimBoard
+from rml_platform.run.run_folder import Heartbeat, RunFolder
+from rml_platform.run.task import Process, RunTask
+from rml_trainers.data.prepared.cache import PreparedData
+from rml_trainers.scoring.score import Evaluation
+from tests.support.platform.fake_trainer import GOOD, FakeTrainer
+from tests.support.platform.tasks import fake_config, task_for
+
+CONTEXT = WorkerContext(writer="launch-1")
+
+
+@pytest.fixture
+def task(tiny_data: PreparedData, tmp_path: Path) -> RunTask:
+    return task_for(fake_config(GOOD), tiny_data, tmp_path, "run-1")
+
+
+def folder_of(task: RunTask) -> RunFolder:
+    return RunFolder.of(task.storage, task.run_id)
+
+
+@pytest.mark.parametrize("moment", ["checkpoint", "result", "failure"])
+def test_an_attempt_that_was_overtaken_writes_nothing(task: RunTask, moment: str) -> None:
+    before: dict[str, bytes] = {}
+    board = ClaimBoard(folder_of(task).folder)
+
+    def overtake() -> None:
+        other = Claim(launch_id="other", launcher=Process.current())
+        assert board.take(other, board.newest())
+        before.update(content(task))
+
+    class Overtaken(FakeTrainer):
+        def _fail(self) -> None:
+            if self.step == 3 and moment != "result":
+                overtake()
+            if self.step == 3 and moment == "failure":
+                raise ValueError("late")
+
+        def fit(self) -> tuple[Evaluation, ...]:
+            evaluations = super().fit()
+            if moment == "result":
+                overtake()
+            return evaluations
+
+    assert execute(task, CONTEXT, Overtaken) == "fenced"
+    assert before
+    assert content(task) == before
+
+
+def content(task: RunTask) -> dict[str, bytes]:
+    """Every file of the run but those of an attempt's own scratch folder."""
+    run = Path(task.storage) / "runs" / task.run_id
+    return {
+        str(path.relative_to(run)): path.read_bytes()
+        for path in run.rglob("*")
+        if path.is_file() and not path.relative_to(run).parts[0].startswith("work-")
+    }
+
+
+def test_a_run_that_another_launch_holds_is_not_begun(task: RunTask) -> None:
+    board = ClaimBoard(folder_of(task).folder)
+    board.take(Claim(launch_id="other", launcher=Process.current()), None)
+    assert execute(task, CONTEXT, FakeTrainer) == "fenced"
+    assert folder_of(task).task() is None
+
+
+def test_an_attempt_that_may_yet_wake_up_keeps_its_scratch_folder(task: RunTask) -> None:
+    run = Path(task.storage) / "runs" / task.run_id
+    found: list[Path] = []
+
+    class Looking(FakeTrainer):
+        def fit(self) -> tuple[Evaluation, ...]:
+            found.extend(self.work_dir.glob("labels"))
+            return super().fit()
+
+    for earlier, is_found in ((Process.current(), False), (gone(), True)):
+        found.clear()
+        beat = Heartbeat(
+            launch_id="launch-1",
+            launcher=Process.current(),
+            worker=earlier,
+            device="cpu",
+            attempt=1,
+            launch_attempt=1,
+        )
+        folder_of(task).write_heartbeat(beat)
+        (run / "work-001-0").mkdir()
+        (run / "work-001-0" / "labels").touch()
+        assert execute(task, CONTEXT, Looking) == "done"
+        assert bool(found) is is_found
+        assert not list(run.glob("work-*"))
+        folder_of(task).folder.delete("result.json")
+
+
+def gone() -> Process:
+    return replace(Process.current(), pid=2**22 - 1, started="1")

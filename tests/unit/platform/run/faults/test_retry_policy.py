@@ -1,0 +1,147 @@
+"""Decisions over the failures of a run, and the classes of failures."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from rml_platform.run.faults.retry_policy import (
+    GIVE_UP,
+    NEVER,
+    FailureClass,
+    Trouble,
+    classify,
+    decide,
+    retries_for,
+)
+from rml_platform.study.retry_config import RetryConfig
+
+RULES = RetryConfig()
+OOM = FailureClass.OUT_OF_MEMORY
+
+
+def tries(kind: FailureClass, rules: RetryConfig) -> int:
+    """How often a run that always fails in one way is tried again, up to 50 times."""
+    history: list[Trouble] = []
+    while len(history) < 50:
+        history.append(Trouble(kind))
+        if not decide(history, rules).is_tried_again:
+            return len(history) - 1
+    return len(history)
+
+
+@pytest.mark.parametrize("kind", FailureClass)
+def test_each_kind_is_tried_again_as_often_as_the_rules_say(kind: FailureClass) -> None:
+    allowed = retries_for(kind, RULES)
+    assert tries(kind, RULES) == (50 if allowed == "unlimited" else allowed)
+
+
+@pytest.mark.parametrize("kind", sorted(NEVER))
+def test_what_would_fail_again_is_never_tried_again(kind: FailureClass) -> None:
+    assert decide([Trouble(kind)], RULES, can_halve_batch=True) == GIVE_UP
+
+
+@pytest.mark.parametrize("kind", sorted(set(FailureClass) - NEVER))
+def test_users_change_the_rules(kind: FailureClass) -> None:
+    def rules(retries: object) -> RetryConfig:
+        changes: dict[str, Any] = {kind.value: retries}
+        return replace(RULES, **changes)
+
+    assert tries(kind, rules(7)) == 7
+    assert tries(kind, rules(0)) == 0
+    assert tries(kind, rules("unlimited")) == 50
+    with pytest.raises(ValueError, match=kind.value):
+        rules(-1)
+
+
+def test_preemption_has_no_limit_and_uses_up_nothing_of_the_others() -> None:
+    history = [Trouble(FailureClass.PREEMPTED, "a")] * 49 + [Trouble(FailureClass.LOST, "a")]
+    decision = decide(history, RULES)
+    assert (decision.is_tried_again, decision.avoid) == (True, ())
+
+
+def test_budgets_are_separate() -> None:
+    lost = Trouble(FailureClass.LOST)
+    memory = Trouble(OOM)
+    assert decide([lost, lost, lost, memory], RULES).is_tried_again
+    assert not decide([memory, lost, memory], RULES).is_tried_again
+
+
+@pytest.mark.parametrize(
+    "kind", [FailureClass.HANG, FailureClass.COMMUNICATION, FailureClass.OUT_OF_MEMORY]
+)
+def test_the_next_attempt_avoids_the_node(kind: FailureClass) -> None:
+    assert decide([Trouble(kind, "b"), Trouble(FailureClass.LOST, "a")], RULES).avoid == ("b",)
+    assert decide([Trouble(kind)], RULES).avoid == ()
+
+
+def test_a_node_where_processes_die_is_avoided_from_the_second_time_on() -> None:
+    lost = Trouble(FailureClass.LOST, "a")
+    assert decide([lost], RULES).avoid == ()
+    assert decide([lost, lost], RULES).avoid == ("a",)
+
+
+def test_memory_is_halved_as_long_as_it_can_be_and_then_looked_for_elsewhere() -> None:
+    rules = replace(RULES, on_oom="halve_batch")
+    history = [Trouble(OOM, "a")]
+    for _ in range(3):
+        decision = decide(history, rules, can_halve_batch=True)
+        assert (decision.halve_batch, decision.avoid) == (True, ())
+        history[-1] = replace(history[-1], led_to_halving=True)
+        history.append(Trouble(OOM, "a"))
+    decision = decide(history, rules, can_halve_batch=False)
+    assert (decision.is_tried_again, decision.halve_batch) == (True, False)
+    assert decision.avoid == ("a",)
+    assert decide([*history, Trouble(OOM, "b")], rules, can_halve_batch=False) == GIVE_UP
+    assert not decide(history, RULES, can_halve_batch=True).halve_batch
+
+
+@pytest.mark.parametrize(
+    ("types", "text", "kind"),
+    [
+        (("ConfigError",), "lr = -1", FailureClass.CONFIG),
+        (("RayTaskError", "DataError"), "corrupt image", FailureClass.DATA),
+        (("DataError",), "cannot write: the disk is full; free some space", FailureClass.DISK_FULL),
+        (("OSError",), "[Errno 28] No space left on device", FailureClass.DISK_FULL),
+        (("NonFiniteLossError",), "the loss became nan", FailureClass.NON_FINITE),
+        (("RuntimeError", "OutOfMemoryError"), "CUDA out of memory", FailureClass.OUT_OF_MEMORY),
+        (("RuntimeError",), "CUDA error: out of memory", FailureClass.OUT_OF_MEMORY),
+        (
+            ("ActorDiedError",),
+            "killed due to the node running low on memory (OOM)",
+            FailureClass.OUT_OF_MEMORY,
+        ),
+        (("CheckpointError",), "manifest.json is missing", FailureClass.CHECKPOINT),
+        (("WorkerGroupError", "ActorDiedError"), "The actor died unexpectedly", FailureClass.LOST),
+        (("RuntimeError",), "[gloo] Connection closed by peer", FailureClass.COMMUNICATION),
+        (("DistBackendError",), "NCCL communicator was aborted", FailureClass.COMMUNICATION),
+        (
+            ("ActorDiedError",),
+            "The actor died because its node has died. Node Id: 0f",
+            FailureClass.PREEMPTED,
+        ),
+        (
+            (),
+            "The actor is dead because its worker process has died. Worker exit type: "
+            "SYSTEM_ERROR Worker exit detail: Worker unexpectedly exits with a connection error "
+            "code 2. End of file. Some common causes include: (1) the process was killed by the "
+            "OOM killer due to high memory usage, (2) ray stop --force was called, or (3) the "
+            "worker crashed unexpectedly due to SIGSEGV or another unexpected error. If the "
+            "process was killed by the kernel OOM killer, consider enabling resource isolation to "
+            "prevent node deaths by resource contention.",
+            FailureClass.LOST,
+        ),
+        (("WorkerGroupStartupTimeoutError",), "no room", FailureClass.PREEMPTED),
+        (
+            (),
+            "[Rank 0] gloo: Connection closed by peer [Rank 1] ActorDiedError: The actor died",
+            FailureClass.LOST,
+        ),
+        (("ActorDiedError", "ConfigError"), "lr = -1", FailureClass.CONFIG),
+        (("Cancelled",), "cancelled at step 3 of 8", FailureClass.CANCELLED),
+        (("ZeroDivisionError",), "division by zero", FailureClass.CODE),
+        ((), "", FailureClass.CODE),
+    ],
+)
+def test_failures_are_told_apart(types: tuple[str, ...], text: str, kind: FailureClass) -> None:
+    assert classify(types, text) is kind
