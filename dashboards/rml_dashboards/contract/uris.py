@@ -3,7 +3,7 @@
 import re
 
 HIDDEN = "***"
-_PASSWORD = re.compile(r"(://[^/@:\s]*):[^/@\s]+@")
+_PASSWORD = re.compile(r"(://[^/@:\s]*):[^/\s]+@")
 _PARAMETER = re.compile(
     r"([?&][^=&\s]*(?:secret|token|password|passwd|signature|credential|key|sig|sas)[^=&\s]*=)"
     r"[^&\s'\"]+",
