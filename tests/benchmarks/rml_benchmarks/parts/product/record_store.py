@@ -26,6 +26,8 @@ METRICS = (
     *("val/miou", "val/loss", "train/loss", "train/lr", "train/seconds_per_step", "holdout/miou"),
 )
 """38, as a run of ours on thirty classes has."""
+RARE = (Tag.FAILURE, Tag.MICRO_BATCHES)
+"""Tags of runs that failed or ran out of memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +58,7 @@ class MadeRun:
 
     def tags(self) -> dict[str, str]:
         """17, every one that a run has."""
-        own = {tag.value: f"{tag.short} of this run" for tag in Tag if tag is not Tag.FAILURE}
+        own = {tag.value: f"{tag.short} of this run" for tag in Tag if tag not in RARE}
         return own | {
             Tag.RUN_ID: self.run_id,
             Tag.SEED: str(self.seed),
