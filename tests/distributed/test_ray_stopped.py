@@ -136,3 +136,27 @@ def test_a_launch_whose_ray_died_says_so_instead_of_waiting_for_ever(
     assert code == 75, said
     assert f"rml: Ray died on this machine ({part}; memory full?); nothing is lost" in said
     assert "Traceback" not in said
+
+
+def test_a_worker_that_hangs_is_killed_and_its_run_goes_on(tmp_path: Path) -> None:
+    rules = "retry: {hang: unlimited, hang_factor: 2, hang_at_least_s: 15}\n"
+    write_study(tmp_path, STUDY + rules)
+    launch = Launch(tmp_path)
+    beat = launch.wait_for_step(0)
+    os.kill(beat.worker.pid, signal.SIGSTOP)
+    code, said = launch.end()
+    assert code == 0, said
+    words = " ".join(said.split())
+    assert "has reported nothing since step" in words
+    assert f"process {beat.worker.pid} on {beat.worker.host} is killed" in words
+    assert "(hang)" in words
+    assert beat.worker.is_gone()
+    (run_id,) = (path.name for path in (tmp_path / "out" / "runs").iterdir())
+    run = RunFolder.of(str(tmp_path / "out"), run_id)
+    result = run.result()
+    assert result is not None
+    assert result.attempt > 1
+    client = MlflowClient(f"sqlite:///{tmp_path / 'out' / 'mlflow.db'}")
+    (recorded,) = client.search_runs([e.experiment_id for e in client.search_experiments()])
+    steps = [m.step for m in client.get_metric_history(recorded.info.run_id, "train/loss")]
+    assert sorted(steps) == list(range(10, 1001, 10))

@@ -84,7 +84,11 @@ class Handout(Searcher):  # type: ignore[misc]
             run_id = self._run_of_trial.pop(trial_id)
             self._queue.ended(run_id, self._errors.pop(trial_id, said))
 
-    # Tune would write its state down now and then; ours is in the run folders.
+    # Tune writes its state down at the start and now and then, to be restored from; ours is in the
+    # run folders, and consoles and locks cannot be written down.
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
     def save(self, checkpoint_path: str) -> None: ...
 
     def restore(self, checkpoint_path: str) -> None: ...
