@@ -21,6 +21,7 @@ from rml_platform.environment import usable_cores
 from rml_platform.launch.stop_signals import (
     StoppedBySignal,
     interrupt_main_thread,
+    signal_that_came,
     stopping_on_signals,
 )
 from rml_trainers.errors import RmlError
@@ -53,8 +54,6 @@ ENVIRONMENT = {
 
 
 LOOPBACK = "127.0.0.1"
-LAUNCH_MARK = "rml.launch"
-"""Key in the metadata of a Ray job that tells a launch's from other people's."""
 WATCH_EVERY_S = 1.0
 LEAVE_AFTER_S = 10.0
 PROBE_TIMEOUT_S = 5.0
@@ -116,7 +115,20 @@ def ray_session(
             raise
         finally:
             watch.stop.set()
+            if address is not None and not watch.found_lost:  # a local Ray goes as a whole
+                _leave_nothing_behind()
             ray.shutdown()
+
+
+def _leave_nothing_behind() -> None:
+    import ray
+
+    from rml_platform.launch.on_ray.placement_groups import remove_own
+
+    # A head that does not answer now: the next launch finds what is left as orphans.
+    with contextlib.suppress(ray.exceptions.RayError):
+        if ray.is_initialized():
+            remove_own()
 
 
 def what_died() -> str:
@@ -176,14 +188,17 @@ class _RayWatch:
         while not self.stop.wait(WATCH_EVERY_S):
             lost = self._look()
             if lost and not self.stop.is_set():
-                self.found_lost = lost
-                interrupt_main_thread()
+                came = signal_that_came()
+                if came is None:
+                    self.found_lost = lost
+                    interrupt_main_thread()
+                # Otherwise Ray got the same signal as this process, which is on its way out.
                 if not self.stop.wait(LEAVE_AFTER_S):
-                    _leave(lost)
+                    _leave(lost, ClusterLostError.exit_code if came is None else 128 + came)
                 return
 
 
-def _leave(lost: str) -> NoReturn:
+def _leave(lost: str, exit_code: int) -> NoReturn:
     """End this process and what is left of its Ray without the main thread."""
     import ray
 
@@ -194,7 +209,7 @@ def _leave(lost: str) -> NoReturn:
     node = ray._private.worker._global_node
     if node is not None:
         node.kill_all_processes(check_alive=False, allow_graceful=False)
-    os._exit(ClusterLostError.exit_code)
+    os._exit(exit_code)
 
 
 @contextlib.contextmanager
@@ -254,6 +269,8 @@ def _start_local(folder: str, with_train: bool, num_cpus: int | None, num_gpus: 
 def _job_config() -> "JobConfig":
     """Marks this driver's job as a launch of ours, for `placement_groups.remove_orphans`."""
     from ray.job_config import JobConfig
+
+    from rml_platform.launch.on_ray.placement_groups import LAUNCH_MARK
 
     return JobConfig(metadata={LAUNCH_MARK: "1"})
 

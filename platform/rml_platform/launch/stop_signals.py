@@ -84,6 +84,11 @@ def stopping_on_signals() -> Iterator[None]:
                 signal.signal(signum, handler)
 
 
+def signal_that_came() -> int | None:
+    """The signal that this process is stopping for, None while nobody asked for it."""
+    return None if _stopper is None else _stopper.came
+
+
 def interrupt_main_thread() -> None:
     """Raise StoppedBySignal in the main thread as if SIGTERM had come, whatever it waits for; does
     nothing where `stopping_on_signals` is not open.

@@ -11,7 +11,8 @@ from ray import PlacementGroupID, tune
 from ray.core.generated import gcs_pb2
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 
-from rml_platform.launch.ray_session import LAUNCH_MARK
+LAUNCH_MARK = "rml.launch"
+"""Key in the metadata of a Ray job that tells a launch's from other people's."""
 
 _REMOVED = 3
 """State of a group that is gone, in Ray's numbers."""

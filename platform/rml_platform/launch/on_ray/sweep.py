@@ -17,7 +17,7 @@ from ray.tune.search import Searcher
 
 from rml_platform.launch.direct import run_direct
 from rml_platform.launch.on_ray.nodes import elsewhere
-from rml_platform.launch.on_ray.placement_groups import NamedGroup, remove_orphans, remove_own
+from rml_platform.launch.on_ray.placement_groups import NamedGroup, remove_orphans
 from rml_platform.launch.on_ray.watch import Watch
 from rml_platform.launch.run_queue import RunQueue
 from rml_platform.run.attempt import TrainerLike
@@ -132,11 +132,8 @@ def sweep(
                 verbose=0,
             ),
         )
-        try:
-            with Watch(queue, rules, on_note):
-                tuner.fit()
-        finally:
-            remove_own()
+        with Watch(queue, rules, on_note):
+            tuner.fit()
     return queue.lost
 
 
