@@ -73,7 +73,12 @@ def test_a_group_whose_maker_died_is_removed_and_others_stay() -> None:
     import ray
     from ray.util.placement_group import placement_group
 
-    from rml_platform.launch.on_ray.placement_groups import _groups, remove_orphans, remove_own
+    from rml_platform.launch.on_ray.placement_groups import (
+        _groups,
+        is_any_waiting,
+        remove_orphans,
+        remove_own,
+    )
 
     class Maker:
         def make(self) -> int:
@@ -84,6 +89,7 @@ def test_a_group_whose_maker_died_is_removed_and_others_stay() -> None:
     pid = ray.get(ray.remote(num_cpus=0)(Maker).remote().make.remote())
     own = placement_group([{"CPU": 1}], name="rml.lives")
     ray.get(own.ready())
+    assert not is_any_waiting()
     assert {group.name for group in _groups()} == {"rml.died", "rml.lives"}
     os.kill(pid, signal.SIGKILL)
     removed = 0
@@ -93,6 +99,10 @@ def test_a_group_whose_maker_died_is_removed_and_others_stay() -> None:
     assert removed == 1
     while {group.name for group in _groups()} != {"rml.lives"}:
         time.sleep(0.1)
-    assert remove_own() == 1
+    placement_group([{"CPU": 10_000}], name="rml.waits")
+    while not is_any_waiting():
+        time.sleep(0.1)
+    assert remove_own() == 2
     while _groups():
         time.sleep(0.1)
+    assert not is_any_waiting()

@@ -14,8 +14,9 @@ from ray.util.placement_group import PlacementGroup, placement_group, remove_pla
 LAUNCH_MARK = "rml.launch"
 """Key in the metadata of a Ray job that tells a launch's from other people's."""
 
-_REMOVED = 3
-"""State of a group that is gone, in Ray's numbers."""
+STATE = gcs_pb2.PlacementGroupTableData.PlacementGroupState
+WAITING = (STATE.PENDING, STATE.PREPARED, STATE.RESCHEDULING)
+"""States of a group that has not got its room yet, or not again."""
 
 
 class NamedGroup(tune.PlacementGroupFactory):  # type: ignore[misc]
@@ -50,11 +51,18 @@ def remove_own() -> int:
     return len(left)
 
 
+def is_any_waiting() -> bool:
+    """Whether a group of this launch waits for room. Over `ray://` that is not known: False."""
+    own = ray.get_runtime_context().get_job_id()
+    return any(group.is_waiting for group in _groups() if group.job_id == own)
+
+
 @dataclass(frozen=True)
 class _Group:
     id: PlacementGroupID
     name: str
     job_id: str
+    is_waiting: bool
     is_orphan: bool
 
 
@@ -73,10 +81,11 @@ def _groups() -> list[_Group]:
             PlacementGroupID(group.placement_group_id),
             group.name,
             group.creator_job_id.hex(),
+            is_waiting=group.state in WAITING,
             is_orphan=group.creator_job_dead or _is_maker_dead(group),
         )
         for group in found
-        if group.creator_job_id in ours and group.state != _REMOVED
+        if group.creator_job_id in ours and group.state != STATE.REMOVED
     ]
 
 
