@@ -31,7 +31,7 @@ from rml_platform.launch.ray_session import ray_session
 from rml_platform.launch.stop_signals import exit_code_of, stopping_on_signals
 from rml_platform.planning.machine import Machine
 from rml_platform.planning.plan import Plan, PlannedRun
-from rml_platform.run.faults.lease import Lease
+from rml_platform.run.faults.lease import lease
 from rml_platform.run.run_folder import RunFolder
 from rml_platform.run.shared_stages import mark_shared
 from rml_platform.run.task import Process, RunTask, config_to_json, prepared_folder_text
@@ -113,7 +113,7 @@ class _Launch:
         }
         self._on_note = note_on(console)
         self.claims = LaunchClaims(layout.storage, self.folders, self.launch_id, self._on_note)
-        self._lease = Lease(layout.storage, self.launch_id)
+        self._lease = lease(layout.storage, self.launch_id)
         self._publisher = publisher
         self._console = console
         self._report = report

@@ -4,7 +4,6 @@ It reads run folders only, from a thread of its own, beside the one that sends t
 """
 
 import contextlib
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -16,8 +15,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from rml_platform.run.faults.repeated import repeated
 from rml_platform.run.run_folder import RunFolder, RunRecord
 from rml_platform.tracking.publisher import Publisher
+from rml_trainers.scoring.score import in_per_cent
 
 POLL_LOCAL_S = 1.0
 POLL_REMOTE_S = 10.0
@@ -54,9 +55,8 @@ class LiveView:
         self._console = console
         self._started_at = time.time()
         self._records = {run_id: RunRecord(state="new") for run_id in self._runs}
-        self._stop = threading.Event()
         self._poll_s = poll_seconds(runs)
-        self._threads = [self._thread(self._look), self._thread(self._publish)]
+        self._threads = contextlib.ExitStack()
         self._live = (
             Live(console=console, refresh_per_second=2, transient=True)
             if console.is_terminal
@@ -66,8 +66,8 @@ class LiveView:
     def __enter__(self) -> "LiveView":
         if self._live:
             self._live.start()
-        for thread in self._threads:
-            thread.start()
+        for work in (self._look, self._publish):
+            self._threads.enter_context(repeated(work, self._poll_s, f"view-{work.__name__}"))
         return self
 
     def __exit__(
@@ -76,20 +76,10 @@ class LiveView:
         error: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
+        self._threads.close()
         self._look()
         if self._live:
             self._live.stop()
-
-    def _thread(self, work: Callable[[], None]) -> threading.Thread:
-        def loop() -> None:
-            while not self._stop.wait(self._poll_s):
-                with contextlib.suppress(OSError):
-                    work()  # a storage that is away for a moment is asked again
-
-        return threading.Thread(target=loop, name=f"view-{work.__name__}", daemon=True)
 
     def _publish(self) -> None:
         own = {
@@ -134,7 +124,7 @@ class LiveView:
                 f"{beat.step}/{beat.num_steps}"
             )
         if now.result is not None:
-            line += f", mIoU {100 * now.result.evaluations[0].miou:.1f}"
+            line += f", mIoU {in_per_cent(now.result.evaluations[0].miou)}"
         if now.failure is not None:
             line += f": {now.failure.message}"
         self._console.print(

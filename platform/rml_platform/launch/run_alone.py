@@ -16,7 +16,7 @@ from rml_platform.launch.run_queue import RunQueue
 from rml_platform.launch.stop_signals import stopping_on_signals
 from rml_platform.planning.machine import Machine
 from rml_platform.planning.plan import PlannedRun
-from rml_platform.run.faults.lease import Lease
+from rml_platform.run.faults.lease import lease
 from rml_platform.run.run_folder import RunFolder, RunRecord
 from rml_platform.run.task import RunTask
 from rml_platform.study.retry_config import RetryConfig
@@ -86,7 +86,7 @@ def _claimed(folder: RunFolder, storage: str, launch_id: str) -> Iterator[None]:
     """
     held_by = list[str]()
     claims = LaunchClaims(storage, {folder.run_id: folder}, launch_id, held_by.append)
-    with Lease(storage, launch_id):
+    with lease(storage, launch_id):
         if not claims.take([folder.run_id]):
             raise ConfigError(f"run {folder.run_id} is running already: {' '.join(held_by)}")
         try:

@@ -16,11 +16,14 @@ from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.search import Searcher
 
 from rml_platform.launch.direct import run_direct
+from rml_platform.launch.live_view import poll_seconds
 from rml_platform.launch.on_ray.nodes import elsewhere
 from rml_platform.launch.on_ray.placement_groups import NamedGroup, remove_orphans
 from rml_platform.launch.on_ray.watch import Watch
 from rml_platform.launch.run_queue import RunQueue
 from rml_platform.run.attempt import TrainerLike
+from rml_platform.run.faults.repeated import repeated
+from rml_platform.run.run_folder import RunFolder
 from rml_platform.run.task import RUN_TASK, RunTask
 from rml_platform.study.retry_config import RetryConfig
 
@@ -132,7 +135,8 @@ def sweep(
                 verbose=0,
             ),
         )
-        with Watch(queue, rules, on_note):
+        poll_s = poll_seconds(RunFolder.of(task.storage, task.run_id) for task in tasks)
+        with repeated(Watch(queue, rules, on_note).look, poll_s, "watch"):
             tuner.fit()
     return queue.lost
 

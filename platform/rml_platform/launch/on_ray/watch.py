@@ -4,16 +4,14 @@ waits for room says so."""
 import contextlib
 import os
 import signal
-import threading
 import time
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from types import TracebackType
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from rml_platform.launch.live_view import poll_seconds
+from rml_platform.launch.on_ray.placement_groups import is_any_waiting
 from rml_platform.launch.run_queue import RunQueue
 from rml_platform.run.codec import DamagedFileError
 from rml_platform.run.run_folder import Heartbeat, RunFolder
@@ -49,7 +47,7 @@ class Pace:
 
 
 class Watch:
-    """Watches the runs of a queue while its context is open."""
+    """Watches the runs of a queue."""
 
     def __init__(self, queue: RunQueue, rules: RetryConfig, on_note: Callable[[str], None]) -> None:
         self._queue = queue
@@ -57,33 +55,15 @@ class Watch:
         self._on_note = on_note
         self._paces = dict[str, Pace]()
         self._waiting = Waiting(on_note)
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="watch", daemon=True)
 
-    def __enter__(self) -> "Watch":
-        self._thread.start()
-        return self
+    def look(self) -> None:
+        """Once around the runs that are under way; to be called again and again."""
+        tasks = self._queue.under_way()
+        beats = {task.run_id: _beat_of(task) for task in tasks}
+        self.judge(tasks, beats, time.monotonic())
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        poll_s = 1.0
-        while not self._stop.wait(poll_s):
-            tasks = self._queue.under_way()
-            folders = {task.run_id: RunFolder.of(task.storage, task.run_id) for task in tasks}
-            poll_s = poll_seconds(folders.values())
-            beats = {task.run_id: _beat_of(folders[task.run_id], task) for task in tasks}
-            self.look(tasks, beats, time.monotonic())
-
-    def look(self, tasks: list[RunTask], beats: dict[str, Heartbeat | None], now_s: float) -> None:
-        """Once around: what is said of the runs that are under way, at a time."""
+    def judge(self, tasks: list[RunTask], beats: dict[str, Heartbeat | None], now_s: float) -> None:
+        """What follows from the last words of the runs that are under way, at a time."""
         for run_id, beat in beats.items():
             if beat is not None:
                 self._follow(run_id, beat, now_s)
@@ -115,6 +95,7 @@ class Waiting:
     _since_s: float | None = None
     _told: str = ""
     _free: Callable[[], dict[str, float]] = field(default=lambda: dict(ray.available_resources()))
+    _is_any_waiting: Callable[[], bool] = is_any_waiting
 
     def look(self, tasks: list[RunTask], now_s: float) -> None:
         """`tasks`: those that were handed out and whose worker has not begun."""
@@ -125,7 +106,8 @@ class Waiting:
         self._since_s = now_s if self._since_s is None else self._since_s
         if now_s - self._since_s < WAITING_AFTER_S:
             return
-        text = what_lacks(tasks[0], self._free(), len(tasks))
+        # A run that has its room and is starting up takes that room from what is free, too.
+        text = what_lacks(tasks[0], self._free(), len(tasks)) if self._is_any_waiting() else ""
         if text and text != self._told:
             self.on_note(text)
         self._told = text
@@ -160,10 +142,10 @@ def kill_here(host: str, pid: int, started: str) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
-def _beat_of(folder: RunFolder, task: RunTask) -> Heartbeat | None:
+def _beat_of(task: RunTask) -> Heartbeat | None:
     """Last word of the attempt that is under way; None before it began."""
     with contextlib.suppress(DamagedFileError, OSError):
-        beat = folder.heartbeat()
+        beat = RunFolder.of(task.storage, task.run_id).heartbeat()
         if beat is not None and beat.launch_id == task.launch_id and beat.state == "running":
             return beat
     return None

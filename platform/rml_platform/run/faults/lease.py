@@ -7,12 +7,13 @@ its own clock, so clocks that differ do no harm: a launch is dead when nothing c
 """
 
 import contextlib
-import threading
+import itertools
 import time
-from types import TracebackType
+from collections.abc import Iterator
 
 from rml_dashboards.contract.states import STALE_AFTER_S
 from rml_platform.run.faults.claims import Claim
+from rml_platform.run.faults.repeated import repeated
 from rml_platform.run.storage import Folder
 from rml_platform.run.task import Process
 
@@ -23,40 +24,23 @@ ORPHANS_LEAVE_S = 30.0
 """How long the workers of a killed launcher may take to follow it; what stays is fenced."""
 
 
-class Lease:
-    """Renews the sign of life of a launch while its context is open."""
+@contextlib.contextmanager
+def lease(storage: str, launch_id: str, every_s: float = RENEW_EVERY_S) -> Iterator[None]:
+    """Renew the sign of life of a launch while the context is open."""
+    folder = Folder.open(storage).child(LAUNCHES)
+    name = f"{launch_id}.json"
+    counts = itertools.count(1)
 
-    def __init__(self, storage: str, launch_id: str) -> None:
-        self._folder = Folder.open(storage).child(LAUNCHES)
-        self._name = f"{launch_id}.json"
-        self._count = 0
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
+    def renew() -> None:
+        folder.write(name, b"%d" % next(counts))
 
-    def __enter__(self) -> "Lease":
-        self._write()
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
-        self._stop.set()
-        self._thread.join()
+    renew()
+    try:
+        with repeated(renew, every_s, "lease"):
+            yield
+    finally:
         with contextlib.suppress(OSError):  # what is left says that the launch is dead
-            self._folder.delete(self._name)
-
-    def _renew(self) -> None:
-        while not self._stop.wait(RENEW_EVERY_S):
-            with contextlib.suppress(OSError):  # a storage that is away for a moment
-                self._write()
-
-    def _write(self) -> None:
-        self._count += 1
-        self._folder.write(self._name, b"%d" % self._count)
+            folder.delete(name)
 
 
 class Watchman:

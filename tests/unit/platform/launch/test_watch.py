@@ -56,7 +56,7 @@ class Watched:
     def after(self, passed_s: float, **changes: object) -> None:
         self.now_s += passed_s
         self.beat = replace(self.beat, **changes)  # type: ignore[arg-type]
-        self.watch.look([self.task], {self.task.run_id: self.beat}, self.now_s)
+        self.watch.judge([self.task], {self.task.run_id: self.beat}, self.now_s)
 
 
 def test_a_run_without_a_report_for_long_is_killed_and_told(
@@ -128,7 +128,13 @@ def test_what_a_run_waits_for_is_said_once(task: RunTask) -> None:
     wide = replace(task, num_workers=2, gpus_per_worker=1)
     notes: list[str] = []
     free = {"CPU": 8.0, "GPU": 1.0}
-    waiting = Waiting(notes.append, _free=lambda: free)
+    groups = ["starting"]
+    waiting = Waiting(notes.append, _free=lambda: free, _is_any_waiting=lambda: "waiting" in groups)
+    waiting.look([wide], 60)
+    waiting.look([wide], 60 + WAITING_AFTER_S)
+    assert notes == [], "it has its room, which is why nothing is free"
+    waiting.look([], 99)
+    groups.append("waiting")
     for seconds in (0, WAITING_AFTER_S - 1, WAITING_AFTER_S, WAITING_AFTER_S + 1):
         waiting.look([wide], 100 + seconds)
     assert notes == ["waiting for 2 × 1 GPU, 1 free (1 runs not begun)"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rml_platform.run.faults.claims import Claim
-from rml_platform.run.faults.lease import DEAD_AFTER_S, ORPHANS_LEAVE_S, Lease, Watchman
+from rml_platform.run.faults.lease import DEAD_AFTER_S, ORPHANS_LEAVE_S, Watchman, lease
 from rml_platform.run.task import Process
 
 HERE = Process.current()
@@ -68,15 +68,19 @@ def test_a_launch_on_another_machine_is_dead_when_its_sign_of_life_stops(
     tmp_path: Path, pass_time: Callable[[float], None]
 ) -> None:
     watchman = Watchman(str(tmp_path))
-    lease = Lease(str(tmp_path), "a")
-    with lease:
+    sign = tmp_path / "launches" / "a.json"
+    with lease(str(tmp_path), "a", every_s=0.001):
         for _ in range(3):
             assert not watchman.is_free(claim(FAR))
             pass_time(DEAD_AFTER_S)
-            lease._write()
+            before = sign.read_bytes()
+            while sign.read_bytes() == before:
+                pass
         assert not watchman.is_free(claim(FAR))
-        pass_time(DEAD_AFTER_S)
-        assert watchman.is_free(claim(FAR))
+    sign.write_bytes(before)  # as a launcher that was killed leaves it
+    assert not watchman.is_free(claim(FAR))
+    pass_time(DEAD_AFTER_S)
+    assert watchman.is_free(claim(FAR))
 
 
 def test_a_launch_on_another_machine_without_any_sign_is_dead_after_a_while(
@@ -89,6 +93,6 @@ def test_a_launch_on_another_machine_without_any_sign_is_dead_after_a_while(
 
 
 def test_a_launch_that_ends_leaves_no_sign(tmp_path: Path) -> None:
-    with Lease(str(tmp_path), "a"):
+    with lease(str(tmp_path), "a"):
         assert [path.name for path in (tmp_path / "launches").iterdir()] == ["a.json"]
     assert not list((tmp_path / "launches").iterdir())
