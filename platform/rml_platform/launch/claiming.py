@@ -71,8 +71,7 @@ class LaunchClaims:
         record = self._folders[run_id].record()
         if record.result is not None:
             return "done"
-        failure = record.failure
-        if failure is None or claim is None or failure.launch_id != claim.launch_id:
+        if claim is None or record.failure_of(claim.launch_id) is None:
             return None
         return "failed" if record.state == "failed" else "left"
 

@@ -82,8 +82,7 @@ def write_losses(lost: Mapping[str, str], folders: Mapping[str, RunFolder], laun
     """Note what Ray says about runs that could not write down their failure themselves."""
     for run_id, text in lost.items():
         record = folders[run_id].record()
-        known = record.failure is not None and record.failure.launch_id == launch_id
-        if record.result is None and not known:
+        if record.result is None and record.failure_of(launch_id) is None:
             attempt = record.heartbeat.attempt if record.heartbeat else 0
             last_line = text.strip().splitlines()[-1] if text.strip() else "no reason given"
             folders[run_id].write_failure(
@@ -106,11 +105,8 @@ def close(folder: RunFolder, launch_id: str, report: LaunchReport) -> None:
         return
     if record.heartbeat is not None and record.heartbeat.launch_id == launch_id:
         folder.write_heartbeat(replace(record.heartbeat, state="stopped"))
-    if (
-        record.failure is not None
-        and record.failure.launch_id == launch_id
-        and record.failure.kind != "Cancelled"
-    ):
-        report.failed[folder.run_id] = record.failure
+    failure = record.failure_of(launch_id)
+    if failure is not None and failure.kind != "Cancelled":
+        report.failed[folder.run_id] = failure
     else:
         report.left.append(folder.run_id)

@@ -69,7 +69,7 @@ class RunQueue:
         record = folder.record()
         if record.result is not None or _belongs_to_another(folder, task):
             return
-        own = _own(record, task)
+        own = record.failure_of(task.launch_id)
         trouble = Trouble(self._kind(run_id, own, error), _node(record.heartbeat, task))
         history = self._history.setdefault(run_id, [])
         history.append(trouble)
@@ -124,12 +124,6 @@ def _belongs_to_another(folder: RunFolder, task: RunTask) -> bool:
     held = ClaimBoard(folder.folder).newest()
     claim = held.claim if held else None
     return claim is not None and claim.launch_id != task.launch_id and not claim.is_given_back
-
-
-def _own(record: RunRecord, task: RunTask) -> Failure | None:
-    """The failure that an attempt of this launch wrote down."""
-    failure = record.failure
-    return failure if failure is not None and failure.launch_id == task.launch_id else None
 
 
 def _node(beat: Heartbeat | None, task: RunTask) -> str:

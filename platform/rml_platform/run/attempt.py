@@ -125,8 +125,7 @@ class Attempt:
 
     def written_failure(self) -> Failure | None:
         """Failure of this attempt that another worker has written down already."""
-        failure = self.run.record().failure
-        return failure if failure is not None and failure.launch_id == self.task.launch_id else None
+        return self.run.record().failure_of(self.task.launch_id)
 
     @functools.cached_property
     def shared_stages(self) -> SharedStages:
@@ -210,9 +209,9 @@ class Attempt:
             return
         try:
             write_pictures(self.run.folder, found.folder, self.task.config, data, device)
-        # Whatever it is, the run itself is finished: it is told, and no reason to fail the run.
         except FencedError:
             raise
+        # Whatever it is, the run itself is finished: it is told, and no reason to fail the run.
         except Exception as error:
             reporter.on_note(
                 "warning", f"no pictures of predictions: {type(error).__name__}: {error}"

@@ -135,6 +135,11 @@ class RunRecord:
     damaged: tuple[str, ...] = ()
     """What is wrong with files that cannot be read and count as absent, one sentence each."""
 
+    def failure_of(self, launch_id: str) -> Failure | None:
+        """The failure, if an attempt of this launch wrote it down."""
+        failure = self.failure
+        return failure if failure is not None and failure.launch_id == launch_id else None
+
 
 HEARTBEAT = Codec[Heartbeat](Heartbeat)
 FAILURE = Codec[Failure](Failure)

@@ -81,11 +81,11 @@ _GUESSES = re.compile(r"Some common causes include:.*")
 _BY_MESSAGE = (
     (
         re.compile(r"out of memory|\bOOM\b|low on memory|memory pressure", re.IGNORECASE),
-        "OUT_OF_MEMORY",
+        FailureClass.OUT_OF_MEMORY,
     ),
     (
         re.compile(r"no space left on device|disk (is )?full|disk quota|ENOSPC", re.IGNORECASE),
-        "DISK_FULL",
+        FailureClass.DISK_FULL,
     ),
     (
         re.compile(
@@ -93,18 +93,18 @@ _BY_MESSAGE = (
             r"NodeDiedError|WorkerGroupStartupTimeoutError|marked dead",
             re.IGNORECASE,
         ),
-        "PREEMPTED",
+        FailureClass.PREEMPTED,
     ),
     (
         re.compile(
             r"worker (process )?(has )?died|died unexpectedly|ActorDiedError|actor is dead", re.I
         ),
-        "LOST",
+        FailureClass.LOST,
     ),
     # What gloo and NCCL say, also on the ranks that survive when one is killed.
     (
         re.compile(r"connection (closed|reset|refused) by peer|NCCL|gloo", re.IGNORECASE),
-        "COMMUNICATION",
+        FailureClass.COMMUNICATION,
     ),
 )
 
@@ -123,7 +123,7 @@ def classify(error_types: Sequence[str], message: str) -> FailureClass:
         return innermost
     facts = _GUESSES.sub("", message)
     by_text = next(
-        (FailureClass[kind] for pattern, kind in _BY_MESSAGE if pattern.search(facts)),
+        (kind for pattern, kind in _BY_MESSAGE if pattern.search(facts)),
         FailureClass.CODE,
     )
     if innermost is FailureClass.DATA:  # "disk full" while preparing is raised as a DataError
