@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -16,11 +15,13 @@ from torch import Tensor, nn
 from rml_trainers.checkpoint.folder import verify_checkpoint
 from rml_trainers.config import RunConfig
 from rml_trainers.configuration import suggest
+from rml_trainers.data.prepared.resizing import resized_to
 from rml_trainers.errors import CheckpointError, ConfigError
 from rml_trainers.networks import build_network
 from rml_trainers.networks.accelerate import accelerate
 from rml_trainers.networks.network import SegmentationNetwork
 from rml_trainers.prediction.overlays import overlay, palette
+from rml_trainers.prediction.windows import as_input
 from rml_trainers.runtime.device import autocast, compute_dtype
 from rml_trainers.scoring.chosen_evaluation import NETWORKS
 from rml_trainers.scoring.image_passes import ScoredNetwork, sliding
@@ -243,16 +244,7 @@ def predict_images(
     for own_size_px, numbers in by_size.items():
         for start in range(0, len(numbers), MAX_BATCH):
             chosen = numbers[start : start + MAX_BATCH]
-            batch = torch.stack([_resized(images[number], size_px) for number in chosen])
-            pixels = batch.permute(0, 3, 1, 2).to(torch.float32) / 255.0
+            pixels = as_input([resized_to(images[number], size_px) for number in chosen])
             classes = most_likely(predictor(pixels, own_size_px)).to(torch.uint8).cpu().numpy()
             masks.update(zip(chosen, classes, strict=True))
     return [masks[number] for number in range(len(images))]
-
-
-def _resized(image: npt.NDArray[np.uint8], size_px: tuple[int, int] | None) -> Tensor:
-    """[H, W, 3] uint8 at the given height and width."""
-    if size_px is not None and image.shape[:2] != size_px:
-        resized = Image.fromarray(image).resize((size_px[1], size_px[0]), Image.Resampling.BILINEAR)
-        return torch.from_numpy(np.array(resized))
-    return torch.from_numpy(np.array(image))

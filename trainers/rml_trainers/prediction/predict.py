@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from rml_trainers.data.dataset import UInt8Array
-from rml_trainers.data.prepared.resizing import resize_image
+from rml_trainers.data.prepared.resizing import resized_to
 from rml_trainers.prediction.averaging import averaged, resized_rows
 from rml_trainers.prediction.inference import Predictor
 from rml_trainers.prediction.settings import PredictionSettings
@@ -29,7 +29,7 @@ def strips_of_each(
         For each image its strips from top to bottom, float32 [K, rows, W]; together its H rows.
     """
     probability = averaged(predictor.probability, settings.scales, settings.flip)
-    sized = [_working(image, settings) for image in images]
+    sized = [resized_to(image, settings.resize_px) for image in images]
     own_px = (images[0].shape[0], images[0].shape[1])
     window_px = settings.window_px
     if window_px is None:
@@ -44,13 +44,6 @@ def strips_of_each(
             yield strips
         else:
             yield _at_own_size(torch.cat(list(strips), dim=1), own_px)
-
-
-def _working(image: UInt8Array, settings: PredictionSettings) -> UInt8Array:
-    size_px = settings.resize_px
-    if size_px is None or image.shape[:2] == size_px:
-        return image
-    return resize_image(image, size_px)
 
 
 def _at_own_size(maps: Tensor, own_px: tuple[int, int]) -> Iterator[Tensor]:

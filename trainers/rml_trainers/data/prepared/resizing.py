@@ -14,6 +14,13 @@ def resize_image(image: UInt8Array, size_px: SizePx) -> UInt8Array:
     )
 
 
+def resized_to(image: UInt8Array, size_px: SizePx | None) -> UInt8Array:
+    """The same for an image that may have that size already; None: any size is right."""
+    if size_px is None or image.shape[:2] == size_px:
+        return image
+    return resize_image(image, size_px)
+
+
 def resize_label(label: UInt8Array, size_px: SizePx) -> UInt8Array:
     """[H, W] → [*size_px] by nearest pixel: class numbers are never mixed."""
     return np.asarray(

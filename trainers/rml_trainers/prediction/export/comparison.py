@@ -7,10 +7,11 @@ from itertools import starmap
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image
 from torch import Tensor
 
-from rml_trainers.prediction.export.file_format import Scores, SizePx
+from rml_trainers.data.dataset import SizePx
+from rml_trainers.data.prepared.resizing import resized_to
+from rml_trainers.prediction.export.file_format import Scores
 from rml_trainers.prediction.export.image_to_scores import ImageToScores
 
 TOLERANCE = 1e-3
@@ -66,12 +67,8 @@ def image_batches(images: Sequence[npt.NDArray[np.uint8]], fixed_px: SizePx | No
 
 
 def _batch(image: npt.NDArray[np.uint8], fixed_px: SizePx | None) -> Tensor:
-    pixels = np.array(image)
-    if fixed_px is not None and image.shape[:2] != fixed_px:
-        height, width = fixed_px
-        resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
-        pixels = np.array(resized)
-    return torch.from_numpy(pixels).permute(2, 0, 1).unsqueeze(0).contiguous()
+    pixels = torch.from_numpy(resized_to(image, fixed_px).copy())  # cached images are read-only
+    return pixels.permute(2, 0, 1).unsqueeze(0).contiguous()
 
 
 @torch.no_grad()

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from rml_trainers.configuration import suggest
+from rml_trainers.data.dataset import SizePx
 from rml_trainers.errors import ConfigError
 from rml_trainers.prediction.export.comparison import (
     Difference,
@@ -19,7 +20,7 @@ from rml_trainers.prediction.export.comparison import (
     random_images,
     torch_scores,
 )
-from rml_trainers.prediction.export.file_format import FileFormat, Request, SizePx
+from rml_trainers.prediction.export.file_format import FileFormat, Request
 from rml_trainers.prediction.export.image_to_scores import ImageToScores
 from rml_trainers.prediction.export.onnx_file import ONNX
 from rml_trainers.prediction.export.safetensors_file import SAFETENSORS

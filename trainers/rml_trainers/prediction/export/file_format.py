@@ -8,11 +8,10 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from rml_trainers.data.dataset import SizePx
 from rml_trainers.prediction.export.image_to_scores import ImageToScores
 
 Scores = npt.NDArray[np.float32]
-SizePx = tuple[int, int]
-"""Height and width."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,8 +8,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from rml_trainers.data.dataset import SizePx
 from rml_trainers.errors import ConfigError
-from rml_trainers.prediction.export.file_format import FileFormat, Request, Scores, SizePx
+from rml_trainers.prediction.export.file_format import FileFormat, Request, Scores
 from rml_trainers.prediction.export.image_to_scores import ImageToScores
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")

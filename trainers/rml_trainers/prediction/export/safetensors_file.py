@@ -13,12 +13,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from rml_trainers.configuration import suggest
+from rml_trainers.data.dataset import SizePx
 from rml_trainers.errors import CheckpointError, ConfigError
 from rml_trainers.networks import NETWORKS, build_network
 from rml_trainers.networks.network import SegmentationNetwork
 from rml_trainers.noise.config import NoiseConfig
 from rml_trainers.prediction.export.comparison import torch_scores
-from rml_trainers.prediction.export.file_format import FileFormat, Request, Scores, SizePx
+from rml_trainers.prediction.export.file_format import FileFormat, Request, Scores
 from rml_trainers.prediction.export.image_to_scores import ImageToScores
 from rml_trainers.settings.contract import NetworkConfig
 

@@ -18,8 +18,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from rml_trainers.data.dataset import SizePx
 from rml_trainers.errors import ConfigError
-from rml_trainers.prediction.export.file_format import FileFormat, Request, Scores, SizePx
+from rml_trainers.prediction.export.file_format import FileFormat, Request, Scores
 from rml_trainers.prediction.export.image_to_scores import ImageToScores
 
 METADATA_FILE = "rml.json"
