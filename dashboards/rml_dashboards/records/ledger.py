@@ -7,8 +7,6 @@ nothing else.
 
 import hashlib
 import json
-import os
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from rml_dashboards.records.run_table import SCHEMA
+from rml_dashboards.writing.files import whole_file
 
 VERSION = 2
 """2: every metric, by its true key."""
@@ -69,12 +68,5 @@ def save_ledger(ledger: Ledger, path: Path) -> None:
     """Write to a temporary name, then rename: a reader sees the old ledger or the new one."""
     header = json.dumps({"version": VERSION, "experiments": ledger.experiments}, sort_keys=True)
     table = ledger.table.replace_schema_metadata({METADATA_KEY: header.encode()})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    try:
+    with whole_file(path) as temporary:
         pq.write_table(table, temporary)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

@@ -108,7 +108,9 @@ def own_notes(entry: Entry, *, column_is_mixed: bool) -> list[str]:
         notes.append(f"Made by code with uncommitted changes (on top of {', '.join(versions)}).")
     cut = [t for t in entry.traces if t.state == "done" and t.micro_batches]
     if cut:
-        factors = ", ".join(sorted({trace.micro_batches for trace in cut}, key=int))
+        factors = ", ".join(
+            sorted({t.micro_batches for t in cut}, key=lambda factor: (len(factor), factor))
+        )
         notes.append(
             f"{len(cut)} of {entry.n} runs cut their steps into {factors} times as many "
             "micro-batches, because the device's memory was too small: BatchNorm saw smaller "
