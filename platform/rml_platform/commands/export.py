@@ -55,4 +55,5 @@ def export(
         output=output,
         fixed_px=size,
         overwrite=overwrite,
+        out=out,
     )

