@@ -37,6 +37,8 @@ SUFFIXES = {
 }
 """What can be written, and what each image's name is continued with."""
 DEFAULT_WRITE = "masks,overlays"
+MOST_TOLD = 10
+"""Files that a message names."""
 MAX_PNG = 2**16 - 1
 """Value of probability 1 in a picture."""
 
@@ -115,7 +117,7 @@ class Outputs:
             hint = "choose another folder with --to" + (
                 "" if overwrite else ", or say --overwrite to replace what exists"
             )
-            raise ConfigError("\n".join([*problems, hint]))
+            raise ConfigError("\n".join([*_shortened(problems), hint]))
 
     def _check_folder(self) -> None:
         for folder in (self.to, *self.to.parents):
@@ -236,6 +238,12 @@ def whole_file(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def _shortened(lines: Sequence[str]) -> list[str]:
+    """What a person reads of a list in which every line is mended alike."""
+    more = len(lines) - MOST_TOLD
+    return [*lines[:MOST_TOLD], f"and {more} more"] if more > 0 else list(lines)
+
+
 def _check_names(inputs: Sequence[Input], to: Path) -> None:
     """Raise ConfigError where two images would have results of one name."""
     by_name: dict[str, list[Path]] = {}
@@ -249,6 +257,9 @@ def _check_names(inputs: Sequence[Input], to: Path) -> None:
     if twice:
         raise ConfigError(
             "\n".join(
-                [*twice, "give the folder that holds them, or predict them one after the other"]
+                [
+                    *_shortened(twice),
+                    "give the folder that holds them, or predict them one after the other",
+                ]
             )
         )

@@ -111,7 +111,8 @@ def predict_files(asked: Request, watcher: Watcher) -> str:
     for batch in batches(inputs, sizes, settings):
         with _memory_told(batch, loaded.predictor.device):
             _predict(batch, loaded, settings, outputs, truth, sheet, watcher)
-    told = f"{len(inputs)} images → {asked.to} ({', '.join(asked.kinds)})"
+    number = "1 image" if len(inputs) == 1 else f"{len(inputs)} images"
+    told = f"{number} → {asked.to} ({', '.join(asked.kinds)})"
     if sheet is None:
         return told
     write_text(scores_file(asked.to), sheet.text())

@@ -61,6 +61,17 @@ def test_a_file_that_is_there_is_refused_unless_it_may_be_replaced(tmp_path: Pat
     outputs.check(inputs, [], [], overwrite=True)
 
 
+def test_a_long_list_of_files_that_are_there_is_shortened(tmp_path: Path) -> None:
+    paths = [tmp_path / f"im{number:02d}.png" for number in range(12)]
+    for path in paths:
+        save(image(1), path)
+        save(image(2), path.with_name(f"{path.stem}_mask.png"))
+    with pytest.raises(ConfigError) as caught:
+        Outputs(tmp_path, ("masks",), CLASSES).check(inputs_of(*paths), [], [], overwrite=False)
+    *told, more, hint = str(caught.value).splitlines()
+    assert len(told) == 10 and more == "and 2 more" and "--overwrite" in hint
+
+
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_what_was_given_is_never_written_over(tmp_path: Path, overwrite: bool) -> None:
     save(image(1), tmp_path / "foo.png")
