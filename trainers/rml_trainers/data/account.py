@@ -105,7 +105,7 @@ class Account:
             f"{_percent(self.ignored_share)} of the labelled pixels ignored",
         ]
         if self.absent_classes:
-            parts.append(f"{len(self.absent_classes)} classes occur nowhere")
+            parts.append(f"classes that occur nowhere: {len(self.absent_classes)}")
         if left_out:
             parts.append(f"{left_out} files left out")
         return f"{self.name}: {'; '.join(parts)}"

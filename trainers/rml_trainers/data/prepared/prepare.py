@@ -109,14 +109,17 @@ def prepare(
 
 
 def _lock(folder: Path) -> FileLock:
-    """Lock beside the folder; the system frees it when its holder dies."""
+    """Lock beside the folder, hidden: a pattern such as `cache/camvid-*` names data alone.
+
+    The system frees it when its holder dies.
+    """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(
             f"cannot write prepared data under {folder.parent}: {error.strerror}"
         ) from error
-    return FileLock(folder.with_name(f"{folder.name}.lock"))
+    return FileLock(folder.with_name(f".{folder.name}.lock"))
 
 
 def _up_to_date(folder: Path, dataset: Dataset, *, tell: bool) -> PreparedData | None:

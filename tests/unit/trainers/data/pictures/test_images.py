@@ -183,6 +183,7 @@ def _truncated(path: Path) -> None:
         (lambda path: path.mkdir(), "is a folder; expected one image file"),
         (lambda path: path.write_bytes(b""), r"corrupt or truncated image \(the file is empty\)"),
         (lambda path: path.write_text("hello"), r"corrupt or truncated image \(not a picture"),
+        (lambda path: path.write_text("x\n"), r"corrupt or truncated image \(not a picture"),
         (_truncated, "corrupt or truncated image"),
     ],
 )

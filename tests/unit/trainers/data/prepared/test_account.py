@@ -72,7 +72,7 @@ def test_binary_masks_taken_for_numbers_are_told_with_the_fix(tmp_path: Path) ->
     assert warning.startswith("folder: no mask shows fg; ")
     assert "of the labelled pixels are ignored" in warning
     assert "data.label_values: binary" in warning
-    assert "1 classes occur nowhere" in account.summary()
+    assert "classes that occur nowhere: 1" in account.summary()
     fixed = _account(tmp_path, replace(config, label_values=LabelValues.parse("binary")))
     assert fixed.warnings() == []
 
