@@ -10,6 +10,7 @@ import pytest
 
 from rml_trainers.data import build_dataset
 from rml_trainers.data.sources.folder import FolderConfig
+from rml_trainers.data.sources.pairs import PairsConfig
 from rml_trainers.errors import ConfigError, DataError
 from tests.support.image_folders import image, save
 from tests.support.own_data.own_layouts import OWN_LAYOUTS, coco_content
@@ -138,3 +139,16 @@ def test_without_pycocotools_the_error_says_what_to_install(
 def test_masks_and_annotations_exclude_each_other() -> None:
     with pytest.raises(ValueError, match=r"class_file = 'x.json': expected none: annotations name"):
         _config(class_file="x.json")
+
+
+def test_a_table_says_which_images_and_annotations_what_they_show(root: Path) -> None:
+    rows = ["image,subset", "images/001.jpg,train", "images/002.jpg,val"]
+    (root / "own" / "pairs.csv").write_text("\n".join(rows))
+    config = PairsConfig(
+        folder="own", annotations=("annotations/instances.json",), size_px=(40, 56)
+    )
+    dataset = build_dataset(config, root)
+    assert dataset.class_names == ("background", "road", "car")
+    assert dataset.names("train") == ("images/001",) and dataset.names("val") == ("images/002",)
+    label = dataset.read("train", "images/001").label
+    assert label is not None and np.array_equal(label, _label(root))
