@@ -23,6 +23,13 @@ MaxConcurrent = Annotated[
     typer.Option(min=1, help="Most runs at the same time; default: what cores and GPUs allow."),
 ]
 
+WithoutRay = Annotated[
+    bool,
+    typer.Option(
+        "--without-ray", help="One run after the other in this process; needs no Ray installed."
+    ),
+]
+
 
 def launch(
     studies: StudyFiles,
@@ -35,6 +42,7 @@ def launch(
     tracking_uri: TrackingUri = None,
     address: Address = None,
     max_concurrent: MaxConcurrent = None,
+    without_ray: WithoutRay = False,
 ) -> None:
     """Train every run of a study that is not done yet, track it, and print the study's table.
 
@@ -76,6 +84,7 @@ def launch(
             tracking_uri=tracking_uri,
             address=address,
             max_concurrent=max_concurrent,
+            with_ray=not without_ray,
             console=console,
         )
         print_launch(shown, report, layout, tracking_uri, study, console)

@@ -18,6 +18,7 @@ from rich.console import Console
 
 from rml_platform.environment import code_version
 from rml_platform.launch.claiming import LaunchClaims
+from rml_platform.launch.direct import run_here
 from rml_platform.launch.live_view import LiveView, poll_seconds
 from rml_platform.launch.outcomes import (
     LaunchReport,
@@ -55,6 +56,7 @@ def launch(
     tracking_uri: str | None = None,
     address: str | None = None,
     max_concurrent: int | None = None,
+    with_ray: bool = True,
     console: Console | None = None,
     trainer_class: Callable[..., Any] | None = None,
 ) -> LaunchReport:
@@ -66,9 +68,10 @@ def launch(
             layout's root.
         address: Ray cluster; default: a local Ray for this launch alone.
         max_concurrent: most runs at the same time; default: as many as the resources allow.
+        with_ray: False: one run after the other in this process, on a machine without Ray.
     Raises:
         TrackingError: MLflow cannot be used; nothing was started.
-        ConfigError: one run needs more than the cluster has.
+        ConfigError: one run needs more than the cluster has, or Ray.
     """
     started = time.monotonic()
     report = LaunchReport()
@@ -79,7 +82,7 @@ def launch(
             tracker.check()
             publisher = Publisher(tracker, plan.study.name, note_on(console))
             carry_out = functools.partial(
-                _carry_out,
+                _carry_out if with_ray else _carry_out_here,
                 study=plan.study,
                 address=address,
                 max_concurrent=max_concurrent,
@@ -292,6 +295,29 @@ def _carry_out(
             on_note=on_note,
             trainer_class=trainer_class,
         )
+
+
+def _carry_out_here(
+    tasks: Sequence[RunTask],
+    study: Study,
+    address: str | None,
+    max_concurrent: int | None,
+    trainer_class: Callable[..., Any] | None,
+    on_note: Callable[[str], None],
+) -> Mapping[str, str]:
+    asked = {
+        "resources.workers": study.resources.workers != 1,
+        "execution: train": study.execution == "train",
+        "--address": address is not None,
+        "--max-concurrent": max_concurrent not in (None, 1),
+    }
+    if any(asked.values()):
+        what = ", ".join(name for name, is_asked in asked.items() if is_asked)
+        raise ConfigError(
+            f"{study.source}: --without-ray trains one run after the other in one process, which "
+            f"does not go with {what}"
+        )
+    return run_here(tasks, study.retry, on_note, trainer_class)
 
 
 def execution_of(study: Study, *, is_local: bool) -> Literal["train", "direct"]:

@@ -1,24 +1,20 @@
 """One run in this process, without Ray: `rml run`."""
 
 import contextlib
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
 
 from rml_platform.launch.claiming import LaunchClaims
-from rml_platform.launch.direct import run_direct
+from rml_platform.launch.direct import run_here
 from rml_platform.launch.launch import new_launch_id, note_on, task_of
 from rml_platform.launch.live_view import LiveView
 from rml_platform.launch.output_layout import OutputLayout
-from rml_platform.launch.run_queue import RunQueue
 from rml_platform.launch.stop_signals import stopping_on_signals
-from rml_platform.planning.machine import Machine
 from rml_platform.planning.plan import PlannedRun
 from rml_platform.run.faults.lease import lease
 from rml_platform.run.run_folder import RunFolder, RunRecord
-from rml_platform.run.task import RunTask
 from rml_platform.study.retry_config import RetryConfig
 from rml_platform.tracking.opening import open_tracker
 from rml_platform.tracking.publisher import Publisher
@@ -56,25 +52,16 @@ def run_alone(
     if record.result is None:
         launch_id = new_launch_id()
         task = task_of(run, EXPERIMENT, layout, data_root, launch_id)
-        task = replace(task, execution="direct", cpus_per_worker=Machine.here().cores)
         with stopping_on_signals(), _claimed(folder, layout.storage, launch_id):
             folder.folder.delete("cancel")
             try:
                 with LiveView([folder], publisher, console, launch_id):
-                    _bring_to_end(task, on_note)
+                    run_here([task], RetryConfig(), on_note)
             finally:
                 publisher.sync([folder], closing=True)
     else:
         publisher.sync([folder], closing=True)
     return folder.record()
-
-
-def _bring_to_end(task: RunTask, on_note: Callable[[str], None]) -> None:
-    """Train the run, and once more where the rules of studies would have it so."""
-    queue = RunQueue([task], RetryConfig(), on_note)
-    while (now := queue.next()) is not None:
-        run_direct(now)
-        queue.ended(now.run_id, "")
 
 
 @contextlib.contextmanager
