@@ -1,5 +1,6 @@
 """`rml launch` and `rml demo`: all runs of studies on Ray, then their tables."""
 
+import functools
 from pathlib import Path
 from typing import Annotated
 
@@ -53,7 +54,7 @@ def launch(
     """
     from rich.console import Console
 
-    from rml_platform.launch.launch import launch as carry_out
+    from rml_platform.launch.launch import launch as launch_plan
     from rml_platform.launch.output_layout import OutputLayout
     from rml_platform.planning.plan_file.writing import write_down
     from rml_platform.planning.plan_from_file import planned
@@ -61,37 +62,30 @@ def launch(
 
     console = Console()
     layout = OutputLayout(root=out, storage=storage or str(out))
-    any_failed = False
-    plans = [
-        planned(
-            study,
-            set_,
-            profile,
-            out=out,
-            data_root=data_root,
-            is_local=address is None,
-            tell_data=True,
-        )
-        for study in studies
-    ]
+    carry_out = functools.partial(
+        launch_plan,
+        layout=layout,
+        data_root=data_root,
+        tracking_uri=tracking_uri,
+        address=address,
+        max_concurrent=max_concurrent,
+        with_ray=not without_ray,
+        console=console,
+    )
+    plan_of = functools.partial(
+        planned, out=out, data_root=data_root, is_local=address is None, tell_data=True
+    )
+    plans = [plan_of(study, set_, profile) for study in studies]
     written = [write_down(plan, set_, out, layout.storage) for plan in plans]
+    failed = list[str]()
     for study, plan, shown in zip(studies, plans, written, strict=True):
         console.print(f"{plan.study.title}: {len(plan.runs)} runs", markup=False, highlight=False)
-        report = carry_out(
-            plan,
-            layout=layout,
-            data_root=data_root,
-            tracking_uri=tracking_uri,
-            address=address,
-            max_concurrent=max_concurrent,
-            with_ray=not without_ray,
-            console=console,
-        )
+        report = carry_out(plan)
         print_launch(shown, report, layout, tracking_uri, study, console)
-        any_failed = any_failed or bool(report.failed)
+        failed += report.failed
         if report.stopped_with is not None:
             raise typer.Exit(report.stopped_with)
-    if any_failed:
+    if failed:
         raise typer.Exit(1)
 
 
