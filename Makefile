@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CODE := platform trainers dashboards tests docs
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench pictures clean
+.PHONY: help setup demo test check format bench gpu-evidence pictures clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -38,6 +38,10 @@ format: $(STAMP) ## let ruff format and mend what it can
 
 bench: $(STAMP) ## speed and memory as ratios measured in one run (about ten minutes)
 	$(BIN)/python -m rml_benchmarks all
+
+# Neither the network nor Ray nor MLflow is needed, so a machine without .venv takes the Python that it has.
+gpu-evidence: ## on one GPU: step times at the paper's sizes, then the medium ladder (ARGS="--minutes 180 --to DIR")
+	PYTHONPATH=tests/benchmarks:trainers $(or $(wildcard $(BIN)/python),$(PYTHON)) -m rml_benchmarks.gpu_evidence $(ARGS)
 
 pictures: demo ## the README's pictures, drawn again from the demo's runs
 	$(BIN)/python docs/pictures/draw.py

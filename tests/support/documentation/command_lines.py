@@ -15,6 +15,10 @@ class UnknownCommandError(Exception):
     """A documented command that cannot be what it says."""
 
 
+VARIABLE = re.compile(r"[A-Z_]+=")
+"""What `make` is given beside its targets."""
+
+
 def commands(block: Block) -> list[list[str]]:
     """Words of every command of an sh block, without comments and without `NAME=value` before
     it."""
@@ -40,6 +44,7 @@ def check(words: Sequence[str]) -> None:
 
         _check_click(cli, "mlflow", rest)
     elif program == "make":
+        rest = [word for word in rest if not VARIABLE.match(word)]
         makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
         targets = set(re.findall(r"^([a-z-]+):", makefile, flags=re.MULTILINE))
         if not rest or set(rest) - targets:

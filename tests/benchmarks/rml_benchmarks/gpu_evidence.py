@@ -1,0 +1,204 @@
+"""`make gpu-evidence`: what only a GPU can show, in one command that needs neither network, Ray nor
+MLflow.
+
+First the step time and memory of the paper's settings, then the ladder of `evidence.yaml` at its
+medium size, seed by seed, as far as the minutes reach. Everything that is worth keeping lands in
+one small folder: tables, and the records of the runs without their networks. A later call that is
+given those records goes on where the last one stopped, on another machine too.
+"""
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).parents[3]
+CLI = "from rml_platform.cli import main; main()"
+STUDY = ROOT / "search_spaces" / "evidence.yaml"
+SETTINGS = ("cityscapes", "voc", "setr_base", "setr_large")
+"""Settings whose steps are measured, the paper's."""
+TINY = ("--backbone", "test_resnet", "--crop", "24", "32", "--batch", "2", "2")
+"""Makes the setting `small` one of seconds."""
+MAX_BYTES = 16 * 2**20
+"""Size of the folder that is brought back, at most."""
+SHARE_OF_STEPS = 0.4
+"""Of the minutes, at most, for step times; the rest trains."""
+SECONDS_FOR_TABLES = 60.0
+RECORDS = "records.zip"
+NOT_RECORDED = ("checkpoints", "predictions", "labels", "claims", "shared")
+"""Folders of a run that hold networks, pictures and stored labels."""
+
+
+class Clock:
+    """How much of the time is left."""
+
+    def __init__(self, minutes: float) -> None:
+        self._end = time.monotonic() + 60 * minutes
+
+    def left(self) -> float:
+        """Seconds, at least 0."""
+        return max(0.0, self._end - time.monotonic())
+
+
+class Evidence:
+    """One call: where it works, and what it brings back."""
+
+    def __init__(self, to: Path, work: Path, *, dry: bool, clock: Clock) -> None:
+        self.to = to
+        self.out = work / "outputs"
+        self.profile = "dry" if dry else "medium"
+        self.settings = ("small",) if dry else SETTINGS
+        self._tiny = TINY if dry else ()
+        self.clock = clock
+        self.problems = list[str]()
+        """What could not be done; told at the end."""
+
+    def measure_steps(self) -> None:
+        """Time and memory of every setting's step, each in a process of its own, so that one that
+        does not fit the memory takes no other along."""
+        per_setting = SHARE_OF_STEPS * self.clock.left() / len(self.settings)
+        for setting in self.settings:
+            files = ("--markdown", f"{self.to}/steps_{setting}.md")
+            words = (
+                "floor",
+                "--setting",
+                setting,
+                "--method",
+                "rml",
+                "--rounds",
+                "5",
+                *self._tiny,
+                *files,
+            )
+            code = self._run("rml_benchmarks", ("-m", "rml_benchmarks", *words), per_setting)
+            if code:
+                self.problems.append(f"the steps of {setting} were not measured ({_ended(code)})")
+
+    def train(self) -> None:
+        """The ladder: the first seed of every row, then the second, until the time is up. What was
+        cut off keeps its checkpoint where this machine keeps its disk."""
+        for seeds in self._seeds():
+            seconds = self.clock.left() - SECONDS_FOR_TABLES
+            if seconds <= 0:
+                self.problems.append(f"the time was up before seeds {seeds}")
+                return
+            words = ("launch", str(STUDY), "--without-ray", "--set", f"seeds={seeds}")
+            code = self._rml(*words, *self._options(), seconds=seconds)
+            if code:
+                self.problems.append(f"training of seeds {seeds} ended early ({_ended(code)})")
+                return
+
+    def write_tables(self) -> None:
+        """The table, the paired comparison with IML and the scores of every run."""
+        words = ("tables", str(STUDY), "--statistics", "--paired", "IML (+ full noises)")
+        if self._rml(*words, *self._options(), "--to", str(self.to)):
+            self.problems.append("the tables could not be written")
+
+    def pack(self) -> Path:
+        """The records of all runs as one archive."""
+        archive = self.to / RECORDS
+        with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
+            for file in sorted(_records_below(self.out)):
+                packed.write(file, file.relative_to(self.out).as_posix())
+        return archive
+
+    def unpack(self, archive: Path) -> None:
+        """Lay the records of an earlier call where this one looks for runs that are done."""
+        with zipfile.ZipFile(archive) as packed:
+            packed.extractall(self.out)
+
+    def _options(self) -> tuple[str, ...]:
+        own = ("--profile", self.profile, "--out", str(self.out), "--tracking-uri", "none")
+        root = os.environ.get("RML_DATA")
+        return (*own, "--data-root", root) if root else own
+
+    def _seeds(self) -> Iterator[list[int]]:
+        numbers = [0] if self.profile == "dry" else [0, 1, 2, 3, 4]
+        for count in range(1, len(numbers) + 1):
+            yield numbers[:count]
+
+    def _rml(self, *words: str, seconds: float | None = None) -> int:
+        return self._run("rml", ("-c", CLI, *words), seconds)
+
+    def _run(self, name: str, words: Sequence[str], seconds: float | None) -> int:
+        """A command of ours in a process of its own, stopped as a scheduler stops it: SIGTERM, and
+        some time to write down what it has."""
+        print("$", name, *words[2:], flush=True)
+        process = subprocess.Popen([sys.executable, *words], cwd=ROOT, env=_environment())
+        try:
+            return process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGTERM)
+        try:
+            return process.wait(SECONDS_FOR_TABLES / 2)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return process.wait()
+
+
+def _environment() -> dict[str, str]:
+    """That of this process, with this checkout's packages where none is installed."""
+    rooms = [str(ROOT / room) for room in ("platform", "trainers", "dashboards")]
+    rooms += [str(ROOT / "tests" / "benchmarks"), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, rooms))}
+
+
+def _ended(code: int) -> str:
+    return "the time was up" if code in (143, -signal.SIGTERM) else f"exit code {code}"
+
+
+def _records_below(out: Path) -> Iterator[Path]:
+    """Files of runs and studies that are small and say what happened."""
+    for top in ("runs", "studies"):
+        for file in (out / top).rglob("*"):
+            parts = file.relative_to(out).parts
+            if file.is_file() and not set(parts[2:-1]) & set(NOT_RECORDED):
+                yield file
+
+
+def size_of(folder: Path) -> int:
+    """Bytes of all files below a folder."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, train, write the tables; returns the exit code: 1 where something is missing."""
+    words = argparse.ArgumentParser(prog="python -m rml_benchmarks.gpu_evidence")
+    words.add_argument("--minutes", type=float, default=180.0, help="time for all of it")
+    words.add_argument("--to", type=Path, default=Path("gpu_evidence"), help="receives the tables")
+    words.add_argument("--work", type=Path, help="runs and prepared images; default: TO/../work")
+    words.add_argument("--records", type=Path, help=f"{RECORDS} of an earlier call, to go on")
+    words.add_argument("--only", choices=("steps", "training"), help="one half of it")
+    words.add_argument("--dry", action="store_true", help="everything once, tiny, on any machine")
+    chosen = words.parse_args(arguments)
+    chosen.to.mkdir(parents=True, exist_ok=True)
+    work = chosen.work or chosen.to.resolve().with_name(f"{chosen.to.resolve().name}_work")
+    evidence = Evidence(chosen.to.resolve(), work, dry=chosen.dry, clock=Clock(chosen.minutes))
+    if chosen.records is not None:
+        evidence.unpack(chosen.records)
+    if chosen.only != "training":
+        evidence.measure_steps()
+    if chosen.only != "steps":
+        evidence.train()
+        evidence.write_tables()
+        evidence.pack()
+    return _tell(evidence)
+
+
+def _tell(evidence: Evidence) -> int:
+    size = size_of(evidence.to)
+    if size > MAX_BYTES:
+        evidence.problems.append(f"{evidence.to} has {size:,} bytes, more than {MAX_BYTES:,}")
+    for problem in evidence.problems:
+        print(f"missing: {problem}")
+    print(f"{evidence.to}: {size / 2**20:.1f} MB")
+    return 1 if evidence.problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,47 @@
+"""`make gpu-evidence --dry`: the same command on this machine, tiny, from start to records."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rml_benchmarks.gpu_evidence import Clock, Evidence, main
+
+ABSENT = ("ray", "mlflow", "sqlalchemy")
+pytestmark = pytest.mark.timeout(600)
+
+
+def gpu_evidence(folder: Path, *words: object) -> "subprocess.CompletedProcess[str]":
+    """The command in a process of its own, as make starts it."""
+    command = [sys.executable, "-m", "rml_benchmarks.gpu_evidence", "--dry", "--minutes", "8"]
+    return subprocess.run(
+        [*command, *map(str, words)], cwd=folder, capture_output=True, text=True, check=False
+    )
+
+
+def test_the_ladder_is_trained_and_its_records_let_another_machine_go_on(tmp_path: Path) -> None:
+    first = gpu_evidence(tmp_path, "--only", "training", "--to", tmp_path / "one")
+    assert first.returncode == 0, first.stdout + first.stderr
+    table = (tmp_path / "one" / "evidence-dry.md").read_text()
+    assert "RML (two stages)" in table and "21 runs" in table
+    assert (tmp_path / "one" / "evidence-dry-paired.md").is_file()
+    assert not list((tmp_path / "one").rglob("*.safetensors")), "networks stay where they are"
+
+    records = tmp_path / "one" / "records.zip"
+    again = gpu_evidence(
+        tmp_path, "--only", "training", "--to", tmp_path / "two", "--records", records
+    )
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "nothing to do: all 21 runs are done" in again.stdout
+    assert (tmp_path / "two" / "evidence-dry.md").read_text() == table
+
+
+def test_what_there_was_no_time_for_is_missing_by_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evidence = Evidence(tmp_path, tmp_path / "work", dry=True, clock=Clock(0))
+    evidence.train()
+    assert evidence.problems == ["the time was up before seeds [0]"]
+    assert main(["--dry", "--minutes", "0", "--only", "steps", "--to", str(tmp_path / "to")]) == 1
+    assert "missing: the steps of small were not measured" in capsys.readouterr().out
