@@ -7,7 +7,6 @@ import sys
 import typer
 
 from rml_platform.commands import (
-    cancel,
     compare,
     data,
     doctor,
@@ -17,9 +16,9 @@ from rml_platform.commands import (
     plan,
     predict,
     run,
-    status,
     tables,
 )
+from rml_platform.commands.running import cancel, status
 from rml_platform.plain_output import write_plainly
 from rml_trainers.errors import RmlError
 

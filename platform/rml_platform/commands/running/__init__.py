@@ -1,0 +1,1 @@
+"""Commands for runs that were launched: looked at, stopped, put in order."""
