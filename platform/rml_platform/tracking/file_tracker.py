@@ -23,13 +23,26 @@ class FileTracker:
     def publish(self, run: RunFolder, study: str, *, closing: bool, on_note: OnNote) -> None:
         """Note the study, unless it trained the run itself."""
         task = run.task()
-        if task is None or task.study == study:
-            return
-        folder = run.folder.child(STUDIES)
-        try:
-            if study not in folder.files():
-                folder.write(study, b"")
-        except OSError as error:
-            raise TrackingError(
-                f"cannot write to the folder of run {run.run_id}: {error}"
-            ) from error
+        if task is not None:
+            note_study(run, task.study, study)
+
+
+def note_study(run: RunFolder, trained_by: str, study: str) -> None:
+    """Leave the name of a study in the folder of a run that another study trained.
+
+    Raises:
+        TrackingError: the folder cannot be written to.
+    """
+    if study == trained_by:
+        return
+    folder = run.folder.child(STUDIES)
+    try:
+        if study not in folder.files():
+            folder.write(study, b"")
+    except OSError as error:
+        raise TrackingError(f"cannot write to the folder of run {run.run_id}: {error}") from error
+
+
+def noted_studies(run: RunFolder) -> list[str]:
+    """The studies whose names were left in a run's folder."""
+    return run.folder.child(STUDIES).files()

@@ -12,6 +12,7 @@ import os
 import sqlite3
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -33,6 +34,22 @@ BATCH_PARAMS = 100
 CHECK_TIMEOUT_S = 5
 MAX_PARAM = 6000
 MAX_TAG = 5000
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredRun:
+    """What MLflow has of one of its runs, read in one request."""
+
+    status: str = "RUNNING"
+    tags: dict[str, str] = field(default_factory=dict)
+    parameters: frozenset[str] = frozenset()
+    """Their keys, as MLflow spells them."""
+    last_steps: dict[str, int] = field(default_factory=dict)
+    """Largest step of every metric, by its key as MLflow spells it."""
+
+    def last_step(self, key: str) -> int:
+        """Largest step recorded for a metric, -1 if there is none."""
+        return self.last_steps.get(to_mlflow_key(key), -1)
 
 
 class MlflowStore:
@@ -186,27 +203,35 @@ class MlflowStore:
                 if not stray.data.metrics:
                     self._client.delete_run(info.run_id)
 
-    def create(self, study: str, run_id: str, parameters: Mapping[str, str]) -> str:
-        """New MLflow run in the study's experiment. Parameters are written once: they never change
-        with a run id."""
+    def create(self, study: str, run_id: str) -> str:
+        """New MLflow run in the study's experiment."""
+        experiment = self.experiment(study)
+        with _one_error(f"cannot create run {run_id}"), _asking_once():
+            run = self._client.create_run(
+                experiment, tags={Tag.RUN_ID.value: run_id}, run_name=run_id
+            )
+        return str(run.info.run_id)
+
+    @staticmethod
+    def lacks(there: StoredRun, parameters: Mapping[str, str]) -> bool:
+        """Whether a run has not all of these parameters, whatever their values."""
+        return not {to_mlflow_key(key) for key in parameters} <= there.parameters
+
+    def add_parameters(
+        self, mlflow_run: str, parameters: Mapping[str, str], there: StoredRun
+    ) -> None:
+        """Write the parameters that a run lacks. Those that it has stay: MLflow changes none."""
         from mlflow.entities import Param
 
-        experiment = self.experiment(study)
-        with _one_error(f"cannot create run {run_id}"):
-            with _asking_once():
-                run = self._client.create_run(
-                    experiment, tags={Tag.RUN_ID.value: run_id}, run_name=run_id
-                )
-            rows = [
-                Param(to_mlflow_key(key), value[:MAX_PARAM])
-                for key, value in sorted(parameters.items())
-            ]
+        spelt = {to_mlflow_key(key): value[:MAX_PARAM] for key, value in parameters.items()}
+        rows = [Param(key, spelt[key]) for key in sorted(spelt.keys() - there.parameters)]
+        with _one_error(f"cannot write parameters to MLflow run {mlflow_run}"):
             for i in range(0, len(rows), BATCH_PARAMS):
-                self._client.log_batch(run.info.run_id, params=rows[i : i + BATCH_PARAMS])
-            return str(run.info.run_id)
+                self._client.log_batch(mlflow_run, params=rows[i : i + BATCH_PARAMS])
 
-    def tags(self, mlflow_run: str) -> dict[str, str] | None:
-        """Tags of an MLflow run, restored if somebody deleted it; None if it is gone for good."""
+    def look(self, mlflow_run: str) -> StoredRun | None:
+        """What is there of an MLflow run, restored if somebody deleted it; None if it is gone for
+        good."""
         from mlflow import MlflowException
 
         with _one_error(f"cannot read MLflow run {mlflow_run}"):
@@ -218,7 +243,17 @@ class MlflowStore:
                 return None
             if run.info.lifecycle_stage == "deleted":
                 self._client.restore_run(mlflow_run)
-            return dict(run.data.tags)
+            return StoredRun(
+                status=run.info.status,
+                tags=dict(run.data.tags),
+                parameters=frozenset(run.data.params),
+                last_steps={metric.key: metric.step for metric in run.data.to_proto().metrics},
+            )
+
+    def has_file(self, mlflow_run: str, name: str) -> bool:
+        """Whether a file lies at the top of an MLflow run's artifacts."""
+        with _one_error(f"cannot list the files of MLflow run {mlflow_run}"):
+            return any(file.path == name for file in self._client.list_artifacts(mlflow_run))
 
     def set_tags(self, mlflow_run: str, tags: Mapping[str, str]) -> None:
         from mlflow.entities import RunTag
@@ -227,13 +262,11 @@ class MlflowStore:
         with _one_error(f"cannot tag MLflow run {mlflow_run}"):
             self._client.log_batch(mlflow_run, tags=rows)
 
-    def last_step(self, mlflow_run: str, key: str) -> int:
-        """Largest step recorded for a metric, -1 if there is none."""
+    def steps(self, mlflow_run: str, key: str) -> set[int]:
+        """Every step that has a value of a metric."""
         with _one_error(f"cannot read {key} of MLflow run {mlflow_run}"):
-            return max(
-                (m.step for m in self._client.get_metric_history(mlflow_run, to_mlflow_key(key))),
-                default=-1,
-            )
+            history = self._client.get_metric_history(mlflow_run, to_mlflow_key(key))
+        return {metric.step for metric in history}
 
     def log(self, mlflow_run: str, rows: Sequence[Measurement]) -> None:
         from mlflow.entities import Metric

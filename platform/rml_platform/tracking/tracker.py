@@ -2,6 +2,7 @@
 asked to."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 from rml_platform.run.run_folder import RunFolder
@@ -14,6 +15,23 @@ OnNote = Callable[[str], None]
 class TrackingError(RmlError):
     """The tracker cannot be reached or refuses; training goes on without it and catches up
     later."""
+
+
+@dataclass
+class Sent:
+    """What a record lacked and was given."""
+
+    is_new: bool = False
+    """There was no record of the run."""
+    num_values: int = 0
+    """Values of metrics."""
+    status: str = ""
+    """The status that was set; empty where the record had it with all that belongs to it."""
+
+    @property
+    def is_nothing(self) -> bool:
+        """Whether the record had everything."""
+        return self == Sent()
 
 
 class Tracker(Protocol):

@@ -15,7 +15,7 @@ from mlflow.tracking._tracking_service import utils as mlflow_utils
 
 from rml_platform.run.metric_log import Measurement
 from rml_platform.tracking import mlflow_store as tracking
-from rml_platform.tracking.mlflow_store import MlflowStore
+from rml_platform.tracking.mlflow_store import MlflowStore, StoredRun
 from rml_platform.tracking.opening import tracking_uri_or_default
 from rml_platform.tracking.tracker import TrackingError
 from tests.support.recorded import Store
@@ -31,21 +31,39 @@ def client_of(tracker: MlflowStore) -> MlflowClient:
     return MlflowClient(tracker.uri)
 
 
+def stored(tracker: MlflowStore, mlflow_run: str) -> StoredRun:
+    """What is there of an MLflow run."""
+    found = tracker.look(mlflow_run)
+    assert found is not None
+    return found
+
+
 def test_a_run_is_found_again_by_its_run_id(tracker: MlflowStore) -> None:
     assert tracker.find("run-1") is None
-    made = tracker.create("study", "run-1", {"optimiser.lr": "0.1"})
+    made = tracker.create("study", "run-1")
     assert tracker.find("run-1") == made
     assert tracker.find("run-2") is None
     run = client_of(tracker).get_run(made)
-    assert (run.info.run_name, run.data.params) == ("run-1", {"optimiser.lr": "0.1"})
+    assert run.info.run_name == "run-1"
+
+
+def test_only_parameters_that_lack_are_written(tracker: MlflowStore) -> None:
+    made = tracker.create("study", "run-1")
+    tracker.add_parameters(made, {"optimiser.lr": "0.1"}, stored(tracker, made))
+    now = {"optimiser.lr": "0.2", "runtime.classes (all)": "3"}
+    assert tracker.lacks(stored(tracker, made), now)
+    tracker.add_parameters(made, now, stored(tracker, made))
+    assert not tracker.lacks(stored(tracker, made), now)
+    run = client_of(tracker).get_run(made)
+    assert run.data.params == {"optimiser.lr": "0.1", "runtime.classes -.28-all-.29-": "3"}
 
 
 def test_a_deleted_run_and_experiment_come_back_instead_of_a_second_one(
     tracker: MlflowStore,
 ) -> None:
-    made = tracker.create("study", "run-1", {})
+    made = tracker.create("study", "run-1")
     client_of(tracker).delete_run(made)
-    assert tracker.tags(made) == {"rml.run_id": "run-1", "mlflow.runName": "run-1"}
+    assert stored(tracker, made).tags == {"rml.run_id": "run-1", "mlflow.runName": "run-1"}
     client_of(tracker).delete_run(made)
     assert tracker.find("run-1") == made
     assert client_of(tracker).get_run(made).info.lifecycle_stage == "active"
@@ -67,9 +85,9 @@ def test_a_deleted_run_and_experiment_come_back_instead_of_a_second_one(
 def test_of_several_runs_with_one_id_the_first_is_kept_and_the_others_are_closed(
     tracker: MlflowStore,
 ) -> None:
-    first = tracker.create("study", "run-1", {})
-    empty = tracker.create("study", "run-1", {})
-    filled = tracker.create("study", "run-1", {})
+    first = tracker.create("study", "run-1")
+    empty = tracker.create("study", "run-1")
+    filled = tracker.create("study", "run-1")
     tracker.log(filled, [Measurement("loss", 1, 1, 0.5)])
     client = client_of(tracker)
     assert tracker.find("run-1") == first
@@ -79,7 +97,7 @@ def test_of_several_runs_with_one_id_the_first_is_kept_and_the_others_are_closed
         ("KILLED", "deleted"),
         ("KILLED", "active"),
     ]
-    late = tracker.create("study", "run-1", {})
+    late = tracker.create("study", "run-1")
     tracker.close_strays("run-1", first)
     assert client.get_run(late).info.status == "KILLED"
     assert client.get_run(first).info.status == "RUNNING"
@@ -115,7 +133,7 @@ def test_what_makes_something_is_asked_for_once_even_if_the_answer_is_lost(
     try:
         store = MlflowStore(f"http://127.0.0.1:{server.server_port}", None)
         with pytest.raises(TrackingError, match="cannot create run run-1"):
-            store.create("study", "run-1", {})
+            store.create("study", "run-1")
     finally:
         server.shutdown()
         thread.join()
@@ -154,13 +172,13 @@ def test_a_database_is_opened_by_one_process_at_a_time(
 
 
 def test_a_run_that_is_gone_for_good_is_no_error(tracker: MlflowStore) -> None:
-    assert tracker.tags("0" * 32) is None
+    assert tracker.look("0" * 32) is None
 
 
 def test_artifacts_lie_under_the_given_folder_and_never_in_the_working_folder(
     tracker: MlflowStore, tmp_path: Path
 ) -> None:
-    made = tracker.create("study", "run-1", {})
+    made = tracker.create("study", "run-1")
     folder = tmp_path / "pictures"
     folder.mkdir()
     (folder / "a.png").write_bytes(b"png")
@@ -188,7 +206,7 @@ def test_artifacts_are_found_and_stored_where_an_output_folder_was_moved_to(
     shutil.copyfile(empty_store, first / "mlflow.db")
     store = MlflowStore(tracking_uri_or_default(None, first), first / "mlartifacts")
     store.check()
-    made = store.create("study", "run-1", {})
+    made = store.create("study", "run-1")
     picture = tmp_path / "city 0 ü" / "a.png"
     picture.parent.mkdir()
     picture.write_bytes(b"png")
@@ -199,7 +217,7 @@ def test_artifacts_are_found_and_stored_where_an_output_folder_was_moved_to(
     moved = MlflowStore(tracking_uri_or_default(None, second), second / "mlartifacts")
     moved.check()
     moved.upload(made, picture, "later")
-    moved.upload(moved.create("study", "run-2", {}), picture, None)
+    moved.upload(moved.create("study", "run-2"), picture, None)
     client = client_of(moved)
     downloaded = client.download_artifacts(made, "predictions/city 0 ü/a.png", str(tmp_path))
     assert Path(downloaded).read_bytes() == b"png"
@@ -215,7 +233,7 @@ def test_artifacts_are_found_and_stored_where_an_output_folder_was_moved_to(
 def test_artifacts_of_a_store_that_others_share_stay_where_they_are(
     tracker: MlflowStore, tmp_path: Path
 ) -> None:
-    made = tracker.create("study", "run-1", {})
+    made = tracker.create("study", "run-1")
     other = MlflowStore(tracker.uri, tmp_path / "elsewhere" / "mlartifacts")
     other.check()
     assert (
@@ -226,18 +244,20 @@ def test_artifacts_of_a_store_that_others_share_stay_where_they_are(
 
 
 def test_more_parameters_metrics_and_text_than_one_call_may_carry(tracker: MlflowStore) -> None:
-    made = tracker.create("study", "run-1", {f"p{i}": "x" * 9000 for i in range(230)})
+    made = tracker.create("study", "run-1")
+    tracker.add_parameters(made, {f"p{i}": "x" * 9000 for i in range(230)}, StoredRun())
     tracker.log(made, [Measurement("loss", step, 1, 0.5) for step in range(2100)])
     tracker.set_tags(made, {"rml.failure": "y" * 9000})
     run = client_of(tracker).get_run(made)
     assert len(run.data.params) == 230
     assert {len(value) for value in run.data.params.values()} == {6000}
     assert len(client_of(tracker).get_metric_history(made, "loss")) == 2100
-    assert (tracker.last_step(made, "loss"), tracker.last_step(made, "other")) == (2099, -1)
+    there = stored(tracker, made)
+    assert (there.last_step("loss"), there.last_step("other")) == (2099, -1)
 
 
 def test_a_run_that_ended_can_run_again(tracker: MlflowStore) -> None:
-    made = tracker.create("study", "run-1", {})
+    made = tracker.create("study", "run-1")
     for status in ("KILLED", "RUNNING", "FINISHED"):
         tracker.set_status(made, status)
         assert client_of(tracker).get_run(made).info.status == status

@@ -1,0 +1,77 @@
+"""What a run's folder says at one moment, in the words of a tracker."""
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rml_dashboards.contract.metric_keys import final_metrics
+from rml_dashboards.contract.tags import Tag, failure_text, heartbeat_tags, task_tags
+from rml_platform.run.metric_log import Measurement, pieces
+from rml_platform.run.run_folder import Heartbeat, RunFolder, RunRecord
+from rml_platform.run.task import RunTask
+from rml_platform.tracking.tracker import OnNote
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFacts:
+    """A run that has begun."""
+
+    run: RunFolder
+    task: RunTask
+    record: RunRecord
+    heartbeat: Heartbeat
+
+    @classmethod
+    def read(cls, run: RunFolder) -> "RunFacts | None":
+        """The run as it is now; None before it has begun. Raises DamagedFileError."""
+        task = run.task()
+        record = run.record()
+        if task is None or record.heartbeat is None:
+            return None
+        return cls(run=run, task=task, record=record, heartbeat=record.heartbeat)
+
+    def parameters(self) -> dict[str, str]:
+        """Its configuration as flat parameters."""
+        return flatten(json.loads(self.task.config_json))
+
+    def tags(self, *, has_failed: bool) -> dict[str, str]:
+        """What can be said of it beside its values; `has_failed`: the tracker tells of a failure,
+        which may be overcome by now."""
+        tags = task_tags(dataclasses.asdict(self.task))
+        tags |= heartbeat_tags(dataclasses.asdict(self.heartbeat))
+        if self.record.result is not None:
+            tags[Tag.PROTOCOL] = self.record.result.evaluations[0].protocol
+        if self.record.failure is not None:
+            tags[Tag.FAILURE] = failure_text(self.record.failure.kind, self.record.failure.message)
+        elif has_failed:
+            tags[Tag.FAILURE] = ""
+        return tags
+
+    def pieces(self, after: int, on_note: OnNote) -> list[tuple[int, list[Measurement]]]:
+        """What was measured after a step and counts: up to the newest checkpoint, or to the end;
+        each piece with its step."""
+        last = math.inf if self.record.state == "done" else self.heartbeat.checkpoint_step
+        return pieces(self.run.folder, after, last, on_note)
+
+    def final_values(self) -> list[Measurement]:
+        """Its result's scores; none before it has one."""
+        result = self.record.result
+        if result is None:
+            return []
+        time_ms = int(result.time * 1000)
+        values = final_metrics(result.evaluations, result.seconds)
+        return [Measurement(key, result.steps, time_ms, value) for key, value in values.items()]
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested configuration as flat `a.b.c` parameters."""
+    flat: dict[str, str] = {}
+    for key, value in config.items():
+        if isinstance(value, dict):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = json.dumps(value) if isinstance(value, list) else str(value)
+    return flat
