@@ -8,7 +8,6 @@ import typer
 
 from rml_platform.commands import (
     compare,
-    data,
     doctor,
     export,
     figures,
@@ -18,6 +17,7 @@ from rml_platform.commands import (
     run,
     tables,
 )
+from rml_platform.commands.groups import data
 from rml_platform.commands.running import cancel, status
 from rml_platform.plain_output import write_plainly
 from rml_trainers.errors import RmlError
