@@ -57,6 +57,7 @@ ROOMS = {
         "tables",
         "comparisons",
         "figures",
+        "studies",
     ),
 }
 """A room, or a module beside the rooms, imports those before it only: a study's way from YAML to

@@ -166,8 +166,9 @@ READING = (
     "rml_platform.planning.plan_file.find_plan",
     "rml_platform.run.many_runs",
     "rml_platform.views.run_table",
-    "rml_platform.views.table_spec",
-    "rml_platform.views.figure_spec",
+    "rml_platform.views.study_plan",
+    "rml_dashboards.studies.table",
+    "rml_dashboards.studies.figures",
 )
 
 

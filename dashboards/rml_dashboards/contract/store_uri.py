@@ -12,6 +12,8 @@ from rml_dashboards.contract.uris import without_secrets
 
 VARIABLE = "MLFLOW_TRACKING_URI"
 """MLflow's own environment variable, which gives the tracking URI where no option does."""
+STORE_FILE = "mlflow.db"
+"""The SQLite store below an output folder, where nothing else is said."""
 _SQLITE = re.compile(r"sqlite(?:\+\w+)?:///([^?]*)(?:\?.*)?")
 _ESCAPE = re.compile(r"%(?=[0-9A-Fa-f]{2})")
 
@@ -19,6 +21,11 @@ _ESCAPE = re.compile(r"%(?=[0-9A-Fa-f]{2})")
 def sqlite_uri(file: Path) -> str:
     """URI of an SQLite file; in a URI `?` begins options and `%` with two digits is an escape."""
     return f"sqlite:///{_ESCAPE.sub('%25', str(file)).replace('?', '%3F')}"
+
+
+def tracking_uri_or_default(tracking_uri: str | None, out: Path) -> str:
+    """The URI that was given, or the SQLite file of an output folder."""
+    return tracking_uri or sqlite_uri(out.resolve() / STORE_FILE)
 
 
 def sqlite_file(uri: str) -> Path | None:

@@ -33,6 +33,8 @@ LEGEND_LINE_INCHES = 0.2
 LEGEND_CHARACTERS_PER_INCH = 14
 LEGEND_HANDLE_CHARACTERS = 9
 PIXELS_PER_INCH = 200
+METADATA: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "png": {}}
+"""Kind of file → what makes its bytes depend on nothing but the figure."""
 STYLE = {
     "font.size": 10.0,
     "axes.titlesize": 10.0,
@@ -52,16 +54,31 @@ STYLE = {
 elements fixed ids."""
 
 
+class ShownFigure(Figure):
+    """A figure that a notebook shows as a picture, whichever backend is at work."""
+
+    def _repr_png_(self) -> bytes:
+        return encoded(self, "png")
+
+
+def encoded(figure: Figure, kind: str) -> bytes:
+    """A figure as the bytes of a file; the same figure gives the same bytes."""
+    stream = io.BytesIO()
+    figure.savefig(stream, format=kind, metadata=METADATA[kind])
+    return stream.getvalue()
+
+
 def pictures(figure: FilledFigure) -> dict[str, bytes]:
     """The figure as `svg` and `png`; the same figure gives the same bytes."""
     with style.context(STYLE, after_reset=True):
         drawn = draw(figure)
-        contents = {}
-        for kind, metadata in (("svg", {"Date": None}), ("png", {})):
-            stream = io.BytesIO()
-            drawn.savefig(stream, format=kind, metadata=metadata)
-            contents[kind] = stream.getvalue()
-    return contents
+        return {kind: encoded(drawn, kind) for kind in METADATA}
+
+
+def figure_of(filled: FilledFigure) -> Figure:
+    """The figure for a notebook or a caller that goes on with it."""
+    with style.context(STYLE, after_reset=True):
+        return draw(filled)
 
 
 def draw(filled: FilledFigure) -> Figure:
@@ -76,7 +93,7 @@ def draw(filled: FilledFigure) -> Figure:
     height = (
         PANEL_INCHES[1] + TITLE_INCHES + LEGEND_LINE_INCHES * -(-len(handles) // num_legend_columns)
     )
-    figure = Figure(figsize=(width, height), dpi=PIXELS_PER_INCH, layout="constrained")
+    figure = ShownFigure(figsize=(width, height), dpi=PIXELS_PER_INCH, layout="constrained")
     axes: Sequence[Axes] = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for panel, column in zip(axes, panels, strict=True):
         own = [curve for curve in filled.curves if curve.column == column]

@@ -141,14 +141,18 @@ def _traces(table: Table) -> str:
 def csv(table: Table) -> str:
     """One tidy line per cell, in the units of the table; empty where undefined; one word per seed
     in lists of runs."""
-    frame = pd.DataFrame(
+    return cell_frame(table).round(CSV_DECIMALS).to_csv(index=False, lineterminator="\n")
+
+
+def cell_frame(table: Table) -> pd.DataFrame:
+    """The lines of the CSV, with full decimals."""
+    return pd.DataFrame(
         [
             _csv_line(table, column, entry)
             for line in table.entries
             for column, entry in zip(table.spec.columns, line, strict=True)
         ]
     )
-    return frame.round(CSV_DECIMALS).to_csv(index=False, lineterminator="\n")
 
 
 def _csv_line(table: Table, column: ColumnSpec, entry: Entry) -> dict[str, object]:

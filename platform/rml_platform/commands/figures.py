@@ -41,9 +41,9 @@ def figures(
     """
     from rml_dashboards.figures.publish import write_figures
     from rml_dashboards.records.opening import open_records
-    from rml_platform.planning.plan_file.find_plan import find_plan
+    from rml_dashboards.studies.figures import figure_specs
     from rml_platform.tracking.opening import tracking_uri_or_default
-    from rml_platform.views.figure_spec import figure_specs
+    from rml_platform.views.study_plan import find_study_plans
     from rml_trainers.errors import ConfigError
 
     reader = open_records(
@@ -52,18 +52,18 @@ def figures(
         ledger_folder=out / "ledger",
         fresh=fresh,
     )
-    for study in studies:
-        plan = find_plan(
-            study,
-            overrides=set_,
-            plugins=plugin,
-            profile=profile,
-            out=out,
-            storage=storage,
-            data_root=data_root,
-        )
+    plans = find_study_plans(
+        studies,
+        overrides=set_,
+        plugins=plugin,
+        profile=profile,
+        out=out,
+        storage=storage,
+        data_root=data_root,
+    )
+    for plan in plans:
         if not plan.figures:
-            raise ConfigError(f"{study}: declares no figures; see `figures` in docs/studies.md")
+            raise ConfigError(f"{plan.name}: declares no figures; see `figures` in docs/studies.md")
         folder = to or out / "studies" / plan.name
         index = f"figures{plan.file_suffix}"
         for path in write_figures(figure_specs(plan), reader, folder, index_name=index):

@@ -80,11 +80,11 @@ def tables(
     from rich.console import Console
 
     from rml_dashboards.records.opening import open_records
+    from rml_dashboards.studies.table import cell_specs, table_spec
     from rml_dashboards.tables.console import console_table
     from rml_dashboards.tables.publish import load_table, write_latex, write_table
-    from rml_platform.planning.plan_file.find_plan import find_plan
     from rml_platform.tracking.opening import tracking_uri_or_default
-    from rml_platform.views.table_spec import cell_specs, table_spec
+    from rml_platform.views.study_plan import find_study_plans
 
     if noise_floor is not None and paired is None:
         raise ConfigError("--noise-floor: give --paired ROW, too; it marks paired differences")
@@ -94,16 +94,16 @@ def tables(
         ledger_folder=out / "ledger",
         fresh=fresh,
     )
-    for study in studies:
-        plan = find_plan(
-            study,
-            overrides=set_,
-            plugins=plugin,
-            profile=profile,
-            out=out,
-            storage=storage,
-            data_root=data_root,
-        )
+    plans = find_study_plans(
+        studies,
+        overrides=set_,
+        plugins=plugin,
+        profile=profile,
+        out=out,
+        storage=storage,
+        data_root=data_root,
+    )
+    for plan in plans:
         spec = dataclasses.replace(table_spec(plan), emphasis=cast("Emphasis", emphasis))
         table = load_table(spec, cell_specs(plan), reader)
         Console().print(console_table(table))

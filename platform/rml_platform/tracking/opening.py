@@ -3,14 +3,11 @@
 from pathlib import Path
 
 from rml_dashboards.contract.run_folder import NO_TRACKER
-from rml_dashboards.contract.store_uri import sqlite_uri
+from rml_dashboards.contract.store_uri import (
+    tracking_uri_or_default as tracking_uri_or_default,
+)
 from rml_platform.tracking.file_tracker import FileTracker
 from rml_platform.tracking.tracker import Tracker
-
-
-def tracking_uri_or_default(tracking_uri: str | None, out: Path) -> str:
-    """The URI that was given, or the SQLite database of an output folder."""
-    return tracking_uri or sqlite_uri(out.resolve() / "mlflow.db")
 
 
 def open_tracker(tracking_uri: str | None, out: Path, artifact_root: Path) -> Tracker:

@@ -10,6 +10,7 @@ from rich.text import Text
 from rml_dashboards.contract.run_folder import NO_TRACKER
 from rml_dashboards.contract.uris import has_secrets, without_secrets
 from rml_dashboards.records.opening import open_records
+from rml_dashboards.studies.table import cell_specs, table_spec
 from rml_dashboards.tables.console import console_table
 from rml_dashboards.tables.publish import load_table, write_table
 from rml_platform.launch.live_view import duration
@@ -19,7 +20,7 @@ from rml_platform.planning.plan import PlannedRun
 from rml_platform.planning.plan_file.written_plan import WrittenPlan
 from rml_platform.run.run_folder import RunRecord
 from rml_platform.tracking.opening import tracking_uri_or_default
-from rml_platform.views.table_spec import cell_specs, table_spec
+from rml_platform.views.study_plan import study_plan
 
 
 def print_launch(
@@ -103,7 +104,8 @@ def _print_table(
         storage=layout.storage,
         ledger_folder=layout.root / "ledger",
     )
-    table = load_table(table_spec(plan), cell_specs(plan), reader)
+    study = study_plan(plan)
+    table = load_table(table_spec(study), cell_specs(study), reader)
     files = write_table(table, layout.root / "studies" / plan.name)
     console.print()
     console.print(console_table(table))

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from rich.console import Console
 
+from rml_dashboards.contract.study_plan import plan_file
 from rml_platform.planning.plan_file.written_plan import (
     WrittenPlan,
-    plan_file,
     planned_studies,
     read_plan,
 )

@@ -12,16 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from rml_dashboards.contract.study_plan import (
+    FORMAT,
+    STUDIES,
+    file_suffix,
+    plan_file,
+    plan_file_name,
+)
 from rml_platform.planning.cost import StageCost
 from rml_platform.run.codec import Codec, DamagedFileError
 from rml_platform.run.storage import Folder
 from rml_platform.study.figure_config import FigureConfig
 from rml_platform.study.study_file import CostConfig, ReportedConfig, ResourcesConfig, TableConfig
 from rml_trainers.errors import ConfigError
-
-FORMAT = 1
-"""Version of the file's format; raised whenever an older program would misread a newer file."""
-STUDIES = "studies"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,22 +146,17 @@ class WrittenPlan:
     @property
     def file_suffix(self) -> str:
         """What the names of the study's files end with: another size has files of its own."""
-        return _suffix(self.profile)
+        return file_suffix(self.profile)
 
 
 PLAN = Codec[WrittenPlan](WrittenPlan)
-
-
-def plan_file(study: str, profile: str | None) -> str:
-    """Path of the plan below an output folder or storage."""
-    return f"{STUDIES}/{study}/{_file_name(profile)}"
 
 
 def write_plan(plan: WrittenPlan, place: str | Path) -> None:
     """Write the plan below an output folder or storage (a path or URI), whole or not at all; it
     takes the place of the one before it."""
     folder = Folder.open(place).child(STUDIES, plan.name)
-    folder.write(_file_name(plan.profile), PLAN.encode(plan))
+    folder.write(plan_file_name(plan.profile), PLAN.encode(plan))
 
 
 def read_plan(place: str | Path, study: str, profile: str | None) -> WrittenPlan | None:
@@ -168,7 +166,7 @@ def read_plan(place: str | Path, study: str, profile: str | None) -> WrittenPlan
         ConfigError: the file is damaged, or was written by another version of the program; names
             the file and says what to do.
     """
-    content = Folder.open(place).child(STUDIES, study).read(_file_name(profile))
+    content = Folder.open(place).child(STUDIES, study).read(plan_file_name(profile))
     if content is None:
         return None
     file = f"{place}/{plan_file(study, profile)}"
@@ -205,14 +203,6 @@ def _profiles(files: Sequence[str]) -> list[str | None]:
         for stem in stems
         if stem == "plan" or stem.startswith("plan-")
     ]
-
-
-def _file_name(profile: str | None) -> str:
-    return f"plan{_suffix(profile)}.json"
-
-
-def _suffix(profile: str | None) -> str:
-    return "" if profile is None else f"-{profile}"
 
 
 def _format_of(content: bytes) -> object:

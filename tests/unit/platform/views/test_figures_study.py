@@ -7,13 +7,16 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from rml_dashboards.errors import DashboardError
+from rml_dashboards.figures.specification import FigureSpec
+from rml_dashboards.studies.figures import figure_specs
 from rml_platform.launch.outcomes import LaunchReport
 from rml_platform.launch.output_layout import OutputLayout
 from rml_platform.planning.plan_file.written_plan import WrittenPlan
 from rml_platform.study.cells import Study
 from rml_platform.study.figure_config import FigureConfig
 from rml_platform.study.schema import load_study
-from rml_platform.views.figure_spec import figure_specs
+from rml_platform.views.study_plan import study_plan
 from rml_platform.views.summary import print_launch
 from rml_trainers.errors import ConfigError
 from tests.support.platform.plans import written
@@ -48,8 +51,13 @@ def with_figure(plan: WrittenPlan, **changes: object) -> WrittenPlan:
     return replace(plan, figures=(figure,))
 
 
+def specs(plan: WrittenPlan) -> tuple[FigureSpec, ...]:
+    """The figures of a written plan."""
+    return figure_specs(study_plan(plan))
+
+
 def test_a_figure_without_labels_has_every_run_of_the_table(planned: WrittenPlan) -> None:
-    everything, _ = figure_specs(planned)
+    everything, _ = specs(planned)
     assert everything.rows == ("Supervised", "RML")
     assert everything.columns == ("1/4", "1/2")
     assert everything.title == planned.title
@@ -59,7 +67,7 @@ def test_a_figure_without_labels_has_every_run_of_the_table(planned: WrittenPlan
 
 
 def test_labels_metrics_and_stage_are_taken_over(planned: WrittenPlan) -> None:
-    _, pair = figure_specs(planned)
+    _, pair = specs(planned)
     assert [(m.label, m.key) for m in pair.metrics] == [("after", "train/a"), ("before", "train/b")]
     assert [(r.row, r.column, r.seed) for r in pair.runs] == [("RML", "1/2", 0), ("RML", "1/2", 1)]
     assert {(r.first_step, r.last_step) for r in pair.runs} == {(4, 8)}, (
@@ -76,20 +84,21 @@ def test_labels_metrics_and_stage_are_taken_over(planned: WrittenPlan) -> None:
 def test_stages_become_steps_also_for_supervised_runs(
     planned: WrittenPlan, stages: dict[str, int], first: int, last: int | None
 ) -> None:
-    (spec,) = figure_specs(with_figure(planned, **stages))
+    (spec,) = specs(with_figure(planned, **stages))
     assert {(run.first_step, run.last_step) for run in spec.runs} == {(first, last)}
 
 
 def test_a_stage_that_a_run_does_not_have_is_an_error(planned: WrittenPlan) -> None:
     with pytest.raises(
-        ConfigError, match=r"figure f: there is no stage 2 in row 'Supervised'.* 0 \(warm-up\) to 1"
+        DashboardError,
+        match=r"figure f: there is no stage 2 in row 'Supervised'.* 0 \(warm-up\) to 1",
     ):
-        figure_specs(with_figure(planned, from_stage=2))
+        specs(with_figure(planned, from_stage=2))
 
 
 def test_a_profile_has_files_and_runs_of_its_own(tmp_path: Path) -> None:
     study = load_study(write_study(tmp_path, STUDY + FIGURES), (), "small")
-    _, pair = figure_specs(written(study, tmp_path))
+    _, pair = specs(written(study, tmp_path))
     assert pair.name == "pair-small"
     assert [(r.seed, r.first_step, r.last_step) for r in pair.runs] == [(7, 2, 4)]
 
@@ -123,7 +132,7 @@ def test_runs_that_begin_the_same_know_of_each_other(tmp_path: Path) -> None:
     ):
         text = both.replace("set: {method.name: rml}", change) if change else both
         plan = written(load_study(write_study(tmp_path, text + FIGURES)), tmp_path)
-        runs = {(r.row, r.column, r.seed): r for r in figure_specs(plan)[0].runs}
+        runs = {(r.row, r.column, r.seed): r for r in specs(plan)[0].runs}
         for (row, column, seed), run in runs.items():
             other = runs["IML" if row == "RML" else "RML", column, seed]
             assert {b.last_step for b in run.shared_stages} == expected

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from rml_dashboards.contract.study_plan import plan_file
 from rml_platform.planning.plan_file import find_plan as module
 from rml_platform.planning.plan_file.find_plan import find_plan
-from rml_platform.planning.plan_file.written_plan import WrittenPlan, plan_file, write_plan
+from rml_platform.planning.plan_file.written_plan import WrittenPlan, write_plan
 from rml_trainers.errors import ConfigError
 from tests.support.platform.plan_on_disk import PlanOnDisk
 

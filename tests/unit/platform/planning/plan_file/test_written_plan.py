@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from rml_dashboards.contract.study_plan import plan_file
 from rml_platform.planning.plan import Plan, make_plan
 from rml_platform.planning.plan_file.writing import to_written, write_down
 from rml_platform.planning.plan_file.written_plan import (
     PLAN,
     WrittenPlan,
-    plan_file,
     planned_studies,
     read_plan,
     write_plan,

@@ -1,31 +1,35 @@
-"""A study's figures as the dashboards see them: plain specifications with the run of every seed."""
+"""From a study's plan to its figures: plain specifications with the run of every seed."""
 
 from collections.abc import Iterator, Sequence
 
+from rml_dashboards.errors import DashboardError
 from rml_dashboards.figures.specification import CurveRun, FigureSpec, MetricSpec, SharedStages
-from rml_platform.planning.plan_file.written_plan import WrittenPlan, WrittenRun
-from rml_platform.study.figure_config import FigureConfig
-from rml_trainers.errors import ConfigError
+from rml_dashboards.studies.plan import PlannedFigure, PlannedRun, StudyPlan
 
 
-def figure_specs(plan: WrittenPlan) -> tuple[FigureSpec, ...]:
-    """Every figure of the study. Raises ConfigError for a stage that a run of the figure does not
-    have."""
+def figure_specs(plan: StudyPlan) -> tuple[FigureSpec, ...]:
+    """Every figure of the study. Raises DashboardError for a stage that a run of the figure does
+    not have."""
     shared = _Shared(plan.runs)
     return tuple(_figure_spec(plan, figure, shared) for figure in plan.figures)
+
+
+def figure_spec(plan: StudyPlan, figure: PlannedFigure) -> FigureSpec:
+    """One figure of the study's runs, declared there or not. Raises DashboardError as above."""
+    return _figure_spec(plan, figure, _Shared(plan.runs))
 
 
 class _Shared:
     """Which runs of a study begin the same and report the same."""
 
-    def __init__(self, runs: Sequence[WrittenRun]) -> None:
+    def __init__(self, runs: Sequence[PlannedRun]) -> None:
         self._ends: dict[tuple[str | None, str], list[SharedStages]] = {}
         for run in runs:
             for stage in run.stages:
                 end = SharedStages(run_id=run.run_id, last_step=stage.last_step)
                 self._ends.setdefault((stage.hash, run.reporting), []).append(end)
 
-    def of(self, run: WrittenRun) -> tuple[SharedStages, ...]:
+    def of(self, run: PlannedRun) -> tuple[SharedStages, ...]:
         """The other runs, each with the last step that is the same, the longest first."""
         found: dict[str, SharedStages] = {}
         for stage in reversed(run.stages):
@@ -36,7 +40,7 @@ class _Shared:
         return tuple(found.values())
 
 
-def _figure_spec(plan: WrittenPlan, figure: FigureConfig, shared: _Shared) -> FigureSpec:
+def _figure_spec(plan: StudyPlan, figure: PlannedFigure, shared: _Shared) -> FigureSpec:
     rows = figure.rows or tuple(row.label for row in plan.rows if row.columns)
     columns = figure.columns or tuple(column.label for column in plan.columns)
     x_label = (
@@ -65,8 +69,8 @@ def _figure_spec(plan: WrittenPlan, figure: FigureConfig, shared: _Shared) -> Fi
 
 
 def _runs(
-    plan: WrittenPlan,
-    figure: FigureConfig,
+    plan: StudyPlan,
+    figure: PlannedFigure,
     rows: tuple[str, ...],
     columns: tuple[str, ...],
     shared: _Shared,
@@ -77,7 +81,7 @@ def _runs(
             if cell.row not in rows or cell.column not in columns:
                 continue
             if last > len(run.stage_steps):
-                raise ConfigError(
+                raise DashboardError(
                     f"{plan.source}: figure {figure.name}: there is no stage {last} in "
                     f"{cell.name}; its stages are 0 (warm-up) to {len(run.stage_steps)}"
                 )
@@ -94,7 +98,7 @@ def _runs(
             )
 
 
-def _first_step(run: WrittenRun, stage: int) -> int:
+def _first_step(run: PlannedRun, stage: int) -> int:
     """Steps before a stage. `supervised` has one stage only, and is drawn on the same axis as the
     others."""
     return 0 if stage == 0 else run.warm_up_steps + sum(run.stage_steps[: stage - 1])

@@ -1,5 +1,6 @@
-"""A study's table as the dashboards see it: plain specifications of table and cells."""
+"""From a study's plan to its table: plain specifications of table and cells."""
 
+from rml_dashboards.studies.plan import PlannedRow, StudyPlan
 from rml_dashboards.tables.specification import (
     CellSpec,
     ColumnSpec,
@@ -7,10 +8,9 @@ from rml_dashboards.tables.specification import (
     RowSpec,
     TableSpec,
 )
-from rml_platform.planning.plan_file.written_plan import WrittenPlan, WrittenRow
 
 
-def table_spec(plan: WrittenPlan) -> TableSpec:
+def table_spec(plan: StudyPlan) -> TableSpec:
     """Shape of the study's table, with the numbers that others reported."""
     table = plan.table
     return TableSpec(
@@ -33,14 +33,15 @@ def table_spec(plan: WrittenPlan) -> TableSpec:
     )
 
 
-def cell_specs(plan: WrittenPlan) -> tuple[CellSpec, ...]:
+def cell_specs(plan: StudyPlan) -> tuple[CellSpec, ...]:
     """Every cell with the id of the run that fills it."""
     return tuple(
-        CellSpec(row=c.row, column=c.column, seed=c.seed, run_id=run_id) for c, run_id in plan.cells
+        CellSpec(row=cell.row, column=cell.column, seed=cell.seed, run_id=run.run_id)
+        for cell, run in plan.cells
     )
 
 
-def _row(row: WrittenRow) -> RowSpec:
+def _row(row: PlannedRow) -> RowSpec:
     reported = {
         label: tuple(
             ReportedValue(mean=n.mean, std=n.std, source=n.source, note=n.note, protocol=n.protocol)
