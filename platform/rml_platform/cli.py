@@ -10,14 +10,13 @@ from rml_platform.commands import (
     compare,
     doctor,
     export,
-    figures,
     launch,
     plan,
     predict,
     run,
-    tables,
 )
 from rml_platform.commands.groups import data
+from rml_platform.commands.results import figures, tables
 from rml_platform.commands.running import cancel, status
 from rml_platform.plain_output import write_plainly
 from rml_trainers.errors import RmlError
