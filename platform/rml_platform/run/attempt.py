@@ -18,7 +18,7 @@ from rml_dashboards.contract.run_folder import RESULT_FILE
 from rml_platform.plugins import load_again
 from rml_platform.run.checkpoints import CheckpointStore, SoundCheckpoint, checkpoint_name
 from rml_platform.run.faults.claims import Claim, ClaimBoard, FencedError, give_back
-from rml_platform.run.pictures import write_pictures
+from rml_platform.run.files.pictures import write_pictures
 from rml_platform.run.reporters import Heart, RunReporter, WorkerReporter
 from rml_platform.run.run_folder import Failure, Heartbeat, Result, RunFolder
 from rml_platform.run.shared_stages import SharedStages
