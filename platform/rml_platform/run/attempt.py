@@ -18,8 +18,9 @@ from rml_dashboards.contract.run_folder import RESULT_FILE
 from rml_platform.plugins import load_again
 from rml_platform.run.checkpoints import CheckpointStore, SoundCheckpoint, checkpoint_name
 from rml_platform.run.faults.claims import Claim, ClaimBoard, FencedError, give_back
+from rml_platform.run.files.inputs import on_this_node
 from rml_platform.run.files.pictures import write_pictures
-from rml_platform.run.reporters import Heart, RunReporter, WorkerReporter
+from rml_platform.run.reporters import Heart, RunReporter, WorkerReporter, note
 from rml_platform.run.run_folder import Failure, Heartbeat, Result, RunFolder
 from rml_platform.run.shared_stages import SharedStages
 from rml_platform.run.task import Process, RunTask
@@ -139,6 +140,16 @@ class Attempt:
             Exception: whatever comes between; the run's folder holds what was done before it.
         """
         load_again(self.task.plugins)
+        with on_this_node(self.task, self._note) as self.task:
+            self._train(trainer_class)
+
+    def _note(self, text: str) -> None:
+        """Write into the log before there is a reporter. Raises FencedError."""
+        if self.is_first:
+            self.claims.check()
+            note(self.run, "info", text)
+
+    def _train(self, trainer_class: Callable[..., TrainerLike]) -> None:
         config = self.task.config
         context = self.context
         device = choose_device(config.runtime.device, context.local_index)

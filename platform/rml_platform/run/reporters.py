@@ -122,6 +122,16 @@ class WorkerReporter:
         self._deliver(progress, folder)
 
 
+def note(run: RunFolder, kind: str, text: str) -> None:
+    """Add a line to the log of a run that has no reporter yet."""
+    before = run.folder.read("log.txt") or b""
+    run.folder.write("log.txt", before + f"{_log_line(kind, text)}\n".encode())
+
+
+def _log_line(kind: str, text: str) -> str:
+    return f"{time.strftime('%Y-%m-%d %H:%M:%S')} {kind}: {' '.join(text.split())}"
+
+
 class RunReporter(WorkerReporter):
     """Reporter of rank 0: heartbeat, metrics, notes, the wish to cancel, and the order around a
     checkpoint."""
@@ -163,8 +173,7 @@ class RunReporter(WorkerReporter):
 
     def on_note(self, kind: str, text: str) -> None:
         self._heart.check()
-        line = f"{time.strftime('%Y-%m-%d %H:%M:%S')} {kind}: {' '.join(text.split())}"
-        self._notes.append(line)
+        self._notes.append(_log_line(kind, text))
         self._run.folder.write("log.txt", ("\n".join(self._notes) + "\n").encode())
 
     def _advance(self, progress: Progress, **more: object) -> None:

@@ -99,6 +99,21 @@ def _is_hidden(pid: int) -> bool:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class StoredInput:
+    """Something that a run reads and that another machine may not have where the launcher does."""
+
+    role: str
+    """What reads it: `prepared` for the images, else the key of the configuration that names it
+    (`network.weights_file`)."""
+    name: str
+    """`<readable>-<content hash>`: its folder in `inputs/` of the storage and in a node's cache."""
+
+    @property
+    def content_hash(self) -> str:
+        return self.name.rpartition("-")[2]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class RunTask:
     """One run of one launch."""
 
@@ -139,6 +154,9 @@ class RunTask:
     """Multiplies `batch.accumulate`, after the device ran out of memory."""
     avoid: tuple[str, ...] = ()
     """Nodes of the cluster that the next attempt should not be on."""
+    inputs: tuple[StoredInput, ...] = ()
+    """What the nodes of a cluster use where it is in place, and else bring from the storage; empty
+    on one machine, which has everything."""
 
     @property
     def prepared_path(self) -> Path:

@@ -1,6 +1,8 @@
 """One holder at a time: on local disks and object stores, whoever is quick, dead or late."""
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -18,6 +20,8 @@ from rml_platform.run.faults.claims import (
 )
 from rml_platform.run.storage import Folder
 from rml_platform.run.task import Process
+from tests.support.platform.object_store import s3_endpoint as s3_endpoint
+from tests.support.platform.object_store import s3_uri as s3_uri
 
 
 def claim(launch_id: str) -> Claim:
@@ -30,9 +34,11 @@ def remote(path: Path) -> Folder:
     return Folder(fs.SubTreeFileSystem(str(path), fs.LocalFileSystem()), "run")
 
 
-@pytest.fixture(params=["local", "remote"])
+@pytest.fixture(params=["local", "remote", "s3"])
 def run(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folder:
     monkeypatch.setattr(module, "SETTLE_S", 0.0)
+    if request.param == "s3":
+        return Folder.open(request.getfixturevalue("s3_uri")).child("run")
     return Folder.open(tmp_path / "run") if request.param == "local" else remote(tmp_path)
 
 
@@ -163,3 +169,35 @@ def test_a_file_system_without_links_is_exclusive_too(
     run = Folder.open(tmp_path)
     assert ClaimBoard(run).take(claim("a"), None)
     assert not ClaimBoard(run).take(claim("b"), None)
+
+
+TAKE = """
+import sys
+from rml_platform.run.faults.claims import Claim, ClaimBoard, take_all
+from rml_platform.run.storage import Folder
+from rml_platform.run.task import Process
+
+boards = [ClaimBoard(Folder.open(sys.argv[1]).child("runs", str(run))) for run in range(6)]
+claim = Claim(launch_id=sys.argv[2], launcher=Process.current())
+seen = [board.newest() for board in boards]
+print("ready", flush=True)
+sys.stdin.readline()
+print(*(int(mine) for mine in take_all((b, claim, s) for b, s in zip(boards, seen))))
+"""
+
+
+def test_processes_that_race_on_an_object_store_share_the_runs(s3_uri: str) -> None:
+    """With the pause that a store is given: no run has two holders, and none is left out."""
+    launches = [
+        subprocess.Popen(
+            [sys.executable, "-c", TAKE, s3_uri, f"launch-{number}"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(3)
+    ]
+    for launch in launches:
+        assert launch.stdout is not None and launch.stdout.readline() == "ready\n"
+    taken = [launch.communicate("go\n")[0].split() for launch in launches]
+    assert [sum(map(int, by_launch)) for by_launch in zip(*taken, strict=True)] == [1] * 6

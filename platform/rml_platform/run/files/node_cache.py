@@ -1,0 +1,147 @@
+"""What a node has brought to its own disk: each input once, however many runs are there, kept for
+the next ones until the space is needed.
+
+    <RML_CACHE>/<name>-<content hash>/       an input, whole: it appears by being renamed
+    <RML_CACHE>/<name>-<content hash>.lock   held shared by all who read it, alone by who brings or
+                                             deletes it; its time is that of the last use
+    <RML_CACHE>/space.lock                   held by who makes room
+
+The locks are the system's (flock), so a process that is killed holds none. The folder has to be on
+a disk of the node: nodes with a common one do not see each other's locks on every file system.
+"""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from rml_trainers.errors import ConfigError, DataError
+
+FOLDER_VARIABLE = "RML_CACHE"
+LIMIT_VARIABLE = "RML_CACHE_GB"
+DEFAULT_LIMIT_GB = 100.0
+SPARE_BYTES = 200_000_000
+"""Left free on the disk, for logs and checkpoints on their way."""
+Bring = Callable[[Path], None]
+"""Makes the folder at the path that it is given, or raises."""
+
+
+class NodeCache:
+    """The inputs on this node's disk."""
+
+    def __init__(self, folder: Path, limit_bytes: int) -> None:
+        self.folder = folder
+        self.limit_bytes = limit_bytes
+
+    @classmethod
+    def of_this_node(cls) -> "NodeCache":
+        """The cache that `RML_CACHE` and `RML_CACHE_GB` describe.
+
+        Raises:
+            ConfigError: the limit is no number.
+        """
+        user_caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        folder = Path(os.environ.get(FOLDER_VARIABLE) or user_caches / "rml")
+        text = os.environ.get(LIMIT_VARIABLE, str(DEFAULT_LIMIT_GB))
+        try:
+            limit_gb = float(text)
+        except ValueError:
+            raise ConfigError(f"{LIMIT_VARIABLE} = {text!r}: expected gigabytes, as 200") from None
+        return cls(folder.expanduser(), int(limit_gb * 1e9))
+
+    @contextlib.contextmanager
+    def holding(self, name: str, size: int, bring: Bring) -> Iterator[Path]:
+        """Folder of an input while the context is open; nobody deletes it meanwhile.
+
+        One process of the node brings it, the others wait. `size` is what it takes, in bytes.
+
+        Raises:
+            DataError: the disk has no room for it.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        place = self.folder / name
+        with self._lock(name) as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH)
+            while not place.is_dir():
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                if not place.is_dir():
+                    self._bring(place, size, bring)
+                # Not in one step: where it is deleted in between, it is brought again.
+                fcntl.flock(lock, fcntl.LOCK_SH)
+            os.utime(lock)
+            yield place
+
+    def names(self) -> list[str]:
+        """The inputs that are here."""
+        return sorted(path.name for path in self.folder.iterdir() if _is_input(path))
+
+    def _bring(self, place: Path, size: int, bring: Bring) -> None:
+        for left in self.folder.glob(f".{place.name}.*"):  # of a process that was killed
+            shutil.rmtree(left, ignore_errors=True)
+        self._make_room(place.name, size)
+        staging = place.with_name(f".{place.name}.{uuid.uuid4().hex[:8]}")
+        try:
+            bring(staging)
+            staging.replace(place)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+    def _make_room(self, name: str, size: int) -> None:
+        """Delete what was used longest ago and is not in use, until the limit is kept and the disk
+        has room. A single input may be larger than the limit."""
+        with self._lock("space") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            others = [other for other in self.names() if other != name]
+            sizes = {other: _size(self.folder / other) for other in others}
+            for other in sorted(others, key=self._last_use):
+                is_kept = sum(sizes.values()) + size <= self.limit_bytes
+                if is_kept and self._free_bytes() >= size + SPARE_BYTES:
+                    return
+                if self._delete(other):
+                    del sizes[other]
+        if self._free_bytes() < size + SPARE_BYTES:
+            raise DataError(
+                f"no room for {name} in {self.folder}: {size / 1e9:.1f} GB needed, "
+                f"{self._free_bytes() / 1e9:.1f} GB free. Free some, or set {FOLDER_VARIABLE} on "
+                "this node to a folder on a larger disk"
+            )
+
+    def _delete(self, name: str) -> bool:
+        """Delete an input unless somebody holds it."""
+        with self._lock(name) as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            away = self.folder / f".{name}.{uuid.uuid4().hex[:8]}"
+            (self.folder / name).replace(away)  # whole or gone, also when this process is killed
+            shutil.rmtree(away)
+            return True
+
+    @contextlib.contextmanager
+    def _lock(self, name: str) -> Iterator[int]:
+        lock = os.open(self.folder / f"{name}.lock", os.O_CREAT | os.O_RDWR, 0o600)
+        try:
+            yield lock
+        finally:
+            os.close(lock)
+
+    def _last_use(self, name: str) -> float:
+        try:
+            return (self.folder / f"{name}.lock").stat().st_mtime
+        except FileNotFoundError:
+            return 0.0
+
+    def _free_bytes(self) -> int:
+        return shutil.disk_usage(self.folder).free
+
+
+def _is_input(path: Path) -> bool:
+    return path.is_dir() and not path.name.startswith(".")
+
+
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())

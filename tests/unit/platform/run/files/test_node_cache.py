@@ -1,0 +1,130 @@
+"""A node's cache: each input brought once, kept within the limit, never deleted in use."""
+
+import os
+import shutil
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from rml_platform.run.files.node_cache import NodeCache
+from rml_trainers.errors import ConfigError, DataError
+
+SIZE = 1000
+
+
+def bringing(log: list[str], size: int = SIZE) -> Callable[[Path], None]:
+    def bring(folder: Path) -> None:
+        log.append(folder.name.split(".")[1])
+        folder.mkdir()
+        (folder / "train.arrow").write_bytes(bytes(size))
+
+    return bring
+
+
+def use(cache: NodeCache, name: str, log: list[str], time_s: float) -> None:
+    with cache.holding(name, SIZE, bringing(log)) as folder:
+        assert (folder / "train.arrow").stat().st_size == SIZE
+    os.utime(cache.folder / f"{name}.lock", (time_s, time_s))
+
+
+def test_many_at_once_get_what_one_brings(tmp_path: Path) -> None:
+    log: list[str] = []
+    start = threading.Barrier(8)
+    found: list[Path] = []
+
+    def hold() -> None:
+        start.wait()
+        with NodeCache(tmp_path, 10 * SIZE).holding("a-1", SIZE, bringing(log)) as folder:
+            found.append(folder)
+
+    threads = [threading.Thread(target=hold) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert log == ["a-1"]
+    assert found == [tmp_path / "a-1"] * 8
+
+
+def test_the_least_recently_used_goes_first(tmp_path: Path) -> None:
+    log: list[str] = []
+    cache = NodeCache(tmp_path, 2 * SIZE)
+    use(cache, "a-1", log, 100)
+    use(cache, "b-2", log, 200)
+    use(cache, "a-1", log, 300)
+    use(cache, "c-3", log, 400)
+    assert cache.names() == ["a-1", "c-3"]
+    assert log == ["a-1", "b-2", "c-3"]
+    use(cache, "b-2", log, 500)
+    assert cache.names() == ["b-2", "c-3"]
+
+
+def test_what_is_in_use_stays(tmp_path: Path) -> None:
+    log: list[str] = []
+    cache = NodeCache(tmp_path, SIZE)
+    with cache.holding("a-1", SIZE, bringing(log)):
+        use(cache, "b-2", log, 200)
+        use(NodeCache(tmp_path, SIZE), "c-3", log, 300)
+        assert cache.names() == ["a-1", "c-3"]
+    use(cache, "d-4", log, 400)
+    assert cache.names() == ["d-4"]
+
+
+def test_one_that_is_larger_than_the_limit_is_brought_alone(tmp_path: Path) -> None:
+    log: list[str] = []
+    cache = NodeCache(tmp_path, SIZE // 2)
+    use(cache, "a-1", log, 100)
+    use(cache, "b-2", log, 200)
+    assert cache.names() == ["b-2"]
+
+
+def test_a_bring_that_fails_or_was_killed_leaves_nothing(tmp_path: Path) -> None:
+    log: list[str] = []
+    cache = NodeCache(tmp_path, SIZE)
+
+    def fail(folder: Path) -> None:
+        folder.mkdir()
+        (folder / "train.arrow").write_bytes(bytes(10))
+        raise OSError("away")
+
+    with pytest.raises(OSError, match="away"), cache.holding("a-1", SIZE, fail):
+        raise AssertionError("nothing was brought")
+    assert cache.names() == []
+    left = tmp_path / ".a-1.killed"
+    left.mkdir()
+    use(cache, "a-1", log, 100)
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["a-1"]
+
+
+def test_a_full_disk_is_told_with_the_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log: list[str] = []
+    cache = NodeCache(tmp_path, 10 * SIZE)
+    use(cache, "a-1", log, 100)
+    full = shutil._ntuple_diskusage(10**9, 10**9, 0)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: full)
+    with (
+        pytest.raises(DataError, match=r"no room for b-2 in .*RML_CACHE"),
+        cache.holding("b-2", SIZE, bringing(log)),
+    ):
+        raise AssertionError("there was no room")
+    assert cache.names() == []  # what could be deleted was
+
+
+def test_the_environment_says_where_and_how_much(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RML_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("RML_CACHE_GB", "1.5")
+    cache = NodeCache.of_this_node()
+    assert (cache.folder, cache.limit_bytes) == (tmp_path / "cache", 1_500_000_000)
+    monkeypatch.setenv("RML_CACHE_GB", "much")
+    with pytest.raises(ConfigError, match="RML_CACHE_GB = 'much'"):
+        NodeCache.of_this_node()
+    monkeypatch.delenv("RML_CACHE")
+    monkeypatch.delenv("RML_CACHE_GB")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert NodeCache.of_this_node().folder == tmp_path / "rml"
