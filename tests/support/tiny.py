@@ -31,7 +31,10 @@ from rml_trainers.methods.paper.pseudo_label import PseudoLabelConfig
 from rml_trainers.methods.paper.rml import RmlConfig
 from rml_trainers.methods.paper.supervised import SupervisedConfig
 from rml_trainers.networks.deeplab_v2 import DeepLabV2Config
+from rml_trainers.networks.deeplab_v3_plus import DeepLabV3PlusConfig
+from rml_trainers.networks.dpt import DptConfig
 from rml_trainers.networks.mlp import MlpConfig
+from rml_trainers.networks.segformer_head import SegformerHeadConfig
 from rml_trainers.networks.setr import SetrConfig
 from rml_trainers.noise.config import GeometryConfig
 
@@ -53,7 +56,14 @@ METHOD_CONFIGS: dict[str, MethodConfig] = {
 
 NETWORK_CONFIGS: dict[str, NetworkConfig] = {
     "deeplab_v2": DeepLabV2Config(backbone="test_resnet", weights="none"),
+    "deeplab_v3_plus": DeepLabV3PlusConfig(
+        backbone="test_resnet", weights="none", aspp_rates=(1, 2), decoder_width=16
+    ),
+    "dpt": DptConfig(backbone="test_vit", weights="none"),
     "mlp": MlpConfig(hidden=(16, 12), input_px=(32, 48)),
+    "segformer_head": SegformerHeadConfig(
+        backbone="test_convnext", weights="none", decoder_width=16
+    ),
     "setr": SetrConfig(backbone="test_vit", weights="none", decoder="naive", decoder_width=16),
 }
 """One of each, for images of 32×48."""

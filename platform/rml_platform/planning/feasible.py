@@ -8,6 +8,7 @@ from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.data.splitting.splits import Split
 from rml_trainers.errors import ConfigError, DataError
 
+SMALL_PX = (64, 64)
 MAX_TRIED_PX = 64 * 64
 """Pixels of a crop from which on no network leaves a single cell of an image; a smaller crop is
 tried."""
@@ -58,7 +59,8 @@ def check_labels(data: PreparedData, split: Split, held_out: Sequence[str]) -> N
 def check_batch_statistics(config: RunConfig, num_classes: int, num_workers: int) -> None:
     """Raise a ConfigError where BatchNorm would get a single value per channel in a training step.
 
-    That can only be with one image per forward and a crop of one cell; such a forward is tried.
+    That can only be with one image per forward, and a crop of one cell or a network that averages
+    whole maps; such a forward is tried.
     """
     sizes = [("labelled", config.batch.labelled)]
     if config.method.uses_unlabelled:
@@ -67,20 +69,29 @@ def check_batch_statistics(config: RunConfig, num_classes: int, num_workers: int
     synchronised = config.sync_batchnorm and num_workers > 1
     for kind, size in sizes:
         alone = size // num_workers // config.batch.accumulate == 1
-        if not alone or synchronised or height * width > MAX_TRIED_PX:
+        if not alone or synchronised:
             continue
         for network in dict.fromkeys(config.student_networks):
-            _try_forward(config, network, num_classes, kind)
+            if height * width <= MAX_TRIED_PX:
+                _try_forward(config, network, num_classes, kind, (height, width))
+            elif network.averages_whole_maps:
+                _try_forward(config, network, num_classes, kind, SMALL_PX)
 
 
-def _try_forward(config: RunConfig, network: NetworkConfig, num_classes: int, kind: str) -> None:
+def _try_forward(
+    config: RunConfig,
+    network: NetworkConfig,
+    num_classes: int,
+    kind: str,
+    size_px: tuple[int, int],
+) -> None:
     import torch
 
     from rml_trainers.networks import build_network
 
     with torch.random.fork_rng(devices=[]):
         built = build_network(network, num_classes, config.noise, pretrained=False).train()
-        images = torch.zeros(1, 3, *config.geometry.crop_px)
+        images = torch.zeros(1, 3, *size_px)
         try:
             with torch.no_grad():
                 built(images)
@@ -91,6 +102,10 @@ def _try_forward(config: RunConfig, network: NetworkConfig, num_classes: int, ki
             raise ConfigError(
                 f"batch.{kind} and geometry.crop_px: one image per forward and a crop of {height}×"
                 f"{width} leave BatchNorm (or GroupNorm) of {network.name} a single value per "
-                f"channel, which has no variance. Raise batch.{kind} or geometry.crop_px, lower "
-                "batch.accumulate, or set network.batchnorm: frozen"
+                f"channel{_where(network)}, which has no variance. Raise batch.{kind} or "
+                "geometry.crop_px, lower batch.accumulate, or set network.batchnorm: frozen"
             ) from error
+
+
+def _where(network: NetworkConfig) -> str:
+    return " behind the mean of its whole map" if network.averages_whole_maps else ""

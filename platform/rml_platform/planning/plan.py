@@ -27,6 +27,7 @@ from rml_trainers.data.splitting.stratified import ClassPixels
 from rml_trainers.errors import ConfigError, DeviceError, RmlError
 from rml_trainers.scoring.protocols import check_canvas
 from rml_trainers.training.assembly import batch_recipe
+from rml_trainers.training.warnings import untrained_weights
 
 OnPrepare = Callable[[str, int, int], None]
 """Told the data set's name, images done and images in all, while data are prepared."""
@@ -252,8 +253,8 @@ def checked_split(
 def _warnings(
     runs: tuple[PlannedRun, ...], prepared: Mapping[DataConfig, PreparedData]
 ) -> tuple[str, ...]:
-    """Classes that no labelled image shows: they cannot be learnt, which is worth knowing before
-    days of training."""
+    """Classes that no labelled image shows, weights that no crop reaches: they cannot be learnt,
+    which is worth knowing before days of training."""
     found: dict[str, None] = {}
     splits = {(run.config.data, run.config.split, run.split.hash): run.split for run in runs}
     for (data_config, split_config, _), split in splits.items():
@@ -263,4 +264,11 @@ def _warnings(
             names = ", ".join(data.class_names[k] for k in absent)
             what = f"{split_config.family}/{len(split.labelled)}/{split_config.seed}"
             found[f"{data_config.name}, split {what}: no labelled image shows {names}"] = None
+    configs = {
+        (c.data, c.student_networks, c.geometry, c.evaluation): c
+        for c in (run.config for run in runs)
+    }
+    for config in configs.values():
+        for warning in untrained_weights(config, prepared[config.data]):
+            found[f"{config.data.name}, {warning}"] = None
     return tuple(found)

@@ -9,9 +9,8 @@ import timm
 import torch
 from torch import nn
 
-from rml_trainers.networks.layers import INITIAL_STD
+from rml_trainers.networks.layers import INITIAL_STD, ConvNormAct
 from rml_trainers.networks.setr import SETR, SetrConfig, build_setr
-from rml_trainers.networks.setr_decoders import ConvNormAct
 from rml_trainers.noise.config import NoiseConfig
 
 Array = npt.NDArray[np.float64]

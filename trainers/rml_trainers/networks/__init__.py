@@ -7,8 +7,11 @@ from typing import Any
 from rml_trainers.configuration import suggest
 from rml_trainers.errors import ConfigError
 from rml_trainers.networks.deeplab_v2 import DeepLabV2Config, build_deeplab_v2
+from rml_trainers.networks.deeplab_v3_plus import DeepLabV3PlusConfig, build_deeplab_v3_plus
+from rml_trainers.networks.dpt import DptConfig, build_dpt
 from rml_trainers.networks.mlp import MlpConfig, build_mlp
 from rml_trainers.networks.network import SegmentationNetwork
+from rml_trainers.networks.segformer_head import SegformerHeadConfig, build_segformer_head
 from rml_trainers.networks.setr import SetrConfig, build_setr
 from rml_trainers.noise.config import NoiseConfig
 from rml_trainers.settings.contract import NetworkConfig
@@ -26,7 +29,10 @@ class NetworkEntry:
 
 NETWORKS: dict[str, NetworkEntry] = {
     "deeplab_v2": NetworkEntry(DeepLabV2Config, build_deeplab_v2),
+    "deeplab_v3_plus": NetworkEntry(DeepLabV3PlusConfig, build_deeplab_v3_plus),
+    "dpt": NetworkEntry(DptConfig, build_dpt),
     "mlp": NetworkEntry(MlpConfig, build_mlp),
+    "segformer_head": NetworkEntry(SegformerHeadConfig, build_segformer_head),
     "setr": NetworkEntry(SetrConfig, build_setr),
 }
 """Open: a plug-in adds its own before a study is read."""

@@ -80,6 +80,10 @@ class DeepLabV2Config(NetworkConfig):
         """Dilation of every branch of the ASPP."""
         return self.aspp_rates or ASPP_RATES[: self.aspp_branches]
 
+    @property
+    def dilations_px(self) -> tuple[int, ...]:
+        return tuple(rate * self.output_stride for rate in self.rates)
+
     def without_weights_file(self) -> Self:
         return dataclasses.replace(self, weights="none", weights_file=None)
 

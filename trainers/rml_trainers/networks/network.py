@@ -21,6 +21,15 @@ class SegmentationOutput(NamedTuple):
     """[B, D, h, w]: the backbone's map that the head reads, before dropout."""
     projected: Tensor | None
     """[B, P, h, w]: output of the projection head, before dropout; None without one."""
+    encoded: tuple[Tensor, ...] = ()
+    """[B, D, h, w] of any size: the maps that the whole head begins with, where that is more than
+    the feature, so that `decode` can be given them perturbed. Kept only while a gradient is,
+    because nobody else asks for them."""
+
+    @property
+    def head_input(self) -> tuple[Tensor, ...]:
+        """What `SegmentationNetwork.decode` takes."""
+        return self.encoded or (self.feature,)
 
 
 class SegmentationNetwork(nn.Module, ABC):
@@ -65,9 +74,24 @@ class SegmentationNetwork(nn.Module, ABC):
         """What follows on a map [B, D, h, w] such as `SegmentationOutput.feature`, as it is or
         perturbed."""
 
+    def decode(self, maps: Sequence[Tensor], image_px: tuple[int, int]) -> SegmentationOutput:
+        """The whole head on maps such as `SegmentationOutput.head_input`, as they are or perturbed.
+
+        Args:
+            maps: as many as the network's own.
+            image_px: height and width of the images that they come from.
+        """
+        (feature,) = maps
+        return self.classify(feature)
+
     @abstractmethod
     def head_modules(self) -> Sequence[nn.Module]:
         """The newly initialised layers, which learn at the head's rate."""
+
+    @staticmethod
+    def encoded(maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """For `SegmentationOutput.encoded`: the maps while there is a gradient, else nothing."""
+        return tuple(maps) if torch.is_grad_enabled() else ()
 
     def normalise(self, images: Tensor) -> Tensor:
         """From [0, 1] to the range that the backbone was pretrained on."""

@@ -5,14 +5,12 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Literal, Self
 
-import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from rml_trainers.configuration import configuration, require
 from rml_trainers.networks.backbones.convolutional import Backbone
 from rml_trainers.networks.backbones.vit import build_vit
-from rml_trainers.networks.layers import initialise
+from rml_trainers.networks.layers import initialise, without_padding
 from rml_trainers.networks.network import SegmentationNetwork, SegmentationOutput
 from rml_trainers.networks.setr_decoders import DECODERS
 from rml_trainers.noise.config import NoiseConfig
@@ -96,29 +94,6 @@ class SETR(SegmentationNetwork):
 
     def head_modules(self) -> Sequence[nn.Module]:
         return (self.decoder, self.classifier)
-
-
-def without_padding(maps: Tensor, padded_px: tuple[int, int], image_px: tuple[int, int]) -> Tensor:
-    """Maps [B, C, h, w] of an image padded at its bottom and right → as many cells over the image
-    alone.
-
-    Cells are moved, by bilinear resampling, to the centres of an h × w grid over the image; nothing
-    changes where nothing was padded. So cells mean the same for every network, and none stands for
-    padding (ours).
-    """
-    if padded_px == image_px:
-        return maps
-    rows, columns = (
-        (2 * torch.arange(cells, device=maps.device) + 1) / cells * (image / padded) - 1
-        for cells, image, padded in zip(maps.shape[-2:], image_px, padded_px, strict=True)
-    )
-    grid = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1).expand(
-        maps.shape[0], -1, -1, -1
-    )
-    moved = functional.grid_sample(
-        maps.float(), grid, mode="bilinear", padding_mode="border", align_corners=False
-    )
-    return moved.to(maps.dtype)
 
 
 def build_setr(

@@ -5,19 +5,11 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from rml_trainers.networks.layers import ConvNormAct
+
 PUP_STAGES = 4
 """Convolutions of progressive upsampling, each followed by one of ×2 (SETR-PUP): from 1/16 to full
 size."""
-
-
-class ConvNormAct(nn.Sequential):
-    """Convolution, BatchNorm, ReLU at the same resolution."""
-
-    def __init__(self, in_width: int, out_width: int, kernel_size: int) -> None:
-        convolution = nn.Conv2d(
-            in_width, out_width, kernel_size, padding=kernel_size // 2, bias=False
-        )
-        super().__init__(convolution, nn.BatchNorm2d(out_width), nn.ReLU(inplace=True))
 
 
 class NaiveDecoder(nn.Module):

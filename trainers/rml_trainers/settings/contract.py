@@ -57,6 +57,18 @@ class NetworkConfig(_Dataclass):
         """Channels of the projection head; None where there is none."""
         return None
 
+    @property
+    def dilations_px(self) -> tuple[int, ...]:
+        """Distances in pixels at which the head's dilated convolutions look beside them; empty
+        where there are none. What lies further than a training crop is long is never learnt."""
+        return ()
+
+    @property
+    def averages_whole_maps(self) -> bool:
+        """Whether a BatchNorm layer sees one value per image and channel, however large the
+        image."""
+        return False
+
     def without_weights_file(self) -> Self:
         """The same network that names no file, for those who cannot open it."""
         assert self.weights_file is None, f"{type(self).__name__} says how to leave it out"

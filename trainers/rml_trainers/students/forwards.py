@@ -75,7 +75,7 @@ def side_by_side(
             outputs.append(forward(x))
     for stream, output in zip(streams, outputs, strict=True):
         current.wait_stream(stream)
-        for maps in output:
+        for maps in (output.logits, output.feature, output.projected, *output.encoded):
             if maps is not None:
                 maps.record_stream(current)
     return tuple(outputs)

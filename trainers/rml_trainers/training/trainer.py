@@ -135,7 +135,8 @@ class Trainer:
             NonFiniteLossError: the loss became NaN or infinite; the last good checkpoint stands.
         """
         if self.step == 0 and rank() == 0:
-            for warning in before_training(self.data, self.split, self.learners.acceleration):
+            acceleration = self.learners.acceleration
+            for warning in before_training(self.config, self.data, self.split, acceleration):
                 self.reporter.on_note("warning", warning)
         self._clock.start(self.step)
         if self._took_over:

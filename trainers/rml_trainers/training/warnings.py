@@ -2,16 +2,20 @@
 
 from collections.abc import Iterator
 
+from rml_trainers.config import NetworkConfig, RunConfig
 from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.data.splitting.splits import Split
 from rml_trainers.networks.accelerate import Acceleration
 
 
-def before_training(data: PreparedData, split: Split, acceleration: Acceleration) -> Iterator[str]:
+def before_training(
+    config: RunConfig, data: PreparedData, split: Split, acceleration: Acceleration
+) -> Iterator[str]:
     """Every warning that applies."""
     for warning in (absent_classes(data, split), left_out(acceleration)):
         if warning is not None:
             yield warning
+    yield from untrained_weights(config, data)
 
 
 def left_out(acceleration: Acceleration) -> str | None:
@@ -38,3 +42,34 @@ def absent_classes(data: PreparedData, split: Split) -> str | None:
         "and they count "
         "with IoU 0 in the mean where they occur in the validation images"
     )
+
+
+def untrained_weights(config: RunConfig, data: PreparedData) -> Iterator[str]:
+    """A warning for each network whose dilated convolutions look further than a training crop is
+    long, but not further than what is evaluated: there they read with weights that never learnt."""
+    scored_px = config.evaluation.inference_px or _largest_image_px(data)
+    for network in dict.fromkeys(config.student_networks):
+        if warning := _untrained_weights_of(network, config.geometry.crop_px, scored_px):
+            yield warning
+
+
+def _untrained_weights_of(
+    network: NetworkConfig, crop_px: tuple[int, int], scored_px: tuple[int, int]
+) -> str | None:
+    sides = list(zip(crop_px, scored_px, strict=True))
+    lost = [px for px in network.dilations_px if any(crop <= px < scored for crop, scored in sides)]
+    if not lost:
+        return None
+    crop, scored = (f"{height}×{width}" for height, width in (crop_px, scored_px))
+    return (
+        f"{network.name}: {len(lost)} of the {len(network.dilations_px)} dilated convolutions look "
+        f"{', '.join(map(str, lost))} pixels aside. In crops of {crop} that is outside, so that "
+        f"their outer weights never learn; in evaluation, at {scored}, they are read. Set smaller "
+        "network.aspp_rates (those that fit the crop), a larger geometry.crop_px, or evaluate in "
+        f"windows of the crop's size (evaluation.inference: sliding, inference_px: {list(crop_px)})"
+    )
+
+
+def _largest_image_px(data: PreparedData) -> tuple[int, int]:
+    sizes = [data.image_size("val", i) for i in range(len(data.names("val")))]
+    return max(height for height, _ in sizes), max(width for _, width in sizes)

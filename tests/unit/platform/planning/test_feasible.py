@@ -1,7 +1,7 @@
 """What could only fail at a run's end or first step is refused when it is planned, with the fix."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -12,6 +12,7 @@ from rml_trainers.data.prepared.prepare import ensure_prepared
 from rml_trainers.data.sources.folder import FolderConfig
 from rml_trainers.errors import ConfigError, DataError
 from rml_trainers.networks.deeplab_v2 import DeepLabV2Config
+from rml_trainers.networks.deeplab_v3_plus import DeepLabV3PlusConfig
 from rml_trainers.networks.setr import SetrConfig
 from rml_trainers.noise.config import GeometryConfig
 from tests.support.image_folders import mask, save, write_folder
@@ -87,6 +88,24 @@ def test_batchnorm_with_a_single_value_is_refused(changes: dict[str, Any], key: 
     config = _config(**{"geometry": CELL, **changes})
     with pytest.raises(ConfigError, match=rf"{key} and geometry.crop_px: .*Raise {key} or geom"):
         check_batch_statistics(config, 3, num_workers=1)
+
+
+@pytest.mark.parametrize("batchnorm", ["trainable", "frozen"])
+def test_the_mean_of_a_whole_map_is_one_value_however_large_the_crop(
+    batchnorm: Literal["trainable", "frozen"],
+) -> None:
+    network = DeepLabV3PlusConfig(
+        backbone="test_resnet", weights="none", decoder_width=8, batchnorm=batchnorm
+    )
+    geometry = GeometryConfig(crop_px=(512, 512))
+    config = _config(network=network, geometry=geometry, batch=ALONE)
+    if batchnorm == "frozen":
+        check_batch_statistics(config, 3, num_workers=1)
+        return
+    with pytest.raises(ConfigError, match=r"deeplab_v3_plus .* behind the mean of its whole map"):
+        check_batch_statistics(config, 3, num_workers=1)
+    together = BatchConfig(labelled=2, unlabelled=2)
+    check_batch_statistics(_config(network=network, batch=together), 3, num_workers=1)
 
 
 def test_workers_share_a_batch(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def test_outputs_have_the_promised_shapes(
         projection_width=projection_width,
     )
     network = _network(config)
-    logits, feature, projected = network(_images())
+    logits, feature, projected, _ = network(_images())
     cells = (48 // output_stride, 64 // output_stride)
     assert logits.shape == (2, K, *cells)
     assert feature.shape == (2, network.feature_width, *cells)

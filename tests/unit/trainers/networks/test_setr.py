@@ -12,7 +12,8 @@ from torch import Tensor
 
 from rml_trainers.errors import ConfigError
 from rml_trainers.networks.backbones.vit import RotaryCache, build_vit
-from rml_trainers.networks.setr import SETR, SetrConfig, build_setr, without_padding
+from rml_trainers.networks.layers import without_padding
+from rml_trainers.networks.setr import SETR, SetrConfig, build_setr
 from rml_trainers.noise.config import NoiseConfig
 
 CONFIG = SetrConfig(backbone="test_vit", weights="none", decoder="naive", decoder_width=16)
@@ -64,7 +65,7 @@ def test_any_plain_transformer_and_any_size(
     patch = BACKBONES[backbone]
     cells_per_patch = {"naive": 1, "pup": 8}[decoder]
     for size_px in ((48, 64), (33, 45)):
-        logits, feature, _ = network(images(size_px))
+        logits, feature, *_ = network(images(size_px))
         cells = tuple(-(-pixels // patch) * cells_per_patch for pixels in size_px)
         assert logits.shape == (2, K, *cells)
         assert feature.shape == (2, 16, *cells)

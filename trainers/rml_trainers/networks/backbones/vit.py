@@ -5,7 +5,7 @@ computed for it. An image that the patch does not divide is padded with the mean
 bottom and right, never cropped.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -27,23 +27,27 @@ EXAMPLES = "'vit_large_patch16_384', 'vit_base_patch14_dinov2' or 'vit_base_patc
 
 class PatchMap(nn.Module):
     """A transformer without its classifier: images [B, 3, H, W] → list of one map [B, D, ⌈H/patch⌉,
-    ⌈W/patch⌉].
+    ⌈W/patch⌉], or of one per block asked for.
 
     Class and register tokens take part inside and are left out of the map. The model's last
-    normalisation is applied where it works on tokens (models that average first normalise
-    afterwards; they have none here).
+    normalisation is applied to every map where it works on tokens (models that average first
+    normalise afterwards; they have none here).
+
+    Args:
+        blocks: numbers of the blocks whose output is given, from 0; default: the last one.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, blocks: Sequence[int] | None = None) -> None:
         super().__init__()
         self.model = model
+        self._indices: int | list[int] = 1 if blocks is None else list(blocks)
         rotary = getattr(model, "rope", None)
         if isinstance(rotary, nn.Module) and not list(rotary.parameters()):
             self.model.rope = RotaryCache(rotary)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         maps = self.model.forward_intermediates(
-            images, indices=1, norm=True, intermediates_only=True
+            images, indices=self._indices, norm=True, intermediates_only=True
         )  # type: ignore[operator]
         return list(maps)
 
@@ -82,12 +86,16 @@ def build_vit(
     drop_path: float,
     weights: Literal["none", "timm", "file"],
     weights_file: str | None,
+    blocks: Callable[[int], Sequence[int]] | None = None,
 ) -> tuple[Backbone, int]:
     """Build any plain vision transformer of timm, with its weights loaded; also gives the side of a
     patch in pixels.
 
     Input statistics: those the weights were trained with; ImageNet's for random weights.
 
+    Args:
+        blocks: from the number of blocks to the numbers of those whose maps are given, the last
+            block's last; default: that one alone.
     Raises:
         ConfigError: unknown name; a model that is no vision transformer for images of any size, or
             has no stochastic depth; weights that are not there or do not fit.
@@ -105,8 +113,10 @@ def build_vit(
     if weights == "file" and weights_file is not None:
         load_vit_file(model, name, weights_file)
     mean, std = (IMAGENET_MEAN, IMAGENET_STD) if weights == "none" else (cfg["mean"], cfg["std"])
+    chosen = None if blocks is None else blocks(len(model.blocks))
+    widths = () if chosen is None else (model.embed_dim,) * len(chosen)
     return Backbone(
-        PatchMap(model), model.embed_dim, tuple(mean), tuple(std)
+        PatchMap(model, chosen), model.embed_dim, tuple(mean), tuple(std), widths
     ), model.patch_embed.patch_size[0]
 
 
@@ -150,7 +160,7 @@ def _check(model: nn.Module, name: str, drop_path: float) -> None:
 
 def _unsuitable(name: str, why: str) -> ConfigError:
     return ConfigError(
-        f"network.backbone = {name!r}: {why}; SETR takes plain vision transformers such as "
+        f"network.backbone = {name!r}: {why}; the network takes plain vision transformers such as "
         f"{EXAMPLES}"
     )
 

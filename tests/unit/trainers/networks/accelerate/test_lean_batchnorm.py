@@ -23,7 +23,6 @@ from rml_trainers.networks.accelerate.recomputed_maps import (
     recomputing_maps,
 )
 from rml_trainers.networks.deeplab_v2 import DeepLabV2Config
-from rml_trainers.networks.mlp import MlpConfig
 from rml_trainers.networks.network import BatchNormMode
 from rml_trainers.networks.setr import SetrConfig
 from rml_trainers.noise.config import NoiseConfig
@@ -105,7 +104,8 @@ def learn(network: nn.Module, dtype: torch.dtype = torch.float32) -> list[Tensor
 @pytest.mark.parametrize("name", CASES)
 def test_the_same_step(name: str, dtype: torch.dtype, mode: BatchNormMode) -> None:
     config = CASES[name]
-    plain = network_of(config if isinstance(config, MlpConfig) else replace(config, batchnorm=mode))
+    has_mode = hasattr(config, "batchnorm")
+    plain = network_of(replace(config, batchnorm=mode) if has_mode else config)
     changed = copy.deepcopy(plain)
     keep_inputs_only(changed)
     wanted = learn(plain, dtype)

@@ -37,6 +37,8 @@ ONLY_SIZE = {
     ("mlp", "onnx"): USUAL_PX,
     ("mlp", "torchscript"): USUAL_PX,
     ("mlp", "safetensors"): USUAL_PX,
+    ("dpt", "torchscript"): USUAL_PX,
+    ("segformer_head", "torchscript"): USUAL_PX,
     ("setr", "torchscript"): USUAL_PX,
 }
 """Size of the images of those files that take one size only."""
