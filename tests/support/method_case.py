@@ -120,10 +120,8 @@ def case(method: Any, data: PreparedData, work_dir: Path, **changes: Any) -> Cas
     network = DeepLabV2Config(
         backbone="test_resnet", weights="none", aspp_branches=2, batchnorm="frozen"
     )
-    noise = NoiseConfig(model=False)
-    return Case(
-        tiny_config("rml", method=method, network=network, noise=noise, **changes), data, work_dir
-    )
+    fields = {"network": network, "noise": NoiseConfig(model=False), **changes}
+    return Case(tiny_config("rml", method=method, **fields), data, work_dir)
 
 
 def taken(case: Case) -> float:

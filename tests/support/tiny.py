@@ -24,6 +24,7 @@ from rml_trainers.methods.comparators.cutmix_seg import CutMixSegConfig
 from rml_trainers.methods.comparators.dmt import DmtConfig
 from rml_trainers.methods.comparators.ict import IctConfig
 from rml_trainers.methods.comparators.unimatch import UniMatchConfig
+from rml_trainers.methods.comparators.unimatch_v2 import UniMatchV2Config
 from rml_trainers.methods.paper.iml import ImlConfig
 from rml_trainers.methods.paper.mean_teacher import MeanTeacherConfig
 from rml_trainers.methods.paper.mutual_direct import MutualDirectConfig
@@ -52,6 +53,7 @@ METHOD_CONFIGS: dict[str, MethodConfig] = {
     "cps": CpsConfig(),
     "dmt": DmtConfig(fractions=(0.5, 1.0)),
     "unimatch": UniMatchConfig(threshold=0.2),
+    "unimatch_v2": UniMatchV2Config(threshold=0.2),
 }
 
 NETWORK_CONFIGS: dict[str, NetworkConfig] = {

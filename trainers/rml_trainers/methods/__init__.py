@@ -14,6 +14,7 @@ from rml_trainers.methods.comparators.cutmix_seg import CutMixSeg, CutMixSegConf
 from rml_trainers.methods.comparators.dmt import DmtConfig, DynamicMutualTraining
 from rml_trainers.methods.comparators.ict import IctConfig, InterpolationConsistency
 from rml_trainers.methods.comparators.unimatch import UniMatch, UniMatchConfig
+from rml_trainers.methods.comparators.unimatch_v2 import UniMatchV2, UniMatchV2Config
 from rml_trainers.methods.method import Method, MethodContext
 from rml_trainers.methods.paper.iml import ImlConfig, IndirectMutualLearning
 from rml_trainers.methods.paper.mean_teacher import MeanTeacher, MeanTeacherConfig
@@ -47,6 +48,7 @@ METHODS: dict[str, MethodEntry] = {
     "cps": MethodEntry(CpsConfig, CrossPseudoSupervision),
     "dmt": MethodEntry(DmtConfig, DynamicMutualTraining),
     "unimatch": MethodEntry(UniMatchConfig, UniMatch),
+    "unimatch_v2": MethodEntry(UniMatchV2Config, UniMatchV2),
 }
 """Open: a plug-in adds its own before a study is read."""
 

@@ -111,15 +111,15 @@ class StudentLosses:
         for i, own, of_views, output in zip(students, targets, images, outputs, strict=True):
             sizes = [len(own.images), *map(len, of_views)]
             labelled, *logits = self._cut(output.logits, sizes)
-            _, *features = torch.split(output.feature, sizes)
+            heads = [torch.split(maps, sizes)[1:] for maps in output.head_input]
             on_labelled.append(labelled)
             on_view = []
             for view in own.views:
                 place = _place(view.images, of_views)
                 of_view = logits[place]
                 if view.perturb is not None:
-                    feature = view.perturb(features[place], view.numbers)
-                    of_view = self._learners.classify(i, feature).logits
+                    maps = [view.perturb(of_map[place], view.numbers) for of_map in heads]
+                    of_view = self._learners.decode(i, maps, _size(view.images)).logits
                 on_view.append(of_view)
             on_views.append(on_view)
             if self._kept is not None:

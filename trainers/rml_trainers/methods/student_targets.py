@@ -12,9 +12,10 @@ from rml_trainers.students.losses import valid_counts
 from rml_trainers.students.micro_batches import MicroBatch
 
 Perturb = Callable[[Tensor, slice], Tensor]
-"""From the feature of some images of a view [B, D, h, w] and their numbers in the view to the
-feature that the student's head reads instead. What it draws for the whole view is cut by the
-numbers; what it draws at once need not look at them."""
+"""From a map of some images of a view [B, D, h, w] and their numbers in the view to the map that
+the student's head reads instead. It is asked for each map that the head begins with in turn (see
+`SegmentationOutput.head_input`): Deeplabv2's has one, DPT's four. What it draws for the whole view
+is cut by the numbers; what it draws at once need not look at them."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class View:
     importance: Tensor | None = None
     """Scalar factor that the targets of the whole batch decide."""
     perturb: Perturb | None = None
-    """The student's head reads its feature perturbed by this, instead of as it is."""
+    """The student's head reads its maps perturbed by this, instead of as they are."""
     name: str = ""
     """Its loss is reported by this name; nothing of its own is reported without one."""
     first: int = 0

@@ -182,15 +182,17 @@ class Learners:
                 stack.enter_context(group.without_exchange())
             yield
 
-    def classify(self, student: int, feature: Tensor) -> SegmentationOutput:
-        """Head of one student, with gradient, on a map [B, D, h, w] that comes from
-        `forward_students`.
+    def decode(
+        self, student: int, maps: Sequence[Tensor], image_px: tuple[int, int]
+    ) -> SegmentationOutput:
+        """Head of one student, with gradient, on maps such as `SegmentationOutput.head_input` that
+        come from `forward_students`.
 
         Between workers nothing more is needed: a parameter exchanges its gradient once all its uses
         have given theirs.
         """
         with self.autocast():
-            return self.student(student).classify(feature)
+            return self.student(student).decode(maps, image_px)
 
     @torch.no_grad()
     def label(self, labeller: Labeller, images: Tensor) -> tuple[SegmentationOutput, ...]:

@@ -139,3 +139,19 @@ def test_the_head_alone_gives_what_the_network_gives(name: str) -> None:
     head = network.classify(whole.feature)
     assert torch.equal(head.logits, whole.logits) and torch.equal(head.feature, whole.feature)
     assert not torch.equal(network.classify(whole.feature * 0.5).logits, whole.logits)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_whole_head_begins_with_maps_that_can_be_perturbed(name: str) -> None:
+    """On a size that patches of 16 do not divide, where the network takes others."""
+    network = build(name)
+    size_px = network.input_px or (40, 50)
+    network.eval()
+    whole = network(images(size_px=size_px))
+    again = network.decode(whole.head_input, size_px)
+    assert torch.equal(again.logits, whole.logits) and torch.equal(again.feature, whole.feature)
+    for place, maps in enumerate(whole.head_input):
+        changed = [m * 0.5 if m is maps else m for m in whole.head_input]
+        assert not torch.equal(network.decode(changed, size_px).logits, whole.logits), place
+    with torch.no_grad():
+        assert network(images(size_px=size_px)).encoded == ()

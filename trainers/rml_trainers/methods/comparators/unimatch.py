@@ -55,10 +55,11 @@ class UniMatchConfig(MethodConfig):
     Each CE is divided by the number of *valid* pixels, confident or not (authors' code), so that
     few confident pixels weigh little.
 
-    The feature is what `SegmentationOutput.feature` is: the backbone's map for Deeplabv2, the
-    decoder's for SETR. Differs from the authors' code: the CutMix partner is another image of the
-    batch instead of one of a second batch, and the student labels all weak views in evaluation
-    mode, where theirs labels the partner so and the image itself in training mode.
+    P drops channels of every map that the head begins with, each by itself: the backbone's early
+    and last map for Deeplabv3+, as the authors do; the last one for Deeplabv2, the decoder's for
+    SETR. Differs from the authors' code: the CutMix partner is another image of the batch instead
+    of one of a second batch, and the student labels all weak views in evaluation mode, where theirs
+    labels the partner so and the image itself in training mode.
     """
 
     num_students: ClassVar[int] = 1
