@@ -3,12 +3,13 @@ scores, bit by bit."""
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from rml_trainers.checkpoint.folder import Checkpoint, load_checkpoint
-from rml_trainers.config import RuntimeConfig, ScheduleConfig
+from rml_trainers.config import OptimiserConfig, RuntimeConfig, ScheduleConfig, TeacherConfig
 from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.data.splitting.splits import make_split
 from rml_trainers.methods import METHODS, MethodEntry
@@ -36,14 +37,18 @@ class KeepCheckpoints(MemoryReporter):
 
 
 def train(
-    method: str, data: PreparedData, folder: Path, resume_from: Path | None = None
+    method: str,
+    data: PreparedData,
+    folder: Path,
+    resume_from: Path | None = None,
+    **changes: Any,
 ) -> Checkpoint:
     """Train to the end and return the last checkpoint; the work folder is new, so no scratch file
     survives."""
     runtime = RuntimeConfig(
         device="cpu", checkpoint_every_steps=1, log_every_steps=5, num_read_ahead=0, threads=1
     )
-    config = tiny_config(method, schedule=SCHEDULE, runtime=runtime)
+    config = tiny_config(method, schedule=SCHEDULE, runtime=runtime, **changes)
     folder.mkdir()
     Trainer(
         config,
@@ -73,6 +78,21 @@ def test_a_method_goes_on_from_stage_2(
 ) -> None:
     whole = train(method, tiny_data, tmp_path / "whole")
     resumed = train(method, tiny_data, tmp_path / "resumed", tmp_path / "whole" / str(IN_STAGE_2))
+    assert_same(resumed, whole)
+
+
+def test_adamw_and_a_warming_teacher_go_on(tiny_data: PreparedData, tmp_path: Path) -> None:
+    """In the middle of a stage: both moments and the count of steps, and the teacher's decay."""
+    changes: dict[str, Any] = {
+        "optimiser": OptimiserConfig(kind="adamw", lr=1e-3),
+        "teacher": TeacherConfig(ema_decay=0.99, ema_warm_up=True),
+    }
+    whole = train("iml", tiny_data, tmp_path / "whole", **changes)
+    names = {name.partition("/")[2] for name in whole.optimiser}
+    assert names == {"step", "exp_avg", "exp_avg_sq"}
+    resumed = train(
+        "iml", tiny_data, tmp_path / "resumed", tmp_path / "whole" / str(IN_STAGE_2), **changes
+    )
     assert_same(resumed, whole)
 
 

@@ -7,13 +7,19 @@ from rml_trainers.configuration import configuration, require
 
 @configuration
 class OptimiserConfig:
-    """SGD with polynomial decay, restarted at every stage."""
+    """SGD or AdamW with polynomial decay, restarted at every stage."""
 
+    kind: Literal["sgd", "adamw"] = "sgd"
+    """`sgd` (paper, 5.2); `adamw` for transformers such as DINOv2 (UniMatch V2: lr 5e-6, head ×40,
+    weight decay 0.01)."""
     lr: float = 1e-4
     """Backbone learning rate (paper, 5.2)."""
     head_lr_factor: float = 10.0
     """The Deeplabv2 family's ×10 for new layers; not stated in the paper."""
     momentum: float = 0.9
+    """Of SGD; of AdamW the first of its two decay rates."""
+    second_moment: float = 0.999
+    """The second decay rate of AdamW (its authors: 0.999); SGD has none."""
     weight_decay: float = 5e-4
     """The Deeplabv2 family's; not stated in the paper (ProDA: 2e-4)."""
     poly_power: float = 0.9
@@ -24,6 +30,10 @@ class OptimiserConfig:
         require(self.lr > 0, "lr", self.lr, "a positive number")
         require(self.head_lr_factor > 0, "head_lr_factor", self.head_lr_factor, "a positive number")
         require(0 <= self.momentum < 1, "momentum", self.momentum, "a number in [0, 1)")
+        second = self.second_moment
+        require(0 <= second < 1, "second_moment", second, "a number in [0, 1)")
+        used = self.kind == "adamw" or second == OptimiserConfig.second_moment
+        require(used, "second_moment", second, "its default: SGD has none")
         require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "zero or more")
         require(self.poly_power >= 0, "poly_power", self.poly_power, "zero or more")
         require(
@@ -72,6 +82,9 @@ class TeacherConfig:
 
     ema_decay: float = 0.999
     """Not stated in the paper; ProDA uses 0.999."""
+    ema_warm_up: bool = False
+    """Begin with the plain mean of the student's first steps: decay min(1 − 1/(t + 1), `ema_decay`)
+    in step t of the run, from 0 (ClassMix, UniMatch V2)."""
     mode: Literal["eval", "train"] = "eval"
     """`train` = batch statistics and live dropout in the teacher, as ProDA's code has it."""
 

@@ -74,7 +74,10 @@ class Learners:
         self._accelerate()
         self._prepare_calls()
         self._update_teachers = MeanTeacherUpdate(
-            self.students, self.teachers, settings.teacher.ema_decay
+            self.students,
+            self.teachers,
+            settings.teacher.ema_decay,
+            warm_up=settings.teacher.ema_warm_up,
         )
 
     def _accelerate(self) -> None:
@@ -222,10 +225,14 @@ class Learners:
         with self.autocast(), searching_kernels(self._settings.one_size):
             return cast(SegmentationOutput, network(_channels_last(images)))
 
-    def after_step(self) -> None:
-        """Bring the workers' BatchNorm statistics together, then move the mean teachers."""
+    def after_step(self, step: int) -> None:
+        """Bring the workers' BatchNorm statistics together, then move the mean teachers.
+
+        Args:
+            step: of the run, from 0.
+        """
         average_buffers(self.students)
-        self._update_teachers()
+        self._update_teachers(step)
 
     def restart_students(self) -> None:
         """Give the students their initial weights back; the teachers go on from where they are."""

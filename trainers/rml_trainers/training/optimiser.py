@@ -1,6 +1,6 @@
-"""SGD with polynomial decay; the head learns faster than the backbone."""
+"""SGD or AdamW with polynomial decay; the head learns faster than the backbone."""
 
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -10,8 +10,8 @@ from rml_trainers.students.learners import Learners
 
 
 class Optimiser:
-    """One SGD over all students that reads and writes each parameter once; rates are set per step
-    from the schedule."""
+    """One optimiser over all students that reads and writes each parameter once; rates are set per
+    step from the schedule."""
 
     def __init__(self, learners: Learners, config: OptimiserConfig) -> None:
         students = [learners.student(i) for i in range(learners.num_students)]
@@ -25,46 +25,65 @@ class Optimiser:
             {"params": backbone, "factor": 1.0},
             {"params": head, "factor": config.head_lr_factor},
         ]
-        self.sgd = torch.optim.SGD(
-            [group for group in groups if group["params"]],
-            lr=config.lr,
-            momentum=config.momentum,
-            weight_decay=config.weight_decay,
-            fused=True,
-        )
+        self.inner = _build([group for group in groups if group["params"]], config)
 
     def clear(self) -> None:
         """Forget the gradients, before a step's first backward pass."""
-        self.sgd.zero_grad(set_to_none=True)
+        self.inner.zero_grad(set_to_none=True)
 
     def step(self, loss: torch.Tensor, progress: float) -> None:
         """Backward, clip, update. `progress` is the fraction of the stage done, in [0, 1)."""
         lr = self._config.lr * (1 - progress) ** self._config.poly_power
-        for group in self.sgd.param_groups:
+        for group in self.inner.param_groups:
             group["lr"] = lr * group["factor"]
         loss.backward()  # type: ignore[no-untyped-call]
         if self._config.gradient_clip is not None:
             for parameters in self._students:
                 nn.utils.clip_grad_norm_(parameters, self._config.gradient_clip, foreach=True)
-        self.sgd.step()
+        self.inner.step()
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """Momentum buffers by position; empty before the first step."""
-        state = self.sgd.state_dict()["state"]
-        return {
-            str(i): cast(torch.Tensor, slot["momentum_buffer"])
-            for i, slot in state.items()
-            if slot.get("momentum_buffer") is not None
-        }
+        """State by position and, where there is more than momentum, name; empty before the first
+        step."""
+        state = self.inner.state_dict()["state"]
+        if self._config.kind == "sgd":
+            return {
+                str(i): cast(torch.Tensor, slot["momentum_buffer"])
+                for i, slot in state.items()
+                if slot.get("momentum_buffer") is not None
+            }
+        return {f"{i}/{name}": value for i, slot in state.items() for name, value in slot.items()}
 
     def load_tensors(self, tensors: dict[str, torch.Tensor]) -> None:
         """Take back what `tensors` gave."""
-        parameters = [parameter for group in self.sgd.param_groups for parameter in group["params"]]
-        state = self.sgd.state_dict()
-        state["state"] = {
+        parameters = [
+            parameter for group in self.inner.param_groups for parameter in group["params"]
+        ]
+        slots: dict[int, dict[str, torch.Tensor]] = {}
+        for key, tensor in tensors.items():
+            (number, _, name) = key.partition("/")
+            like = parameters[int(number)]
             # Laid out in memory as its parameter is: the fused update walks through both side by
-            # side.
-            int(i): {"momentum_buffer": torch.empty_like(parameters[int(i)]).copy_(tensor)}
-            for i, tensor in tensors.items()
-        }
-        self.sgd.load_state_dict(state)
+            # side. A count of steps is a single number.
+            kept = torch.empty_like(like) if tensor.shape == like.shape else like.new_empty(())
+            slots.setdefault(int(number), {})[name or "momentum_buffer"] = kept.copy_(tensor)
+        self.inner.load_state_dict({**self.inner.state_dict(), "state": slots})
+
+
+def _build(groups: list[dict[str, Any]], config: OptimiserConfig) -> torch.optim.Optimizer:
+    """Fused, so that a step neither loops over parameters nor waits for the device."""
+    if config.kind == "adamw":
+        return torch.optim.AdamW(
+            groups,
+            lr=config.lr,
+            betas=(config.momentum, config.second_moment),
+            weight_decay=config.weight_decay,
+            fused=True,
+        )
+    return torch.optim.SGD(
+        groups,
+        lr=config.lr,
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+        fused=True,
+    )

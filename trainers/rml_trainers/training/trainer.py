@@ -219,7 +219,7 @@ class Trainer:
         self.optimiser.clear()
         result = step(batch, self.learners)
         self.optimiser.step(result.loss, progress)
-        self.learners.after_step()
+        self.learners.after_step(self.step)
         self.own_networks.minimise(result.own_losses, progress)
         return result
 

@@ -117,8 +117,8 @@ def parts_of(workload: Workload) -> dict[str, Call]:
         "method without networks": without_networks,
         "noise of the strong views": noise,
         "rectification and prototypes": rectification,
-        "optimiser": lambda index: trainer.optimiser.sgd.step(),
-        "mean teachers": lambda index: learners.after_step(),
+        "optimiser": lambda index: trainer.optimiser.inner.step(),
+        "mean teachers": lambda index: learners.after_step(index),
         "sums for reports": lambda index: trainer.meter.add(result),
     }
 

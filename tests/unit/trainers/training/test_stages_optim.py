@@ -61,11 +61,27 @@ def test_mean_teacher_averages_parameters_and_copies_buffers() -> None:
     student(torch.randn(5, 3))  # moves running mean, running variance and the batch count
     pairs = list(zip(teacher.parameters(), student.parameters(), strict=True))
     expected = [0.9 * t.detach() + 0.1 * s.detach() for t, s in pairs]
-    MeanTeacherUpdate(student, teacher, decay=0.9)()
+    MeanTeacherUpdate(student, teacher, decay=0.9)(7)
     for wanted, parameter in zip(expected, teacher.parameters(), strict=True):
         torch.testing.assert_close(parameter.detach(), wanted)
     for mine, theirs in zip(teacher.buffers(), student.buffers(), strict=True):
         assert torch.equal(mine, theirs)
+
+
+def test_a_warming_teacher_is_the_plain_mean_of_its_students_first_steps() -> None:
+    """min(1 − 1/(t + 1), a): the mean over the steps 0 to t until the decay is reached, written out
+    with numbers."""
+    student, teacher = (nn.Linear(1, 1, bias=False).double() for _ in range(2))
+    update = MeanTeacherUpdate(student, teacher, decay=0.75, warm_up=True)
+    steps = [3.0, 5.0, -2.0, 8.0, 1.0, 4.0]
+    wanted = [3.0, 4.0, 2.0, 3.5]
+    wanted.append(0.75 * wanted[3] + 0.25 * steps[4])
+    wanted.append(0.75 * wanted[4] + 0.25 * steps[5])
+    for step, (value, expected) in enumerate(zip(steps, wanted, strict=True)):
+        with torch.no_grad():
+            student.weight.fill_(value)
+        update(step)
+        assert teacher.weight.item() == pytest.approx(expected)
 
 
 def _result(loss: float) -> StepResult:

@@ -139,12 +139,12 @@ def test_mean_teachers_without_the_private_copy(hide: Callable[[str], None]) -> 
     student = network_of(CASES["deeplab_v2"])
     teachers = [copy.deepcopy(student).requires_grad_(False) for _ in range(2)]
     learn(student)
-    MeanTeacherUpdate(student, teachers[0], 0.9)()
+    MeanTeacherUpdate(student, teachers[0], 0.9)(0)
     hide(private_names.COPY_ALL)
     assert told(CUDA).left_out == (
         "statistics of mean teachers copied at once (torch._foreach_copy_)",
     )
-    MeanTeacherUpdate(student, teachers[1], 0.9)()
+    MeanTeacherUpdate(student, teachers[1], 0.9)(0)
     for one, other in zip(*(teacher.state_dict().values() for teacher in teachers), strict=True):
         assert torch.equal(one, other)
     for buffer, source in zip(teachers[1].buffers(), student.buffers(), strict=True):
