@@ -28,7 +28,7 @@ def stage_costs(
     """
     seconds_per_pass = _seconds_per_pass(config, cost)
     ends = stage_ends(config, split_hash=split_hash, data_hash=data_hash)
-    hashes = {end.step: end.hash for end in ends}
+    hashes = {end.step: end.history for end in ends}
     return tuple(
         StageCost(
             last_step=stage.last_step,

@@ -20,6 +20,7 @@ from rml_platform.run.checkpoints import CheckpointStore, SoundCheckpoint, check
 from rml_platform.run.faults.claims import Claim, ClaimBoard, FencedError, give_back
 from rml_platform.run.files.inputs import on_this_node
 from rml_platform.run.files.pictures import write_pictures
+from rml_platform.run.metric_log import MetricLog
 from rml_platform.run.reporters import Heart, RunReporter, WorkerReporter, note
 from rml_platform.run.run_folder import Failure, Heartbeat, Result, RunFolder
 from rml_platform.run.shared_stages import SharedStages
@@ -157,13 +158,14 @@ class Attempt:
             torch.set_num_threads(config.runtime.threads or max(1, int(self.task.cpus_per_worker)))
         with self._scratch() as scratch, contextlib.ExitStack() as stack:
             found = self.resume_point(scratch)
+            if self.is_first:
+                MetricLog(self.run.folder).forget_after(found.step if found else -1)
             begin_from = None if found else self.shared_stage(scratch)
             reporter: Reporter = WorkerReporter(self.deliver)
             if self.is_first:
                 beat = self._heartbeat(device, found)
                 heart = stack.enter_context(Heart(self.run, beat, self.claims.is_mine))
                 reporter = RunReporter(self.run, heart, self.deliver)
-                reporter.metrics.forget_after(found.step if found else -1)
             for warning in self.warnings:
                 reporter.on_note("warning", warning)
             data = PreparedData.open(self.task.prepared_path)

@@ -91,6 +91,31 @@ def pieces(
     return [(step, _rows_of(folder, name, on_damaged)) for step, name in found]
 
 
+def write_history(place: Folder, name: str, run_folder: Folder, step: int) -> None:
+    """Write everything that a run has measured up to the checkpoint of a step into one file.
+
+    Raises:
+        DamagedFileError: a piece cannot be read; nothing is written.
+    """
+    folder = run_folder.child(PIECES)
+    rows = [
+        row
+        for _, piece in pieces_between(folder.files(), -1, step)
+        for row in PIECE.decode(folder.read(piece) or b"[]", f"{folder.path}/{piece}")
+    ]
+    place.write(name, PIECE.encode(rows))
+
+
+def take_history(place: Folder, name: str, run_folder: Folder, step: int) -> None:
+    """Make what `write_history` wrote the first piece of another run's log; again: the same.
+
+    Raises:
+        DamagedFileError: the file is damaged or gone; nothing is written.
+    """
+    rows = PIECE.decode(place.read(name) or b"", f"{place.path}/{name}")
+    run_folder.child(PIECES).write(piece_name(step), PIECE.encode(rows))
+
+
 def _rows_of(folder: Folder, name: str, on_damaged: Callable[[str], None]) -> list[Measurement]:
     try:
         rows = PIECE.decode(folder.read(name) or b"[]", f"{folder.path}/{name}")

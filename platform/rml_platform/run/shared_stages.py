@@ -1,9 +1,10 @@
 """Stages that several runs of a grid have in common: the state at the end of such a stage is kept
-in `<storage>/beginnings/<hash>/`.
+in `<storage>/beginnings/<hash>/`, and what was reported of it beside that in `<hash>.json`.
 
-The first run that gets there leaves its checkpoint; runs that start later take it over instead of
-training the same steps again (`rml_trainers.training.shared_stages` says why no bit of their
-results changes). Runs that start together all train it.
+The first run that gets there leaves its checkpoint and its reports; runs that start later take them
+over instead of training the same steps again (`rml_trainers.training.shared_stages` says why no bit
+of their results changes). Runs that start together all train it: who came first shows in no result
+and in no history.
 """
 
 import logging
@@ -13,6 +14,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from rml_platform.run.checkpoints import MANIFEST
+from rml_platform.run.codec import DamagedFileError
+from rml_platform.run.metric_log import take_history, write_history
+from rml_platform.run.run_folder import RunFolder
 from rml_platform.run.storage import Folder
 from rml_platform.run.task import RunTask
 from rml_trainers.checkpoint.folder import verify_checkpoint
@@ -30,12 +34,12 @@ def mark_shared(tasks: Sequence[RunTask], neighbours: Sequence[RunTask] = ()) ->
 
     `neighbours` are runs of the same study that are done already, and may have left something.
     """
-    counts = Counter(end.hash for task in (*tasks, *neighbours) for end in stage_ends(task))
+    counts = Counter(end.history for task in (*tasks, *neighbours) for end in stage_ends(task))
     first = list[RunTask]()
     followers = list[RunTask]()
     trained = set[str]()
     for task in tasks:
-        shared = tuple(end.hash for end in stage_ends(task) if counts[end.hash] > 1)
+        shared = tuple(end.history for end in stage_ends(task) if counts[end.history] > 1)
         group = followers if trained.intersection(shared) else first
         group.append(replace(task, shared_stages=shared))
         trained.update(shared)
@@ -43,7 +47,8 @@ def mark_shared(tasks: Sequence[RunTask], neighbours: Sequence[RunTask] = ()) ->
 
 
 def stage_ends(task: RunTask) -> tuple[StageEnd, ...]:
-    """The ends of all stages of a run, with hashes that are equal where their states are."""
+    """The ends of all stages of a run, with hashes that are equal where their states are, and where
+    these and what is reported up to them are."""
     return shared_stages.stage_ends(
         task.config, split_hash=task.split_hash, data_hash=task.data_hash
     )
@@ -54,28 +59,32 @@ class SharedStages:
 
     def __init__(self, task: RunTask) -> None:
         self._folder = Folder.open(task.storage).child(FOLDER)
+        self._run_folder = RunFolder.of(task.storage, task.run_id).folder
         self._shared = {
-            end.step: end.hash for end in stage_ends(task) if end.hash in task.shared_stages
+            end.step: end.history for end in stage_ends(task) if end.history in task.shared_stages
         }
         self._num_steps = task.config.schedule.total_steps
 
     def leave(self, step: int, checkpoint: Path) -> None:
-        """Store the checkpoint of a step that ends a shared stage, unless it is there.
+        """Store the checkpoint of a step that ends a shared stage, and what was reported up to it,
+        unless they are there. The pieces of the metric log up to this step are written.
 
         A full disk is only told: this run loses nothing, and the others train the same steps
-        themselves.
+        themselves. So it is where a piece of the log is damaged.
         """
         name = self._shared.get(step)
         if name is None or self._is_complete(name):
             return
         try:
+            write_history(self._folder, _reports_of(name), self._run_folder, step)
             self._folder.upload(checkpoint, name, last=MANIFEST)
-        except OSError as error:
+        except (OSError, DamagedFileError) as error:
             if not self._is_complete(name):  # otherwise another run was quicker
                 _logger.warning("the end of shared stage %s could not be stored: %s", name, error)
 
     def find(self, scratch: Path, on_damaged: Callable[[str], None]) -> tuple[str, Path] | None:
-        """Name and local folder of the furthest shared stage that was trained already, verified.
+        """Name and local folder of the furthest shared stage that was trained already, verified;
+        what was reported of it is in this run's metric log then.
 
         The end of the whole run is none: a run that is done has a result, and is not started.
         """
@@ -85,9 +94,11 @@ class SharedStages:
             folder = self.fetch(name, scratch)
             try:
                 verify_checkpoint(folder)
-            except CheckpointError as error:
+                take_history(self._folder, _reports_of(name), self._run_folder, step)
+            except (CheckpointError, DamagedFileError) as error:
                 on_damaged(f"the end of shared stage {name} is damaged and trained again: {error}")
                 self._folder.child(name).delete_all()
+                self._folder.delete(_reports_of(name))
                 continue
             return name, folder
         return None
@@ -97,4 +108,10 @@ class SharedStages:
         return self._folder.child(name).download(scratch / name)
 
     def _is_complete(self, name: str) -> bool:
-        return MANIFEST in self._folder.child(name).files()
+        """One that an earlier version left has no reports."""
+        is_whole = MANIFEST in self._folder.child(name).files()
+        return is_whole and _reports_of(name) in self._folder.files()
+
+
+def _reports_of(name: str) -> str:
+    return f"{name}.json"

@@ -6,13 +6,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from mlflow import MlflowClient
 
+from rml_dashboards.contract.metric_keys import to_mlflow_key
 from rml_platform.run.attempt import WorkerContext
 from rml_platform.run.execute import execute
 from rml_platform.run.metric_log import pieces
 from rml_platform.run.run_folder import RunFolder
-from rml_platform.run.shared_stages import FOLDER, mark_shared
+from rml_platform.run.shared_stages import FOLDER, SharedStages, mark_shared
 from rml_platform.run.task import RunTask
+from rml_platform.tracking.mlflow_store import MlflowStore
+from rml_platform.tracking.mlflow_tracker import MlflowTracker
+from rml_platform.tracking.publisher import Publisher
 from rml_trainers.config import EvaluationConfig, RunConfig, ScheduleConfig
 from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.data.splitting.splits import make_split
@@ -49,15 +54,22 @@ def carry_out(tasks: list[RunTask]) -> None:
         ).failure()
 
 
-def first_logged_step(folder: Path, run_id: str) -> int:
-    rows = [
-        row
-        for _, found in pieces(
-            RunFolder.of(str(folder), run_id).folder, -1, float("inf"), pytest.fail
-        )
-        for row in found
-    ]
-    return min(row.step for row in rows if row.key == "train/loss")
+def history(folder: Path, run_id: str) -> list[tuple[str, int, float]]:
+    """Everything that a run reported, apart from times."""
+    run = RunFolder.of(str(folder), run_id).folder
+    rows = [row for _, found in pieces(run, -1, float("inf"), pytest.fail) for row in found]
+    return sorted(
+        (row.key, row.step, row.value) for row in rows if row.key != "train/seconds_per_step"
+    )
+
+
+def took_over(folder: Path, run_id: str) -> bool:
+    notes = folder / "runs" / run_id / "log.txt"
+    return notes.is_file() and "of a run that begins the same" in notes.read_text()
+
+
+def shared_folders(folder: Path) -> list[Path]:
+    return [path for path in (folder / FOLDER).iterdir() if path.is_dir()]
 
 
 @pytest.mark.parametrize("method", SEMI_SUPERVISED)
@@ -75,12 +87,10 @@ def test_a_shared_warm_up_changes_no_bit(
             ]
         )
     )
-    (shared,) = (tmp_path / FOLDER).iterdir()
+    (shared,) = shared_folders(tmp_path)
     assert len(shared.name) == 24
-    assert (first_logged_step(tmp_path / "alone", "run"), first_logged_step(tmp_path, "run")) == (
-        3,
-        7,
-    )
+    assert took_over(tmp_path, "run")
+    assert history(tmp_path, "run") == history(tmp_path / "alone", "run")
     scores_alone, weights_alone = result(tmp_path / "alone", "run")
     scores, weights = result(tmp_path, "run")
     assert scores == scores_alone
@@ -99,7 +109,8 @@ def test_a_run_of_two_stages_goes_on_from_the_run_of_one(
             [task_for(one, tiny_data, tmp_path, "one"), task_for(two, tiny_data, tmp_path, "two")]
         )
     )
-    assert first_logged_step(tmp_path, "two") == 11
+    assert took_over(tmp_path, "two")
+    assert history(tmp_path, "two") == history(tmp_path / "alone", "two")
     scores_alone, weights_alone = result(tmp_path / "alone", "two")
     scores, weights = result(tmp_path, "two")
     assert scores == scores_alone
@@ -121,10 +132,8 @@ def test_a_choice_made_before_is_taken_over_too(tiny_data: PreparedData, tmp_pat
             ]
         )
     )
-    assert (first_logged_step(tmp_path / "alone", "run"), first_logged_step(tmp_path, "run")) == (
-        2,
-        6,
-    )
+    assert took_over(tmp_path, "run")
+    assert history(tmp_path, "run") == history(tmp_path / "alone", "run")
     assert result(tmp_path, "run")[0] == result(tmp_path / "alone", "run")[0]
     notes = [
         (folder / "runs" / "run" / "log.txt").read_text()
@@ -139,8 +148,9 @@ def test_a_choice_made_before_is_taken_over_too(tiny_data: PreparedData, tmp_pat
     assert len(chosen) == 1, chosen
 
 
+@pytest.mark.parametrize("part", ["weights", "reports"])
 def test_the_damaged_end_of_a_shared_stage_is_trained_again(
-    tiny_data: PreparedData, tmp_path: Path
+    part: str, tiny_data: PreparedData, tmp_path: Path
 ) -> None:
     maker, run = mark_shared(
         [
@@ -149,14 +159,14 @@ def test_the_damaged_end_of_a_shared_stage_is_trained_again(
         ]
     )
     carry_out([maker])
-    (shared,) = (tmp_path / FOLDER).iterdir()
-    weights = shared / "students.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-8])
+    (shared,) = shared_folders(tmp_path)
+    file = shared / "students.safetensors" if part == "weights" else Path(f"{shared}.json")
+    file.write_bytes(file.read_bytes()[:-8])
     carry_out([run])
-    assert first_logged_step(tmp_path, "run") == 3
+    assert not took_over(tmp_path, "run")
     assert "damaged" in (tmp_path / "runs" / "run" / "log.txt").read_text()
-    (shared,) = (tmp_path / FOLDER).iterdir()
-    assert weights.is_file()
+    (shared,) = shared_folders(tmp_path)
+    assert file.is_file()
 
 
 @pytest.mark.parametrize(
@@ -200,6 +210,50 @@ def test_whoever_can_take_a_stage_over_comes_after_all_others(
     ]
 
 
+@pytest.mark.parametrize("first", ["iml", "rml"])
+def test_who_trained_a_shared_warm_up_shows_in_no_history(
+    first: str, tiny_data: PreparedData, tmp_path: Path
+) -> None:
+    """Both orders, the taker cut off and begun again in between, and the tracker alike."""
+    names = sorted(("iml", "rml"), key=lambda name: name != first)
+    tasks = mark_shared([task_for(tiny_config(name), tiny_data, tmp_path, name) for name in names])
+    for name in names:
+        carry_out([task_for(tiny_config(name), tiny_data, tmp_path / "alone", name)])
+    carry_out(tasks[:1])
+    for _ in range(2):  # what an attempt that died at once has done is done again
+        found = SharedStages(tasks[1]).find(tmp_path / "scratch", pytest.fail)
+        assert found is not None
+    carry_out(tasks[1:])
+    assert [took_over(tmp_path, name) for name in names] == [False, True]
+    store = MlflowStore(f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path / "artifacts")
+    store.check()
+    runs = [RunFolder.of(str(tmp_path), name) for name in names]
+    assert Publisher(MlflowTracker(store), "study", pytest.fail).sync(runs, closing=True) == []
+    for name in names:
+        alone = history(tmp_path / "alone", name)
+        assert history(tmp_path, name) == alone
+        recorded = store.find(name)
+        assert recorded is not None
+        keys = {to_mlflow_key(key) for key, _, _ in alone}
+        values = [
+            (metric.key, metric.step, metric.value)
+            for key in keys
+            for metric in MlflowClient(store.uri).get_metric_history(recorded, key)
+        ]
+        assert sorted(values) == sorted((to_mlflow_key(key), step, v) for key, step, v in alone)
+
+
+def test_runs_that_report_at_other_steps_train_their_own_warm_up(
+    tiny_data: PreparedData, tmp_path: Path
+) -> None:
+    often = tiny_config("iml", evaluation=EvaluationConfig(batch=3, every_steps=2))
+    tasks = [
+        task_for(tiny_config(), tiny_data, tmp_path, "run"),
+        task_for(often, tiny_data, tmp_path, "often"),
+    ]
+    assert [task.shared_stages for task in mark_shared(tasks)] == [(), ()]
+
+
 def test_a_checkpoint_of_another_stage_is_refused(
     tiny_data: PreparedData, scratch: Path, tmp_path: Path
 ) -> None:
@@ -208,7 +262,7 @@ def test_a_checkpoint_of_another_stage_is_refused(
         [task_for(maker, tiny_data, tmp_path, name) for name in ("maker", "twin")]
     )
     carry_out([made])
-    shared = next((tmp_path / FOLDER).iterdir())
+    shared = shared_folders(tmp_path)[0]
     config = tiny_config("iml")
     with pytest.raises(CheckpointError, match="not of a run that begins"):
         Trainer(

@@ -4,8 +4,10 @@ run.
 All methods with as many students share one warm-up, and a run of two stages begins as the run of
 one stage does. Because everything random is a function of seed, stage and step, a run that takes
 over such a state ends with the same weights, bit for bit, as one that trains from its first step.
+Where both also report the same, it has the other's reports of those steps for its own.
 """
 
+import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ from typing import Any
 
 from rml_trainers import RESULT_VERSION
 from rml_trainers.config import RunConfig
+from rml_trainers.scoring.metrics import METRICS
 from rml_trainers.training.identity import identity_fields
 from rml_trainers.training.stages import stages_of
 
@@ -24,6 +27,8 @@ class StageEnd:
     step: int
     hash: str
     """24 hex digits over all that the networks depend on at this step."""
+    history: str
+    """The same over that and all that decides what a run reports up to this step."""
 
 
 def stage_ends(config: RunConfig, *, split_hash: str, data_hash: str) -> tuple[StageEnd, ...]:
@@ -42,9 +47,24 @@ def stage_ends(config: RunConfig, *, split_hash: str, data_hash: str) -> tuple[S
             fields["schedule"]["students_restart"] = config.schedule.students_restart
         if stage.warm_up:
             _leave_out_what_warm_up_ignores(fields, config)
-        text = json.dumps([fields, split_hash, data_hash, RESULT_VERSION], sort_keys=True)
-        found.append(StageEnd(stage.last_step, hashlib.sha256(text.encode()).hexdigest()[:24]))
+        state = [fields, split_hash, data_hash, RESULT_VERSION]
+        found.append(StageEnd(stage.last_step, _hash(state), _hash([*state, _reports(config)])))
     return tuple(found)
+
+
+def _reports(config: RunConfig) -> dict[str, Any]:
+    """What a run tells of its steps, and when; nothing of it changes a weight."""
+    over_train_set = config.evaluation.monitor_coupling == "train_set"
+    return {
+        "evaluation": dataclasses.asdict(config.evaluation),
+        "log_every_steps": config.runtime.log_every_steps,
+        "metrics": sorted(METRICS),
+        "labeller": config.method.labeller if over_train_set else None,
+    }
+
+
+def _hash(fields: list[Any]) -> str:
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:24]
 
 
 def _leave_out_what_warm_up_ignores(fields: dict[str, Any], config: RunConfig) -> None:

@@ -54,7 +54,8 @@ class Trainer:
         work_dir: scratch folder of this worker on a local disk.
         resume_from: checkpoint folder of the same run.
         begin_from: checkpoint folder of any run that begins as this one does, written at the end of
-            a stage.
+            a stage. Its steps, and the scores at their end, are not reported again: whoever hands
+            it over has that run's reports.
         micro_batches: multiplies `config.batch.accumulate`, for a device with less memory than the
             run needs; not part of what the run is, though its result changes a little.
     Raises:
@@ -139,9 +140,11 @@ class Trainer:
             for warning in before_training(self.config, self.data, self.split, acceleration):
                 self.reporter.on_note("warning", warning)
         self._clock.start(self.step)
-        if self._took_over:
-            self._report_taken_over()
-        elif self.step == 0:
+        if self._took_over and rank() == 0:
+            self.reporter.on_note(
+                "info", f"the first {self.step} steps are those of a run that begins the same"
+            )
+        if self.step == 0:
             self._report_coupling(self.stages[0])
         while not self.finished:
             self._run_stage(stage_at(self.stages, self.step))
@@ -296,17 +299,6 @@ class Trainer:
             )  # the rest is of another method, perhaps, that has not begun
         self._restore(checkpoint)
         self._took_over = True
-
-    def _report_taken_over(self) -> None:
-        """Score the networks that were taken over as this run scores them: its curves begin
-        here."""
-        stage = stage_at(self.stages, self.step - 1)
-        self._report_coupling(stage)
-        if rank() == 0:
-            self.reporter.on_note(
-                "info", f"the first {self.step} steps are those of a run that begins the same"
-            )
-        self._score(self._progress(stage))
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         give_back(checkpoint, self.learners, self.optimiser, self._stateful())
