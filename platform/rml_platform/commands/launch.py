@@ -48,13 +48,13 @@ def launch(
     """Train every run of a study that is not done yet, track it, and print the study's table.
 
     What is finished is left alone and what was cut off goes on from its checkpoint: launch again as
-    often as you like. Several studies are checked first, all of them, and then trained one after
-    the other; a run that they share is trained once. Exit code 1: a run failed; 2: it could not
-    start; 75: Ray died, launch again; 130 and 143: stopped cleanly by Ctrl-C and SIGTERM.
+    often as you like. Several studies are checked first, all of them, and then trained in one
+    queue, in turns; a run that they share is trained once. Exit code 1: a run failed; 2: it could
+    not start; 75: Ray died, launch again; 130 and 143: stopped cleanly by Ctrl-C and SIGTERM.
     """
     from rich.console import Console
 
-    from rml_platform.launch.launch import launch as launch_plan
+    from rml_platform.launch.launch import launch as carry_out
     from rml_platform.launch.output_layout import OutputLayout
     from rml_platform.planning.plan_file.writing import write_down
     from rml_platform.planning.plan_from_file import planned
@@ -62,8 +62,16 @@ def launch(
 
     console = Console()
     layout = OutputLayout(root=out, storage=storage or str(out))
-    carry_out = functools.partial(
-        launch_plan,
+    plan_of = functools.partial(
+        planned, out=out, data_root=data_root, is_local=address is None, tell_data=True
+    )
+    studies = list(dict.fromkeys(studies))
+    plans = [plan_of(study, set_, profile) for study in studies]
+    written = [write_down(plan, set_, out, layout.storage) for plan in plans]
+    for plan in plans:
+        console.print(f"{plan.study.title}: {len(plan.runs)} runs", markup=False, highlight=False)
+    report = carry_out(
+        plans,
         layout=layout,
         data_root=data_root,
         tracking_uri=tracking_uri,
@@ -72,21 +80,11 @@ def launch(
         with_ray=not without_ray,
         console=console,
     )
-    plan_of = functools.partial(
-        planned, out=out, data_root=data_root, is_local=address is None, tell_data=True
-    )
-    plans = [plan_of(study, set_, profile) for study in studies]
-    written = [write_down(plan, set_, out, layout.storage) for plan in plans]
-    failed = list[str]()
-    for study, plan, shown in zip(studies, plans, written, strict=True):
-        console.print(f"{plan.study.title}: {len(plan.runs)} runs", markup=False, highlight=False)
-        report = carry_out(plan)
-        print_launch(shown, report, layout, tracking_uri, study, console)
-        failed += report.failed
-        if report.stopped_with is not None:
-            raise typer.Exit(report.stopped_with)
-    if failed:
-        raise typer.Exit(1)
+    for study, shown in zip(studies, written, strict=True):
+        own = report.of({run.run_id for run in shown.runs})
+        print_launch(shown, own, layout, tracking_uri, study, console)
+    if report.exit_code:
+        raise typer.Exit(report.exit_code)
 
 
 def demo(

@@ -9,11 +9,9 @@ import functools
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import torch
 from rich.console import Console
 
 from rml_platform.environment import code_version
@@ -29,27 +27,31 @@ from rml_platform.launch.outcomes import (
 )
 from rml_platform.launch.output_layout import OutputLayout
 from rml_platform.launch.ray_session import ray_session
+from rml_platform.launch.scheduling.turns import Turns, places_of
+from rml_platform.launch.scheduling.wishes import CANCELLED, WAITS_FOR_ROOM, LiveWishes
+from rml_platform.launch.sizing import concurrency_of, execution_note, execution_of, sized
 from rml_platform.launch.stop_signals import exit_code_of, stopping_on_signals
 from rml_platform.planning.machine import Machine
 from rml_platform.planning.plan import Plan, PlannedRun
 from rml_platform.run.faults.lease import lease
-from rml_platform.run.run_folder import RunFolder
+from rml_platform.run.run_folder import CANCEL_FILE, RunFolder
 from rml_platform.run.shared_stages import mark_shared
 from rml_platform.run.task import Process, RunTask, config_to_json, prepared_folder_text
 from rml_platform.study.cells import Study
 from rml_platform.tracking.opening import open_tracker
-from rml_platform.tracking.publisher import Publisher
+from rml_platform.tracking.several_studies import StudyPublishers
 from rml_trainers import RESULT_VERSION
 from rml_trainers.errors import ConfigError
 from rml_trainers.settings.plugins import plugins_with_metrics
 from rml_trainers.training.identity import plugins_of
 
-CarryOut = Callable[[Sequence[RunTask]], Mapping[str, str]]
-"""Carries runs out; returns what Ray says of those that it lost."""
+CarryOut = Callable[..., Mapping[str, str]]
+"""Carries tasks out in the order that `turns` gives; returns what Ray says of those that were
+lost."""
 
 
 def launch(
-    plan: Plan,
+    plans: Plan | Sequence[Plan],
     *,
     layout: OutputLayout,
     data_root: Path | None,
@@ -60,8 +62,10 @@ def launch(
     console: Console | None = None,
     trainer_class: Callable[..., Any] | None = None,
 ) -> LaunchReport:
-    """Bring every run of a plan to its end; Ctrl-C, SIGTERM and SIGHUP stop cleanly and are told in
-    the report.
+    """Bring every run of one or several plans to its end, those of all plans in one queue;
+    Ctrl-C, SIGTERM and SIGHUP stop cleanly and are told in the report.
+
+    A run that several studies have is trained once, with the resources and rules of the first.
 
     Args:
         tracking_uri: MLflow server or database, or `none`; default: an SQLite file under the
@@ -76,45 +80,73 @@ def launch(
     started = time.monotonic()
     report = LaunchReport()
     console = console or Console()
+    plans = (plans,) if isinstance(plans, Plan) else tuple(plans)
+    _check_names([plan.study for plan in plans])
     try:
         with stopping_on_signals():
             tracker = open_tracker(tracking_uri, layout.root, layout.artifacts)
             tracker.check()
-            publisher = Publisher(tracker, plan.study.name, note_on(console))
+            studies = {plan.study.name: {run.run_id for run in plan.runs} for plan in plans}
+            publisher = StudyPublishers(tracker, studies, note_on(console))
             carry_out = functools.partial(
                 _carry_out if with_ray else _carry_out_here,
-                study=plan.study,
+                studies={plan.study.name: plan.study for plan in plans},
                 address=address,
                 max_concurrent=max_concurrent,
                 trainer_class=trainer_class,
                 on_note=note_on(console),
             )
-            _Launch(plan, layout, data_root, publisher, console, report).bring_to_end(carry_out)
+            _Launch(plans, layout, data_root, publisher, console, report).bring_to_end(carry_out)
     except KeyboardInterrupt as stop:
         report.stopped_with = exit_code_of(stop)
     report.seconds = time.monotonic() - started
     return report
 
 
+def _check_names(studies: Sequence[Study]) -> None:
+    """What a study's name stands for must be one thing: its plan, its table, its experiment."""
+    sources: dict[str, str] = {}
+    for study in studies:
+        if study.name in sources:
+            raise ConfigError(
+                f"{study.source}: name: {sources[study.name]} is called {study.name!r}, too, and "
+                "each would overwrite the other's plan and table; rename one, or launch one of them"
+            )
+        sources[study.name] = study.source
+
+
 class _Launch:
-    """The runs of one plan, and what one launch does with them."""
+    """The runs of one or several plans, and what one launch does with them."""
 
     def __init__(
         self,
-        plan: Plan,
+        plans: Sequence[Plan],
         layout: OutputLayout,
         data_root: Path | None,
-        publisher: Publisher,
+        publisher: StudyPublishers,
         console: Console,
         report: LaunchReport,
     ) -> None:
         self.launch_id = new_launch_id()
-        self.folders = {run.run_id: RunFolder.of(layout.storage, run.run_id) for run in plan.runs}
-        self.tasks = {
-            run.run_id: task_of(run, plan.study.name, layout, data_root, self.launch_id)
-            for run in plan.runs
-        }
+        self.tasks = dict[str, RunTask]()
+        for plan in plans:
+            for run in plan.runs:
+                if run.run_id not in self.tasks:
+                    name = plan.study.name
+                    self.tasks[run.run_id] = task_of(run, name, layout, data_root, self.launch_id)
+        self.folders = {run_id: RunFolder.of(layout.storage, run_id) for run_id in self.tasks}
         self._on_note = note_on(console)
+        self._places = places_of(plans)
+        self._wishes = {
+            plan.study.name: LiveWishes(
+                layout.storage,
+                plan.study.name,
+                plan.study.profile,
+                {row.label: row.priority for row in plan.study.rows},
+                self._on_note,
+            )
+            for plan in plans
+        }
         self.claims = LaunchClaims(layout.storage, self.folders, self.launch_id, self._on_note)
         self._lease = lease(layout.storage, self.launch_id)
         self._publisher = publisher
@@ -168,10 +200,14 @@ class _Launch:
 
     def _carry_out(self, own: Sequence[str], carry_out: CarryOut) -> None:
         for run_id in own:
-            self.folders[run_id].folder.delete("cancel")
-        neighbours = [task for run_id, task in self.tasks.items() if run_id not in own]
+            if not self._is_cancelled(run_id):
+                self.folders[run_id].folder.delete(CANCEL_FILE)
+        mine = set(own)
+        neighbours = [task for run_id, task in self.tasks.items() if run_id not in mine]
+        turns = Turns(self._places, self._wishes)
+        tasks = mark_shared([self.tasks[run_id] for run_id in own], neighbours)
         try:
-            lost = carry_out(mark_shared([self.tasks[run_id] for run_id in own], neighbours))
+            lost = carry_out(tasks, turns=turns) if self._may_any_start(tasks) else {}
             kept = {i: text for i, text in lost.items() if self.claims.holds(i)}
             write_losses(kept, self.folders, self.launch_id)
         finally:
@@ -180,9 +216,30 @@ class _Launch:
                 # A run that another launch took over in the meantime is followed from here on.
                 if self.claims.holds(run_id) or folder.record().result is not None:
                     close(folder, self.launch_id, self._report)
+            self._note_held_back(turns)
             self._publisher.sync([self.folders[run_id] for run_id in own], closing=True)
             for run_id in own:
                 self.claims.give_back(run_id)
+
+    def _may_any_start(self, tasks: Sequence[RunTask]) -> bool:
+        """Whether Ray is needed at all."""
+        turns = Turns(self._places, self._wishes)
+        for task in tasks:
+            turns.add(task)
+        return turns.next(()) is not None
+
+    def _note_held_back(self, turns: Turns) -> None:
+        """Why runs that are left were not started, where it was not for want of time."""
+        reasons = turns.reasons(())
+        for run_id in self._report.left:
+            if self._is_cancelled(run_id):
+                self._report.held_back[run_id] = CANCELLED
+            elif reasons.get(run_id, WAITS_FOR_ROOM) != WAITS_FOR_ROOM:
+                self._report.held_back[run_id] = reasons[run_id]
+
+    def _is_cancelled(self, run_id: str) -> bool:
+        studies = (place.study for place in self._places[run_id])
+        return any(run_id in self._wishes[study].now().cancelled for study in studies)
 
     def _settled_elsewhere(self, run_id: str) -> bool:
         """Whether another launch brought the run to an end; it is in the report then."""
@@ -244,96 +301,65 @@ def task_of(
 
 def _carry_out(
     tasks: Sequence[RunTask],
-    study: Study,
+    *,
+    turns: Turns,
+    studies: Mapping[str, Study],
     address: str | None,
     max_concurrent: int | None,
     trainer_class: Callable[..., Any] | None,
     on_note: Callable[[str], None],
 ) -> dict[str, str]:
     machine = Machine.here()
-    execution = execution_of(study, is_local=address is None)
-    if study.execution == "auto":
-        where = "this machine" if address is None else f"the cluster at {address}"
-        on_note(f"execution: {execution} (workers of a run: {study.resources.workers}, on {where})")
+    is_local = address is None
+    needed = {name: studies[name] for name in dict.fromkeys(task.study for task in tasks)}
+    for text in dict.fromkeys(execution_note(study, address) for study in needed.values()):
+        if text:
+            on_note(text)
     with ray_session(
         address,
-        with_train=execution == "train",
+        with_train=any(
+            execution_of(study, is_local=is_local) == "train" for study in needed.values()
+        ),
         num_cpus=machine.cores,
         num_gpus=machine.gpus,
     ):
         from rml_platform.launch.on_ray.sweep import cluster_resources, sweep
 
         there = cluster_resources()
-        resources = study.resources
-        gpus = resources.gpus(there.get("GPU", 0))
-        # Whether reserved GPUs are real can be seen on this machine only; a cluster that offers
-        # some is believed.
-        is_real = address is not None or torch.cuda.is_available()
-        backend: Literal["gloo", "nccl"] = "nccl" if gpus and is_real else "gloo"
-        sized = [
-            replace(
-                task,
-                execution=execution,
-                num_workers=resources.workers,
-                cpus_per_worker=resources.cpus_per_worker,
-                gpus_per_worker=gpus,
-                backend=backend,
-            )
-            for task in tasks
-        ]
-        at_once = concurrency(sized[0], there)
-        if at_once < 1:
-            raise ConfigError(
-                f"{study.source}: resources: one run asks for {resources.workers} × "
-                f"({resources.cpus_per_worker:g} cores, {gpus:g} GPUs); the cluster has "
-                f"{there.get('CPU', 0):g} cores and {there.get('GPU', 0):g} GPUs in all"
-            )
+        tasks = [sized(task, studies[task.study], there, is_local=is_local) for task in tasks]
+        at_once = max(concurrency_of(needed[task.study], task, there) for task in tasks)
         return sweep(
-            sized,
+            tasks,
             max_concurrent=min(max_concurrent or at_once, at_once),
-            rules=study.retry,
+            rules={name: study.retry for name, study in needed.items()},
             on_note=on_note,
             trainer_class=trainer_class,
+            turns=turns,
         )
 
 
 def _carry_out_here(
     tasks: Sequence[RunTask],
-    study: Study,
+    *,
+    turns: Turns,
+    studies: Mapping[str, Study],
     address: str | None,
     max_concurrent: int | None,
     trainer_class: Callable[..., Any] | None,
     on_note: Callable[[str], None],
 ) -> Mapping[str, str]:
-    asked = {
-        "resources.workers": study.resources.workers != 1,
-        "execution: train": study.execution == "train",
-        "--address": address is not None,
-        "--max-concurrent": max_concurrent not in (None, 1),
-    }
-    if any(asked.values()):
-        what = ", ".join(name for name, is_asked in asked.items() if is_asked)
-        raise ConfigError(
-            f"{study.source}: --without-ray trains one run after the other in one process, which "
-            f"does not go with {what}"
-        )
-    return run_here(tasks, study.retry, on_note, trainer_class)
-
-
-def execution_of(study: Study, *, is_local: bool) -> Literal["train", "direct"]:
-    """How the runs of a study are carried out: as its file says, or the cheaper way that can do it.
-
-    On a cluster `auto` is `train` also for one worker, whose driver then needs no GPU node.
-    """
-    if study.execution != "auto":
-        return study.execution
-    return "direct" if is_local and study.resources.workers == 1 else "train"
-
-
-def concurrency(task: RunTask, resources: Mapping[str, float]) -> int:
-    """How many runs of this size the cluster holds at once."""
-    need = {
-        "CPU": task.num_workers * task.cpus_per_worker,
-        "GPU": task.num_workers * task.gpus_per_worker,
-    }
-    return min(int(resources.get(name, 0) // amount) for name, amount in need.items() if amount > 0)
+    for study in studies.values():
+        asked = {
+            "resources.workers": study.resources.workers != 1,
+            "execution: train": study.execution == "train",
+            "--address": address is not None,
+            "--max-concurrent": max_concurrent not in (None, 1),
+        }
+        if any(asked.values()):
+            what = ", ".join(name for name, is_asked in asked.items() if is_asked)
+            raise ConfigError(
+                f"{study.source}: --without-ray trains one run after the other in one process, "
+                f"which does not go with {what}"
+            )
+    rules = {name: study.retry for name, study in studies.items()}
+    return run_here(tasks, rules, on_note, trainer_class, turns)

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from rml_platform.run.faults.repeated import repeated
 from rml_platform.run.run_folder import RunFolder, RunRecord
-from rml_platform.tracking.publisher import Publisher
+from rml_platform.tracking.several_studies import Synchronises
 from rml_trainers.scoring.score import in_per_cent
 
 POLL_LOCAL_S = 1.0
@@ -39,7 +39,7 @@ class LiveView:
     def __init__(
         self,
         runs: Sequence[RunFolder],
-        publisher: Publisher,
+        publisher: Synchronises,
         console: Console,
         launch_id: str,
         on_published: Callable[[str], None] = lambda run_id: None,

@@ -1,8 +1,9 @@
 """Around a launch: which runs it is to carry out, and what became of them."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 from rml_platform.run.codec import DamagedFileError
 from rml_platform.run.run_folder import Failure, RunFolder
@@ -22,6 +23,8 @@ class LaunchReport:
     failed: dict[str, Failure] = field(default_factory=dict)
     left: list[str] = field(default_factory=list)
     """Stopped on the way or never started; launching again goes on with them."""
+    held_back: dict[str, str] = field(default_factory=dict)
+    """Those of them that were not started for a reason of their own, with the reason."""
     untracked: list[str] = field(default_factory=list)
     """Not yet in MLflow, because it was away; the next launch sends them."""
     stopped_with: int | None = None
@@ -33,6 +36,17 @@ class LaunchReport:
         """Ids of the runs of which it is known what became of them."""
         lists = (self.done, self.done_before, self.done_elsewhere, self.left)
         return {run_id for ids in lists for run_id in ids} | self.failed.keys()
+
+    def of(self, run_ids: Collection[str]) -> "LaunchReport":
+        """The report about some of the runs, such as those of one study."""
+        own: dict[str, Any] = {}
+        for part in fields(self):
+            value = getattr(self, part.name)
+            if isinstance(value, list):
+                own[part.name] = [run_id for run_id in value if run_id in run_ids]
+            elif isinstance(value, dict):
+                own[part.name] = {i: what for i, what in value.items() if i in run_ids}
+        return replace(self, **own)
 
     @property
     def exit_code(self) -> int:

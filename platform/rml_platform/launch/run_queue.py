@@ -4,10 +4,10 @@ Nobody else tries anything again: Tune and Ray Train are told to give up at the 
 that no retry of theirs multiplies ours.
 """
 
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+from rml_platform.launch.scheduling.turns import Turns
 from rml_platform.run.faults.claims import ClaimBoard
 from rml_platform.run.faults.retry_policy import Decision, FailureClass, Trouble, classify, decide
 from rml_platform.run.run_folder import Failure, Heartbeat, RunFolder, RunRecord
@@ -25,30 +25,46 @@ class RunQueue:
     """Hands runs out, and puts those back that are worth another try."""
 
     def __init__(
-        self, tasks: Sequence[RunTask], rules: RetryConfig, on_note: Callable[[str], None]
+        self,
+        tasks: Sequence[RunTask],
+        rules: RetryConfig | Mapping[str, RetryConfig],
+        on_note: Callable[[str], None],
+        turns: Turns | None = None,
     ) -> None:
-        """`on_note` is told of every further try, and why."""
+        """
+        Args:
+            rules: for all runs, or by the name of their study.
+            on_note: is told of every further try, and why.
+            turns: decides which waiting run is next; default: the order of the tasks.
+        """
         self.lost = dict[str, str]()
         """Runs that ended without writing down why, with what is known of it."""
-        self._waiting = deque(tasks)
+        self._turns = Turns() if turns is None else turns
+        for task in tasks:
+            self._turns.add(task)
         self._under_way = dict[str, RunTask]()
         self._history = dict[str, list[Trouble]]()
         self._hung = set[str]()
         self._rules = rules
         self._on_note = on_note
+        self._is_stuck = False
 
     def next(self) -> RunTask | None:
         """The run to start now, None where there is none to start at the moment."""
-        if not self._waiting:
-            return None
-        task = self._waiting.popleft()
-        self._under_way[task.run_id] = task
+        task = self._turns.next(self.under_way())
+        self._is_stuck = task is None
+        if task is not None:
+            self._under_way[task.run_id] = task
         return task
 
     @property
     def is_over(self) -> bool:
-        """Whether every run has come to an end."""
-        return not self._waiting and not self._under_way
+        """Whether every run has come to an end, or none of the others may be started."""
+        return not self._under_way and (self._is_stuck or not len(self._turns))
+
+    def rules_of(self, task: RunTask) -> RetryConfig:
+        """What is tried again, and when the run counts as hung: as its study says."""
+        return self._rules if isinstance(self._rules, RetryConfig) else self._rules[task.study]
 
     def under_way(self) -> list[RunTask]:
         """The runs that were handed out and have not come back. May be asked by any thread."""
@@ -65,6 +81,7 @@ class RunQueue:
             error: what Ray says of it; empty where the attempt returned by itself.
         """
         task = self._under_way.pop(run_id)
+        self._is_stuck = False  # what waited for this run, or for its share, may go on
         folder = RunFolder.of(task.storage, run_id)
         record = folder.record()
         if record.result is not None or _belongs_to_another(folder, task):
@@ -73,7 +90,7 @@ class RunQueue:
         trouble = Trouble(self._kind(run_id, own, error), _node(record.heartbeat, task))
         history = self._history.setdefault(run_id, [])
         history.append(trouble)
-        decision = decide(history, self._rules, can_halve_batch=can_halve_batch(task))
+        decision = decide(history, self.rules_of(task), can_halve_batch=can_halve_batch(task))
         if decision.is_tried_again:
             history[-1] = replace(trouble, led_to_halving=decision.halve_batch)
             self._try_again(folder, task, trouble, decision, record)
@@ -101,7 +118,7 @@ class RunQueue:
         folder.forget_failure()
         cuts = 2 if decision.halve_batch else 1
         again = replace(task, avoid=decision.avoid, micro_batches=cuts * task.micro_batches)
-        self._waiting.append(again)
+        self._turns.add(again, tries=len(self._history[task.run_id]))
         how = f", in {again.micro_batches} times as many micro-batches" if cuts > 1 else ""
         why = trouble.kind.value.replace("_", " ")
         step = record.heartbeat.step if record.heartbeat else 0

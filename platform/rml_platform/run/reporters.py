@@ -12,7 +12,7 @@ from types import TracebackType
 from rml_dashboards.contract.metric_keys import TRAIN, VAL, score_metrics
 from rml_platform.run.faults.claims import FencedError
 from rml_platform.run.metric_log import MetricLog
-from rml_platform.run.run_folder import Heartbeat, RunFolder
+from rml_platform.run.run_folder import Heartbeat, RunFolder, StopWish
 from rml_trainers.errors import RmlError
 from rml_trainers.scoring.score import Evaluation
 from rml_trainers.training.reporting import Progress
@@ -41,7 +41,7 @@ class Heart:
         """`holds`: whether the run still is this attempt's to write to."""
         self.run = run
         self.heartbeat = heartbeat
-        self.is_cancelled = False
+        self.stop_wish: StopWish = "never"
         self.is_fenced = False
         self._holds = holds
         self._started = time.monotonic()
@@ -82,7 +82,7 @@ class Heart:
         heartbeat."""
         try:
             self.write()
-            self.is_cancelled = self.run.cancel_requested()
+            self.stop_wish = self.run.stop_requested()
         except FencedError:
             self._stop.set()  # the trainer finds it at its next report
         except OSError:
@@ -156,7 +156,7 @@ class RunReporter(WorkerReporter):
         self._advance(progress, loss=loss if math.isfinite(loss) else None)
         if self._heart.is_fenced:
             self._heart.check()
-        if self._heart.is_cancelled:
+        if self._heart.stop_wish == "report":
             raise Cancelled(f"cancelled at step {progress.step} of {progress.num_steps}")
 
     def on_evaluation(self, progress: Progress, evaluations: tuple[Evaluation, ...]) -> None:
@@ -170,6 +170,10 @@ class RunReporter(WorkerReporter):
         self.metrics.close_piece(progress.step)
         self._deliver(progress, folder)
         self._advance(progress, checkpoint_step=progress.step)
+        if self._heart.stop_wish != "never" and progress.step < progress.num_steps:
+            raise Cancelled(
+                f"cancelled after the checkpoint of step {progress.step} of {progress.num_steps}"
+            )
 
     def on_note(self, kind: str, text: str) -> None:
         self._heart.check()

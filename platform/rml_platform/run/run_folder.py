@@ -13,7 +13,7 @@
     published.json   what the tracker has of it
     claims/*.json    who may write here; the newest counts
     studies/*        an empty file for every further study that has the run
-    cancel           marker: stop at the next log moment
+    cancel           marker: stop at the next log moment, or after the next checkpoint
 
 `rml status`, `rml plan`, the live view and "launching twice does nothing" read these files only.
 """
@@ -24,7 +24,7 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import pydantic
 import yaml
@@ -51,6 +51,10 @@ from rml_trainers.scoring.evaluation_json import evaluation_from_json, evaluatio
 from rml_trainers.scoring.score import Evaluation
 
 T = TypeVar("T")
+CANCEL_FILE = "cancel"
+AT_CHECKPOINT = b"checkpoint"
+StopWish = Literal["never", "report", "checkpoint"]
+"""When somebody asks a run to stop."""
 _PLAIN_NAME = re.compile(r"[^/\\\x00-\x1f]+")
 Score = Annotated[
     Evaluation,
@@ -241,12 +245,16 @@ class RunFolder:
             damaged=tuple(damaged),
         )
 
-    def request_cancel(self) -> None:
-        """Ask a running attempt to stop at its next log moment."""
-        self.folder.write("cancel", b"")
+    def request_cancel(self, *, at_checkpoint: bool = False) -> None:
+        """Ask a running attempt to stop, at its next log moment or after its next checkpoint."""
+        self.folder.write(CANCEL_FILE, AT_CHECKPOINT if at_checkpoint else b"")
 
-    def cancel_requested(self) -> bool:
-        return self.folder.read("cancel") is not None
+    def stop_requested(self) -> StopWish:
+        """When a running attempt is asked to stop."""
+        content = self.folder.read(CANCEL_FILE)
+        if content is None:
+            return "never"
+        return "checkpoint" if content == AT_CHECKPOINT else "report"
 
 
 def is_alive(heartbeat: Heartbeat, now: float) -> bool:

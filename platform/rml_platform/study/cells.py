@@ -36,6 +36,8 @@ class Row:
     reported: Mapping[str, tuple[ReportedConfig, ...]]
     """Column label → numbers that somebody printed."""
     group: str = ""
+    priority: int = 0
+    """Rows of a higher number are started first."""
 
 
 @dataclass(frozen=True, kw_only=True)

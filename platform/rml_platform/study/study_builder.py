@@ -116,7 +116,14 @@ class _Builder:
             columns = () if row.reported_only else labels if row.columns is None else row.columns
             reported = row.reported if keep else {}
             rows.append(
-                Row(label=label, layers=layers, columns=columns, reported=reported, group=row.group)
+                Row(
+                    label=label,
+                    layers=layers,
+                    columns=columns,
+                    reported=reported,
+                    group=row.group,
+                    priority=row.priority,
+                )
             )
         return tuple(rows)
 

@@ -43,6 +43,8 @@ class RowConfig:
     reported_only: bool = False
     group: str = ""
     """Heading over consecutive rows of the same group."""
+    priority: int = 0
+    """Rows of a higher number are started first; a launch that runs reads it again."""
 
     def __post_init__(self) -> None:
         require(self.label != "", "label", self.label, "a name for the row")

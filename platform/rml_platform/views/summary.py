@@ -16,6 +16,7 @@ from rml_dashboards.tables.publish import load_table, write_table
 from rml_platform.launch.live_view import duration
 from rml_platform.launch.outcomes import LaunchReport
 from rml_platform.launch.output_layout import DEFAULT_OUT, OutputLayout
+from rml_platform.launch.scheduling.wishes import CANCELLED
 from rml_platform.planning.plan import PlannedRun
 from rml_platform.planning.plan_file.written_plan import WrittenPlan
 from rml_platform.run.run_folder import RunRecord
@@ -48,7 +49,12 @@ def print_launch(
     if plan.figures and files:
         command = f"rml figures {shlex.quote(str(study_file))}{where}"
         _print_next(command, f"draw {', '.join(figure.name for figure in plan.figures)}", console)
-    if report.left or report.failed or report.running_elsewhere:
+    cancelled = [i for i, reason in report.held_back.items() if reason == CANCELLED]
+    if cancelled:
+        command = f"rml cancel {shlex.quote(str(study_file))}{_of_study(plan)}{_places(layout)}"
+        count = f"{len(cancelled)} cancelled run{'s' if len(cancelled) > 1 else ''}"
+        _print_next(f"{command} --undo", f"take {count} back, then launch again", console)
+    if len(report.left) > len(cancelled) or report.failed or report.running_elsewhere:
         command = f"rml launch {shlex.quote(str(study_file))}{where}"
         _print_next(command, "finish what is left", console)
 
@@ -80,13 +86,15 @@ def print_run(
 
 
 def _outcome(report: LaunchReport) -> str:
+    cancelled = [reason for reason in report.held_back.values() if reason == CANCELLED]
     counts = (
         (len(report.done), "finished"),
         (len(report.done_elsewhere), "finished by another launch"),
         (len(report.done_before), "done before"),
         (len(report.running_elsewhere), "running in another launch"),
         (len(report.failed), "failed"),
-        (len(report.left), "left"),
+        (len(report.left) - len(cancelled), "left"),
+        (len(cancelled), "cancelled"),
     )
     parts = ", ".join(f"{count} {what}" for count, what in counts if count)
     others = (report.done_elsewhere, report.failed, report.left, report.running_elsewhere)

@@ -1,4 +1,8 @@
-"""`rml cancel`: ask the runs of a study to stop."""
+"""`rml cancel` and `rml prioritise`: what a launch that runs, and every later one, is asked to
+do."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,9 +17,27 @@ from rml_platform.commands.options import (
     StudyOrName,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rml_platform.planning.plan_file.written_plan import WrittenPlan, WrittenRun
+
+Names = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="ROW|RUN…", help="Rows by their labels, or run ids; default: all."),
+]
+Now = Annotated[
+    bool,
+    typer.Option("--now", help="Stop at the next report; what was trained since is lost."),
+]
+Undo = Annotated[bool, typer.Option("--undo", help="Take cancelled runs back.")]
+
 
 def cancel(
     study: StudyOrName,
+    names: Names = None,
+    now: Now = False,
+    undo: Undo = False,
     set_: Overrides = None,
     plugin: PluginsForPlanning = None,
     profile: Profile = None,
@@ -23,14 +45,15 @@ def cancel(
     storage: Storage = None,
     data_root: DataRoot = None,
 ) -> None:
-    """Ask every running run of a study to stop at its next step report, wherever it runs; launching
-    goes on with it.
+    """Cancel the runs of a study, of some rows, or single ones: a running one stops after its next
+    checkpoint, and no launch starts it before `--undo`.
 
-    Goes by the plan that `rml plan` or `rml launch` wrote: needs no images.
+    A launch that is running sees it, and goes on with its other runs. Goes by the plan that `rml
+    plan` or `rml launch` wrote: needs no images.
     """
+    from rml_platform.launch.scheduling import wishes
     from rml_platform.planning.plan_file.find_plan import find_plan
-    from rml_platform.run.many_runs import records_of
-    from rml_platform.run.run_folder import RunFolder
+    from rml_platform.planning.plan_file.selection import select_runs
 
     plan = find_plan(
         study,
@@ -42,10 +65,105 @@ def cancel(
         data_root=data_root,
     )
     place = storage or str(out)
-    records = records_of(place, (run.run_id for run in plan.runs))
-    running = [run_id for run_id, record in records.items() if record.state == "running"]
-    for run_id in running:
-        RunFolder.of(place, run_id).request_cancel()
-        typer.echo(f"asked to stop: {run_id}")
-    if not running:
-        typer.echo("nothing is running")
+    runs = select_runs(plan, names or ())
+    known = wishes.read_wishes(place, plan.name, plan.profile)
+    if undo:
+        back = [run for run in runs if run.run_id in known.cancelled]
+        left = wishes.without_cancelled(known, (run.run_id for run in back))
+        wishes.write_wishes(place, plan.name, plan.profile, left)
+        _take_back(place, back)
+    else:
+        left_to_do = _unfinished(place, runs)
+        asked = wishes.with_cancelled(known, (run.run_id for run in left_to_do))
+        wishes.write_wishes(place, plan.name, plan.profile, asked)
+        _stop(place, left_to_do, now)
+        if left_to_do:
+            options = _options(plan, out, storage)
+            typer.echo(f"no launch starts them until: rml cancel {study}{options} --undo")
+
+
+def _unfinished(place: str, runs: "Sequence[WrittenRun]") -> "list[WrittenRun]":
+    from rml_platform.run.many_runs import records_of
+
+    records = records_of(place, (run.run_id for run in runs))
+    return [run for run in runs if records[run.run_id].result is None]
+
+
+def _options(plan: "WrittenPlan", out: Path, storage: str | None) -> str:
+    from rml_dashboards.contract.uris import has_secrets
+
+    given = {
+        "--profile": plan.profile,
+        "--out": None if out == DEFAULT_OUT else str(out),
+        "--storage": None if storage is None or has_secrets(storage) else storage,
+    }
+    return "".join(f" {name} {value}" for name, value in given.items() if value is not None)
+
+
+def _stop(place: str, runs: "Sequence[WrittenRun]", now: bool) -> None:
+    """Stop those that run. One that a launch has taken but not yet begun is told, too."""
+    from rml_platform.run.run_folder import RunFolder
+
+    running = []
+    for run in runs:
+        folder = RunFolder.of(place, run.run_id)
+        if folder.folder.exists():
+            folder.request_cancel(at_checkpoint=not now)
+        if folder.record().state == "running":
+            running.append(run)
+            when = "now" if now else "after its next checkpoint"
+            typer.echo(f"asked to stop {when}: {run.run_id}")
+    if not runs:
+        typer.echo("nothing to cancel: all these runs are done")
+        return
+    if len(runs) > len(running):
+        typer.echo(f"cancelled before they run: {len(runs) - len(running)} runs")
+
+
+def _take_back(place: str, runs: "Sequence[WrittenRun]") -> None:
+    from rml_platform.run.run_folder import RunFolder
+
+    for run in runs:
+        RunFolder.of(place, run.run_id).folder.delete("cancel")
+        typer.echo(f"taken back: {run.run_id}")
+    if not runs:
+        typer.echo("none of these runs is cancelled")
+
+
+def prioritise(
+    study: StudyOrName,
+    row: Annotated[str, typer.Argument(metavar="ROW", help="The row, by its label.")],
+    priority: Annotated[
+        int, typer.Argument(metavar="N", help="Higher first; 0 is usual, negative for later.")
+    ],
+    set_: Overrides = None,
+    plugin: PluginsForPlanning = None,
+    profile: Profile = None,
+    out: Out = DEFAULT_OUT,
+    storage: Storage = None,
+    data_root: DataRoot = None,
+) -> None:
+    """Start the runs of a row before or after those of others, in the launch that is running and in
+    later ones. (Before a negative number write `--`.)
+
+    Holds until the row's `priority` in the study's file is changed. What is running goes on.
+    """
+    from rml_platform.launch.scheduling import wishes
+    from rml_platform.planning.plan_file.find_plan import find_plan
+    from rml_platform.planning.plan_file.selection import row_of
+
+    plan = find_plan(
+        study,
+        overrides=set_,
+        plugins=plugin,
+        profile=profile,
+        out=out,
+        storage=storage,
+        data_root=data_root,
+    )
+    place = storage or str(out)
+    known = wishes.read_wishes(place, plan.name, plan.profile)
+    in_file = row_of(plan, row).priority
+    asked = wishes.with_priority(known, row, priority, in_file)
+    wishes.write_wishes(place, plan.name, plan.profile, asked)
+    typer.echo(f"row {row!r}: priority {priority} (the file says {in_file})")

@@ -6,7 +6,7 @@ of a run is in the run's folder, and `RunQueue` decides what follows from it.
 
 import logging
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,6 +21,7 @@ from rml_platform.launch.on_ray.nodes import elsewhere
 from rml_platform.launch.on_ray.placement_groups import NamedGroup, remove_orphans
 from rml_platform.launch.on_ray.watch import Watch
 from rml_platform.launch.run_queue import RunQueue
+from rml_platform.launch.scheduling.turns import Turns
 from rml_platform.run.attempt import TrainerLike
 from rml_platform.run.faults.repeated import repeated
 from rml_platform.run.run_folder import RunFolder
@@ -101,18 +102,19 @@ def sweep(
     tasks: Sequence[RunTask],
     *,
     max_concurrent: int,
-    rules: RetryConfig | None = None,
+    rules: RetryConfig | Mapping[str, RetryConfig] | None = None,
     on_note: Callable[[str], None] = lambda text: None,
     trainer_class: Callable[..., TrainerLike] | None = None,
+    turns: Turns | None = None,
 ) -> dict[str, str]:
-    """Carry out runs of one launch (all with the same execution and resources) on the connected
-    Ray.
+    """Carry out runs of one launch on the connected Ray.
+
+    `rules` may differ by study; `turns` decides the order, by default that of the tasks.
 
     Returns when every run has come to an end; one that failed does not stop the others. The result
     names the runs that ended without writing an outcome themselves, with what is known of it.
     """
-    rules = rules or RetryConfig()
-    queue = RunQueue(tasks, rules, on_note)
+    queue = RunQueue(tasks, rules or RetryConfig(), on_note, turns)
     silence = Silence()
     for name in ("ray.tune", "ray.train"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
@@ -136,18 +138,18 @@ def sweep(
             ),
         )
         poll_s = poll_seconds(RunFolder.of(task.storage, task.run_id) for task in tasks)
-        with repeated(Watch(queue, rules, on_note).look, poll_s, "watch"):
+        with repeated(Watch(queue, on_note).look, poll_s, "watch"):
             tuner.fit()
     return queue.lost
 
 
 def _cell(tasks: Sequence[RunTask], trainer_class: Callable[..., TrainerLike] | None) -> Any:
     """What Tune calls for each run, with what it needs of the cluster."""
-    first = tasks[0]
+    sizes = {task.run_id: task for task in tasks}
     # As JSON: the configuration of a plug-in's class could not be unpickled before its plug-in is
     # loaded, which the run itself does.
     by_id = {task.run_id: RUN_TASK.encode(task) for task in tasks}
-    own = f"rml.{first.launch_id}"
+    own = f"rml.{tasks[0].launch_id}"
 
     def run_cell(config: dict[str, Any]) -> dict[str, str]:
         run_id = config["run_id"]
@@ -161,9 +163,10 @@ def _cell(tasks: Sequence[RunTask], trainer_class: Callable[..., TrainerLike] | 
     def resources(config: dict[str, Any]) -> tune.PlacementGroupFactory:
         # The driver of a worker group only waits: it takes one byte, because Tune wants something,
         # and no CPU.
-        if first.execution == "train":
+        task = sizes[config["run_id"]]
+        if task.execution == "train":
             return NamedGroup([{"CPU": 0, "memory": 1}], name=own)
-        cell = {"CPU": first.cpus_per_worker, "GPU": first.gpus_per_worker}
+        cell = {"CPU": task.cpus_per_worker, "GPU": task.gpus_per_worker}
         only = elsewhere(config.get("avoid", ()))
         labels = {"bundle_label_selector": [only]} if only else {}
         return NamedGroup([cell], name=own, **labels)

@@ -49,9 +49,8 @@ class Pace:
 class Watch:
     """Watches the runs of a queue."""
 
-    def __init__(self, queue: RunQueue, rules: RetryConfig, on_note: Callable[[str], None]) -> None:
+    def __init__(self, queue: RunQueue, on_note: Callable[[str], None]) -> None:
         self._queue = queue
-        self._rules = rules
         self._on_note = on_note
         self._paces = dict[str, Pace]()
         self._waiting = Waiting(on_note)
@@ -64,19 +63,21 @@ class Watch:
 
     def judge(self, tasks: list[RunTask], beats: dict[str, Heartbeat | None], now_s: float) -> None:
         """What follows from the last words of the runs that are under way, at a time."""
-        for run_id, beat in beats.items():
+        for task in tasks:
+            beat = beats[task.run_id]
             if beat is not None:
-                self._follow(run_id, beat, now_s)
+                self._follow(task, beat, now_s)
         self._waiting.look([task for task in tasks if beats[task.run_id] is None], now_s)
 
-    def _follow(self, run_id: str, beat: Heartbeat, now_s: float) -> None:
+    def _follow(self, task: RunTask, beat: Heartbeat, now_s: float) -> None:
+        run_id = task.run_id
         pace = self._paces.get(run_id)
         place = (beat.stage, beat.step, beat.checkpoint_step, beat.miou)
         if pace is None or pace.attempt != beat.attempt:
             self._paces[run_id] = Pace(beat.attempt, place, now_s)
             return
         pace.move(place, now_s)
-        if pace.is_hung(self._rules, now_s):
+        if pace.is_hung(self._queue.rules_of(task), now_s):
             self._on_note(
                 f"{run_id} has reported nothing since step {beat.step} for "
                 f"{now_s - pace.since_s:.0f} s (longest pause before: {pace.longest_s:.0f} s): "

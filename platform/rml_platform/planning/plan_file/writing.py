@@ -84,7 +84,13 @@ def to_written(plan: Plan, overrides: Sequence[str] | None, out: Path) -> Writte
 
 def _row(row: Row) -> WrittenRow:
     reported = dict(row.reported)
-    return WrittenRow(label=row.label, group=row.group, columns=row.columns, reported=reported)
+    return WrittenRow(
+        label=row.label,
+        group=row.group,
+        columns=row.columns,
+        reported=reported,
+        priority=row.priority,
+    )
 
 
 def _column(column: Column) -> WrittenColumn:

@@ -38,6 +38,8 @@ class WrittenRow:
     """Labels of the columns that it is run for; none for a comparator."""
     reported: dict[str, tuple[ReportedConfig, ...]]
     """Column label → numbers that somebody printed."""
+    priority: int = 0
+    """Rows of a higher number are started first."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -99,7 +99,11 @@ def test_plan_lists_cells_and_status_their_runs(tmp_path: Path) -> None:
 def test_cancel_without_anything_running(tmp_path: Path) -> None:
     code, text = rml("cancel", write_study(tmp_path), "--out", tmp_path / "out")
     assert code == 0
-    assert text.endswith("nothing is running\n")
+    assert "cancelled before they run: 8 runs" in text
+    study = tmp_path / "study.yaml"
+    for told in ("taken back: ", "none of these runs is cancelled"):
+        code, text = rml("cancel", study, "--undo", "--out", tmp_path / "out")
+        assert (code, told in text) == (0, True)
 
 
 def test_data_can_be_prepared_checked_and_split(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from rml_platform.cli import app
+from rml_platform.launch.scheduling.wishes import read_wishes
 from rml_platform.planning.plan_file.written_plan import WrittenPlan, write_plan
 from rml_platform.run.run_folder import Failure, Heartbeat, RunFolder
 from rml_platform.run.task import Process
@@ -98,8 +99,41 @@ def test_status_and_cancel_without_images(
     assert lines[running.run_id][1:4] == ["running", "3/8", "0.500"]
     assert f"{failed.run_id}: NonFiniteLossError: loss is nan" in " ".join(text.split())
     assert "4 runs for 4 cells: 1 running, 1 failed, 2 to do" in text
-    assert rml("cancel", study, "--out", there.out) == f"asked to stop: {running.run_id}\n"
-    assert running.cancel_requested() and not failed.cancel_requested()
+    told = rml("cancel", study, "--out", there.out).splitlines()
+    assert told == [
+        f"asked to stop after its next checkpoint: {running.run_id}",
+        "cancelled before they run: 3 runs",
+        f"no launch starts them until: rml cancel {study} --out {there.out} --undo",
+    ]
+    assert running.stop_requested() == "checkpoint"
+
+
+def test_rows_and_runs_are_cancelled_and_taken_back(there: PlanOnDisk, plan: WrittenPlan) -> None:
+    running, failed = begin(there, plan)
+    out = ("--out", there.out)
+    first, *others = (run.run_id for run in plan.runs if run.cells[0].row == "RML")
+    rml("cancel", "own", "RML", *out)
+    assert read_wishes(str(there.out), "own", None).cancelled == (first, *others)
+    assert running.stop_requested() == "never"
+    rml("cancel", "own", running.run_id, "--now", *out)
+    assert running.stop_requested() == "report"
+    assert failed.stop_requested() == "never"
+    rml("cancel", "own", first, running.run_id, "--undo", *out)
+    assert running.stop_requested() == "never"
+    assert read_wishes(str(there.out), "own", None).cancelled == tuple(others)
+    with pytest.raises(ConfigError, match="no row and no run is called 'RLM'; did you mean 'RML'"):
+        rml("cancel", "own", "RLM", *out)
+
+
+def test_a_priority_is_given_by_command(there: PlanOnDisk) -> None:
+    text = rml("prioritise", "own", "RML", "7", "--out", there.out)
+    assert text == "row 'RML': priority 7 (the file says 0)\n"
+    asked = read_wishes(str(there.out), "own", None).priorities["RML"]
+    assert (asked.priority, asked.instead_of) == (7, 0)
+    rml("prioritise", "own", "--out", there.out, "--", "RML", "-2")
+    assert read_wishes(str(there.out), "own", None).priorities["RML"].priority == -2
+    with pytest.raises(ConfigError, match="no row is called 'ML'; did you mean"):
+        rml("prioritise", "own", "ML", "1", "--out", there.out)
 
 
 def test_long_labels_are_not_cut_where_nobody_looks_at_a_terminal(there: PlanOnDisk) -> None:
@@ -109,10 +143,10 @@ def test_long_labels_are_not_cut_where_nobody_looks_at_a_terminal(there: PlanOnD
     assert text.count("x" * 90) == 2
 
 
-@pytest.mark.parametrize("command", ["status", "cancel"])
+@pytest.mark.parametrize("command", ["status", "cancel", "cancel --undo"])
 def test_looking_imports_no_framework(command: str, there: PlanOnDisk, plan: WrittenPlan) -> None:
     begin(there, plan)
-    _, loaded = in_a_new_process(command, there.study, "--out", there.out)
+    _, loaded = in_a_new_process(*command.split(), there.study, "--out", there.out)
     assert not {"torch", "ray", "mlflow", "pandas", "rml_trainers.networks"} & loaded
     assert "pyarrow" in loaded, "it did look"
 

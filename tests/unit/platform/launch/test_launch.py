@@ -13,9 +13,12 @@ from rich.console import Console
 
 from rml_platform.launch import launch as module
 from rml_platform.launch import outcomes
-from rml_platform.launch.launch import concurrency, execution_of, launch
+from rml_platform.launch.launch import launch
 from rml_platform.launch.outcomes import LaunchReport
 from rml_platform.launch.output_layout import OutputLayout
+from rml_platform.launch.scheduling.turns import Turns
+from rml_platform.launch.scheduling.wishes import Wishes, with_cancelled, write_wishes
+from rml_platform.launch.sizing import concurrency, execution_of
 from rml_platform.planning.plan import Plan, make_plan
 from rml_platform.run.attempt import WorkerContext
 from rml_platform.run.execute import execute
@@ -25,6 +28,7 @@ from rml_platform.run.task import Process, RunTask
 from rml_platform.study.schema import load_study
 from rml_platform.tracking.tracker import TrackingError
 from rml_trainers.data.prepared.cache import PreparedData
+from rml_trainers.errors import ConfigError
 from rml_trainers.scoring.score import Evaluation
 from tests.support.platform.fake_trainer import GOOD, NON_FINITE, FakeTrainer
 from tests.support.platform.studies import write_study
@@ -66,10 +70,14 @@ class Grid:
     def run(self, run_id: str) -> RunFolder:
         return RunFolder.of(str(self.folder), run_id)
 
-    def carry_out(self, tasks: Sequence[RunTask], **rest: object) -> dict[str, str]:
+    def carry_out(
+        self, tasks: Sequence[RunTask], *, turns: Turns, **rest: object
+    ) -> dict[str, str]:
         for task in tasks:
-            self.trained.append(task.run_id)
-            execute(task, WorkerContext(writer=task.launch_id), FakeTrainer)
+            turns.add(task)
+        while (own := turns.next(())) is not None:
+            self.trained.append(own.run_id)
+            execute(own, WorkerContext(writer=own.launch_id), FakeTrainer)
         return {}
 
 
@@ -95,6 +103,47 @@ def test_launching_again_leaves_finished_runs_alone_and_tries_failed_ones(grid: 
     report = grid.launch()
     assert grid.trained == [grid.bad]
     assert report.done_before == [grid.good]
+
+
+def cancel(grid: Grid, *run_ids: str) -> None:
+    wishes = with_cancelled(Wishes(), run_ids)
+    write_wishes(str(grid.folder), "tiny", None, wishes)
+
+
+def test_a_cancelled_run_is_not_started_and_told_apart(grid: Grid) -> None:
+    cancel(grid, grid.bad)
+    report = grid.launch()
+    assert (report.done, report.left, report.failed) == ([grid.good], [grid.bad], {})
+    assert report.held_back == {grid.bad: "cancelled"}
+    assert report.exit_code == 0
+    assert report.of({grid.good}).held_back == {}
+
+
+def test_nothing_is_started_where_all_is_cancelled(grid: Grid) -> None:
+    cancel(grid, grid.good, grid.bad)
+    assert list(grid.launch().held_back) == [grid.good, grid.bad]
+    assert grid.trained == []
+    write_wishes(str(grid.folder), "tiny", None, Wishes())
+    assert grid.launch().done == [grid.good]
+
+
+def test_the_runs_of_several_studies_are_in_one_queue_and_recorded_in_each(grid: Grid) -> None:
+    text = STUDY.replace("name: tiny", "name: other")
+    folder = grid.folder / "other"
+    folder.mkdir()
+    other = make_plan(
+        load_study(write_study(folder, text)), data_root=None, cache_root=grid.folder / "cache"
+    )
+    layout = OutputLayout(root=grid.folder, storage=str(grid.folder))
+    console = Console(file=grid.said, width=200)
+    report = launch(
+        [grid.plan, other], layout=layout, data_root=None, tracking_uri="none", console=console
+    )
+    assert grid.trained == [grid.good, grid.bad], "each once"
+    assert (report.done, list(report.failed)) == ([grid.good], [grid.bad])
+    assert grid.run(grid.good).folder.child("studies").files() == ["other"]
+    with pytest.raises(ConfigError, match="is called 'tiny', too"):
+        launch([grid.plan, grid.plan], layout=layout, data_root=None, tracking_uri="none")
 
 
 class Other:
@@ -197,7 +246,7 @@ def test_a_run_that_is_taken_over_in_the_middle_is_followed(
     def overtaken(tasks: Sequence[RunTask], **rest: object) -> dict[str, str]:
         board = ClaimBoard(grid.run(grid.good).folder)
         board.take(Claim(launch_id="other", launcher=Process.current()), board.newest())
-        return grid.carry_out(tasks)
+        return grid.carry_out(tasks, turns=Turns())
 
     monkeypatch.setattr(module, "_carry_out", overtaken)
     board = ClaimBoard(grid.run(grid.good).folder)

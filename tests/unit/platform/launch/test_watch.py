@@ -41,7 +41,7 @@ class Watched:
         self.notes: list[str] = []
         self.queue = RunQueue([task], RULES, self.notes.append)
         self.queue.next()
-        self.watch = Watch(self.queue, RULES, self.notes.append)
+        self.watch = Watch(self.queue, self.notes.append)
         self.now_s = 1000.0
         self.beat = Heartbeat(
             launch_id=task.launch_id,

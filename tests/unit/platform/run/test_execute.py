@@ -161,7 +161,7 @@ def test_a_cancelled_run_goes_on_when_launched_again(
             if self.step == 3:
                 folder_of(task).request_cancel()
                 assert isinstance(self.reporter, RunReporter)
-                while not self.reporter._heart.is_cancelled:
+                while self.reporter._heart.stop_wish == "never":
                     self.reporter._heart.update(step=3)
 
     assert execute(task, CONTEXT, Cancelling) == "cancelled"

@@ -117,11 +117,29 @@ def test_a_wish_to_cancel_ends_the_run_at_its_next_report(
         reporter = RunReporter(run, beating, lambda progress, folder: None)
         reporter.on_step(progress(1), {"loss": 1.0})
         run.request_cancel()
-        while not beating.is_cancelled:
+        while beating.stop_wish == "never":
             beating.update(step=1)
             time.sleep(0.005)
         with pytest.raises(Cancelled, match="step 2 of 10"):
             reporter.on_step(progress(2), {"loss": 1.0})
+
+
+def test_a_wish_to_cancel_at_a_checkpoint_loses_no_step(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reporters, "WRITE_EVERY_S", 0.01)
+    delivered: list[int] = []
+    with heart(run) as beating:
+        reporter = RunReporter(run, beating, lambda now, folder: delivered.append(now.step))
+        run.request_cancel(at_checkpoint=True)
+        while beating.stop_wish == "never":
+            beating.update(step=1)
+            time.sleep(0.005)
+        reporter.on_step(progress(2), {"loss": 1.0})
+        with pytest.raises(Cancelled, match="after the checkpoint of step 4 of 10"):
+            reporter.on_checkpoint(progress(4), None)
+        reporter.on_checkpoint(progress(10), None)  # the last: there is nothing left to stop
+    assert delivered == [4, 10]
 
 
 def test_notes_of_all_attempts_are_in_the_log(run: RunFolder) -> None:

@@ -1,0 +1,211 @@
+"""Whose turn it is: which of the waiting runs is started next, and why the others wait.
+
+The order, the first difference decides: a higher priority; fewer failed tries in this launch; the
+study of which fewer cells were started; an earlier seed (the first seed of every row comes before
+the second of any); an earlier place in the table. A run whose beginning another one is training at
+the moment waits for it, and the next in the order starts meanwhile.
+"""
+
+import bisect
+import heapq
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from rml_platform.launch.scheduling.wishes import (
+    CANCELLED,
+    LOOK_EVERY_REMOTE_S,
+    LOOK_EVERY_S,
+    WAITS_FOR_ROOM,
+    LiveWishes,
+    StudyWishes,
+)
+from rml_platform.planning.plan import Plan
+from rml_platform.run.checkpoints import MANIFEST
+from rml_platform.run.shared_stages import FOLDER, stage_ends
+from rml_platform.run.storage import Folder
+from rml_platform.run.task import RunTask
+
+Gate = Callable[[RunTask, Sequence[RunTask]], str]
+"""Told a waiting run and those under way: why it may not be started now, empty where it may."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run stands in a study."""
+
+    study: str
+    rows: tuple[str, ...]
+    seed: int
+    """Position of its first seed among the study's."""
+    index: int
+    """Position in the table, counted over all studies of the launch."""
+
+
+Places = tuple[Place, ...]
+"""One for each study of the launch that has the run."""
+NOWHERE = (Place("", (), 0, 0),)
+
+
+def places_of(plans: Sequence[Plan]) -> dict[str, Places]:
+    """The places of every run."""
+    places: dict[str, Places] = {}
+    index = 0
+    for plan in plans:
+        order = {seed: i for i, seed in enumerate(plan.study.seeds)}
+        for run in plan.runs:
+            rows = tuple(dict.fromkeys(cell.row for cell in run.cells))
+            seed = min(order[cell.seed] for cell in run.cells)
+            own = Place(plan.study.name, rows, seed, index)
+            places[run.run_id] = (*places.get(run.run_id, ()), own)
+            index += 1
+    return places
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    """A waiting run; the order is that among runs of the same rows."""
+
+    tries: int
+    seed: int
+    index: int
+    task: RunTask
+
+    def __lt__(self, other: "_Waiting") -> bool:
+        return self.key < other.key
+
+    @property
+    def key(self) -> tuple[int, int, int]:
+        return self.tries, self.seed, self.index
+
+
+class Turns:
+    """The runs of a launch that wait. May be asked by any thread."""
+
+    def __init__(
+        self,
+        places: Mapping[str, Places] | None = None,
+        wishes: Mapping[str, LiveWishes] | None = None,
+        gate: Gate = lambda task, under_way: "",
+    ) -> None:
+        """
+        Args:
+            places: of the runs; without them their order is that in which they are added.
+            wishes: by study.
+            gate: has the last word on what is started.
+        """
+        self._places = places or {}
+        self._wishes = wishes or {}
+        self._gate = gate
+        self._groups: dict[Places, list[_Waiting]] = {}
+        """The waiting runs in their order, by the rows that they fill: what is asked of a row
+        changes the order of these lists only."""
+        self._started = Counter[str]()
+        """Cells by study."""
+        self._num_added = 0
+        self._beginnings = Beginnings()
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return sum(map(len, self._groups.values()))
+
+    def add(self, task: RunTask, tries: int = 0) -> None:
+        """Let a run wait for its turn; `tries` of this launch have failed."""
+        places = self._places.get(task.run_id, NOWHERE)
+        rows = tuple(Place(place.study, place.rows, 0, 0) for place in places)
+        self._num_added += 1
+        index = min(place.index for place in places) if places != NOWHERE else self._num_added
+        waiting = _Waiting(tries, min(place.seed for place in places), index, task)
+        with self._lock:
+            bisect.insort(self._groups.setdefault(rows, []), waiting)
+
+    def next(self, under_way: Sequence[RunTask]) -> RunTask | None:
+        """Take out the run to start now, beside those that are under way."""
+        with self._lock:
+            asked = {study: wishes.now() for study, wishes in self._wishes.items()}
+            for rows, waiting in self._in_order(asked):
+                if not self._reason(waiting.task, rows, asked, under_way):
+                    self._groups[rows].remove(waiting)
+                    if not waiting.tries:
+                        self._started.update(place.study for place in rows)
+                    return waiting.task
+        return None
+
+    def reasons(self, under_way: Sequence[RunTask]) -> dict[str, str]:
+        """Why each waiting run waits, in the order in which they will be started."""
+        with self._lock:
+            asked = {study: wishes.now() for study, wishes in self._wishes.items()}
+            return {
+                waiting.task.run_id: self._reason(waiting.task, rows, asked, under_way)
+                or WAITS_FOR_ROOM
+                for rows, waiting in self._in_order(asked)
+            }
+
+    def _in_order(self, asked: Mapping[str, StudyWishes]) -> Iterator[tuple[Places, _Waiting]]:
+        def keyed(rows: Places) -> Iterator[tuple[tuple[int, ...], Places, _Waiting]]:
+            priority = max(_priority(place, asked) for place in rows)
+            started = min(self._started[place.study] for place in rows)
+            for waiting in list(self._groups[rows]):
+                yield (
+                    (-priority, waiting.tries, started, waiting.seed, waiting.index),
+                    rows,
+                    waiting,
+                )
+
+        groups = [keyed(rows) for rows in self._groups]
+        merged = heapq.merge(*groups, key=lambda item: item[0])
+        return ((rows, waiting) for _, rows, waiting in merged)
+
+    def _reason(
+        self,
+        task: RunTask,
+        rows: Places,
+        asked: Mapping[str, StudyWishes],
+        under_way: Sequence[RunTask],
+    ) -> str:
+        """Why a run may not be started now; empty where it may."""
+        studies = {place.study for place in rows}.intersection(asked)
+        if any(task.run_id in asked[study].cancelled for study in studies):
+            return CANCELLED
+        if other := self._beginnings.trained_by(task, under_way):
+            return f"{other} is training its beginning"
+        return self._gate(task, under_way)
+
+
+def _priority(place: Place, asked: Mapping[str, StudyWishes]) -> int:
+    known = asked.get(place.study)
+    return max((known.priorities.get(row, 0) for row in place.rows), default=0) if known else 0
+
+
+class Beginnings:
+    """Which runs would train what another one is training at the moment."""
+
+    def __init__(self) -> None:
+        self._is_there: dict[str, tuple[float, bool]] = {}
+        self._ends: dict[str, str] = {}
+
+    def trained_by(self, task: RunTask, under_way: Sequence[RunTask]) -> str:
+        """Id of a run under way whose end of a shared stage the run can take over once it is there;
+        empty where there is none."""
+        for other in under_way:
+            for stage in set(task.shared_stages).intersection(other.shared_stages):
+                if stage != self._end_of(task) and not self._is_left(task.storage, stage):
+                    return other.run_id
+        return ""
+
+    def _end_of(self, task: RunTask) -> str:
+        """Hash of the end of the whole run, which is not taken over."""
+        if task.run_id not in self._ends:
+            self._ends[task.run_id] = stage_ends(task)[-1].hash
+        return self._ends[task.run_id]
+
+    def _is_left(self, storage: str, stage: str) -> bool:
+        asked_at, is_there = self._is_there.get(stage, (-float("inf"), False))
+        folder = Folder.open(storage).child(FOLDER, stage)
+        every_s = LOOK_EVERY_S if folder.local else LOOK_EVERY_REMOTE_S
+        if not is_there and time.monotonic() - asked_at >= every_s:
+            is_there = MANIFEST in folder.files()
+            self._is_there[stage] = (time.monotonic(), is_there)
+        return is_there

@@ -1,0 +1,45 @@
+"""Publishers of a launch over several studies: every run goes to each study that has it."""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Protocol
+
+from rml_platform.run.run_folder import RunFolder
+from rml_platform.tracking.publisher import Publisher
+from rml_platform.tracking.tracker import Tracker
+
+
+class Synchronises(Protocol):
+    """What brings a tracker up to date with run folders."""
+
+    def sync(self, runs: Iterable[RunFolder], *, closing: bool = False) -> list[str]:
+        """As `Publisher.sync`."""
+        ...
+
+
+class StudyPublishers:
+    """One publisher per study on one tracker."""
+
+    def __init__(
+        self,
+        tracker: Tracker,
+        studies: Mapping[str, Collection[str]],
+        on_note: Callable[[str], None],
+    ) -> None:
+        """`studies`: the ids of the runs of each study. A run is recorded under the first that has
+        it; the others become further studies of it."""
+        self._publishers = [
+            (frozenset(run_ids), Publisher(tracker, study, on_note))
+            for study, run_ids in studies.items()
+        ]
+
+    def sync(self, runs: Iterable[RunFolder], *, closing: bool = False) -> list[str]:
+        """Send what is new; returns the ids of the runs that could not be brought up to date."""
+        runs = tuple(runs)
+        behind = [
+            run_id
+            for run_ids, publisher in self._publishers
+            for run_id in publisher.sync(
+                [run for run in runs if run.run_id in run_ids], closing=closing
+            )
+        ]
+        return list(dict.fromkeys(behind))

@@ -1,0 +1,104 @@
+"""What people ask of a study's runs, as the launch that runs reads it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from rml_platform.launch.scheduling.wishes import (
+    LiveWishes,
+    Wishes,
+    read_wishes,
+    with_cancelled,
+    with_priority,
+    without_cancelled,
+    write_wishes,
+)
+from rml_platform.planning.plan_file.written_plan import WrittenPlan, write_plan
+from rml_platform.study.schema import load_study
+from rml_trainers.errors import ConfigError
+from tests.support.platform.plans import written
+from tests.support.platform.studies import write_study
+
+ROWS = {"Supervised": 0, "RML": 0}
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> WrittenPlan:
+    return written(load_study(write_study(tmp_path)), tmp_path)
+
+
+class Live:
+    """The wishes as a launch sees them, and what it said."""
+
+    def __init__(self, storage: Path) -> None:
+        self.notes: list[str] = []
+        self._wishes = LiveWishes(str(storage), "tiny", None, ROWS, self.notes.append, every_s=0)
+
+    @property
+    def priorities(self) -> dict[str, int]:
+        return dict(self._wishes.now().priorities)
+
+    @property
+    def cancelled(self) -> frozenset[str]:
+        return self._wishes.now().cancelled
+
+
+def ask(storage: Path, wishes: Wishes) -> None:
+    write_wishes(str(storage), "tiny", None, wishes)
+
+
+def edit(storage: Path, plan: WrittenPlan, row: str, priority: int) -> None:
+    """Change a row's priority in the study's file and launch, which writes the plan."""
+    rows = (replace(r, priority=priority) if r.label == row else r for r in plan.rows)
+    write_plan(replace(plan, rows=tuple(rows)), storage)
+
+
+def test_nothing_is_asked_at_first(tmp_path: Path) -> None:
+    live = Live(tmp_path)
+    assert (live.priorities, live.cancelled, live.notes) == (ROWS, frozenset(), [])
+
+
+def test_a_priority_given_while_the_launch_runs_counts_at_once(
+    tmp_path: Path, plan: WrittenPlan
+) -> None:
+    live = Live(tmp_path)
+    assert live.priorities["RML"] == 0
+    ask(tmp_path, with_priority(Wishes(), "RML", 5, in_file=0))
+    assert live.priorities == {"Supervised": 0, "RML": 5}
+
+
+def test_the_newer_word_counts_whether_it_stands_in_the_file_or_was_given(
+    tmp_path: Path, plan: WrittenPlan
+) -> None:
+    live = Live(tmp_path)
+    edit(tmp_path, plan, "RML", 3)
+    assert live.priorities["RML"] == 3
+    ask(tmp_path, with_priority(Wishes(), "RML", -1, in_file=3))
+    assert live.priorities["RML"] == -1
+    edit(tmp_path, plan, "RML", 4)
+    assert live.priorities == {"Supervised": 0, "RML": 4}
+
+
+def test_cancelled_runs_can_be_taken_back(tmp_path: Path) -> None:
+    live = Live(tmp_path)
+    asked = with_cancelled(with_cancelled(Wishes(), ["a", "b"]), ["b", "c"])
+    ask(tmp_path, asked)
+    assert live.cancelled == {"a", "b", "c"}
+    ask(tmp_path, without_cancelled(asked, ["a", "z"]))
+    assert live.cancelled == {"b", "c"}
+    assert read_wishes(str(tmp_path), "tiny", None).cancelled == ("b", "c")
+    assert read_wishes(str(tmp_path), "tiny", "small") == Wishes(), "a profile has its own"
+
+
+def test_a_damaged_file_is_told_once_and_what_was_asked_before_counts(tmp_path: Path) -> None:
+    live = Live(tmp_path)
+    ask(tmp_path, with_cancelled(Wishes(), ["a"]))
+    assert live.cancelled == {"a"}
+    file = tmp_path / "studies" / "tiny" / "wishes.json"
+    file.write_text("{")
+    assert live.cancelled == {"a"}
+    assert live.cancelled == {"a"}
+    assert ["wishes.json is damaged" in note for note in live.notes] == [True]
+    with pytest.raises(ConfigError, match=r"wishes\.json is damaged: .* Delete it"):
+        read_wishes(str(tmp_path), "tiny", None)
