@@ -15,7 +15,7 @@ from rml_platform.commands import (
     predict,
     run,
 )
-from rml_platform.commands.groups import data
+from rml_platform.commands.groups import data, tracking
 from rml_platform.commands.results import figures, tables
 from rml_platform.commands.running import cancel, status
 from rml_platform.plain_output import write_plainly
@@ -54,6 +54,7 @@ app.command("figures")(figures.figures)
 app.command("predict")(predict.predict)
 app.command("export")(export.export)
 app.command("compare")(compare.compare)
+app.add_typer(tracking.app, name="tracking")
 app.command("doctor")(doctor.doctor)
 
 

@@ -1,13 +1,17 @@
 """The tracker that fits a tracking URI."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rml_dashboards.contract.run_folder import NO_TRACKER
 from rml_dashboards.contract.store_uri import (
     tracking_uri_or_default as tracking_uri_or_default,
 )
 from rml_platform.tracking.file_tracker import FileTracker
-from rml_platform.tracking.tracker import Tracker
+from rml_platform.tracking.tracker import Tracker, TrackingError
+
+if TYPE_CHECKING:
+    from rml_platform.tracking.mlflow_tracker import MlflowTracker
 
 
 def open_tracker(tracking_uri: str | None, out: Path, artifact_root: Path) -> Tracker:
@@ -19,9 +23,23 @@ def open_tracker(tracking_uri: str | None, out: Path, artifact_root: Path) -> Tr
     Raises:
         TrackingError: the store cannot be opened.
     """
+    if tracking_uri_or_default(tracking_uri, out) == NO_TRACKER:
+        return FileTracker()
+    return open_mlflow(tracking_uri, out, artifact_root)
+
+
+def open_mlflow(tracking_uri: str | None, out: Path, artifact_root: Path) -> "MlflowTracker":
+    """Tracker of an MLflow store; arguments as of `open_tracker`.
+
+    Raises:
+        TrackingError: the store cannot be opened, or the URI is `none`.
+    """
     uri = tracking_uri_or_default(tracking_uri, out)
     if uri == NO_TRACKER:
-        return FileTracker()
+        raise TrackingError(
+            "--tracking-uri none: there is no tracker to send runs to; give that of an MLflow "
+            "server or database"
+        )
     from rml_platform.tracking.mlflow_store import MlflowStore  # loads MLflow
     from rml_platform.tracking.mlflow_tracker import MlflowTracker
 
