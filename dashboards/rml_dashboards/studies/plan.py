@@ -15,6 +15,7 @@ from rml_dashboards.contract.metric_keys import FINAL_MIOU
 from rml_dashboards.contract.study_plan import FORMAT, file_suffix
 from rml_dashboards.contract.uris import without_secrets
 from rml_dashboards.errors import DashboardError
+from rml_dashboards.tables.specification import Aggregate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +38,8 @@ class PlannedRow:
     columns: tuple[str, ...] = ()
     """Labels of the columns that it is run for; none for a comparator."""
     reported: dict[str, tuple[PlannedNumber, ...]] = field(default_factory=dict)
+    tolerance: float | None = None
+    """How near its reported numbers ours must be; None: as for the table."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +49,8 @@ class PlannedColumn:
     label: str
     metric: str
     higher_is_better: bool
+    aggregate: Aggregate = "last"
+    last_k: int = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +63,7 @@ class PlannedTable:
     metric: str = FINAL_MIOU
     scale: float = 100.0
     digits: int = 1
+    tolerance: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

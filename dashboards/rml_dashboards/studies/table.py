@@ -22,6 +22,8 @@ def table_spec(plan: StudyPlan) -> TableSpec:
                 label=column.label,
                 metric=column.metric,
                 higher_is_better=column.higher_is_better,
+                aggregate=column.aggregate,
+                last_k=column.last_k,
             )
             for column in plan.columns
         ),
@@ -30,6 +32,7 @@ def table_spec(plan: StudyPlan) -> TableSpec:
         digits=table.digits,
         caption=table.caption,
         row_heading=table.row_heading,
+        tolerance=table.tolerance,
     )
 
 
@@ -50,5 +53,9 @@ def _row(row: PlannedRow) -> RowSpec:
         for label, numbers in row.reported.items()
     }
     return RowSpec(
-        label=row.label, reported=reported, reported_only=not row.columns, group=row.group
+        label=row.label,
+        reported=reported,
+        reported_only=not row.columns,
+        group=row.group,
+        tolerance=row.tolerance,
     )

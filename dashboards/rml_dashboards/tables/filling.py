@@ -11,6 +11,7 @@ from rml_dashboards.contract.protocols import protocol_of, recorded_key
 from rml_dashboards.contract.states import TABLE_STATE_OF_STATUS, TABLE_STATES, TableState
 from rml_dashboards.records.records import Records
 from rml_dashboards.statistics.summary import summarise
+from rml_dashboards.tables.aggregation import is_plain, moment_of
 from rml_dashboards.tables.entries import Entry, Table, Trace
 from rml_dashboards.tables.marks import annotate
 from rml_dashboards.tables.specification import CellSpec, RowSpec, TableSpec
@@ -32,10 +33,20 @@ RECORDED = (
 """What a table needs of a run besides its scores."""
 
 
-def fill_table(spec: TableSpec, cells: Sequence[CellSpec], records: Records) -> Table:
-    """The filled table with its footnotes. Raises DashboardError when a cell has no place in it."""
+def fill_table(
+    spec: TableSpec,
+    cells: Sequence[CellSpec],
+    records: Records,
+    aggregated: pd.DataFrame | None = None,
+) -> Table:
+    """The filled table with its footnotes. Raises DashboardError when a cell has no place in it.
+
+    Args:
+        aggregated: see `aggregated_values`; needed where columns show something else than the last
+            value.
+    """
     spec.check_cells(cells)
-    seeds = seed_frame(spec, cells, records)
+    seeds = seed_frame(spec, cells, records, aggregated)
     filled = dict(_filled(seeds))
     entries = tuple(
         tuple(
@@ -53,7 +64,12 @@ def fill_table(spec: TableSpec, cells: Sequence[CellSpec], records: Records) -> 
     return annotate(Table(spec=spec, entries=entries, values=seeds, warnings=records.warnings))
 
 
-def seed_frame(spec: TableSpec, cells: Sequence[CellSpec], records: Records) -> pd.DataFrame:
+def seed_frame(
+    spec: TableSpec,
+    cells: Sequence[CellSpec],
+    records: Records,
+    aggregated: pd.DataFrame | None = None,
+) -> pd.DataFrame:
     """One row per expected run, by row, column and seed: row, column, seed, split, run_id, state,
     value and where it was recorded."""
     wanted = pd.DataFrame(
@@ -72,6 +88,8 @@ def seed_frame(spec: TableSpec, cells: Sequence[CellSpec], records: Records) -> 
     frame = frame.merge(
         records.scores[["run_id", "metric", "value"]], how="left", on=["run_id", "metric"]
     )
+    if aggregated is not None:
+        frame = _with_aggregates(spec, frame, aggregated)
     frame["value"] = frame["value"] * spec.scale
     scored = np.isfinite(frame["value"].to_numpy(dtype=np.float64))
     frame["state"] = (
@@ -92,6 +110,20 @@ def seed_frame(spec: TableSpec, cells: Sequence[CellSpec], records: Records) -> 
     frame["column_place"] = frame["column"].map(columns)
     in_order = frame.sort_values(["row_place", "column_place", "seed"], kind="stable")
     return in_order.drop(columns=["row_place", "column_place"]).reset_index(drop=True)
+
+
+def _with_aggregates(
+    spec: TableSpec, frame: pd.DataFrame, aggregated: pd.DataFrame
+) -> pd.DataFrame:
+    """Values of the columns that are not plain, and the moment of their protocols."""
+    moments = {column.label: moment_of(column) for column in spec.columns if not is_plain(column)}
+    own = frame["column"].isin(moments)
+    joined = frame[["column", "run_id"]].merge(aggregated, how="left", on=["column", "run_id"])
+    value = frame["value"].mask(own, joined["value"].astype(np.float64))
+    begin = frame["protocol"].str.replace(r"/last$", "", regex=True)
+    there = own & frame["protocol"].str.endswith("/last")
+    moment = begin + "/" + frame["column"].map(moments).fillna("")
+    return frame.assign(value=value, protocol=frame["protocol"].mask(there, moment))
 
 
 def _each_once(

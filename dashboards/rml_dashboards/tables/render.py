@@ -13,6 +13,10 @@ from rml_dashboards.writing.pipe_table import NOTHING, escape, one_line, pipe_ta
 CSV_DECIMALS = 6
 MLFLOW_RUN = "MLflow run id"
 MARKUP = {"best": ("**", "**"), "second": ("<u>", "</u>"), "group": ("*", "*")}
+AGGREGATES = {
+    "best_holdout": "value at the evaluation that is best on held-out labelled images",
+    "mean_of_last": "mean of the last {k} values of each run",
+}
 MEANINGS = {
     "running": "recorded as at work",
     "failed": "ended in an error",
@@ -65,6 +69,11 @@ def legend(table: Table) -> str:
     if lower:
         where = "" if len(lower) == len(spec.columns) else f" in {', '.join(lower)}"
         sentences.append(f"Lower is better{where}.")
+    sentences += [
+        f"{column.label}: {AGGREGATES[column.aggregate].format(k=column.last_k)}."
+        for column in spec.columns
+        if column.aggregate in AGGREGATES
+    ]
     present = {entry.status for entry in table.cells()}
     sentences += [
         f"{status.capitalize()}: {meaning}."

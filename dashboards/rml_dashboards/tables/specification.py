@@ -16,6 +16,10 @@ Emphasis = Literal["best", "best_two", "supported"]
 """Which scores of a column stand out: the best · the best and the second best · those two, each
 only where it is told apart from the next one (see marks.py)."""
 
+Aggregate = Literal["last", "best_holdout", "mean_of_last"]
+"""What a column shows of a run: the last value that was recorded · that of the evaluation at which
+the first network was best on held-out labelled images · the mean of the last k values."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ReportedValue:
@@ -55,6 +59,8 @@ class RowSpec:
     """A comparator that is quoted and never run here."""
     group: str = ""
     """Heading over consecutive rows of the same group."""
+    tolerance: float | None = None
+    """How near its reported numbers ours must be to pass a check; None: as for the table."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +72,9 @@ class ColumnSpec:
     """Metric of this column when it is not the table's (the second student's score, say)."""
     higher_is_better: bool | None = None
     """Which of its scores are the best; None: as for the table's."""
+    aggregate: Aggregate = "last"
+    last_k: int = 5
+    """How many values `mean_of_last` takes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +107,9 @@ class TableSpec:
     higher_is_better: bool = True
     """Of columns that do not say it themselves."""
     emphasis: Emphasis = "best"
+    tolerance: float | None = None
+    """How near a reported number ours must be to pass a check, in the units of the table; None: not
+    stated."""
 
     def __post_init__(self) -> None:
         _check(

@@ -1,6 +1,6 @@
 """A filled table as lines of short texts: what Markdown and the terminal both show."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rml_dashboards.tables.entries import Entry, Table
 from rml_dashboards.tables.specification import RowSpec
@@ -19,6 +19,8 @@ class Text:
     kind: str = "plain"
     """plain · label · group · best · second · reported · or the status of the entry (styles are the
     renderer's affair)."""
+    entry: Entry | None = field(default=None, compare=False, repr=False)
+    """Our own score that it shows, with the runs behind it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,11 +98,11 @@ def score_text(entry: Entry, digits: int) -> Text:
         return Text(text=NOTHING)
     if entry.mean is None:
         word = "not averaged" if entry.status == "mixed" else entry.status
-        return Text(text=f"{word}{marks}", kind=entry.status)
+        return Text(text=f"{word}{marks}", kind=entry.status, entry=entry)
     seeds = f"{entry.n}" if entry.n == entry.n_expected else f"{entry.n} of {entry.n_expected}"
     spread = "" if entry.std is None else f" ± {entry.std:.{digits}f}"
     kind = "best" if entry.best else "second" if entry.second else entry.status
-    return Text(text=f"{entry.mean:.{digits}f}{spread} ({seeds}){marks}", kind=kind)
+    return Text(text=f"{entry.mean:.{digits}f}{spread} ({seeds}){marks}", kind=kind, entry=entry)
 
 
 def reported_text(entry: Entry, row: RowSpec) -> Text:

@@ -13,6 +13,7 @@ from rml_platform.study.figure_config import FigureConfig
 from rml_platform.study.layers import Assignment, Layer, compose
 from rml_platform.study.retry_config import RetryConfig
 from rml_platform.study.study_file import (
+    Aggregate,
     CostConfig,
     Execution,
     ReportedConfig,
@@ -38,6 +39,7 @@ class Row:
     group: str = ""
     priority: int = 0
     """Rows of a higher number are started first."""
+    tolerance: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +51,8 @@ class Column:
     metric: str
     higher_is_better: bool | None = None
     """What the file says of it; None where it says nothing."""
+    aggregate: Aggregate = "last"
+    last_k: int = 5
 
 
 @dataclass(frozen=True)

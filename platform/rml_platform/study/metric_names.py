@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from rml_dashboards.contract.metric_keys import FINAL, HOLDOUT, SECONDS, VAL, metric_of_key
 from rml_platform.plugins import IF_IT_IS_OUTSIDE
-from rml_platform.study.study_file import StudyConfig
+from rml_platform.study.study_file import ColumnConfig, StudyConfig
 from rml_platform.study.yaml_document import KeyPath
 from rml_trainers.configuration import suggest
 from rml_trainers.scoring.metrics import METRICS
@@ -27,6 +27,24 @@ def metric_problems(config: StudyConfig) -> Iterator[tuple[KeyPath, str]]:
             name = metric_of_key(key)
             known = suggest(name.partition("/")[0], METRICS)
             yield path, f"{key!r}: no run records the metric {name!r}; {known}; {IF_IT_IS_OUTSIDE}"
+    yield from _aggregates_of_nothing(config)
+
+
+def _aggregates_of_nothing(config: StudyConfig) -> Iterator[tuple[KeyPath, str]]:
+    """Final scores are one number, of which nothing can be averaged or chosen."""
+    default = ColumnConfig(label="the only one")
+    for i, column in enumerate(config.columns or (default,)):
+        aggregate = column.aggregate or config.table.aggregate
+        key = column.metric or config.table.metric
+        if aggregate != "last" and key.startswith(f"{FINAL}/"):
+            where: KeyPath = ("columns", i, "aggregate")
+            if column.aggregate is None:
+                where = ("table", "aggregate")
+            yield (
+                where,
+                f"{aggregate!r}: {key!r} is one number at the end of a "
+                f"run; choose a metric with a curve, such as {key.replace(FINAL, VAL, 1)}",
+            )
 
 
 def _is_recorded(key: str) -> bool:

@@ -123,6 +123,7 @@ class _Builder:
                     reported=reported,
                     group=row.group,
                     priority=row.priority,
+                    tolerance=row.tolerance,
                 )
             )
         return tuple(rows)
@@ -145,6 +146,8 @@ class _Builder:
                     layers=layers,
                     metric=column.metric or table.metric,
                     higher_is_better=is_higher_better,
+                    aggregate=column.aggregate or table.aggregate,
+                    last_k=column.last_k or table.last_k,
                 )
             )
         return tuple(columns)

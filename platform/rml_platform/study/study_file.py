@@ -45,8 +45,12 @@ class RowConfig:
     """Heading over consecutive rows of the same group."""
     priority: int = 0
     """Rows of a higher number are started first; a launch that runs reads it again."""
+    tolerance: float | None = None
+    """How near its reported numbers ours must be for `rml tables --check`; default: the table's."""
 
     def __post_init__(self) -> None:
+        near = self.tolerance is None or self.tolerance >= 0
+        require(near, "tolerance", self.tolerance, "zero or more")
         require(self.label != "", "label", self.label, "a name for the row")
         idle = self.reported_only and (self.set or self.columns is not None)
         require(
@@ -55,6 +59,9 @@ class RowConfig:
             self.reported_only,
             "false for a row with `set` or `columns`: it is run",
         )
+
+
+Aggregate = Literal["last", "best_holdout", "mean_of_last"]
 
 
 @configuration
@@ -69,9 +76,17 @@ class ColumnConfig:
     higher_is_better: bool | None = None
     """Which of its scores are the best; default: the table's word for a column with the table's
     metric, else what is known of the metric."""
+    aggregate: Aggregate | None = None
+    """What is shown of a curve (`val/…`, `holdout/…`, `train/…`): its last value, that of the
+    evaluation which is best on held-out images, or the mean of its last values; default: the
+    table's."""
+    last_k: int | None = None
+    """How many values `mean_of_last` takes; default: the table's."""
 
     def __post_init__(self) -> None:
         require(self.label != "", "label", self.label, "a name for the column")
+        enough = self.last_k is None or self.last_k >= 1
+        require(enough, "last_k", self.last_k, "1 or more")
 
 
 Execution = Literal["auto", "train", "direct"]
@@ -116,10 +131,19 @@ class TableConfig:
     """Digits after the decimal point."""
     higher_is_better: bool | None = None
     """Which scores of `metric` are the best; default: what is known of the metric."""
+    tolerance: float | None = None
+    """How near a reported number ours must be for `rml tables --check`, in the unit of the
+    table."""
+    aggregate: Aggregate = "last"
+    """Of columns that do not say it themselves."""
+    last_k: int = 5
 
     def __post_init__(self) -> None:
         require(0 <= self.digits <= 6, "digits", self.digits, "0 to 6")
         require(self.scale > 0, "scale", self.scale, "a positive number")
+        near = self.tolerance is None or self.tolerance >= 0
+        require(near, "tolerance", self.tolerance, "zero or more")
+        require(self.last_k >= 1, "last_k", self.last_k, "1 or more")
 
 
 @configuration

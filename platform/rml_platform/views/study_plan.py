@@ -15,10 +15,10 @@ def study_plan(plan: WrittenPlan) -> StudyPlan:
 
 def find_study_plans(
     studies: Sequence[str],
-    *,
     overrides: Sequence[str] | None,
     plugins: Sequence[str] | None,
     profile: str | None,
+    *,
     out: Path,
     storage: str | None,
     data_root: Path | None,

@@ -4,6 +4,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from rml_platform.planning.plan_file.written_plan import WrittenPlan
 from tests.support.dashboards.finished_folders import write_finished
@@ -27,24 +30,25 @@ class RecordedStudy:
         folder: Path,
         *,
         scores: Mapping[tuple[str, int], float] | None = None,
-        text: str = "",
-        **more: float,
+        study: Mapping[str, Any] | None = None,
+        more: Mapping[str, float] | None = None,
     ) -> "RecordedStudy":
         """Plan the study and record its runs.
 
         Args:
             scores: mIoU by row and seed of the runs that have finished; default: SCORES.
-            text: keys that the study file has besides.
-            more: further scores of every run, with `__` for `/`.
+            study: what the study file says; default: OWN_IMAGES.
+            more: further scores of every run by metric, with `__` for `/`.
         """
         there = PlanOnDisk.make(folder)
-        there.study.write_text(there.study.read_text() + text)
+        if study is not None:
+            there.study.write_text(yaml.safe_dump(dict(study), sort_keys=False))
         plan = there.write()
         for run in plan.runs:
             (cell,) = run.cells
             score = (SCORES if scores is None else scores).get((cell.row, cell.seed))
             if score is not None:
-                write_finished(there.out, run.run_id, score, split=run.split_hash, **more)
+                write_finished(there.out, run.run_id, score, split=run.split_hash, **(more or {}))
                 measure(there.out, run.run_id, {"train/loss": LOSSES})
         there.lose_images()
         return cls(there.study, there.out, plan)

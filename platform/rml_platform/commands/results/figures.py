@@ -53,13 +53,7 @@ def figures(
         fresh=fresh,
     )
     plans = find_study_plans(
-        studies,
-        overrides=set_,
-        plugins=plugin,
-        profile=profile,
-        out=out,
-        storage=storage,
-        data_root=data_root,
+        studies, set_, plugin, profile, out=out, storage=storage, data_root=data_root
     )
     for plan in plans:
         if not plan.figures:

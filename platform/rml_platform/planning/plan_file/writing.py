@@ -90,13 +90,20 @@ def _row(row: Row) -> WrittenRow:
         columns=row.columns,
         reported=reported,
         priority=row.priority,
+        tolerance=row.tolerance,
     )
 
 
 def _column(column: Column) -> WrittenColumn:
     said = column.higher_is_better
     known = is_higher_better(column.metric) if said is None else said
-    return WrittenColumn(label=column.label, metric=column.metric, higher_is_better=known)
+    return WrittenColumn(
+        label=column.label,
+        metric=column.metric,
+        higher_is_better=known,
+        aggregate=column.aggregate,
+        last_k=column.last_k,
+    )
 
 
 def is_higher_better(key: str) -> bool:

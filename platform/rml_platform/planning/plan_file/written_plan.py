@@ -23,7 +23,13 @@ from rml_platform.planning.cost import StageCost
 from rml_platform.run.codec import Codec, DamagedFileError
 from rml_platform.run.storage import Folder
 from rml_platform.study.figure_config import FigureConfig
-from rml_platform.study.study_file import CostConfig, ReportedConfig, ResourcesConfig, TableConfig
+from rml_platform.study.study_file import (
+    Aggregate,
+    CostConfig,
+    ReportedConfig,
+    ResourcesConfig,
+    TableConfig,
+)
 from rml_trainers.errors import ConfigError
 
 
@@ -40,6 +46,8 @@ class WrittenRow:
     """Column label → numbers that somebody printed."""
     priority: int = 0
     """Rows of a higher number are started first."""
+    tolerance: float | None = None
+    """How near them ours must be; None: as for the table."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +58,8 @@ class WrittenColumn:
     metric: str
     """Key of the score that it shows."""
     higher_is_better: bool
+    aggregate: Aggregate = "last"
+    last_k: int = 5
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,8 +24,8 @@ def test_the_documented_grammar_is_a_study(tmp_path: Path) -> None:
     page = Page(ROOT / "docs" / "studies.md")
     (block,) = (block.text for block in page.blocks if block.info == "study")
     path = write_study(tmp_path, block)
-    assert len(expand(load_study(path))) == 21
-    assert len(expand(load_study(path, (), "small"))) == 7
+    assert len(expand(load_study(path))) == 27
+    assert len(expand(load_study(path, (), "small"))) == 9
     documented = set(re.findall(r"^(\w+):", block, re.MULTILINE))
     assert documented == STUDY_KEYS - {"axes"}, "axes have a chapter of their own"
 
