@@ -9,9 +9,9 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from rml_platform.study.figure_config import FigureConfig
 from rml_platform.study.layers import Assignment, Layer, compose
 from rml_platform.study.retry_config import RetryConfig
+from rml_platform.study.shown.figure_config import FigureConfig
 from rml_platform.study.study_file import (
     Aggregate,
     CostConfig,

@@ -6,10 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 from rml_platform.study.cells import AxisValue, Column, Row, Study, multiply_rows
-from rml_platform.study.figure_config import FigureConfig, figure_problems
 from rml_platform.study.layers import Layer, layer
-from rml_platform.study.metric_names import metric_problems
 from rml_platform.study.overrides import StudyOverrides
+from rml_platform.study.shown.figure_config import FigureConfig, figure_problems
+from rml_platform.study.shown.metric_names import metric_problems
 from rml_platform.study.study_file import (
     ColumnConfig,
     ProfileConfig,

@@ -6,8 +6,8 @@ from dataclasses import field
 from typing import Any, Literal
 
 from rml_dashboards.contract.metric_keys import FINAL_MIOU
-from rml_platform.study.figure_config import FigureConfig
 from rml_platform.study.retry_config import RetryConfig
+from rml_platform.study.shown.figure_config import FigureConfig
 from rml_trainers.configuration import configuration, require
 
 PLAIN_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")

@@ -22,7 +22,7 @@ from rml_dashboards.contract.study_plan import (
 from rml_platform.planning.cost import StageCost
 from rml_platform.run.codec import Codec, DamagedFileError
 from rml_platform.run.storage import Folder
-from rml_platform.study.figure_config import FigureConfig
+from rml_platform.study.shown.figure_config import FigureConfig
 from rml_platform.study.study_file import (
     Aggregate,
     CostConfig,

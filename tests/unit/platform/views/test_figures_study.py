@@ -14,8 +14,8 @@ from rml_platform.launch.outcomes import LaunchReport
 from rml_platform.launch.output_layout import OutputLayout
 from rml_platform.planning.plan_file.written_plan import WrittenPlan
 from rml_platform.study.cells import Study
-from rml_platform.study.figure_config import FigureConfig
 from rml_platform.study.schema import load_study
+from rml_platform.study.shown.figure_config import FigureConfig
 from rml_platform.views.study_plan import study_plan
 from rml_platform.views.summary import print_launch
 from rml_trainers.errors import ConfigError
