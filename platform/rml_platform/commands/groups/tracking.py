@@ -1,5 +1,6 @@
 """`rml tracking`: fill a tracking store from run folders, and start an MLflow server."""
 
+import functools
 import os
 from typing import Annotated
 
@@ -58,24 +59,21 @@ def sync(
     layout = OutputLayout(root=out, storage=storage or str(out))
     tracker = open_mlflow(tracking_uri, out, layout.artifacts)
     tracker.check()
+    runs: list[tuple[str, str | None]] = [(own, None) for own in run_ids_under(layout.storage)]
     if studies:
         from rml_platform.planning.plan_file.find_plan import find_plan
 
-        plans = [
-            find_plan(
-                study,
-                overrides=set_,
-                plugins=plugin,
-                profile=profile,
-                out=out,
-                storage=storage,
-                data_root=data_root,
-            )
-            for study in studies
-        ]
+        plan_of = functools.partial(
+            find_plan,
+            overrides=set_,
+            plugins=plugin,
+            profile=profile,
+            out=out,
+            storage=storage,
+            data_root=data_root,
+        )
+        plans = [plan_of(study) for study in studies]
         runs = [(run.run_id, plan.name) for plan in plans for run in plan.runs]
-    else:
-        runs = [(run_id, None) for run_id in run_ids_under(layout.storage)]
     done = []
     for one in replay(layout.storage, runs, tracker, every_value=every_value, on_note=_note):
         done.append(one)
