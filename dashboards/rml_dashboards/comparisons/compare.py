@@ -56,6 +56,8 @@ def compare_rows(table: Table, against: str, floor: NoiseFloor | None = None) ->
             f"{against!r}"
         )
     kept, notes = _of_one_protocol(runs, against)
+    kept, unknown = _of_known_split(kept, against)
+    notes += unknown
     better = {column.label: table.spec.is_higher_better(column) for column in table.spec.columns}
     differences = paired_differences(kept, against, higher_is_better=better)
     hidden = [floor is not None and floor.hides(mean) for mean in differences["mean"]]
@@ -125,6 +127,21 @@ def _of_one_protocol(runs: pd.DataFrame, against: str) -> tuple[pd.DataFrame, li
             )
     is_own = runs["row"] == against  # always kept, so that the row is known
     return runs[np.any([*kept, is_own], axis=0)], notes
+
+
+def _of_known_split(runs: pd.DataFrame, against: str) -> tuple[pd.DataFrame, list[str]]:
+    """Runs without those of other tools that do not say on which split they were made."""
+    unknown = runs["imported"].ne("") & runs["split"].eq("")
+    rows = sorted(set(runs.loc[unknown, "row"]))
+    if not rows:
+        return runs, []
+    if against in rows:
+        raise DashboardError(
+            f"paired against {against!r}: its runs are imported and state no split, so which runs "
+            "share one is not known; give their file a column `split`"
+        )
+    note = f"Imported runs of {', '.join(rows)} state no split, so they are paired with none."
+    return runs[~unknown], [note]
 
 
 def _unpaired(runs: pd.DataFrame, differences: pd.DataFrame, against: str) -> list[str]:

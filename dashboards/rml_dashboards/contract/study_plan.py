@@ -4,6 +4,10 @@ The platform writes it (`rml plan`, `rml launch`) and goes by it; `rml_dashboard
 it what tables and figures need.
 """
 
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
 STUDIES = "studies"
 """Folder of the studies, each with its plan, tables and figures."""
 FORMAT = 1
@@ -23,3 +27,24 @@ def plan_file(study: str, profile: str | None) -> str:
 def file_suffix(profile: str | None) -> str:
     """What the names of a study's files end with: another size has files of its own."""
     return "" if profile is None else f"-{profile}"
+
+
+NAMED_FILES = ("publications", "imports")
+"""Keys of a study file that name files of numbers; what is in these belongs to the study."""
+
+
+def source_hash(content: bytes, study_file: Path, values: Mapping[str, object]) -> str:
+    """sha256 of a study file and of the files of numbers that it names.
+
+    Args:
+        values: what the study file says. A named file that is not there counts as empty: who reads
+            it says so.
+    """
+    found = hashlib.sha256(content)
+    for key in NAMED_FILES:
+        names = values.get(key)
+        for name in names if isinstance(names, list | tuple) else ():
+            path = study_file.parent / str(name)
+            own = path.read_bytes() if path.is_file() else b""
+            found.update(hashlib.sha256(own).digest())
+    return found.hexdigest()

@@ -1,12 +1,11 @@
 """Which written plan is meant by a study's file, by its name, or by the plan's own path."""
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
 
-from rml_dashboards.contract.study_plan import plan_file
+from rml_dashboards.contract.study_plan import plan_file, source_hash
 from rml_dashboards.errors import DashboardError
 from rml_dashboards.studies.plan import StudyPlan, read_plan
 
@@ -49,7 +48,8 @@ def _of_file(path: Path, places: Sequence[str], profile: str | None) -> StudyPla
     never shown silently."""
     try:
         content = path.read_bytes()
-        name = (yaml.safe_load(content) or {}).get("name")
+        values = yaml.safe_load(content) or {}
+        name = values.get("name")
     except FileNotFoundError as error:
         raise DashboardError(f"{path}: no such file") from error
     except (OSError, AttributeError, yaml.YAMLError) as error:
@@ -58,7 +58,7 @@ def _of_file(path: Path, places: Sequence[str], profile: str | None) -> StudyPla
         raise DashboardError(f"{path}: has no `name`, so it is no study")
     plan = _of_name(name, places, profile)
     options = f" --profile {profile}" if profile else ""
-    if hashlib.sha256(content).hexdigest() != plan.source_hash:
+    if source_hash(content, path, values) != plan.source_hash:
         raise DashboardError(
             f"{path} has changed since its plan was written ({plan.written_at}). Write it anew, "
             f"`rml plan {path}{options}`, or give the name, {name!r}, to see the plan as it was"

@@ -93,6 +93,20 @@ class PlannedFigure:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PlannedImport:
+    """The score of one run of another tool, in the units of the table."""
+
+    run: str
+    row: str
+    column: str
+    seed: int
+    value: float
+    protocol: str
+    split: str = ""
+    file: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class PlannedCell:
     """One run of one row, column and seed."""
 
@@ -159,6 +173,7 @@ class StudyPlan:
     defaults."""
     runs: tuple[PlannedRun, ...]
     warnings: tuple[str, ...]
+    imported: tuple[PlannedImport, ...] = ()
 
     @property
     def file_suffix(self) -> str:

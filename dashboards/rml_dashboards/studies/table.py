@@ -1,9 +1,12 @@
 """From a study's plan to its table: plain specifications of table and cells."""
 
+import dataclasses
+
 from rml_dashboards.studies.plan import PlannedRow, StudyPlan
 from rml_dashboards.tables.specification import (
     CellSpec,
     ColumnSpec,
+    ImportedRun,
     ReportedValue,
     RowSpec,
     TableSpec,
@@ -33,6 +36,7 @@ def table_spec(plan: StudyPlan) -> TableSpec:
         caption=table.caption,
         row_heading=table.row_heading,
         tolerance=table.tolerance,
+        imported=tuple(ImportedRun(**dataclasses.asdict(run)) for run in plan.imported),
     )
 
 

@@ -29,6 +29,8 @@ class Trace:
     device: str = ""
     ended: str = ""
     """Day on which the run ended, UTC (ISO)."""
+    imported: str = ""
+    """File of another tool's runs that it comes from; empty for runs of ours."""
 
 
 @dataclass(frozen=True, kw_only=True)

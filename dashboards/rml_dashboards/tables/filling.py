@@ -104,12 +104,36 @@ def seed_frame(
     frame["dirty"] = frame["dirty"].eq(True)
     texts = ["mlflow_run_id", "split", "protocol", "code_version", "device", "micro_batches"]
     frame[texts] = frame[texts].fillna("")
+    frame["imported"] = ""
+    if spec.imported:
+        frame = pd.concat([frame, _imported_lines(spec, frame)], ignore_index=True)
     rows = {row.label: place for place, row in enumerate(spec.rows)}
     columns = {column.label: place for place, column in enumerate(spec.columns)}
     frame["row_place"] = frame["row"].map(rows)
     frame["column_place"] = frame["column"].map(columns)
     in_order = frame.sort_values(["row_place", "column_place", "seed"], kind="stable")
     return in_order.drop(columns=["row_place", "column_place"]).reset_index(drop=True)
+
+
+def _imported_lines(spec: TableSpec, frame: pd.DataFrame) -> pd.DataFrame:
+    """Runs of other tools, as lines of the frame."""
+    lines = [
+        {
+            "row": run.row,
+            "column": run.column,
+            "seed": run.seed,
+            "run_id": run.run,
+            "value": run.value,
+            "protocol": run.protocol,
+            "split": run.split,
+            "imported": run.file or "another tool",
+        }
+        for run in spec.imported
+    ]
+    own = pd.DataFrame(lines).assign(state="done", dirty=False, metric="")
+    own["end_time"] = pd.Series(pd.NaT, index=own.index, dtype=frame["end_time"].dtype)
+    texts = [name for name in frame.columns if name not in own]
+    return own.assign(**dict.fromkeys(texts, ""))[frame.columns].astype(frame.dtypes.to_dict())
 
 
 def _with_aggregates(

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from urllib.parse import quote
 
 from rml_dashboards.tables.entries import Entry, Table, Trace
-from rml_dashboards.tables.render import legend
+from rml_dashboards.tables.render import code_text, legend
 from rml_dashboards.tables.texts import Text, grid
 from rml_dashboards.writing.page import attributes_text, element, escaped, page
 from rml_dashboards.writing.pipe_table import NOTHING, one_line
@@ -126,7 +126,7 @@ def _runs(table: Table, link: RunLink, prefix: str) -> list[str]:
 
 def _run_line(entry: Entry, trace: Trace, link: RunLink, digits: int, anchor: str | None) -> str:
     score = NOTHING if trace.value is None else f"{trace.value:.{digits + 2}f}"
-    code = trace.code_version + (" + changes" if trace.dirty else "")
+    code = code_text(trace)
     address = link(trace.mlflow_run_id)
     run = element("code", trace.run_id)
     if address:

@@ -87,6 +87,12 @@ def own_notes(entry: Entry, *, column_is_mixed: bool) -> list[str]:
     ]
     if lacking and (entry.n or len(lacking) > 1):
         notes.append(f"{entry.n} of {entry.n_expected} runs have a score: {', '.join(lacking)}.")
+    files = sorted({trace.imported for trace in entry.traces if trace.imported})
+    if files:
+        notes.append(
+            f"Imported from {', '.join(files)}, not run here; protocol as stated there: "
+            f"{_list(entry.protocols)}."
+        )
     if entry.status == "mixed":
         notes.append(
             "Seeds were scored under different protocols and are not averaged: "

@@ -84,6 +84,7 @@ def _specification(
         name=f"{spec.name}-classes" + (f"-{_slug(spec, column)}" if several else ""),
         title=f"{spec.title}: IoU of classes" + (f", {column.label}" if several else ""),
         caption="",
+        imported=(),
         columns=tuple(columns),
         rows=tuple(dataclasses.replace(row, reported={}) for row in _rows(spec, column, cells)),
     )

@@ -5,7 +5,7 @@ import pandas as pd
 
 from rml_dashboards.contract.run_folder import RUNS
 from rml_dashboards.contract.tags import Tag
-from rml_dashboards.tables.entries import Entry, Table
+from rml_dashboards.tables.entries import Entry, Table, Trace
 from rml_dashboards.tables.specification import ColumnSpec, TableSpec
 from rml_dashboards.tables.texts import Text, grid
 from rml_dashboards.writing.pipe_table import NOTHING, escape, one_line, pipe_table, without_column
@@ -83,7 +83,12 @@ def legend(table: Table) -> str:
     sources = sorted({value.source for entry in table.cells() for value in entry.reported} - {""})
     if len(sources) == 1:
         sentences.append(f"Reported: {sources[0]}.")
-    done = [trace for entry in table.cells() for trace in entry.traces if trace.state == "done"]
+    done = [
+        trace
+        for entry in table.cells()
+        for trace in entry.traces
+        if trace.state == "done" and not trace.imported
+    ]
     if done:
         num_runs = len({trace.run_id for trace in done})
         facts = [f"Our scores: {num_runs} {'run' if num_runs == 1 else 'runs'}"]
@@ -130,7 +135,7 @@ def _traces(table: Table) -> str:
     for entry in table.cells():
         for trace in entry.traces:
             score = NOTHING if trace.value is None else f"{trace.value:.{table.spec.digits + 2}f}"
-            code = trace.code_version + (" + changes" if trace.dirty else "")
+            code = code_text(trace)
             fields = [entry.row, entry.column, str(trace.seed), trace.state, score, trace.run_id]
             fields += [trace.mlflow_run_id or NOTHING, trace.protocol or NOTHING, code or NOTHING]
             lines.append([escape(cell) for cell in fields])
@@ -145,6 +150,13 @@ def _traces(table: Table) -> str:
     return "\n\n".join(
         [*parts, pipe_table([escape(cell) for cell in header], lines)] if lines else parts
     )
+
+
+def code_text(trace: Trace) -> str:
+    """What made a run's score."""
+    if trace.imported:
+        return f"imported from {trace.imported}"
+    return trace.code_version + (" + changes" if trace.dirty else "")
 
 
 def csv(table: Table) -> str:
@@ -167,7 +179,8 @@ def cell_frame(table: Table) -> pd.DataFrame:
 def _csv_line(table: Table, column: ColumnSpec, entry: Entry) -> dict[str, object]:
     reported = entry.reported[0] if entry.reported else None
     done = [trace for trace in entry.traces if trace.state == "done"]
-    return {
+    imported = {trace.imported for trace in done} - {""}
+    line: dict[str, object] = {
         "row": entry.row,
         "column": entry.column,
         "mean": entry.mean,
@@ -200,6 +213,7 @@ def _csv_line(table: Table, column: ColumnSpec, entry: Entry) -> dict[str, objec
             table.notes[number - 1] for number in (*entry.marks, *sum(entry.reported_marks, ()))
         ),
     }
+    return line | ({"imported": " ".join(sorted(imported))} if table.spec.imported else {})
 
 
 def _markdown_cell(cell: Text) -> str:

@@ -88,6 +88,24 @@ class CellSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ImportedRun:
+    """A run of another tool, in a row of its own."""
+
+    row: str
+    column: str
+    seed: int
+    value: float
+    """In the units of the table."""
+    run: str
+    """What that tool calls it."""
+    protocol: str
+    split: str = ""
+    """Hash of the split; empty where it is not known, and then it is never paired with ours."""
+    file: str = ""
+    """Where it was read from, for the footnote."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class TableSpec:
     """The shape of one table."""
 
@@ -110,6 +128,7 @@ class TableSpec:
     tolerance: float | None = None
     """How near a reported number ours must be to pass a check, in the units of the table; None: not
     stated."""
+    imported: tuple[ImportedRun, ...] = ()
 
     def __post_init__(self) -> None:
         _check(
@@ -142,6 +161,8 @@ class TableSpec:
             self.digits >= 0, f"table {self.name}: digits = {self.digits}, expected zero or more"
         )
 
+        _check_imported(self)
+
     def metric_of(self, column: ColumnSpec) -> str:
         return column.metric or self.metric
 
@@ -155,6 +176,7 @@ class TableSpec:
         one seed."""
         columns = {column.label for column in self.columns}
         rows = {row.label: row for row in self.rows}
+        imported = {run.row for run in self.imported}
         seen: set[tuple[str, str, int]] = set()
         for cell in cells:
             where = (
@@ -167,9 +189,27 @@ class TableSpec:
             _check(
                 not rows[cell.row].reported_only, f"{where} belongs to a row that is only reported"
             )
+            _check(
+                cell.row not in imported,
+                f"{where} belongs to a row of imported runs, which are never averaged with ours",
+            )
             key = (cell.row, cell.column, cell.seed)
             _check(key not in seen, f"{where}: this seed is already there")
             seen.add(key)
+
+
+def _check_imported(spec: TableSpec) -> None:
+    """Runs of others have a place in the table, and never one beside a reported number or twice."""
+    columns = {column.label for column in spec.columns}
+    rows = {row.label: row for row in spec.rows}
+    seen: set[tuple[str, str, int, str]] = set()
+    for run in spec.imported:
+        where = f"table {spec.name}: imported run {run.run} (row {run.row!r}, seed {run.seed})"
+        _check(run.row in rows and run.column in columns, f"{where} has no place in the table")
+        _check(not rows[run.row].reported, f"{where} is in a row with reported numbers")
+        key = (run.row, run.column, run.seed, run.split)
+        _check(key not in seen, f"{where}: this seed is already there")
+        seen.add(key)
 
 
 def _check(condition: bool, message: str) -> None:

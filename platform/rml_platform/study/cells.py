@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from rml_platform.study.layers import Assignment, Layer, compose
 from rml_platform.study.retry_config import RetryConfig
 from rml_platform.study.shown.figure_config import FigureConfig
+from rml_platform.study.shown.others_config import ImportedConfig
 from rml_platform.study.study_file import (
     Aggregate,
     CostConfig,
@@ -98,6 +99,8 @@ class Study:
     cost: CostConfig | None = None
     """What the device takes at this size, as far as the file states it."""
     figures: tuple[FigureConfig, ...] = ()
+    imported: tuple[ImportedConfig, ...] = ()
+    """Runs of other tools, in rows of their own."""
     overrides: Layer = ()
 
 

@@ -3,6 +3,7 @@ multiplied by axes."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from rml_platform.study.cells import AxisValue, Column, Row, Study, multiply_rows
@@ -10,6 +11,9 @@ from rml_platform.study.layers import Layer, layer
 from rml_platform.study.overrides import StudyOverrides
 from rml_platform.study.shown.figure_config import FigureConfig, figure_problems
 from rml_platform.study.shown.metric_names import metric_problems
+from rml_platform.study.shown.others import read_imported, read_published
+from rml_platform.study.shown.others_config import ImportedConfig
+from rml_platform.study.shown.others_rows import Others
 from rml_platform.study.study_file import (
     ColumnConfig,
     ProfileConfig,
@@ -44,13 +48,14 @@ def build_study(
         resources=config.resources,
         retry=config.retry,
         base=builder.base(),
-        rows=multiply_rows(builder.rows(), builder.axes()),
+        rows=(*builder.shown_rows(), *builder.imported_rows()),
         columns=builder.columns(),
         seeds=config.seeds,
         split_seeds=config.split_seeds,
         table=builder.table(),
         cost=config.cost if profile is None else config.profiles[profile].cost,
         figures=builder.figures(),
+        imported=builder.imported(),
         overrides=overrides.of_cells,
     )
 
@@ -70,6 +75,13 @@ class _Builder:
         self._rows = config.rows or (RowConfig(label=config.name),)
         self._columns = config.columns or (
             ColumnConfig(label=config.table.metric.rpartition("/")[2]),
+        )
+
+        shows_others = self._profile is NO_PROFILE or self._profile.keep_reported
+        folder = Path(document.source).parent
+        self._others = Others(
+            read_published(config.publications if shows_others else (), folder),
+            read_imported(config.imports if shows_others else (), folder),
         )
 
     def _layer(self, mapping: Mapping[str, Any], path: KeyPath) -> Layer:
@@ -127,6 +139,16 @@ class _Builder:
                 )
             )
         return tuple(rows)
+
+    def shown_rows(self) -> tuple[Row, ...]:
+        """Every row that is run or quoted, multiplied, with what publications say of it."""
+        return self._others.quoted(multiply_rows(self.rows(), self.axes()))
+
+    def imported_rows(self) -> tuple[Row, ...]:
+        return self._others.imported_rows()
+
+    def imported(self) -> tuple[ImportedConfig, ...]:
+        return self._others.imported
 
     def columns(self) -> tuple[Column, ...]:
         columns = []
@@ -193,6 +215,7 @@ class _Builder:
         drawn = multiply_rows(self.rows(), self.axes())
         run = [row.label for row in drawn if row.columns]
         quoted = [row.label for row in drawn if not row.columns]
+        yield from self._others.problems(drawn, columns)
         for path, text in figure_problems(config.name, config.figures, run, quoted, columns):
             yield self._problem(path, text)
 

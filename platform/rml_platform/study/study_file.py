@@ -221,6 +221,11 @@ class StudyConfig:
     """`split.seed` for each of `seeds`, in order; default: the same split for all."""
     profiles: dict[str, ProfileConfig] = field(default_factory=dict)
     table: TableConfig = TableConfig()
+    publications: tuple[str, ...] = ()
+    """CSV or YAML files of numbers that others printed, by paths from the study's folder; quoted in
+    the table."""
+    imports: tuple[str, ...] = ()
+    """CSV files of runs of other tools, by paths from the study's folder; rows of their own."""
     cost: CostConfig | None = None
     figures: tuple[FigureConfig, ...] = ()
 

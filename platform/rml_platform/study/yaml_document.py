@@ -5,7 +5,6 @@ twice, an alias, a key that is not text, NaN and infinity are errors. `1e-4` is 
 everywhere but in YAML 1.1.
 """
 
-import hashlib
 import math
 import re
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import yaml
 
+from rml_dashboards.contract.study_plan import source_hash
 from rml_trainers.errors import ConfigError
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
@@ -59,7 +59,8 @@ class Document:
     value: dict[str, Json]
     places: dict[KeyPath, str]
     source_hash: str
-    """sha256 of the file: tells whether it has changed since something was made of it."""
+    """sha256 of the file and of files of numbers that it names: tells whether something has changed
+    since something was made of it."""
 
     def place(self, path: KeyPath) -> str:
         """Place of a key, or of the nearest one that contains it."""
@@ -85,7 +86,7 @@ def read_document(path: Path) -> Document:
         raise ConfigError(
             f"{path}: expected keys and values at the top level, got a {type(value).__name__}"
         )
-    return Document(str(path), value, places, hashlib.sha256(content).hexdigest())
+    return Document(str(path), value, places, source_hash(content, path, value))
 
 
 def read_value(text: str, source: str, key: str = "") -> Json:

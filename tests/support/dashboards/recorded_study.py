@@ -31,18 +31,21 @@ class RecordedStudy:
         *,
         scores: Mapping[tuple[str, int], float] | None = None,
         study: Mapping[str, Any] | None = None,
+        text: str | None = None,
         more: Mapping[str, float] | None = None,
     ) -> "RecordedStudy":
         """Plan the study and record its runs.
 
         Args:
             scores: mIoU by row and seed of the runs that have finished; default: SCORES.
-            study: what the study file says; default: OWN_IMAGES.
+            study, text: what the study file says, as values or as text; default: OWN_IMAGES.
             more: further scores of every run by metric, with `__` for `/`.
         """
         there = PlanOnDisk.make(folder)
         if study is not None:
             there.study.write_text(yaml.safe_dump(dict(study), sort_keys=False))
+        if text is not None:
+            there.study.write_text(text)
         plan = there.write()
         for run in plan.runs:
             (cell,) = run.cells

@@ -73,6 +73,7 @@ def to_written(plan: Plan, overrides: Sequence[str] | None, out: Path) -> Writte
         table=study.table,
         figures=study.figures,
         cost=study.cost,
+        imported=study.imported,
         settings=settings.shared,
         runs=tuple(
             _run(run, own, study.cost, out)

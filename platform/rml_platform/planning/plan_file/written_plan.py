@@ -23,6 +23,7 @@ from rml_platform.planning.cost import StageCost
 from rml_platform.run.codec import Codec, DamagedFileError
 from rml_platform.run.storage import Folder
 from rml_platform.study.shown.figure_config import FigureConfig
+from rml_platform.study.shown.others_config import ImportedConfig
 from rml_platform.study.study_file import (
     Aggregate,
     CostConfig,
@@ -143,6 +144,8 @@ class WrittenPlan:
     table: TableConfig
     figures: tuple[FigureConfig, ...]
     cost: CostConfig | None
+    imported: tuple[ImportedConfig, ...] = ()
+    """Runs of other tools, in rows of their own."""
     settings: dict[str, Any]
     """Dotted key → value of the settings that all runs share and that differ from their
     defaults."""
