@@ -1,6 +1,7 @@
 """How a tracking URI is written, read and shown: above all that of an SQLite file, whose path may
 hold any character."""
 
+import importlib.util
 import os
 import re
 from collections.abc import Iterator
@@ -16,6 +17,24 @@ STORE_FILE = "mlflow.db"
 """The SQLite store below an output folder, where nothing else is said."""
 _SQLITE = re.compile(r"sqlite(?:\+\w+)?:///([^?]*)(?:\?.*)?")
 _ESCAPE = re.compile(r"%(?=[0-9A-Fa-f]{2})")
+
+
+POSTGRES = ("postgresql", "postgres")
+"""Schemes of a PostgreSQL URI that leaves the driver open."""
+POSTGRES_DRIVERS = ("psycopg2", "psycopg")
+
+
+def postgres_driver() -> str | None:
+    """A package that talks to PostgreSQL and is installed, None where there is none."""
+    return next((name for name in POSTGRES_DRIVERS if importlib.util.find_spec(name)), None)
+
+
+def with_driver(uri: str) -> str:
+    """The same store by a driver that is installed: `postgresql://` alone means psycopg2 to
+    SQLAlchemy 2.0 and psycopg to 2.1."""
+    scheme, _, rest = uri.partition("://")
+    driver = postgres_driver() if scheme in POSTGRES else None
+    return uri if driver is None else f"postgresql+{driver}://{rest}"
 
 
 def sqlite_uri(file: Path) -> str:

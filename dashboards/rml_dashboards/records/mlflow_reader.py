@@ -31,7 +31,12 @@ from rml_dashboards.contract.metric_keys import (
     from_mlflow_keys,
     to_mlflow_key,
 )
-from rml_dashboards.contract.store_uri import shown_uri, sqlite_file, without_litter
+from rml_dashboards.contract.store_uri import (
+    shown_uri,
+    sqlite_file,
+    with_driver,
+    without_litter,
+)
 from rml_dashboards.contract.tags import PREFIX, Tag
 from rml_dashboards.errors import DashboardError
 from rml_dashboards.records.ledger import Ledger, ledger_path, load_ledger, save_ledger
@@ -240,7 +245,7 @@ def impatient_client(tracking_uri: str) -> Iterator[MlflowClient]:
     os.environ.setdefault(name, "2")
     try:
         with without_litter(tracking_uri):
-            client = MlflowClient(tracking_uri)
+            client = MlflowClient(with_driver(tracking_uri))
         yield client
     finally:
         if before is None:

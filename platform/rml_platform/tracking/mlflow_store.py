@@ -22,7 +22,12 @@ from filelock import FileLock
 
 from rml_dashboards.contract.metric_keys import to_mlflow_key
 from rml_dashboards.contract.states import Status
-from rml_dashboards.contract.store_uri import shown_uri, sqlite_file, without_litter
+from rml_dashboards.contract.store_uri import (
+    shown_uri,
+    sqlite_file,
+    with_driver,
+    without_litter,
+)
 from rml_dashboards.contract.tags import Tag
 from rml_dashboards.contract.uris import without_secrets
 from rml_platform.run.metric_log import Measurement
@@ -71,7 +76,7 @@ class MlflowStore:
             logging.getLogger("mlflow").setLevel(logging.ERROR)
             logging.getLogger("alembic").setLevel(logging.ERROR)
             with without_litter(uri), self._alone_at_the_file():
-                self._client: Any = mlflow.MlflowClient(tracking_uri=uri)
+                self._client: Any = mlflow.MlflowClient(tracking_uri=with_driver(uri))
 
     def check(self) -> None:
         """Answer within seconds whether the store can be used; makes the schema of a new database.

@@ -14,7 +14,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from rml_dashboards.contract.store_uri import VARIABLE, sqlite_file, sqlite_uri
+from rml_dashboards.contract.store_uri import (
+    POSTGRES,
+    VARIABLE,
+    postgres_driver,
+    sqlite_file,
+    sqlite_uri,
+    with_driver,
+)
 from rml_dashboards.contract.uris import without_secrets
 from rml_trainers.errors import ConfigError
 
@@ -74,7 +81,7 @@ def prepare_server(asked: ServerConfig, environment: Mapping[str, str]) -> Serve
     origins = _origins(asked)
     command += ["--cors-allowed-origins", ",".join(origins)] if origins else []
     variables = {key: value for key, value in environment.items() if key != VARIABLE}
-    variables["MLFLOW_BACKEND_STORE_URI"] = store
+    variables["MLFLOW_BACKEND_STORE_URI"] = with_driver(store)
     variables.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
     if asked.authentication:
         command += ["--app-name", "basic-auth"]
@@ -117,8 +124,7 @@ def _check_store(store: str) -> None:
             f"--backend-store-uri {without_secrets(store)}: that is a server; a server keeps its "
             "runs in a database: sqlite:///FILE or postgresql://USER@HOST/DATABASE"
         )
-    is_bare = scheme in ("postgresql", "postgres", "postgresql+psycopg2")
-    if is_bare and importlib.util.find_spec("psycopg2") is None:
+    if scheme in POSTGRES and postgres_driver() is None:
         raise ConfigError(
             f"--backend-store-uri {without_secrets(store)}: PostgreSQL needs the package psycopg2: "
             "pip install 'rml[postgres]'"

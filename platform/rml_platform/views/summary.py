@@ -142,7 +142,7 @@ def _print_places(
             console.print(Text.assemble((f"{name:<9}", "bold"), place), soft_wrap=True)
     if tracking_uri is None:
         _print_next(
-            f"mlflow ui --backend-store-uri {shlex.quote(uri)} --workers 1",
+            f"rml tracking serve{_out(layout)}",
             "compare runs in a browser",
             console,
         )

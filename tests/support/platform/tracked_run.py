@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import requests
 from mlflow import MlflowClient
@@ -34,6 +35,34 @@ class Away:
         if self.is_away:
             raise requests.ConnectionError("connection refused")
         return getattr(self.client, name)
+
+
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+class Cut:
+    """Stands in front of an MLflow client. After so many requests, each of them carried out, it
+    raises instead of giving the answer."""
+
+    def __init__(self, client: Any, after: int, error: BaseException) -> None:
+        self._client = client
+        self._left = after
+        self._error = error
+        self.calls: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._client, name)
+
+        def asked(*arguments: Any, **named: Any) -> Any:
+            answer = method(*arguments, **named)
+            self.calls.append(name)
+            self._left -= 1
+            if self._left == 0:
+                raise self._error
+            return answer
+
+        return asked
 
 
 @dataclass

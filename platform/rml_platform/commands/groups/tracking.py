@@ -23,6 +23,23 @@ app = typer.Typer(
 )
 
 
+Database = Annotated[
+    str | None,
+    typer.Option(
+        help="Database: sqlite:///FILE or postgresql://USER@HOST/DATABASE; default: the SQLite "
+        "file under --out."
+    ),
+]
+Auth = Annotated[
+    bool | None,
+    typer.Option(
+        "--auth/--no-auth",
+        help="Users and passwords (MLflow's basic authentication); default: none on the "
+        "loopback address, and one of the two must be said elsewhere.",
+    ),
+]
+
+
 @app.command()
 def sync(
     studies: Annotated[
@@ -59,21 +76,17 @@ def sync(
     layout = OutputLayout(root=out, storage=storage or str(out))
     tracker = open_mlflow(tracking_uri, out, layout.artifacts)
     tracker.check()
-    runs: list[tuple[str, str | None]] = [(own, None) for own in run_ids_under(layout.storage)]
+    runs: list[tuple[str, str | None]]
     if studies:
         from rml_platform.planning.plan_file.find_plan import find_plan
 
-        plan_of = functools.partial(
-            find_plan,
-            overrides=set_,
-            plugins=plugin,
-            profile=profile,
-            out=out,
-            storage=storage,
-            data_root=data_root,
+        asked = functools.partial(
+            find_plan, overrides=set_, plugins=plugin, profile=profile, out=out
         )
-        plans = [plan_of(study) for study in studies]
+        plans = [asked(study, storage=storage, data_root=data_root) for study in studies]
         runs = [(run.run_id, plan.name) for plan in plans for run in plan.runs]
+    else:
+        runs = [(run_id, None) for run_id in run_ids_under(layout.storage)]
     done = []
     for one in replay(layout.storage, runs, tracker, every_value=every_value, on_note=_note):
         done.append(one)
@@ -91,13 +104,7 @@ def _note(text: str) -> None:
 @app.command()
 def serve(
     out: Out = DEFAULT_OUT,
-    backend_store_uri: Annotated[
-        str | None,
-        typer.Option(
-            help="Database: sqlite:///FILE or postgresql://USER@HOST/DATABASE; default: the "
-            "SQLite file under --out."
-        ),
-    ] = None,
+    backend_store_uri: Database = None,
     artifacts: Annotated[
         str | None,
         typer.Option(help="Path or URI where the server keeps files; default: OUT/mlartifacts."),
@@ -110,14 +117,7 @@ def serve(
             metavar="NAME,…", help="Names that the server is called by; needed on other addresses."
         ),
     ] = None,
-    auth: Annotated[
-        bool | None,
-        typer.Option(
-            "--auth/--no-auth",
-            help="Users and passwords (MLflow's basic authentication); default: none on the "
-            "loopback address, and one of the two must be said elsewhere.",
-        ),
-    ] = None,
+    auth: Auth = None,
 ) -> None:
     """Start an MLflow server that suits rml: one worker, a database, files under the output folder,
     closed to other machines unless they are let in.

@@ -12,6 +12,7 @@ from rml_dashboards.contract.store_uri import (
     shown_uri,
     sqlite_file,
     sqlite_uri,
+    with_driver,
     without_litter,
 )
 
@@ -79,3 +80,22 @@ def test_a_uri_is_shown_without_its_password_and_with_its_origin(
     monkeypatch.setenv(VARIABLE, uri)
     assert shown_uri(uri) == "postgresql://me:***@host/db (set by MLFLOW_TRACKING_URI)"
     assert shown_uri("http://host:5000") == "http://host:5000"
+
+
+@pytest.mark.parametrize(
+    ("installed", "wanted"),
+    [
+        ({"psycopg2", "psycopg"}, "postgresql+psycopg2://me@host/db"),
+        ({"psycopg"}, "postgresql+psycopg://me@host/db"),
+        (set[str](), "postgresql://me@host/db"),
+    ],
+)
+def test_a_driver_that_is_installed_is_named(
+    installed: set[str], wanted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name: object() if name in installed else None
+    )
+    assert with_driver("postgresql://me@host/db") == wanted
+    for other in ("postgresql+asyncpg://host/db", "http://host", "sqlite:///a.db", "none"):
+        assert with_driver(other) == other

@@ -12,7 +12,7 @@ from rml_platform.cli import app, main
 from tests.support.platform.studies import STUDY, write_study
 from tests.support.published_trees import write_voc
 
-_COMMANDS = "demo run plan launch status cancel tables figures predict compare doctor data"
+_COMMANDS = "demo run plan launch status cancel tables figures predict compare doctor data tracking"
 COMMANDS = _COMMANDS.split()
 runner = CliRunner()
 
@@ -49,7 +49,11 @@ def test_help_lists_every_command() -> None:
 
 @pytest.mark.parametrize(
     "command",
-    [*COMMANDS, "data download", "data prepare", "data check", "data splits", "data inspect"],
+    [
+        *COMMANDS,
+        *("data download", "data prepare", "data check", "data splits", "data inspect"),
+        *("tracking sync", "tracking serve"),
+    ],
 )
 def test_every_command_explains_itself_and_its_options(command: str) -> None:
     code, text = rml(*command.split(), "--help")

@@ -16,36 +16,8 @@ from rml_platform.tracking.mlflow_store import MlflowStore
 from rml_platform.tracking.mlflow_tracker import MlflowTracker
 from rml_platform.tracking.publisher import Publisher
 from rml_trainers.data.prepared.cache import PreparedData
-from tests.support.platform.tracked_run import Scene
+from tests.support.platform.tracked_run import Cut, Killed, Scene
 from tests.support.recorded import Store
-
-
-class Killed(BaseException):
-    """Stands for the end of the process."""
-
-
-class Cut:
-    """Stands in front of an MLflow client. After so many requests, each of them carried out, it
-    raises instead of giving the answer."""
-
-    def __init__(self, client: Any, after: int, error: BaseException) -> None:
-        self._client = client
-        self._left = after
-        self._error = error
-        self.calls: list[str] = []
-
-    def __getattr__(self, name: str) -> Any:
-        method = getattr(self._client, name)
-
-        def asked(*arguments: Any, **named: Any) -> Any:
-            answer = method(*arguments, **named)
-            self.calls.append(name)
-            self._left -= 1
-            if self._left == 0:
-                raise self._error
-            return answer
-
-        return asked
 
 
 @dataclass(frozen=True)
