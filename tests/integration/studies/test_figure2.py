@@ -16,7 +16,7 @@ from rml_trainers.data.splitting.splits import make_split
 from rml_trainers.methods.paper.iml import ImlConfig
 from rml_trainers.training.reporting import MemoryReporter
 from rml_trainers.training.trainer import Trainer
-from tests.support.idx_files import write_mnist
+from tests.support.own_data.idx_files import write_mnist
 
 STUDY = Path(__file__).parents[3] / "search_spaces" / "figure2.yaml"
 pytestmark = pytest.mark.usefixtures("single_thread")

@@ -23,7 +23,7 @@ from rml_trainers.noise.config import GeometryConfig, NoiseConfig
 from rml_trainers.prediction.inference import load_network
 from rml_trainers.training.reporting import MemoryReporter
 from rml_trainers.training.trainer import Trainer
-from tests.support.idx_files import write_mnist
+from tests.support.own_data.idx_files import write_mnist
 from tests.support.tiny import tiny_config
 
 CONFIG = MlpConfig(hidden=(16, 12))

@@ -16,7 +16,7 @@ from rml_trainers.data.sources.downloads import download
 from rml_trainers.data.sources.mnist import MnistConfig, MnistDataset
 from rml_trainers.data.sources.voc import VocConfig
 from rml_trainers.errors import ConfigError, DataError
-from tests.support.idx_files import write_mnist
+from tests.support.own_data.idx_files import write_mnist
 from tests.support.published_trees import write_mats, write_voc
 
 VOC = VocConfig(complete=False)

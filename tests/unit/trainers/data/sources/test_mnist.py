@@ -13,8 +13,8 @@ from rml_trainers.data.dataset import Subset
 from rml_trainers.data.sources.idx import read_idx
 from rml_trainers.data.sources.mnist import MNIST_CLASSES, MnistConfig, MnistDataset
 from rml_trainers.errors import DataError
-from tests.support.idx_files import write_idx, write_mnist
 from tests.support.image_folders import real_root
+from tests.support.own_data.idx_files import write_idx, write_mnist
 
 IMAGES = "train-images-idx3-ubyte.gz"
 LABELS = "train-labels-idx1-ubyte.gz"

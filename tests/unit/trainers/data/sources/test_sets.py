@@ -22,8 +22,8 @@ from rml_trainers.data.sources.pairs import PairsConfig
 from rml_trainers.data.sources.scenes import ScenesConfig
 from rml_trainers.data.sources.voc import VocConfig
 from rml_trainers.errors import DataError
-from tests.support.idx_files import write_mnist
 from tests.support.image_folders import write_camvid, write_folder, write_pairs
+from tests.support.own_data.idx_files import write_mnist
 from tests.support.published_trees import write_cityscapes, write_voc
 
 SAMPLES: dict[str, tuple[DataConfig, Callable[[Path], object]]] = {
