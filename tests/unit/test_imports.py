@@ -42,6 +42,7 @@ ROOMS = {
         "planning",
         "tracking",
         "launch",
+        "chaos",
         "views",
         "doctor",
         "plain_output",

@@ -6,6 +6,7 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -93,7 +94,7 @@ def ray_session(
     Raises:
         ClusterError: Ray cannot be started, or not be reached at `address`.
     """
-    _prepare_environment(local=address is None)
+    prepare_environment(local=address is None)
     import ray
 
     # Otherwise Ray prints a paragraph across the live view whenever a worker dies; the view tells
@@ -278,7 +279,8 @@ def _job_config() -> "JobConfig":
 def _connect(address: str) -> None:
     import ray
 
-    ray._private.ray_constants.ENABLE_RAY_CLUSTER = True
+    # Ray takes a loopback address for this machine's other one, unless it is told not to.
+    ray._private.ray_constants.ENABLE_RAY_CLUSTER = not is_on_loopback_only(address)
     try:
         told = {name: os.environ[name] for name in ENVIRONMENT if name.startswith(ON_WORKERS)}
         quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL}
@@ -291,7 +293,21 @@ def _connect(address: str) -> None:
         ) from error
 
 
-def _prepare_environment(*, local: bool) -> None:
+def is_on_loopback_only(address: str) -> bool:
+    """Whether an address is of the loopback interface, and what listens there is not to be had at
+    this machine's other address: a cluster that only this machine reaches."""
+    host, _, port = address.rpartition(":")
+    if host not in ("localhost", LOOPBACK) or not port.isdigit():
+        return False
+    from ray._private.services import node_ip_address_from_perspective
+
+    own = node_ip_address_from_perspective()
+    with contextlib.suppress(OSError), socket.create_connection((own, int(port)), PROBE_TIMEOUT_S):
+        return False
+    return True
+
+
+def prepare_environment(*, local: bool) -> None:
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     warnings.filterwarnings("ignore", module=r"ray\..*")

@@ -3,6 +3,7 @@ distributed/."""
 
 import os
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -207,3 +208,19 @@ def test_a_sigterm_while_ray_starts_is_a_stop(
 def test_ctrl_c_stays_ctrl_c(calls: list[dict[str, object]]) -> None:
     with pytest.raises(KeyboardInterrupt), ray_session(None, with_train=True):
         raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(("interface", "expected"), [("127.0.0.1", True), ("", False)])
+def test_a_cluster_that_listens_on_loopback_only_is_joined_there(
+    interface: str, expected: bool
+) -> None:
+    with socket.socket() as head:
+        head.bind((interface, 0))
+        head.listen()
+        port = head.getsockname()[1]
+        assert module.is_on_loopback_only(f"127.0.0.1:{port}") is expected
+
+
+@pytest.mark.parametrize("address", ["auto", "ray://127.0.0.1:10001", "192.0.2.7:6379"])
+def test_other_addresses_are_nothing_special(address: str) -> None:
+    assert not module.is_on_loopback_only(address)

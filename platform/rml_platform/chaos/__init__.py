@@ -1,0 +1,1 @@
+"""Faults injected into a study on purpose, and what is wrong with it afterwards: `rml chaos`."""

@@ -1,0 +1,1 @@
+"""What is wrong with a study after a round: compared with the same study left alone."""

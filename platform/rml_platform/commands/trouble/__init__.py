@@ -1,0 +1,1 @@
+"""Commands that look for trouble, and into it."""

@@ -1,0 +1,86 @@
+"""`rml chaos`: inject faults into a study and count what they did."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rml_platform.commands.options import DEFAULT_OUT, Address, DataRoot, Overrides, Profile
+
+Faults = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--fault", metavar="NAME", help="Only this fault; may be repeated. See --list for all."
+    ),
+]
+Grounds = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--on",
+        metavar="process|local|cluster",
+        help=(
+            "Only launches in one process, on a Ray of their own, or on a cluster; may be repeated."
+        ),
+    ),
+]
+
+
+def chaos(
+    study: Annotated[
+        Path | None, typer.Argument(metavar="STUDY.yaml", help="Study file; a small one.")
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="How often the study is trained.")] = 10,
+    seed: Annotated[int, typer.Option(help="Of the faults that are drawn.")] = 0,
+    fault: Faults = None,
+    on: Grounds = None,
+    address: Address = None,
+    set_: Overrides = None,
+    profile: Profile = None,
+    out: Annotated[
+        Path, typer.Option(help="Where all of it goes; what is in order is deleted again.")
+    ] = DEFAULT_OUT / "chaos",
+    data_root: DataRoot = None,
+    list_: Annotated[bool, typer.Option("--list", help="Say which faults there are.")] = False,
+) -> None:
+    """Train a study while things go wrong, and compare it with the same study left alone.
+
+    Each round trains the study from its beginning and does up to three faults to it: processes are
+    killed and stopped, nodes go and come, files are damaged, MLflow is away. Then it is launched
+    until it is done, and what was lost, done twice, changed or left behind is counted. Without
+    --address a cluster of three nodes is started on this machine; with it, nothing is done to the
+    cluster itself. Exit code 1: something was not as it should be; its folder is kept.
+    """
+    from rml_platform.chaos.checks.tally import render
+    from rml_platform.chaos.faults.catalogue import FAULTS
+    from rml_platform.chaos.faults.fault import GROUNDS
+    from rml_platform.chaos.monkey import Monkey, possible
+    from rml_trainers.configuration import suggest
+    from rml_trainers.errors import ConfigError
+
+    if list_:
+        for name, one in FAULTS.items():
+            typer.echo(f"{name:<24}{one.what} ({', '.join(one.grounds)})")
+        return
+    if study is None or not study.is_file():
+        raise ConfigError(f"rml chaos needs a study file to train; {study} is none")
+    for given, known in ((fault or [], list(FAULTS)), (on or [], list(GROUNDS))):
+        for name in given:
+            if name not in known:
+                raise ConfigError(f"there is no {name!r}; {suggest(name, known)}")
+    names = [n for n in fault or FAULTS if possible(FAULTS[n], address)]
+    options = [word for given in set_ or () for word in ("--set", given)]
+    options += ["--profile", profile] if profile else []
+    options += ["--data-root", str(data_root)] if data_root else []
+    monkey = Monkey(study=study.resolve(), out=out, options=tuple(options), address=address)
+    accounts = []
+    for account in monkey.play(names, on or GROUNDS, rounds=rounds, seed=seed):
+        accounts.append(account)
+        verdict = "in order" if account.is_clean else f"NOT in order: {dict(account.wrong)}"
+        typer.echo(
+            f"round {account.number} on {account.grounds}, {account.seconds:.0f} s: {verdict}"
+        )
+        for text in account.struck:
+            typer.echo(f"    {text}")
+    typer.echo(f"\nrml chaos {study.name} --rounds {rounds} --seed {seed}\n\n{render(accounts)}")
+    if not all(account.is_clean for account in accounts):
+        raise typer.Exit(1)

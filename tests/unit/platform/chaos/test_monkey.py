@@ -1,0 +1,59 @@
+"""What the monkey of `rml chaos` draws."""
+
+from collections import Counter
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from rml_platform.chaos.faults.catalogue import FAULTS
+from rml_platform.chaos.faults.fault import GROUNDS
+from rml_platform.chaos.faults.files import DAMAGES
+from rml_platform.chaos.monkey import MOST_FAULTS, ChaosError, Monkey, draw_rounds, possible
+from rml_trainers.errors import ConfigError
+
+
+def test_a_seed_always_draws_the_same_rounds() -> None:
+    first = list(draw_rounds(list(FAULTS), GROUNDS, rounds=20, seed=3))
+    assert first == list(draw_rounds(list(FAULTS), GROUNDS, rounds=20, seed=3))
+    assert first != list(draw_rounds(list(FAULTS), GROUNDS, rounds=20, seed=4))
+    assert first[:7] == list(draw_rounds(list(FAULTS), GROUNDS, rounds=7, seed=3))
+
+
+def test_every_fault_comes_where_it_can_be_done() -> None:
+    draws = list(draw_rounds(list(FAULTS), GROUNDS, rounds=len(FAULTS), seed=0))
+    seen = Counter(name for draw in draws for name in draw.faults)
+    assert seen.keys() == FAULTS.keys()
+    for draw in draws:
+        assert 1 <= len(draw.faults) <= MOST_FAULTS
+        assert len(set(draw.faults)) == len(draw.faults)
+        assert all(draw.grounds in FAULTS[name].grounds for name in draw.faults)
+        assert list(draw.moments) == sorted(draw.moments, key=lambda moment: moment[0])
+
+
+def test_faults_that_cannot_be_done_are_told() -> None:
+    with pytest.raises(ConfigError, match="node-killed"):
+        list(draw_rounds(["node-killed"], ["process"], rounds=1, seed=0))
+
+
+def test_nothing_is_done_to_somebody_elses_cluster() -> None:
+    broken = {name for name, fault in FAULTS.items() if not possible(fault, "auto")}
+    assert broken == {name for name, fault in FAULTS.items() if fault.grounds == ("cluster",)} - {
+        "controller-killed"
+    }
+    assert all(possible(fault, None) for fault in FAULTS.values())
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
+@pytest.mark.parametrize("content", [b'{"a": 1}', b"[1, 2]", bytes(range(64))])
+def test_a_damaged_file_is_another_one(damage: object, content: bytes) -> None:
+    assert callable(damage)
+    assert all(damage(content, Random(seed)) != content for seed in range(20))
+
+
+def test_a_study_that_fails_by_itself_is_refused(tmp_path: Path) -> None:
+    study = tmp_path / "study.yaml"
+    study.write_text("name: no study\n")
+    monkey = Monkey(study=study, out=tmp_path / "out")
+    with pytest.raises(ChaosError, match="does not come to its end when it is left alone"):
+        monkey.undisturbed()
