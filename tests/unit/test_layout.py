@@ -19,6 +19,9 @@ SOURCES = sorted(file for folder in PACKAGES.values() for file in folder.rglob("
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 TEXTS = [ROOT / name for name in ("Makefile", "pyproject.toml", "constraints.txt", ".ci/run")]
 TEXTS += sorted(ROOT.glob("*.md"))
+DEPLOY = "deploy"
+"""Folder beside the platform's package: files for clusters, no code of ours."""
+TEXTS += [ROOT / "platform" / DEPLOY / name for name in ("Dockerfile", "slurm.sh")]
 TEXTS += [
     file
     for folder in ("search_spaces", "platform", "trainers", "dashboards", "docs", "tests")
@@ -87,7 +90,8 @@ def test_every_folder_of_code_holds_exactly_one_package() -> None:
             for path in folder.parent.iterdir()
             if path.is_dir() and path.name != "__pycache__"
         }
-        assert siblings == {package}, f"{folder.parent.name}/ holds {sorted(siblings)}"
+        allowed = {DEPLOY} if package == "rml_platform" else set[str]()
+        assert siblings - allowed == {package}, f"{folder.parent.name}/ holds {sorted(siblings)}"
         assert (folder / "__init__.py").is_file()
         assert (folder / "py.typed").is_file()
     assert not list(ROOT.glob("*/__init__.py")), (

@@ -1,0 +1,107 @@
+#!/usr/bin/env bash
+# A study on several nodes of a Slurm cluster:
+#   sbatch --nodes=4 platform/deploy/slurm.sh STUDY.yaml --storage /shared/rml --tracking-uri http://mlflow:5000
+# What stands behind the script goes to `rml launch`. The job is queued again when it is preempted, out of time, or when
+# Ray died; it goes on from the newest checkpoints, so the time limit need not hold the grid.
+#SBATCH --job-name=rml
+#SBATCH --nodes=2
+#SBATCH --ntasks-per-node=1
+#SBATCH --cpus-per-task=8
+#SBATCH --gpus-per-node=1
+#SBATCH --time=24:00:00
+#SBATCH --requeue
+#SBATCH --open-mode=append
+#SBATCH --output=rml-%j.log
+#SBATCH --signal=B:TERM@60
+set -euo pipefail
+
+port=${RML_RAY_PORT:-6379}
+most_restarts=${RML_MOST_RESTARTS:-50}
+ray_died=75 # rml's exit code for it
+
+# One token for every process of the job: nobody else on the nodes talks to its Ray. srun hands the environment on.
+export RAY_AUTH_MODE=token
+if [[ -z ${RAY_AUTH_TOKEN:-} && -z ${RAY_AUTH_TOKEN_PATH:-} ]]; then
+  RAY_AUTH_TOKEN=$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')
+  export RAY_AUTH_TOKEN
+fi
+umask 077
+export RAY_TMPDIR="${TMPDIR:-/tmp}/rml-$SLURM_JOB_ID" # short: the paths of Ray's sockets have 107 bytes
+
+export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK:-1} # srun does not take it from sbatch
+
+mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
+head=${nodes[0]}
+on_head=(srun --overlap --nodes=1 --ntasks=1 --nodelist="$head")
+steps=()
+launcher=
+is_stopping=
+
+# Slurm sends SIGTERM to this script 60 s before the end (--signal) and before a preemption. rml keeps the checkpoints,
+# stops its runs and ends with 143.
+# shellcheck disable=SC2329 # the trap calls it
+on_term() {
+  is_stopping=yes
+  [[ -z $launcher ]] || kill -TERM "$launcher" 2>/dev/null || true
+}
+trap on_term TERM
+
+# Waits for a process whatever signals come meanwhile; its exit code is the result.
+wait_for() {
+  local code
+  while true; do
+    code=0
+    wait "$1" || code=$?
+    kill -0 "$1" 2>/dev/null || return "$code"
+  done
+}
+
+# Ends the job's Ray, and queues the job again where something is left: Slurm does so by itself after a preemption
+# (--requeue), but not when the time is over or when Ray died.
+finish() {
+  local code=$1 tries
+  trap '' TERM
+  if ((${#steps[@]} > 0)); then
+    kill -TERM "${steps[@]}" 2>/dev/null || true
+    for ((tries = 0; tries < 100; tries++)); do
+      kill -0 "${steps[@]}" 2>/dev/null || break # none is left
+      sleep 0.2
+    done
+    kill -KILL "${steps[@]}" 2>/dev/null || true
+  fi
+  if [[ -n $is_stopping || $code == "$ray_died" ]]; then
+    if ((${SLURM_RESTART_COUNT:-0} < most_restarts)); then
+      scontrol requeue "$SLURM_JOB_ID" || echo "not queued again: sbatch it by hand" >&2
+    else
+      echo "queued again $most_restarts times already: left as it is" >&2
+    fi
+  fi
+  exit "$code"
+}
+
+head_ip=$("${on_head[@]}" hostname --ip-address)
+address=${head_ip%% *}:$port
+size=(--num-cpus="$SRUN_CPUS_PER_TASK" --num-gpus="${SLURM_GPUS_ON_NODE:-0}" --disable-usage-stats --block)
+
+"${on_head[@]}" ray start --head --node-ip-address="${address%:*}" --port="$port" --dashboard-host=127.0.0.1 \
+  "${size[@]}" &
+steps+=($!)
+until "${on_head[@]}" ray health-check --address "$address" >/dev/null 2>&1; do
+  [[ -z $is_stopping ]] || finish 143
+  kill -0 "${steps[0]}" 2>/dev/null || { echo "Ray's head did not start on $head" >&2 && finish 1; }
+  sleep 1
+done
+
+others=$((${#nodes[@]} - 1))
+if ((others > 0)); then
+  srun --nodes="$others" --ntasks="$others" --ntasks-per-node=1 --exclude="$head" \
+    ray start --address="$address" "${size[@]}" &
+  steps+=($!)
+fi
+
+code=0
+"${on_head[@]}" rml launch "$@" --address "$address" &
+launcher=$!
+[[ -z $is_stopping ]] || kill -TERM "$launcher"
+wait_for "$launcher" || code=$?
+finish "$code"

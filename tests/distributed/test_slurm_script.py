@@ -1,0 +1,166 @@
+"""platform/deploy/slurm.sh under a Slurm that starts real processes: the whole tree, its signals
+and its exit codes; and once with a real Ray on two nodes."""
+
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.servers.postgres import free_port
+from tests.support.servers.slurm import Slurm
+
+SCRIPT = Path(__file__).parents[2] / "platform" / "deploy" / "slurm.sh"
+RAY = """#!/usr/bin/env bash
+[[ $1 != health-check ]] || { [[ -f $TMPDIR/head ]]; exit; }
+echo "ray $* token=$RAY_AUTH_TOKEN mode=$RAY_AUTH_MODE" >> "$FAKE_CALLS"
+[[ $* != *--head* ]] || touch "$TMPDIR/head"
+[[ $FAKE_RAY != dies ]] || exit 1
+exec sleep 1000
+"""
+RML = """#!/usr/bin/env bash
+trap 'echo "rml got SIGTERM" >> "$FAKE_CALLS"; exit 143' TERM
+echo "rml $* token=$RAY_AUTH_TOKEN" >> "$FAKE_CALLS"
+until [[ $(grep -c "^ray start" "$FAKE_CALLS") -eq $SLURM_JOB_NUM_NODES ]]; do sleep 0.05; done
+[[ $FAKE_RML == stays ]] || exit "$FAKE_RML"
+while true; do sleep 0.1; done
+"""
+
+
+@pytest.fixture
+def slurm(tmp_path: Path) -> Slurm:
+    slurm = Slurm(tmp_path, ("n1", "n2", "n3"))
+    slurm.install({"ray": RAY, "rml": RML})
+    return slurm
+
+
+def ended(slurm: Slurm, rml: str, **environment: str) -> tuple[int, list[str]]:
+    """Exit code of the job, and what happened in it."""
+    job = slurm.start(SCRIPT, "study.yaml", "--storage", "a b", FAKE_RML=rml, **environment)
+    job.communicate()
+    assert slurm.still_there() == []
+    return job.returncode, slurm.calls()
+
+
+@pytest.mark.parametrize("code", [0, 1, 2])
+def test_the_job_ends_as_the_launch_does(code: int, slurm: Slurm) -> None:
+    got, calls = ended(slurm, str(code))
+    assert got == code
+    assert not any("requeue" in call for call in calls)
+    (launch,) = (call for call in calls if call.startswith("rml "))
+    assert launch.startswith("rml launch study.yaml --storage a b --address 127.0.0.1:6379 ")
+    head, *workers = [call for call in calls if call.startswith("ray start")]
+    assert "--head --node-ip-address=127.0.0.1 --port=6379" in head
+    assert len(workers) == 2
+    assert all("--address=127.0.0.1:6379 --num-cpus=1 " in worker for worker in workers)
+    (on_others,) = (call for call in calls if "--exclude=n1" in call)
+    assert "--nodes=2 --ntasks=2" in on_others
+
+
+def test_all_of_it_share_one_token_that_no_command_line_shows(slurm: Slurm) -> None:
+    _, calls = ended(slurm, "0")
+    tokens = {call.partition("token=")[2].split()[0] for call in calls if "token=" in call}
+    (token,) = tokens
+    assert len(token) == 64
+    assert not any(token in call for call in calls if call.startswith("srun"))
+    assert all("mode=token" in call for call in calls if call.startswith("ray start"))
+    (slurm.folder / "calls").unlink()
+    _, calls = ended(slurm, "0", RAY_AUTH_TOKEN="mine")
+    assert all("token=mine" in call for call in calls if "token=" in call)
+
+
+def test_one_node_needs_no_workers(tmp_path: Path) -> None:
+    slurm = Slurm(tmp_path, ("n1",))
+    slurm.install({"ray": RAY, "rml": RML})
+    code, calls = ended(slurm, "0")
+    assert code == 0
+    assert not any("--exclude" in call for call in calls)
+
+
+@pytest.mark.parametrize(("restarts", "is_requeued"), [("0", True), ("49", True), ("50", False)])
+def test_before_the_end_the_launch_is_stopped_and_the_job_queued_again(
+    restarts: str, is_requeued: bool, slurm: Slurm
+) -> None:
+    job = slurm.start(SCRIPT, "s.yaml", FAKE_RML="stays", SLURM_RESTART_COUNT=restarts)
+    while not any(call.startswith("rml launch") for call in slurm.calls()):
+        assert job.poll() is None
+        time.sleep(0.05)
+    job.send_signal(signal.SIGTERM)
+    output, _ = job.communicate()
+    calls = slurm.calls()
+    assert job.returncode == 143
+    assert calls.count("rml got SIGTERM") == 1
+    assert ("scontrol requeue 4711" in calls) is is_requeued
+    assert ("left as it is" in output) is not is_requeued
+    assert slurm.still_there() == []
+
+
+def test_a_job_whose_ray_died_is_queued_again(slurm: Slurm) -> None:
+    code, calls = ended(slurm, "75")
+    assert code == 75
+    assert calls[-1] == "scontrol requeue 4711"
+
+
+def test_a_head_that_does_not_start_is_said(tmp_path: Path) -> None:
+    slurm = Slurm(tmp_path, ("n1", "n2"))
+    slurm.install({"ray": RAY.replace('touch "$TMPDIR/head"', "true"), "rml": RML})
+    job = slurm.start(SCRIPT, "s.yaml", FAKE_RAY="dies")
+    output, _ = job.communicate()
+    assert job.returncode == 1
+    assert "Ray's head did not start on n1" in output
+    assert not any(call.startswith("rml") for call in slurm.calls())
+
+
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """Sockets have short paths."""
+    folder = Path(tempfile.mkdtemp(prefix="rml-slurm-"))
+    yield folder
+    shutil.rmtree(folder)
+
+
+COUNTING = f"""#!{sys.executable}
+import os, sys, time
+import ray
+ray.init(address=sys.argv[-1], log_to_driver=False, logging_level="ERROR")
+while len([node for node in ray.nodes() if node["Alive"]]) < 2:
+    time.sleep(0.2)
+
+@ray.remote(num_cpus=1)
+def where():
+    time.sleep(1)
+    return ray.get_runtime_context().get_node_id()
+
+nodes = set(ray.get([where.remote() for _ in range(2)]))
+print("nodes that worked:", len(nodes))
+ray.shutdown()
+del os.environ["RAY_AUTH_TOKEN"]
+os.environ["HOME"] = os.environ["TMPDIR"]
+try:
+    ray.init(address=sys.argv[-1], log_to_driver=False, logging_level="ERROR")
+except Exception as error:
+    print("a stranger is refused:", "oken" in str(error))
+sys.stdout.flush()
+os._exit(0)
+"""
+
+
+@pytest.mark.ray
+def test_a_real_ray_on_two_nodes(short_folder: Path) -> None:
+    slurm = Slurm(short_folder, ("n1", "n2"))
+    real = str(Path(sys.executable).parent / "ray")
+    ray = f'#!/usr/bin/env bash\\nexec "{real}" "$@"\\n'.replace("\\n", "\n")
+    slurm.install({"rml": COUNTING, "ray": ray})
+    job = slurm.start(SCRIPT, "s.yaml", RML_RAY_PORT=str(free_port()))
+    output, _ = job.communicate()
+    assert job.returncode == 0, output
+    assert "nodes that worked: 2" in output
+    assert "a stranger is refused: True" in output
+    assert slurm.still_there() == []
+    left = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    assert str(short_folder) not in left, "Ray's own processes ended, too"

