@@ -58,6 +58,7 @@ ROOMS = {
         "tables",
         "comparisons",
         "figures",
+        "diagrams",
         "studies",
     ),
 }

@@ -1,13 +1,11 @@
 """A filled figure as a picture: colours that colour-blind eyes can tell apart, and markers that
 survive a printer."""
 
-import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib import style
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -16,69 +14,27 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from rml_dashboards.figures.curves import Curve, FilledFigure
-
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Okabe and Ito (2008) without yellow, which nobody sees on white paper."""
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<")
-"""Nine, so that colour and marker together name 63 rows."""
-LINE_STYLES: tuple[Any, ...] = ("-", "--", ":", "-.")
-MARKERS_PER_CURVE = 8
-BAND_OPACITY = 0.18
-BANDS_AT_FULL_OPACITY = 4
-"""More bands than these in one panel get fainter, so that the lines stay the first thing seen."""
-PANEL_INCHES = (5.6, 3.6)
-"""Width and height of one panel with its labels, without title and legend."""
-TITLE_INCHES = 0.35
-LEGEND_LINE_INCHES = 0.2
-LEGEND_CHARACTERS_PER_INCH = 14
-LEGEND_HANDLE_CHARACTERS = 9
-PIXELS_PER_INCH = 200
-METADATA: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "png": {}}
-"""Kind of file → what makes its bytes depend on nothing but the figure."""
-STYLE = {
-    "font.size": 10.0,
-    "axes.titlesize": 10.0,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "axes.grid": True,
-    "grid.color": "#E3E3E3",
-    "grid.linewidth": 0.6,
-    "legend.fontsize": 9.0,
-    "legend.frameon": False,
-    "lines.linewidth": 1.6,
-    "lines.markersize": 4.5,
-    "svg.hashsalt": "rml",
-}
-"""Laid over matplotlib's own defaults, whatever a person's matplotlibrc says; the salt gives SVG
-elements fixed ids."""
-
-
-class ShownFigure(Figure):
-    """A figure that a notebook shows as a picture, whichever backend is at work."""
-
-    def _repr_png_(self) -> bytes:
-        return encoded(self, "png")
-
-
-def encoded(figure: Figure, kind: str) -> bytes:
-    """A figure as the bytes of a file; the same figure gives the same bytes."""
-    stream = io.BytesIO()
-    figure.savefig(stream, format=kind, metadata=METADATA[kind])
-    return stream.getvalue()
+from rml_dashboards.figures.style import (
+    BAND_OPACITY,
+    BANDS_AT_FULL_OPACITY,
+    LINE_STYLES,
+    MARKERS_PER_CURVE,
+    PANELS_IN_A_LINE,
+    framed,
+    in_style,
+    pictures_of,
+    row_look,
+)
 
 
 def pictures(figure: FilledFigure) -> dict[str, bytes]:
-    """The figure as `svg` and `png`; the same figure gives the same bytes."""
-    with style.context(STYLE, after_reset=True):
-        drawn = draw(figure)
-        return {kind: encoded(drawn, kind) for kind in METADATA}
+    """The figure as `svg`, `png` and `pdf`; the same figure gives the same bytes."""
+    return pictures_of(lambda: draw(figure))
 
 
 def figure_of(filled: FilledFigure) -> Figure:
     """The figure for a notebook or a caller that goes on with it."""
-    with style.context(STYLE, after_reset=True):
-        return draw(filled)
+    return in_style(lambda: draw(filled))
 
 
 def draw(filled: FilledFigure) -> Figure:
@@ -87,14 +43,7 @@ def draw(filled: FilledFigure) -> Figure:
     panels = [
         column for column in spec.columns if any(curve.column == column for curve in filled.curves)
     ]
-    width = PANEL_INCHES[0] * len(panels)
-    handles = list(_legend(filled))
-    num_legend_columns = _num_legend_columns(handles, width)
-    height = (
-        PANEL_INCHES[1] + TITLE_INCHES + LEGEND_LINE_INCHES * -(-len(handles) // num_legend_columns)
-    )
-    figure = ShownFigure(figsize=(width, height), dpi=PIXELS_PER_INCH, layout="constrained")
-    axes: Sequence[Axes] = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    figure, axes = framed(len(panels), spec.title, list(_legend(filled)))
     for panel, column in zip(axes, panels, strict=True):
         own = [curve for curve in filled.curves if curve.column == column]
         for curve in own:
@@ -102,9 +51,8 @@ def draw(filled: FilledFigure) -> Figure:
         if len(spec.columns) > 1:
             panel.set_title(column)
         _set_axes(panel, filled)
-    axes[0].set_ylabel(y_label(filled))
-    figure.suptitle(spec.title, fontsize=11, wrap=True)
-    figure.legend(handles=handles, loc="outside lower center", ncols=num_legend_columns)
+    for panel in axes[::PANELS_IN_A_LINE]:
+        panel.set_ylabel(y_label(filled))
     return figure
 
 
@@ -122,7 +70,7 @@ def _draw_curve(panel: Axes, curve: Curve, filled: FilledFigure) -> None:
     offset = (
         place * every // max(1, len(filled.spec.rows))
     )  # markers of curves that coincide do not
-    line = LINE_STYLES[filled.spec.metrics.index(curve.metric)]
+    line = _line_style(filled, curve)
     panel.plot(curve.x, curve.mean, linestyle=line, markevery=(offset, every), **look)
     if curve.n > 1:
         low = curve.mean - curve.std
@@ -134,14 +82,21 @@ def _draw_curve(panel: Axes, curve: Curve, filled: FilledFigure) -> None:
         )
 
 
+def _line_style(filled: FilledFigure, curve: Curve) -> Any:
+    """Of its metric; where there is one only, of its row, which a grey print needs beside the
+    marker."""
+    metrics = filled.spec.metrics
+    place = metrics.index(curve.metric) if len(metrics) > 1 else filled.spec.rows.index(curve.row)
+    return LINE_STYLES[place % len(LINE_STYLES)]
+
+
 def _band_opacity(filled: FilledFigure) -> float:
     bands = Counter(curve.column for curve in filled.curves if curve.n > 1)
     return BAND_OPACITY * min(1.0, BANDS_AT_FULL_OPACITY / max(bands.values()))
 
 
 def _row_style(filled: FilledFigure, row: str) -> dict[str, Any]:
-    place = filled.spec.rows.index(row)
-    return {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)]}
+    return row_look(filled.spec.rows.index(row))
 
 
 def _set_axes(panel: Axes, filled: FilledFigure) -> None:
@@ -164,7 +119,9 @@ def _legend(filled: FilledFigure) -> Iterator[Artist]:
     for row in filled.spec.rows:
         own = [curve for curve in filled.curves if curve.row == row]
         if own:
-            yield Line2D([], [], label=f"{row} ({seeds_text(own)})", **_row_style(filled, row))
+            line: Any = "-" if len(filled.spec.metrics) > 1 else _line_style(filled, own[0])
+            label = f"{row} ({seeds_text(own)})"
+            yield Line2D([], [], label=label, linestyle=line, **_row_style(filled, row))
     if len(filled.spec.metrics) > 1:
         for metric, line in zip(filled.spec.metrics, LINE_STYLES, strict=False):
             yield Line2D([], [], color="#555555", linestyle=line, label=metric.label)
@@ -178,10 +135,3 @@ def seeds_text(curves: Sequence[Curve]) -> str:
     expected = max(curve.n_expected for curve in curves)
     n = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     return f"n = {n}" if counts == [expected] else f"n = {n} of {expected}"
-
-
-def _num_legend_columns(handles: Sequence[Artist], width: float) -> int:
-    """As many as fit under a figure of that width in inches; a long label takes a line of its
-    own."""
-    longest = max(len(str(handle.get_label())) for handle in handles) + LEGEND_HANDLE_CHARACTERS
-    return max(1, min(int(width * LEGEND_CHARACTERS_PER_INCH / longest), len(handles)))

@@ -1,12 +1,16 @@
 """From recorded runs to figure files, in one call: what `rml figures` uses."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+
+from matplotlib.figure import Figure
 
 from rml_dashboards.errors import DashboardError
 from rml_dashboards.figures.curves import TIDY, FilledFigure, build_figure
-from rml_dashboards.figures.drawing import pictures, seeds_text
+from rml_dashboards.figures.drawing import draw, seeds_text
 from rml_dashboards.figures.specification import FigureSpec
+from rml_dashboards.figures.style import pictures_of
 from rml_dashboards.records.reader import RecordReader
 from rml_dashboards.writing.files import write_bytes, write_text
 from rml_dashboards.writing.pipe_table import NOTHING, escape, one_line, pipe_table, without_column
@@ -32,37 +36,67 @@ def load_figures(specs: Sequence[FigureSpec], reader: RecordReader) -> list[Fill
     return [build_figure(spec, records, histories) for spec in specs]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Drawn:
+    """A figure of any kind, ready to be written or shown."""
+
+    name: str
+    """Of its files, without suffix."""
+    title: str
+    draw: Callable[[], Figure] | None
+    """Draws it, in whatever style is set; None where there is nothing to draw yet."""
+    values: str
+    """What is drawn, as CSV."""
+    chapter: tuple[str, ...]
+    """Markdown of the index: what the marks are, footnotes, the runs behind them."""
+
+
+def drawn_curves(figure: FilledFigure) -> Drawn:
+    """Curves as a figure of any kind."""
+    return Drawn(
+        name=figure.spec.name,
+        title=figure.spec.title,
+        draw=(lambda: draw(figure)) if figure.curves else None,
+        values=figure.values[list(TIDY)].to_csv(index=False, lineterminator="\n"),
+        chapter=tuple(_chapter(figure)),
+    )
+
+
 def write_figures(
     specs: Sequence[FigureSpec], reader: RecordReader, out_dir: Path, *, index_name: str = "figures"
 ) -> list[Path]:
-    """Write `<name>.svg`, `.png` and `.csv` of every figure and an index of all; returns the paths,
-    the index last.
+    """Write the files of every figure and an index of all; see `write_drawn`."""
+    figures = [drawn_curves(figure) for figure in load_figures(specs, reader)]
+    return write_drawn(figures, out_dir, index_name=index_name)
 
-    Raises DashboardError as load_figures, and when there is nothing to draw in any of the figures.
+
+def write_drawn(
+    figures: Sequence[Drawn], out_dir: Path, *, index_name: str = "figures"
+) -> list[Path]:
+    """Write `<name>.svg`, `.png`, `.pdf` and `.csv` of every figure and an index of all; returns
+    the paths, the index last.
+
+    Raises DashboardError when there is nothing to draw in any of the figures.
     """
-    figures = load_figures(specs, reader)
     paths = []
     for figure in figures:
-        if not figure.curves:
+        if figure.draw is None:
             continue
-        for kind, content in pictures(figure).items():
-            paths.append(write_bytes(content, out_dir / f"{figure.spec.name}.{kind}"))
-        table = figure.values[list(TIDY)].to_csv(index=False, lineterminator="\n")
-        paths.append(write_text(table, out_dir / f"{figure.spec.name}.csv"))
+        for kind, content in pictures_of(figure.draw).items():
+            paths.append(write_bytes(content, out_dir / f"{figure.name}.{kind}"))
+        paths.append(write_text(figure.values, out_dir / f"{figure.name}.csv"))
     if not paths:
-        names = ", ".join(spec.name for spec in specs)
+        names = ", ".join(figure.name for figure in figures)
         raise DashboardError(
             f"nothing to draw yet for {names}: no run has reported anything. Launch the study first"
         )
     return [*paths, write_text(index(figures), out_dir / f"{index_name}.md")]
 
 
-def index(figures: Sequence[FilledFigure]) -> str:
-    """Markdown: every figure with what its curves are, its footnotes, and the runs behind them."""
-    return (
-        "\n\n".join(["# Figures", *(part for figure in figures for part in _chapter(figure))])
-        + "\n"
-    )
+def index(figures: Sequence[Drawn]) -> str:
+    """Markdown: every figure with what is drawn, its footnotes, and the runs behind it."""
+    parts = ["# Figures", *(part for figure in figures for part in figure.chapter)]
+    return "\n\n".join(parts) + "\n"
 
 
 def _chapter(figure: FilledFigure) -> list[str]:
@@ -103,7 +137,7 @@ def _what_is_drawn(figure: FilledFigure) -> str:
         if (own := [c for c in figure.curves if c.row == row])
     ]
     sentences.append(f"{'; '.join(counts)}.")
-    files = f"[SVG]({spec.name}.svg), [values as recorded]({spec.name}.csv)"
+    files = f"[SVG]({spec.name}.svg), [PDF]({spec.name}.pdf), [values as recorded]({spec.name}.csv)"
     return " ".join([*(one_line(sentence) for sentence in sentences), files])
 
 

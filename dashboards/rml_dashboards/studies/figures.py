@@ -6,12 +6,20 @@ from rml_dashboards.errors import DashboardError
 from rml_dashboards.figures.specification import CurveRun, FigureSpec, MetricSpec, SharedStages
 from rml_dashboards.studies.plan import PlannedFigure, PlannedRun, StudyPlan
 
+CURVES = "curves"
+"""Kind of a figure that draws curves over training; every other kind draws the table."""
+
 
 def figure_specs(plan: StudyPlan) -> tuple[FigureSpec, ...]:
-    """Every figure of the study. Raises DashboardError for a stage that a run of the figure does
-    not have."""
+    """Every figure of curves that the study declares. Raises DashboardError for a stage that a run
+    of the figure does not have."""
+    return curve_specs(plan, plan.figures)
+
+
+def curve_specs(plan: StudyPlan, figures: Sequence[PlannedFigure]) -> tuple[FigureSpec, ...]:
+    """Those of the figures that are curves, declared or not. Raises DashboardError as above."""
     shared = _Shared(plan.runs)
-    return tuple(_figure_spec(plan, figure, shared) for figure in plan.figures)
+    return tuple(_figure_spec(plan, one, shared) for one in figures if one.kind == CURVES)
 
 
 def figure_spec(plan: StudyPlan, figure: PlannedFigure) -> FigureSpec:

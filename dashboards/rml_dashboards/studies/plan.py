@@ -71,8 +71,10 @@ class PlannedFigure:
     """One figure that the study declares; docs/studies.md explains its keys."""
 
     name: str
+    kind: str = "curves"
     title: str = ""
     caption: str = ""
+    against: str = ""
     metric: str | None = None
     metrics: dict[str, str] = field(default_factory=dict)
     rows: tuple[str, ...] | None = None

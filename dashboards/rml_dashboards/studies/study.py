@@ -20,12 +20,13 @@ from rml_dashboards.comparisons.cells import cell_statistics, performance_profil
 from rml_dashboards.comparisons.compare import Comparison, compare_rows, noise_floor
 from rml_dashboards.contract.store_uri import VARIABLE, tracking_uri_or_default
 from rml_dashboards.errors import DashboardError
-from rml_dashboards.figures.curves import TIDY, FilledFigure
-from rml_dashboards.figures.drawing import figure_of
+from rml_dashboards.figures.curves import TIDY
 from rml_dashboards.figures.publish import load_figures
+from rml_dashboards.figures.style import in_style
 from rml_dashboards.records.opening import open_records
 from rml_dashboards.records.reader import RecordReader
-from rml_dashboards.studies.figures import figure_spec, figure_specs
+from rml_dashboards.studies.drawn import drawn_figure, figure_names
+from rml_dashboards.studies.figures import figure_spec
 from rml_dashboards.studies.find import find_plan
 from rml_dashboards.studies.plan import PlannedFigure, StudyPlan
 from rml_dashboards.studies.table import cell_specs, table_spec
@@ -144,8 +145,9 @@ class Study:
         return filled.values[columns]
 
     def figures(self) -> list[str]:
-        """Names of the figures that `figure` draws."""
-        return [figure.name for figure in self.plan.figures]
+        """Names of the figures that `figure` draws: those that the study declares, else those that
+        its records are good for."""
+        return figure_names(self.plan, self._reader)
 
     def figure(self, name: str) -> Figure:
         """One of the study's figures, drawn from what is recorded.
@@ -153,19 +155,10 @@ class Study:
         Raises:
             DashboardError: there is no such figure, or nothing to draw yet.
         """
-        return figure_of(self._filled_figure(name))
-
-    def _filled_figure(self, name: str) -> FilledFigure:
-        names = self.figures()
-        if name not in names:
-            raise DashboardError(
-                f"{self.plan.name}: no figure {name!r}; figures: {', '.join(names) or 'none'}"
-            )
-        spec = figure_specs(self.plan)[names.index(name)]
-        (filled,) = load_figures([spec], self._reader)
-        if not filled.curves:
-            raise DashboardError(f"{self.plan.name}: nothing to draw yet in figure {name}")
-        return filled
+        drawn = drawn_figure(self.plan, self._reader, name)
+        if drawn.draw is None:
+            raise DashboardError(f"{self.plan.name}: nothing to draw yet. {drawn.chapter[-1]}")
+        return in_style(drawn.draw)
 
 
 def open_study(

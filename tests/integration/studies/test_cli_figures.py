@@ -60,7 +60,8 @@ def test_the_curves_are_what_the_runs_measured(trained: tuple[Path, dict[str, st
     said = rml("figures", folder / "study.yaml", "--out", folder / "out")
     written = folder / "out" / "studies" / "pair"
     assert said.split() == [
-        str(written / name) for name in ("loss.svg", "loss.png", "loss.csv", "figures.md")
+        str(written / name)
+        for name in ("loss.svg", "loss.png", "loss.pdf", "loss.csv", "figures.md")
     ]
     table = pd.read_csv(written / "loss.csv")
     for run_id in run_ids.values():
@@ -104,9 +105,16 @@ def test_tables_and_figures_from_run_folders_alone_say_the_same(
 def test_figures_of_a_study_that_declares_none(
     trained: tuple[Path, dict[str, str]], tmp_path: Path
 ) -> None:
+    """It draws what its records are good for, and nothing else."""
     (tmp_path / "study.yaml").write_text(STUDY[: STUDY.index("figures:")])
-    with pytest.raises(ConfigError, match="declares no figures"):
-        rml("figures", tmp_path / "study.yaml", "--out", trained[0] / "out")
+    rml("figures", tmp_path / "study.yaml", "--out", trained[0] / "out", "--to", tmp_path)
+    names = {path.stem for path in tmp_path.glob("*.svg")}
+    assert {"loss", "scores", "classes"} <= names
+    assert not {"gain", "ranks"} & names, "there is one column only"
+    scores = pd.read_csv(tmp_path / "scores.csv")
+    assert set(scores["run_id"]) == set(trained[1].values())
+    index = (tmp_path / "figures.md").read_text()
+    assert all(f"]({name}.png)" in index for name in names)
 
 
 def test_a_comparison_shows_what_predict_predicts(

@@ -1,4 +1,4 @@
-"""`rml figures`: the curves of studies from what was recorded."""
+"""`rml figures`: curves and diagrams of studies from what was recorded."""
 
 from pathlib import Path
 from typing import Annotated
@@ -34,17 +34,16 @@ def figures(
         bool, typer.Option("--fresh", help="Read every record again instead of only new ones.")
     ] = False,
 ) -> None:
-    """Draw the figures of each study, mean ± std over seeds, as SVG and PNG with their values as
-    CSV.
+    """Draw the figures of each study as SVG, PNG and PDF with their values as CSV: those that it
+    declares, else curves and diagrams of what is recorded.
 
     Goes by the plan that `rml plan` or `rml launch` wrote: needs no images.
     """
-    from rml_dashboards.figures.publish import write_figures
+    from rml_dashboards.figures.publish import write_drawn
     from rml_dashboards.records.opening import open_records
-    from rml_dashboards.studies.figures import figure_specs
+    from rml_dashboards.studies.drawn import drawn_figures
     from rml_platform.tracking.opening import tracking_uri_or_default
     from rml_platform.views.study_plan import find_study_plans
-    from rml_trainers.errors import ConfigError
 
     reader = open_records(
         tracking_uri_or_default(tracking_uri, out),
@@ -56,9 +55,7 @@ def figures(
         studies, set_, plugin, profile, out=out, storage=storage, data_root=data_root
     )
     for plan in plans:
-        if not plan.figures:
-            raise ConfigError(f"{plan.name}: declares no figures; see `figures` in docs/studies.md")
         folder = to or out / "studies" / plan.name
         index = f"figures{plan.file_suffix}"
-        for path in write_figures(figure_specs(plan), reader, folder, index_name=index):
+        for path in write_drawn(drawn_figures(plan, reader), folder, index_name=index):
             typer.echo(str(path))

@@ -1,8 +1,9 @@
-"""The `figures` of a study file: curves of recorded metrics, as docs/studies.md documents
-them."""
+"""The `figures` of a study file: curves of recorded metrics and diagrams of the table, as
+docs/studies.md documents them."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import field
+from dataclasses import field, fields
+from typing import Literal
 
 from rml_platform.study.yaml_document import KeyPath
 from rml_trainers.configuration import configuration, require, suggest
@@ -11,16 +12,29 @@ MAX_METRICS = 4
 """There are four line styles that can be told apart."""
 
 
+FigureKind = Literal["curves", "scores", "classes", "ranks", "profile", "gain", "cost"]
+ONLY_OF_CURVES = (
+    *("metric", "metrics", "from_stage", "to_stage", "scale", "y_label", "smoothing"),
+    *("x_range", "y_range", "log_y"),
+)
+
+
 @configuration
 class FigureConfig:
-    """One figure: rows are colours, metrics line styles, columns panels; mean over seeds with a
-    band of ± std."""
+    """One figure. Of curves, rows are colours, metrics line styles, columns panels: mean over seeds
+    with a band of ± std. The other kinds draw the study's table."""
 
     name: str
     """Also the name of its files."""
+    kind: FigureKind = "curves"
+    """`curves` over training · `scores`: the runs of every row as points · `classes`: IoU of every
+    class · `ranks`: the critical-difference diagram · `profile`: performance profiles · `gain`:
+    over the row `against`, by share of labels · `cost`: score by hours of a run."""
     title: str = ""
     """Default: the study's."""
     caption: str = ""
+    against: str = ""
+    """Row that `gain` is counted from; default: the first row whose method is `supervised`."""
     metric: str | None = None
     """Key as the tracker has it, for example `train/coupling_tv`. Exactly one of `metric` and
     `metrics`."""
@@ -48,6 +62,10 @@ class FigureConfig:
             c.isascii() and (c.isalnum() or c in "_-") for c in self.name
         )
         require(plain, "name", self.name, "letters, digits, - and _ (it names files)")
+        if self.kind != "curves":
+            self._check_diagram()
+            return
+        require(self.against == "", "against", self.against, "nothing: it is of kind `gain`")
         one = (self.metric is None) == bool(self.metrics) and self.metric != ""
         require(one, "metric", self.metric, "either metric or metrics, and not both")
         require(
@@ -56,10 +74,7 @@ class FigureConfig:
             list(self.metrics),
             f"at most {MAX_METRICS}",
         )
-        for key in ("rows", "columns"):
-            require(
-                getattr(self, key) != (), key, [], "at least one label; leave it out to draw all"
-            )
+        self._check_labels()
         require(self.from_stage >= 0, "from_stage", self.from_stage, "zero or more")
         ordered = self.to_stage is None or self.to_stage >= self.from_stage
         require(
@@ -74,6 +89,23 @@ class FigureConfig:
             )
         positive = not self.log_y or self.y_range is None or self.y_range[0] > 0
         require(positive, "y_range", self.y_range, "positive numbers, because of log_y")
+
+    def _check_diagram(self) -> None:
+        """A diagram shows the table, whose metric, scale and digits are the table's to say."""
+        defaults = {one.name: one.default for one in fields(self)}
+        for key in (key for key in ONLY_OF_CURVES if key != "metrics"):
+            value = getattr(self, key)
+            require(value == defaults[key], key, value, f"nothing: a figure of kind {self.kind}")
+        require(not self.metrics, "metrics", self.metrics, f"nothing: it is of kind {self.kind}")
+        is_gain = self.kind == "gain" or self.against == ""
+        require(is_gain, "against", self.against, f"nothing: it is of kind {self.kind}")
+        self._check_labels()
+
+    def _check_labels(self) -> None:
+        for key in ("rows", "columns"):
+            require(
+                getattr(self, key) != (), key, [], "at least one label; leave it out to draw all"
+            )
 
     @property
     def keys_by_label(self) -> dict[str, str]:
@@ -96,6 +128,11 @@ def figure_problems(
     """
     names = [figure.name for figure in figures]
     for i, figure in enumerate(figures):
+        if figure.against and figure.against not in run_rows:
+            yield (
+                ("figures", i, "against"),
+                f"{figure.against!r}: no such row that is run; {suggest(figure.against, run_rows)}",
+            )
         if figure.name in names[:i]:
             yield ("figures", i, "name"), f"{figure.name!r}: name given twice"
         if figure.name == study:

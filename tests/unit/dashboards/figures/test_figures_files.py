@@ -10,9 +10,10 @@ import pytest
 from PIL import Image
 
 from rml_dashboards.errors import DashboardError
-from rml_dashboards.figures.drawing import COLOURS, draw, pictures, seeds_text, y_label
-from rml_dashboards.figures.publish import index, write_figures
+from rml_dashboards.figures.drawing import draw, pictures, seeds_text, y_label
+from rml_dashboards.figures.publish import drawn_curves, index, write_figures
 from rml_dashboards.figures.specification import MetricSpec
+from rml_dashboards.figures.style import COLOURS
 from rml_dashboards.records.mlflow_reader import MlflowReader
 from tests.support.dashboards.small_figures import TV, figure_of, only_curve, spec_of
 from tests.support.recorded import NOON, Store
@@ -35,7 +36,7 @@ def filled(store: Store) -> Store:
 def test_the_csv_holds_exactly_what_was_logged(filled: Store, tmp_path: Path) -> None:
     spec = spec_of("RML", scale=100, smoothing=3)
     paths = write_figures([spec], reader_of(filled), tmp_path / "out")
-    assert [path.name for path in paths] == ["f.svg", "f.png", "f.csv", "figures.md"]
+    assert [path.name for path in paths] == ["f.svg", "f.png", "f.pdf", "f.csv", "figures.md"]
     table = pd.read_csv(tmp_path / "out" / "f.csv")
     for seed, values in LOGGED.items():
         own = table[table["seed"] == seed]
@@ -123,7 +124,7 @@ def test_a_figure_without_reports_does_not_keep_the_others_from_being_drawn(
     paths = write_figures(
         [spec_of("IML", name="later"), spec_of("RML")], reader_of(filled), tmp_path
     )
-    assert {path.name for path in paths} == {"f.svg", "f.png", "f.csv", "figures.md"}
+    assert {path.name for path in paths} == {"f.svg", "f.png", "f.pdf", "f.csv", "figures.md"}
     assert "## later: F\n\nNothing to draw yet." in paths[-1].read_text()
 
 
@@ -151,7 +152,7 @@ def test_panels_colours_line_styles_and_bands() -> None:
     labels = [text.get_text() for text in drawn.legends[0].get_texts()]
     assert labels == ["IML (n = 2)", "RML (n = 1 to 2 of 2)", "after", "before", "± std over seeds"]
     assert y_label(figure) == "train/a × 100\ntrain/b × 100"
-    assert "1/8" in index([figure])
+    assert "1/8" in index([drawn_curves(figure)])
 
 
 def test_a_logarithmic_axis_keeps_bands_above_zero() -> None:

@@ -11,6 +11,7 @@ import rml_dashboards as rd
 from rml_dashboards.errors import DashboardError
 from rml_dashboards.studies.study import Study
 from tests.support.dashboards.recorded_study import LOSSES, SCORES, RecordedStudy
+from tests.support.platform.plan_on_disk import OWN_IMAGES
 
 
 @pytest.fixture(scope="module")
@@ -116,3 +117,20 @@ def test_what_is_no_plan_is_refused(there: RecordedStudy, tmp_path: Path) -> Non
         rd.study("nobody", out=tmp_path)
     with pytest.raises(DashboardError, match="no such file"):
         rd.study(tmp_path / "none.yaml", out=tmp_path)
+
+
+def test_a_study_without_figures_draws_what_its_records_are_good_for(tmp_path: Path) -> None:
+    text = OWN_IMAGES.replace("figures:\n  - {name: loss, metric: train/loss}\n", "")
+    more = {"iou__a": 0.4, "iou__b": 0.6}
+    there = RecordedStudy.make(tmp_path, text=text, more=more)
+    study = rd.study("own", out=there.out, tracking_uri="none")
+    assert study.figures() == ["loss", "scores", "classes", "profile", "cost"]
+    assert isinstance(study.figure("classes"), Figure)
+
+
+def test_a_declared_diagram_without_scores_says_why_it_is_not_drawn(tmp_path: Path) -> None:
+    text = OWN_IMAGES.replace("name: loss, metric: train/loss", "name: points, kind: scores")
+    there = RecordedStudy.make(tmp_path, text=text, scores={})
+    study = rd.study("own", out=there.out, tracking_uri="none")
+    with pytest.raises(DashboardError, match=r"nothing to draw yet.*no run has a score yet"):
+        study.figure("points")

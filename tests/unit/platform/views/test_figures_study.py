@@ -222,3 +222,26 @@ def test_an_error_names_line_key_and_what_is_expected(
         load_study(write_study(tmp_path, f"{STUDY}figures:\n  - {figure}\n"))
     for part in ("study.yaml:", *parts):
         assert part in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("figure", "part"),
+    [
+        ("{name: f, kind: scores, metric: train/loss}", "metric = 'train/loss': expected nothing"),
+        ("{name: f, kind: ranks, smoothing: 3}", "smoothing = 3: expected nothing"),
+        ("{name: f, kind: scores, against: RML}", "against = 'RML': expected nothing"),
+        ("{name: f, kind: gain, against: Rml}", "'Rml': no such row that is run; choices: RML"),
+        ("{name: f, kind: score}", "did you mean 'scores'"),
+        ("{name: f}", "either metric or metrics"),
+    ],
+)
+def test_kinds_of_figures_are_checked(figure: str, part: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=part):
+        load_study(write_study(tmp_path, f"{STUDY}figures: [{figure}]\n"))
+
+
+def test_diagrams_are_no_curves(tmp_path: Path) -> None:
+    text = f"{STUDY}figures: [{{name: g, kind: gain, against: Supervised, rows: [RML]}}]\n"
+    plan = study_plan(written(load_study(write_study(tmp_path, text)), tmp_path))
+    assert (plan.figures[0].kind, plan.figures[0].against) == ("gain", "Supervised")
+    assert figure_specs(plan) == ()

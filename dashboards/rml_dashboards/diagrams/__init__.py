@@ -1,0 +1,1 @@
+"""Figures of filled tables: final scores, classes, ranks, profiles, gains and cost."""

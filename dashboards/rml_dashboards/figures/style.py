@@ -1,0 +1,124 @@
+"""How every figure looks: colours that colour-blind eyes can tell apart, markers and lines that
+survive a grey printer, and text that can be read at the width of a column."""
+
+import io
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from matplotlib import style
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Okabe and Ito (2008) without yellow, which nobody sees on white paper."""
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<")
+"""Nine, so that colour and marker together name 63 rows."""
+LINE_STYLES: tuple[Any, ...] = ("-", "--", ":", "-.")
+MARKERS_PER_CURVE = 8
+BAND_OPACITY = 0.18
+BANDS_AT_FULL_OPACITY = 4
+"""More bands than these in one panel get fainter, so that the lines stay the first thing seen."""
+COLUMN_INCHES = 3.5
+"""Width of one panel: that of a column of a two-column paper, so that its text stands there in the
+size below. Two panels are as wide as a page."""
+PANEL_INCHES = (COLUMN_INCHES, 2.5)
+"""Width and height of one panel with its labels, without title and legend."""
+PANELS_IN_A_LINE = 2
+TITLE_INCHES = 0.3
+LEGEND_LINE_INCHES = 0.17
+LEGEND_CHARACTERS_PER_INCH = 17
+LEGEND_HANDLE_CHARACTERS = 9
+PIXELS_PER_INCH = 320
+SMALLEST_POINTS = 7.0
+"""No text is smaller."""
+METADATA: dict[str, dict[str, Any]] = {
+    "svg": {"Date": None},
+    "png": {},
+    "pdf": {"CreationDate": None, "Producer": None, "Creator": None},
+}
+"""Kind of file → what makes its bytes depend on nothing but the figure."""
+STYLE = {
+    "font.size": 8.0,
+    "axes.titlesize": 8.0,
+    "xtick.labelsize": 7.5,
+    "ytick.labelsize": 7.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "grid.color": "#E3E3E3",
+    "grid.linewidth": 0.6,
+    "legend.fontsize": 7.5,
+    "legend.frameon": False,
+    "lines.linewidth": 1.3,
+    "lines.markersize": 3.8,
+    "svg.hashsalt": "rml",
+    "pdf.fonttype": 42,
+}
+"""Laid over matplotlib's own defaults, whatever a person's matplotlibrc says; the salt gives SVG
+elements fixed ids."""
+
+
+class ShownFigure(Figure):
+    """A figure that a notebook shows as a picture, whichever backend is at work."""
+
+    def _repr_png_(self) -> bytes:
+        return encoded(self, "png")
+
+
+def encoded(figure: Figure, kind: str) -> bytes:
+    """A figure as the bytes of a file; the same figure gives the same bytes."""
+    stream = io.BytesIO()
+    figure.savefig(stream, format=kind, metadata=METADATA[kind])
+    return stream.getvalue()
+
+
+def in_style(draw: Callable[[], Figure]) -> Figure:
+    """A figure in the style of all others, whatever a person's matplotlibrc says."""
+    with style.context(STYLE, after_reset=True):
+        return draw()
+
+
+def pictures_of(draw: Callable[[], Figure]) -> dict[str, bytes]:
+    """The figure as `svg`, `png` and `pdf`."""
+    with style.context(STYLE, after_reset=True):
+        drawn = draw()
+        return {kind: encoded(drawn, kind) for kind in METADATA}
+
+
+def framed(
+    num_panels: int, title: str, handles: Sequence[Artist] = (), *, height: float = PANEL_INCHES[1]
+) -> tuple[Figure, list[Axes]]:
+    """Panels side by side, as many in a line as fit a page, with a title above and a legend below.
+
+    Args:
+        height: of a panel, in inches.
+    """
+    across = min(num_panels, PANELS_IN_A_LINE)
+    down = -(-num_panels // across)
+    width = PANEL_INCHES[0] * across
+    columns = num_legend_columns(handles, width)
+    lines = -(-len(handles) // columns)
+    total = down * height + TITLE_INCHES + LEGEND_LINE_INCHES * lines
+    figure = ShownFigure(figsize=(width, total), dpi=PIXELS_PER_INCH, layout="constrained")
+    axes = list(figure.subplots(down, across, sharey=True, squeeze=False).flat)
+    for spare in axes[num_panels:]:
+        spare.remove()
+    figure.suptitle(title, fontsize=9, wrap=True)
+    if handles:
+        figure.legend(handles=list(handles), loc="outside lower center", ncols=columns)
+    return figure, axes[:num_panels]
+
+
+def row_look(place: int) -> dict[str, Any]:
+    """Colour and marker of the row at a place."""
+    return {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)]}
+
+
+def num_legend_columns(handles: Sequence[Artist], width: float) -> int:
+    """As many as fit under a figure of that width in inches; a long label takes a line of its
+    own."""
+    lengths = [len(str(handle.get_label())) for handle in handles]
+    longest = max(lengths, default=1) + LEGEND_HANDLE_CHARACTERS
+    return max(1, min(int(width * LEGEND_CHARACTERS_PER_INCH / longest), len(handles)))

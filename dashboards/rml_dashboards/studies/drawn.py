@@ -1,0 +1,177 @@
+"""Every figure of a study, filled with what is recorded: those that it declares, or, where it
+declares none, those that its records are good for."""
+
+import dataclasses
+import functools
+from collections.abc import Iterator, Sequence
+
+from rml_dashboards.contract.metric_keys import FINAL, SECONDS
+from rml_dashboards.diagrams.diagram import Material
+from rml_dashboards.diagrams.kinds import DIAGRAMS
+from rml_dashboards.diagrams.publish import drawn_diagram, not_drawn
+from rml_dashboards.errors import DashboardError
+from rml_dashboards.figures.publish import Drawn, drawn_curves, load_figures
+from rml_dashboards.records.reader import RecordReader
+from rml_dashboards.records.records import Records
+from rml_dashboards.studies.figures import CURVES, curve_specs
+from rml_dashboards.studies.plan import PlannedFigure, StudyPlan
+from rml_dashboards.studies.table import cell_specs, table_spec
+from rml_dashboards.tables.per_class import class_tables
+from rml_dashboards.tables.publish import load_table
+
+SECONDS_KEY = f"{FINAL}/{SECONDS}"
+SUPERVISED = "supervised"
+"""Method that gains are counted from, where a figure does not name a row."""
+LEARNING = (
+    ("learning", "Scores during training", {"": "val/miou"}),
+    ("loss", "Training loss", {"": "train/loss"}),
+    (
+        "pseudo_labels",
+        "Pseudo labels on the unlabelled images",
+        {
+            "after rectification": "train/pseudo_label_1_miou",
+            "before": "train/pseudo_label_1_unrectified_miou",
+        },
+    ),
+)
+"""Name, title and metrics of the curves of a study that declares no figures."""
+TITLES = {
+    "scores": "Final scores",
+    "classes": "IoU of classes",
+    "ranks": "Mean ranks",
+    "profile": "Performance profiles",
+    "gain": "Gain by share of labels",
+    "cost": "Score by time",
+}
+"""Of the diagrams of such a study."""
+
+
+def drawn_figures(plan: StudyPlan, reader: RecordReader) -> list[Drawn]:
+    """The study's figures, in their order. One that has nothing to draw yet says so.
+
+    Raises:
+        DashboardError: none of the recorded runs has a metric that a figure asks for.
+    """
+    source = _Source(plan, reader)
+    figures = plan.figures or source.defaults()
+    curves = iter(load_figures(curve_specs(plan, figures), reader))
+    return [
+        drawn_curves(next(curves)) if figure.kind == CURVES else source.diagram(figure)
+        for figure in figures
+    ]
+
+
+def figure_names(plan: StudyPlan, reader: RecordReader) -> list[str]:
+    """Names of the study's figures, without drawing them."""
+    return [figure.name for figure in plan.figures or _Source(plan, reader).defaults()]
+
+
+def drawn_figure(plan: StudyPlan, reader: RecordReader, name: str) -> Drawn:
+    """One of the study's figures. Raises DashboardError where there is none of this name."""
+    source = _Source(plan, reader)
+    figures = {figure.name: figure for figure in plan.figures or source.defaults()}
+    if name not in figures:
+        raise DashboardError(
+            f"{plan.name}: no figure {name!r}; figures: {', '.join(figures) or 'none'}"
+        )
+    if figures[name].kind != CURVES:
+        return source.diagram(figures[name])
+    (filled,) = load_figures(curve_specs(plan, [figures[name]]), reader)
+    return drawn_curves(filled)
+
+
+class _Source:
+    """What is recorded of a study, read once."""
+
+    def __init__(self, plan: StudyPlan, reader: RecordReader) -> None:
+        self._plan = plan
+        self._reader = reader
+
+    @functools.cached_property
+    def _records(self) -> Records:
+        return self._reader.records({run.run_id for run in self._plan.runs}, None)
+
+    def diagram(self, figure: PlannedFigure) -> Drawn:
+        """A figure that is no curves."""
+        name = f"{figure.name}{self._plan.file_suffix}"
+        title = figure.title or self._plan.title
+        try:
+            diagram = DIAGRAMS[figure.kind](self._material(figure, title))
+        except DashboardError as error:
+            return not_drawn(name, title, str(error))
+        return drawn_diagram(name, title, figure.caption, diagram)
+
+    def defaults(self) -> list[PlannedFigure]:
+        """Curves of what was recorded, and the diagrams that this table can have."""
+        recorded = set(self._records.scores["metric"])
+        found = []
+        for name, title, metrics in LEARNING:
+            known = {label: key for label, key in metrics.items() if key in recorded}
+            if known:
+                is_score = name != "loss"
+                scale = self._plan.table.scale if is_score else 1.0
+                unit = f"mIoU × {scale:g}" if is_score and scale != 1 else ""
+                found.append(
+                    PlannedFigure(
+                        name=self._free(name),
+                        title=f"{self._plan.title}: {title}",
+                        metrics=known,
+                        scale=scale,
+                        y_label=unit,
+                    )
+                )
+        return [*found, *self._diagrams()]
+
+    def _diagrams(self) -> Iterator[PlannedFigure]:
+        for kind in DIAGRAMS:
+            title = f"{self._plan.title}: {TITLES[kind]}"
+            figure = PlannedFigure(name=self._free(kind), kind=kind, title=title)
+            if self.diagram(figure).draw is not None:
+                yield figure
+
+    def _free(self, name: str) -> str:
+        """Files of the study's name are its table's."""
+        return f"{name}_figure" if name == self._plan.name else name
+
+    def _material(self, figure: PlannedFigure, title: str) -> Material:
+        plan = self._plan
+        rows = figure.rows or tuple(row.label for row in plan.rows)
+        columns = figure.columns or tuple(column.label for column in plan.columns)
+        spec = table_spec(plan)
+        spec = dataclasses.replace(
+            spec,
+            rows=tuple(row for row in spec.rows if row.label in rows),
+            columns=tuple(column for column in spec.columns if column.label in columns),
+            imported=tuple(r for r in spec.imported if r.row in rows and r.column in columns),
+        )
+        cells = [cell for cell in cell_specs(plan) if cell.row in rows and cell.column in columns]
+        classes = class_tables(spec, cells, self._reader) if figure.kind == "classes" else []
+        return Material(
+            table=load_table(spec, cells, self._reader),
+            title=title,
+            classes=tuple(classes),
+            against=figure.against or self._supervised(rows),
+            labelled_share=_labelled_shares(plan, columns),
+            hours=self._hours(),
+        )
+
+    def _supervised(self, rows: Sequence[str]) -> str:
+        """First row of the study whose runs are all supervised."""
+        methods: dict[str, set[str]] = {}
+        for cell, run in self._plan.cells:
+            methods.setdefault(cell.row, set()).add(run.method)
+        return next((row for row in rows if methods.get(row) == {SUPERVISED}), "")
+
+    def _hours(self) -> dict[str, float]:
+        scores = self._records.scores
+        own = scores[scores["metric"] == SECONDS_KEY]
+        return dict(zip(own["run_id"], own["value"] / 3600, strict=True))
+
+
+def _labelled_shares(plan: StudyPlan, columns: Sequence[str]) -> dict[str, float]:
+    """Column → share of labelled images, where all its runs have the same."""
+    found: dict[str, set[float]] = {}
+    for cell, run in plan.cells:
+        total = run.num_labelled + run.num_unlabelled
+        found.setdefault(cell.column, set()).add(run.num_labelled / total)
+    return {c: next(iter(own)) for c, own in found.items() if len(own) == 1 and c in columns}

@@ -1,0 +1,156 @@
+"""Diagrams of a table: what they draw, in which size, and that a grey print tells rows apart."""
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from rml_dashboards.diagrams.diagram import Material
+from rml_dashboards.diagrams.kinds import DIAGRAMS
+from rml_dashboards.diagrams.trends import share_text
+from rml_dashboards.errors import DashboardError
+from rml_dashboards.figures.style import METADATA, SMALLEST_POINTS, in_style, pictures_of
+from rml_dashboards.tables.specification import ColumnSpec, RowSpec
+from tests.support.dashboards.small_tables import runs_of, table_of
+
+ROWS = ("Supervised", "IML", "RML")
+COLUMNS = ("1/16", "1/8", "1/4")
+SHARES = {"1/16": 1 / 16, "1/8": 1 / 8, "1/4": 1 / 4}
+
+
+def score(row: str, column: str, seed: int) -> float:
+    """Rows and columns get better in their order."""
+    return 0.4 + 0.05 * ROWS.index(row) + 0.02 * COLUMNS.index(column) + 0.01 * seed
+
+
+def material(**more: Any) -> Material:
+    runs = [
+        run
+        for row, column in itertools.product(ROWS, COLUMNS)
+        for run in runs_of(row, *(score(row, column, seed) for seed in range(3)), column=column)
+    ]
+    table = table_of(
+        runs,
+        rows=tuple(RowSpec(label=row) for row in ROWS),
+        columns=tuple(ColumnSpec(label=column) for column in COLUMNS),
+    )
+    classes = table_of(
+        runs,
+        rows=table.spec.rows,
+        columns=tuple(ColumnSpec(label=column) for column in COLUMNS),
+        title="T: IoU of classes",
+    )
+    hours = dict.fromkeys(table.values["run_id"], 2.0)
+    given: dict[str, Any] = {"labelled_share": SHARES, "hours": hours, "against": "Supervised"}
+    return Material(table=table, title="T", classes=(classes,), **(given | more))
+
+
+def drawn(kind: str) -> Figure:
+    return in_style(DIAGRAMS[kind](material()).draw)
+
+
+@pytest.mark.parametrize("kind", DIAGRAMS)
+def test_the_same_values_give_the_same_files(kind: str) -> None:
+    first, second = (pictures_of(DIAGRAMS[kind](material()).draw) for _ in range(2))
+    assert set(first) == set(METADATA)
+    assert first == second
+    assert first["pdf"].startswith(b"%PDF") and b"<svg" in first["svg"]
+
+
+@pytest.mark.parametrize("kind", DIAGRAMS)
+def test_text_can_be_read_at_the_width_of_a_column(kind: str) -> None:
+    figure = drawn(kind)
+    width = figure.get_size_inches()[0]
+    assert width in (3.5, 7.0), "a column or a page, so nothing is scaled down in print"
+    texts = [one for one in figure.findobj(Text) if isinstance(one, Text) and one.get_text()]
+    assert texts
+    assert min(float(text.get_fontsize()) for text in texts) >= SMALLEST_POINTS
+
+
+@pytest.mark.parametrize("kind", ["scores", "classes", "profile", "gain", "cost"])
+def test_rows_differ_in_more_than_colour(kind: str) -> None:
+    figure = drawn(kind)
+    lines = [line for axes in figure.axes for line in axes.get_lines()]
+    by_colour: dict[str, set[object]] = {}
+    for line in lines:
+        shape = line.get_linestyle() if kind == "profile" else line.get_marker()
+        if shape not in ("None", "", None):
+            by_colour.setdefault(str(line.get_color()), set()).add(shape)
+    rows = [shapes for colour, shapes in by_colour.items() if colour not in ("black", "#555555")]
+    assert len(rows) >= 2
+    assert all(len(shapes) == 1 for shapes in rows)
+    assert len(set.union(*rows)) == len(rows)
+
+
+def test_scores_are_the_runs() -> None:
+    values = DIAGRAMS["scores"](material()).values
+    found = {(line.row, line.column, line.seed): line.value for line in values.itertuples()}
+    assert len(found) == 27
+    assert found["RML", "1/8", 2] == pytest.approx(100 * score("RML", "1/8", 2))
+
+
+def test_gains_are_paired_differences_by_share() -> None:
+    values = DIAGRAMS["gain"](material()).values
+    own = values[values["row"] == "RML"]
+    assert own["labelled_share"].tolist() == [1 / 16, 1 / 8, 1 / 4]
+    assert own["mean"].tolist() == pytest.approx([10.0] * 3)
+    assert "Supervised" not in set(values["row"])
+
+
+def test_ranks_are_those_of_the_comparison() -> None:
+    values = DIAGRAMS["ranks"](material()).values
+    assert dict(zip(values["row"], values["mean_rank"], strict=True)) == {
+        "RML": 1.0,
+        "IML": 2.0,
+        "Supervised": 3.0,
+    }
+    texts = [str(one.get_text()) for one in drawn("ranks").findobj(Text) if isinstance(one, Text)]
+    assert {"RML (1.00)", "IML (2.00)", "Supervised (3.00)"} <= set(texts)
+
+
+def test_the_profile_falls_from_all_to_none() -> None:
+    values = DIAGRAMS["profile"](material()).values
+    for _, own in values.groupby("row"):
+        shares = own.sort_values("threshold")["share"].to_numpy()
+        assert ((np.diff(shares) <= 0).all() and shares[-1] == 0) or own["row"].iloc[0] == "RML"
+
+
+def test_cost_is_hours_against_scores() -> None:
+    values = DIAGRAMS["cost"](material()).values
+    assert set(values["hours"]) == {2.0}
+    assert len(values) == 9
+
+
+@pytest.mark.parametrize(
+    ("kind", "more", "why"),
+    [
+        ("classes", {"classes": ()}, "no run has recorded the IoU of a class"),
+        ("gain", {"labelled_share": {"1/8": 0.125}}, "do not differ in their share"),
+        ("gain", {"against": ""}, "say with `against`"),
+        ("cost", {"hours": {}}, "no scored run has recorded how long"),
+    ],
+)
+def test_what_cannot_be_drawn_says_why(kind: str, more: dict[str, Any], why: str) -> None:
+    changed = material(**{key: value for key, value in more.items() if key != "classes"})
+    if "classes" in more:
+        changed = Material(table=changed.table, title="T")
+    with pytest.raises(DashboardError, match=why):
+        DIAGRAMS[kind](changed)
+
+
+@pytest.mark.parametrize("kind", DIAGRAMS)
+def test_nothing_recorded_is_told(kind: str) -> None:
+    empty = table_of([], columns=tuple(ColumnSpec(label=column) for column in COLUMNS))
+    bare = Material(table=empty, title="T", labelled_share=SHARES, against="IML")
+    with pytest.raises(DashboardError):
+        DIAGRAMS[kind](bare)
+
+
+@pytest.mark.parametrize(
+    ("share", "text"), [(0.125, "1/8"), (0.033333, "1/30"), (1.0, "all"), (0.3, "30 %")]
+)
+def test_shares_are_written_as_people_write_them(share: float, text: str) -> None:
+    assert share_text(share) == text
