@@ -17,12 +17,14 @@ from rml_trainers.config import (
     TeacherConfig,
 )
 from rml_trainers.data.sources.scenes import ScenesConfig
+from rml_trainers.methods.comparators.adv_ssl import AdvSslConfig
 from rml_trainers.methods.comparators.classmix import ClassMixConfig
 from rml_trainers.methods.comparators.cowmix import CowMixConfig
 from rml_trainers.methods.comparators.cps import CpsConfig
 from rml_trainers.methods.comparators.cutmix_seg import CutMixSegConfig
 from rml_trainers.methods.comparators.dmt import DmtConfig
 from rml_trainers.methods.comparators.ict import IctConfig
+from rml_trainers.methods.comparators.s4gan import S4GanConfig
 from rml_trainers.methods.comparators.unimatch import UniMatchConfig
 from rml_trainers.methods.comparators.unimatch_v2 import UniMatchV2Config
 from rml_trainers.methods.paper.iml import ImlConfig
@@ -46,6 +48,8 @@ METHOD_CONFIGS: dict[str, MethodConfig] = {
     "mutual_direct": MutualDirectConfig(),
     "iml": ImlConfig(),
     "rml": RmlConfig(min_cells=1),
+    "adv_ssl": AdvSslConfig(semi_start=1, semi_threshold=0.45),
+    "s4gan": S4GanConfig(self_training_threshold=0.3),
     "cutmix_seg": CutMixSegConfig(confidence=0.1),
     "cowmix": CowMixConfig(confidence=0.1),
     "classmix": ClassMixConfig(confidence=0.1),

@@ -7,12 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from rml_trainers.methods.comparators.adv_ssl import AdversarialLearning, AdvSslConfig
 from rml_trainers.methods.comparators.classmix import ClassMixConfig, ClassMixMethod
 from rml_trainers.methods.comparators.cowmix import CowMixConfig, CowMixSeg
 from rml_trainers.methods.comparators.cps import CpsConfig, CrossPseudoSupervision
 from rml_trainers.methods.comparators.cutmix_seg import CutMixSeg, CutMixSegConfig
 from rml_trainers.methods.comparators.dmt import DmtConfig, DynamicMutualTraining
 from rml_trainers.methods.comparators.ict import IctConfig, InterpolationConsistency
+from rml_trainers.methods.comparators.s4gan import S4Gan, S4GanConfig
 from rml_trainers.methods.comparators.unimatch import UniMatch, UniMatchConfig
 from rml_trainers.methods.comparators.unimatch_v2 import UniMatchV2, UniMatchV2Config
 from rml_trainers.methods.method import Method, MethodContext
@@ -41,6 +43,8 @@ METHODS: dict[str, MethodEntry] = {
     "mutual_direct": MethodEntry(MutualDirectConfig, MutualDirect),
     "iml": MethodEntry(ImlConfig, IndirectMutualLearning),
     "rml": MethodEntry(RmlConfig, RobustMutualLearning),
+    "adv_ssl": MethodEntry(AdvSslConfig, AdversarialLearning),
+    "s4gan": MethodEntry(S4GanConfig, S4Gan),
     "cutmix_seg": MethodEntry(CutMixSegConfig, CutMixSeg),
     "cowmix": MethodEntry(CowMixConfig, CowMixSeg),
     "classmix": MethodEntry(ClassMixConfig, ClassMixMethod),
