@@ -12,6 +12,7 @@ from rml_trainers.config import BatchConfig, RunConfig, RuntimeConfig
 from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.data.splitting.splits import make_split
 from rml_trainers.methods import METHODS
+from rml_trainers.methods.comparators.adv_ssl import AdvSslConfig
 from rml_trainers.methods.comparators.cps import CpsConfig
 from rml_trainers.methods.comparators.unimatch import UniMatchConfig
 from rml_trainers.networks.accelerate import lean_batchnorm
@@ -35,6 +36,11 @@ def trainer_of(config: RunConfig, data: PreparedData, work_dir: Path) -> Trainer
     if trainer.config.method.uses_unlabelled:
         trainer.method.begin_stage(trainer.stage_context(STAGE))
     return trainer
+
+
+MEANS_OF_PIECES = {"s4gan"}
+"""Methods with a loss that is no sum over pixels: in micro-batches it is the mean of the pieces,
+as its docs say. (S4GAN's discriminator also drops channels of its own.)"""
 
 
 def steps(trainer: Trainer, num_steps: int = 1) -> tuple[dict[str, Tensor], dict[str, float]]:
@@ -89,7 +95,11 @@ def test_a_loss_that_needs_the_peer_sees_it_also_in_turn(
 
 @pytest.mark.parametrize(
     ("method", "students"),
-    [*((method, "in_turn") for method in METHODS), ("rml", "together"), ("dmt", "together")],
+    [
+        *((method, "in_turn") for method in METHODS if method not in MEANS_OF_PIECES),
+        ("rml", "together"),
+        ("dmt", "together"),
+    ],
 )
 def test_micro_batches_are_the_step_where_batchnorm_and_dropout_are_fixed(
     method: str, students: str, tiny_data: PreparedData, scratch: Path
@@ -103,6 +113,8 @@ def test_micro_batches_are_the_step_where_batchnorm_and_dropout_are_fixed(
         batch=BatchConfig(labelled=4, unlabelled=4),
         runtime=runtime(students=students),
     )
+    if method == "adv_ssl":  # the mean over pixels that D believes is taken in each piece
+        config = replace(config, method=AdvSslConfig(semi_weight=0.0))
     if method == "unimatch":
         config = replace(config, method=UniMatchConfig(threshold=0.2, channel_dropout=0.0))
     wanted, told = steps(trainer_of(config, tiny_data, scratch))
