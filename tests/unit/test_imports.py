@@ -60,6 +60,7 @@ ROOMS = {
         "figures",
         "diagrams",
         "studies",
+        "live",
     ),
 }
 """A room, or a module beside the rooms, imports those before it only: a study's way from YAML to
@@ -67,6 +68,8 @@ table runs forwards."""
 APART = {
     ("figures", "tables"),
     ("figures", "comparisons"),
+    ("live", "comparisons"),
+    ("live", "figures"),
     ("writing", "contract"),
     ("writing", "errors"),
 }

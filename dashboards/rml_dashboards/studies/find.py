@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -31,6 +32,12 @@ def find_plan(study: str | Path, *, places: Sequence[str], profile: str | None) 
     return _of_name(str(study), places, profile)
 
 
+def study_name(study: str | Path) -> str:
+    """Name of a study by its file, or the name itself. Raises DashboardError."""
+    path = Path(study)
+    return str(_content(path)[1]["name"]) if path.suffix in (".yaml", ".yml") else str(study)
+
+
 def _of_name(name: str, places: Sequence[str], profile: str | None) -> StudyPlan:
     file = plan_file(name, profile)
     found = [read_plan(place, file) for place in dict.fromkeys(places)]
@@ -46,16 +53,8 @@ def _of_name(name: str, places: Sequence[str], profile: str | None) -> StudyPlan
 def _of_file(path: Path, places: Sequence[str], profile: str | None) -> StudyPlan:
     """The plan of a study file, where it is the plan of that file: numbers of another study are
     never shown silently."""
-    try:
-        content = path.read_bytes()
-        values = yaml.safe_load(content) or {}
-        name = values.get("name")
-    except FileNotFoundError as error:
-        raise DashboardError(f"{path}: no such file") from error
-    except (OSError, AttributeError, yaml.YAMLError) as error:
-        raise DashboardError(f"{path}: cannot be read as a study ({error})") from error
-    if not isinstance(name, str):
-        raise DashboardError(f"{path}: has no `name`, so it is no study")
+    content, values = _content(path)
+    name = str(values["name"])
     plan = _of_name(name, places, profile)
     options = f" --profile {profile}" if profile else ""
     if source_hash(content, path, values) != plan.source_hash:
@@ -69,3 +68,18 @@ def _of_file(path: Path, places: Sequence[str], profile: str | None) -> StudyPla
             f"`rml plan {path}{options}`, or give the name, {name!r}, to see the plan as it was"
         )
     return plan
+
+
+def _content(path: Path) -> tuple[bytes, dict[str, Any]]:
+    """Content of a study file, as bytes and as values, with a name among them."""
+    try:
+        content = path.read_bytes()
+        values = yaml.safe_load(content) or {}
+        name = values.get("name")
+    except FileNotFoundError as error:
+        raise DashboardError(f"{path}: no such file") from error
+    except (OSError, AttributeError, yaml.YAMLError) as error:
+        raise DashboardError(f"{path}: cannot be read as a study ({error})") from error
+    if not isinstance(name, str):
+        raise DashboardError(f"{path}: has no `name`, so it is no study")
+    return content, values

@@ -1,0 +1,1 @@
+"""Plans and run folders, looked at again and again."""

@@ -1,0 +1,1 @@
+"""What the live page shows, as plain values that JSON knows."""

@@ -1,0 +1,119 @@
+"""How far runs are: counts per state, steps, run time left, and when rows will be done."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rml_dashboards.contract.states import RunState
+from rml_dashboards.live.reading.run_status import RunStatus
+from rml_dashboards.live.reading.watch import Snapshot
+from rml_dashboards.studies.plan import PlannedRun, StudyPlan
+
+STATES: tuple[RunState, ...] = ("done", "running", "failed", "cancelled", "cut_off", "new")
+LEFT: frozenset[RunState] = frozenset({"running", "new", "cut_off"})
+"""States whose runs still have something to do; failed and cancelled ones wait for a person."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """How fast the runs of a study go."""
+
+    seconds_per_step: Mapping[str, float]
+    """By method, evaluations and checkpoints included, over all of its runs so far."""
+    begins: Mapping[str, int]
+    """Step at which a run begins when what it shares with runs before it is trained once."""
+    at_once: int
+    """Runs at work now."""
+
+
+@dataclass(kw_only=True)
+class Progress:
+    """Where a set of runs stands."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    steps_done: int = 0
+    steps: int = 0
+    seconds_left: float = 0.0
+    """Run time left, as if the runs followed each other."""
+    longest_left: float = 0.0
+    """The most that one run that is at work has before it."""
+    num_unknown: int = 0
+    """Runs left of whose method none has trained yet."""
+
+    def as_json(self, seconds_until_done: float | None) -> dict[str, Any]:
+        """`eta_seconds` is None where nothing runs or nobody knows."""
+        return {
+            "counts": {state: self.counts[state] for state in STATES if self.counts[state]},
+            "runs": sum(self.counts.values()),
+            "fraction": self.steps_done / self.steps if self.steps else 0.0,
+            "left_seconds": round(self.seconds_left, 1),
+            "unknown": self.num_unknown,
+            "eta_seconds": None if seconds_until_done is None else round(seconds_until_done, 1),
+        }
+
+
+def pace_of(plan: StudyPlan, snapshot: Snapshot) -> Pace:
+    """Pace of a study, measured over its runs."""
+    steps: Counter[str] = Counter()
+    seconds: Counter[str] = Counter()
+    at_once = 0
+    for run in plan.runs:
+        status = snapshot.statuses.get(run.run_id)
+        if status is not None:
+            at_once += status.state == "running"
+            if status.step > 0 and status.seconds > 0:
+                steps[run.method] += status.step
+                seconds[run.method] += status.seconds  # type: ignore[assignment]
+    return Pace(
+        seconds_per_step={method: seconds[method] / steps[method] for method in steps},
+        begins=_begins(plan.runs),
+        at_once=at_once,
+    )
+
+
+def progress_of(runs: Iterable[PlannedRun], snapshot: Snapshot, pace: Pace) -> Progress:
+    """Where runs stand, each counted once."""
+    progress = Progress()
+    for run in runs:
+        _count(progress, run, snapshot.status(run.run_id), pace)
+    return progress
+
+
+def seconds_until_done(progress: Progress, before: float, pace: Pace) -> float | None:
+    """How long until runs are done that follow others, which have `before` seconds of run time
+    left, when as many run at once as now; None where nothing runs or a method is unknown."""
+    if not pace.at_once or progress.num_unknown or not progress.seconds_left:
+        return None
+    return max((before + progress.seconds_left) / pace.at_once, progress.longest_left)
+
+
+def _count(progress: Progress, run: PlannedRun, status: RunStatus, pace: Pace) -> None:
+    total = run.stages[-1].last_step if run.stages else status.num_steps
+    progress.counts[status.state] += 1
+    progress.steps += total
+    progress.steps_done += total if status.state == "done" else min(status.step, total)
+    if status.state not in LEFT:
+        return
+    rate = pace.seconds_per_step.get(run.method)
+    if status.state == "running" and status.step > 0 and status.seconds > 0:
+        rate = status.seconds / status.step
+    if rate is None:
+        progress.num_unknown += 1
+        return
+    left = rate * max(0, total - max(status.step, pace.begins[run.run_id]))
+    progress.seconds_left += left
+    if status.state == "running":
+        progress.longest_left = max(progress.longest_left, left)
+
+
+def _begins(runs: Sequence[PlannedRun]) -> dict[str, int]:
+    made: set[str | None] = set()
+    begins = {}
+    for run in runs:
+        own = [stage for stage in run.stages if stage.hash is not None]
+        total = run.stages[-1].last_step if run.stages else 0
+        shared = (s.last_step for s in own if s.hash in made and s.last_step < total)
+        begins[run.run_id] = max(shared, default=0)
+        made.update(stage.hash for stage in own)
+    return begins

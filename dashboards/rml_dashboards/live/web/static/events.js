@@ -1,0 +1,58 @@
+// News from the server, as they come; a broken connection is made again.
+
+const AGAIN_MS = 5000;
+
+/**
+ * @param onNews called with {runs, studies, plans, isAll}; isAll: anything may have changed
+ * @param onLink called with true or false: whether the server is heard
+ */
+export function listen(onNews, onLink) {
+  let last = null;
+
+  function read(event, isHello) {
+    const told = JSON.parse(event.data);
+    const isKnown = last !== null && last.boot === told.boot;
+    const isNext = isKnown && last.version === told.before;
+    const isSame = isKnown && last.version === told.version;
+    const isFirst = last === null;
+    last = told;
+    if (isHello) {
+      if (!isSame && !isFirst) onNews({ runs: [], studies: [], plans: true, isAll: true });
+    } else {
+      onNews({ runs: told.runs, studies: told.studies, plans: told.plans, isAll: !isNext || !told.are_all });
+    }
+  }
+
+  function connect() {
+    const source = new EventSource("/api/events");
+    source.addEventListener("open", () => onLink(true));
+    source.addEventListener("hello", (event) => read(event, true));
+    source.addEventListener("change", (event) => read(event, false));
+    source.addEventListener("error", () => {
+      onLink(false);
+      if (source.readyState === EventSource.CLOSED) setTimeout(connect, AGAIN_MS);
+    });
+    addEventListener("pagehide", () => source.close(), { once: true });
+  }
+
+  connect();
+}
+
+/** The same work, but never twice at once, and once more after news that came meanwhile. */
+export function oneAtATime(work) {
+  let isBusy = false;
+  let isWanted = false;
+  return async function again() {
+    isWanted = true;
+    if (isBusy) return;
+    isBusy = true;
+    try {
+      while (isWanted) {
+        isWanted = false;
+        await work();
+      }
+    } finally {
+      isBusy = false;
+    }
+  };
+}

@@ -1,0 +1,63 @@
+// Which page this is, and the news that keep it fresh.
+
+import { enter, Refused, tokenForm } from "./api.js";
+import { show as showBasket } from "./basket.js";
+import { comparison } from "./compare.js";
+import { h, put } from "./dom.js";
+import { listen, oneAtATime } from "./events.js";
+import { run } from "./run.js";
+import { studies } from "./studies.js";
+import { study } from "./study.js";
+
+const PAGES = { "/": studies, "/study": study, "/run": run, "/compare": comparison };
+const content = document.getElementById("content");
+const linkText = document.getElementById("link");
+
+function problem(error) {
+  const isAbsent = error instanceof Refused && error.status === 404;
+  put(content, h("h1", null, isAbsent ? "Not here" : "Something is wrong"),
+    h("p", { role: "alert", class: "problem" }, error.message), h("p", null, h("a", { href: "/" }, "All studies")));
+}
+
+function crumbs(items) {
+  put(document.getElementById("crumbs"), items.map(([text, href]) => h("li", null, href ? h("a", { href }, text) : h("span", { "aria-current": "page" }, text))));
+  document.title = [...items.map(([text]) => text).reverse(), "rml"].join(" · ");
+}
+
+function heard(isHeard) {
+  linkText.className = `link ${isHeard ? "on" : "off"}`;
+  linkText.textContent = isHeard ? "● live" : "○ not connected, trying again";
+}
+
+async function open() {
+  const page = PAGES[location.pathname];
+  if (!page) return problem(new Refused(404, "There is no such page."));
+  try {
+    const shown = await page({ content, crumbs, parameters: new URLSearchParams(location.search) });
+    let waiting = [];
+    const refresh = oneAtATime(async () => {
+      const news = waiting;
+      waiting = [];
+      try {
+        await shown.refresh(news);
+      } catch (error) {
+        if (!(error instanceof TypeError)) problem(error);
+        else heard(false);
+      }
+      await new Promise((resolve) => setTimeout(resolve, 500));
+    });
+    listen((news) => {
+      waiting.push(news);
+      refresh();
+    }, heard);
+    showBasket();
+  } catch (error) {
+    if (error instanceof Refused && error.status === 401) {
+      put(content, tokenForm(() => { put(content, h("p", null, "Loading …")); open(); }));
+      document.getElementById("token").focus();
+    } else problem(error);
+  }
+}
+
+await enter();
+await open();

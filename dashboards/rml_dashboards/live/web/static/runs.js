@@ -1,0 +1,82 @@
+// The runs of a study: filters, a page at a time, two to compare.
+
+import { get } from "./api.js";
+import { pickBox } from "./basket.js";
+import { address, h, link, put, table } from "./dom.js";
+import { pager } from "./pager.js";
+import { ago, bar, cellName, number, percent, state, whole, word } from "./text.js";
+
+const RUNS = 50;
+const NAMES = ["row", "column", "state", "tag", "text"];
+const HEAD = ["Compare", "Run", "Cell", "State", "Progress", "mIoU %", "Loss", "s/step", "Device", "Seen"];
+
+export function runList(key, head, parameters) {
+  const filters = Object.fromEntries(NAMES.map((name) => [name, parameters.get(name) ?? ""]));
+  const body = h("div");
+  const said = h("p", { role: "status", class: "count" });
+  let offset = 0;
+  let timer;
+
+  async function refresh() {
+    const told = await get("runs", { key, ...filters, offset, limit: RUNS });
+    const text = told.total === head.progress.runs ? `${whole(told.total)} runs` : `${whole(told.total)} of ${whole(head.progress.runs)} runs`;
+    if (said.textContent !== text) said.textContent = text;
+    put(body, table("Runs that pass the filters", HEAD, told.runs.map(line), { hideCaption: true, className: "runs" }), pager("runs", told, RUNS, go));
+  }
+
+  function go(to) {
+    offset = to;
+    refresh();
+  }
+
+  function filter(name, value) {
+    filters[name] = value;
+    offset = 0;
+    history.replaceState(null, "", address("/study", { key, ...filters }) + location.hash);
+    clearTimeout(timer);
+    timer = setTimeout(refresh, name === "text" ? 200 : 0);
+  }
+
+  const form = h("form", { class: "filters", role: "search", "aria-label": "Filter runs", onsubmit: (event) => event.preventDefault(), onreset: () => setTimeout(() => NAMES.forEach((name) => filter(name, ""))) },
+    choice("row", "Row", head.rows.map((one) => [one, one]), filters, filter),
+    choice("column", "Column", head.columns.map((one) => [one, one]), filters, filter),
+    choice("state", "State", head.states.map((one) => [one, word(one)]), filters, filter),
+    tags(head.tags, filters, filter),
+    field("text", "Text", h("input", { id: "filter-text", type: "search", value: filters.text, placeholder: "id, setting, machine, reason", oninput: (event) => filter("text", event.target.value) })),
+    h("button", { type: "reset" }, "Show all"));
+  for (const name of NAMES) {
+    const input = form.querySelector(`#filter-${name}`);
+    if (input) input.defaultValue = "";
+  }
+  return { node: h("section", { id: "runs", "aria-labelledby": "runs-title" }, h("h2", { id: "runs-title" }, "Runs"), form, said, body), refresh };
+}
+
+function field(name, label, input) {
+  return h("div", { class: "field" }, h("label", { for: `filter-${name}` }, label), input);
+}
+
+function choice(name, label, values, filters, filter) {
+  const select = h("select", { id: `filter-${name}`, onchange: (event) => filter(name, event.target.value) }, h("option", { value: "" }, "all"),
+    values.map(([value, text]) => h("option", { value }, text)));
+  select.value = filters[name];
+  return field(name, label, select);
+}
+
+function tags(known, filters, filter) {
+  const select = h("select", { id: "filter-tag", onchange: (event) => filter("tag", event.target.value) }, h("option", { value: "" }, "all"),
+    known.map((tag) => h("optgroup", { label: tag.name }, tag.values.map((value) => h("option", { value: `${tag.name}=${value}` }, `${tag.name} = ${value}`)))));
+  select.value = filters.tag;
+  return field("tag", "Tag or setting", select);
+}
+
+function line(run) {
+  const cells = run.cells.map((cell, index) => [index ? h("br") : "", cellName(cell)]);
+  return h("tr", null, h("td", null, pickBox(run.run_id)),
+    h("th", { scope: "row" }, link("/run", { id: run.run_id, focus: `run ${run.run_id}` }, run.run_id)),
+    h("td", null, cells.slice(0, 3), cells.length > 3 ? ` and ${cells.length - 3} more` : ""),
+    h("td", null, state(run.state), run.reason ? h("div", { class: "reason short" }, run.reason) : ""),
+    h("td", null, bar(run.num_steps ? Math.min(1, run.step / run.num_steps) : 0, `progress of ${run.run_id}`)),
+    h("td", null, percent(run.miou)), h("td", null, number(run.loss)), h("td", null, run.seconds_per_step ? number(run.seconds_per_step, 2) : "–"),
+    h("td", null, run.device || "–", run.host ? h("div", { class: "quiet" }, run.host) : "", Object.entries(run.gpu).map(([name, value]) => h("div", { class: "quiet" }, `${name}: ${value}`))),
+    h("td", null, run.state === "running" ? ago(run.seen) : "–"));
+}
