@@ -178,7 +178,7 @@ def test_splits_of_published_sets_need_no_images(
         (["run", "STUDY"], ["this is a study", "rml launch"]),
         (["predict", "no-such-run", "x.png"], ["no run 'no-such-run'"]),
         (["compare", "no-such-run=ours"], ["no run 'no-such-run'", "there are none"]),
-        (["figures", "STUDY"], ["declares no figures"]),
+        (["figures", "STUDY"], ["Launch the study first"]),
         (["data", "prepare", "camvit"], ["did you mean 'camvid'?"]),
         (
             ["data", "prepare", "scenes", "--set", "size=3"],
