@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 from torch import distributed as dist
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
+sys.path.insert(0, str(Path(__file__).parents[3]))
 
 from rml_trainers.config import BatchConfig, OptimiserConfig
 from rml_trainers.data.prepared.prepare import ensure_prepared

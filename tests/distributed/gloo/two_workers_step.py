@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
+sys.path.insert(0, str(Path(__file__).parents[3]))
 
 from rml_trainers.config import BatchConfig, OptimiserConfig, RunConfig
 from rml_trainers.data.prepared.cache import PreparedData
