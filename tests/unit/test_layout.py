@@ -170,6 +170,8 @@ READING = (
     "rml_platform.planning.plan_file.find_plan",
     "rml_platform.run.many_runs",
     "rml_platform.views.run_table",
+    "rml_platform.views.runs.status_text",
+    "rml_platform.launch.scheduling.queue_state",
     "rml_platform.views.study_plan",
     "rml_dashboards.studies.table",
     "rml_dashboards.studies.figures",

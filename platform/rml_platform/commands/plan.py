@@ -1,5 +1,8 @@
 """`rml plan`: every cell of a study before anything is started."""
 
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
 import typer
 
 from rml_platform.commands.options import (
@@ -14,6 +17,27 @@ from rml_platform.commands.options import (
     StudyFiles,
 )
 
+if TYPE_CHECKING:
+    from rml_platform.planning.costs.forecast import Price, RunForecast
+    from rml_platform.planning.plan import Plan
+    from rml_platform.planning.plan_file.written_plan import WrittenPlan
+    from rml_platform.views.run_table import Records
+
+PriceOption = Annotated[
+    str | None,
+    typer.Option(metavar="AMOUNT/h", help="Of one GPU (or core): 2.5/h, '2 EUR/h'."),
+]
+ProbeOption = Annotated[
+    bool,
+    typer.Option(
+        "--probe", help="Train 20 steps of each kind of run that nothing is known of, here and now."
+    ),
+]
+AtOnce = Annotated[
+    int | None,
+    typer.Option(min=1, help="Runs at the same time; default: what the machine or cluster holds."),
+]
+
 
 def plan(
     studies: StudyFiles,
@@ -24,25 +48,30 @@ def plan(
     storage: Storage = None,
     data_root: DataRoot = None,
     address: Address = None,
+    price: PriceOption = None,
+    probe: ProbeOption = False,
+    at_once: AtOnce = None,
 ) -> None:
-    """List every cell of a study: done, running, failed or to do, what is left and how long it
-    takes.
+    """List every cell of a study: done, running, failed or to do, and what is left in device-hours,
+    wall time, storage and money.
 
     Checks everything a run will need (settings, data, splits, cores and GPUs) and prepares the
     data; starts nothing. Writes the plan down (OUT/studies/<study>/plan.json) for `rml status`,
     `cancel`, `tables` and `figures`. Without the images it lists the cells and their cost, and
     says what is missing. Of several studies it also says which runs they share.
     """
+    from rml_platform.planning.costs.forecast import Price
     from rml_platform.planning.plan_file.writing import write_down
     from rml_platform.planning.plan_file.written_plan import WrittenPlan
     from rml_platform.planning.plan_from_file import planned_even_without_images
     from rml_platform.planning.plan_without_images import PlanWithoutImages
     from rml_platform.run.many_runs import records_of
     from rml_platform.views.plan_table import print_plan_without_images, print_together
-    from rml_platform.views.run_table import Records, print_cells, print_summary
+    from rml_platform.views.run_table import Records, print_cells, print_counts
 
     place = storage or str(out)
     is_local = address is None
+    paid = Price.parse(price) if price is not None else None
     shown = list[tuple[WrittenPlan | PlanWithoutImages, Records]]()
     for study in studies:
         made = planned_even_without_images(
@@ -57,7 +86,44 @@ def plan(
         written = write_down(made, set_, out, place)
         records = records_of(place, (run.run_id for run in written.runs))
         print_cells(written, records)
-        print_summary(written, records, is_local=is_local)
+        print_counts(written, records)
+        _print_costs(made, written, records, out, place, address, at_once, paid, probe=probe)
         shown.append((written, records))
     if len(shown) > 1:
         print_together(shown)
+
+
+def _print_costs(
+    made: "Plan",
+    written: "WrittenPlan",
+    records: "Records",
+    out: Path,
+    place: str,
+    address: str | None,
+    at_once: int | None,
+    price: "Price | None",
+    *,
+    probe: bool,
+) -> None:
+    from rml_platform.launch.sizing import room_for
+    from rml_platform.planning.costs.forecast import Devices, forecast
+    from rml_platform.planning.costs.measured import bytes_of_kinds, read_probes
+    from rml_platform.planning.costs.probe import probe_all, probed_machine
+    from rml_platform.views.runs.cost_table import print_costs
+
+    room = room_for(written.resources, address, at_once)
+    devices = Devices.of(written.resources, room.gpus)
+    kinds = [run.kind for run in written.runs]
+    machine = probed_machine(written.resources)
+    probes = read_probes(out, machine, kinds)
+    sizes = bytes_of_kinds(place, written.runs, records)
+
+    def left() -> "list[RunForecast]":
+        return forecast(written, records, probes=probes, bytes_of_kind=sizes, devices=devices)
+
+    if probe:
+        known = ("its own pace", "runs of its kind", "probe")
+        wanted = {run.run_id for run in left() if run.source not in known}
+        runs = [run for run in made.runs if run.run_id in wanted]
+        probes |= probe_all(runs, written.resources, out, lambda text: typer.echo(text, err=True))
+    print_costs(written, left(), devices, at_once=room.at_once, where=room.where, price=price)

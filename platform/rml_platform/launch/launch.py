@@ -27,6 +27,7 @@ from rml_platform.launch.outcomes import (
 )
 from rml_platform.launch.output_layout import OutputLayout
 from rml_platform.launch.ray_session import ray_session
+from rml_platform.launch.scheduling.queue_state import telling
 from rml_platform.launch.scheduling.turns import Turns, places_of
 from rml_platform.launch.scheduling.wishes import CANCELLED, WAITS_FOR_ROOM, LiveWishes
 from rml_platform.launch.sizing import concurrency_of, execution_note, execution_of, sized
@@ -135,6 +136,7 @@ class _Launch:
                     name = plan.study.name
                     self.tasks[run.run_id] = task_of(run, name, layout, data_root, self.launch_id)
         self.folders = {run_id: RunFolder.of(layout.storage, run_id) for run_id in self.tasks}
+        self._storage = layout.storage
         self._on_note = note_on(console)
         self._places = places_of(plans)
         self._wishes = {
@@ -207,7 +209,13 @@ class _Launch:
         turns = Turns(self._places, self._wishes)
         tasks = mark_shared([self.tasks[run_id] for run_id in own], neighbours)
         try:
-            lost = carry_out(tasks, turns=turns) if self._may_any_start(tasks) else {}
+            lost: Mapping[str, str] = {}
+            if self._may_any_start(tasks):
+                told = telling(
+                    self._storage, self.launch_id, lambda: (turns.under_way(), turns.reasons())
+                )
+                with told:
+                    lost = carry_out(tasks, turns=turns)
             kept = {i: text for i, text in lost.items() if self.claims.holds(i)}
             write_losses(kept, self.folders, self.launch_id)
         finally:

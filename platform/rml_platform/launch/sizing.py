@@ -1,13 +1,17 @@
 """What each run of a study is given of a machine or cluster, and how many of them fit in."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 
+from rml_platform.launch.ray_session import ray_session
+from rml_platform.planning.cost import runs_at_once
+from rml_platform.planning.machine import Machine
 from rml_platform.run.task import RunTask
 from rml_platform.study.cells import Study
+from rml_platform.study.study_file import ResourcesConfig
 from rml_trainers.errors import ConfigError
 
 
@@ -64,3 +68,34 @@ def concurrency(task: RunTask, resources: Mapping[str, float]) -> int:
         "GPU": task.num_workers * task.gpus_per_worker,
     }
     return min(int(resources.get(name, 0) // amount) for name, amount in need.items() if amount > 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Room:
+    """What there is for runs of one size."""
+
+    at_once: int
+    where: str
+    """In words."""
+    gpus: float
+    """Of the whole machine or cluster."""
+
+
+def room_for(resources: ResourcesConfig, address: str | None, at_once: int | None) -> Room:
+    """How many runs of a study fit into this machine or a cluster; `at_once` overrules it.
+
+    Raises:
+        ClusterError: the cluster cannot be reached.
+    """
+    if address is None:
+        machine = Machine.here()
+        where = "this machine"
+    else:
+        with ray_session(address, with_train=False):
+            from rml_platform.launch.on_ray.sweep import cluster_resources
+
+            there = cluster_resources()
+        machine = Machine(cores=int(there.get("CPU", 0)), gpus=int(there.get("GPU", 0)))
+        where = f"the cluster at {address}"
+    fit = runs_at_once(resources, machine)
+    return Room(at_once=at_once or fit, where=where, gpus=machine.gpus)

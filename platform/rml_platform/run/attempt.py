@@ -30,6 +30,7 @@ from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.data.splitting.splits import Split, make_split
 from rml_trainers.errors import ConfigError
 from rml_trainers.runtime.device import choose_device
+from rml_trainers.runtime.device_use import device_use
 from rml_trainers.scoring.score import Evaluation
 from rml_trainers.training.reporting import Progress, Reporter
 
@@ -81,6 +82,7 @@ class Attempt:
         same_launch = earlier is not None and earlier.launch_id == task.launch_id
         self.launch_number = earlier.launch_attempt + 1 if earlier and same_launch else 1
         self.seconds_before = earlier.seconds if earlier else 0.0
+        self.first_step = earlier.first_step if earlier else 0
         # What did not fit into memory once is not tried whole again by the next launch.
         self.micro_batches = max(task.micro_batches, earlier.micro_batches if earlier else 1)
 
@@ -163,8 +165,10 @@ class Attempt:
             begin_from = None if found else self.shared_stage(scratch)
             reporter: Reporter = WorkerReporter(self.deliver)
             if self.is_first:
-                beat = self._heartbeat(device, found)
-                heart = stack.enter_context(Heart(self.run, beat, self.claims.is_mine))
+                beat = self._heartbeat(device, found, begin_from)
+                heart = stack.enter_context(
+                    Heart(self.run, beat, self.claims.is_mine, lambda: device_use(device))
+                )
                 reporter = RunReporter(self.run, heart, self.deliver)
             for warning in self.warnings:
                 reporter.on_note("warning", warning)
@@ -291,7 +295,10 @@ class Attempt:
             )
         return split
 
-    def _heartbeat(self, device: torch.device, found: SoundCheckpoint | None) -> Heartbeat:
+    def _heartbeat(
+        self, device: torch.device, found: SoundCheckpoint | None, begin_from: Path | None
+    ) -> Heartbeat:
+        taken_over = self.shared_stages.step_of(begin_from.name) if begin_from else 0
         return Heartbeat(
             launch_id=self.task.launch_id,
             launcher=self.task.launcher,
@@ -305,6 +312,7 @@ class Attempt:
             step=found.step if found else 0,
             checkpoint_step=found.step if found else -1,
             seconds=self.seconds_before,
+            first_step=self.first_step if found else taken_over,
         )
 
     def _result(

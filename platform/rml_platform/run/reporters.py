@@ -14,6 +14,7 @@ from rml_platform.run.faults.claims import FencedError
 from rml_platform.run.metric_log import MetricLog
 from rml_platform.run.run_folder import Heartbeat, RunFolder, StopWish
 from rml_trainers.errors import RmlError
+from rml_trainers.runtime.device_use import DeviceUse
 from rml_trainers.scoring.score import Evaluation
 from rml_trainers.training.reporting import Progress
 
@@ -36,14 +37,23 @@ class Heart:
     """
 
     def __init__(
-        self, run: RunFolder, heartbeat: Heartbeat, holds: Callable[[], bool] = lambda: True
+        self,
+        run: RunFolder,
+        heartbeat: Heartbeat,
+        holds: Callable[[], bool] = lambda: True,
+        device_use: Callable[[], DeviceUse | None] = lambda: None,
     ) -> None:
-        """`holds`: whether the run still is this attempt's to write to."""
+        """
+        Args:
+            holds: whether the run still is this attempt's to write to.
+            device_use: what the process uses of its device.
+        """
         self.run = run
         self.heartbeat = heartbeat
         self.stop_wish: StopWish = "never"
         self.is_fenced = False
         self._holds = holds
+        self._device_use = device_use
         self._started = time.monotonic()
         self._seconds_before = heartbeat.seconds
         self._changed = threading.Event()
@@ -61,7 +71,14 @@ class Heart:
 
     def write(self) -> None:
         self.check()
-        self.run.write_heartbeat(replace(self.heartbeat, seconds=self.seconds))
+        use = self._device_use()
+        beat = replace(
+            self.heartbeat,
+            seconds=self.seconds,
+            gpu_percent=use.busy_percent if use else None,
+            gpu_memory_bytes=use.memory_bytes if use else None,
+        )
+        self.run.write_heartbeat(beat)
 
     def check(self) -> None:
         """Raises FencedError when the run is another attempt's by now."""

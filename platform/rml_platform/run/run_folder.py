@@ -92,6 +92,12 @@ class Heartbeat:
     """Step of the newest checkpoint that is safely stored (-1: none)."""
     seconds: float = 0.0
     """Wall time spent on the run so far, over all attempts."""
+    first_step: int = 0
+    """Step that the run began at itself; what lies before it was taken over from another run."""
+    gpu_percent: float | None = None
+    """Of the last seconds, how many per cent the device was busy; None where nobody tells."""
+    gpu_memory_bytes: int | None = None
+    """What the process has reserved of its device's memory."""
     time: float = 0.0
     """Unix time of writing."""
 

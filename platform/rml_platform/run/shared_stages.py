@@ -107,6 +107,10 @@ class SharedStages:
         """Local folder of a shared stage that another worker found."""
         return self._folder.child(name).download(scratch / name)
 
+    def step_of(self, name: str) -> int:
+        """Step that a shared stage ends at."""
+        return next(step for step, known in self._shared.items() if known == name)
+
     def _is_complete(self, name: str) -> bool:
         """One that an earlier version left has no reports."""
         is_whole = MANIFEST in self._folder.child(name).files()

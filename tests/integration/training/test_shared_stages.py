@@ -228,6 +228,8 @@ def test_who_trained_a_shared_warm_up_shows_in_no_history(
     store = MlflowStore(f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path / "artifacts")
     store.check()
     runs = [RunFolder.of(str(tmp_path), name) for name in names]
+    began = [beat.first_step for run in runs if (beat := run.heartbeat())]
+    assert began == [0, tasks[0].config.schedule.warm_up_steps], "what a pace is reckoned from"
     assert Publisher(MlflowTracker(store), "study", pytest.fail).sync(runs, closing=True) == []
     for name in names:
         alone = history(tmp_path / "alone", name)

@@ -1,5 +1,10 @@
 """`rml status`: where the cells of a study stand."""
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
 from rml_platform.commands.options import (
     DEFAULT_OUT,
     DataRoot,
@@ -11,9 +16,21 @@ from rml_platform.commands.options import (
     StudyOrName,
 )
 
+if TYPE_CHECKING:
+    from rml_platform.views.runs.standing import Standing
+
+REDRAW_EVERY_S = 2.0
+
+Watch = Annotated[
+    bool, typer.Option("--watch", help="Draw it again every two seconds, until all is over.")
+]
+Json = Annotated[bool, typer.Option("--json", help="As JSON, with keys that stay.")]
+
 
 def status(
     study: StudyOrName,
+    watch: Watch = False,
+    json: Json = False,
     set_: Overrides = None,
     plugin: PluginsForPlanning = None,
     profile: Profile = None,
@@ -21,14 +38,16 @@ def status(
     storage: Storage = None,
     data_root: DataRoot = None,
 ) -> None:
-    """Show where every run of a study stands: step, loss, mIoU, age of its last sign of life, why
-    it failed.
+    """Show where every run of a study stands: step, loss, mIoU, pace, what is left, why it waits or
+    failed.
 
     Goes by the plan that `rml plan` or `rml launch` wrote: needs no images.
     """
+    from rml_platform.launch.scheduling.queue_state import queues
+    from rml_platform.launch.scheduling.wishes import read_wishes
     from rml_platform.planning.plan_file.find_plan import find_plan
     from rml_platform.run.many_runs import records_of
-    from rml_platform.views.run_table import print_runs, print_summary
+    from rml_platform.views.runs.standing import standing
 
     plan = find_plan(
         study,
@@ -39,6 +58,56 @@ def status(
         storage=storage,
         data_root=data_root,
     )
-    records = records_of(storage or str(out), (run.run_id for run in plan.runs))
-    print_runs(plan, records)
-    print_summary(plan, records, is_local=False)
+    place = storage or str(out)
+
+    def look() -> "Standing":
+        records = records_of(place, (run.run_id for run in plan.runs))
+        wishes = read_wishes(place, plan.name, plan.profile)
+        return standing(plan, records, frozenset(wishes.cancelled), queues(place))
+
+    if watch:
+        _watch(look, as_json=json)
+    else:
+        _print(look(), as_json=json)
+
+
+def _print(now: "Standing", *, as_json: bool) -> None:
+    from rich.console import Console
+
+    from rml_platform.views.runs import standing
+    from rml_platform.views.runs.status_text import status_text
+
+    if as_json:
+        import json
+
+        typer.echo(json.dumps(standing.as_json(now), allow_nan=False))
+    else:
+        Console(highlight=False).print(status_text(now), soft_wrap=True)
+
+
+def _watch(look: "Callable[[], Standing]", *, as_json: bool) -> None:
+    """On a terminal in place, elsewhere (and as JSON, a line each time) one after the other."""
+    import contextlib
+    import time
+
+    from rich.console import Console
+    from rich.live import Live
+
+    from rml_platform.views.runs.status_text import status_text
+
+    console = Console(highlight=False)
+    with contextlib.suppress(KeyboardInterrupt):  # how one leaves it
+        if as_json or not console.is_terminal:
+            while True:
+                now = look()
+                _print(now, as_json=as_json)
+                if now.is_over:
+                    return
+                time.sleep(REDRAW_EVERY_S)
+        with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
+            while True:
+                now = look()
+                live.update(status_text(now), refresh=True)
+                if now.is_over:
+                    return
+                time.sleep(REDRAW_EVERY_S)

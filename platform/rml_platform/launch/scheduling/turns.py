@@ -105,6 +105,7 @@ class Turns:
         self._started = Counter[str]()
         """Cells by study."""
         self._num_added = 0
+        self._under_way: tuple[RunTask, ...] = ()
         self._beginnings = Beginnings()
         self._lock = threading.Lock()
 
@@ -124,24 +125,35 @@ class Turns:
     def next(self, under_way: Sequence[RunTask]) -> RunTask | None:
         """Take out the run to start now, beside those that are under way."""
         with self._lock:
+            self._under_way = tuple(under_way)
             asked = {study: wishes.now() for study, wishes in self._wishes.items()}
             for rows, waiting in self._in_order(asked):
                 if not self._reason(waiting.task, rows, asked, under_way):
                     self._groups[rows].remove(waiting)
                     if not waiting.tries:
                         self._started.update(place.study for place in rows)
+                    self._under_way = (*self._under_way, waiting.task)
                     return waiting.task
         return None
 
-    def reasons(self, under_way: Sequence[RunTask]) -> dict[str, str]:
-        """Why each waiting run waits, in the order in which they will be started."""
+    def reasons(self, under_way: Sequence[RunTask] | None = None) -> dict[str, str]:
+        """Why each waiting run waits, in the order in which they will be started.
+
+        Args:
+            under_way: default: the runs that were under way when a run was asked for last.
+        """
         with self._lock:
+            others = self._under_way if under_way is None else under_way
             asked = {study: wishes.now() for study, wishes in self._wishes.items()}
             return {
-                waiting.task.run_id: self._reason(waiting.task, rows, asked, under_way)
+                waiting.task.run_id: self._reason(waiting.task, rows, asked, others)
                 or WAITS_FOR_ROOM
                 for rows, waiting in self._in_order(asked)
             }
+
+    def under_way(self) -> tuple[str, ...]:
+        """Ids of the runs that were under way when a run was asked for last, and of that one."""
+        return tuple(task.run_id for task in self._under_way)
 
     def _in_order(self, asked: Mapping[str, StudyWishes]) -> Iterator[tuple[Places, _Waiting]]:
         def keyed(rows: Places) -> Iterator[tuple[tuple[int, ...], Places, _Waiting]]:

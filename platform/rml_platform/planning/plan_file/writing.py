@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rml_dashboards.contract.metric_keys import metric_of_key
 from rml_platform.environment import code_version
+from rml_platform.planning.costs.kinds import kind_of
 from rml_platform.planning.plan import Plan, PlannedRun
 from rml_platform.planning.plan_file.setting_differences import Settings, setting_differences
 from rml_platform.planning.plan_file.written_plan import (
@@ -136,6 +137,7 @@ def _run(run: PlannedRun, own: Settings, cost: CostConfig | None, out: Path) -> 
         stages=stage_costs(config, cost, split_hash=run.split_hash, data_hash=run.data_hash),
         reporting=_reporting(config.evaluation, config.runtime.log_every_steps),
         settings=own,
+        kind=kind_of(config),
     )
 
 

@@ -108,6 +108,8 @@ class WrittenRun:
     """Equal for runs that measure the same things at the same steps."""
     settings: dict[str, Any]
     """Dotted key → value of the settings in which the study's runs differ."""
+    kind: str = ""
+    """Equal for runs that take equally long per step; empty in plans of an earlier version."""
 
     @property
     def num_steps(self) -> int:

@@ -13,6 +13,7 @@ from rml_platform.run.metric_log import Measurement, MetricLog, pieces
 from rml_platform.run.reporters import Cancelled, Heart, RunReporter, WorkerReporter
 from rml_platform.run.run_folder import Heartbeat, RunFolder
 from rml_platform.run.task import Process
+from rml_trainers.runtime.device_use import DeviceUse
 from rml_trainers.training.reporting import Progress
 from tests.support.platform.fake_trainer import evaluation
 
@@ -140,6 +141,14 @@ def test_a_wish_to_cancel_at_a_checkpoint_loses_no_step(
             reporter.on_checkpoint(progress(4), None)
         reporter.on_checkpoint(progress(10), None)  # the last: there is nothing left to stop
     assert delivered == [4, 10]
+
+
+def test_the_heart_tells_what_the_device_is_at(run: RunFolder) -> None:
+    beating = Heart(run, heart(run).heartbeat, device_use=lambda: DeviceUse(7, 50.0))
+    beating.write()
+    beat = run.heartbeat()
+    assert beat is not None
+    assert (beat.gpu_memory_bytes, beat.gpu_percent) == (7, 50.0)
 
 
 def test_notes_of_all_attempts_are_in_the_log(run: RunFolder) -> None:

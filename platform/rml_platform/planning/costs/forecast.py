@@ -1,0 +1,250 @@
+"""What is left of runs, in time, device-hours, bytes and money, and where each figure comes from.
+
+Knows neither torch nor configurations: it goes by the written plan and the records of runs.
+"""
+
+import heapq
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from rml_platform.planning.cost import first_steps, stated_seconds_left
+from rml_platform.planning.costs.measured import Probe
+from rml_platform.planning.plan_file.written_plan import WrittenPlan, WrittenRun
+from rml_platform.run.run_folder import RunRecord
+from rml_platform.study.study_file import ResourcesConfig
+from rml_trainers.errors import ConfigError
+
+Records = Mapping[str, RunRecord]
+Source = Literal["its own pace", "runs of its kind", "probe", "runs of its method", "stated"]
+SOURCES: tuple[Source, ...] = (
+    "its own pace",
+    "runs of its kind",
+    "probe",
+    "runs of its method",
+    "stated",
+)
+"""Where the time of a run is from, the best first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Devices:
+    """What one run occupies."""
+
+    count: float
+    unit: Literal["GPU", "core"]
+
+    @classmethod
+    def of(cls, resources: ResourcesConfig, gpus_there: float) -> "Devices":
+        """GPUs where a run is given some, else cores.
+
+        Args:
+            gpus_there: GPUs of the machine or cluster.
+        """
+        gpus = resources.workers * resources.gpus(gpus_there)
+        if gpus > 0:
+            return cls(count=gpus, unit="GPU")
+        return cls(count=resources.workers * resources.cpus_per_worker, unit="core")
+
+    def hours(self, seconds: float) -> float:
+        """Device-hours of so many seconds of a run."""
+        return self.count * seconds / 3600
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunForecast:
+    """What is left of one run that is not done."""
+
+    run_id: str
+    rows: tuple[str, ...]
+    seconds: float | None
+    """Wall time; None where nothing is known."""
+    source: Source | None
+    num_bytes: int | None = None
+    """What its folder will take up when it is done."""
+
+
+@dataclass
+class _Pace:
+    """Seconds and steps of runs so far."""
+
+    seconds: float = 0.0
+    steps: int = 0
+
+    def add(self, seconds: float, steps: int) -> None:
+        if seconds > 0 and steps > 0:
+            self.seconds += seconds
+            self.steps += steps
+
+    @property
+    def per_step(self) -> float | None:
+        return self.seconds / self.steps if self.steps else None
+
+
+@dataclass(kw_only=True)
+class Paces:
+    """Wall time per step, evaluations and checkpoints included: of runs by their kind and by their
+    method."""
+
+    of_kind: dict[str, _Pace] = field(default_factory=dict)
+    of_method: dict[str, _Pace] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, runs: Iterable[WrittenRun], records: Records) -> "Paces":
+        """As the records of these runs tell."""
+        paces = cls()
+        for run in runs:
+            seconds, steps = trained(records[run.run_id])
+            for place, key in ((paces.of_kind, run.kind), (paces.of_method, run.method)):
+                place.setdefault(key, _Pace()).add(seconds, steps)
+        return paces
+
+
+def trained(record: RunRecord) -> tuple[float, int]:
+    """Seconds that a run has taken so far over all attempts, and the steps that it made itself in
+    them."""
+    beat = record.heartbeat
+    first = beat.first_step if beat else 0
+    if record.result is not None:
+        return record.result.seconds, record.result.steps - first
+    return (beat.seconds, beat.step - first) if beat else (0.0, 0)
+
+
+def forecast(
+    plan: WrittenPlan,
+    records: Records,
+    *,
+    probes: Mapping[str, Probe] | None = None,
+    bytes_of_kind: Mapping[str, int] | None = None,
+    devices: Devices,
+    paces: Paces | None = None,
+) -> list[RunForecast]:
+    """What is left of every run that is not done, in the order of the plan. What runs have in
+    common is counted with the first of them.
+
+    Args:
+        probes: by kind, of this machine.
+        bytes_of_kind: size of a finished run's folder.
+        paces: default: as the records of the plan's own runs tell.
+    """
+    paces = paces or Paces.of(plan.runs, records)
+    begins = first_steps(run.stages for run in plan.runs)
+    left = []
+    for run, begin in zip(plan.runs, begins, strict=True):
+        record = records[run.run_id]
+        if record.result is None:
+            probe = (probes or {}).get(run.kind)
+            seconds, source = _seconds_left(run, record, begin, paces, probe, devices)
+            size = (bytes_of_kind or {}).get(run.kind) or (probe.run_bytes if probe else None)
+            rows = tuple(dict.fromkeys(cell.row for cell in run.cells))
+            left.append(
+                RunForecast(
+                    run_id=run.run_id, rows=rows, seconds=seconds, source=source, num_bytes=size
+                )
+            )
+    return left
+
+
+def _seconds_left(
+    run: WrittenRun,
+    record: RunRecord,
+    begin: int,
+    paces: Paces,
+    probe: Probe | None,
+    devices: Devices,
+) -> tuple[float | None, Source | None]:
+    """Wall time of what is left of a run, from the best source that there is."""
+    beat = record.heartbeat
+    step = max(beat.step, begin) if beat else begin
+    steps = run.num_steps - step
+    own = _Pace()
+    own.add(*trained(record))
+    if own.per_step is not None:
+        return steps * own.per_step, "its own pace"
+    of_kind = paces.of_kind.get(run.kind)
+    if run.kind and of_kind is not None and of_kind.per_step is not None:
+        return steps * of_kind.per_step, "runs of its kind"
+    if probe is not None:
+        return probe.seconds(run.stages, step, run.warm_up_steps), "probe"
+    of_method = paces.of_method.get(run.method)
+    if of_method is not None and of_method.per_step is not None:
+        return steps * of_method.per_step, "runs of its method"
+    stated = stated_seconds_left(run.stages, step)
+    if stated is not None:
+        return stated / devices.count, "stated"
+    return None, None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Total:
+    """What some runs come to."""
+
+    num_runs: int
+    num_unknown: int
+    """Runs of which no time is known; they are in none of the sums of time."""
+    device_hours: float
+    wall_seconds: float
+    """With as many runs at once as there is room for."""
+    num_bytes: int | None
+    """Of the folders of all these runs; None where that of one is not known."""
+    sources: tuple[Source, ...]
+    """Where the times are from, the best first."""
+
+
+def total(runs: Sequence[RunForecast], devices: Devices, at_once: int) -> Total:
+    """The sum of what is left of runs."""
+    known = [run.seconds for run in runs if run.seconds is not None]
+    sizes = [run.num_bytes for run in runs]
+    used = {run.source for run in runs}
+    return Total(
+        num_runs=len(runs),
+        num_unknown=len(runs) - len(known),
+        device_hours=devices.hours(sum(known)),
+        wall_seconds=wall_seconds(known, at_once),
+        num_bytes=None if None in sizes else sum(size for size in sizes if size is not None),
+        sources=tuple(source for source in SOURCES if source in used),
+    )
+
+
+def by_row(plan: WrittenPlan, runs: Sequence[RunForecast]) -> dict[str, list[RunForecast]]:
+    """What is left of each row, in the order of the table. A run that fills cells of several rows
+    is counted in the first, so that the rows add up."""
+    rows: dict[str, list[RunForecast]] = {row.label: [] for row in plan.rows if row.columns}
+    for run in runs:
+        rows[run.rows[0]].append(run)
+    return {row: own for row, own in rows.items() if own}
+
+
+def wall_seconds(seconds: Sequence[float], at_once: int) -> float:
+    """Time until the last of some runs has ended, when the longest is begun first and each of the
+    others as soon as there is room."""
+    ends = [0.0] * min(at_once, max(1, len(seconds)))
+    for one in sorted(seconds, reverse=True):
+        heapq.heapreplace(ends, ends[0] + one)
+    return max(ends)
+
+
+@dataclass(frozen=True)
+class Price:
+    """Of one device-hour."""
+
+    amount: float
+    currency: str
+
+    @classmethod
+    def parse(cls, text: str) -> "Price":
+        """`2.5/h`, `2.5 EUR/h`, `$2.5/h`. Raises ConfigError."""
+        found = re.fullmatch(
+            r"\s*([^\d\s.,/-]*)\s*(\d+(?:\.\d+)?)\s*([^\d\s.,/-]*)\s*(?:/\s*h(?:our)?)?\s*", text
+        )
+        if found is None or (found[1] and found[3]):
+            raise ConfigError(
+                f"--price {text!r}: expected what one device costs per hour, like 2.5/h or "
+                "'2.5 EUR/h'"
+            )
+        return cls(float(found[2]), found[1] or found[3])
+
+    def of(self, device_hours: float) -> str:
+        """What so many device-hours cost, in words."""
+        return f"{self.amount * device_hours:,.2f} {self.currency}".rstrip()

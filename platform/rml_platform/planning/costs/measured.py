@@ -1,0 +1,95 @@
+"""What was measured of kinds of runs: sizes of recorded runs, and probes kept by machine."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pyarrow import fs
+
+from rml_dashboards.contract.run_folder import RUNS
+from rml_platform.planning.cost import StageCost
+from rml_platform.planning.plan_file.written_plan import WrittenRun
+from rml_platform.run.codec import Codec, DamagedFileError
+from rml_platform.run.run_folder import RunRecord
+from rml_platform.run.storage import Folder
+
+PROBES = "probes"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """A few steps of one kind of run on one machine."""
+
+    kind: str
+    machine: str
+    """Its device, as a person knows it."""
+    warm_up_s: float
+    """Wall time of one step of the warm-up; 0 where the kind has none."""
+    stage_s: float
+    """Wall time of one step after it."""
+    evaluation_s: float
+    """Wall time of one evaluation with the checkpoint that follows it."""
+    evaluation_every: int
+    """Steps between evaluations; 0: at the end of each stage only."""
+    run_bytes: int
+    """What the checkpoints of a run take up: as many as are kept."""
+    time: float
+    """Unix time of the measurement."""
+
+    def seconds(self, stages: Sequence[StageCost], from_step: int, warm_up_steps: int) -> float:
+        """Wall time of a run from a step on."""
+        seconds = 0.0
+        begin = 0
+        for stage in stages:
+            steps = max(0, stage.last_step - max(begin, from_step))
+            is_warm_up = stage.last_step <= warm_up_steps or len(stages) == 1
+            seconds += steps * (self.warm_up_s if is_warm_up and self.warm_up_s else self.stage_s)
+            if steps:
+                times = max(1, steps // self.evaluation_every) if self.evaluation_every else 1
+                seconds += times * self.evaluation_s
+            begin = stage.last_step
+        return seconds
+
+
+PROBE = Codec[Probe](Probe)
+
+
+def write_probe(out: Path, probe: Probe) -> None:
+    """Keep a probe."""
+    Folder.open(out).child(PROBES).write(_name(probe.kind, probe.machine), PROBE.encode(probe))
+
+
+def read_probes(out: Path, machine: str, kinds: Iterable[str]) -> dict[str, Probe]:
+    """The probes of a machine, by kind. One that is damaged, or that another version wrote, is
+    measured again."""
+    folder = Folder.open(out).child(PROBES)
+    found = {}
+    for kind in dict.fromkeys(kinds):
+        name = _name(kind, machine)
+        content = folder.read(name)
+        if content is not None:
+            try:
+                found[kind] = PROBE.decode(content, f"{folder.path}/{name}")
+            except DamagedFileError:
+                folder.delete(name)
+    return found
+
+
+def _name(kind: str, machine: str) -> str:
+    return f"{kind}-{re.sub('[^A-Za-z0-9]+', '-', machine).strip('-')}.json"
+
+
+def bytes_of_kinds(
+    storage: str, runs: Sequence[WrittenRun], records: Mapping[str, RunRecord]
+) -> dict[str, int]:
+    """Size of the folder of one finished run of each kind."""
+    folder = Folder.open(storage).child(RUNS)
+    sizes = dict[str, int]()
+    for run in runs:
+        if run.kind not in sizes and records[run.run_id].result is not None:
+            everything = fs.FileSelector(
+                folder.child(run.run_id).path, recursive=True, allow_not_found=True
+            )
+            sizes[run.kind] = sum(i.size or 0 for i in folder.filesystem.get_file_info(everything))
+    return sizes

@@ -1,0 +1,129 @@
+"""A few steps of a kind of run, measured on this machine."""
+
+import dataclasses
+import socket
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import torch
+
+from rml_platform.planning.costs.kinds import kind_of
+from rml_platform.planning.costs.measured import Probe, write_probe
+from rml_platform.planning.machine import Machine
+from rml_platform.planning.plan import PlannedRun
+from rml_platform.run.checkpoints import NUM_TO_KEEP
+from rml_platform.study.study_file import ResourcesConfig
+from rml_trainers.config import RunConfig, ScheduleConfig, replace
+from rml_trainers.data.prepared.cache import PreparedData
+from rml_trainers.runtime.device import choose_device, release_memory
+from rml_trainers.scoring.score import Evaluation
+from rml_trainers.training.reporting import Progress
+from rml_trainers.training.trainer import Trainer
+
+STEPS = 20
+"""Of each stage; the second half is measured, when everything is warm."""
+
+
+def probed_machine(resources: ResourcesConfig) -> str:
+    """What a probe of a study is measured on: the device, the cores of a worker, and the host."""
+    host = socket.gethostname()
+    if resources.gpus(Machine.here().gpus) > 0:
+        return f"{torch.cuda.get_device_name()} of {host}"
+    return f"{resources.cpus_per_worker:g} cores of {host}"
+
+
+def probe(run: PlannedRun, resources: ResourcesConfig) -> Probe:
+    """Train 20 steps of the warm-up and of each stage of the method, of which the second half
+    counts, with an evaluation and a checkpoint; nothing of it is kept.
+
+    Raises:
+        Exception: what training raises; a run of this kind would end in it, too.
+    """
+    config = shortened(run.config)
+    device = choose_device(config.runtime.device)
+    threads = torch.get_num_threads()
+    if device.type == "cpu":
+        torch.set_num_threads(config.runtime.threads or max(1, int(resources.cpus_per_worker)))
+    watch = Stopwatch()
+    try:
+        with tempfile.TemporaryDirectory(prefix="rml-probe-") as scratch:
+            data = PreparedData.open(run.prepared_folder)
+            Trainer(
+                config, data, run.split, device=device, reporter=watch, work_dir=Path(scratch)
+            ).fit()
+    finally:
+        torch.set_num_threads(threads)
+        release_memory()
+    stages = [pace for stage, pace in watch.pace.items() if stage > 0]
+    return Probe(
+        kind=kind_of(run.config),
+        machine=probed_machine(resources),
+        warm_up_s=watch.pace.get(0, 0.0),
+        stage_s=statistics.mean(stages or watch.pace.values()),
+        evaluation_s=watch.evaluation_s,
+        evaluation_every=run.config.evaluation.every_steps,
+        run_bytes=NUM_TO_KEEP * watch.checkpoint_bytes,
+        time=time.time(),
+    )
+
+
+def probe_all(
+    runs: Iterable[PlannedRun],
+    resources: ResourcesConfig,
+    out: Path,
+    on_note: Callable[[str], None],
+) -> dict[str, Probe]:
+    """Measure each kind of run once and keep what was found below the output folder."""
+    found: dict[str, Probe] = {}
+    for run in runs:
+        kind = kind_of(run.config)
+        if kind not in found:
+            on_note(f"probing {kind} on {probed_machine(resources)}")
+            found[kind] = probe(run, resources)
+            write_probe(out, found[kind])
+    return found
+
+
+def shortened(config: RunConfig) -> RunConfig:
+    """The run with 20 steps of warm-up and of each of its stages."""
+    schedule = config.schedule
+    if not config.method.uses_unlabelled:
+        short = ScheduleConfig(warm_up_steps=STEPS, stage_steps=())
+    else:
+        short = ScheduleConfig(
+            warm_up_steps=min(schedule.warm_up_steps, STEPS),
+            stage_steps=(STEPS,) * len(schedule.stage_steps),
+        )
+    runtime = dataclasses.replace(
+        config.runtime, log_every_steps=STEPS // 2, checkpoint_every_steps=STEPS * STEPS
+    )
+    return replace(config, schedule=short, runtime=runtime)
+
+
+class Stopwatch:
+    """Reporter that keeps times and sizes."""
+
+    def __init__(self) -> None:
+        self.pace = dict[int, float]()
+        """By stage: seconds per step, of its last reported steps."""
+        self.evaluation_s = 0.0
+        """From the last step's report to its checkpoint: evaluation and checkpoint."""
+        self.checkpoint_bytes = 0
+        self._reported_at = time.perf_counter()
+
+    def on_step(self, progress: Progress, scalars: dict[str, float]) -> None:
+        if progress.seconds_per_step > 0:
+            self.pace[progress.stage] = progress.seconds_per_step
+        self._reported_at = time.perf_counter()
+
+    def on_evaluation(self, progress: Progress, evaluations: tuple[Evaluation, ...]) -> None: ...
+
+    def on_checkpoint(self, progress: Progress, folder: Path | None) -> None:
+        self.evaluation_s = time.perf_counter() - self._reported_at
+        if folder is not None:
+            self.checkpoint_bytes = sum(file.stat().st_size for file in folder.iterdir())
+
+    def on_note(self, kind: str, text: str) -> None: ...

@@ -1,0 +1,1 @@
+"""What is said of runs: what they cost, and where they stand."""
