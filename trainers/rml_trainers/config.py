@@ -19,6 +19,7 @@ from rml_trainers.settings.contract import MethodConfig as MethodConfig
 from rml_trainers.settings.contract import NetworkConfig as NetworkConfig
 from rml_trainers.settings.evaluation import SCORED_NETWORKS as SCORED_NETWORKS
 from rml_trainers.settings.evaluation import EvaluationConfig as EvaluationConfig
+from rml_trainers.settings.optimisation import LabelledLossConfig as LabelledLossConfig
 from rml_trainers.settings.optimisation import OptimiserConfig as OptimiserConfig
 from rml_trainers.settings.optimisation import ScheduleConfig as ScheduleConfig
 from rml_trainers.settings.optimisation import TeacherConfig as TeacherConfig
@@ -40,6 +41,7 @@ class RunConfig:
     geometry: GeometryConfig = GeometryConfig()
     noise: NoiseConfig = NoiseConfig()
     batch: BatchConfig = BatchConfig()
+    labelled_loss: LabelledLossConfig = LabelledLossConfig()
     optimiser: OptimiserConfig = OptimiserConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     teacher: TeacherConfig = TeacherConfig()

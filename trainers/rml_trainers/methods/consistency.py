@@ -21,7 +21,7 @@ from rml_trainers.networks.network import SegmentationOutput
 from rml_trainers.noise.input_noise import InputNoiseDraw, strengthen
 from rml_trainers.scoring.metrics import confusion_matrix
 from rml_trainers.students.learners import Learners, to_unit_range
-from rml_trainers.students.losses import confident_fraction, hard_cross_entropy
+from rml_trainers.students.losses import confident_fraction, labelled_cross_entropy
 
 
 class Consistency(Stateless):
@@ -92,7 +92,8 @@ class Consistency(Stateless):
             label: [B, H, W].
             targets: all it learns from, `num_valid` for the mean.
         """
-        loss = hard_cross_entropy(log_prob, label, targets.num_valid)
+        settings = self.context.labelled_loss
+        loss = labelled_cross_entropy(log_prob, label, targets.num_valid, settings)
         return Loss(self.loss_factor() * loss, loss)
 
     def labelled_consistency(

@@ -12,8 +12,9 @@ from rml_trainers.data.loading.loaders import Batch, InitialLabels, LabelledCrop
 from rml_trainers.labels.stage_context import StageContext
 from rml_trainers.networks.network import SegmentationNetwork
 from rml_trainers.settings.contract import MethodConfig
+from rml_trainers.settings.optimisation import LabelledLossConfig
 from rml_trainers.students.learners import Learners, to_unit_range
-from rml_trainers.students.losses import hard_cross_entropy, log_softmax, valid_counts
+from rml_trainers.students.losses import labelled_cross_entropy, log_softmax, valid_counts
 from rml_trainers.students.micro_batches import MicroBatch
 from rml_trainers.students.own_networks import OwnNetwork
 from rml_trainers.students.pixel_losses import pixel_losses
@@ -47,6 +48,8 @@ class MethodContext:
     """See `EvaluationConfig`."""
     monitor_coupling: Literal["off", "batch", "train_set"] = "batch"
     """See `EvaluationConfig`."""
+    labelled_loss: LabelledLossConfig = field(default_factory=LabelledLossConfig)
+    """The run's own L_s."""
     seed: int = 0
     """Of the run, for networks of the method's own."""
 
@@ -105,24 +108,33 @@ def supervised_loss(
     count: Tensor,
     network: SegmentationNetwork,
     learners: Learners,
+    settings: LabelledLossConfig,
 ) -> Tensor:
     """L_s = CE(y_l, h_θ(γ(x_l))) at label resolution (paper, Eq. 1).
 
     Args:
         count: valid pixels of the whole batch, see `valid_counts`.
+        settings: what is made of the cross entropy.
     """
     size = (label.shape[-2], label.shape[-1])
 
     def losses(part: slice, some: Sequence[Tensor]) -> list[Tensor]:
         log_prob = log_softmax(network.upsample(some[0], size))
-        return [hard_cross_entropy(log_prob, label[part], count)]
+        return [labelled_cross_entropy(log_prob, label[part], count, settings)]
 
     return pixel_losses(losses, [logits], size, learners.loss_chunk_mib)[0]
 
 
-def supervised_step(batch: Batch, learners: Learners) -> StepResult:
+def supervised_step(
+    batch: Batch, learners: Learners, settings: LabelledLossConfig | None = None
+) -> StepResult:
     """The step of stage 0 for any number of students: each learns from its own labelled images
-    alone."""
+    alone.
+
+    Args:
+        settings: the run's `labelled_loss`; default: the plain cross entropy.
+    """
+    settings = settings or LabelledLossConfig()
     labelled = [labelled_images(crops) for crops in batch.labelled]
     counts = valid_counts(*(own.label != IGNORE_LABEL for own in labelled))
 
@@ -137,6 +149,7 @@ def supervised_step(batch: Batch, learners: Learners) -> StepResult:
                 counts[i],
                 learners.student(i),
                 learners,
+                settings,
             )
             for i, output in zip(micro_batch.students, outputs, strict=True)
         ]

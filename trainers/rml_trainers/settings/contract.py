@@ -16,7 +16,7 @@ from rml_trainers.noise.config import GeometryConfig, NoiseConfig
 from rml_trainers.noise.strong_view import StrongView, paper_recipe
 from rml_trainers.settings.batch import BatchConfig
 from rml_trainers.settings.evaluation import EvaluationConfig
-from rml_trainers.settings.optimisation import ScheduleConfig
+from rml_trainers.settings.optimisation import LabelledLossConfig, ScheduleConfig
 
 Labeller = Literal["students", "teachers"]
 """Which networks label: the students themselves, or their mean teachers."""
@@ -90,6 +90,8 @@ class MethodConfig(_Dataclass):
     """Whose outputs the pseudo labels are made of."""
     num_strong_views: ClassVar[int] = 1
     """Strong views of every unlabelled image that a student learns from in one step."""
+    own_labelled_loss: ClassVar[bool] = False
+    """Whether the method has a loss on labels of its own, which `labelled_loss` cannot change."""
     shared_views: ClassVar[bool] = False
     """Whether all students see the same labelled crops and the same strong views."""
 
@@ -157,6 +159,8 @@ class MethodConfig(_Dataclass):
             widths = [network.projection_width for network in run.student_networks]
             wanted = "a network with projection_width for every student"
             require(None not in widths, "method.feature", "projected", wanted)
+        plain = run.labelled_loss.is_plain or not self.own_labelled_loss
+        require(plain, "labelled_loss", run.labelled_loss, f"its default for {self.name}")
         if self.fractions:
             steps = run.schedule.stage_steps
             num_phases = len(self.fractions)
@@ -186,6 +190,9 @@ class CheckedRun(Protocol):
 
     @property
     def batch(self) -> BatchConfig: ...
+
+    @property
+    def labelled_loss(self) -> LabelledLossConfig: ...
 
     @property
     def schedule(self) -> ScheduleConfig: ...

@@ -1,8 +1,38 @@
-"""How students learn: optimiser, stages, and the mean teachers that follow them."""
+"""How students learn: loss on labels, optimiser, stages, and the mean teachers that follow them."""
 
 from typing import Literal
 
 from rml_trainers.configuration import configuration, require
+
+
+@configuration
+class LabelledLossConfig:
+    """L_s beyond the plain cross entropy, for the warm-up and for the method alike. All off by
+    default (paper, Eq. 1)."""
+
+    label_smoothing: float = 0.0
+    """ε: the target of a pixel is 1 − ε for its label and ε / K more for every class (Szegedy et
+    al., 2016)."""
+    hard_examples: float | None = None
+    """Learn only from pixels whose true class has at most this probability (UniMatch on Cityscapes:
+    0.7), but from no fewer than `hard_fraction`."""
+    hard_fraction: float = 0.15
+    """Smallest share of a crop's pixels that are learnt from, its least likely ones. (UniMatch
+    keeps at least 200,000 pixels of two crops of 801×801, which is 0.16; here it is by crop, so
+    that a step in pieces is the same step.)"""
+
+    def __post_init__(self) -> None:
+        smoothing = self.label_smoothing
+        require(0 <= smoothing < 1, "label_smoothing", smoothing, "a number in [0, 1)")
+        hard = self.hard_examples
+        require(hard is None or 0 < hard < 1, "hard_examples", hard, "a number in (0, 1)")
+        share = self.hard_fraction
+        require(0 < share <= 1, "hard_fraction", share, "a share in (0, 1]")
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is the plain cross entropy."""
+        return self.label_smoothing == 0 and self.hard_examples is None
 
 
 @configuration

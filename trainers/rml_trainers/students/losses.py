@@ -7,6 +7,7 @@ from torch.nn import functional
 
 from rml_trainers import IGNORE_LABEL
 from rml_trainers.runtime.distributed import mean_over_workers
+from rml_trainers.settings.optimisation import LabelledLossConfig
 
 
 def valid_counts(*masks: Tensor) -> tuple[Tensor, ...]:
@@ -43,6 +44,35 @@ def hard_cross_entropy(log_prob: Tensor, label: Tensor, count: Tensor | None = N
     )
     total = functional.nll_loss(rows, classes, ignore_index=IGNORE_LABEL, reduction="sum")
     return _mean(total, label != IGNORE_LABEL, count)
+
+
+def labelled_cross_entropy(
+    log_prob: Tensor, label: Tensor, count: Tensor, settings: LabelledLossConfig
+) -> Tensor:
+    """L_s as the run wants it: the mean cross entropy, smoothed, or over hard pixels alone.
+
+    With hard pixels each crop has the mean over those that it keeps, and weighs as much as it has
+    valid pixels.
+
+    Args:
+        log_prob, label, count: as in `hard_cross_entropy`; the count is of the whole batch.
+    """
+    if settings.is_plain:
+        return hard_cross_entropy(log_prob, label, count)
+    valid = label != IGNORE_LABEL
+    of_label = of_class(log_prob, label)
+    per_pixel = -of_label
+    if settings.label_smoothing > 0:
+        share = settings.label_smoothing
+        per_pixel = (1 - share) * per_pixel - share * log_prob.mean(dim=1)
+    if settings.hard_examples is None:
+        return _mean(torch.where(valid, per_pixel, 0).sum(), valid, count)
+    prob = torch.where(valid, of_label.detach().exp(), 2.0).flatten(1)
+    num_kept = max(1, round(settings.hard_fraction * prob.shape[1]))
+    least = prob.kthvalue(num_kept, dim=1).values.clamp(min=settings.hard_examples)
+    kept = (valid & (prob <= least[:, None]).view_as(valid)).flatten(1)
+    of_crop = torch.where(kept, per_pixel.flatten(1), 0).sum(dim=1) / kept.sum(dim=1).clamp(min=1)
+    return _mean((of_crop * valid.flatten(1).sum(dim=1)).sum(), valid, count)
 
 
 def soft_cross_entropy(

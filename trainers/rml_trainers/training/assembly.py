@@ -19,6 +19,7 @@ def make_method(config: RunConfig, num_classes: int) -> Method:
         unsupervised_weight=config.unsupervised_weight,
         monitor_pseudo_labels=config.evaluation.monitor_pseudo_labels,
         monitor_coupling=config.evaluation.monitor_coupling,
+        labelled_loss=config.labelled_loss,
         seed=config.seed,
     )
     return build_method(config.method, context)

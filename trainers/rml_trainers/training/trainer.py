@@ -2,6 +2,7 @@
 checkpoints."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -217,7 +218,9 @@ class Trainer:
         """Forward, backward, update, mean teachers and the method's own networks, for one batch on
         the device."""
         step: Callable[[Batch, Learners], StepResult] = (
-            supervised_step if warm_up else self.method.step
+            partial(supervised_step, settings=self.config.labelled_loss)
+            if warm_up
+            else self.method.step
         )
         self.optimiser.clear()
         result = step(batch, self.learners)

@@ -46,6 +46,7 @@ class AdvSslConfig(MethodConfig):
     num_students: ClassVar[int] = 1
     labeller: ClassVar[Labeller] = "students"
     num_strong_views: ClassVar[int] = 0
+    own_labelled_loss: ClassVar[bool] = True
     name: Literal["adv_ssl"] = "adv_ssl"
     adversarial_weight: float = 0.01
     """λ_l, on labelled images (authors: 0.01 in paper and README; their code's default is 0.1)."""

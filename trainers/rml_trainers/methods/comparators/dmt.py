@@ -61,6 +61,7 @@ class DmtConfig(MethodConfig):
     num_students: ClassVar[int] = 2
     labeller: ClassVar[Labeller] = "students"
     num_strong_views: ClassVar[int] = 0
+    own_labelled_loss: ClassVar[bool] = True
     initial_label: ClassVar[Literal["stage", "online"]] = "stage"
     name: Literal["dmt"] = "dmt"
     fractions: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8, 1.0)

@@ -50,6 +50,7 @@ class S4GanConfig(MethodConfig):
     num_students: ClassVar[int] = 1
     labeller: ClassVar[Labeller] = "students"
     num_strong_views: ClassVar[int] = 0
+    own_labelled_loss: ClassVar[bool] = True
     name: Literal["s4gan"] = "s4gan"
     feature_weight: float = 0.1
     """λ_fm (authors: 0.1)."""

@@ -7,8 +7,8 @@ code, which decides every value here.
 Their settings of the run, to be written in a study: `network: {name: dpt}` on DINOv2-S or -B with
 the authors' weights; `optimiser: {kind: adamw, lr: 5e-6, head_lr_factor: 40, weight_decay: 0.01}`,
 poly 0.9; `teacher: {ema_decay: 0.996, ema_warm_up: true}`; scales 0.5 to 2; VOC crops 518×518,
-16 + 16 images, Cityscapes crops 798×798, 8 + 8 images and hard examples in the supervised loss
-(`labelled_loss`); no warm-up, no model noise, float32.
+16 + 16 images, Cityscapes crops 798×798, 8 + 8 images and `labelled_loss.hard_examples: 0.7`; no
+warm-up, no model noise, float32.
 """
 
 from collections.abc import Sequence

@@ -22,4 +22,4 @@ class Supervised(Stateless):
     """Every stage is the warm-up."""
 
     def step(self, batch: Batch, learners: Learners) -> StepResult:
-        return supervised_step(batch, learners)
+        return supervised_step(batch, learners, self.context.labelled_loss)
