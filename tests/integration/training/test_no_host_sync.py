@@ -7,10 +7,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from rml_trainers.config import BatchConfig, RuntimeConfig
+from rml_trainers.config import (
+    BatchConfig,
+    LabelledLossConfig,
+    OptimiserConfig,
+    RuntimeConfig,
+    TeacherConfig,
+)
 from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.data.splitting.splits import make_split
 from rml_trainers.methods import METHODS, MethodEntry
+from rml_trainers.methods.paper.iml import ImlConfig
 from rml_trainers.methods.paper.mean_teacher import MeanTeacherConfig
 from rml_trainers.networks import NETWORKS
 from rml_trainers.noise.config import GeometryConfig
@@ -50,7 +57,7 @@ def forbid_read_backs(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     return forbid
 
 
-def _trainer(method: str, data: PreparedData, work_dir: Path, **settings: object) -> Trainer:
+def _trainer(method: str, data: PreparedData, work_dir: Path, /, **settings: object) -> Trainer:
     config = tiny_config(method, **settings)
     split = make_split(data.names("train"), config.split)
     return Trainer(
@@ -94,8 +101,14 @@ def test_a_step_reads_nothing_back(
             )
         },
         {"batch": BatchConfig(labelled=2, unlabelled=2, accumulate=2)},
+        {
+            "method": ImlConfig(class_threshold=0.2, disagreement_weight=0.5),
+            "labelled_loss": LabelledLossConfig(label_smoothing=0.1, hard_examples=0.7),
+            "optimiser": OptimiserConfig(kind="adamw", lr=1e-4),
+            "teacher": TeacherConfig(ema_decay=0.9, ema_warm_up=True),
+        },
     ],
-    ids=["recomputed", "plain", "accumulated"],
+    ids=["recomputed", "plain", "accumulated", "options"],
 )
 def test_no_way_to_carry_out_a_step_reads_anything_back(
     settings: dict[str, object],
@@ -104,6 +117,7 @@ def test_no_way_to_carry_out_a_step_reads_anything_back(
     forbid_read_backs: Callable[[], None],
 ) -> None:
     trainer = _trainer("iml", tiny_data, scratch, **settings)
+    trainer.method.begin_stage(trainer.stage_context(1))
     batch = trainer.batches.batch(1, 0, with_unlabelled=True)
     trainer.train_on(batch, warm_up=False, progress=0.0)
     forbid_read_backs()

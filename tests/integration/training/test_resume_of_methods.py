@@ -2,6 +2,7 @@
 scores, bit by bit."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from rml_trainers.methods.paper.mean_teacher import MeanTeacherConfig
 from rml_trainers.training.reporting import MemoryReporter, Progress
 from rml_trainers.training.trainer import Trainer
 from tests.support.adversarial import Adversarial
-from tests.support.tiny import tiny_config
+from tests.support.tiny import METHOD_CONFIGS, tiny_config
 
 pytestmark = pytest.mark.usefixtures("single_thread")
 SCHEDULE = ScheduleConfig(warm_up_steps=1, stage_steps=(2, 2))
@@ -41,6 +42,7 @@ def train(
     data: PreparedData,
     folder: Path,
     resume_from: Path | None = None,
+    /,
     **changes: Any,
 ) -> Checkpoint:
     """Train to the end and return the last checkpoint; the work folder is new, so no scratch file
@@ -92,6 +94,23 @@ def test_adamw_and_a_warming_teacher_go_on(tiny_data: PreparedData, tmp_path: Pa
     assert names == {"step", "exp_avg", "exp_avg_sq"}
     resumed = train(
         "iml", tiny_data, tmp_path / "resumed", tmp_path / "whole" / str(IN_STAGE_2), **changes
+    )
+    assert_same(resumed, whole)
+
+
+@pytest.mark.parametrize("method", ["iml", "rml"])
+def test_the_usual_confidence_in_each_class_goes_on(
+    method: str, tiny_data: PreparedData, tmp_path: Path
+) -> None:
+    """And so do the other options of mutual learning that the paper does not have."""
+    options: dict[str, Any] = {"class_threshold": 0.2, "disagreement_weight": 0.5}
+    if method == "rml":
+        options |= {"mixture": "labelled", "prototypes_from": "truth"}
+    changes = {"method": replace(METHOD_CONFIGS[method], **options)}
+    whole = train(method, tiny_data, tmp_path / "whole", **changes)
+    assert {"method/confidence/1", "method/confidence/2"} <= whole.extras.keys()
+    resumed = train(
+        method, tiny_data, tmp_path / "resumed", tmp_path / "whole" / str(IN_STAGE_2), **changes
     )
     assert_same(resumed, whole)
 

@@ -11,7 +11,11 @@ from rml_trainers import IGNORE_LABEL
 from rml_trainers.networks.network import SegmentationNetwork
 from rml_trainers.noise.input_noise import InputNoiseDraw, mix
 from rml_trainers.scoring.metrics import most_likely
-from rml_trainers.students.losses import hard_cross_entropy, soft_cross_entropy
+from rml_trainers.students.losses import (
+    hard_cross_entropy,
+    soft_cross_entropy,
+    weighted_cross_entropy,
+)
 
 
 class PseudoLabel(NamedTuple):
@@ -29,6 +33,9 @@ class PseudoLabel(NamedTuple):
     num_valid: Tensor | None = None
     """Scalar: pixels of the whole batch that means go over (see `valid_counts`), once it is
     known."""
+    weight: Tensor | None = None
+    """[B, H, W] factor of every pixel's loss; None: 1. Means are over the pixels, not over the
+    weights."""
 
     @property
     def valid(self) -> Tensor:
@@ -51,14 +58,18 @@ class PseudoLabel(NamedTuple):
     def _mapped(
         self, change: Callable[[Tensor], Tensor], num_valid: Tensor | None
     ) -> "PseudoLabel":
-        soft, confidence, inside = (
+        soft, confidence, inside, weight = (
             None if maps is None else change(maps)
-            for maps in (self.soft, self.confidence, self.inside)
+            for maps in (self.soft, self.confidence, self.inside, self.weight)
         )
-        return PseudoLabel(change(self.hard), soft, confidence, inside, num_valid)
+        return PseudoLabel(change(self.hard), soft, confidence, inside, num_valid, weight)
 
     def cross_entropy(self, log_prob: Tensor) -> Tensor:
         """Mean cross entropy of a student's log-probabilities [B, K, H, W] over valid pixels."""
+        if self.weight is not None:
+            return weighted_cross_entropy(
+                log_prob, self.hard, self.soft, self.weight, self.num_valid
+            )
         if self.soft is None:
             return hard_cross_entropy(log_prob, self.hard, self.num_valid)
         return soft_cross_entropy(log_prob, self.soft, self.valid, self.num_valid)

@@ -6,6 +6,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
+from rml_trainers import IGNORE_LABEL
 from rml_trainers.labels.prototypes import (
     class_means,
     log_confidence,
@@ -36,7 +37,10 @@ class RectifierSettings(Protocol):
     def min_cells(self) -> int: ...
 
     @property
-    def mixture(self) -> Literal["uniform", "estimated"]: ...
+    def mixture(self) -> Literal["uniform", "estimated", "labelled"]: ...
+
+    @property
+    def prototypes_from(self) -> Literal["predictions", "truth"]: ...
 
 
 class Rectifier:
@@ -59,25 +63,43 @@ class Rectifier:
             return output.projected.float()
         return output.feature.float()
 
-    def gather(self, output: SegmentationOutput) -> None:
-        """Add a batch of whole images to the initial prototypes (Eq. 10)."""
+    def gather(self, output: SegmentationOutput, truth: Tensor | None = None) -> None:
+        """Add a batch of whole images to the initial prototypes (Eq. 10).
+
+        Args:
+            truth: int64 [B, h, w], true classes of the cells; 255 where there is none, and on every
+                cell of an image whose predictions count. None: predictions count everywhere.
+        """
         predicted = output.logits.argmax(dim=1)
+        member = predicted
+        if truth is not None:
+            known = (truth != IGNORE_LABEL).any(dim=(1, 2), keepdim=True)
+            member = torch.where(known, truth, predicted)
         sums, counts = class_means(
-            self.feature(output), predicted, self.num_classes, self.settings.min_cells
+            self.feature(output), member, self.num_classes, self.settings.min_cells
         )
         self._sums = sums if self._sums is None else self._sums.add_(sums)
         self._counts += counts
         classes = torch.arange(self.num_classes, device=predicted.device)
         self._cells += (predicted.unsqueeze(-1) == classes).float().sum((0, 1, 2))
 
-    def begin(self) -> None:
+    def begin(self, labelled_pixels: Tensor | None = None) -> None:
         """Turn what was gathered into prototypes and, for `mixture: estimated`, the first mixture
-        weights."""
+        weights.
+
+        Args:
+            labelled_pixels: [K], pixels of each class in the labelled images, for `mixture:
+                labelled`.
+        """
         assert self._sums is not None, "gather comes first"
         self._prototypes = self._sums / self._counts.clamp(min=1).unsqueeze(1)
         self._seen = self._counts > 0
         if self.settings.mixture == "estimated":
             self._mixture = self._cells / self._cells.sum()
+        elif self.settings.mixture == "labelled":
+            assert labelled_pixels is not None, "given where the settings ask for it"
+            shares = labelled_pixels.to(self._mixture)
+            self._mixture = shares / shares.sum().clamp(min=1)
 
     def rectify(
         self, output: SegmentationOutput, log_initial: Tensor

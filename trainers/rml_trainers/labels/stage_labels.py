@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from rml_trainers import IGNORE_LABEL
 from rml_trainers.data.loading.loaders import InitialLabels, whole_images
 from rml_trainers.labels.initial_labels import InitialLabelStore, InitialLabelWriter
 from rml_trainers.labels.rectification import Rectifier
@@ -49,8 +51,9 @@ class StageLabels:
         networks = learners.teachers if self._labeller == "teachers" else learners.students
         self._weights = _named_weights(networks) if self._stored else {}
         self._pass(context, networks, rectifiers)
+        pixels = context.data.class_pixel_counts(context.split.labelled) if rectifiers else None
         for rectifier in rectifiers:
-            rectifier.begin()
+            rectifier.begin(None if pixels is None else torch.as_tensor(pixels))
             broadcast(rectifier.tensors().values())
 
     def resume(self, context: StageContext) -> None:
@@ -80,7 +83,8 @@ class StageLabels:
                 wanted = [i for i, name in enumerate(batch_names) if name in pool]
                 for i, output in enumerate(_predict(context.learners, networks, images)):
                     if rectifiers:
-                        rectifiers[i].gather(output)
+                        truth = _truth(context, rectifiers[i], batch_names, output, i)
+                        rectifiers[i].gather(output, truth)
                     if writers and wanted:
                         prob = output.logits.float().softmax(dim=1)[wanted]
                         size_px = (images.shape[-2], images.shape[-1])
@@ -137,6 +141,50 @@ class StageLabels:
         self._weights = {
             name: tensor.clone() for name, tensor in tensors.items() if name.startswith(PREFIX)
         }
+
+
+def _truth(
+    context: StageContext,
+    rectifier: Rectifier,
+    names: Sequence[str],
+    output: SegmentationOutput,
+    network: int,
+) -> Tensor | None:
+    """True classes at the cells of a network's maps, int64 [B, h, w], 255 on images without label;
+    None where predictions count."""
+    if rectifier.settings.prototypes_from == "predictions":
+        return None
+    labelled = set(context.split.labelled)
+    cells = (output.logits.shape[-2], output.logits.shape[-1])
+    align_corners = context.learners.student(network).align_corners
+    found = torch.full((len(names), *cells), IGNORE_LABEL, dtype=torch.int64)
+    for out, name in zip(found, names, strict=True):
+        if name in labelled:
+            label = context.data.label("train", context.data.index("train", name))
+            assert label is not None, "a labelled image"
+            whole = torch.from_numpy(label.astype(np.int64))
+            out.copy_(at_cells(whole, cells, align_corners=align_corners))
+    return found.to(output.logits.device)
+
+
+def at_cells(label: Tensor, cells: tuple[int, int], *, align_corners: bool) -> Tensor:
+    """The label [H, W] of the pixel that each cell of an h × w map lies on: [h, w].
+
+    Args:
+        align_corners: where cells lie, as in the network's upsampling.
+    """
+    rows, columns = (
+        _pixels(count, size, align_corners=align_corners)
+        for count, size in zip(cells, label.shape, strict=True)
+    )
+    return label[rows[:, None], columns[None, :]]
+
+
+def _pixels(cells: int, size: int, *, align_corners: bool) -> Tensor:
+    """Number of the pixel under each cell along one axis."""
+    if align_corners:
+        return (torch.arange(cells) * (size - 1) / max(1, cells - 1)).round().long()
+    return ((torch.arange(cells) + 0.5) * size / cells).floor().long()
 
 
 def _named_weights(networks: nn.ModuleList) -> dict[str, Tensor]:

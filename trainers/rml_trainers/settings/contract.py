@@ -117,6 +117,16 @@ class MethodConfig(_Dataclass):
         return None
 
     @property
+    def class_threshold(self) -> float | None:
+        """τ of thresholds of each class, where the method has them; None: it has none."""
+        return None
+
+    @property
+    def disagreement_weight(self) -> float:
+        """Factor of the loss of a pixel to which two labelling networks give different classes."""
+        return 1.0
+
+    @property
     def own_teacher(self) -> bool:
         """Whether a student's own mean teacher teaches it, where mean teachers label."""
         return True

@@ -92,6 +92,28 @@ def soft_cross_entropy(
     return _mean(total, valid, count)
 
 
+def weighted_cross_entropy(
+    log_prob: Tensor,
+    label: Tensor,
+    prob: Tensor | None,
+    weight: Tensor,
+    count: Tensor | None = None,
+) -> Tensor:
+    """Sum of the cross entropies, each times its pixel's weight, divided by the number of pixels
+    with a label.
+
+    Args:
+        log_prob: [B, K, H, W], log-softmax of the prediction.
+        label: [B, H, W] int64, classes or 255: nothing to learn from.
+        prob: [B, K, H, W], the soft target where there is one; None: the label.
+        weight: [B, H, W].
+        count: as in `hard_cross_entropy`.
+    """
+    valid = label != IGNORE_LABEL
+    per_pixel = of_class(log_prob, label) if prob is None else (prob * log_prob).sum(dim=1)
+    return _mean(-torch.where(valid, weight * per_pixel, 0).sum(), valid, count)
+
+
 def squared_error(
     prob: Tensor, target: Tensor, valid: Tensor, count: Tensor | None = None
 ) -> Tensor:

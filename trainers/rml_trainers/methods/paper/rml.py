@@ -11,6 +11,7 @@ from rml_trainers.configuration import configuration, require
 from rml_trainers.data.loading.loaders import InitialLabels, UnlabelledCrops
 from rml_trainers.labels.pseudo_labels import PseudoLabel, make_pseudo_label
 from rml_trainers.labels.rectification import Rectifier
+from rml_trainers.labels.selected_labels import check_selection
 from rml_trainers.labels.stage_context import StageContext
 from rml_trainers.labels.stage_labels import StageLabels
 from rml_trainers.methods.method import MethodContext
@@ -48,9 +49,17 @@ class RmlConfig(MethodConfig):
     min_cells: int = 10
     """A class with fewer cells than this in an image does not move its prototype (ProDA's code:
     10)."""
-    mixture: Literal["uniform", "estimated"] = "uniform"
-    """π_k of Eq. 9: uniform (version 1 of the paper), or the moving average of the assignment
-    frequencies."""
+    mixture: Literal["uniform", "estimated", "labelled"] = "uniform"
+    """π_k of Eq. 9: uniform (version 1 of the paper), the moving average of the assignment
+    frequencies, or each class's share of the labelled images' pixels (ours)."""
+    prototypes_from: Literal["predictions", "truth"] = "predictions"
+    """Classes of the cells that make the first prototypes: as predicted (Eq. 10), or on labelled
+    images as they truly are, and on the others as predicted (ours). Steps move prototypes by
+    predictions on unlabelled crops either way."""
+    class_threshold: float | None = None
+    """As in `iml`; c is the confidence in the rectified labels."""
+    disagreement_weight: float = 1.0
+    """As in `iml`, of the rectified labels."""
 
     def __post_init__(self) -> None:
         require(self.temperature > 0, "temperature", self.temperature, "a positive number")
@@ -61,6 +70,7 @@ class RmlConfig(MethodConfig):
             "a number in [0, 1]",
         )
         require(self.min_cells >= 1, "min_cells", self.min_cells, "at least 1")
+        check_selection(self.class_threshold, self.disagreement_weight)
 
 
 class RobustMutualLearning(IndirectMutualLearning):
@@ -77,6 +87,7 @@ class RobustMutualLearning(IndirectMutualLearning):
     def begin_stage(self, context: StageContext) -> None:
         """One pass over D_l ∪ D_u with the stage's starting teachers: prototypes (Eq. 10), mixture
         and p⁰."""
+        super().begin_stage(context)
         device = context.learners.device
         networks = range(context.learners.num_students)
         self.rectifiers = [Rectifier(self.config, self.num_classes, device) for _ in networks]
@@ -97,7 +108,7 @@ class RobustMutualLearning(IndirectMutualLearning):
         learners: Learners,
     ) -> list[PseudoLabel]:
         """ŷ = argmax_k ω_k p⁰_k at feature resolution, then upsampled (Eq. 6)."""
-        targets = []
+        rectified = []
         self._report: dict[str, Tensor] = {}
         self._unrectified: list[Tensor] = []
         for i, (output, rectifier) in enumerate(zip(outputs, self.rectifiers, strict=True)):
@@ -106,15 +117,12 @@ class RobustMutualLearning(IndirectMutualLearning):
                 log_initial = unlabelled.initial[i].clamp(min=1e-4).log()
             scores, scalars = rectifier.rectify(output, log_initial)
             self._report |= {f"{name}_{i + 1}": value for name, value in scalars.items()}
-            network = learners.student(i)
-            targets.append(
-                make_pseudo_label(scores, unlabelled.inside, network, soft=self.config.soft_labels)
-            )
+            rectified.append(scores)
             if self.context.monitor_pseudo_labels:
                 self._unrectified.append(
-                    make_pseudo_label(log_initial, unlabelled.inside, network).hard
+                    make_pseudo_label(log_initial, unlabelled.inside, learners.student(i)).hard
                 )
-        return targets
+        return self.selected(rectified, unlabelled.inside, learners)
 
     def _monitor(
         self, targets: Sequence[PseudoLabel], unlabelled: UnlabelledCrops
@@ -135,7 +143,7 @@ class RobustMutualLearning(IndirectMutualLearning):
         return self._report
 
     def tensors(self) -> dict[str, Tensor]:
-        kept = self._stage_labels.tensors()
+        kept = super().tensors() | self._stage_labels.tensors()
         for i, rectifier in enumerate(self.rectifiers):
             kept |= {
                 f"rectifier/{i + 1}.{name}": tensor for name, tensor in rectifier.tensors().items()
@@ -143,6 +151,7 @@ class RobustMutualLearning(IndirectMutualLearning):
         return kept
 
     def load_tensors(self, tensors: dict[str, Tensor]) -> None:
+        super().load_tensors(tensors)
         self._stage_labels.load_tensors(tensors)
         numbers = {
             name.split("/")[1].split(".")[0] for name in tensors if name.startswith("rectifier/")
