@@ -23,6 +23,7 @@ PAPER = {
     "table6": (9, 6),
     "figure4": (12, 8),
     "ablations": (48, 16),
+    "ablations_robust": (33, 11),
     "comparators": (48, 16),
 }
 """Cells of a study at the paper's size and in miniature."""
@@ -88,6 +89,7 @@ SHARED = [
     ("table4", "table6", 3),  # RML
     ("table4", "figure4", 6),  # RML and IML with full noises
     ("comparators", "figure4", 12),  # mean teacher, direct, IML, RML
+    ("table4", "ablations_robust", 6),  # RML of one stage, IML with full noises
     ("table4", "ablations", 9),  # RML of one and of two stages, IML with full noises
 ]
 """Two studies and the number of runs that they have in common."""
