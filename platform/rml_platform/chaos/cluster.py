@@ -16,12 +16,18 @@ import psutil
 
 from rml_platform.chaos.checks.left_behind import STAYS
 from rml_platform.chaos.launches import POLL_S, descendants, title
+from rml_platform.chaos.tracking_server import free_port
 from rml_platform.launch.ray_session import LOOPBACK, prepare_environment
 
 CPUS_PER_NODE = 2
 NODES = 2
 """Beside the head, which has no cores: what runs are trained on can go without the cluster."""
 NODE_KNOWN_WITHIN_S = 60.0
+RAYS_OWN = (
+    *("ray::IDLE", "ray::DashboardAgent", "ray::RuntimeEnvAgent"),
+    *("ray::JobSupervisor", "ray::_AutoscalingCoordinatorActor"),
+)
+"""Processes of Ray that belong to a node or to the cluster, and to no launch."""
 QUICK_TO_NOTICE = {
     "health_check_initial_delay_ms": 2000,
     "health_check_period_ms": 1000,
@@ -161,6 +167,7 @@ class OwnCluster:
         from ray.cluster_utils import Cluster
 
         head = {"num_cpus": 0, "include_dashboard": True, "dashboard_host": LOOPBACK}
+        head["dashboard_port"] = free_port()  # Ray's own may be another cluster's on this machine
         self._cluster = Cluster(
             initialize_head=True,
             head_node_args={**head, "_system_config": QUICK_TO_NOTICE, **self._settings()},
@@ -199,5 +206,4 @@ def _processes_of(node: Any) -> list[psutil.Process]:
 
 
 def _is_busy(process: psutil.Process) -> bool:
-    said = title(process)
-    return said.startswith("ray::") and not said.startswith(("ray::IDLE", "ray::Dashboard"))
+    return title(process).startswith("ray::") and not title(process).startswith(RAYS_OWN)

@@ -12,6 +12,7 @@ from rml_platform.chaos.launches import POLL_S, marked, title
 
 GONE_WITHIN_S = 20.0
 """How long what is on its way out may take."""
+RAY_TRAINS_MARK = ".validate_storage_marker"
 STAYS = ("torchinductor_",)
 """Caches of others in the temporary folder, one for each user, that are meant to stay."""
 
@@ -53,7 +54,9 @@ def _temporary(arena: Arena) -> list[str]:
 
 def _in_run_folders(arena: Arena) -> list[str]:
     """Working folders of attempts, and files and folders that were never finished. A lock is a
-    file that stays: it is never known that nobody waits for it."""
+    file that stays (it is never known that nobody waits for it), and so is a mark of Ray Train's
+    in each of its folders."""
     runs = arena.out / "runs"
-    found = [*runs.glob("*/work-*"), *(p for p in runs.rglob(".*") if p.suffix != ".lock")]
+    hidden = [p for p in runs.rglob(".*") if p.suffix != ".lock" and p.name != RAY_TRAINS_MARK]
+    found = [*runs.glob("*/work-*"), *hidden]
     return [f"{path.relative_to(arena.out)}" for path in sorted(found)]
