@@ -18,7 +18,7 @@ from rml_platform.commands import (
 from rml_platform.commands.groups import data, tracking
 from rml_platform.commands.results import dashboard, figures, tables
 from rml_platform.commands.running import cancel, status
-from rml_platform.commands.trouble import chaos
+from rml_platform.commands.trouble import chaos, replay
 from rml_platform.plain_output import write_plainly
 from rml_trainers.errors import RmlError
 
@@ -58,6 +58,7 @@ app.command("export")(export.export)
 app.command("compare")(compare.compare)
 app.add_typer(tracking.app, name="tracking")
 app.command("doctor")(doctor.doctor)
+app.command("replay")(replay.replay)
 app.command("chaos")(chaos.chaos)
 
 

@@ -31,8 +31,14 @@ class CheckpointError(RmlError):
 
 
 class NonFiniteLossError(RmlError):
-    """The loss became NaN or infinite; raised before anything is saved over the last good
-    checkpoint."""
+    """The loss or a weight became NaN or infinite; raised before anything is saved over the last
+    good checkpoint."""
+
+    first_step: int | None = None
+    """The first of the steps in one of which it happened, counted from 1 over all stages; None
+    where that is not known."""
+    last_step: int | None = None
+    """The last of them: where it was found."""
 
 
 class DeviceError(RmlError):

@@ -18,6 +18,7 @@ from rml_dashboards.contract.run_folder import RESULT_FILE
 from rml_platform.plugins import load_again
 from rml_platform.run.checkpoints import CheckpointStore, SoundCheckpoint, checkpoint_name
 from rml_platform.run.faults.claims import Claim, ClaimBoard, FencedError, give_back
+from rml_platform.run.faults.non_finite import NonFinite, write_non_finite
 from rml_platform.run.files.inputs import on_this_node
 from rml_platform.run.files.pictures import write_pictures
 from rml_platform.run.metric_log import MetricLog
@@ -28,7 +29,7 @@ from rml_platform.run.task import Process, RunTask
 from rml_trainers.config import RunConfig
 from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.data.splitting.splits import Split, make_split
-from rml_trainers.errors import ConfigError
+from rml_trainers.errors import ConfigError, NonFiniteLossError
 from rml_trainers.runtime.device import choose_device
 from rml_trainers.runtime.device_use import device_use
 from rml_trainers.scoring.score import Evaluation
@@ -262,17 +263,34 @@ class Attempt:
 
     def shared_stage(self, scratch: Path) -> Path | None:
         """Checkpoint of another run that begins as this one does, chosen by rank 0 for all."""
-        found = self.shared_stages.find(scratch, self.warnings.append) if self.is_first else None
+        shared = self.shared_stages
+        found = shared.find(scratch, self.warnings.append) if self.is_first else None
         name: str | None = self.context.agree(found[0] if found else None)
         if found is not None or name is None:
             return found[1] if found else None
-        return self.shared_stages.fetch(name, scratch)
+        return shared.fetch(name, scratch)
 
     def failure(self, error: Exception) -> Failure:
-        """Why this attempt failed."""
+        """Why this attempt failed. Where it met a loss that is no number, what `rml replay` needs
+        is written down first."""
+        message = str(error) or type(error).__name__
+        if isinstance(error, NonFiniteLossError) and error.last_step is not None:
+            newest = self.store.stored()[-1:]
+            write_non_finite(
+                self.run,
+                NonFinite(
+                    checkpoint=f"{newest[0].writer}/{newest[0].name}" if newest else None,
+                    checkpoint_step=newest[0].step if newest else 0,
+                    first_step=error.first_step or 1,
+                    last_step=error.last_step,
+                    num_workers=self.context.world_size,
+                    micro_batches=self.micro_batches,
+                ),
+            )
+            message += f". `rml replay {self.task.run_id}` shows what became of it first"
         return Failure(
             kind=type(error).__name__,
-            message=str(error) or type(error).__name__,
+            message=message,
             traceback="".join(traceback.format_exception(error)),
             attempt=self.number,
             launch_id=self.task.launch_id,

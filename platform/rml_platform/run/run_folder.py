@@ -10,6 +10,7 @@
     predictions/*.png
     result.json      final evaluations: the run is done
     failure.json     why the last attempt failed
+    non_finite.json  where it met a loss that is no number (`faults/non_finite.py`)
     published.json   what the tracker has of it
     claims/*.json    who may write here; the newest counts
     studies/*        an empty file for every further study that has the run

@@ -1,11 +1,13 @@
 """Sums of what steps report, kept on the device and read only at report time."""
 
+import math
+
 import torch
 from torch import Tensor
 
 from rml_trainers.errors import NonFiniteLossError
 from rml_trainers.methods.method import StepResult
-from rml_trainers.runtime.distributed import rank, sum_over_workers
+from rml_trainers.runtime.distributed import rank, sum_over_workers, world_size
 from rml_trainers.scoring.metrics import mean_iou
 
 
@@ -49,29 +51,35 @@ class Meter:
         """
         assert self._scalars is not None, "at least one step comes first"
         sums = sum_over_workers(self._scalars).tolist()
+        num_steps = round(sums[-1] / world_size())
         means = {name: value / sums[-1] for name, value in zip(self._names, sums, strict=False)}
         self._scalars = None
         if with_confusions:
             for name, confusion in sorted(self._confusions.items()):
                 means[f"{name}_miou"] = mean_iou(sum_over_workers(confusion).cpu().numpy())
             self._confusions = {}
-        self._check(means["loss"], step)
+        self._check(means["loss"], step, num_steps)
         return means
 
     def check(self, step: int) -> None:
         """Raise NonFiniteLossError if the loss went wrong since the last report. Waits for the
         device."""
         if self._scalars is not None:
-            self._check(float(self._scalars[self._names.index("loss")]), step)
+            loss = float(self._scalars[self._names.index("loss")])
+            self._check(loss, step, int(self._scalars[-1]))
 
     @staticmethod
-    def _check(loss: float, step: int) -> None:
-        if loss != loss or loss in (float("inf"), float("-inf")):
-            raise NonFiniteLossError(
+    def _check(loss: float, step: int, num_steps: int) -> None:
+        """`num_steps`: how many steps have passed since it was finite."""
+        if not math.isfinite(loss):
+            error = NonFiniteLossError(
                 f"the loss became {loss} in the steps up to {step}; nothing was saved since the "
                 "last good checkpoint. "
                 "Lower optimiser.lr, set optimiser.gradient_clip, or use precision: float32"
             )
+            error.first_step = step - num_steps + 1
+            error.last_step = step
+            raise error
 
     def gather(self) -> None:
         """Bring the sums of all workers to rank 0, whose checkpoint is then the whole state; no

@@ -14,7 +14,7 @@ from rml_trainers.data.loading.loaders import Batch, TrainingBatches, read_ahead
 from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.data.splitting.holdout import hold_out
 from rml_trainers.data.splitting.splits import Split, require_images
-from rml_trainers.errors import CheckpointError
+from rml_trainers.errors import CheckpointError, NonFiniteLossError
 from rml_trainers.labels.coupling import coupling_scalars
 from rml_trainers.labels.stage_context import StageContext
 from rml_trainers.methods.method import StepResult, supervised_step
@@ -268,10 +268,29 @@ class Trainer:
     def _save(self, progress: Progress) -> None:
         """Hand a complete checkpoint to the reporter. All workers hold the same networks: rank 0
         writes."""
+        self._check_weights()
         self.meter.gather()
         folder = self.work_dir / f"checkpoint-{self.step}" if rank() == 0 else None
         with published(folder, self._checkpoint):
             self.reporter.on_checkpoint(progress, folder)
+
+    def _check_weights(self) -> None:
+        """A step can leave weights that only the next loss would show: they are never saved. A
+        checkpoint waits for the device anyway.
+
+        Raises:
+            NonFiniteLossError: a weight is NaN or infinite.
+        """
+        found = [w.isfinite().all() for w in self.learners.students.parameters()]
+        if not bool(torch.stack(found).all()):
+            error = NonFiniteLossError(
+                f"weights became NaN or infinite in the steps up to {self.step}, after losses that "
+                "were finite; nothing was saved since the last good checkpoint. Lower "
+                "optimiser.lr, set optimiser.gradient_clip, or use precision: float32"
+            )
+            error.first_step = max(1, self.step - self.config.runtime.checkpoint_every_steps + 1)
+            error.last_step = self.step
+            raise error
 
     def _stateful(self) -> dict[str, Stateful]:
         return {

@@ -107,6 +107,24 @@ class TrainingBatches:
             labelled=labelled, unlabelled=self._unlabelled_crops(stage, step, initial), noise=noise
         )
 
+    def names(self, stage: int, step: int, *, with_unlabelled: bool) -> dict[str, tuple[str, ...]]:
+        """Names of the images of a step's batch, by what they are used for."""
+        size = self._recipe.size
+        shared = self._recipe.shared_views and with_unlabelled
+        students = {0} if shared else set(range(self._recipe.num_students))
+        picked = {
+            f"labelled, student {student + 1}": self._picked(
+                self._labelled, size.labelled, "labelled", student, stage, step
+            )
+            for student in sorted(students)
+        }
+        if with_unlabelled:
+            picked["unlabelled"] = self._picked(
+                self._unlabelled, size.unlabelled, "unlabelled", 0, stage, step
+            )
+        names = self._data.names("train")
+        return {use: tuple(names[i] for i, _ in found) for use, found in picked.items()}
+
     def _labelled_crops(self, stage: int, step: int, student: int) -> LabelledCrops:
         picked = self._picked(
             self._labelled, self._recipe.size.labelled, "labelled", student, stage, step
