@@ -16,7 +16,7 @@ from rml_platform.commands import (
     run,
 )
 from rml_platform.commands.groups import data, tracking
-from rml_platform.commands.results import dashboard, figures, tables
+from rml_platform.commands.results import dashboard, figures, report, tables
 from rml_platform.commands.running import cancel, status
 from rml_platform.commands.trouble import chaos, replay
 from rml_platform.plain_output import write_plainly
@@ -53,6 +53,7 @@ app.command("prioritise")(cancel.prioritise)
 app.command("tables")(tables.tables)
 app.command("figures")(figures.figures)
 app.command("dashboard")(dashboard.dashboard)
+app.command("report")(report.report)
 app.command("predict")(predict.predict)
 app.command("export")(export.export)
 app.command("compare")(compare.compare)

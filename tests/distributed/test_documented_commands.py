@@ -138,5 +138,5 @@ def test_a_documented_command_runs(
 def test_the_commands_of_a_launch_are_there_to_run() -> None:
     """Were every block marked as one that cannot run, the tests above would show nothing."""
     names = {" ".join(words[:2]) for block in RUNNABLE for words in commands(block)}
-    wanted = "compare data doctor export figures launch plan predict run status tables"
+    wanted = "compare data doctor export figures launch plan predict report run status tables"
     assert {f"rml {name}" for name in wanted.split()} <= names

@@ -61,6 +61,7 @@ ROOMS = {
         "diagrams",
         "studies",
         "live",
+        "report",
     ),
 }
 """A room, or a module beside the rooms, imports those before it only: a study's way from YAML to

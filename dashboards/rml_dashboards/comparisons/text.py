@@ -58,15 +58,22 @@ def comparison_markdown(comparison: Comparison) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def difference_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
+    """Headings and lines of the paired differences, as texts."""
+    spec = comparison.table.spec
+    header = [spec.row_heading, "Column", "n", "difference", "95 % t", "95 % bootstrap"]
+    header += ["effect size", "improvement", "p permutation", "p Wilcoxon", "p Holm"]
+    header += ["pairs to tell 1"]
+    frame = comparison.differences
+    return header, [_difference_line(line, spec.digits) for line in frame.to_dict("records")]
+
+
 def _differences(comparison: Comparison) -> list[str]:
     frame = comparison.differences
     spec = comparison.table.spec
     if frame.empty:
         return ["No run can be paired."]
-    header = [spec.row_heading, "Column", "n", "difference", "95 % t", "95 % bootstrap"]
-    header += ["effect size", "improvement", "p permutation", "p Wilcoxon", "p Holm"]
-    header += ["pairs to tell 1"]
-    lines = [_difference_line(line, spec.digits) for line in frame.to_dict("records")]
+    header, lines = difference_table(comparison)
     told = [
         "Differences of runs of the same split and seed, in the units of the table. Effect size: "
         "mean / sd of the differences. Improvement: how likely a run of the row beats one of "

@@ -19,6 +19,7 @@ def drawn_diagram(name: str, title: str, caption: str, diagram: Diagram) -> Draw
         title=title,
         draw=diagram.draw,
         values=diagram.values.to_csv(index=False, lineterminator="\n"),
+        says=(diagram.says, *diagram.notes),
         chapter=tuple(parts),
     )
 
@@ -30,5 +31,6 @@ def not_drawn(name: str, title: str, reason: str) -> Drawn:
         title=title,
         draw=None,
         values="",
+        says=(f"Not drawn: {one_line(reason)}.",),
         chapter=(f"## {name}: {one_line(title)}", f"Not drawn: {one_line(reason)}."),
     )

@@ -47,6 +47,8 @@ class Drawn:
     """Draws it, in whatever style is set; None where there is nothing to draw yet."""
     values: str
     """What is drawn, as CSV."""
+    says: tuple[str, ...]
+    """Sentences: what the marks are, and what must be known."""
     chapter: tuple[str, ...]
     """Markdown of the index: what the marks are, footnotes, the runs behind them."""
 
@@ -58,6 +60,7 @@ def drawn_curves(figure: FilledFigure) -> Drawn:
         title=figure.spec.title,
         draw=(lambda: draw(figure)) if figure.curves else None,
         values=figure.values[list(TIDY)].to_csv(index=False, lineterminator="\n"),
+        says=tuple(figure.notes),
         chapter=tuple(_chapter(figure)),
     )
 

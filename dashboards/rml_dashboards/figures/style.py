@@ -54,6 +54,7 @@ STYLE = {
     "lines.linewidth": 1.3,
     "lines.markersize": 3.8,
     "svg.hashsalt": "rml",
+    "text.parse_math": False,
     "pdf.fonttype": 42,
 }
 """Laid over matplotlib's own defaults, whatever a person's matplotlibrc says; the salt gives SVG

@@ -18,7 +18,7 @@ from rml_dashboards.records.run_table import Pairs, pairs_of, to_run_table
 
 IntArray = npt.NDArray[np.int64]
 
-TAG_COLUMNS = tuple(tag.short for tag in Tag if tag is not Tag.FAILURE)
+TAG_COLUMNS = tuple(tag.short for tag in Tag)
 RUN_COLUMNS = ("mlflow_run_id", "experiment", "status", "start_time", "end_time", *TAG_COLUMNS)
 SCORE_COLUMNS = ("run_id", "mlflow_run_id", "metric", "value")
 OVERALL = re.compile(r"final/[^/]+")

@@ -3,19 +3,21 @@ declares none, those that its records are good for."""
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from rml_dashboards.contract.metric_keys import FINAL, SECONDS
 from rml_dashboards.diagrams.diagram import Material
 from rml_dashboards.diagrams.kinds import DIAGRAMS
 from rml_dashboards.diagrams.publish import drawn_diagram, not_drawn
 from rml_dashboards.errors import DashboardError
+from rml_dashboards.figures.curves import FilledFigure
 from rml_dashboards.figures.publish import Drawn, drawn_curves, load_figures
 from rml_dashboards.records.reader import RecordReader
 from rml_dashboards.records.records import Records
 from rml_dashboards.studies.figures import CURVES, curve_specs
 from rml_dashboards.studies.plan import PlannedFigure, StudyPlan
 from rml_dashboards.studies.table import cell_specs, table_spec
+from rml_dashboards.tables.entries import Table
 from rml_dashboards.tables.per_class import class_tables
 from rml_dashboards.tables.publish import load_table
 
@@ -46,9 +48,20 @@ TITLES = {
 """Of the diagrams of such a study."""
 
 
-def drawn_figures(plan: StudyPlan, reader: RecordReader) -> list[Drawn]:
+def _as_it_is(figure: FilledFigure) -> FilledFigure:
+    return figure
+
+
+def drawn_figures(
+    plan: StudyPlan,
+    reader: RecordReader,
+    *,
+    thin: Callable[[FilledFigure], FilledFigure] = _as_it_is,
+) -> list[Drawn]:
     """The study's figures, in their order. One that has nothing to draw yet says so.
 
+    Args:
+        thin: takes points out of curves before they are drawn.
     Raises:
         DashboardError: none of the recorded runs has a metric that a figure asks for.
     """
@@ -56,7 +69,7 @@ def drawn_figures(plan: StudyPlan, reader: RecordReader) -> list[Drawn]:
     figures = plan.figures or source.defaults()
     curves = iter(load_figures(curve_specs(plan, figures), reader))
     return [
-        drawn_curves(next(curves)) if figure.kind == CURVES else source.diagram(figure)
+        drawn_curves(thin(next(curves))) if figure.kind == CURVES else source.diagram(figure)
         for figure in figures
     ]
 
@@ -86,13 +99,20 @@ class _Source:
     def __init__(self, plan: StudyPlan, reader: RecordReader) -> None:
         self._plan = plan
         self._reader = reader
+        self._diagrams_by_name: dict[str, Drawn] = {}
+        self._tables: dict[tuple[tuple[str, ...], tuple[str, ...]], Table] = {}
 
     @functools.cached_property
     def _records(self) -> Records:
         return self._reader.records({run.run_id for run in self._plan.runs}, None)
 
     def diagram(self, figure: PlannedFigure) -> Drawn:
-        """A figure that is no curves."""
+        """A figure that is no curves, made once."""
+        if figure.name not in self._diagrams_by_name:
+            self._diagrams_by_name[figure.name] = self._diagram(figure)
+        return self._diagrams_by_name[figure.name]
+
+    def _diagram(self, figure: PlannedFigure) -> Drawn:
         name = f"{figure.name}{self._plan.file_suffix}"
         title = figure.title or self._plan.title
         try:
@@ -146,8 +166,10 @@ class _Source:
         )
         cells = [cell for cell in cell_specs(plan) if cell.row in rows and cell.column in columns]
         classes = class_tables(spec, cells, self._reader) if figure.kind == "classes" else []
+        if (rows, columns) not in self._tables:
+            self._tables[rows, columns] = load_table(spec, cells, self._reader)
         return Material(
-            table=load_table(spec, cells, self._reader),
+            table=self._tables[rows, columns],
             title=title,
             classes=tuple(classes),
             against=figure.against or self._supervised(rows),

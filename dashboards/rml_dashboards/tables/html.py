@@ -32,11 +32,14 @@ def html(table: Table, link: RunLink) -> str:
     return page(title, ["<main>", element("h1", title), *table_parts(table, link), "</main>"])
 
 
-def table_parts(table: Table, link: RunLink, *, prefix: str = "") -> list[str]:
+def table_parts(
+    table: Table, link: RunLink, *, prefix: str = "", shows_runs: bool = True
+) -> list[str]:
     """Pieces of HTML: caption, table, legend, footnotes, warnings and runs.
 
     Args:
         prefix: begins every id, so that several tables can stand on one page.
+        shows_runs: whether the runs are listed from the start, or when somebody asks.
     """
     parts = [element("p", table.spec.caption.strip())] if table.spec.caption else []
     parts += [
@@ -56,7 +59,7 @@ def table_parts(table: Table, link: RunLink, *, prefix: str = "") -> list[str]:
         element("p", f"Warning: {one_line(warning)}", class_="warning")
         for warning in table.warnings
     ]
-    return [*parts, *_runs(table, link, prefix)]
+    return [*parts, *_runs(table, link, prefix, shows_runs=shows_runs)]
 
 
 def _table(table: Table, prefix: str) -> list[str]:
@@ -103,8 +106,8 @@ def _places(table: Table) -> dict[tuple[str, str], int]:
     return {cell: number for number, cell in enumerate(cells, start=1)}
 
 
-def _runs(table: Table, link: RunLink, prefix: str) -> list[str]:
-    """The way from a number to its runs, closed until somebody asks."""
+def _runs(table: Table, link: RunLink, prefix: str, *, shows_runs: bool) -> list[str]:
+    """The way from a number to its runs."""
     places = _places(table)
     if not places:
         return []
@@ -116,7 +119,7 @@ def _runs(table: Table, link: RunLink, prefix: str) -> list[str]:
             lines.append(_run_line(entry, trace, link, table.spec.digits, anchor))
     heads = "".join(element("th", cell, scope="col") for cell in header)
     return [
-        "<details open><summary>The runs behind every number</summary>",
+        f"<details{' open' if shows_runs else ''}><summary>The runs behind every number</summary>",
         '<div class="scroll" tabindex="0" role="region" aria-label="Runs">',
         f'<table class="runs"><thead><tr>{heads}</tr></thead><tbody>',
         *lines,

@@ -1,0 +1,1 @@
+"""Reports: studies with their cells, tables, figures, pictures and provenance in one HTML file."""

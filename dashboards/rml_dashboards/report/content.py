@@ -1,0 +1,127 @@
+"""Everything of a study that a report shows, read once."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from rml_dashboards.comparisons.compare import Comparison, compare_rows
+from rml_dashboards.contract.metric_keys import FINAL, SECONDS
+from rml_dashboards.errors import DashboardError
+from rml_dashboards.records.reader import RecordReader
+from rml_dashboards.studies.plan import StudyPlan
+from rml_dashboards.studies.table import cell_specs, table_spec
+from rml_dashboards.tables.entries import Table
+from rml_dashboards.tables.html import RunLink
+from rml_dashboards.tables.publish import load_table
+
+MOST_COMPARED = 400
+"""Cells up to which paired differences are reckoned for the page; each takes some hundredths of a
+second."""
+SUPERVISED = "supervised"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Price:
+    """What an hour of a run costs."""
+
+    per_hour: float
+    currency: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> "Price":
+        """From `1.20` or `1.20 EUR`. Raises DashboardError for anything else."""
+        number, _, currency = text.strip().partition(" ")
+        try:
+            per_hour = float(number)
+        except ValueError:
+            per_hour = -1.0
+        if not 0 <= per_hour < float("inf"):
+            raise DashboardError(f"price {text!r}: expected a number and a currency, as 1.20 EUR")
+        return cls(per_hour=per_hour, currency=currency.strip())
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StudyContent:
+    """One study as a report shows it."""
+
+    plan: StudyPlan
+    table: Table
+    runs: pd.DataFrame
+    """Recorded runs of the study, one line each: RUN_COLUMNS and final scores."""
+    hours: dict[str, float]
+    """Run id → wall-clock hours over all attempts."""
+    comparison: Comparison | None
+    why_no_comparison: str
+    reader: RecordReader
+    storage: str
+    link: RunLink
+    price: Price | None
+
+
+def read_content(
+    plan: StudyPlan,
+    reader: RecordReader,
+    *,
+    storage: str,
+    link: RunLink,
+    against: str | None,
+    price: Price | None,
+) -> StudyContent:
+    """Read a study's records.
+
+    Args:
+        storage: path or URI of the folder that holds `runs/`, where pictures lie.
+        against: row of the paired differences; default: the first supervised one, else the first.
+    Raises:
+        DashboardError: the records cannot be read, or there is no row `against`.
+    """
+    table = load_table(table_spec(plan), cell_specs(plan), reader)
+    wanted = {run.run_id for run in plan.runs}
+    records = reader.records(wanted, {f"{FINAL}/{SECONDS}"})
+    runs = records.runs[records.runs["run_id"].isin(wanted)].reset_index(drop=True)
+    seconds = records.scores[records.scores["metric"] == f"{FINAL}/{SECONDS}"]
+    hours = dict(zip(seconds["run_id"], seconds["value"] / 3600, strict=True))
+    comparison, why = _comparison(plan, table, against)
+    return StudyContent(
+        plan=plan,
+        table=table,
+        runs=runs,
+        hours={run_id: hour for run_id, hour in hours.items() if run_id in wanted},
+        comparison=comparison,
+        why_no_comparison=why,
+        reader=reader,
+        storage=storage,
+        link=link,
+        price=price,
+    )
+
+
+def _comparison(
+    plan: StudyPlan, table: Table, against: str | None
+) -> tuple[Comparison | None, str]:
+    """Paired differences, or why there are none."""
+    labels = [row.label for row in plan.rows]
+    if against is not None and against not in labels:
+        raise DashboardError(f"{plan.name}: no row {against!r}; rows: {', '.join(labels)}")
+    row = against or _first_row(plan)
+    if not row:
+        return None, "No row is run."
+    num_cells = len(plan.rows) * len(plan.columns)
+    if num_cells > MOST_COMPARED and against is None:
+        return None, (
+            f"{num_cells} cells are not compared unless a row is named: "
+            f"rml report {plan.name} --paired ROW."
+        )
+    try:
+        return compare_rows(table, row), ""
+    except DashboardError as error:
+        return None, f"{error}."
+
+
+def _first_row(plan: StudyPlan) -> str:
+    methods: dict[str, set[str]] = {}
+    for cell, run in plan.cells:
+        methods.setdefault(cell.row, set()).add(run.method)
+    run_rows = [row.label for row in plan.rows if row.label in methods]
+    supervised = (row for row in run_rows if methods[row] == {SUPERVISED})
+    return next(supervised, run_rows[0] if run_rows else "")

@@ -1,0 +1,67 @@
+"""A study's figures within the page."""
+
+import base64
+from dataclasses import replace
+
+import numpy as np
+
+from rml_dashboards.figures.curves import Curve, FilledFigure
+from rml_dashboards.figures.publish import Drawn
+from rml_dashboards.figures.style import encoded, in_style
+from rml_dashboards.report.content import StudyContent
+from rml_dashboards.studies.drawn import drawn_figures
+from rml_dashboards.writing.page import attributes_text, element
+from rml_dashboards.writing.pipe_table import one_line
+
+MOST_POINTS = 200
+"""Points of a curve that a page of this size can show."""
+MOST_ROWS = 24
+MOST_PANELS = 8
+"""A figure with more of them tells nothing and takes megabytes."""
+
+
+def figures_parts(content: StudyContent, prefix: str) -> list[str]:
+    """Every figure as a picture that stands in the page itself."""
+    heading = element("h3", "Figures", id=f"{prefix}figures")
+    rows = [row.label for row in content.plan.rows if row.columns]
+    if len(rows) > MOST_ROWS or len(content.plan.columns) > MOST_PANELS:
+        return [
+            heading,
+            element(
+                "p",
+                f"{len(rows)} rows in {len(content.plan.columns)} columns are more than a figure "
+                f"can tell apart; name some under `figures` and draw them with rml figures "
+                f"{content.plan.name}.",
+            ),
+        ]
+    drawn = drawn_figures(content.plan, content.reader, thin=thinned)
+    parts = [part for figure in drawn for part in _figure(figure)]
+    if not parts:
+        return [heading, element("p", "Nothing is recorded yet that could be drawn.")]
+    return [heading, '<div class="figures">', *parts, "</div>"]
+
+
+def thinned(figure: FilledFigure) -> FilledFigure:
+    """The figure with at most MOST_POINTS of each curve, evenly chosen, both ends among them."""
+    return replace(figure, curves=tuple(_thin(curve) for curve in figure.curves))
+
+
+def _thin(curve: Curve) -> Curve:
+    if len(curve.x) <= MOST_POINTS:
+        return curve
+    kept = np.unique(np.linspace(0, len(curve.x) - 1, MOST_POINTS).round().astype(int))
+    return replace(curve, x=curve.x[kept], mean=curve.mean[kept], std=curve.std[kept])
+
+
+def _figure(figure: Drawn) -> list[str]:
+    caption = element("figcaption", " ".join(one_line(text) for text in _said(figure)))
+    if figure.draw is None:
+        return [f"<figure>{caption}</figure>"]
+    svg = encoded(in_style(figure.draw), "svg")
+    source = f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
+    image = attributes_text({"src": source, "alt": one_line(figure.title), "loading": "lazy"})
+    return [f"<figure><img{image}>{caption}</figure>"]
+
+
+def _said(figure: Drawn) -> tuple[str, ...]:
+    return (f"{figure.name}: {figure.title}.", *figure.says)

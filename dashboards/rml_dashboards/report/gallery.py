@@ -1,0 +1,132 @@
+"""Validation images as the rows of a study see them: image, truth and prediction under a slider."""
+
+import base64
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+from pyarrow import ArrowException, fs
+
+from rml_dashboards.contract.run_folder import PREDICTIONS, RUNS
+from rml_dashboards.contract.uris import without_secrets
+from rml_dashboards.errors import DashboardError
+from rml_dashboards.report.content import StudyContent
+from rml_dashboards.writing.page import attributes_text, element, escaped
+
+PANELS = ("image", "truth", "prediction")
+"""What stands side by side in a recorded picture."""
+MOST_ROWS = 8
+MOST_IMAGES = 3
+PANEL_PX = 320
+"""Widest that a panel is shown."""
+QUALITY = 80
+
+
+def gallery_parts(content: StudyContent, prefix: str) -> list[str]:
+    """Pictures that finished runs left in their folders: one line per image, one column per row of
+    the table, of the first seed that is done. Without scripts the three panels stand side by
+    side."""
+    heading = element("h3", "Predictions", id=f"{prefix}predictions")
+    shown = _chosen(content)
+    found = {row: _pictures(content.storage, run_id) for row, run_id in shown.items()}
+    found = {row: pictures for row, pictures in found.items() if pictures}
+    names = _common_names(list(found.values()))
+    if not names:
+        return [heading, element("p", "No run has left pictures in its folder here.")]
+    parts = [heading, _told(content, shown, found)]
+    for name in names:
+        parts += [element("h4", name), '<div class="gallery">']
+        parts += [
+            part for row, pictures in found.items() for part in _card(row, name, pictures.get(name))
+        ]
+        parts.append("</div>")
+    return parts
+
+
+def _told(content: StudyContent, shown: dict[str, str], found: dict[str, dict[str, bytes]]) -> str:
+    more = sum(1 for row in content.plan.rows if row.columns) - len(found)
+    runs = "; ".join(f"{row}: {shown[row]}" for row in found)
+    left = f" {more} rows are not shown." if more else ""
+    return element("p", f"Under the slider: {', '.join(PANELS)}. Runs: {runs}.{left}")
+
+
+def _chosen(content: StudyContent) -> dict[str, str]:
+    """Row → its first finished run, in the first column that it has one in."""
+    chosen: dict[str, str] = {}
+    for entry in content.table.cells():
+        for trace in entry.traces:
+            if trace.state == "done" and not trace.imported and len(chosen) < MOST_ROWS:
+                chosen.setdefault(entry.row, trace.run_id)
+    return chosen
+
+
+def _common_names(pictures: list[dict[str, bytes]]) -> list[str]:
+    """Images that most rows have, in alphabetical order."""
+    counts: dict[str, int] = {}
+    for own in pictures:
+        for name in own:
+            counts[name] = counts.get(name, 0) + 1
+    return sorted(counts, key=lambda name: (-counts[name], name))[:MOST_IMAGES]
+
+
+def _pictures(storage: str, run_id: str) -> dict[str, bytes]:
+    """Name of an image → its picture, of a run whose folder is there; the first few of them."""
+    try:
+        where = storage if "://" in storage else str(Path(storage).resolve())
+        filesystem, path = fs.FileSystem.from_uri(where)
+        folder = f"{path.rstrip('/')}/{RUNS}/{run_id}/{PREDICTIONS}"
+        infos = filesystem.get_file_info(fs.FileSelector(folder, allow_not_found=True))
+    except (ArrowException, OSError, ValueError) as error:
+        raise DashboardError(
+            without_secrets(f"pictures below {storage} cannot be read: {error}")
+        ) from error
+    names = sorted(info.base_name for info in infos if info.base_name.endswith(".png"))
+    return {
+        name.removesuffix(".png"): filesystem.open_input_stream(f"{folder}/{name}").read()
+        for name in names[: 2 * MOST_IMAGES]
+    }
+
+
+def _card(row: str, name: str, content: bytes | None) -> Iterator[str]:
+    """One row's picture of one image: three layers and a slider that uncovers one after another."""
+    if content is None:
+        return
+    try:
+        panels = list(_panels(content))
+    except (UnidentifiedImageError, OSError, ValueError):
+        yield f"<figure class='card'>{element('figcaption', f'{row}: not a picture')}</figure>"
+        return
+    yield '<figure class="card">'
+    yield '<div class="layers">'
+    for panel, (source, width, height) in zip(PANELS, panels, strict=True):
+        image = {
+            "src": source,
+            "alt": f"{panel} of {name}, {row}",
+            "width": width,
+            "height": height,
+            "class": panel,
+            "loading": "lazy",
+        }
+        yield f"<img{attributes_text(image)}>"
+    yield "</div>"
+    slider = {"type": "range", "min": 0, "max": 200, "step": 1}
+    slider |= {"aria-label": f"image, truth, prediction: {name}, {row}"}
+    yield f'<input value="200" class="slider" hidden{attributes_text(slider)}>'
+    yield f"<figcaption>{escaped(row)}</figcaption></figure>"
+
+
+def _panels(content: bytes) -> Iterator[tuple[str, int, int]]:
+    """Every panel of a recorded picture as a small JPEG, with its size."""
+    with Image.open(io.BytesIO(content)) as opened:
+        picture = opened.convert("RGB")
+    width = picture.width // len(PANELS)
+    if width < 1:
+        raise ValueError("too narrow for three panels")
+    for place in range(len(PANELS)):
+        panel = picture.crop((place * width, 0, (place + 1) * width, picture.height))
+        panel.thumbnail((PANEL_PX, 2 * PANEL_PX))
+        stream = io.BytesIO()
+        panel.save(stream, format="JPEG", quality=QUALITY)
+        source = f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}"
+        yield source, panel.width, panel.height

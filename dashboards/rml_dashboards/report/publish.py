@@ -1,0 +1,89 @@
+"""Reports as one HTML file."""
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib import resources
+from pathlib import Path
+
+from rml_dashboards.report.content import StudyContent
+from rml_dashboards.report.figures import figures_parts
+from rml_dashboards.report.gallery import gallery_parts
+from rml_dashboards.report.matrix import matrix_parts
+from rml_dashboards.report.provenance import anchor, failures_parts, provenance_parts
+from rml_dashboards.report.tables import tables_parts
+from rml_dashboards.writing.files import write_text
+from rml_dashboards.writing.page import POLICY, element, page
+from rml_dashboards.writing.pipe_table import one_line
+
+CHAPTERS = {
+    "cells": matrix_parts,
+    "tables": tables_parts,
+    "figures": figures_parts,
+    "predictions": gallery_parts,
+    "failures": failures_parts,
+    "provenance": provenance_parts,
+}
+"""In the order of the page, by the end of their anchors."""
+
+
+def write_report(contents: Sequence[StudyContent], path: Path) -> Path:
+    """Write the report of one or more studies; an existing file is replaced as a whole."""
+    return write_text(report(contents, datetime.now(UTC)), path)
+
+
+def report(contents: Sequence[StudyContent], made_at: datetime) -> str:
+    """The page.
+
+    Args:
+        made_at: when its numbers were read, UTC.
+    """
+    titles = [one_line(content.table.spec.title) for content in contents]
+    script = _file("report.js")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    parts = [
+        "<header>",
+        element("h1", titles[0] if len(titles) == 1 else "Studies"),
+        element("p", f"As recorded on {made_at:%Y-%m-%d %H:%M} UTC.", class_="note"),
+        *_contents(contents),
+        "</header>",
+        "<main>",
+    ]
+    for number, content in enumerate(contents, start=1):
+        parts += _study(content, f"s{number}-", with_title=len(contents) > 1)
+    parts += ["</main>", f"<script>{script}</script>"]
+    return page(
+        " · ".join(titles),
+        parts,
+        style=_file("report.css"),
+        policy=f"{POLICY}; script-src 'sha256-{digest}'",
+    )
+
+
+def _study(content: StudyContent, prefix: str, *, with_title: bool) -> list[str]:
+    parts = [f'<section class="study" id="{prefix}study">']
+    title = one_line(content.table.spec.title) if with_title else content.plan.name
+    parts.append(element("h2", title))
+    if content.plan.description:
+        parts.append(element("p", content.plan.description))
+    for warning in content.plan.warnings:
+        parts.append(element("p", f"Note of the plan: {one_line(warning)}", class_="note"))
+    for chapter in CHAPTERS.values():
+        parts += ['<div class="lazy">', *chapter(content, prefix), "</div>"]
+    return [*parts, "</section>"]
+
+
+def _contents(contents: Sequence[StudyContent]) -> list[str]:
+    """Links to the chapters of every study."""
+    lines = ['<nav aria-label="Contents">']
+    for number, content in enumerate(contents, start=1):
+        links = "".join(f"<li>{anchor(name, f's{number}-{name}')}</li>" for name in CHAPTERS)
+        if len(contents) > 1:
+            lines.append(anchor(one_line(content.table.spec.title), f"s{number}-study"))
+        lines.append(f"<ul>{links}</ul>")
+    return [*lines, "</nav>"]
+
+
+def _file(name: str) -> str:
+    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")

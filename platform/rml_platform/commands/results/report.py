@@ -1,0 +1,81 @@
+"""`rml report`: studies in one HTML file."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rml_platform.commands.options import (
+    DEFAULT_OUT,
+    DataRoot,
+    Out,
+    Overrides,
+    PluginsForPlanning,
+    Profile,
+    Storage,
+    StudiesOrNames,
+    TrackingUri,
+)
+
+
+def report(
+    studies: StudiesOrNames,
+    set_: Overrides = None,
+    plugin: PluginsForPlanning = None,
+    profile: Profile = None,
+    out: Out = DEFAULT_OUT,
+    storage: Storage = None,
+    data_root: DataRoot = None,
+    tracking_uri: TrackingUri = None,
+    to: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.html",
+            help="The file; default: OUT/studies/<study>/report.html, of several OUT/report.html.",
+        ),
+    ] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Read every record again instead of only new ones.")
+    ] = False,
+    paired: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ROW",
+            help="Row that the others are compared with; default: the first supervised one.",
+        ),
+    ] = None,
+    price: Annotated[
+        str | None,
+        typer.Option(
+            "--price", metavar="'1.20 EUR'", help="What an hour of a run costs, to add it up."
+        ),
+    ] = None,
+) -> None:
+    """Write one HTML file that shows studies: cells by state, tables, figures, pictures, failures
+    and what the numbers rest on. It stands alone: nothing is fetched, no server is needed.
+
+    Goes by the plan that `rml plan` or `rml launch` wrote: needs no images.
+    """
+    from rml_dashboards.records.opening import open_records
+    from rml_dashboards.report.content import Price, read_content
+    from rml_dashboards.report.publish import write_report
+    from rml_dashboards.tables.html import run_links
+    from rml_platform.tracking.opening import tracking_uri_or_default
+    from rml_platform.views.study_plan import find_study_plans
+
+    cost = None if price is None else Price.parse(price)
+    uri = tracking_uri_or_default(tracking_uri, out)
+    place = storage or str(out)
+    reader = open_records(uri, storage=place, ledger_folder=out / "ledger", fresh=fresh)
+    plans = find_study_plans(
+        studies, set_, plugin, profile, out=out, storage=storage, data_root=data_root
+    )
+    contents = [
+        read_content(plan, reader, storage=place, link=run_links(uri), against=paired, price=cost)
+        for plan in plans
+    ]
+    first = plans[0]
+    default = out / "report.html"
+    if len(plans) == 1:
+        default = out / "studies" / first.name / f"report{first.file_suffix}.html"
+    typer.echo(str(write_report(contents, to or default)))

@@ -1,0 +1,255 @@
+"""`rml report`: one page that stands alone, says what is recorded, and takes any name."""
+
+import base64
+import hashlib
+import io
+import json
+import re
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+import rml_dashboards as rd
+from rml_dashboards.errors import DashboardError
+from rml_dashboards.report.content import Price, StudyContent, read_content
+from rml_dashboards.report.publish import CHAPTERS, report, write_report
+from rml_dashboards.tables.html import run_links
+from rml_platform.cli import app
+from tests.support.dashboards.html_pages import MARKUP, Read
+from tests.support.dashboards.recorded_study import SCORES, RecordedStudy
+from tests.support.platform.command import rml
+from tests.support.platform.hostile_names import HOSTILE_NAMES
+from tests.support.platform.plan_on_disk import OWN_IMAGES
+
+NOW = datetime(2026, 11, 28, tzinfo=UTC)
+THREE_OF_FOUR = {cell: score for cell, score in SCORES.items() if cell != ("RML", 1)}
+
+
+def content_of(there: RecordedStudy, **more: object) -> StudyContent:
+    study = rd.study("own", out=there.out, tracking_uri="none")
+    given: dict[str, object] = {"against": None, "price": None, "link": run_links("none"), **more}
+    return read_content(study.plan, study._reader, storage=str(there.out), **given)  # type: ignore[arg-type]
+
+
+def read(contents: Sequence[StudyContent]) -> tuple[str, Read]:
+    text = report(contents, NOW)
+    return text, Read(text)
+
+
+def fail(there: RecordedStudy, run_id: str, message: str) -> None:
+    """The folder of a run that has ended in an error."""
+    other = next(iter((there.out / "runs").iterdir()))
+    folder = there.out / "runs" / run_id
+    folder.mkdir()
+    task = json.loads((other / "task.json").read_text())
+    (folder / "task.json").write_text(json.dumps({**task, "run_id": run_id}))
+    failure = {"kind": "NonFiniteLossError", "message": message, "time": time.time()}
+    (folder / "failure.json").write_text(json.dumps(failure))
+
+
+def draw_predictions(there: RecordedStudy, run_id: str, *names: str) -> None:
+    """Pictures as runs leave them: a red, a green and a blue panel side by side."""
+    folder = there.out / "runs" / run_id / "predictions"
+    folder.mkdir()
+    panels = [np.full((20, 30, 3), colour, dtype=np.uint8) for colour in np.eye(3) * 255]
+    for name in names:
+        Image.fromarray(np.concatenate(panels, axis=1)).save(folder / f"{name}.png")
+
+
+@pytest.fixture(scope="module")
+def there(tmp_path_factory: pytest.TempPathFactory) -> RecordedStudy:
+    """Three runs are done, one has failed; two have left pictures."""
+    more = {"iou__a": 0.4, "iou__b": 0.6}
+    made = RecordedStudy.make(tmp_path_factory.mktemp("study"), scores=THREE_OF_FOUR, more=more)
+    fail(made, made.run_id("RML", 1), "loss is nan <b>here</b>")
+    for row in ("Supervised", "RML"):
+        draw_predictions(made, made.run_id(row, 0), "street", "park")
+    return made
+
+
+@pytest.fixture(scope="module")
+def page(there: RecordedStudy) -> tuple[str, Read]:
+    return read([content_of(there, price=Price.parse("2 EUR"))])
+
+
+def test_every_chapter_is_there_and_linked(page: tuple[str, Read]) -> None:
+    _, found = page
+    assert not found.open, "everything that was opened is closed"
+    ids = [own["id"] for _, own, _ in found.elements if own.get("id")]
+    assert len(ids) == len(set(ids))
+    targets = [str(own["href"])[1:] for tag, own, _ in found.elements if tag == "a"]
+    assert set(targets) <= set(ids)
+    assert {f"s1-{name}" for name in CHAPTERS} <= set(targets)
+
+
+def test_the_page_stands_alone(page: tuple[str, Read]) -> None:
+    text, found = page
+    sources = [own["src"] for _, own, _ in found.elements if own.get("src")]
+    assert sources and all(str(source).startswith("data:image/") for source in sources)
+    assert not [tag for tag, *_ in found.elements if tag in ("link", "iframe", "object", "base")]
+    without_data = re.sub(r"data:image/[^\"]*", "", text)
+    assert not re.search(r"https?://", without_data)
+
+
+def test_only_its_own_script_may_run(page: tuple[str, Read]) -> None:
+    text, found = page
+    (script,) = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    (policy,) = (
+        own["content"]
+        for tag, own, _ in found.elements
+        if tag == "meta" and own.get("http-equiv") == "Content-Security-Policy"
+    )
+    assert policy is not None
+    assert policy.startswith("default-src 'none';") and f"script-src 'sha256-{digest}'" in policy
+    handlers = [key for _, own, _ in found.elements for key in own if key.startswith("on")]
+    assert not handlers and "style=" not in text
+
+
+def test_cells_are_told_by_state(page: tuple[str, Read]) -> None:
+    _, found = page
+    assert "4 runs: 3 done, 1 failed." in found.texts("p")
+    cells = {
+        text: own["title"]
+        for (tag, own, _), text in zip(
+            found.elements, ["".join(t).strip() for *_, t in found.elements], strict=True
+        )
+        if tag == "td" and str(own.get("class", "")).startswith("cell")
+    }
+    assert cells["✓ 2/2"] == "complete: 2 done"
+    assert cells["◐ 1/2"] == "partial: 1 done, 1 failed"
+
+
+def test_the_switch_needs_no_script(page: tuple[str, Read]) -> None:
+    text, found = page
+    boxes = [own for tag, own, _ in found.elements if own.get("type") == "radio"]
+    assert [str(box["id"]) for box in boxes] == ["s1-view-mean", "s1-view-raw", "s1-view-paired"]
+    assert "checked" in boxes[0]
+    labels = {own["for"] for tag, own, _ in found.elements if tag == "label"}
+    assert labels == {box["id"] for box in boxes}
+    for view in ("mean", "raw", "paired"):
+        assert f".show-{view}:checked ~ .view-{view}" in text
+    assert "50.0 60.0" in found.texts("td"), "single scores"
+    assert "52.0 failed" in found.texts("td")
+    assert "+2.0 (+2.0)" in found.texts("td"), "paired differences from the supervised row"
+
+
+def test_failures_have_their_reason(page: tuple[str, Read], there: RecordedStudy) -> None:
+    text, found = page
+    assert there.run_id("RML", 1) in found.texts("th", scope="row")
+    assert "NonFiniteLossError: loss is nan <b>here</b>" in found.texts("td")
+    assert "<b>" not in text
+
+
+def test_pictures_are_taken_apart(page: tuple[str, Read]) -> None:
+    _, found = page
+    for panel, colour in (("image", 0), ("truth", 1), ("prediction", 2)):
+        images = [own for tag, own, _ in found.elements if own.get("class") == panel]
+        assert len(images) == 4, "two images as two rows see them"
+        content = base64.b64decode(str(images[0]["src"]).partition(",")[2])
+        mean = np.asarray(Image.open(io.BytesIO(content))).mean(axis=(0, 1))
+        assert mean.argmax() == colour and mean.max() > 200
+        assert images[0]["alt"] == f"{panel} of park, Supervised"
+    sliders = [own for _, own, _ in found.elements if own.get("type") == "range"]
+    assert len(sliders) == 4
+    assert all(own["aria-label"] and "hidden" in own for own in sliders)
+
+
+def test_what_the_numbers_rest_on(page: tuple[str, Read], there: RecordedStudy) -> None:
+    _, found = page
+    told = " ".join(found.texts("td") + found.texts("th"))
+    assert there.plan.runs[0].split_hash in told
+    assert "schedule.warm_up_steps" in told, "settings that differ from the defaults"
+    assert "method.name" in told, "settings in which rows differ"
+    seconds = 9.0 * 3
+    assert f"{seconds / 3600:.2f} hours of 3 finished runs" in told
+    assert f"{2 * seconds / 3600:.2f} EUR, at 2 EUR per hour of a run" in told
+
+
+def test_runs_on_a_server_are_linked(there: RecordedStudy) -> None:
+    content = content_of(there, link=lambda run: "https://mlflow/#/runs/1")
+    links = [own["href"] for tag, own, _ in read([content])[1].elements if own.get("rel")]
+    assert links == ["https://mlflow/#/runs/1"] * 4
+
+
+def test_several_studies_share_a_page(there: RecordedStudy) -> None:
+    _, found = read([content_of(there), content_of(there)])
+    ids = [own["id"] for _, own, _ in found.elements if own.get("id")]
+    assert len(ids) == len(set(ids))
+    assert {"s1-tables", "s2-tables"} <= set(ids)
+
+
+def hostile_study(name: str) -> dict[str, object]:
+    study: dict[str, Any] = yaml.safe_load(OWN_IMAGES)
+    study |= {"title": name, "description": name, "figures": []}
+    study["rows"][0] |= {"label": name, "group": name}
+    study["columns"] = [{"label": name}]
+    study["rows"][1]["reported"] = {name: [{"mean": 1, "source": name, "note": name}]}
+    study["table"] = {"caption": name, "row_heading": name}
+    return study
+
+
+@pytest.mark.parametrize("name", [*MARKUP, *HOSTILE_NAMES[::6], "$x", "_private"])
+def test_names_are_nothing_but_text(name: str, tmp_path: Path) -> None:
+    made = RecordedStudy.make(tmp_path, study=hostile_study(name), scores={(name, 0): 0.5})
+    draw_predictions(made, made.run_id(name, 0), "street")
+    text, found = read([content_of(made)])
+    assert not found.open
+    tags = {tag for tag, *_ in found.elements}
+    assert "b" not in tags and "foreignObject" not in tags
+    assert len(re.findall("<script", text)) == 1
+    sources = [str(own["src"]) for _, own, _ in found.elements if own.get("src")]
+    assert all(source.startswith("data:image/") for source in sources)
+    assert name.strip() in found.texts("th", scope="row")
+
+
+def test_the_command_writes_one_file(there: RecordedStudy, tmp_path: Path) -> None:
+    place = ("--out", there.out, "--tracking-uri", "none")
+    said = rml("report", "own", *place)
+    path = there.out / "studies" / "own" / "report.html"
+    assert said.split() == [str(path)]
+    assert "A study" not in path.read_text() and "own" in path.read_text()
+    rml("report", "own", *place, "--to", tmp_path / "r.html", "--paired", "RML", "--price", "1.5")
+    assert "Differences from RML" in (tmp_path / "r.html").read_text()
+    with pytest.raises(DashboardError, match="no row 'Rml'; rows: Supervised, RML"):
+        rml("report", "own", *place, "--paired", "Rml")
+    with pytest.raises(DashboardError, match="expected a number and a currency"):
+        rml("report", "own", *place, "--price", "EUR 2")
+
+
+def test_a_study_that_was_never_launched_has_a_report(tmp_path: Path) -> None:
+    made = RecordedStudy.make(tmp_path, scores={})
+    text, found = read([content_of(made)])
+    assert "4 runs: 4 missing." in found.texts("p")
+    assert "No recorded run has failed." in found.texts("p")
+    assert not found.open and "No run has left pictures in its folder here." in text
+
+
+def test_thousands_of_cells_stay_small(tmp_path: Path) -> None:
+    study = yaml.safe_load(OWN_IMAGES)
+    study["rows"] = [
+        {"label": f"row {i}", "set": {"optimiser.lr": 0.001 + i * 1e-5}} for i in range(100)
+    ]
+    study["columns"] = [
+        {"label": f"column {j}", "set": {"optimiser.momentum": j / 20}} for j in range(20)
+    ]
+    study |= {"seeds": [0], "figures": []}
+    made = RecordedStudy.make(tmp_path, study=study, scores={})
+    content = content_of(made)
+    path = write_report([content], tmp_path / "report.html")
+    assert path.stat().st_size < 10_000_000
+    text = path.read_text()
+    assert text.count('<td class="cell missing"') == 2000
+    assert "2000 cells are not compared unless a row is named" in text
+    assert "more than a figure can tell apart" in text
+
+
+def test_the_command_is_known() -> None:
+    assert "report" in {command.name for command in app.registered_commands}
