@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CODE := platform trainers dashboards tests docs
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench gpu-evidence pictures clean
+.PHONY: help setup demo test browser check format bench gpu-evidence pictures clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -29,8 +29,11 @@ check: $(STAMP) ## formatting, lint and types of code and tests
 
 # One process per core with one thread each; then what starts Ray, which wants the machine for itself.
 test: check ## check, then every test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadfile -m "not ray"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadfile -m "not ray and not browser"
 	$(BIN)/python -m pytest -m ray
+
+browser: $(STAMP) ## the live page at every size, theme and page, in the Chromium of this machine (minutes)
+	$(BIN)/python -m pytest -m browser tests/integration/browser
 
 format: $(STAMP) ## let ruff format and mend what it can
 	$(BIN)/ruff format $(CODE)

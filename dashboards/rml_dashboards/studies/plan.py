@@ -38,6 +38,8 @@ class PlannedRow:
     columns: tuple[str, ...] = ()
     """Labels of the columns that it is run for; none for a comparator."""
     reported: dict[str, tuple[PlannedNumber, ...]] = field(default_factory=dict)
+    priority: int = 0
+    """Rows of a higher number are started first."""
     tolerance: float | None = None
     """How near its reported numbers ours must be; None: as for the table."""
 

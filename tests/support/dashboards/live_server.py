@@ -36,8 +36,8 @@ def client_of(live: Live, access: Access | None = None) -> TestClient:
 
 
 @contextmanager
-def served(live: Live, access: Access | None = None) -> Iterator[Served]:
-    bound = bound_socket("127.0.0.1", 0)
+def served(live: Live, access: Access | None = None, port: int = 0) -> Iterator[Served]:
+    bound = bound_socket("127.0.0.1", port)
     port = bound.getsockname()[1]
     config = uvicorn.Config(
         create_app(live, access or Access()),

@@ -1,4 +1,4 @@
-"""How far runs are: counts per state, steps, run time left, and when rows will be done."""
+"""How far runs are: counts per state, steps, and run time left."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -36,8 +36,6 @@ class Progress:
     steps: int = 0
     seconds_left: float = 0.0
     """Run time left, as if the runs followed each other."""
-    longest_left: float = 0.0
-    """The most that one run that is at work has before it."""
     num_unknown: int = 0
     """Runs left of whose method none has trained yet."""
 
@@ -80,14 +78,6 @@ def progress_of(runs: Iterable[PlannedRun], snapshot: Snapshot, pace: Pace) -> P
     return progress
 
 
-def seconds_until_done(progress: Progress, before: float, pace: Pace) -> float | None:
-    """How long until runs are done that follow others, which have `before` seconds of run time
-    left, when as many run at once as now; None where nothing runs or a method is unknown."""
-    if not pace.at_once or progress.num_unknown or not progress.seconds_left:
-        return None
-    return max((before + progress.seconds_left) / pace.at_once, progress.longest_left)
-
-
 def _count(progress: Progress, run: PlannedRun, status: RunStatus, pace: Pace) -> None:
     total = run.stages[-1].last_step if run.stages else status.num_steps
     progress.counts[status.state] += 1
@@ -95,16 +85,23 @@ def _count(progress: Progress, run: PlannedRun, status: RunStatus, pace: Pace) -
     progress.steps_done += total if status.state == "done" else min(status.step, total)
     if status.state not in LEFT:
         return
+    left = seconds_left(run, status, pace)
+    if left is None:
+        progress.num_unknown += 1
+    else:
+        progress.seconds_left += left
+
+
+def seconds_left(run: PlannedRun, status: RunStatus, pace: Pace) -> float | None:
+    """Run time that a run has before it, by its own pace or by that of its method; None where no
+    run of its method has trained."""
     rate = pace.seconds_per_step.get(run.method)
     if status.state == "running" and status.step > 0 and status.seconds > 0:
         rate = status.seconds / status.step
     if rate is None:
-        progress.num_unknown += 1
-        return
-    left = rate * max(0, total - max(status.step, pace.begins[run.run_id]))
-    progress.seconds_left += left
-    if status.state == "running":
-        progress.longest_left = max(progress.longest_left, left)
+        return None
+    total = run.stages[-1].last_step if run.stages else status.num_steps
+    return rate * max(0, total - max(status.step, pace.begins[run.run_id]))
 
 
 def _begins(runs: Sequence[PlannedRun]) -> dict[str, int]:

@@ -6,14 +6,8 @@ from typing import Any
 
 from rml_dashboards.live.reading.plans import ShownStudy
 from rml_dashboards.live.reading.watch import Snapshot
-from rml_dashboards.live.views.progress import (
-    STATES,
-    Pace,
-    Progress,
-    pace_of,
-    progress_of,
-    seconds_until_done,
-)
+from rml_dashboards.live.views.outlook import outlook
+from rml_dashboards.live.views.progress import STATES, pace_of, progress_of
 from rml_dashboards.studies.plan import PlannedRow, PlannedRun, StudyPlan
 
 MAX_VALUES = 40
@@ -43,7 +37,7 @@ def _summary(study: ShownStudy, snapshot: Snapshot) -> dict[str, Any]:
         "num_rows": len(plan.rows),
         "num_columns": len(plan.columns),
         "num_cells": len(plan.cells),
-        "progress": progress.as_json(seconds_until_done(progress, 0.0, pace)),
+        "progress": progress.as_json(outlook(plan, snapshot, pace).until(plan.runs)),
     }
 
 
@@ -105,18 +99,13 @@ def matrix(study: ShownStudy, snapshot: Snapshot, offset: int, limit: int) -> di
     cells: dict[tuple[str, str], list[PlannedRun]] = {}
     for cell, run in plan.cells:
         cells.setdefault((cell.row, cell.column), []).append(run)
+    ahead = outlook(plan, snapshot, pace)
     rows = [row for row in plan.rows if row.columns]
     shown_rows = []
-    left_before = 0.0
-    counted: set[str] = set()
-    for place, row in enumerate(rows):
+    for row in rows[offset : offset + limit]:
         runs = _runs_of_row(plan, row, cells)
-        own = progress_of((r for r in runs if r.run_id not in counted), snapshot, pace)
-        whole = progress_of(runs, snapshot, pace)
-        if offset <= place < offset + limit:
-            shown_rows.append(_row(plan, row, cells, snapshot, whole, left_before, pace))
-        left_before += own.seconds_left
-        counted.update(run.run_id for run in runs)
+        progress = progress_of(runs, snapshot, pace).as_json(ahead.until(runs))
+        shown_rows.append(_row(plan, row, cells, snapshot, progress))
     return {
         "version": snapshot.version,
         "columns": [column.label for column in plan.columns],
@@ -136,14 +125,12 @@ def _row(
     row: PlannedRow,
     cells: Cells,
     snapshot: Snapshot,
-    progress: Progress,
-    left_before: float,
-    pace: Pace,
+    progress: Mapping[str, Any],
 ) -> dict[str, Any]:
     return {
         "label": row.label,
         "group": row.group,
-        "progress": progress.as_json(seconds_until_done(progress, left_before, pace)),
+        "progress": progress,
         "cells": [
             _cell(cells.get((row.label, column.label), ()), snapshot) for column in plan.columns
         ],

@@ -52,29 +52,47 @@ def test_progress_counts_steps_and_states(grid: LiveGrid) -> None:
     assert summary["num_cells"] == 18
 
 
+def progress_by_row(live: Live) -> list[dict[str, Any]]:
+    snapshot = look(live)
+    shown = matrix(snapshot.studies["grid"], snapshot, 0, 10)
+    return [row["progress"] for row in shown["rows"]]
+
+
 def test_time_left_is_reckoned_from_the_study_s_own_pace(tmp_path: Path) -> None:
-    """Half a second per step: 900 steps of a running run, 1000 of each of two that wait."""
+    """Half a second per step: 900 steps of a run at work, 1000 of each of two that wait."""
     states: tuple[RunState, ...] = ("done", "running", "new", "new")
     grid = LiveGrid.make(
         tmp_path, rows=("a", "b"), columns=("c",), num_seeds=2, state_of=lambda n: states[n]
     )
     grid.write("grid-0-0-1", "heartbeat.json", heartbeat(100))
     live = live_of(grid.out)
-    snapshot = look(live)
-    (first, second) = matrix(snapshot.studies["grid"], snapshot, 0, 10)["rows"]
-    assert first["progress"]["left_seconds"] == pytest.approx(450)
-    assert first["progress"]["eta_seconds"] == pytest.approx(450)
-    assert second["progress"]["unknown"] == 2, "no run of its method has trained"
-    assert second["progress"]["eta_seconds"] is None
+    first, second = progress_by_row(live)
+    assert (first["left_seconds"], first["eta_seconds"]) == (450, 450)
+    assert second["unknown"] == 2, "no run of its method has trained"
+    assert second["eta_seconds"] is None
     grid.put("grid-1-0-0", "done")
-    snapshot = look(live)
-    (first, second) = matrix(snapshot.studies["grid"], snapshot, 0, 10)["rows"]
-    assert second["progress"]["left_seconds"] == pytest.approx(500)
-    assert second["progress"]["eta_seconds"] == pytest.approx(950), "after the row before it"
+    first, second = progress_by_row(live)
+    assert (second["left_seconds"], second["eta_seconds"]) == (500, 950), "after the one at work"
     grid.put("grid-0-0-1", "failed")
-    snapshot = look(live)
-    (_, second) = matrix(snapshot.studies["grid"], snapshot, 0, 10)["rows"]
-    assert second["progress"]["eta_seconds"] is None, "nothing is at work"
+    _, second = progress_by_row(live)
+    assert second["eta_seconds"] is None, "nothing is at work"
+
+
+@pytest.mark.parametrize(("priority", "expected"), [({}, (950, 1450)), ({"b": 1}, (1450, 950))])
+def test_rows_end_in_the_order_of_a_launch(
+    priority: dict[str, int], expected: tuple[int, int], tmp_path: Path
+) -> None:
+    """The first seed of every row comes before the second of any; a row of higher priority comes
+    before all others."""
+    states: tuple[RunState, ...] = ("running", "new", "done", "new")
+    grid = LiveGrid.make(
+        tmp_path, rows=("a", "b"), columns=("c",), num_seeds=2, state_of=lambda n: states[n]
+    )
+    rows = [{"label": row, "columns": ["c"], "priority": priority.get(row, 0)} for row in "ab"]
+    grid.write_plan(rows=rows)
+    grid.write("grid-0-0-0", "heartbeat.json", heartbeat(100))
+    first, second = progress_by_row(live_of(grid.out))
+    assert (first["eta_seconds"], second["eta_seconds"]) == expected
 
 
 def test_stages_that_runs_share_are_counted_once(grid: LiveGrid) -> None:

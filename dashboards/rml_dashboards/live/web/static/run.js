@@ -5,7 +5,7 @@ import { pickBox } from "./basket.js";
 import { charts } from "./chart.js";
 import { address, h, link, put, table } from "./dom.js";
 import { pre } from "./failures.js";
-import { ago, bar, cellName, duration, number, percent, state, whole, word } from "./text.js";
+import { ago, bar, cellName, duration, gpuUse, number, percent, state, whole, word } from "./text.js";
 
 export async function run({ content, crumbs, parameters }) {
   const id = parameters.get("id") ?? "";
@@ -46,7 +46,7 @@ function standing(told) {
     ["Time spent", duration(told.seconds)],
     ["Per step", told.seconds_per_step ? `${number(told.seconds_per_step, 3)} s` : "–"],
     ["Device", [told.device || "–", told.host ? ` on ${told.host}` : ""]],
-    ...Object.entries(told.gpu).map(([name, value]) => [name.replaceAll("_", " "), String(value)]),
+    ...gpuUse(told.gpu),
     ["Attempt", String(told.attempt)],
     ["Seen", told.state === "running" ? ago(told.seen) : told.seen ? new Date(1000 * told.seen).toISOString().slice(0, 16).replace("T", " ") + " UTC" : "–"],
   ];
@@ -79,9 +79,9 @@ function scores(told) {
   const names = [...new Set(told.scores.flatMap((one) => Object.keys(one.scores)))];
   const classes = [...new Set(told.scores.flatMap((one) => Object.keys(one.iou)))];
   const heading = (one) => `${one.network}${one.subset === "val" ? "" : `, ${one.subset}`}`;
-  return section("scores", "Final scores",
+  return section("scores", "Final scores", h("div", { class: "beside" },
     table("Final scores in per cent, by network", ["Score", ...told.scores.map(heading)], names.map((name) => h("tr", null, h("th", { scope: "row" }, name), told.scores.map((one) => h("td", null, percent(one.scores[name])))))),
-    classes.length ? table("IoU of single classes in per cent, by network", ["Class", ...told.scores.map(heading)], classes.map((name) => h("tr", null, h("th", { scope: "row" }, name), told.scores.map((one) => h("td", null, percent(one.iou[name])))))) : "",
+    classes.length ? table("IoU of single classes in per cent, by network", ["Class", ...told.scores.map(heading)], classes.map((name) => h("tr", null, h("th", { scope: "row" }, name), told.scores.map((one) => h("td", null, percent(one.iou[name])))))) : ""),
     h("p", { class: "quiet" }, `Protocol: ${told.scores[0].protocol}`));
 }
 

@@ -4,7 +4,7 @@ import { get } from "./api.js";
 import { pickBox } from "./basket.js";
 import { address, h, link, put, table } from "./dom.js";
 import { pager } from "./pager.js";
-import { ago, bar, cellName, number, percent, state, whole, word } from "./text.js";
+import { ago, bar, cellName, gpuUse, number, percent, state, whole, word } from "./text.js";
 
 const RUNS = 50;
 const NAMES = ["row", "column", "state", "tag", "text"];
@@ -77,6 +77,6 @@ function line(run) {
     h("td", null, state(run.state), run.reason ? h("div", { class: "reason short" }, run.reason) : ""),
     h("td", null, bar(run.num_steps ? Math.min(1, run.step / run.num_steps) : 0, `progress of ${run.run_id}`)),
     h("td", null, percent(run.miou)), h("td", null, number(run.loss)), h("td", null, run.seconds_per_step ? number(run.seconds_per_step, 2) : "–"),
-    h("td", null, run.device || "–", run.host ? h("div", { class: "quiet" }, run.host) : "", Object.entries(run.gpu).map(([name, value]) => h("div", { class: "quiet" }, `${name}: ${value}`))),
+    h("td", null, run.device || "–", run.host ? h("div", { class: "quiet" }, run.host) : "", gpuUse(run.gpu).map(([name, value]) => h("div", { class: "quiet" }, `${name} ${value}`))),
     h("td", null, run.state === "running" ? ago(run.seen) : "–"));
 }

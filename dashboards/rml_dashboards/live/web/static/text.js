@@ -1,6 +1,6 @@
 // Words, numbers and times as a person reads them.
 
-import { h, spoken } from "./dom.js";
+import { h } from "./dom.js";
 
 export const STATES = {
   done: ["✓", "done"],
@@ -34,7 +34,7 @@ export function number(value, digits = 3) {
   if (value === null || value === undefined) return "–";
   const size = Math.abs(value);
   if (size !== 0 && (size < 1e-3 || size >= 1e6)) return value.toExponential(2);
-  return value.toLocaleString("en-GB", { maximumFractionDigits: digits, minimumFractionDigits: Math.min(digits, size < 10 ? digits : 1) });
+  return value.toLocaleString("en-GB", { maximumFractionDigits: digits, minimumFractionDigits: size < 10 ? digits : Math.min(digits, 1) });
 }
 
 export function percent(value) {
@@ -74,8 +74,16 @@ export function left(progress) {
   return `${duration(progress.left_seconds)} of runs, none at work`;
 }
 
-export function cellName([row, column, seed]) {
-  return [h("span", null, row), " · ", h("span", null, column), ` · seed ${seed}`];
+/** What a heartbeat says of its GPU, in words. */
+export function gpuUse(gpu) {
+  return Object.entries(gpu).map(([name, value]) => {
+    if (name === "gpu_percent") return ["GPU busy", `${number(value, 0)} %`];
+    if (name.endsWith("_bytes")) return [`GPU ${name.slice(4, -6).replaceAll("_", " ")}`, `${number(value / 2 ** 30, 1)} GiB`];
+    return [`GPU ${name.slice(4).replaceAll("_", " ")}`, String(value)];
+  });
 }
 
-export { spoken };
+export function cellName([row, column, seed]) {
+  return h("span", { class: "cell" }, h("span", null, row), " · ", h("span", null, column), ` · seed ${seed}`);
+}
+
