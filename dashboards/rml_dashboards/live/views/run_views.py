@@ -67,7 +67,7 @@ def run_page(storage: RunStorage, snapshot: Snapshot, run_id: str, now: float) -
         "studies": _places(snapshot, run_id),
         "settings": facts.settings,
         "task": facts.task,
-        "failure": _failure(storage, run_id) if names.FAILURE_FILE in files else None,
+        "failure": _failure(storage, run_id) if status.state in ("failed", "cancelled") else None,
         "log": _tail(storage.read(run_id, LOG_FILE)) if LOG_FILE in files else [],
         "scores": score_tables(facts.scores),
         "pictures": facts.pictures,

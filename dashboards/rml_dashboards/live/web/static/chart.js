@@ -151,7 +151,7 @@ export function charts(load, labels) {
       if (!drawn.has(name)) drawn.set(name, chart(name));
       return drawn.get(name).figure;
     });
-    if (here.length !== grid.children.length || here.some((one, place) => grid.children[place] !== one)) put(grid, here.length ? here : h("p", { class: "quiet" }, "Nothing has been measured yet."));
+    if (!here.length || here.length !== grid.children.length || here.some((one, place) => grid.children[place] !== one)) put(grid, here.length ? here : h("p", { class: "quiet" }, "Nothing has been measured yet."));
     for (const name of chosen) {
       drawn.get(name).update(told.map((one, place) => ({ label: labels[place], points: one.curves[name]?.points ?? [], live: one.curves[name]?.live ?? [] })));
     }

@@ -4,7 +4,7 @@ import { get } from "./api.js";
 import { charts } from "./chart.js";
 import { address, h, link, put, table } from "./dom.js";
 import { section } from "./run.js";
-import { percent, state } from "./text.js";
+import { percent, score, scoreName, state } from "./text.js";
 
 const SIDES = ["A", "B"];
 
@@ -54,19 +54,20 @@ function differences(told) {
     told.runs[0].protocol && told.runs[1].protocol && told.runs[0].protocol !== told.runs[1].protocol ? h("p", { class: "problem" }, `Scored under different protocols: ${told.runs[0].protocol} and ${told.runs[1].protocol}.`) : "");
 }
 
-function difference(a, b) {
+function difference(name, a, b) {
   if (a === null || b === null) return "–";
-  const points = 100 * (b - a);
-  return `${points < -0.05 ? "−" : points > 0.05 ? "+" : "±"}${Math.abs(points).toFixed(1)}`;
+  const text = score(name, Math.abs(b - a));
+  return Number(text) === 0 ? `±${text}` : `${b < a ? "−" : "+"}${text}`;
 }
 
 function scores(told) {
-  const rows = (values) => values.map(([name, a, b]) => h("tr", null, h("th", { scope: "row" }, name), h("td", null, percent(a)), h("td", null, percent(b)), h("td", null, difference(a, b))));
+  const rows = (values) => values.map(([name, a, b]) => h("tr", null, h("th", { scope: "row" }, scoreName(name)), h("td", null, score(name, a)), h("td", null, score(name, b)), h("td", null, difference(name, a, b))));
+  const classes = (values) => values.map(([name, a, b]) => h("tr", null, h("th", { scope: "row" }, name), h("td", null, percent(a)), h("td", null, percent(b)), h("td", null, difference("miou", a, b))));
   if (!told.scores.length && !told.iou.length) return section("scores", "Scores", h("p", { class: "quiet" }, "Neither run has final scores yet."));
   const of = told.runs.map((one, place) => (one.network ? `${SIDES[place]}: ${one.network}` : "")).filter(Boolean).join(", ");
   return section("scores", "Scores", h("div", { class: "beside" },
-    table(`Final scores in per cent (${of})`, ["Score", ...SIDES, "B − A"], rows(told.scores)),
-    told.iou.length ? table("IoU of single classes in per cent", ["Class", ...SIDES, "B − A"], rows(told.iou)) : ""));
+    table(`Final scores (${of})`, ["Score", ...SIDES, "B − A"], rows(told.scores)),
+    told.iou.length ? table("IoU of single classes in per cent", ["Class", ...SIDES, "B − A"], classes(told.iou)) : ""));
 }
 
 function images(told) {

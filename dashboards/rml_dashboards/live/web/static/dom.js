@@ -44,11 +44,27 @@ export function put(node, ...children) {
 
 /** A table that scrolls by itself where it is wider than the page; the region takes the keyboard. */
 export function table(caption, head, rows, { name, className = "", hideCaption = false } = {}) {
-  return h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": caption, "data-scroll": name ?? caption },
+  const region = h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": caption, "data-scroll": name ?? caption },
     h("table", { class: className },
       h("caption", { class: hideCaption ? "spoken" : null }, caption),
       h("thead", null, h("tr", null, head.map((cell) => (cell instanceof Node ? h("th", { scope: "col" }, cell) : h("th", { scope: "col" }, String(cell)))))),
       h("tbody", null, rows)));
+  if (className.includes("cards")) likeCards(region.querySelector("table"), head);
+  return region;
+}
+
+/** On a narrow window each row is a card; roles keep it a table for screen readers. */
+function likeCards(node, head) {
+  node.setAttribute("role", "table");
+  for (const part of node.querySelectorAll("thead, tbody")) part.setAttribute("role", "rowgroup");
+  for (const row of node.querySelectorAll("tr")) row.setAttribute("role", "row");
+  for (const cell of node.querySelectorAll("thead th")) cell.setAttribute("role", "columnheader");
+  for (const row of node.querySelectorAll("tbody tr")) {
+    [...row.cells].forEach((cell, place) => {
+      cell.setAttribute("role", cell.tagName === "TH" ? "rowheader" : "cell");
+      if (place && row.cells.length === head.length) cell.dataset.label = head[place];
+    });
+  }
 }
 
 export function link(path, parameters, ...children) {

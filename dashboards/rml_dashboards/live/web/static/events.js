@@ -1,4 +1,5 @@
-// News from the server, as they come; a broken connection is made again.
+// News from the server, as they come; a broken connection is made again. A page that nobody sees holds
+// none: browsers keep few connections to one server, and many open pages would use them up.
 
 const AGAIN_MS = 5000;
 
@@ -8,6 +9,8 @@ const AGAIN_MS = 5000;
  */
 export function listen(onNews, onLink) {
   let last = null;
+  let source = null;
+  let timer;
 
   function read(event, isHello) {
     const told = JSON.parse(event.data);
@@ -24,18 +27,27 @@ export function listen(onNews, onLink) {
   }
 
   function connect() {
-    const source = new EventSource("/api/events");
+    clearTimeout(timer);
+    source?.close();
+    source = new EventSource("/api/events");
     source.addEventListener("open", () => onLink(true));
     source.addEventListener("hello", (event) => read(event, true));
     source.addEventListener("change", (event) => read(event, false));
     source.addEventListener("error", () => {
       onLink(false);
-      if (source.readyState === EventSource.CLOSED) setTimeout(connect, AGAIN_MS);
+      if (source.readyState === EventSource.CLOSED) timer = setTimeout(connect, AGAIN_MS);
     });
-    addEventListener("pagehide", () => source.close(), { once: true });
   }
 
-  connect();
+  function leave() {
+    clearTimeout(timer);
+    source?.close();
+  }
+
+  document.addEventListener("visibilitychange", () => (document.hidden ? leave() : connect()));
+  addEventListener("pagehide", leave);
+  addEventListener("pageshow", (event) => event.persisted && connect());
+  if (!document.hidden) connect();
 }
 
 /** The same work, but never twice at once, and once more after news that came meanwhile. */

@@ -5,7 +5,7 @@ import { pickBox } from "./basket.js";
 import { charts } from "./chart.js";
 import { address, h, link, put, table } from "./dom.js";
 import { pre } from "./failures.js";
-import { ago, bar, cellName, duration, gpuUse, number, percent, state, whole, word } from "./text.js";
+import { ago, bar, cellName, duration, gpuUse, number, percent, score, scoreName, state, whole, word } from "./text.js";
 
 export async function run({ content, crumbs, parameters }) {
   const id = parameters.get("id") ?? "";
@@ -21,8 +21,8 @@ export async function run({ content, crumbs, parameters }) {
 
   async function show() {
     if (said.textContent !== word(told.state)) said.textContent = word(told.state);
-    put(head, standing(told));
-    put(rest, scores(told), pictures(told), settings(told), failure(told), log(told));
+    put(head, standing(told), failure(told));
+    put(rest, scores(told), pictures(told), told.failure ? "" : log(told), settings(told));
     await curves.refresh();
   }
 
@@ -45,14 +45,13 @@ function standing(told) {
     ["Loss", number(told.loss)],
     ["Time spent", duration(told.seconds)],
     ["Per step", told.seconds_per_step ? `${number(told.seconds_per_step, 3)} s` : "–"],
-    ["Device", [told.device || "–", told.host ? ` on ${told.host}` : ""]],
+    ["Device", [told.device || "–", told.host ? ` on ${told.host}` : "", told.node ? `, node ${told.node.slice(0, 8)}` : ""]],
     ...gpuUse(told.gpu),
     ["Attempt", String(told.attempt)],
     ["Seen", told.state === "running" ? ago(told.seen) : told.seen ? new Date(1000 * told.seen).toISOString().slice(0, 16).replace("T", " ") + " UTC" : "–"],
   ];
   return [
     told.damaged.length ? h("ul", { class: "problem" }, told.damaged.map((text) => h("li", null, text))) : "",
-    told.reason ? h("p", { class: "problem" }, told.reason) : "",
     bar(total ? Math.min(1, told.step / total) : 0, "progress of the run"),
     h("dl", { class: "facts" }, facts.map(([name, value]) => h("div", null, h("dt", null, name), h("dd", null, value)))),
     told.studies.length ? h("ul", { class: "places" }, told.studies.map((one) => h("li", null, link("/study", { key: one.key, focus: one.key }, one.key), ": ",
@@ -80,7 +79,7 @@ function scores(told) {
   const classes = [...new Set(told.scores.flatMap((one) => Object.keys(one.iou)))];
   const heading = (one) => `${one.network}${one.subset === "val" ? "" : `, ${one.subset}`}`;
   return section("scores", "Final scores", h("div", { class: "beside" },
-    table("Final scores in per cent, by network", ["Score", ...told.scores.map(heading)], names.map((name) => h("tr", null, h("th", { scope: "row" }, name), told.scores.map((one) => h("td", null, percent(one.scores[name])))))),
+    table("Final scores, by network", ["Score", ...told.scores.map(heading)], names.map((name) => h("tr", null, h("th", { scope: "row" }, scoreName(name)), told.scores.map((one) => h("td", null, score(name, one.scores[name])))))),
     classes.length ? table("IoU of single classes in per cent, by network", ["Class", ...told.scores.map(heading)], classes.map((name) => h("tr", null, h("th", { scope: "row" }, name), told.scores.map((one) => h("td", null, percent(one.iou[name])))))) : ""),
     h("p", { class: "quiet" }, `Protocol: ${told.scores[0].protocol}`));
 }
@@ -101,11 +100,12 @@ function settings(told) {
 
 function failure(told) {
   if (!told.failure) return "";
-  return section("failure", "Failure", h("p", { class: "reason" }, `${told.failure.kind}: ${told.failure.message}`), told.failure.traceback ? pre("Traceback", told.failure.traceback) : "");
+  return section("failure", "Why it failed", h("p", { class: "reason" }, `${told.failure.kind}: ${told.failure.message}`),
+    told.failure.traceback ? pre("Traceback", told.failure.traceback) : "", log(told));
 }
 
 function log(told) {
-  return told.log.length ? section("log", "Log", pre("End of the log", told.log.join("\n"))) : "";
+  return told.log.length ? h("div", null, pre("End of the log", told.log.join("\n"))) : "";
 }
 
 export function section(name, title, ...children) {

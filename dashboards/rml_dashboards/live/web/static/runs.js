@@ -8,7 +8,7 @@ import { ago, bar, cellName, gpuUse, number, percent, state, whole, word } from 
 
 const RUNS = 50;
 const NAMES = ["row", "column", "state", "tag", "text"];
-const HEAD = ["Compare", "Run", "Cell", "State", "Progress", "mIoU %", "Loss", "s/step", "Device", "Seen"];
+const HEAD = ["Run", "State", "Progress", "Cell", "mIoU %", "Loss", "s/step", "Device", "Seen", "Compare"];
 
 export function runList(key, head, parameters) {
   const filters = Object.fromEntries(NAMES.map((name) => [name, parameters.get(name) ?? ""]));
@@ -21,7 +21,7 @@ export function runList(key, head, parameters) {
     const told = await get("runs", { key, ...filters, offset, limit: RUNS });
     const text = told.total === head.progress.runs ? `${whole(told.total)} runs` : `${whole(told.total)} of ${whole(head.progress.runs)} runs`;
     if (said.textContent !== text) said.textContent = text;
-    put(body, table("Runs that pass the filters", HEAD, told.runs.map(line), { hideCaption: true, className: "runs" }), pager("runs", told, RUNS, go));
+    put(body, table("Runs that pass the filters", HEAD, told.runs.map(line), { hideCaption: true, className: "runs cards" }), pager("runs", told, RUNS, go));
   }
 
   function go(to) {
@@ -71,12 +71,13 @@ function tags(known, filters, filter) {
 
 function line(run) {
   const cells = run.cells.map((cell, index) => [index ? h("br") : "", cellName(cell)]);
-  return h("tr", null, h("td", null, pickBox(run.run_id)),
+  return h("tr", null,
     h("th", { scope: "row" }, link("/run", { id: run.run_id, focus: `run ${run.run_id}` }, run.run_id)),
-    h("td", null, cells.slice(0, 3), cells.length > 3 ? ` and ${cells.length - 3} more` : ""),
     h("td", null, state(run.state), run.reason ? h("div", { class: "reason short" }, run.reason) : ""),
     h("td", null, bar(run.num_steps ? Math.min(1, run.step / run.num_steps) : 0, `progress of ${run.run_id}`)),
+    h("td", null, cells.slice(0, 3), cells.length > 3 ? ` and ${cells.length - 3} more` : ""),
     h("td", null, percent(run.miou)), h("td", null, number(run.loss)), h("td", null, run.seconds_per_step ? number(run.seconds_per_step, 2) : "–"),
     h("td", null, run.device || "–", run.host ? h("div", { class: "quiet" }, run.host) : "", gpuUse(run.gpu).map(([name, value]) => h("div", { class: "quiet" }, `${name} ${value}`))),
-    h("td", null, run.state === "running" ? ago(run.seen) : "–"));
+    h("td", null, run.state === "running" ? ago(run.seen) : "–"),
+    h("td", null, pickBox(run.run_id)));
 }

@@ -18,7 +18,7 @@ export async function studies({ content, crumbs }) {
     if (said.textContent !== text) said.textContent = text;
     put(body, problems(told.problems),
       told.studies.length
-        ? table("Studies and how far they are", ["Study", "Cells", "Runs", "Progress", "Left"], told.studies.map(row), { hideCaption: true })
+        ? table("Studies and how far they are", ["Study", "Cells", "Runs", "Progress", "Left"], told.studies.map(row), { hideCaption: true, className: "cards" })
         : h("p", null, "No study has been planned here yet: ", h("code", null, "rml plan STUDY.yaml"), "."));
   }
 
@@ -32,7 +32,7 @@ function row(one) {
     h("td", null, `${whole(one.num_rows)} × ${whole(one.num_columns)}`),
     h("td", null, states(one.progress.counts)),
     h("td", null, bar(one.progress.fraction, `progress of ${one.key}`)),
-    h("td", null, left(one.progress)));
+    h("td", null, left(one.progress, true)));
 }
 
 export function problems(texts) {

@@ -41,8 +41,8 @@ function top(key, head) {
       const text = Object.entries(progress.counts).map(([name, count]) => `${whole(count)} ${word(name)}`).join(", ");
       if (said.textContent !== text) said.textContent = text;
       put(body, problems(now.problems), bar(progress.fraction, "progress of the whole study"), states(progress.counts),
-        h("p", null, `${whole(progress.runs)} runs for ${whole(head.num_cells)} cells. Left: `, h("strong", null, left(progress)),
-          progress.eta_seconds === null ? "" : ` (${duration(progress.left_seconds)} of runs)`, "."));
+        h("p", null, `${whole(progress.runs)} runs for ${whole(head.num_cells)} cells.`,
+          left(progress) === "–" ? "" : [" Left: ", h("strong", null, left(progress)), progress.eta_seconds === null ? "" : ` (${duration(progress.left_seconds)} of runs)`, "."]));
     },
   };
 }
@@ -53,7 +53,7 @@ function matrix(key) {
   async function refresh() {
     const told = await get("matrix", { key, offset, limit: ROWS });
     put(body,
-      table("State of every cell, by row and column", ["Row", ...told.columns, "Progress", "Done in"], rows(key, told), { className: "matrix" }),
+      table("State of every cell, by row and column", ["Row", ...told.columns, "Progress", "Left"], rows(key, told), { className: "matrix cards" }),
       pager("rows", told, ROWS, (to) => { offset = to; refresh(); }));
   }
   return { node: h("section", { id: "cells", "aria-labelledby": "cells-title" }, h("h2", { id: "cells-title" }, "Cells"), body), refresh };
@@ -64,7 +64,7 @@ function rows(key, told) {
   return told.rows.flatMap((row) => {
     const line = h("tr", null, h("th", { scope: "row" }, row.label),
       row.cells.map((cell, place) => h("td", null, cell ? cellLink(key, row.label, told.columns[place], cell) : h("span", { class: "quiet" }, "not asked for"))),
-      h("td", null, bar(row.progress.fraction, `progress of ${row.label}`)), h("td", null, left(row.progress)));
+      h("td", null, bar(row.progress.fraction, `progress of ${row.label}`)), h("td", null, left(row.progress, true)));
     if (!row.group || row.group === group) return [line];
     group = row.group;
     return [h("tr", { class: "group" }, h("th", { scope: "rowgroup", colspan: told.columns.length + 3 }, group)), line];

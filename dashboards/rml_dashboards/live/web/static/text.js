@@ -56,7 +56,16 @@ export function ago(time) {
 
 /** Whether a metric is a share of one, and shown in per cent. */
 export function isShare(metric) {
-  return /(^|\/)(miou|iou\/.*|accuracy|.*accuracy|f1|dice)$/.test(metric);
+  return /(^|\/)(.*iou|iou\/.*|.*accuracy|f1|.*dice)$/.test(metric);
+}
+
+/** A score of a metric, in per cent where it is a share. */
+export function score(metric, value) {
+  return isShare(metric) ? percent(value) : number(value);
+}
+
+export function scoreName(metric) {
+  return isShare(metric) ? `${metric} %` : metric;
 }
 
 export function bar(fraction, label) {
@@ -65,13 +74,13 @@ export function bar(fraction, label) {
     h("progress", { max: 1, value: fraction, "aria-label": label }), h("span", { class: "share" }, `${shown.toFixed(shown < 10 ? 1 : 0)} %`));
 }
 
-/** When rows will be done, and how much run time is left, in words. */
-export function left(progress) {
+/** When runs will be done, or how much run time is left, in words. */
+export function left(progress, isShort = false) {
   if (progress.eta_seconds !== null) return `about ${duration(progress.eta_seconds)}`;
   const waiting = (progress.counts.new ?? 0) + (progress.counts.running ?? 0) + (progress.counts.cut_off ?? 0);
   if (!waiting) return "–";
-  if (progress.unknown) return "unknown until a run of each method has trained";
-  return `${duration(progress.left_seconds)} of runs, none at work`;
+  if (progress.unknown) return isShort ? "unknown yet" : "unknown until a run of each method has trained";
+  return `${duration(progress.left_seconds)} of runs${isShort ? "" : ", none at work"}`;
 }
 
 /** What a heartbeat says of its GPU, in words. */
