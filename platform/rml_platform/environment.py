@@ -2,7 +2,9 @@
 git checkout too."""
 
 import functools
+import hashlib
 import importlib.metadata
+import importlib.util
 import platform
 import socket
 import subprocess
@@ -39,6 +41,36 @@ class Environment:
 
 
 PACKAGES = ("torch", "torchvision", "timm", "ray", "mlflow", "numpy", "pyarrow", "pandas")
+
+
+OUR_PACKAGES = ("rml_platform", "rml_trainers", "rml_dashboards")
+_NOT_CODE = frozenset({"__pycache__", "search_spaces", "README.md", "py.typed"})
+"""Not in every installation, or of no effect."""
+
+
+def package_folders() -> dict[str, Path]:
+    """Where this process finds the packages of the project; those that it does not find are left
+    out."""
+    specs = {name: importlib.util.find_spec(name) for name in OUR_PACKAGES}
+    return {
+        name: Path(spec.submodule_search_locations[0])
+        for name, spec in specs.items()
+        if spec is not None and spec.submodule_search_locations
+    }
+
+
+@functools.cache
+def code_hash() -> str:
+    """12 hex digits over the files of the project's packages: equal where the same code runs, from
+    a checkout, a wheel or shipped by Ray."""
+    digest = hashlib.sha256()
+    for name, folder in package_folders().items():
+        files = {file.relative_to(folder).as_posix(): file for file in folder.rglob("*")}
+        for path, file in sorted(files.items()):
+            if file.is_file() and not _NOT_CODE.intersection(path.split("/")):
+                content = hashlib.sha256(file.read_bytes()).hexdigest()
+                digest.update(f"{name}/{path} {content}\n".encode())
+    return digest.hexdigest()[:12]
 
 
 @functools.cache

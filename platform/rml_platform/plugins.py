@@ -25,6 +25,8 @@ from rml_trainers.settings.plugins import LOADED, Entry, Kind, Plugin
 
 VARIABLE = "RML_PLUGINS"
 """Plug-ins of every command, separated as in PATH."""
+SHIPPED = "RML_SHIPPED"
+"""Set to 1 where plug-ins came along with the code, and are found by their names."""
 IF_IT_IS_OUTSIDE = f"if it lives in a plug-in, give --plugin MODULE or set {VARIABLE}"
 """For every message about a name that is not known."""
 Registries = Mapping[Kind, dict[str, Any]]
@@ -44,6 +46,21 @@ def content_hashes(given: Iterable[str]) -> set[str]:
     """Hashes of the contents of the plug-ins that `load_plugins` would load, none of which is
     imported. Raises ConfigError where one is not there."""
     return {_content_hash(_files(_path(location), location)) for location in _asked_for(given)}
+
+
+def hash_here(plugin: Plugin) -> str:
+    """Hash of the content that `load_again` would import here for a plug-in that another process
+    loaded. Raises ConfigError where there is none."""
+    location = plugin.name if os.environ.get(SHIPPED) == "1" else plugin.location
+    return _content_hash(_files(_path(location), location))
+
+
+def module_of(plugin: Plugin) -> Path:
+    """What has to be in PYTHONPATH for a plug-in of this process to be found by its name: its file,
+    or the folder of the package that it is in. Raises ConfigError where it is not there any
+    more."""
+    path = _path(plugin.location)
+    return path if path is not None else _found(plugin.name.partition(".")[0])
 
 
 def _asked_for(given: Iterable[str]) -> list[str]:
@@ -91,8 +108,9 @@ def load_again(plugins: Iterable[Plugin]) -> None:
     Raises:
         ConfigError: as `load_plugins`; or a plug-in has another content by now, or on this machine.
     """
+    is_shipped = os.environ.get(SHIPPED) == "1"
     for planned in plugins:
-        here = load_plugin(planned.location)
+        here = load_plugin(planned.name if is_shipped else planned.location)
         if here.hash != planned.hash:
             raise ConfigError(
                 f"plug-in {planned.location}: its content is {here.hash}, the run was planned with "

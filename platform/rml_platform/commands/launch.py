@@ -23,6 +23,12 @@ MaxConcurrent = Annotated[
     int | None,
     typer.Option(min=1, help="Most runs at the same time; default: what cores and GPUs allow."),
 ]
+Ship = Annotated[
+    bool,
+    typer.Option(
+        "--ship", help="Send this version of the code, plug-ins too, along to the cluster's nodes."
+    ),
+]
 
 WithoutRay = Annotated[
     bool,
@@ -44,6 +50,7 @@ def launch(
     address: Address = None,
     max_concurrent: MaxConcurrent = None,
     without_ray: WithoutRay = False,
+    ship: Ship = False,
 ) -> None:
     """Train every run of a study that is not done yet, track it, and print the study's table.
 
@@ -77,6 +84,7 @@ def launch(
         tracking_uri=tracking_uri,
         address=address,
         max_concurrent=max_concurrent,
+        ship=ship,
         with_ray=not without_ray,
         console=console,
     )

@@ -84,9 +84,18 @@ TrackingUri = Annotated[
         ),
     ),
 ]
+
+
+def _of_a_cluster(address: str | None) -> str | None:
+    """`RAY_ADDRESS=local` asks for what no address asks for."""
+    return None if address in ("", "local") else address
+
+
 Address = Annotated[
     str | None,
     typer.Option(
-        help="Ray cluster to use (host:port, ray://…, auto); default: a local Ray of its own."
+        envvar="RAY_ADDRESS",
+        callback=_of_a_cluster,
+        help="Ray cluster to use (host:port, ray://…, auto); default: a local Ray of its own.",
     ),
 ]

@@ -30,7 +30,7 @@ from rml_platform.launch.ray_session import ray_session
 from rml_platform.launch.scheduling.queue_state import telling
 from rml_platform.launch.scheduling.turns import Turns, places_of
 from rml_platform.launch.scheduling.wishes import CANCELLED, WAITS_FOR_ROOM, LiveWishes
-from rml_platform.launch.sizing import concurrency_of, execution_note, execution_of, sized
+from rml_platform.launch.sizing import execution_note, execution_of, sized
 from rml_platform.launch.stop_signals import exit_code_of, stopping_on_signals
 from rml_platform.planning.machine import Machine
 from rml_platform.planning.plan import Plan, PlannedRun
@@ -43,7 +43,7 @@ from rml_platform.tracking.opening import open_tracker
 from rml_platform.tracking.several_studies import StudyPublishers
 from rml_trainers import RESULT_VERSION
 from rml_trainers.errors import ConfigError
-from rml_trainers.settings.plugins import plugins_with_metrics
+from rml_trainers.settings.plugins import Plugin, plugins_with_metrics
 from rml_trainers.training.identity import plugins_of
 
 CarryOut = Callable[..., Mapping[str, str]]
@@ -60,6 +60,7 @@ def launch(
     address: str | None = None,
     max_concurrent: int | None = None,
     with_ray: bool = True,
+    ship: bool = False,
     console: Console | None = None,
     trainer_class: Callable[..., Any] | None = None,
 ) -> LaunchReport:
@@ -74,9 +75,10 @@ def launch(
         address: Ray cluster; default: a local Ray for this launch alone.
         max_concurrent: most runs at the same time; default: as many as the resources allow.
         with_ray: False: one run after the other in this process, on a machine without Ray.
+        ship: send this version of the code and its plug-ins along to the nodes of the cluster.
     Raises:
         TrackingError: MLflow cannot be used; nothing was started.
-        ConfigError: one run needs more than the cluster has, or Ray.
+        ConfigError: one run needs more than the cluster has, or Ray, or its nodes run other code.
     """
     started = time.monotonic()
     report = LaunchReport()
@@ -94,6 +96,7 @@ def launch(
                 studies={plan.study.name: plan.study for plan in plans},
                 address=address,
                 max_concurrent=max_concurrent,
+                ship=ship,
                 trainer_class=trainer_class,
                 on_note=note_on(console),
             )
@@ -314,9 +317,12 @@ def _carry_out(
     studies: Mapping[str, Study],
     address: str | None,
     max_concurrent: int | None,
+    ship: bool,
     trainer_class: Callable[..., Any] | None,
     on_note: Callable[[str], None],
 ) -> dict[str, str]:
+    if ship and address is None:
+        raise ConfigError("--ship sends the code to the nodes of a cluster: give its --address")
     machine = Machine.here()
     is_local = address is None
     needed = {name: studies[name] for name in dict.fromkeys(task.study for task in tasks)}
@@ -330,19 +336,31 @@ def _carry_out(
         ),
         num_cpus=machine.cores,
         num_gpus=machine.gpus,
+        ship=plugins_of_tasks(tasks) if ship else None,
     ):
-        from rml_platform.launch.on_ray.sweep import cluster_resources, sweep
+        from rml_platform.launch.on_ray.fleet.fitting import check_fits, gpus_there
+        from rml_platform.launch.on_ray.fleet.newcomers import Newcomers
+        from rml_platform.launch.on_ray.fleet.readiness import Readiness
+        from rml_platform.launch.on_ray.sweep import sweep
 
-        there = cluster_resources()
-        tasks = [sized(task, studies[task.study], there, is_local=is_local) for task in tasks]
-        at_once = max(concurrency_of(needed[task.study], task, there) for task in tasks)
+        gpus = gpus_there()
+        tasks = [sized(task, studies[task.study], gpus, is_local=is_local) for task in tasks]
+        for name, study in needed.items():
+            check_fits(study, [task for task in tasks if task.study == name])
+        newcomers = None
+        if not is_local:
+            readiness = Readiness(tasks, on_note, is_shipped=ship)
+            newcomers = Newcomers(readiness.judge, on_note)
+            readiness.make()
+            tasks = readiness.tasks
         return sweep(
             tasks,
-            max_concurrent=min(max_concurrent or at_once, at_once),
+            max_concurrent=max_concurrent,
             rules={name: study.retry for name, study in needed.items()},
             on_note=on_note,
             trainer_class=trainer_class,
             turns=turns,
+            newcomers=newcomers,
         )
 
 
@@ -353,6 +371,7 @@ def _carry_out_here(
     studies: Mapping[str, Study],
     address: str | None,
     max_concurrent: int | None,
+    ship: bool,
     trainer_class: Callable[..., Any] | None,
     on_note: Callable[[str], None],
 ) -> Mapping[str, str]:
@@ -360,7 +379,8 @@ def _carry_out_here(
         asked = {
             "resources.workers": study.resources.workers != 1,
             "execution: train": study.execution == "train",
-            "--address": address is not None,
+            "--address or RAY_ADDRESS": address is not None,
+            "--ship": ship,
             "--max-concurrent": max_concurrent not in (None, 1),
         }
         if any(asked.values()):
@@ -371,3 +391,8 @@ def _carry_out_here(
             )
     rules = {name: study.retry for name, study in studies.items()}
     return run_here(tasks, rules, on_note, trainer_class, turns)
+
+
+def plugins_of_tasks(tasks: Sequence[RunTask]) -> tuple[Plugin, ...]:
+    """The plug-ins that runs need, each once."""
+    return tuple({plugin.location: plugin for task in tasks for plugin in task.plugins}.values())

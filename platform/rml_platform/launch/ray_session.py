@@ -12,9 +12,9 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import psutil
 
@@ -25,7 +25,9 @@ from rml_platform.launch.stop_signals import (
     signal_that_came,
     stopping_on_signals,
 )
-from rml_trainers.errors import RmlError
+from rml_platform.plugins import SHIPPED
+from rml_trainers.errors import ConfigError, RmlError
+from rml_trainers.settings.plugins import Plugin
 
 if TYPE_CHECKING:
     from ray.job_config import JobConfig
@@ -84,8 +86,12 @@ def ray_session(
     with_train: bool,
     num_cpus: int | None = None,
     num_gpus: int | None = None,
+    ship: Sequence[Plugin] | None = None,
 ) -> Iterator[None]:
     """Ray for the duration of a launch.
+
+    `ship`: plug-ins that are sent along to a cluster with the code of the project; None to go by
+    what is installed there.
 
     Without an address a new local one is started that only this machine can reach, and is gone with
     everything it started when the context ends or this process dies. Only `train` needs its
@@ -102,7 +108,7 @@ def ray_session(
     ray._private.worker._worker_logs_enabled = False
     with contextlib.ExitStack() as stack:
         if address is not None:
-            _connect(address)
+            _connect(address, ship)
             watch = _RayWatch(_HeadProbe().what_is_lost)
         else:
             _start_local(stack.enter_context(_session_folder()), with_train, num_cpus, num_gpus)
@@ -276,15 +282,26 @@ def _job_config() -> "JobConfig":
     return JobConfig(metadata={LAUNCH_MARK: "1"})
 
 
-def _connect(address: str) -> None:
+def _connect(address: str, ship: Sequence[Plugin] | None) -> None:
     import ray
+
+    from rml_platform.launch.on_ray.fleet.shipment import pack
 
     # Ray takes a loopback address for this machine's other one, unless it is told not to.
     ray._private.ray_constants.ENABLE_RAY_CLUSTER = not is_on_loopback_only(address)
     try:
         told = {name: os.environ[name] for name in ENVIRONMENT if name.startswith(ON_WORKERS)}
         quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL}
-        ray.init(address=address, runtime_env={"env_vars": told}, job_config=_job_config(), **quiet)
+        with tempfile.TemporaryDirectory(prefix="rml-ship-") as folder:
+            environment: dict[str, Any] = {"env_vars": told}
+            if ship is not None:
+                environment = {
+                    "env_vars": {**told, SHIPPED: "1"},
+                    "py_modules": pack(Path(folder), ship),
+                }
+            ray.init(address=address, runtime_env=environment, job_config=_job_config(), **quiet)
+    except ConfigError:
+        raise
     except Exception as error:
         raise ClusterError(
             f"no Ray cluster can be reached at {address}: {error}. Check the address and that it "

@@ -107,6 +107,8 @@ class StoredInput:
     (`network.weights_file`)."""
     name: str
     """`<readable>-<content hash>`: its folder in `inputs/` of the storage and in a node's cache."""
+    place: str
+    """Absolute path of it on the machine that launched the run: a folder or a file."""
 
     @property
     def content_hash(self) -> str:
@@ -138,6 +140,11 @@ class RunTask:
     num_workers: int = 1
     cpus_per_worker: float = 1
     gpus_per_worker: float = 0
+    accelerator: str | None = None
+    """Kind of GPU, as Ray names it."""
+    labels: tuple[tuple[str, str], ...] = ()
+    """Of the nodes that the run may be on: label and selector."""
+    placement: Literal["pack", "one_node"] = "pack"
     backend: Literal["gloo", "nccl"] = "gloo"
     """Of torch.distributed; chosen where it is known whether the GPUs are real."""
     shared_stages: tuple[str, ...] = ()
@@ -154,6 +161,8 @@ class RunTask:
     """Multiplies `batch.accumulate`, after the device ran out of memory."""
     avoid: tuple[str, ...] = ()
     """Nodes of the cluster that the next attempt should not be on."""
+    unusable: tuple[str, ...] = ()
+    """Nodes of the cluster that no attempt may be on: they cannot do it, or are not known yet."""
     inputs: tuple[StoredInput, ...] = ()
     """What the nodes of a cluster use where it is in place, and else bring from the storage; empty
     on one machine, which has everything."""

@@ -12,6 +12,9 @@ from rml_trainers.configuration import configuration, require
 
 PLAIN_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 """What names a folder or file of its own: a study, a profile."""
+_VALUE = r"[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?"
+_SELECTOR = re.compile(rf"!?(?:{_VALUE}|in\({_VALUE}(?:, ?{_VALUE})*\))")
+"""What Ray lets a label be asked for by."""
 
 
 @configuration
@@ -101,6 +104,13 @@ class ResourcesConfig:
     cpus_per_worker: float = 1
     gpus_per_worker: float | Literal["auto"] = "auto"
     """`auto`: one whole GPU per worker where there are GPUs, none where there are not."""
+    accelerator: str | None = None
+    """Kind of GPU, as Ray names it: `A100`, `H100`."""
+    labels: dict[str, str] = field(default_factory=dict)
+    """Which nodes of a cluster a run may be on: labels of Ray, with `value`, `!value`, `in(a,b)` or
+    `!in(a,b)`."""
+    placement: Literal["pack", "one_node"] = "pack"
+    """Workers of one run on as few nodes as possible, or all on one."""
 
     def __post_init__(self) -> None:
         require(self.workers >= 1, "workers", self.workers, "at least 1")
@@ -109,6 +119,26 @@ class ResourcesConfig:
         )
         gpus = self.gpus_per_worker
         require(gpus == "auto" or gpus >= 0, "gpus_per_worker", gpus, "auto, or zero or more")
+        require(
+            gpus == "auto" or gpus <= 1 or gpus == int(gpus),
+            "gpus_per_worker",
+            gpus,
+            "auto, a whole number, or less than one (a part of one GPU)",
+        )
+        require(self.accelerator != "", "accelerator", self.accelerator, "a kind of GPU, as A100")
+        require(
+            self.accelerator is None or gpus == "auto" or gpus > 0,
+            "accelerator",
+            self.accelerator,
+            "none where gpus_per_worker is 0",
+        )
+        for key, wanted in self.labels.items():
+            require(
+                bool(_SELECTOR.fullmatch(wanted)),
+                f"labels.{key}",
+                wanted,
+                "a value, !value, in(a,b) or !in(a,b)",
+            )
 
     def gpus(self, gpus_there: float) -> float:
         """GPUs of one worker on a machine or cluster that has `gpus_there` of them."""

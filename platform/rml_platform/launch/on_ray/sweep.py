@@ -6,7 +6,7 @@ of a run is in the run's folder, and `RunQueue` decides what follows from it.
 
 import logging
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +17,9 @@ from ray.tune.search import Searcher
 
 from rml_platform.launch.direct import run_direct
 from rml_platform.launch.live_view import poll_seconds
-from rml_platform.launch.on_ray.nodes import elsewhere
+from rml_platform.launch.on_ray.fleet.newcomers import LOOK_EVERY_S, Newcomers
+from rml_platform.launch.on_ray.fleet.room import Room, need_of_worker
+from rml_platform.launch.on_ray.nodes import elsewhere, label_selector
 from rml_platform.launch.on_ray.placement_groups import NamedGroup, remove_orphans
 from rml_platform.launch.on_ray.watch import Watch
 from rml_platform.launch.run_queue import RunQueue
@@ -28,6 +30,7 @@ from rml_platform.run.run_folder import RunFolder
 from rml_platform.run.task import RUN_TASK, RunTask
 from rml_platform.study.retry_config import RetryConfig
 
+MOST_AT_ONCE = 1000
 SAID = "said"
 """What Ray Train said of an attempt, in the report of its Tune trial."""
 
@@ -50,10 +53,18 @@ class Handout(Searcher):  # type: ignore[misc]
     """Gives the runs of a queue to Tune one by one, and brings back what became of them."""
 
     def __init__(
-        self, queue: RunQueue, errors: dict[str, str], on_note: Callable[[str], None]
+        self,
+        queue: RunQueue,
+        room: Room,
+        unusable: Callable[[], Collection[str]],
+        errors: dict[str, str],
+        on_note: Callable[[str], None],
     ) -> None:
+        """As many at once as there is `room` for, none of them on an `unusable` node."""
         super().__init__()
         self._queue = queue
+        self._room = room
+        self._unusable = unusable
         self._errors = errors
         self._on_note = on_note
         self._run_of_trial = dict[str, str]()
@@ -66,14 +77,18 @@ class Handout(Searcher):  # type: ignore[misc]
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         self._settle()
-        task = self._queue.next()
+        task = self._queue.next() if self._room.has_room(self._queue.under_way()) else None
         if task is None:
             return str(Searcher.FINISHED) if self._queue.is_over else None
         if orphans := remove_orphans():
             self._on_note(f"{orphans} placement groups of processes that died are removed")
         self._run_of_trial[trial_id] = task.run_id
-        changes = {"avoid": list(task.avoid), "micro_batches": task.micro_batches}
-        return {"run_id": task.run_id, **changes}
+        return {
+            "run_id": task.run_id,
+            "avoid": list(task.avoid),
+            "unusable": sorted(self._unusable()),
+            "micro_batches": task.micro_batches,
+        }
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -101,20 +116,28 @@ class Handout(Searcher):  # type: ignore[misc]
 def sweep(
     tasks: Sequence[RunTask],
     *,
-    max_concurrent: int,
+    max_concurrent: int | None = None,
     rules: RetryConfig | Mapping[str, RetryConfig] | None = None,
     on_note: Callable[[str], None] = lambda text: None,
     trainer_class: Callable[..., TrainerLike] | None = None,
     turns: Turns | None = None,
+    newcomers: Newcomers | None = None,
 ) -> dict[str, str]:
     """Carry out runs of one launch on the connected Ray.
 
     `rules` may differ by study; `turns` decides the order, by default that of the tasks.
 
+    As many at once as its nodes hold, which is looked at again and again; at most `max_concurrent`.
+    Nodes that join are kept out until `newcomers` has asked them; by default they are like the
+    others.
+
     Returns when every run has come to an end; one that failed does not stop the others. The result
     names the runs that ended without writing an outcome themselves, with what is known of it.
     """
     queue = RunQueue(tasks, rules or RetryConfig(), on_note, turns)
+    newcomers = newcomers or Newcomers(None, on_note)
+    unusable = newcomers.unusable
+    room = Room(tasks, at_most=max_concurrent, on_note=on_note, unusable=unusable)
     silence = Silence()
     for name in ("ray.tune", "ray.train"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
@@ -122,9 +145,10 @@ def sweep(
         tuner = tune.Tuner(
             _cell(tasks, trainer_class),
             tune_config=tune.TuneConfig(
-                search_alg=Handout(queue, silence.errors, on_note),
+                search_alg=Handout(queue, room, unusable, silence.errors, on_note),
                 num_samples=-1,
-                max_concurrent_trials=min(max_concurrent, len(tasks)),
+                # Tune's own bound: the room is the Handout's affair. As many may wait for theirs.
+                max_concurrent_trials=min(max_concurrent or MOST_AT_ONCE, len(tasks)),
                 reuse_actors=True,
                 trial_name_creator=_run_id_of,
                 trial_dirname_creator=_run_id_of,
@@ -138,7 +162,10 @@ def sweep(
             ),
         )
         poll_s = poll_seconds(RunFolder.of(task.storage, task.run_id) for task in tasks)
-        with repeated(Watch(queue, on_note).look, poll_s, "watch"):
+        with (
+            repeated(Watch(queue, on_note).look, poll_s, "watch"),
+            repeated(newcomers.look, LOOK_EVERY_S, "newcomers"),
+        ):
             tuner.fit()
     return queue.lost
 
@@ -153,30 +180,28 @@ def _cell(tasks: Sequence[RunTask], trainer_class: Callable[..., TrainerLike] | 
 
     def run_cell(config: dict[str, Any]) -> dict[str, str]:
         run_id = config["run_id"]
-        task = replace(
-            RUN_TASK.decode(by_id[run_id], f"the task of {run_id}"),
-            avoid=tuple(config["avoid"]),
-            micro_batches=config["micro_batches"],
-        )
+        task = RUN_TASK.decode(by_id[run_id], f"the task of {run_id}")
+        task = replace(_placed(task, config), micro_batches=config["micro_batches"])
         return {SAID: _run_cell(task, trainer_class)}
 
     def resources(config: dict[str, Any]) -> tune.PlacementGroupFactory:
         # The driver of a worker group only waits: it takes one byte, because Tune wants something,
         # and no CPU.
-        task = sizes[config["run_id"]]
-        if task.execution == "train":
-            return NamedGroup([{"CPU": 0, "memory": 1}], name=own)
-        cell = {"CPU": task.cpus_per_worker, "GPU": task.gpus_per_worker}
-        only = elsewhere(config.get("avoid", ()))
+        task = _placed(sizes[config["run_id"]], config)
+        is_driver = task.execution == "train"
+        only = elsewhere((), task.unusable) if is_driver else label_selector(task)
+        cell = {"CPU": 0, "memory": 1} if is_driver else need_of_worker(task)
         labels = {"bundle_label_selector": [only]} if only else {}
         return NamedGroup([cell], name=own, **labels)
 
     return tune.with_resources(run_cell, resources)
 
 
-def cluster_resources() -> dict[str, float]:
-    """What the connected Ray has in all, by resource."""
-    return dict(ray.cluster_resources())
+def _placed(task: RunTask, config: dict[str, Any]) -> RunTask:
+    """A task that knows which nodes this attempt has to keep off."""
+    return replace(
+        task, avoid=tuple(config.get("avoid", ())), unusable=tuple(config.get("unusable", ()))
+    )
 
 
 def _run_cell(task: RunTask, trainer_class: Callable[..., TrainerLike] | None) -> str:

@@ -10,7 +10,8 @@ import ray.train
 import ray.train.collective
 from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 
-from rml_platform.launch.on_ray.nodes import elsewhere
+from rml_platform.launch.on_ray.fleet.room import need_of_worker
+from rml_platform.launch.on_ray.nodes import label_selector
 from rml_platform.launch.on_ray.single_worker import SingleWorker
 from rml_platform.run.checkpoints import NUM_TO_KEEP, CheckpointStore
 from rml_platform.run.storage import Folder
@@ -31,8 +32,6 @@ def run_with_ray_train(task: RunTask, trainer_class: Callable[..., Any] | None =
     writer = next(
         name for i in range(len(taken) + 1) if (name := f"{task.launch_id}.{i}") not in taken
     )
-    needs_gpu = task.gpus_per_worker > 0
-    resources = {"CPU": task.cpus_per_worker} | ({"GPU": task.gpus_per_worker} if needs_gpu else {})
     trainer = TorchTrainer(
         _work,
         train_loop_config={
@@ -42,9 +41,10 @@ def run_with_ray_train(task: RunTask, trainer_class: Callable[..., Any] | None =
         },
         scaling_config=ScalingConfig(
             num_workers=task.num_workers,
-            use_gpu=needs_gpu,
-            resources_per_worker=resources,
-            label_selector=elsewhere(task.avoid) or None,
+            use_gpu=task.gpus_per_worker > 0,
+            resources_per_worker=need_of_worker(task),
+            label_selector=label_selector(task) or None,
+            placement_strategy="STRICT_PACK" if task.placement == "one_node" else "PACK",
         ),
         torch_config=TorchConfig(backend=task.backend) if task.num_workers > 1 else SingleWorker(),
         run_config=RunConfig(

@@ -27,8 +27,11 @@ class LocalInput:
     """An input as the launcher has it."""
 
     stored: StoredInput
-    path: Path
-    """A folder of prepared images, or a file; absolute."""
+
+    @property
+    def path(self) -> Path:
+        """A folder of prepared images, or a file."""
+        return Path(self.stored.place)
 
     @property
     def files(self) -> dict[str, Path]:
@@ -58,7 +61,7 @@ class InputFinder:
             ConfigError: a file of its configuration is not there.
         """
         prepared = task.prepared_path.resolve()
-        found = [LocalInput(stored=_stored(PREPARED, self._set_name(prepared)), path=prepared)]
+        found = [_local(PREPARED, self._set_name(prepared), prepared)]
         config = json.loads(task.config_json)
         root = Path(task.data_root) if task.data_root else None
         for role in (*WEIGHTS, *LISTS):
@@ -68,7 +71,7 @@ class InputFinder:
             # As the trainers look for them: lists under the data root first.
             roots = [root, Path()] if role in LISTS and root is not None else [Path()]
             path = _first_file((place / Path(text).expanduser() for place in roots), role, text)
-            found.append(LocalInput(stored=_stored(role, self._file_name(path)), path=path))
+            found.append(_local(role, self._file_name(path), path))
         return tuple(found)
 
     def _set_name(self, folder: Path) -> str:
@@ -94,28 +97,22 @@ def on_this_node(task: RunTask, on_note: OnNote) -> Iterator[RunTask]:
     """
     with contextlib.ExitStack() as stack:
         for stored in task.inputs:
-            path = in_place(task, stored)
+            path = in_place(stored)
             if path is None:
                 path = stack.enter_context(_brought(task, stored, on_note))
             task = _placed(task, stored.role, path)
         yield task
 
 
-def in_place(task: RunTask, stored: StoredInput) -> Path | None:
+def in_place(stored: StoredInput) -> Path | None:
     """Where an input lies on this machine as it does on the launcher's, with the same content."""
+    path = Path(stored.place)
     if stored.role == PREPARED:
-        return task.prepared_path if is_prepared(task.prepared_path, stored) else None
-    text = _value(json.loads(task.config_json), stored.role)
-    roots = [Path(task.data_root)] if stored.role in LISTS and task.data_root else []
-    for root in (*roots, Path()):
-        path = root / Path(text or "").expanduser()
-        if path.is_file() and _file_hash(path) == stored.content_hash:
-            return path.resolve()
-    return None
+        return path if _has_manifest_of(path, stored) else None
+    return path if path.is_file() and _file_hash(path) == stored.content_hash else None
 
 
-def is_prepared(folder: Path, stored: StoredInput) -> bool:
-    """Whether a folder holds the prepared set of this content, as its manifest says."""
+def _has_manifest_of(folder: Path, stored: StoredInput) -> bool:
     try:
         return Manifest.read(folder).content_hash == stored.content_hash
     except (DataError, OSError):
@@ -166,8 +163,8 @@ def _first_file(places: Iterable[Path], role: str, text: str) -> Path:
     return path.resolve()
 
 
-def _stored(role: str, name: str) -> StoredInput:
-    return StoredInput(role=role, name=name)
+def _local(role: str, name: str, path: Path) -> LocalInput:
+    return LocalInput(stored=StoredInput(role=role, name=name, place=str(path)))
 
 
 def _file_hash(path: Path) -> str:

@@ -6,7 +6,6 @@ import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from rich.console import Console
@@ -18,7 +17,7 @@ from rml_platform.launch.outcomes import LaunchReport
 from rml_platform.launch.output_layout import OutputLayout
 from rml_platform.launch.scheduling.turns import Turns
 from rml_platform.launch.scheduling.wishes import Wishes, with_cancelled, write_wishes
-from rml_platform.launch.sizing import concurrency, execution_of
+from rml_platform.launch.sizing import execution_of
 from rml_platform.planning.plan import Plan, make_plan
 from rml_platform.run.attempt import WorkerContext
 from rml_platform.run.execute import execute
@@ -311,36 +310,6 @@ def test_what_a_run_wrote_down_itself_outweighs_what_ray_says(
     run.write_failure(own)
     outcomes.write_losses({"run-1": "lost"}, {"run-1": run}, "launch-1")
     assert run.failure() == own
-
-
-@pytest.mark.parametrize(
-    ("workers", "cpus", "gpus", "there", "expected"),
-    [
-        (1, 1, 0, {"CPU": 2.0}, 2),
-        (2, 1, 0, {"CPU": 3.0}, 1),
-        (1, 2, 1, {"CPU": 16.0, "GPU": 4.0}, 4),
-        (2, 8, 1, {"CPU": 16.0, "GPU": 4.0}, 1),
-        (1, 1, 0.5, {"CPU": 16.0, "GPU": 1.0}, 2),
-        (4, 1, 0, {"CPU": 2.0}, 0),
-    ],
-)
-def test_as_many_runs_at_once_as_the_scarcest_resource_allows(
-    tiny_data: PreparedData,
-    workers: int,
-    cpus: float,
-    gpus: float,
-    there: dict[str, float],
-    expected: int,
-) -> None:
-    changes: dict[str, Any] = {
-        "num_workers": workers,
-        "cpus_per_worker": cpus,
-        "gpus_per_worker": gpus,
-    }
-    assert (
-        concurrency(task_for(fake_config(GOOD), tiny_data, Path("x"), "run", **changes), there)
-        == expected
-    )
 
 
 @pytest.mark.parametrize(

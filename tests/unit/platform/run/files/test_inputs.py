@@ -127,7 +127,7 @@ def test_another_content_in_its_place_is_not_used(task: RunTask, tmp_path: Path)
     manifest = Path(task.prepared_folder) / "manifest.json"
     manifest.write_text(manifest.read_text().replace("scenes", "other"))
     for one in task.inputs:
-        assert (in_place(task, one) is None) == (one.role != "split.labelled_list")
+        assert (in_place(one) is None) == (one.role != "split.labelled_list")
     with on_this_node(task, lambda text: None) as here:
         assert here.prepared_path.is_relative_to(tmp_path / "node")
 

@@ -1,0 +1,54 @@
+"""Whether what the runs of a study ask for can ever be had of the connected Ray."""
+
+from collections.abc import Sequence
+
+import ray
+
+from rml_platform.launch.on_ray.fleet.room import (
+    ACCELERATOR,
+    Node,
+    most_by_autoscaler,
+    most_gpus_by_autoscaler,
+    nodes_now,
+    runs_on,
+)
+from rml_platform.run.task import RunTask
+from rml_platform.study.cells import Study
+from rml_trainers.errors import ConfigError
+
+
+def gpus_there() -> float:
+    """GPUs that the connected Ray has, or may grow to have."""
+    there: float = ray.cluster_resources().get("GPU", 0.0)
+    return max(there, most_gpus_by_autoscaler())
+
+
+def check_fits(study: Study, tasks: Sequence[RunTask]) -> None:
+    """Raise ConfigError where the cluster holds none of a study's runs, and nothing will make it
+    grow."""
+    task = tasks[0]
+    nodes = nodes_now()
+    if runs_on(nodes, task) < 1 and most_by_autoscaler(task) < 1:
+        raise ConfigError(f"{study.source}: resources: {_refusal(task, nodes)}")
+
+
+def _refusal(task: RunTask, nodes: Sequence[Node]) -> str:
+    kind = f" {task.accelerator}" if task.accelerator else ""
+    each = f"{task.cpus_per_worker:g} cores, {task.gpus_per_worker:g} GPUs{kind}"
+    together = " on one node" if task.placement == "one_node" and task.num_workers > 1 else ""
+    labels = "".join(f", {key}: {wanted}" for key, wanted in task.labels)
+    total = {name: sum(node.resources.get(name, 0.0) for node in nodes) for name in ("CPU", "GPU")}
+    kinds = sorted(
+        {
+            name.removeprefix(ACCELERATOR)
+            for node in nodes
+            for name in node.resources
+            if name.startswith(ACCELERATOR)
+        }
+    )
+    seen = f" of kind {', '.join(kinds)}" if kinds else ""
+    return (
+        f"one run asks for {task.num_workers} × ({each}){together}{labels}; the cluster has "
+        f"{total['CPU']:g} cores and {total['GPU']:g} GPUs{seen} in all, on {len(nodes)} nodes, "
+        "and no autoscaler that would add some"
+    )

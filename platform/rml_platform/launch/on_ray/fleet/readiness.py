@@ -1,0 +1,146 @@
+"""Whether the nodes of a cluster can carry out the runs of a launch, seen to before anything
+starts."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+
+from rml_dashboards.contract.uris import without_secrets
+from rml_platform.environment import code_hash
+from rml_platform.launch.on_ray.fleet.probe import Answer, Question, Silence, answer, ask
+from rml_platform.launch.on_ray.fleet.room import Node, nodes_now, size_of, workers_on
+from rml_platform.run.files.input_store import InputStore
+from rml_platform.run.files.inputs import InputFinder, LocalInput
+from rml_platform.run.task import RunTask
+from rml_trainers.errors import ConfigError
+
+NUM_NAMED = 5
+Ask = Callable[[Sequence[Node], Question], Mapping[str, Answer | Silence]]
+
+
+class Readiness:
+    """What the nodes of a cluster need for the runs of one launch, and which of them have it."""
+
+    def __init__(
+        self,
+        tasks: Sequence[RunTask],
+        on_note: Callable[[str], None],
+        *,
+        is_shipped: bool = False,
+        ask_nodes: Ask = ask,
+    ) -> None:
+        """`is_shipped`: the code was sent along, so that a node cannot have another.
+
+        Raises:
+            ConfigError: a file that a run reads is not on this machine.
+        """
+        finder = InputFinder()
+        by_task = [finder.inputs_of(task) for task in tasks]
+        self._inputs = {one.stored.name: one for found in by_task for one in found}
+        self.tasks = [
+            replace(task, inputs=tuple(one.stored for one in found))
+            for task, found in zip(tasks, by_task, strict=True)
+        ]
+        self._storage = tasks[0].storage
+        self._question = Question(
+            storage=self._storage,
+            launch_id=tasks[0].launch_id,
+            plugins=tuple({p.location: p for task in tasks for p in task.plugins}.values()),
+            inputs=tuple(one.stored for one in self._inputs.values()),
+        )
+        self._sizes = tuple({size_of(task): task for task in tasks}.values())
+        self._needs_drivers = any(task.execution == "train" for task in tasks)
+        self._on_note = on_note
+        self._is_shipped = is_shipped
+        self._ask = ask_nodes
+        self._in_storage = set[str]()
+
+    def make(self, nodes: Sequence[Node] | None = None) -> None:
+        """Ask the nodes, refuse where one cannot do it, and store what one lacks.
+
+        Inputs are stored where a node does not have them in place, and always where the storage is
+        not a folder: nodes that join later have to find them.
+
+        Raises:
+            ConfigError: nodes run other code, or do not reach the storage; names them.
+        """
+        nodes = self._concerned(nodes_now() if nodes is None else nodes)
+        answers = self._ask(nodes, self._question)
+        own = replace(answer(replace(self._question, plugins=(), inputs=())), lacking=frozenset())
+        bad = {node.id: why for node in nodes if (why := self._fault(answers[node.id], own))}
+        if bad:
+            raise ConfigError(self._refusal(nodes, bad))
+        found = [one for one in answers.values() if isinstance(one, Answer)]
+        lacking = set[str]().union(*(one.lacking for one in found))
+        self._store(set(self._inputs) if "://" in self._storage else lacking)
+
+    def judge(self, nodes: Sequence[Node]) -> dict[str, str]:
+        """Nodes that joined later and cannot do it, by id, with the reason."""
+        answers = self._ask(self._concerned(nodes), self._question)
+        own = answer(replace(self._question, plugins=(), inputs=()))
+        faults = {id_: self._fault(found, own) for id_, found in answers.items()}
+        for id_, found in answers.items():
+            if not faults[id_] and isinstance(found, Answer):
+                missing = found.lacking - self._in_storage
+                if missing:
+                    self._store(missing)
+        return {id_: why for id_, why in faults.items() if why}
+
+    def _concerned(self, nodes: Sequence[Node]) -> list[Node]:
+        """Nodes that something of this launch may be on: with Ray Train all, because the drivers of
+        its groups need nothing that a node could lack."""
+        return [
+            node
+            for node in nodes
+            if self._needs_drivers or any(workers_on(node, task) > 0 for task in self._sizes)
+        ]
+
+    def _store(self, names: Collection[str]) -> None:
+        store = InputStore(self._storage)
+        for name in sorted(names):
+            one: LocalInput = self._inputs[name]
+            store.put(name, one.files, self._on_note)
+            self._in_storage.add(name)
+
+    def _fault(self, found: Answer | Silence, own: Answer) -> str:
+        """Why a node cannot carry out the runs; empty where it can."""
+        if isinstance(found, Silence):
+            return found.reason
+        if found.code != own.code:
+            return f"has rml {found.version}, content {found.code}"
+        if (found.python, found.torch) != (own.python, own.torch):
+            return (
+                f"has Python {found.python} with torch {found.torch}, this machine Python "
+                f"{own.python} with torch {own.torch}"
+            )
+        for plugin in self._question.plugins:
+            there = found.plugins[plugin.location]
+            if there != plugin.hash:
+                return f"has another {plugin.location} or none ({there})"
+        if found.storage_error:
+            return without_secrets(
+                f"does not see the storage {self._storage}: {found.storage_error}"
+            )
+        return ""
+
+    def _refusal(self, nodes: Sequence[Node], bad: Mapping[str, str]) -> str:
+        hosts = {node.id: f"{node.host or 'node'} ({node.id[:8]})" for node in nodes}
+        named = [f"{hosts[id_]} {why}" for id_, why in list(bad.items())[:NUM_NAMED]]
+        more = [f"and {len(bad) - NUM_NAMED} more"] if len(bad) > NUM_NAMED else []
+        whys = list(bad.values())
+        remedy = f"This launch runs rml with content {code_hash()}. "
+        if any("does not see the storage" in why for why in whys):
+            remedy = (
+                "Give --storage a folder that all nodes share, or a URI (s3://…) that all of them "
+                "reach and have the credentials for"
+            )
+        elif self._is_shipped:
+            remedy += "Its code was sent along (--ship); what it imports has to be installed there"
+        else:
+            remedy += (
+                "Install the same version with what it needs on all nodes, or send this one along "
+                "with --ship"
+            )
+        return (
+            f"{len(bad)} of {len(nodes)} nodes cannot carry out this launch, nothing was started: "
+            f"{'; '.join((*named, *more))}. {remedy}"
+        )

@@ -1,0 +1,177 @@
+"""A cluster of several nodes whose folders differ: data and code reach all of them, and those that
+join or leave during a launch are used or done without."""
+
+import dataclasses
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ray import cloudpickle
+
+import tests.support.platform.fake_trainer
+from rml_platform.launch.launch import new_launch_id, task_of
+from rml_platform.launch.on_ray.fleet.readiness import Readiness
+from rml_platform.launch.on_ray.fleet.shipment import pack
+from rml_platform.launch.output_layout import OutputLayout
+from rml_platform.launch.ray_session import ray_session
+from rml_platform.planning.plan import plan_run
+from rml_platform.plugins import load_plugin
+from rml_platform.run.faults.lease import lease
+from rml_platform.run.run_folder import RunFolder
+from rml_platform.study.schema import load_run_config
+from rml_trainers.data.prepared.cache import PreparedData
+from rml_trainers.errors import ConfigError
+from tests.support.platform.documented_plugins import RUN, write_plugins
+from tests.support.platform.fake_trainer import SLOW, FakeTrainer
+from tests.support.platform.local_cluster import LocalCluster, local_cluster
+from tests.support.platform.object_store import s3_endpoint as s3_endpoint
+from tests.support.platform.object_store import s3_uri as s3_uri
+from tests.support.platform.plugins import no_plugin_stays
+from tests.support.platform.studies import write_study
+from tests.support.platform.tasks import fake_config, task_for
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
+
+STUDY = """\
+name: growing
+execution: direct
+resources: {labels: {zone: growing}}
+base:
+  data: {name: scenes, size_px: [32, 48], num_train: 10, num_val: 3}
+  split: {num_labelled: 4}
+  method: {name: supervised}
+  network: {backbone: test_resnet, weights: none, aspp_branches: 2}
+  geometry: {crop_px: [24, 32]}
+  batch: {labelled: 2}
+  schedule: {warm_up_steps: 200, stage_steps: []}
+  runtime: {device: cpu, log_every_steps: 10, checkpoint_every_steps: 50, num_read_ahead: 0}
+seeds: [0, 1, 2]
+"""
+
+
+@pytest.fixture(scope="module")
+def caches(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The cache folder of each node."""
+    return {name: tmp_path_factory.mktemp(name) / "cache" for name in ("a", "b")}
+
+
+@pytest.fixture(scope="module")
+def cluster(caches: dict[str, Path], s3_endpoint: str) -> Iterator[LocalCluster]:
+    cloudpickle.register_pickle_by_value(tests.support.platform.fake_trainer)
+    with local_cluster() as cluster:
+        for name, folder in caches.items():
+            keys = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
+            environment = {"RML_CACHE": str(folder), **keys}
+            cluster.add(environment=environment, labels={"zone": name})
+        yield cluster
+    cloudpickle.unregister_pickle_by_value(tests.support.platform.fake_trainer)
+
+
+def test_each_node_brings_the_images_once_from_an_object_store(
+    cluster: LocalCluster,
+    caches: dict[str, Path],
+    s3_uri: str,
+    tiny_data: PreparedData,
+    tmp_path: Path,
+) -> None:
+    from rml_platform.launch.on_ray.sweep import sweep
+
+    data = PreparedData.open(Path(shutil.copytree(tiny_data.folder, tmp_path / "launcher")))
+    names = [f"run-{number}" for number in range(2)]
+    tasks = [task_for(fake_config(SLOW), data, tmp_path, name, storage=s3_uri) for name in names]
+    with ray_session(cluster.address, with_train=False), lease(s3_uri, tasks[0].launch_id):
+        readiness = Readiness(tasks, lambda text: None)
+        readiness.make()
+        # From here on the images are nowhere but in the storage.
+        shutil.rmtree(tmp_path / "launcher")
+        assert sweep(readiness.tasks, trainer_class=FakeTrainer) == {}
+    runs = [RunFolder.of(s3_uri, name) for name in names]
+    records = [run.record() for run in runs]
+    assert [(name, record.state) for name, record in zip(names, records, strict=True)] == [
+        (name, "done") for name in names
+    ], [record.failure for record in records]
+    for folder in caches.values():
+        assert [p.name for p in folder.iterdir() if p.is_dir()] == [f"scenes-{data.content_hash}"]
+    logs = [(run.folder.read("log.txt") or b"").decode() for run in runs]
+    assert sum("is on this node" in log for log in logs) == 2
+    assert len({record.heartbeat.node for record in records if record.heartbeat}) == 2
+
+
+def test_a_node_with_other_code_is_refused_and_gets_this_one_when_shipped(
+    cluster: LocalCluster, tiny_data: PreparedData, tmp_path: Path
+) -> None:
+    from rml_platform.launch.on_ray.sweep import sweep
+
+    (tmp_path / "other").mkdir()
+    pack(tmp_path / "other", ())
+    with (tmp_path / "other" / "rml_trainers" / "errors.py").open("a") as file:
+        file.write("\n# another version\n")
+    (tmp_path / "run.yaml").write_text(RUN)
+    node = cluster.add(
+        environment={"PYTHONPATH": str(tmp_path / "other")}, labels={"zone": "other"}
+    )
+    layout = OutputLayout(root=tmp_path, storage=str(tmp_path))
+    with no_plugin_stays():
+        plugins = [load_plugin(str(file)) for file in write_plugins(tmp_path)]
+        config = load_run_config(tmp_path / "run.yaml")
+        run = plan_run(config, data_root=None, cache_root=tmp_path / "cache", on_prepare=None)
+        task = task_of(run, "outside", layout, None, new_launch_id())
+        on_it = (("zone", "other"),)
+        task = dataclasses.replace(task, execution="direct", labels=on_it)
+        with lease(task.storage, task.launch_id):
+            with ray_session(cluster.address, with_train=False):
+                readiness = Readiness([task], lambda text: None)
+                with pytest.raises(ConfigError, match=r"1 of 1 nodes .* has rml .*, content"):
+                    readiness.make()
+            with ray_session(cluster.address, with_train=False, ship=plugins):
+                for plugin in plugins:
+                    Path(plugin.location).unlink()
+                readiness = Readiness([task], lambda text: None, is_shipped=True)
+                readiness.make()
+                assert sweep(readiness.tasks) == {}
+    cluster.kill(node)
+    record = RunFolder.of(layout.storage, run.run_id).record()
+    assert record.result is not None, record.failure
+    assert "worst_iou" in record.result.evaluations[0].scores
+
+
+def running_on(folder: Path) -> set[str]:
+    """Nodes that runs are on at the moment."""
+    runs = [RunFolder.of(str(folder), path.name) for path in folder.glob("runs/*")]
+    beats = [run.record().heartbeat for run in runs if run.record().state == "running"]
+    return {beat.node for beat in beats if beat is not None}
+
+
+def test_a_launch_uses_a_node_that_joins_and_survives_one_that_goes(
+    cluster: LocalCluster, tmp_path: Path
+) -> None:
+    """Told where the cluster is as a job of Ray's is: by the environment."""
+    first = cluster.add(labels={"zone": "growing"})
+    write_study(tmp_path, STUDY)
+    launch = subprocess.Popen(
+        [str(Path(sys.executable).with_name("rml")), "launch", "study.yaml", "--out", "out"],
+        cwd=tmp_path,
+        env={**os.environ, "RAY_ADDRESS": cluster.address, "COLUMNS": "200"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    while launch.poll() is None and not running_on(tmp_path / "out"):
+        time.sleep(0.2)
+    second = cluster.add(labels={"zone": "growing"})
+    while launch.poll() is None and len(running_on(tmp_path / "out")) < 2:
+        time.sleep(0.2)
+    cluster.kill(first)
+    said, _ = launch.communicate()
+    cluster.kill(second)
+    assert launch.returncode == 0, said
+    assert "the cluster has grown: it holds 2 runs at once now" in said, said
+    assert "the cluster has shrunk: it holds 1 run at once now" in said, said
+    assert "is tried again after step" in said, said
+    results = [path.name for path in (tmp_path / "out").glob("runs/*/result.json")]
+    assert len(results) == 3

@@ -1,0 +1,182 @@
+"""Nodes that differ are refused before anything starts, and what they lack is stored once."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rml_platform.launch.on_ray.fleet.newcomers import Newcomers
+from rml_platform.launch.on_ray.fleet.probe import Answer, Question, Silence, answer
+from rml_platform.launch.on_ray.fleet.readiness import Readiness
+from rml_platform.launch.on_ray.fleet.room import Node
+from rml_platform.run.faults.lease import lease
+from rml_platform.run.files.input_store import InputStore
+from rml_platform.run.task import RunTask
+from rml_trainers.data.prepared.cache import PreparedData
+from rml_trainers.errors import ConfigError
+from rml_trainers.settings.plugins import Plugin
+from tests.support.platform.fake_trainer import GOOD
+from tests.support.platform.object_store import s3_endpoint as s3_endpoint
+from tests.support.platform.object_store import s3_uri as s3_uri
+from tests.support.platform.tasks import fake_config, task_for
+
+PLUGIN = Plugin(name="mine", location="/a/mine.py", hash="0123456789ab", entries=())  # on no disk
+
+
+def node(name: str) -> Node:
+    return Node(id=name, host=f"host-{name}", resources={"CPU": 1.0}, labels={})
+
+
+NODES = [node("a"), node("b")]
+
+
+class Nodes:
+    """Answers as this machine would give them, but for what a test changes."""
+
+    def __init__(self) -> None:
+        self.changes: dict[str, dict[str, Any]] = {}
+        self.silent: dict[str, str] = {}
+        self.asked: list[str] = []
+
+    def __call__(self, nodes: Sequence[Node], question: Question) -> dict[str, Answer | Silence]:
+        self.asked += [node.id for node in nodes]
+        own = answer(question)
+        return {
+            node.id: Silence(self.silent[node.id])
+            if node.id in self.silent
+            else replace(own, **self.changes.get(node.id, {}))
+            for node in nodes
+        }
+
+
+@pytest.fixture
+def nodes() -> Nodes:
+    return Nodes()
+
+
+@pytest.fixture
+def task(tiny_data: PreparedData, tmp_path: Path) -> RunTask:
+    return task_for(fake_config(GOOD), tiny_data, tmp_path / "storage", "run-1")
+
+
+def made(task: RunTask, nodes: Nodes, **options: Any) -> Readiness:
+    readiness = Readiness([task], lambda text: None, ask_nodes=nodes, **options)
+    with lease(task.storage, task.launch_id):
+        readiness.make(NODES)
+    return readiness
+
+
+def test_equal_nodes_that_see_everything_need_nothing(task: RunTask, nodes: Nodes) -> None:
+    readiness = made(task, nodes)
+    assert nodes.asked == ["a", "b"]
+    (given,) = readiness.tasks
+    (only,) = given.inputs
+    assert only.name == f"scenes-{task.data_hash}"
+    assert InputStore(task.storage).index(only.name) is None
+
+
+def test_what_one_node_lacks_is_stored_once(task: RunTask, nodes: Nodes) -> None:
+    name = f"scenes-{task.data_hash}"
+    nodes.changes["b"] = {"lacking": frozenset({name})}
+    made(task, nodes)
+    index = InputStore(task.storage).index(name)
+    assert index is not None
+    assert "train.arrow" in index
+
+
+def test_an_object_store_has_it_whoever_joins_later(
+    task: RunTask, nodes: Nodes, s3_uri: str
+) -> None:
+    made(replace(task, storage=s3_uri), nodes)
+    assert InputStore(s3_uri).index(f"scenes-{task.data_hash}") is not None
+
+
+FAULTS: dict[str, tuple[dict[str, Any], str]] = {
+    "code": ({"version": "0.0.9", "code": "abc"}, r"host-b \(b\) has rml 0\.0\.9, content abc"),
+    "python": ({"python": "2.7"}, r"host-b \(b\) has Python 2\.7 with torch .*, this machine"),
+    "torch": ({"torch": "missing"}, r"with torch missing, this machine Python"),
+    "storage": ({"storage_error": "no"}, r"does not see the storage .*: no\. Give --storage"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_node_that_differs_is_named_with_the_way_out(
+    task: RunTask, nodes: Nodes, fault: str
+) -> None:
+    nodes.changes["b"], message = FAULTS[fault]
+    with pytest.raises(ConfigError, match=message) as caught:
+        made(task, nodes)
+    text = str(caught.value)
+    assert text.startswith("1 of 2 nodes cannot carry out this launch, nothing was started: ")
+    assert ("--ship" in text) == (fault != "storage")
+    assert "host-a" not in text
+
+
+def test_a_plug_in_that_differs_is_named(task: RunTask, nodes: Nodes) -> None:
+    nodes.changes["a"] = {"plugins": {PLUGIN.location: PLUGIN.hash}}
+    nodes.changes["b"] = {"plugins": {PLUGIN.location: "other"}}
+    with pytest.raises(ConfigError, match=r"host-b \(b\) has another /a/mine\.py or none \(other"):
+        made(replace(task, plugins=(PLUGIN,)), nodes)
+
+
+def test_a_node_without_an_answer_is_refused_and_shipping_is_said(
+    task: RunTask, nodes: Nodes
+) -> None:
+    nodes.silent["a"] = "has no rml"
+    with pytest.raises(ConfigError, match=r"host-a \(a\) has no rml\. .* with --ship"):
+        made(task, nodes)
+    with pytest.raises(ConfigError, match="what it imports has to be installed there"):
+        made(task, nodes, is_shipped=True)
+
+
+def test_a_node_that_holds_no_run_is_asked_only_where_it_may_drive_one(
+    task: RunTask, nodes: Nodes
+) -> None:
+    head = Node(id="head", host="head", resources={}, labels={})
+    nodes.silent["head"] = "has no rml"
+    with lease(task.storage, task.launch_id):
+        Readiness([task], lambda text: None, ask_nodes=nodes).make([*NODES, head])
+        train = replace(task, execution="train")
+        with pytest.raises(ConfigError, match=r"1 of 3 nodes .* has no rml"):
+            Readiness([train], lambda text: None, ask_nodes=nodes).make([*NODES, head])
+
+
+def test_many_bad_nodes_are_not_all_listed(task: RunTask, nodes: Nodes) -> None:
+    many = [node(f"n{i}") for i in range(12)]
+    nodes.silent = {one.id: "has no rml" for one in many}
+    readiness = Readiness([task], lambda text: None, ask_nodes=nodes)
+    with pytest.raises(ConfigError, match=r"12 of 12 nodes .*; and 7 more\."):
+        readiness.make(many)
+
+
+def test_who_joins_later_is_asked_and_kept_out_until_it_has_answered(
+    task: RunTask, nodes: Nodes
+) -> None:
+    readiness = made(task, nodes)
+    there = list(NODES)
+    said: list[str] = []
+    newcomers = Newcomers(readiness.judge, said.append, look=lambda: there)
+    there += [node("c"), node("d")]
+    assert newcomers.unusable() == {"c", "d"}
+    name = f"scenes-{task.data_hash}"
+    nodes.changes["c"] = {"lacking": frozenset({name})}
+    nodes.changes["d"] = {"code": "other", "version": "1"}
+    with lease(task.storage, task.launch_id):
+        newcomers.look()
+        newcomers.look()
+    assert newcomers.unusable() == {"d"}
+    assert said == ["node host-d joined and is not used: it has rml 1, content other"]
+    assert nodes.asked == ["a", "b", "c", "d"]
+    assert InputStore(task.storage).index(name) is not None
+    there.remove(there[-1])
+    assert newcomers.unusable() == set()
+
+
+def test_on_one_machine_nobody_is_asked() -> None:
+    there = list(NODES)
+    newcomers = Newcomers(None, pytest.fail, look=lambda: there)
+    there.append(node("c"))
+    newcomers.look()
+    assert newcomers.unusable() == set()
