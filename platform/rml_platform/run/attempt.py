@@ -8,7 +8,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -23,14 +23,14 @@ from rml_platform.run.files.inputs import on_this_node
 from rml_platform.run.files.pictures import write_pictures
 from rml_platform.run.metric_log import MetricLog
 from rml_platform.run.reporters import Heart, RunReporter, WorkerReporter, note
-from rml_platform.run.run_folder import Failure, Heartbeat, Result, RunFolder
+from rml_platform.run.run_folder import DeviceMemory, Failure, Heartbeat, Result, RunFolder
 from rml_platform.run.shared_stages import SharedStages
 from rml_platform.run.task import Process, RunTask
 from rml_trainers.config import RunConfig
 from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.data.splitting.splits import Split, make_split
 from rml_trainers.errors import ConfigError, NonFiniteLossError
-from rml_trainers.runtime.device import choose_device
+from rml_trainers.runtime.device import choose_device, peak_memory, watch_peak_memory
 from rml_trainers.runtime.device_use import device_use
 from rml_trainers.scoring.score import Evaluation
 from rml_trainers.training.reporting import Progress, Reporter
@@ -185,13 +185,18 @@ class Attempt:
                 begin_from=begin_from,
                 **({"micro_batches": self.micro_batches} if self.micro_batches > 1 else {}),
             )
+            watch_peak_memory(device)
             evaluations = trainer.fit()
             if isinstance(reporter, RunReporter):
                 heart.check()
                 reporter.metrics.close()
                 self._write_pictures(scratch, data, device, reporter)
                 heart.check()
-                self.run.write_result(self._result(evaluations, heart, device))
+                is_whole = found is None and begin_from is None
+                memory = _device_memory(device) if is_whole else None
+                self.run.write_result(
+                    replace(self._result(evaluations, heart, device), memory=memory)
+                )
 
     @contextlib.contextmanager
     def _scratch(self) -> Iterator[Path]:
@@ -349,6 +354,11 @@ class Attempt:
             time=time.time(),
             micro_batches=self.micro_batches,
         )
+
+
+def _device_memory(device: torch.device) -> DeviceMemory | None:
+    found = peak_memory(device)
+    return None if found is None else DeviceMemory(peak_bytes=found[0], device_bytes=found[1])
 
 
 def _device_name(device: torch.device) -> str:

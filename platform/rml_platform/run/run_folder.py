@@ -117,6 +117,16 @@ class Failure:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DeviceMemory:
+    """What a run took of a GPU."""
+
+    peak_bytes: int
+    """The most that its first worker had reserved."""
+    device_bytes: int
+    """What the GPU has in all."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Result:
     """Outcome of a finished run."""
 
@@ -133,6 +143,9 @@ class Result:
     micro_batches: int = 1
     """How many times more micro-batches than asked for some of its steps were cut into, because the
     device ran out of memory; that changes the result a little."""
+    memory: DeviceMemory | None = None
+    """None on a CPU, and for a run that was not trained from its first step to its last in one
+    attempt: the part that another attempt trained may have taken more."""
 
 
 @dataclass(frozen=True, kw_only=True)

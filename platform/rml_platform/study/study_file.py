@@ -125,6 +125,8 @@ class ResourcesConfig:
             gpus,
             "auto, a whole number, or less than one (a part of one GPU)",
         )
+        is_part = gpus != "auto" and 0 < gpus < 1
+        require(not (is_part and self.workers > 1), "workers", self.workers, "1 on a part of a GPU")
         require(self.accelerator != "", "accelerator", self.accelerator, "a kind of GPU, as A100")
         require(
             self.accelerator is None or gpus == "auto" or gpus > 0,

@@ -2,12 +2,10 @@
 join or leave during a launch are used or done without."""
 
 import dataclasses
-import os
 import shutil
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -48,9 +46,9 @@ base:
   network: {backbone: test_resnet, weights: none, aspp_branches: 2}
   geometry: {crop_px: [24, 32]}
   batch: {labelled: 2}
-  schedule: {warm_up_steps: 200, stage_steps: []}
+  schedule: {warm_up_steps: 1000000, stage_steps: []}
   runtime: {device: cpu, log_every_steps: 10, checkpoint_every_steps: 50, num_read_ahead: 0}
-seeds: [0, 1, 2]
+seeds: [0, 1]
 """
 
 
@@ -111,9 +109,12 @@ def test_a_node_with_other_code_is_refused_and_gets_this_one_when_shipped(
     pack(tmp_path / "other", ())
     with (tmp_path / "other" / "rml_trainers" / "errors.py").open("a") as file:
         file.write("\n# another version\n")
-    (tmp_path / "run.yaml").write_text(RUN)
+    (tmp_path / "run.yaml").write_text(RUN.replace("labelled: 2", "labelled: 4"))
     node = cluster.add(
-        environment={"PYTHONPATH": str(tmp_path / "other")}, labels={"zone": "other"}
+        num_cpus=2,
+        resources={"accelerator_type:A100": 1},
+        environment={"PYTHONPATH": str(tmp_path / "other")},
+        labels={"zone": "other"},
     )
     layout = OutputLayout(root=tmp_path, storage=str(tmp_path))
     with no_plugin_stays():
@@ -121,12 +122,17 @@ def test_a_node_with_other_code_is_refused_and_gets_this_one_when_shipped(
         config = load_run_config(tmp_path / "run.yaml")
         run = plan_run(config, data_root=None, cache_root=tmp_path / "cache", on_prepare=None)
         task = task_of(run, "outside", layout, None, new_launch_id())
-        on_it = (("zone", "other"),)
-        task = dataclasses.replace(task, execution="direct", labels=on_it)
+        task = dataclasses.replace(
+            task,
+            num_workers=2,
+            accelerator="A100",
+            labels=(("zone", "other"),),
+            placement="one_node",
+        )
         with lease(task.storage, task.launch_id):
             with ray_session(cluster.address, with_train=False):
                 readiness = Readiness([task], lambda text: None)
-                with pytest.raises(ConfigError, match=r"1 of 1 nodes .* has rml .*, content"):
+                with pytest.raises(ConfigError, match=r"1 of 4 nodes .* has rml .*, content"):
                     readiness.make()
             with ray_session(cluster.address, with_train=False, ship=plugins):
                 for plugin in plugins:
@@ -137,41 +143,50 @@ def test_a_node_with_other_code_is_refused_and_gets_this_one_when_shipped(
     cluster.kill(node)
     record = RunFolder.of(layout.storage, run.run_id).record()
     assert record.result is not None, record.failure
+    assert record.result.num_workers == 2
     assert "worst_iou" in record.result.evaluations[0].scores
 
 
-def running_on(folder: Path) -> set[str]:
-    """Nodes that runs are on at the moment."""
-    runs = [RunFolder.of(str(folder), path.name) for path in folder.glob("runs/*")]
-    beats = [run.record().heartbeat for run in runs if run.record().state == "running"]
-    return {beat.node for beat in beats if beat is not None}
+def nodes_of_runs(folder: Path) -> dict[str, tuple[str, int]]:
+    """Node and number of the attempt of each run that is running at the moment."""
+    records = {
+        path.name: RunFolder.of(str(folder), path.name).record() for path in folder.glob("runs/*")
+    }
+    return {
+        run_id: (record.heartbeat.node, record.heartbeat.launch_attempt)
+        for run_id, record in records.items()
+        if record.heartbeat is not None and record.state == "running"
+    }
 
 
-def test_a_launch_uses_a_node_that_joins_and_survives_one_that_goes(
+def test_a_launch_that_is_a_job_uses_a_node_that_joins_and_survives_one_that_goes(
     cluster: LocalCluster, tmp_path: Path
 ) -> None:
-    """Told where the cluster is as a job of Ray's is: by the environment."""
+    """`ray job submit -- rml launch …`: Ray tells the job where the cluster is."""
+    from ray.job_submission import JobSubmissionClient
+
     first = cluster.add(labels={"zone": "growing"})
     write_study(tmp_path, STUDY)
-    launch = subprocess.Popen(
-        [str(Path(sys.executable).with_name("rml")), "launch", "study.yaml", "--out", "out"],
-        cwd=tmp_path,
-        env={**os.environ, "RAY_ADDRESS": cluster.address, "COLUMNS": "200"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    while launch.poll() is None and not running_on(tmp_path / "out"):
-        time.sleep(0.2)
-    second = cluster.add(labels={"zone": "growing"})
-    while launch.poll() is None and len(running_on(tmp_path / "out")) < 2:
-        time.sleep(0.2)
+    out = tmp_path / "out"
+    rml = Path(sys.executable).with_name("rml")
+    jobs = JobSubmissionClient(cluster.jobs)
+    job = cluster.submit(f"{rml} launch {tmp_path / 'study.yaml'} --out {out}")
+
+    def wait_until(is_so: Callable[[dict[str, tuple[str, int]]], bool]) -> None:
+        while not is_so(nodes_of_runs(out)):
+            assert not jobs.get_job_status(job).is_terminal(), jobs.get_job_logs(job)
+            time.sleep(0.2)
+
+    wait_until(lambda runs: len(runs) == 1)
+    second = cluster.add(num_cpus=2, labels={"zone": "growing"})
+    wait_until(lambda runs: {node for node, _ in runs.values()} == {first.node_id, second.node_id})
     cluster.kill(first)
-    said, _ = launch.communicate()
+    wait_until(lambda runs: sorted(runs.values()) == [(second.node_id, 1), (second.node_id, 2)])
+    jobs.stop_job(job)
+    while not jobs.get_job_status(job).is_terminal():
+        time.sleep(0.2)
+    said = jobs.get_job_logs(job)
     cluster.kill(second)
-    assert launch.returncode == 0, said
-    assert "the cluster has grown: it holds 2 runs at once now" in said, said
-    assert "the cluster has shrunk: it holds 1 run at once now" in said, said
+    assert "the cluster has grown: it holds 3 runs at once now" in said, said
     assert "is tried again after step" in said, said
-    results = [path.name for path in (tmp_path / "out").glob("runs/*/result.json")]
-    assert len(results) == 3
+    assert "stopped" in said, said

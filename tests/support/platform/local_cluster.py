@@ -3,38 +3,55 @@
 import contextlib
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+TRIES = 3
+"""Ray gives a node 30 s to start, which a busy machine can exceed."""
+
 
 class LocalCluster:
-    """A head without cores, and nodes that come and go."""
+    """A head without cores, which takes jobs, and nodes that come and go."""
 
     def __init__(self, folder: str) -> None:
         from ray.cluster_utils import Cluster
 
-        # The nodes of a launch's own Ray listen on loopback; these go the way of a real cluster.
-        self._cluster = Cluster(
-            initialize_head=True,
-            head_node_args={
-                "num_cpus": 0,
-                "include_dashboard": False,
-                "temp_dir": folder,
-                "labels": {"place": "head"},
-            },
-        )
+        self._cluster = Cluster()
+        self._start(num_cpus=0, include_dashboard=True, dashboard_port=0, temp_dir=folder)
         self.address: str = self._cluster.address
+        self.jobs: str = f"http://{self._cluster.webui_url}"
+
+    def _start(self, **options: Any) -> Any:
+        for is_last in (False,) * (TRIES - 1) + (True,):
+            try:
+                return self._cluster.add_node(**options)
+            except Exception as error:  # Ray raises it bare
+                if is_last or "timed out during startup" not in str(error):
+                    raise
+        raise AssertionError("the last try returns or raises")
 
     def add(
         self, *, num_cpus: int = 1, environment: dict[str, str] | None = None, **options: Any
     ) -> Any:
         """Start a node; `environment` is what its processes find in theirs."""
-        return self._cluster.add_node(
-            num_cpus=num_cpus, env_vars={**os.environ, **(environment or {})}, **options
-        )
+        own = {**os.environ, **(environment or {})}
+        return self._start(num_cpus=num_cpus, env_vars=own, **options)
+
+    def submit(self, entrypoint: str) -> str:
+        """Submit a job once the head's agent is there to take it; its id."""
+        from ray.job_submission import JobSubmissionClient
+
+        while True:
+            try:
+                return str(JobSubmissionClient(self.jobs).submit_job(entrypoint=entrypoint))
+            except RuntimeError as error:
+                if "No available agent" not in str(error):
+                    raise
+                time.sleep(0.5)
 
     def kill(self, node: Any) -> None:
         """End a node as a power failure does."""
@@ -49,8 +66,8 @@ def local_cluster() -> Iterator[LocalCluster]:
     """A cluster that is gone with the context. Its folder has a short name: sockets need that."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_AUTH_MODE", "disabled")
-        patch.setenv("RAY_health_check_period_ms", "500")
-        patch.setenv("RAY_health_check_failure_threshold", "3")
+        patch.setenv("RAY_JOB_STOP_WAIT_TIME_S", "60")  # a launch that is told to stop does so
+        patch.setenv("RAY_health_check_period_ms", "1000")
         import ray
 
         patch.setattr(ray._private.ray_constants, "ENABLE_RAY_CLUSTER", True)

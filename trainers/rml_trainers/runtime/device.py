@@ -144,3 +144,18 @@ def release_memory() -> None:
         library.malloc_trim(0)
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.empty_cache()
+
+
+def watch_peak_memory(device: torch.device) -> None:
+    """Let `peak_memory` count from here on."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def peak_memory(device: torch.device) -> tuple[int, int] | None:
+    """Most bytes that this process had reserved of a GPU, and the bytes that the GPU has; None on a
+    CPU."""
+    if device.type != "cuda":
+        return None
+    total = torch.cuda.get_device_properties(device).total_memory
+    return torch.cuda.max_memory_reserved(device), total

@@ -1,9 +1,10 @@
 """Whether what the runs of a study ask for can ever be had of the connected Ray."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import ray
 
+from rml_platform.launch.on_ray.fleet.gpu_share import check_share
 from rml_platform.launch.on_ray.fleet.room import (
     ACCELERATOR,
     Node,
@@ -11,6 +12,7 @@ from rml_platform.launch.on_ray.fleet.room import (
     most_gpus_by_autoscaler,
     nodes_now,
     runs_on,
+    workers_on,
 )
 from rml_platform.run.task import RunTask
 from rml_platform.study.cells import Study
@@ -24,12 +26,22 @@ def gpus_there() -> float:
 
 
 def check_fits(study: Study, tasks: Sequence[RunTask]) -> None:
-    """Raise ConfigError where the cluster holds none of a study's runs, and nothing will make it
-    grow."""
+    """Raise ConfigError where the cluster holds none of a study's runs and nothing will make it
+    grow, or where a part of a GPU is not known to be enough for them."""
     task = tasks[0]
     nodes = nodes_now()
     if runs_on(nodes, task) < 1 and most_by_autoscaler(task) < 1:
         raise ConfigError(f"{study.source}: resources: {_refusal(task, nodes)}")
+    try:
+        check_share(tasks, _kinds(node for node in nodes if workers_on(node, task) > 0))
+    except ConfigError as error:
+        raise ConfigError(f"{study.source}: {error}") from error
+
+
+def _kinds(nodes: Iterable[Node]) -> list[str]:
+    """Kinds of GPU that nodes have."""
+    names = {name for node in nodes for name in node.resources if name.startswith(ACCELERATOR)}
+    return sorted(name.removeprefix(ACCELERATOR) for name in names)
 
 
 def _refusal(task: RunTask, nodes: Sequence[Node]) -> str:
@@ -38,14 +50,7 @@ def _refusal(task: RunTask, nodes: Sequence[Node]) -> str:
     together = " on one node" if task.placement == "one_node" and task.num_workers > 1 else ""
     labels = "".join(f", {key}: {wanted}" for key, wanted in task.labels)
     total = {name: sum(node.resources.get(name, 0.0) for node in nodes) for name in ("CPU", "GPU")}
-    kinds = sorted(
-        {
-            name.removeprefix(ACCELERATOR)
-            for node in nodes
-            for name in node.resources
-            if name.startswith(ACCELERATOR)
-        }
-    )
+    kinds = _kinds(nodes)
     seen = f" of kind {', '.join(kinds)}" if kinds else ""
     return (
         f"one run asks for {task.num_workers} × ({each}){together}{labels}; the cluster has "
