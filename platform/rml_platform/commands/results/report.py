@@ -17,6 +17,21 @@ from rml_platform.commands.options import (
     TrackingUri,
 )
 
+PriceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--price", metavar="'1.20 EUR'", help="What an hour of a run costs, to add it up."
+    ),
+]
+PairedOption = Annotated[
+    str | None,
+    typer.Option(
+        "--paired",
+        metavar="ROW",
+        help="Row that the others are compared with; default: the first supervised one.",
+    ),
+]
+
 
 def report(
     studies: StudiesOrNames,
@@ -37,19 +52,8 @@ def report(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Read every record again instead of only new ones.")
     ] = False,
-    paired: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ROW",
-            help="Row that the others are compared with; default: the first supervised one.",
-        ),
-    ] = None,
-    price: Annotated[
-        str | None,
-        typer.Option(
-            "--price", metavar="'1.20 EUR'", help="What an hour of a run costs, to add it up."
-        ),
-    ] = None,
+    paired: PairedOption = None,
+    price: PriceOption = None,
 ) -> None:
     """Write one HTML file that shows studies: cells by state, tables, figures, pictures, failures
     and what the numbers rest on. It stands alone: nothing is fetched, no server is needed.
