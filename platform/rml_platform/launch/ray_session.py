@@ -4,7 +4,6 @@ import contextlib
 import logging
 import os
 import secrets
-import shutil
 import signal
 import socket
 import sys
@@ -16,8 +15,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-import psutil
-
 from rml_platform.environment import usable_cores
 from rml_platform.launch.stop_signals import (
     StoppedBySignal,
@@ -26,6 +23,7 @@ from rml_platform.launch.stop_signals import (
     stopping_on_signals,
 )
 from rml_platform.plugins import SHIPPED
+from rml_platform.run.files.temporary import temporary_folder
 from rml_trainers.errors import ConfigError, RmlError
 from rml_trainers.settings.plugins import Plugin
 
@@ -228,15 +226,9 @@ def _session_folder() -> Iterator[str]:
     """
     place = Path(tempfile.gettempdir())
     place = place if len(str(place)) < 16 else Path("/tmp")
-    for old in place.glob("rml-ray-*-*"):
-        owner = old.name.split("-")[2]
-        if owner.isdigit() and not psutil.pid_exists(int(owner)):
-            shutil.rmtree(old, ignore_errors=True)
-    with tempfile.TemporaryDirectory(
-        prefix=f"rml-ray-{os.getpid()}-", dir=place, ignore_cleanup_errors=True
-    ) as folder:
+    with temporary_folder("rml-ray-", place) as folder:
         # Ray opens its folder to everybody; the one around it is this user's alone.
-        inner = Path(folder, "r")
+        inner = folder / "r"
         inner.mkdir()
         yield str(inner)
 

@@ -4,7 +4,6 @@ Knows no Ray."""
 import contextlib
 import functools
 import shutil
-import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -21,6 +20,7 @@ from rml_platform.run.faults.claims import Claim, ClaimBoard, FencedError, give_
 from rml_platform.run.faults.non_finite import NonFinite, write_non_finite
 from rml_platform.run.files.inputs import on_this_node
 from rml_platform.run.files.pictures import write_pictures
+from rml_platform.run.files.temporary import temporary_folder
 from rml_platform.run.metric_log import MetricLog
 from rml_platform.run.reporters import Heart, RunReporter, WorkerReporter, note
 from rml_platform.run.run_folder import DeviceMemory, Failure, Heartbeat, Result, RunFolder
@@ -207,8 +207,8 @@ class Attempt:
         """
         local = self.run.folder.local
         if local is None:
-            with tempfile.TemporaryDirectory(prefix="rml-") as folder:
-                yield Path(folder)
+            with temporary_folder("rml-work-") as folder:
+                yield folder
             return
         own = local / f"work-{self.number:03d}-{self.context.rank}"
         before = local / f"work-{self.number - 1:03d}-{self.context.rank}"

@@ -5,7 +5,6 @@ of a run is in the run's folder, and `RunQueue` decides what follows from it.
 """
 
 import logging
-import tempfile
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -26,6 +25,7 @@ from rml_platform.launch.run_queue import RunQueue
 from rml_platform.launch.scheduling.turns import Turns
 from rml_platform.run.attempt import TrainerLike
 from rml_platform.run.faults.repeated import repeated
+from rml_platform.run.files.temporary import temporary_folder
 from rml_platform.run.run_folder import RunFolder
 from rml_platform.run.task import RUN_TASK, RunTask
 from rml_platform.study.retry_config import RetryConfig
@@ -141,7 +141,7 @@ def sweep(
     silence = Silence()
     for name in ("ray.tune", "ray.train"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    with tempfile.TemporaryDirectory(prefix="rml-tune-") as folder:
+    with temporary_folder("rml-tune-") as folder:
         tuner = tune.Tuner(
             _cell(tasks, trainer_class),
             tune_config=tune.TuneConfig(
@@ -155,7 +155,7 @@ def sweep(
             ),
             run_config=tune.RunConfig(
                 name=tasks[0].launch_id,
-                storage_path=folder,
+                storage_path=str(folder),
                 failure_config=tune.FailureConfig(max_failures=0),
                 callbacks=[silence],
                 verbose=0,

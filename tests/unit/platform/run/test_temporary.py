@@ -1,0 +1,21 @@
+"""Temporary folders of processes that were killed are swept away by the next."""
+
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+from rml_platform.run.files.temporary import temporary_folder
+
+
+def test_what_a_killed_process_left_is_swept_and_nothing_else(tmp_path: Path) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    stays = {f"rml-x-{os.getpid()}-a", "rml-x-notes-b", f"rml-y-{dead.pid}-c", f"rml-x-{dead.pid}"}
+    for name in (f"rml-x-{dead.pid}-d", *stays):
+        (tmp_path / name).mkdir()
+    with temporary_folder("rml-x-", tmp_path) as folder:
+        assert {path.name for path in tmp_path.iterdir()} == {*stays, folder.name}
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert {path.name for path in tmp_path.iterdir()} == stays
