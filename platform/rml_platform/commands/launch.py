@@ -1,6 +1,7 @@
 """`rml launch` and `rml demo`: all runs of studies on Ray, then their tables."""
 
 import functools
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -37,6 +38,20 @@ WithoutRay = Annotated[
     ),
 ]
 
+MaxGpuHours = Annotated[
+    float | None,
+    typer.Option(
+        min=0, help="GPU-hours (core-hours without GPUs) that this launch may spend at most."
+    ),
+]
+Deadline = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TIME",
+        help="Start nothing that would end later, and stop what runs: 6h, 90m, 2026-12-01T08:00.",
+    ),
+]
+
 
 def launch(
     studies: StudyFiles,
@@ -51,23 +66,29 @@ def launch(
     max_concurrent: MaxConcurrent = None,
     without_ray: WithoutRay = False,
     ship: Ship = False,
+    max_gpu_hours: MaxGpuHours = None,
+    deadline: Deadline = None,
 ) -> None:
     """Train every run of a study that is not done yet, track it, and print the study's table.
 
     What is finished is left alone and what was cut off goes on from its checkpoint: launch again as
     often as you like. Several studies are checked first, all of them, and then trained in one
     queue, in turns; a run that they share is trained once. Exit code 1: a run failed; 2: it could
-    not start; 75: Ray died, launch again; 130 and 143: stopped cleanly by Ctrl-C and SIGTERM.
+    not start; 3: a budget or the deadline left runs; 75: Ray died, launch again; 130 and 143:
+    stopped cleanly by Ctrl-C and SIGTERM.
     """
     from rich.console import Console
 
     from rml_platform.launch.launch import launch as carry_out
     from rml_platform.launch.output_layout import OutputLayout
+    from rml_platform.launch.scheduling.budgets import Terms, parse_deadline
     from rml_platform.planning.plan_file.writing import write_down
     from rml_platform.planning.plan_from_file import planned
     from rml_platform.views.summary import print_launch
 
     console = Console()
+    until = parse_deadline(deadline, time.time()) if deadline is not None else None
+    terms = Terms(max_gpu_hours=max_gpu_hours, deadline=until)
     layout = OutputLayout(root=out, storage=storage or str(out))
     plan_of = functools.partial(
         planned, out=out, data_root=data_root, is_local=address is None, tell_data=True
@@ -86,6 +107,7 @@ def launch(
         max_concurrent=max_concurrent,
         ship=ship,
         with_ray=not without_ray,
+        terms=terms,
         console=console,
     )
     for study, shown in zip(studies, written, strict=True):

@@ -9,6 +9,7 @@ import functools
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from rml_platform.launch.outcomes import (
 )
 from rml_platform.launch.output_layout import OutputLayout
 from rml_platform.launch.ray_session import ray_session
+from rml_platform.launch.scheduling.budgets import NO_TERMS, Terms, budget_of
 from rml_platform.launch.scheduling.queue_state import telling
 from rml_platform.launch.scheduling.turns import Turns, places_of
 from rml_platform.launch.scheduling.wishes import CANCELLED, WAITS_FOR_ROOM, LiveWishes
@@ -35,6 +37,7 @@ from rml_platform.launch.stop_signals import exit_code_of, stopping_on_signals
 from rml_platform.planning.machine import Machine
 from rml_platform.planning.plan import Plan, PlannedRun
 from rml_platform.run.faults.lease import lease
+from rml_platform.run.faults.repeated import repeated
 from rml_platform.run.run_folder import CANCEL_FILE, RunFolder
 from rml_platform.run.shared_stages import mark_shared
 from rml_platform.run.task import Process, RunTask, config_to_json, prepared_folder_text
@@ -61,6 +64,7 @@ def launch(
     max_concurrent: int | None = None,
     with_ray: bool = True,
     ship: bool = False,
+    terms: Terms = NO_TERMS,
     console: Console | None = None,
     trainer_class: Callable[..., Any] | None = None,
 ) -> LaunchReport:
@@ -74,6 +78,7 @@ def launch(
             layout's root.
         address: Ray cluster; default: a local Ray for this launch alone.
         max_concurrent: most runs at the same time; default: as many as the resources allow.
+        terms: budget and deadline.
         with_ray: False: one run after the other in this process, on a machine without Ray.
         ship: send this version of the code and its plug-ins along to the nodes of the cluster.
     Raises:
@@ -100,7 +105,9 @@ def launch(
                 trainer_class=trainer_class,
                 on_note=note_on(console),
             )
-            _Launch(plans, layout, data_root, publisher, console, report).bring_to_end(carry_out)
+            _Launch(plans, layout, data_root, publisher, console, report, terms).bring_to_end(
+                carry_out
+            )
     except KeyboardInterrupt as stop:
         report.stopped_with = exit_code_of(stop)
     report.seconds = time.monotonic() - started
@@ -130,6 +137,7 @@ class _Launch:
         publisher: StudyPublishers,
         console: Console,
         report: LaunchReport,
+        terms: Terms,
     ) -> None:
         self.launch_id = new_launch_id()
         self.tasks = dict[str, RunTask]()
@@ -137,11 +145,13 @@ class _Launch:
             for run in plan.runs:
                 if run.run_id not in self.tasks:
                     name = plan.study.name
-                    self.tasks[run.run_id] = task_of(run, name, layout, data_root, self.launch_id)
+                    task = task_of(run, name, layout, data_root, self.launch_id)
+                    self.tasks[run.run_id] = replace(task, stop_by=terms.deadline)
         self.folders = {run_id: RunFolder.of(layout.storage, run_id) for run_id in self.tasks}
         self._storage = layout.storage
         self._on_note = note_on(console)
         self._places = places_of(plans)
+        self._budget = budget_of(plans, self.folders, terms, layout.root)
         self._wishes = {
             plan.study.name: LiveWishes(
                 layout.storage,
@@ -209,7 +219,7 @@ class _Launch:
                 self.folders[run_id].folder.delete(CANCEL_FILE)
         mine = set(own)
         neighbours = [task for run_id, task in self.tasks.items() if run_id not in mine]
-        turns = Turns(self._places, self._wishes)
+        turns = Turns(self._places, self._wishes, self._budget.refusal)
         tasks = mark_shared([self.tasks[run_id] for run_id in own], neighbours)
         try:
             lost: Mapping[str, str] = {}
@@ -217,7 +227,12 @@ class _Launch:
                 told = telling(
                     self._storage, self.launch_id, lambda: (turns.under_way(), turns.reasons())
                 )
-                with told:
+
+                def stop() -> None:
+                    self._budget.stop_what_is_over(turns.under_way())
+
+                watch = repeated(stop, self._poll_s, "budget")
+                with told, watch:
                     lost = carry_out(tasks, turns=turns)
             kept = {i: text for i, text in lost.items() if self.claims.holds(i)}
             write_losses(kept, self.folders, self.launch_id)
@@ -234,7 +249,7 @@ class _Launch:
 
     def _may_any_start(self, tasks: Sequence[RunTask]) -> bool:
         """Whether Ray is needed at all."""
-        turns = Turns(self._places, self._wishes)
+        turns = Turns(self._places, self._wishes, self._budget.refusal)
         for task in tasks:
             turns.add(task)
         return turns.next(()) is not None
@@ -243,10 +258,11 @@ class _Launch:
         """Why runs that are left were not started, where it was not for want of time."""
         reasons = turns.reasons(())
         for run_id in self._report.left:
+            reason = self._budget.why_stopped(run_id) or reasons.get(run_id, WAITS_FOR_ROOM)
             if self._is_cancelled(run_id):
                 self._report.held_back[run_id] = CANCELLED
-            elif reasons.get(run_id, WAITS_FOR_ROOM) != WAITS_FOR_ROOM:
-                self._report.held_back[run_id] = reasons[run_id]
+            elif reason != WAITS_FOR_ROOM:
+                self._report.held_back[run_id] = reason
 
     def _is_cancelled(self, run_id: str) -> bool:
         studies = (place.study for place in self._places[run_id])

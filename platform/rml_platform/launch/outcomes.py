@@ -5,9 +5,13 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from rml_platform.launch.scheduling.wishes import CANCELLED
 from rml_platform.run.codec import DamagedFileError
 from rml_platform.run.run_folder import Failure, RunFolder
 from rml_trainers.settings.plugins import plugins_with_metrics
+
+OVER_BUDGET = 3
+"""Exit code of a launch that a budget or a deadline ended with runs left."""
 
 
 @dataclass(kw_only=True)
@@ -50,11 +54,18 @@ class LaunchReport:
 
     @property
     def exit_code(self) -> int:
-        """What the command line ends with: 0 all well, 1 a run failed, 128 + n stopped by signal
-        n."""
+        """What the command line ends with: 0 all well, 1 a run failed, 3 a budget or deadline
+        left runs, 128 + n stopped by signal n."""
         if self.stopped_with is not None:
             return self.stopped_with
-        return 1 if self.failed else 0
+        if self.failed:
+            return 1
+        return OVER_BUDGET if self.over_budget else 0
+
+    @property
+    def over_budget(self) -> dict[str, str]:
+        """Runs that a budget or a deadline left, with what it says."""
+        return {i: why for i, why in self.held_back.items() if why != CANCELLED}
 
 
 def triage(

@@ -170,7 +170,7 @@ class Attempt:
                 heart = stack.enter_context(
                     Heart(self.run, beat, self.claims.is_mine, lambda: device_use(device))
                 )
-                reporter = RunReporter(self.run, heart, self.deliver)
+                reporter = RunReporter(self.run, heart, self.deliver, self.task.stop_by)
             for warning in self.warnings:
                 reporter.on_note("warning", warning)
             data = PreparedData.open(self.task.prepared_path)

@@ -25,6 +25,9 @@ WRITE_EVERY_S = 2.0
 ALIVE_EVERY_S = 15.0
 
 
+DEADLINE = "deadline"
+
+
 class Cancelled(RmlError):
     """Somebody asked the run to stop; launching again goes on from its newest checkpoint."""
 
@@ -153,8 +156,13 @@ class RunReporter(WorkerReporter):
     """Reporter of rank 0: heartbeat, metrics, notes, the wish to cancel, and the order around a
     checkpoint."""
 
-    def __init__(self, run: RunFolder, heart: Heart, deliver: Deliver) -> None:
+    def __init__(
+        self, run: RunFolder, heart: Heart, deliver: Deliver, stop_by: float | None = None
+    ) -> None:
+        """`stop_by`: Unix time at which the run has to have stopped, done or not."""
         super().__init__(deliver)
+        self._stop_by = stop_by
+        self._saved_at = time.time()
         self._run = run
         self._heart = heart
         self.metrics = MetricLog(run.folder)
@@ -175,6 +183,8 @@ class RunReporter(WorkerReporter):
             self._heart.check()
         if self._heart.stop_wish == "report":
             raise Cancelled(f"cancelled at step {progress.step} of {progress.num_steps}")
+        if self._stop_by is not None and time.time() > self._stop_by:
+            raise Cancelled(f"stopped at step {progress.step} of {progress.num_steps}: {DEADLINE}")
 
     def on_evaluation(self, progress: Progress, evaluations: tuple[Evaluation, ...]) -> None:
         self.metrics.add(progress.step, score_metrics(evaluations, VAL))
@@ -187,10 +197,21 @@ class RunReporter(WorkerReporter):
         self.metrics.close_piece(progress.step)
         self._deliver(progress, folder)
         self._advance(progress, checkpoint_step=progress.step)
-        if self._heart.stop_wish != "never" and progress.step < progress.num_steps:
-            raise Cancelled(
-                f"cancelled after the checkpoint of step {progress.step} of {progress.num_steps}"
-            )
+        if progress.step < progress.num_steps:
+            self._stop_here(progress)
+
+    def _stop_here(self, progress: Progress) -> None:
+        """Stop where nothing is lost, if somebody asks for it or the next checkpoint would come
+        after the deadline."""
+        now = time.time()
+        pause = now - self._saved_at
+        self._saved_at = now
+        where = f"after the checkpoint of step {progress.step} of {progress.num_steps}"
+        if self._heart.stop_wish != "never":
+            why = self._run.why_stopped()
+            raise Cancelled(f"stopped {where}: {why}" if why else f"cancelled {where}")
+        if self._stop_by is not None and now + pause > self._stop_by:
+            raise Cancelled(f"stopped {where}: {DEADLINE}")
 
     def on_note(self, kind: str, text: str) -> None:
         self._heart.check()

@@ -53,7 +53,7 @@ from rml_trainers.scoring.score import Evaluation
 
 T = TypeVar("T")
 CANCEL_FILE = "cancel"
-AT_CHECKPOINT = b"checkpoint"
+AT_CHECKPOINT = b"checkpoint "
 StopWish = Literal["never", "report", "checkpoint"]
 """When somebody asks a run to stop."""
 _PLAIN_NAME = re.compile(r"[^/\\\x00-\x1f]+")
@@ -265,16 +265,20 @@ class RunFolder:
             damaged=tuple(damaged),
         )
 
-    def request_cancel(self, *, at_checkpoint: bool = False) -> None:
+    def request_cancel(self, *, at_checkpoint: bool = False, why: str = "") -> None:
         """Ask a running attempt to stop, at its next log moment or after its next checkpoint."""
-        self.folder.write(CANCEL_FILE, AT_CHECKPOINT if at_checkpoint else b"")
+        self.folder.write(CANCEL_FILE, AT_CHECKPOINT + why.encode() if at_checkpoint else b"")
+
+    def why_stopped(self) -> str:
+        """Why somebody asks it to stop after a checkpoint, as far as that was said."""
+        return (self.folder.read(CANCEL_FILE) or b"").removeprefix(AT_CHECKPOINT).decode()
 
     def stop_requested(self) -> StopWish:
         """When a running attempt is asked to stop."""
         content = self.folder.read(CANCEL_FILE)
         if content is None:
             return "never"
-        return "checkpoint" if content == AT_CHECKPOINT else "report"
+        return "checkpoint" if content.startswith(AT_CHECKPOINT) else "report"
 
 
 def is_alive(heartbeat: Heartbeat, now: float) -> bool:

@@ -159,6 +159,8 @@ class RunTask:
     """What has to be loaded before the configuration can be read and the run be scored."""
     micro_batches: int = 1
     """Multiplies `batch.accumulate`, after the device ran out of memory."""
+    stop_by: float | None = None
+    """Unix time at which the run has to have stopped, done or not."""
     avoid: tuple[str, ...] = ()
     """Nodes of the cluster that the next attempt should not be on."""
     unusable: tuple[str, ...] = ()

@@ -40,6 +40,7 @@ class Row:
     group: str = ""
     priority: int = 0
     """Rows of a higher number are started first."""
+    max_gpu_hours: float | None = None
     tolerance: float | None = None
 
 
@@ -99,6 +100,8 @@ class Study:
     cost: CostConfig | None = None
     """What the device takes at this size, as far as the file states it."""
     figures: tuple[FigureConfig, ...] = ()
+    max_gpu_hours: float | None = None
+    """What its runs may take over all launches."""
     imported: tuple[ImportedConfig, ...] = ()
     """Runs of other tools, in rows of their own."""
     overrides: Layer = ()

@@ -54,6 +54,7 @@ def build_study(
         split_seeds=config.split_seeds,
         table=builder.table(),
         cost=config.cost if profile is None else config.profiles[profile].cost,
+        max_gpu_hours=config.max_gpu_hours,
         figures=builder.figures(),
         imported=builder.imported(),
         overrides=overrides.of_cells,
@@ -135,6 +136,7 @@ class _Builder:
                     reported=reported,
                     group=row.group,
                     priority=row.priority,
+                    max_gpu_hours=row.max_gpu_hours,
                     tolerance=row.tolerance,
                 )
             )

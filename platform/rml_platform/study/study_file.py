@@ -34,6 +34,12 @@ class ReportedConfig:
         require(self.std is None or self.std >= 0, "std", self.std, "zero or more")
 
 
+def require_positive_or_none(max_gpu_hours: float | None) -> None:
+    """Raises ValueError for a budget that is none."""
+    is_budget = max_gpu_hours is None or max_gpu_hours > 0
+    require(is_budget, "max_gpu_hours", max_gpu_hours, "a positive number of hours")
+
+
 @configuration
 class RowConfig:
     """One row of the table: settings, or a comparator of which only reported numbers exist."""
@@ -48,6 +54,8 @@ class RowConfig:
     """Heading over consecutive rows of the same group."""
     priority: int = 0
     """Rows of a higher number are started first; a launch that runs reads it again."""
+    max_gpu_hours: float | None = None
+    """What the runs of the row may take over all launches (core-hours where they get no GPU)."""
     tolerance: float | None = None
     """How near its reported numbers ours must be for `rml tables --check`; default: the table's."""
 
@@ -55,6 +63,7 @@ class RowConfig:
         near = self.tolerance is None or self.tolerance >= 0
         require(near, "tolerance", self.tolerance, "zero or more")
         require(self.label != "", "label", self.label, "a name for the row")
+        require_positive_or_none(self.max_gpu_hours)
         idle = self.reported_only and (self.set or self.columns is not None)
         require(
             not idle,
@@ -259,6 +268,8 @@ class StudyConfig:
     imports: tuple[str, ...] = ()
     """CSV files of runs of other tools, by paths from the study's folder; rows of their own."""
     cost: CostConfig | None = None
+    max_gpu_hours: float | None = None
+    """What the runs of the study may take over all launches (core-hours where they get no GPU)."""
     figures: tuple[FigureConfig, ...] = ()
 
     def __post_init__(self) -> None:
@@ -266,6 +277,7 @@ class StudyConfig:
             c.isascii() and (c.isalnum() or c in "_-") for c in self.name
         )
         require(plain, "name", self.name, "letters, digits, - and _ (it names a folder)")
+        require_positive_or_none(self.max_gpu_hours)
         odd = [name for name in self.profiles if not PLAIN_NAME.fullmatch(name)]
         require(not odd, "profiles", odd, "names of letters, digits, ., - and _ (they name files)")
         require(len(self.seeds) >= 1, "seeds", self.seeds, "at least one seed")

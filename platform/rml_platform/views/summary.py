@@ -2,6 +2,7 @@
 type next."""
 
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
@@ -50,6 +51,9 @@ def print_launch(
         command = f"rml figures {shlex.quote(str(study_file))}{where}"
         _print_next(command, f"draw {', '.join(figure.name for figure in plan.figures)}", console)
     cancelled = [i for i, reason in report.held_back.items() if reason == CANCELLED]
+    for limit, reasons in _by_limit(report.over_budget).items():
+        left = f"{len(reasons)} run{'s' if len(reasons) > 1 else ''} left"
+        console.print(Text(f"{left} by {limit}: {reasons[0]}", style="yellow"), soft_wrap=True)
     if cancelled:
         command = f"rml cancel {shlex.quote(str(study_file))}{_of_study(plan)}{_places(layout)}"
         count = f"{len(cancelled)} cancelled run{'s' if len(cancelled) > 1 else ''}"
@@ -57,6 +61,15 @@ def print_launch(
     if len(report.left) > len(cancelled) or report.failed or report.running_elsewhere:
         command = f"rml launch {shlex.quote(str(study_file))}{where}"
         _print_next(command, "finish what is left", console)
+
+
+def _by_limit(over_budget: Mapping[str, str]) -> dict[str, list[str]]:
+    """What each limit says of the runs that it left."""
+    limits: dict[str, list[str]] = {}
+    for why in over_budget.values():
+        limit, _, reason = why.rpartition(": ")
+        limits.setdefault(limit or "the deadline", []).append(reason)
+    return limits
 
 
 def print_run(

@@ -135,7 +135,7 @@ def forecast(
         record = records[run.run_id]
         if record.result is None:
             probe = (probes or {}).get(run.kind)
-            seconds, source = _seconds_left(run, record, begin, paces, probe, devices)
+            seconds, source = seconds_left(run, record, begin, paces, probe, devices)
             size = (bytes_of_kind or {}).get(run.kind) or (probe.run_bytes if probe else None)
             rows = tuple(dict.fromkeys(cell.row for cell in run.cells))
             left.append(
@@ -146,7 +146,7 @@ def forecast(
     return left
 
 
-def _seconds_left(
+def seconds_left(
     run: WrittenRun,
     record: RunRecord,
     begin: int,

@@ -81,6 +81,7 @@ def to_written(plan: Plan, overrides: Sequence[str] | None, out: Path) -> Writte
             for run, own in zip(plan.runs, settings.own, strict=True)
         ),
         warnings=plan.warnings,
+        max_gpu_hours=study.max_gpu_hours,
     )
 
 
@@ -92,6 +93,7 @@ def _row(row: Row) -> WrittenRow:
         columns=row.columns,
         reported=reported,
         priority=row.priority,
+        max_gpu_hours=row.max_gpu_hours,
         tolerance=row.tolerance,
     )
 

@@ -47,6 +47,8 @@ class WrittenRow:
     """Column label → numbers that somebody printed."""
     priority: int = 0
     """Rows of a higher number are started first."""
+    max_gpu_hours: float | None = None
+    """What its runs may take over all launches."""
     tolerance: float | None = None
     """How near them ours must be; None: as for the table."""
 
@@ -154,6 +156,8 @@ class WrittenPlan:
     runs: tuple[WrittenRun, ...]
     warnings: tuple[str, ...]
     """What a person should know before launching."""
+    max_gpu_hours: float | None = None
+    """What its runs may take over all launches."""
 
     @property
     def cells(self) -> tuple[tuple[WrittenCell, str], ...]:

@@ -143,6 +143,24 @@ def test_a_wish_to_cancel_at_a_checkpoint_loses_no_step(
     assert delivered == [4, 10]
 
 
+def test_a_deadline_stops_the_run_at_the_last_checkpoint_before_it(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr("rml_platform.run.reporters.time.time", lambda: now[0])
+    reporter = RunReporter(run, heart(run), lambda progress, folder: None, stop_by=35.0)
+    for step in (1, 2):
+        now[0] += 10
+        reporter.on_step(progress(step), {"loss": 1.0})
+        reporter.on_checkpoint(progress(step), None)
+    now[0] += 10
+    with pytest.raises(Cancelled, match="after the checkpoint of step 3 of 10: deadline"):
+        reporter.on_checkpoint(progress(3), None)
+    now[0] = 36
+    with pytest.raises(Cancelled, match="stopped at step 4 of 10: deadline"):
+        reporter.on_step(progress(4), {"loss": 1.0})
+
+
 def test_the_heart_tells_what_the_device_is_at(run: RunFolder) -> None:
     beating = Heart(run, heart(run).heartbeat, device_use=lambda: DeviceUse(7, 50.0))
     beating.write()

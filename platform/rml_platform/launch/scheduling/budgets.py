@@ -1,0 +1,256 @@
+"""What a launch may spend: device-hours in all, of a study and of a row, and the time until a
+deadline. A run that would not fit is not started, and what runs is stopped after a checkpoint when
+a budget is used up.
+"""
+
+import re
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from rml_platform.launch.live_view import duration
+from rml_platform.planning.cost import first_steps
+from rml_platform.planning.costs.forecast import Devices, Paces, seconds_left
+from rml_platform.planning.costs.measured import Probe, read_probes
+from rml_platform.planning.costs.probe import probed_machine
+from rml_platform.planning.plan import Plan
+from rml_platform.planning.plan_file.writing import to_written
+from rml_platform.planning.plan_file.written_plan import WrittenPlan
+from rml_platform.run.reporters import DEADLINE
+from rml_platform.run.run_folder import RunFolder, RunRecord
+from rml_platform.run.task import RunTask
+from rml_trainers.errors import ConfigError
+
+_UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
+
+
+def parse_deadline(text: str, now: float) -> float:
+    """Unix time of a deadline: `90m`, `6h`, `2d` from now, or a date and time in ISO 8601, local
+    where it names no zone. Raises ConfigError."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|min|m|h|d)\s*", text)
+    try:
+        at = now + float(found[1]) * _UNITS[found[2]] if found else _iso(text)
+    except ValueError:
+        raise ConfigError(
+            f"--deadline {text!r}: expected a time from now, like 90m, 6h or 2d, or a date and "
+            "time, like 2026-12-01T08:00"
+        ) from None
+    if at <= now:
+        raise ConfigError(f"--deadline {text!r}: that has passed")
+    return at
+
+
+def _iso(text: str) -> float:
+    return datetime.fromisoformat(text.strip()).timestamp()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """What a launch is given on the command line."""
+
+    max_gpu_hours: float | None = None
+    deadline: float | None = None
+    """Unix time."""
+
+
+NO_TERMS = Terms()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limit:
+    """Device-hours that some runs may take together."""
+
+    name: str
+    """Where it stands, as a person knows it."""
+    hours: float
+    run_ids: Collection[str]
+    of_launch: bool
+    """Only what this launch spends counts; otherwise all that the runs have ever taken."""
+
+
+def limits_of(plans: Sequence[WrittenPlan], max_gpu_hours: float | None) -> list[Limit]:
+    """The limits of a launch: its own, those of its studies, and those of their rows."""
+    limits = []
+    if max_gpu_hours is not None:
+        every = {run.run_id for plan in plans for run in plan.runs}
+        limits.append(
+            Limit(name="--max-gpu-hours", hours=max_gpu_hours, run_ids=every, of_launch=True)
+        )
+    for plan in plans:
+        if plan.max_gpu_hours is not None:
+            runs = {run.run_id for run in plan.runs}
+            name = f"max_gpu_hours of {plan.name}"
+            limits.append(Limit(name=name, hours=plan.max_gpu_hours, run_ids=runs, of_launch=False))
+        for row in plan.rows:
+            if row.max_gpu_hours is not None:
+                runs = {r.run_id for r in plan.runs if any(c.row == row.label for c in r.cells)}
+                name = f"max_gpu_hours of row {row.label!r}"
+                limits.append(
+                    Limit(name=name, hours=row.max_gpu_hours, run_ids=runs, of_launch=False)
+                )
+    return limits
+
+
+class Budget:
+    """Says of runs whether they may be started, and which have to stop. May be asked by any
+    thread."""
+
+    def __init__(
+        self,
+        plans: Sequence[WrittenPlan],
+        folders: Mapping[str, RunFolder],
+        limits: Sequence[Limit],
+        deadline: float | None = None,
+        probes: Mapping[str, Probe] | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.stopped: dict[str, str] = {}
+        """Runs that were asked to stop, and why."""
+        self._limits = limits
+        self._deadline = deadline
+        self._probes = probes or {}
+        self._clock = clock
+        self._folders = folders
+        self._runs = {run.run_id: run for plan in plans for run in plan.runs}
+        firsts = first_steps(run.stages for run in self._runs.values())
+        self._begins = dict(zip(self._runs, firsts, strict=True))
+        needed = bool(limits) or deadline is not None
+        self._records = {i: f.record() if needed else _NEW for i, f in folders.items()}
+        self._before = {run_id: _seconds(record) for run_id, record in self._records.items()}
+        self._tasks: dict[str, RunTask] = {}
+        """Every run that was asked about, with what it is given."""
+        self._paces = Paces.of(self._runs.values(), self._records)
+        self._lock = threading.Lock()
+
+    def why_stopped(self, run_id: str) -> str:
+        """Why a run was stopped on its way; empty where no budget did that."""
+        if run_id in self.stopped:
+            return self.stopped[run_id]
+        if self._deadline is None or run_id not in self._tasks:
+            return ""
+        failure = self._folders[run_id].record().failure_of(self._tasks[run_id].launch_id)
+        was_stopped = failure is not None and failure.message.endswith(f": {DEADLINE}")
+        return "the deadline has passed" if was_stopped else ""
+
+    def refusal(self, task: RunTask, under_way: Sequence[RunTask]) -> str:
+        """Why a run may not be started beside those under way; empty where it may."""
+        if not self._limits and self._deadline is None:
+            return ""
+        with self._lock:
+            self._tasks |= {one.run_id: one for one in (task, *under_way)}
+            self._look([one.run_id for one in under_way])
+            if self._deadline is not None:
+                left_s = self._deadline - self._clock()
+                need_s = self._seconds_left(task)
+                if left_s <= 0:
+                    return "the deadline has passed"
+                if need_s is not None and need_s > left_s:
+                    return f"takes {duration(need_s)}; {duration(left_s)} until the deadline"
+            reasons = (self._beyond(limit, task, under_way) for limit in self._limits)
+            return next(filter(None, reasons), "")
+
+    def _beyond(self, limit: Limit, task: RunTask, under_way: Sequence[RunTask]) -> str:
+        if task.run_id not in limit.run_ids:
+            return ""
+        spent = self._spent(limit)
+        promised = sum(self._hours_left(one) for one in under_way if one.run_id in limit.run_ids)
+        need = self._hours_left(task)
+        if spent < limit.hours and spent + promised + need <= limit.hours:
+            return ""
+        unit = _devices(task).unit
+        parts = [f"{spent:.3g} of {limit.hours:g} {unit}-hours spent"]
+        parts += [f"{promised:.3g} promised"] if promised else []
+        parts += [f"it takes {need:.3g}"] if need else []
+        return f"{limit.name}: {', '.join(parts)}"
+
+    def stop_what_is_over(self, under_way: Collection[str]) -> None:
+        """Ask runs under way to stop after their next checkpoint where a limit is used up."""
+        if not self._limits:
+            return
+        with self._lock:
+            self._look(under_way)
+            for limit in self._limits:
+                if self._spent(limit) < limit.hours:
+                    continue
+                for run_id in set(under_way).intersection(limit.run_ids) - self.stopped.keys():
+                    self.stopped[run_id] = f"{limit.name}: used up"
+                    self._folders[run_id].request_cancel(
+                        at_checkpoint=True, why=self.stopped[run_id]
+                    )
+
+    def _look(self, run_ids: Collection[str]) -> None:
+        """Read again where runs stand that are under way, or were when they were last looked at."""
+        moving = [i for i, record in self._records.items() if record.state == "running"]
+        for run_id in {*run_ids, *moving}:
+            self._records[run_id] = self._folders[run_id].record()
+        if moving or run_ids:
+            self._paces = Paces.of(self._runs.values(), self._records)
+
+    def _spent(self, limit: Limit) -> float:
+        """Device-hours that count against a limit."""
+        hours = 0.0
+        for run_id in limit.run_ids:
+            seconds = _seconds(self._records[run_id])
+            seconds -= self._before[run_id] if limit.of_launch else 0.0
+            hours += self._devices_of(run_id).hours(seconds)
+        return hours
+
+    def _devices_of(self, run_id: str) -> Devices:
+        """As the run was given; as any other run where it was not asked about."""
+        known = self._tasks.get(run_id) or next(iter(self._tasks.values()), None)
+        return _devices(known) if known is not None else Devices(count=1, unit="core")
+
+    def _seconds_left(self, task: RunTask) -> float | None:
+        run = self._runs[task.run_id]
+        seconds, _ = seconds_left(
+            run,
+            self._records[task.run_id],
+            self._begins[task.run_id],
+            self._paces,
+            self._probes.get(run.kind),
+            _devices(task),
+        )
+        return seconds
+
+    def _hours_left(self, task: RunTask) -> float:
+        """Zero where nothing is known of it."""
+        return _devices(task).hours(self._seconds_left(task) or 0.0)
+
+
+_NEW = RunRecord(state="new")
+
+
+def _seconds(record: RunRecord) -> float:
+    if record.result is not None:
+        return record.result.seconds
+    return record.heartbeat.seconds if record.heartbeat else 0.0
+
+
+def _devices(task: RunTask) -> Devices:
+    gpus = task.num_workers * task.gpus_per_worker
+    if gpus > 0:
+        return Devices(count=gpus, unit="GPU")
+    return Devices(count=task.num_workers * task.cpus_per_worker, unit="core")
+
+
+def budget_of(
+    plans: Sequence[Plan], folders: Mapping[str, RunFolder], terms: Terms, out: Path
+) -> Budget:
+    """The budget of a launch over some plans; probes that were made here tell how long runs
+    take."""
+    rows = [row for plan in plans for row in plan.study.rows]
+    own = [terms.max_gpu_hours, terms.deadline, *(row.max_gpu_hours for row in rows)]
+    own += [plan.study.max_gpu_hours for plan in plans]
+    if all(limit is None for limit in own):
+        return Budget((), {}, ())
+    written = [to_written(plan, None, out) for plan in plans]
+    kinds = [run.kind for plan in written for run in plan.runs]
+    machines = dict.fromkeys(probed_machine(plan.study.resources) for plan in plans)
+    probes: dict[str, Probe] = {}
+    for machine in machines:
+        probes |= read_probes(out, machine, kinds)
+    limits = limits_of(written, terms.max_gpu_hours)
+    return Budget(written, folders, limits, terms.deadline, probes)

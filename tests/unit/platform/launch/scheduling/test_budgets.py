@@ -1,0 +1,166 @@
+"""What a budget lets start, what it stops, and when a deadline is."""
+
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from rml_platform.launch.scheduling.budgets import Budget, limits_of, parse_deadline
+from rml_platform.planning.plan_file.written_plan import WrittenPlan
+from rml_platform.run.run_folder import Heartbeat, RunFolder
+from rml_platform.run.task import Process, RunTask
+from rml_platform.study.schema import load_study
+from rml_trainers.data.prepared.cache import PreparedData
+from rml_trainers.errors import ConfigError
+from tests.support.platform.fake_trainer import GOOD
+from tests.support.platform.plans import written
+from tests.support.platform.studies import STUDY, write_study
+from tests.support.platform.tasks import fake_config, task_for
+
+HOUR = 3600.0
+
+
+class Spending:
+    """Runs of a study of 8 steps each, and what a budget says of them."""
+
+    def __init__(self, plan: WrittenPlan, task: RunTask, storage: Path) -> None:
+        self.plan = plan
+        self.ids = [run.run_id for run in plan.runs]
+        self.folders = {run_id: RunFolder.of(str(storage), run_id) for run_id in self.ids}
+        self.tasks = [replace(task, run_id=run_id) for run_id in self.ids]
+        self.now = 0.0
+
+    def spend(self, index: int, hours: float, step: int = 4) -> None:
+        process = Process.current()
+        beat = Heartbeat(
+            launch_id="launch-1",
+            launcher=process,
+            worker=process,
+            device="cpu",
+            attempt=1,
+            launch_attempt=1,
+            step=step,
+            seconds=hours * HOUR,
+        )
+        self.folders[self.ids[index]].write_heartbeat(beat)
+
+    def budget(self, hours: float | None = None, deadline: float | None = None) -> Budget:
+        limits = limits_of([self.plan], hours)
+        return Budget([self.plan], self.folders, limits, deadline, clock=lambda: self.now)
+
+
+@pytest.fixture
+def spending(tiny_data: PreparedData, tmp_path: Path) -> Spending:
+    plan = written(load_study(write_study(tmp_path)), tmp_path)
+    task = task_for(fake_config(GOOD), tiny_data, tmp_path, "run")
+    return Spending(plan, task, tmp_path)
+
+
+def test_without_limits_everything_may_start(spending: Spending) -> None:
+    assert spending.budget().refusal(spending.tasks[0], ()) == ""
+
+
+def test_what_would_not_fit_is_not_started(spending: Spending) -> None:
+    """Each run of the kind takes 2 hours, as the first tells in its middle."""
+    first, second, third, *_ = spending.tasks
+    budget = spending.budget(hours=4.5)
+    assert budget.refusal(first, ()) == "", "nothing is known, so it is tried"
+    spending.spend(0, hours=1)
+    assert budget.refusal(second, [first]) == ""
+    assert budget.refusal(third, [first, second]) == (
+        "--max-gpu-hours: 1 of 4.5 core-hours spent, 3 promised, it takes 2"
+    )
+    budget.stop_what_is_over([first.run_id])
+    assert budget.stopped == {}
+
+
+def test_what_runs_is_stopped_at_a_checkpoint_when_the_budget_is_used_up(
+    spending: Spending,
+) -> None:
+    first, second, *_ = spending.tasks
+    budget = spending.budget(hours=1)
+    budget.refusal(first, ())
+    spending.spend(0, hours=1.5)
+    budget.stop_what_is_over([first.run_id])
+    folder = spending.folders[first.run_id]
+    assert (folder.stop_requested(), folder.why_stopped()) == (
+        "checkpoint",
+        "--max-gpu-hours: used up",
+    )
+    assert budget.why_stopped(first.run_id) == "--max-gpu-hours: used up"
+    assert "1.5 of 1 core-hours spent" in budget.refusal(second, ())
+
+
+def test_what_was_spent_before_counts_for_the_study_and_not_for_the_launch(
+    spending: Spending,
+) -> None:
+    spending.spend(0, hours=1)
+    second = spending.tasks[1]
+    assert spending.budget(hours=2).refusal(second, ()) == ""
+    spending.plan = replace(spending.plan, max_gpu_hours=2.5)
+    reason = spending.budget().refusal(second, ())
+    assert reason == "max_gpu_hours of tiny: 1 of 2.5 core-hours spent, it takes 2"
+
+
+def test_a_row_has_a_budget_of_its_own(spending: Spending) -> None:
+    rows = (replace(spending.plan.rows[0], max_gpu_hours=1.5), *spending.plan.rows[1:])
+    spending.plan = replace(spending.plan, rows=rows)
+    spending.spend(0, hours=1)
+    budget = spending.budget()
+    assert budget.refusal(spending.tasks[1], ()).startswith("max_gpu_hours of row 'Supervised': 1")
+    assert budget.refusal(spending.tasks[-1], ()) == ""
+
+
+def test_nothing_is_started_that_would_end_after_the_deadline(spending: Spending) -> None:
+    spending.spend(0, hours=1)
+    budget = spending.budget(deadline=3 * HOUR)
+    task = spending.tasks[1]
+    assert budget.refusal(task, ()) == ""
+    spending.now = 1.5 * HOUR
+    assert budget.refusal(task, ()) == "takes 2.0 h; 1.5 h until the deadline"
+    assert budget.refusal(spending.tasks[-1], ()) == "", "nothing is known of how long it takes"
+    spending.now = 3 * HOUR
+    assert budget.refusal(spending.tasks[-1], ()) == "the deadline has passed"
+
+
+def test_devices_multiply_hours(spending: Spending) -> None:
+    wide = replace(spending.tasks[1], num_workers=2, gpus_per_worker=2)
+    spending.spend(0, hours=1)
+    budget = spending.budget(hours=7)
+    assert budget.refusal(wide, ()) == "--max-gpu-hours: 0 of 7 GPU-hours spent, it takes 8"
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90m", 5400), ("6h", 21600), ("1.5 d", 129600), ("45s", 45)]
+)
+def test_deadlines_from_now(text: str, seconds: float) -> None:
+    assert parse_deadline(text, 1000.0) == 1000 + seconds
+
+
+def test_a_deadline_may_be_a_date() -> None:
+    text = "2030-05-06T07:08"
+    assert parse_deadline(text, 0) == datetime(2030, 5, 6, 7, 8).timestamp()
+    assert parse_deadline("1970-01-02T00:00+00:00", 0) == 24 * HOUR
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [("soon", "expected a time from now"), ("1970-01-01T00:00+00:00", "has passed")],
+)
+def test_what_is_no_deadline(text: str, why: str) -> None:
+    with pytest.raises(ConfigError, match=why):
+        parse_deadline(text, 10.0)
+
+
+def test_budgets_are_read_from_the_file(tmp_path: Path) -> None:
+    text = STUDY.replace("- label: RML\n", "- label: RML\n    max_gpu_hours: 3\n")
+    plan = written(load_study(write_study(tmp_path, f"max_gpu_hours: 12\n{text}")), tmp_path)
+    found = [(limit.name, limit.hours, len(limit.run_ids)) for limit in limits_of([plan], 1.0)]
+    assert found == [
+        ("--max-gpu-hours", 1, 8),
+        ("max_gpu_hours of tiny", 12, 8),
+        ("max_gpu_hours of row 'RML'", 3, 4),
+    ]
+    with pytest.raises(ConfigError, match=r"max_gpu_hours.*a positive number of hours"):
+        load_study(write_study(tmp_path, f"max_gpu_hours: 0\n{STUDY}"))
