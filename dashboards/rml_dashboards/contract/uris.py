@@ -3,7 +3,8 @@
 import re
 
 HIDDEN = "***"
-_PASSWORD = re.compile(r"(://[^/@:\s]*):[^/\s]+@")
+_PASSWORD = re.compile(r"(://[^/@:\s]*):(?!\d{1,5}(?:[/?\s]|$))[^\s]+@")
+"""Up to the last `@`, since a secret key may hold `/` and `@`; a port with a path is none."""
 _PARAMETER = re.compile(
     r"([?&][^=&\s]*(?:secret|token|password|passwd|signature|credential|key|sig|sas)[^=&\s]*=)"
     r"[^&\s'\"]+",

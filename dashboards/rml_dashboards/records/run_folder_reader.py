@@ -17,6 +17,7 @@ from pyarrow import ArrowException, fs
 
 from rml_dashboards.contract import run_folder as files
 from rml_dashboards.contract.metric_keys import FINAL, final_metrics
+from rml_dashboards.contract.names import RUN_ID
 from rml_dashboards.contract.states import ALIVE, STALE_AFTER_S, STATUS_OF_STATE, run_state
 from rml_dashboards.contract.tags import (
     Tag,
@@ -98,6 +99,10 @@ class RunFolderReader:
     ) -> list[tuple[T, list[str]]]:
         """What is read of every wanted folder, with its warnings, by run id."""
         names = sorted(self._names() if run_ids is None else set(run_ids))
+
+        for name in names:
+            if not RUN_ID.fullmatch(name):
+                raise DashboardError(f"{name!r} is not the id of a run: it names a folder, no path")
 
         def read_one(name: str) -> tuple[T, list[str]]:
             folder = _RunFolder(self._filesystem, f"{self._runs}/{name}", name)
@@ -204,7 +209,7 @@ class _RunFolder:
             return None
         try:
             return check(json.loads(content))
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
             reason = f"{type(error).__name__}: {error}"
             self.warnings.append(
                 f"run {self._run_id}: {name} is damaged and counts as absent ({reason})"

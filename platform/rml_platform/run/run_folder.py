@@ -21,7 +21,6 @@
 
 import dataclasses
 import json
-import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from typing import Annotated, Literal, TypeVar
 import pydantic
 import yaml
 
+from rml_dashboards.contract.names import RUN_ID
 from rml_dashboards.contract.run_folder import (
     FAILURE_FILE,
     HEARTBEAT_FILE,
@@ -56,7 +56,6 @@ CANCEL_FILE = "cancel"
 AT_CHECKPOINT = b"checkpoint "
 StopWish = Literal["never", "report", "checkpoint"]
 """When somebody asks a run to stop."""
-_PLAIN_NAME = re.compile(r"[^/\\\x00-\x1f]+")
 Score = Annotated[
     Evaluation,
     pydantic.PlainValidator(evaluation_from_json),
@@ -179,7 +178,7 @@ class RunFolder:
     @classmethod
     def of(cls, storage: str, run_id: str) -> "RunFolder":
         """Folder of a run. Raises ConfigError for an id that would lead out of `runs/`."""
-        if not _PLAIN_NAME.fullmatch(run_id) or set(run_id) == {"."}:
+        if not RUN_ID.fullmatch(run_id):
             raise ConfigError(f"{run_id!r} is not the id of a run: it names a folder, and no path")
         return cls(Folder.open(storage).child(RUNS, run_id))
 

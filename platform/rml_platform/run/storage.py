@@ -12,6 +12,8 @@ from typing import Any, cast
 
 from pyarrow import fs
 
+from rml_trainers.errors import ConfigError
+
 
 @dataclass(frozen=True)
 class Folder:
@@ -40,13 +42,17 @@ class Folder:
         return self.path.rstrip("/").rsplit("/", 1)[-1]
 
     def child(self, *names: str) -> "Folder":
+        """Folder below this one. Raises ConfigError for a name that leads elsewhere."""
+        for name in names:
+            self._check_below(name)
         return Folder(self.filesystem, "/".join((self.path.rstrip("/"), *names)))
 
     def exists(self) -> bool:
         return bool(self.filesystem.get_file_info(self.path).type == fs.FileType.Directory)
 
     def read(self, name: str) -> bytes | None:
-        """Content of a file, or None if it is not there."""
+        """Content of a file, or None if it is not there. Raises ConfigError as `child`."""
+        self._check_below(name)
         try:
             with self.filesystem.open_input_stream(f"{self.path}/{name}") as stream:
                 return cast(bytes, stream.read())
@@ -56,8 +62,9 @@ class Folder:
     def write(self, name: str, content: bytes) -> None:
         """Write a file whole: a reader sees the old content or the new, never half of it.
 
-        A slash in the name leads into folders, which are made.
+        A slash in the name leads into folders, which are made. Raises ConfigError as `child`.
         """
+        self._check_below(name)
         parent, _, own = f"{self.path}/{name}".rpartition("/")
         temporary = f"{parent}/.{own}.{uuid.uuid4().hex[:8]}"
         self.filesystem.create_dir(parent, recursive=True)
@@ -71,7 +78,8 @@ class Folder:
             raise
 
     def delete(self, name: str) -> None:
-        """Delete a file if it is there."""
+        """Delete a file if it is there. Raises ConfigError as `child`."""
+        self._check_below(name)
         if self.filesystem.get_file_info(f"{self.path}/{name}").type == fs.FileType.File:
             self.filesystem.delete_file(f"{self.path}/{name}")
 
@@ -87,6 +95,11 @@ class Folder:
     def folders(self) -> list[str]:
         """Names of the folders in the folder, sorted; temporary ones left out."""
         return self._names(fs.FileType.Directory)
+
+    def _check_below(self, name: str) -> None:
+        """Names come from files that anybody may have written: none may lead out of the folder."""
+        if name.startswith("/") or "\0" in name or {"", ".", ".."} & set(name.split("/")):
+            raise ConfigError(f"{name!r} names no file or folder below {self.path}")
 
     def _names(self, kind: Any) -> list[str]:
         found = self.filesystem.get_file_info(fs.FileSelector(self.path, allow_not_found=True))

@@ -6,12 +6,15 @@ import functools
 import hashlib
 import json
 import os
+import re
 import socket
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import psutil
+import pydantic
 
+from rml_dashboards.contract.names import PLAIN_NAME, RUN_ID
 from rml_platform.plugins import require_loaded
 from rml_platform.run.codec import Codec
 from rml_trainers.errors import ConfigError
@@ -115,11 +118,26 @@ class StoredInput:
         return self.name.rpartition("-")[2]
 
 
+def _named(pattern: "re.Pattern[str]", what: str) -> pydantic.AfterValidator:
+    def check(name: str) -> str:
+        if not pattern.fullmatch(name):
+            raise ValueError(f"{name!r} cannot be the {what}")
+        return name
+
+    return pydantic.AfterValidator(check)
+
+
+StudyName = Annotated[str, _named(PLAIN_NAME, "name of a study")]
+RunId = Annotated[str, _named(RUN_ID, "id of a run")]
+"""Both name folders, and experiments of a tracker: what is read from a file that anybody may have
+written leads nowhere else."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunTask:
     """One run of one launch."""
 
-    run_id: str
+    run_id: RunId
     config_json: str
     """The resolved RunConfig."""
     storage: str
@@ -130,7 +148,7 @@ class RunTask:
     data_root: str | None
     split_hash: str
     data_hash: str
-    study: str
+    study: StudyName
     launch_id: str
     launcher: Process
     """The driver process; a heartbeat whose launcher died is not alive, however fresh."""

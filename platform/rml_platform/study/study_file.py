@@ -6,12 +6,11 @@ from dataclasses import field
 from typing import Any, Literal
 
 from rml_dashboards.contract.metric_keys import FINAL_MIOU
+from rml_dashboards.contract.names import PLAIN_NAME
 from rml_platform.study.retry_config import RetryConfig
 from rml_platform.study.shown.figure_config import FigureConfig
 from rml_trainers.configuration import configuration, require
 
-PLAIN_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
-"""What names a folder or file of its own: a study, a profile."""
 _VALUE = r"[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?"
 _SELECTOR = re.compile(rf"!?(?:{_VALUE}|in\({_VALUE}(?:, ?{_VALUE})*\))")
 """What Ray lets a label be asked for by."""

@@ -21,6 +21,7 @@ import requests
 from filelock import FileLock
 
 from rml_dashboards.contract.metric_keys import to_mlflow_key
+from rml_dashboards.contract.names import PLAIN_NAME
 from rml_dashboards.contract.states import Status
 from rml_dashboards.contract.store_uri import (
     shown_uri,
@@ -112,6 +113,8 @@ class MlflowStore:
 
     def experiment(self, name: str) -> str:
         """Id of an experiment, made or restored when needed."""
+        if not PLAIN_NAME.fullmatch(name):
+            raise TrackingError(f"{name!r} cannot be an experiment: it names a folder of artifacts")
         if name not in self._experiments:
             with _one_error(f"cannot open the MLflow experiment {name!r}"):
                 found = self._client.get_experiment_by_name(name)
@@ -191,7 +194,8 @@ class MlflowStore:
         experiments = [
             e.experiment_id for e in self._client.search_experiments(view_type=ViewType.ALL)
         ]
-        query = f"tags.`{Tag.RUN_ID}` = '{run_id}'"
+        quote = '"' if "'" in run_id else "'"
+        query = f"tags.`{Tag.RUN_ID}` = {quote}{run_id}{quote}"
         found = self._client.search_runs(experiments, query, ViewType.ALL, max_results=100)
         return sorted(
             found, key=lambda run: (run.info.lifecycle_stage == "deleted", run.info.start_time)

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from rml_dashboards.contract.metric_keys import final_metrics
+from rml_dashboards.contract.run_folder import TASK_FILE
 from rml_dashboards.contract.tags import Tag, failure_text, heartbeat_tags, task_tags
+from rml_platform.run.codec import DamagedFileError
 from rml_platform.run.metric_log import Measurement, pieces
 from rml_platform.run.run_folder import Heartbeat, RunFolder, RunRecord
 from rml_platform.run.task import RunTask
@@ -31,7 +33,16 @@ class RunFacts:
         record = run.record()
         if task is None or record.heartbeat is None:
             return None
-        return cls(run=run, task=task, record=record, heartbeat=record.heartbeat)
+        facts = cls(run=run, task=task, record=record, heartbeat=record.heartbeat)
+        try:
+            facts.parameters()
+            facts.tags(has_failed=False)
+        except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+            raise DamagedFileError(
+                f"{run.folder.path}/{TASK_FILE} is damaged: config_json: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+        return facts
 
     def parameters(self) -> dict[str, str]:
         """Its configuration as flat parameters."""

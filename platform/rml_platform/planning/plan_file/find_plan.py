@@ -13,6 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from rml_dashboards.contract.names import PLAIN_NAME
 from rml_dashboards.contract.study_plan import plan_file
 from rml_platform.planning.plan_file.written_plan import (
     WrittenPlan,
@@ -20,7 +21,6 @@ from rml_platform.planning.plan_file.written_plan import (
     read_plan,
 )
 from rml_platform.plugins import content_hashes, load_plugins
-from rml_platform.study.study_file import PLAIN_NAME
 from rml_platform.study.yaml_document import Document, read_document
 from rml_trainers import RESULT_VERSION
 from rml_trainers.errors import ConfigError, DataMissingError

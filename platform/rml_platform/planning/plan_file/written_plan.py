@@ -22,6 +22,7 @@ from rml_dashboards.contract.study_plan import (
 from rml_platform.planning.cost import StageCost
 from rml_platform.run.codec import Codec, DamagedFileError
 from rml_platform.run.storage import Folder
+from rml_platform.run.task import RunId, StudyName
 from rml_platform.study.shown.figure_config import FigureConfig
 from rml_platform.study.shown.others_config import ImportedConfig
 from rml_platform.study.study_file import (
@@ -91,7 +92,7 @@ class WrittenCell:
 class WrittenRun:
     """One run, whichever cells it fills."""
 
-    run_id: str
+    run_id: RunId
     cells: tuple[WrittenCell, ...]
     method: str
     data: str
@@ -136,7 +137,7 @@ class WrittenPlan:
     overrides: tuple[str, ...]
     """The `--set` of the command, sorted."""
     plugins: tuple[WrittenPlugin, ...]
-    name: str
+    name: StudyName
     title: str
     description: str
     execution: Literal["auto", "train", "direct"]
