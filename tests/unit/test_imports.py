@@ -70,6 +70,7 @@ APART = {
     ("figures", "tables"),
     ("figures", "comparisons"),
     ("live", "comparisons"),
+    ("live", "diagrams"),
     ("live", "figures"),
     ("writing", "contract"),
     ("writing", "errors"),
