@@ -7,11 +7,11 @@ const HEIGHT = 220;
 const SPACE = { left: 56, right: 12, top: 10, bottom: 30 };
 
 /** Round numbers that divide a range into about `count` parts. */
-export function ticks(low, high, count) {
+export function ticks(low, high, count, least = 0) {
   if (!(high > low)) return [low];
   const rough = (high - low) / count;
   const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 5, 10].find((one) => one * power >= rough) * power;
+  const step = Math.max(least, [1, 2, 5, 10].find((one) => one * power >= rough) * power);
   const first = Math.ceil(low / step);
   return Array.from({ length: Math.floor(high / step + 1e-9) - first + 1 }, (_, place) => (first + place) * step);
 }
@@ -55,7 +55,7 @@ export function chart(metric) {
     const across = ticks(y.low, y.high, 4).map((value) => [
       svg("line", { class: "grid", x1: SPACE.left, x2: width - SPACE.right, y1: y.at(value), y2: y.at(value) }),
       svg("text", { class: "tick", x: SPACE.left - 6, y: y.at(value) + 4, "text-anchor": "end" }, share ? String(Number((100 * value).toFixed(2))) : String(Number(value.toPrecision(4))))]);
-    const along = ticks(x.low, x.high, Math.max(2, width / 110)).map((value) =>
+    const along = ticks(x.low, x.high, Math.max(2, width / 110), 1).map((value) =>
       svg("text", { class: "tick", x: x.at(value), y: HEIGHT - 8, "text-anchor": value === x.high ? "end" : "middle" }, whole(value)));
     return [...across.flat(), ...along, svg("line", { class: "axis", x1: SPACE.left, x2: width - SPACE.right, y1: HEIGHT - SPACE.bottom, y2: HEIGHT - SPACE.bottom })];
   }

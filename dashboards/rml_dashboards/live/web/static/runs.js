@@ -8,7 +8,7 @@ import { ago, bar, cellName, gpuUse, number, percent, state, whole, word } from 
 
 const RUNS = 50;
 const NAMES = ["row", "column", "state", "tag", "text"];
-const HEAD = ["Run", "State", "Progress", "Cell", "mIoU %", "Loss", "s/step", "Device", "Seen", "Compare"];
+const HEAD = ["Run", "State", "Progress", "Cell", "mIoU %", "Loss", "s/step", "Device", "Seen"];
 
 export function runList(key, head, parameters) {
   const filters = Object.fromEntries(NAMES.map((name) => [name, parameters.get(name) ?? ""]));
@@ -48,7 +48,7 @@ export function runList(key, head, parameters) {
     const input = form.querySelector(`#filter-${name}`);
     if (input) input.defaultValue = "";
   }
-  return { node: h("section", { id: "runs", "aria-labelledby": "runs-title" }, h("h2", { id: "runs-title" }, "Runs"), form, said, body), refresh };
+  return { node: h("section", { id: "runs", "aria-labelledby": "runs-title" }, h("h2", { id: "runs-title" }, "Runs"), form, said, h("p", { class: "quiet" }, "Tick two runs, on any page, to compare them."), body), refresh };
 }
 
 function field(name, label, input) {
@@ -72,12 +72,11 @@ function tags(known, filters, filter) {
 function line(run) {
   const cells = run.cells.map((cell, index) => [index ? h("br") : "", cellName(cell)]);
   return h("tr", null,
-    h("th", { scope: "row" }, link("/run", { id: run.run_id, focus: `run ${run.run_id}` }, run.run_id)),
+    h("th", { scope: "row" }, pickBox(run.run_id), " ", link("/run", { id: run.run_id, focus: `run ${run.run_id}` }, run.run_id)),
     h("td", null, state(run.state), run.reason ? h("div", { class: "reason short" }, run.reason) : ""),
     h("td", null, bar(run.num_steps ? Math.min(1, run.step / run.num_steps) : 0, `progress of ${run.run_id}`)),
     h("td", null, cells.slice(0, 3), cells.length > 3 ? ` and ${cells.length - 3} more` : ""),
     h("td", null, percent(run.miou)), h("td", null, number(run.loss)), h("td", null, run.seconds_per_step ? number(run.seconds_per_step, 2) : "–"),
     h("td", null, run.device || "–", run.host ? h("div", { class: "quiet" }, run.host) : "", gpuUse(run.gpu).map(([name, value]) => h("div", { class: "quiet" }, `${name} ${value}`))),
-    h("td", null, run.state === "running" ? ago(run.seen) : "–"),
-    h("td", null, pickBox(run.run_id)));
+    h("td", null, run.state === "running" ? ago(run.seen) : "–"));
 }
