@@ -3,6 +3,7 @@ join or leave during a launch are used or done without."""
 
 import dataclasses
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -159,22 +160,23 @@ def nodes_of_runs(folder: Path) -> dict[str, tuple[str, int]]:
     }
 
 
-def test_a_launch_that_is_a_job_uses_a_node_that_joins_and_survives_one_that_goes(
+def test_a_launch_uses_a_node_that_joins_and_survives_one_that_goes(
     cluster: LocalCluster, tmp_path: Path
 ) -> None:
-    """`ray job submit -- rml launch …`: Ray tells the job where the cluster is."""
-    from ray.job_submission import JobSubmissionClient
-
     first = cluster.add(labels={"zone": "growing"})
     write_study(tmp_path, STUDY)
-    out = tmp_path / "out"
-    rml = Path(sys.executable).with_name("rml")
-    jobs = JobSubmissionClient(cluster.jobs)
-    job = cluster.submit(f"{rml} launch {tmp_path / 'study.yaml'} --out {out}")
+    rml = str(Path(sys.executable).with_name("rml"))
+    launch = subprocess.Popen(
+        [rml, "launch", "study.yaml", "--out", "out", "--address", cluster.address],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
 
     def wait_until(is_so: Callable[[dict[str, tuple[str, int]]], bool]) -> None:
-        while not is_so(nodes_of_runs(out)):
-            assert not jobs.get_job_status(job).is_terminal(), jobs.get_job_logs(job)
+        while not is_so(nodes_of_runs(tmp_path / "out")):
+            assert launch.poll() is None, launch.communicate()[0]
             time.sleep(0.2)
 
     wait_until(lambda runs: len(runs) == 1)
@@ -182,11 +184,29 @@ def test_a_launch_that_is_a_job_uses_a_node_that_joins_and_survives_one_that_goe
     wait_until(lambda runs: {node for node, _ in runs.values()} == {first.node_id, second.node_id})
     cluster.kill(first)
     wait_until(lambda runs: sorted(runs.values()) == [(second.node_id, 1), (second.node_id, 2)])
+    launch.terminate()
+    said, _ = launch.communicate()
+    cluster.kill(second)
+    assert launch.returncode == 143, said
+    assert "the cluster has grown: it holds 3 runs at once now" in said, said
+    assert "is tried again after step" in said, said
+
+
+def test_a_launch_can_be_a_job_of_the_cluster(cluster: LocalCluster, tmp_path: Path) -> None:
+    """`ray job submit -- rml launch …`: Ray tells the job where the cluster is, and stops it as
+    every scheduler does."""
+    from ray.job_submission import JobSubmissionClient
+
+    write_study(tmp_path, STUDY.replace("zone: growing", "zone: a"))
+    out = tmp_path / "out"
+    rml = Path(sys.executable).with_name("rml")
+    job = cluster.submit(f"{rml} launch {tmp_path / 'study.yaml'} --out {out}")
+    jobs = JobSubmissionClient(cluster.jobs)
+    while not (runs := nodes_of_runs(out)):
+        assert not jobs.get_job_status(job).is_terminal(), jobs.get_job_logs(job)
+        time.sleep(0.2)
+    assert [bool(node) for node, _ in runs.values()] == [True]
     jobs.stop_job(job)
     while not jobs.get_job_status(job).is_terminal():
         time.sleep(0.2)
-    said = jobs.get_job_logs(job)
-    cluster.kill(second)
-    assert "the cluster has grown: it holds 3 runs at once now" in said, said
-    assert "is tried again after step" in said, said
-    assert "stopped" in said, said
+    assert "stopped; 2 left" in jobs.get_job_logs(job)

@@ -54,7 +54,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Silence:
+class NoAnswer:
     """A node that gave no answer, and why."""
 
     reason: str
@@ -73,7 +73,7 @@ def answer(question: Question) -> Answer:
     )
 
 
-def ask(nodes: Iterable[Node], question: Question) -> dict[str, Answer | Silence]:
+def ask(nodes: Iterable[Node], question: Question) -> dict[str, Answer | NoAnswer]:
     """The answers of nodes, by id; all are asked at once."""
     task = ray.remote(num_cpus=0, max_retries=0)(answer)
     asked: dict[str, Any] = {}
@@ -84,17 +84,17 @@ def ask(nodes: Iterable[Node], question: Question) -> dict[str, Answer | Silence
     return {id_: _answered(reference, until_s) for id_, reference in asked.items()}
 
 
-def _answered(reference: Any, until_s: float) -> Answer | Silence:
+def _answered(reference: Any, until_s: float) -> Answer | NoAnswer:
     try:
         found: Answer = ray.get(reference, timeout=max(0.0, until_s - time.monotonic()))
     except ray.exceptions.GetTimeoutError:
         ray.cancel(reference, force=True)
-        return Silence(f"gave no answer within {ANSWER_WITHIN_S:.0f} s")
+        return NoAnswer(f"gave no answer within {ANSWER_WITHIN_S:.0f} s")
     except ray.exceptions.RuntimeEnvSetupError as error:
-        return Silence(f"could not take the code that was sent along ({_last_line(error)})")
+        return NoAnswer(f"could not take the code that was sent along ({_last_line(error)})")
     except ray.exceptions.RayError as error:
         # A function that cannot be imported there, or an error of an rml that is not ours.
-        return Silence(f"has no rml, or one that does not understand this ({_last_line(error)})")
+        return NoAnswer(f"has no rml, or one that does not understand this ({_last_line(error)})")
     return found
 
 

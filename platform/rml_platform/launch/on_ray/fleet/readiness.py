@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from rml_dashboards.contract.uris import without_secrets
 from rml_platform.environment import code_hash
-from rml_platform.launch.on_ray.fleet.probe import Answer, Question, Silence, answer, ask
+from rml_platform.launch.on_ray.fleet.probe import Answer, NoAnswer, Question, answer, ask
 from rml_platform.launch.on_ray.fleet.room import Node, nodes_now, size_of, workers_on
 from rml_platform.run.files.input_store import InputStore
 from rml_platform.run.files.inputs import InputFinder, LocalInput
@@ -14,7 +14,7 @@ from rml_platform.run.task import RunTask
 from rml_trainers.errors import ConfigError
 
 NUM_NAMED = 5
-Ask = Callable[[Sequence[Node], Question], Mapping[str, Answer | Silence]]
+Ask = Callable[[Sequence[Node], Question], Mapping[str, Answer | NoAnswer]]
 
 
 class Readiness:
@@ -101,9 +101,9 @@ class Readiness:
             store.put(name, one.files, self._on_note)
             self._in_storage.add(name)
 
-    def _fault(self, found: Answer | Silence, own: Answer) -> str:
+    def _fault(self, found: Answer | NoAnswer, own: Answer) -> str:
         """Why a node cannot carry out the runs; empty where it can."""
-        if isinstance(found, Silence):
+        if isinstance(found, NoAnswer):
             return found.reason
         if found.code != own.code:
             return f"has rml {found.version}, content {found.code}"

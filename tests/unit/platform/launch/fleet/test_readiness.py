@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from rml_platform.launch.on_ray.fleet.newcomers import Newcomers
-from rml_platform.launch.on_ray.fleet.probe import Answer, Question, Silence, answer
+from rml_platform.launch.on_ray.fleet.probe import Answer, NoAnswer, Question, answer
 from rml_platform.launch.on_ray.fleet.readiness import Readiness
 from rml_platform.launch.on_ray.fleet.room import Node
 from rml_platform.run.faults.lease import lease
@@ -40,11 +40,11 @@ class Nodes:
         self.silent: dict[str, str] = {}
         self.asked: list[str] = []
 
-    def __call__(self, nodes: Sequence[Node], question: Question) -> dict[str, Answer | Silence]:
+    def __call__(self, nodes: Sequence[Node], question: Question) -> dict[str, Answer | NoAnswer]:
         self.asked += [node.id for node in nodes]
         own = answer(question)
         return {
-            node.id: Silence(self.silent[node.id])
+            node.id: NoAnswer(self.silent[node.id])
             if node.id in self.silent
             else replace(own, **self.changes.get(node.id, {}))
             for node in nodes
