@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from rml_platform.launch.launch import new_launch_id, task_of
+from rml_platform.launch.launch import new_launch_id
 from rml_platform.launch.output_layout import OutputLayout
 from rml_platform.launch.ray_session import ray_session
+from rml_platform.launch.sizing import task_of
 from rml_platform.planning.plan import plan_run
 from rml_platform.plugins import load_plugin
 from rml_platform.run.run_folder import RunFolder

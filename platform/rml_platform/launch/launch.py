@@ -15,7 +15,6 @@ from typing import Any
 
 from rich.console import Console
 
-from rml_platform.environment import code_version
 from rml_platform.launch.claiming import LaunchClaims
 from rml_platform.launch.direct import run_here
 from rml_platform.launch.live_view import LiveView, poll_seconds
@@ -32,22 +31,20 @@ from rml_platform.launch.scheduling.budgets import NO_TERMS, Terms, budget_of
 from rml_platform.launch.scheduling.queue_state import telling
 from rml_platform.launch.scheduling.turns import Turns, places_of
 from rml_platform.launch.scheduling.wishes import CANCELLED, WAITS_FOR_ROOM, LiveWishes
-from rml_platform.launch.sizing import execution_note, execution_of, sized
+from rml_platform.launch.sizing import execution_note, execution_of, sized, task_of
 from rml_platform.launch.stop_signals import exit_code_of, stopping_on_signals
 from rml_platform.planning.machine import Machine
-from rml_platform.planning.plan import Plan, PlannedRun
+from rml_platform.planning.plan import Plan
 from rml_platform.run.faults.lease import lease
 from rml_platform.run.faults.repeated import repeated
 from rml_platform.run.run_folder import CANCEL_FILE, RunFolder
 from rml_platform.run.shared_stages import mark_shared
-from rml_platform.run.task import Process, RunTask, config_to_json, prepared_folder_text
+from rml_platform.run.task import RunTask
 from rml_platform.study.cells import Study
 from rml_platform.tracking.opening import open_tracker
 from rml_platform.tracking.several_studies import StudyPublishers
-from rml_trainers import RESULT_VERSION
 from rml_trainers.errors import ConfigError
-from rml_trainers.settings.plugins import Plugin, plugins_with_metrics
-from rml_trainers.training.identity import plugins_of
+from rml_trainers.settings.plugins import Plugin
 
 CarryOut = Callable[..., Mapping[str, str]]
 """Carries tasks out in the order that `turns` gives; returns what Ray says of those that were
@@ -298,32 +295,6 @@ def note_on(console: Console) -> Callable[[str], None]:
 def new_launch_id() -> str:
     """Unique and sortable."""
     return time.strftime("%Y%m%d-%H%M%S-") + uuid.uuid4().hex[:4]
-
-
-def task_of(
-    run: PlannedRun, study: str, layout: OutputLayout, data_root: Path | None, launch_id: str
-) -> RunTask:
-    """What a worker is told about a run. Resources are filled in when it is known where it will
-    run."""
-    code = code_version()
-    plugins = dict.fromkeys((*plugins_of(run.config), *plugins_with_metrics()))
-    return RunTask(
-        run_id=run.run_id,
-        config_json=config_to_json(run.config),
-        storage=layout.storage if "://" in layout.storage else str(Path(layout.storage).resolve()),
-        prepared_folder=prepared_folder_text(run.prepared_folder, layout.storage),
-        class_names=run.class_names,
-        data_root=str(data_root.resolve()) if data_root else None,
-        split_hash=run.split_hash,
-        data_hash=run.data_hash,
-        study=study,
-        launch_id=launch_id,
-        launcher=Process.current(),
-        code_version=code.version,
-        dirty=code.dirty,
-        result_version=RESULT_VERSION,
-        plugins=tuple(plugins),
-    )
 
 
 def _carry_out(

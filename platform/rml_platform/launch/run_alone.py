@@ -8,9 +8,10 @@ from rich.console import Console
 
 from rml_platform.launch.claiming import LaunchClaims
 from rml_platform.launch.direct import run_here
-from rml_platform.launch.launch import new_launch_id, note_on, task_of
+from rml_platform.launch.launch import new_launch_id, note_on
 from rml_platform.launch.live_view import LiveView
 from rml_platform.launch.output_layout import OutputLayout
+from rml_platform.launch.sizing import task_of
 from rml_platform.launch.stop_signals import stopping_on_signals
 from rml_platform.planning.plan import PlannedRun
 from rml_platform.run.faults.lease import lease

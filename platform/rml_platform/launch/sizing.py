@@ -1,16 +1,49 @@
-"""What each run of a study is given of a machine or cluster, and how many of them fit in."""
+"""What each run of a study is told, and given of a machine or cluster; how many of them fit in."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 import torch
 
+from rml_platform.environment import code_version
+from rml_platform.launch.output_layout import OutputLayout
 from rml_platform.launch.ray_session import ray_session
 from rml_platform.planning.cost import runs_at_once
 from rml_platform.planning.machine import Machine
-from rml_platform.run.task import RunTask
+from rml_platform.planning.plan import PlannedRun
+from rml_platform.run.task import Process, RunTask, config_to_json, prepared_folder_text
 from rml_platform.study.cells import Study
 from rml_platform.study.study_file import ResourcesConfig
+from rml_trainers import RESULT_VERSION
+from rml_trainers.settings.plugins import plugins_with_metrics
+from rml_trainers.training.identity import plugins_of
+
+
+def task_of(
+    run: PlannedRun, study: str, layout: OutputLayout, data_root: Path | None, launch_id: str
+) -> RunTask:
+    """What a worker is told about a run. Resources are filled in when it is known where it will
+    run."""
+    code = code_version()
+    plugins = dict.fromkeys((*plugins_of(run.config), *plugins_with_metrics()))
+    return RunTask(
+        run_id=run.run_id,
+        config_json=config_to_json(run.config),
+        storage=layout.storage if "://" in layout.storage else str(Path(layout.storage).resolve()),
+        prepared_folder=prepared_folder_text(run.prepared_folder, layout.storage),
+        class_names=run.class_names,
+        data_root=str(data_root.resolve()) if data_root else None,
+        split_hash=run.split_hash,
+        data_hash=run.data_hash,
+        study=study,
+        launch_id=launch_id,
+        launcher=Process.current(),
+        code_version=code.version,
+        dirty=code.dirty,
+        result_version=RESULT_VERSION,
+        plugins=tuple(plugins),
+    )
 
 
 def execution_note(study: Study, address: str | None) -> str:

@@ -11,8 +11,9 @@ from typer.testing import CliRunner
 
 from rml_platform.cli import app
 from rml_platform.launch.direct import run_direct
-from rml_platform.launch.launch import new_launch_id, note_on, task_of
+from rml_platform.launch.launch import new_launch_id, note_on
 from rml_platform.launch.output_layout import OutputLayout
+from rml_platform.launch.sizing import task_of
 from rml_platform.planning.plan import make_plan
 from rml_platform.planning.plan_without_images import plan_without_images
 from rml_platform.run.run_folder import RunFolder

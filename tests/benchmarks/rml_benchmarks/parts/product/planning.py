@@ -21,8 +21,8 @@ from rml_benchmarks.measuring.publishing import Result
 from rml_benchmarks.measuring.tables import Table
 from rml_benchmarks.part import Bench
 from rml_dashboards.contract.run_folder import TASK_FILE
-from rml_platform.launch.launch import task_of
 from rml_platform.launch.output_layout import OutputLayout
+from rml_platform.launch.sizing import task_of
 from rml_platform.planning.plan import Plan, make_plan
 from rml_platform.run.run_folder import Heartbeat, RunFolder
 from rml_platform.run.run_folder import Result as RunResult
