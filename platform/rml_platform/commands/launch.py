@@ -3,7 +3,7 @@
 import functools
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,6 +19,9 @@ from rml_platform.commands.options import (
     StudyFiles,
     TrackingUri,
 )
+
+if TYPE_CHECKING:
+    from rml_platform.launch.scheduling.budgets import Terms
 
 MaxConcurrent = Annotated[
     int | None,
@@ -74,21 +77,17 @@ def launch(
     What is finished is left alone and what was cut off goes on from its checkpoint: launch again as
     often as you like. Several studies are checked first, all of them, and then trained in one
     queue, in turns; a run that they share is trained once. Exit code 1: a run failed; 2: it could
-    not start; 3: a budget or the deadline left runs; 75: Ray died, launch again; 130 and 143:
-    stopped cleanly by Ctrl-C and SIGTERM.
+    not start; 3: budget or deadline left runs; 75: Ray died; 130, 143: Ctrl-C, SIGTERM.
     """
     from rich.console import Console
 
     from rml_platform.launch.launch import launch as carry_out
     from rml_platform.launch.output_layout import OutputLayout
-    from rml_platform.launch.scheduling.budgets import Terms, parse_deadline
     from rml_platform.planning.plan_file.writing import write_down
     from rml_platform.planning.plan_from_file import planned
     from rml_platform.views.summary import print_launch
 
     console = Console()
-    until = parse_deadline(deadline, time.time()) if deadline is not None else None
-    terms = Terms(max_gpu_hours=max_gpu_hours, deadline=until)
     layout = OutputLayout(root=out, storage=storage or str(out))
     plan_of = functools.partial(
         planned, out=out, data_root=data_root, is_local=address is None, tell_data=True
@@ -107,7 +106,7 @@ def launch(
         max_concurrent=max_concurrent,
         ship=ship,
         with_ray=not without_ray,
-        terms=terms,
+        terms=_terms(max_gpu_hours, deadline),
         console=console,
     )
     for study, shown in zip(studies, written, strict=True):
@@ -115,6 +114,13 @@ def launch(
         print_launch(shown, own, layout, tracking_uri, study, console)
     if report.exit_code:
         raise typer.Exit(report.exit_code)
+
+
+def _terms(max_gpu_hours: float | None, deadline: str | None) -> "Terms":
+    from rml_platform.launch.scheduling.budgets import Terms, parse_deadline
+
+    until = parse_deadline(deadline, time.time()) if deadline is not None else None
+    return Terms(max_gpu_hours=max_gpu_hours, deadline=until)
 
 
 def demo(
