@@ -43,6 +43,12 @@ def check(words: Sequence[str]) -> None:
         from mlflow.cli import cli
 
         _check_click(cli, "mlflow", rest)
+    elif program == "ray":
+        from ray.scripts.scripts import cli as ray_cli
+
+        _check_click(ray_cli, "ray", rest)
+        if "--" in rest:  # what a job runs
+            check(rest[rest.index("--") + 1 :])
     elif program == "make":
         rest = [word for word in rest if not VARIABLE.match(word)]
         makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
