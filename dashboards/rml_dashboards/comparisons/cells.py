@@ -58,17 +58,22 @@ def common_columns(table: Table) -> list[str]:
     ]
 
 
-def performance_profiles(table: Table) -> pd.DataFrame:
+def performance_profiles(table: Table, max_thresholds: int = MAX_THRESHOLDS) -> pd.DataFrame:
     """Share of each row's runs above each threshold with its 95 % bootstrap interval, over the
-    common columns: PROFILE_COLUMNS. Rows that lack one of these columns are left out."""
+    common columns: PROFILE_COLUMNS. Rows that lack one of these columns are left out.
+
+    Args:
+        max_thresholds: where there are more different scores, so many thresholds are spread evenly
+            over them; each takes a bootstrap per row.
+    """
     columns = common_columns(table)
     runs = scored_runs(table)
     if not columns:
         return pd.DataFrame(columns=PROFILE_COLUMNS)
     runs = runs[runs["column"].isin(columns)]
     thresholds = np.unique(runs["value"].to_numpy(dtype=np.float64))
-    if len(thresholds) > MAX_THRESHOLDS:
-        thresholds = np.linspace(thresholds[0], thresholds[-1], MAX_THRESHOLDS)
+    if len(thresholds) > max_thresholds:
+        thresholds = np.linspace(thresholds[0], thresholds[-1], max_thresholds)
     profiles = [
         performance_profile(scores, thresholds).assign(row=row)
         for row, scores in scores_by_row(runs, columns).items()

@@ -9,6 +9,9 @@ from rml_dashboards.diagrams.diagram import Diagram, Material
 from rml_dashboards.errors import DashboardError
 from rml_dashboards.figures.style import BAND_OPACITY, LINE_STYLES, framed
 
+DRAWN_THRESHOLDS = 31
+"""More cannot be told apart in a panel, and each takes a bootstrap per row."""
+
 
 def profile(material: Material) -> Diagram:
     """Profiles over the columns of the table's metric.
@@ -16,7 +19,7 @@ def profile(material: Material) -> Diagram:
     Raises:
         DashboardError: no row has runs of every such column.
     """
-    frame = performance_profiles(material.table)
+    frame = performance_profiles(material.table, DRAWN_THRESHOLDS)
     if frame.empty:
         raise DashboardError(
             f"{material.title}: no row has a scored run in every column of the table's metric yet"

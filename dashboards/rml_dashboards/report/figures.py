@@ -16,7 +16,7 @@ from rml_dashboards.writing.pipe_table import one_line
 MOST_POINTS = 200
 """Points of a curve that a page of this size can show."""
 MOST_ROWS = 24
-MOST_PANELS = 8
+MOST_PANELS = 12
 """A figure with more of them tells nothing and takes megabytes."""
 
 
@@ -60,7 +60,9 @@ def _figure(figure: Drawn) -> list[str]:
     svg = encoded(in_style(figure.draw), "svg")
     source = f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
     image = attributes_text({"src": source, "alt": one_line(figure.title), "loading": "lazy"})
-    return [f"<figure><img{image}>{caption}</figure>"]
+    region = attributes_text({"aria_label": one_line(figure.title)})
+    wide = f'<div class="scroll" tabindex="0" role="region"{region}><img{image}></div>'
+    return [f"<figure>{wide}{caption}</figure>"]
 
 
 def _said(figure: Drawn) -> tuple[str, ...]:
