@@ -24,6 +24,7 @@ from rml_trainers.methods.comparators.cps import CpsConfig
 from rml_trainers.methods.comparators.cutmix_seg import CutMixSegConfig
 from rml_trainers.methods.comparators.dmt import DmtConfig
 from rml_trainers.methods.comparators.ict import IctConfig
+from rml_trainers.methods.comparators.meta_pseudo_label import MetaPseudoLabelConfig
 from rml_trainers.methods.comparators.s4gan import S4GanConfig
 from rml_trainers.methods.comparators.unimatch import UniMatchConfig
 from rml_trainers.methods.comparators.unimatch_v2 import UniMatchV2Config
@@ -48,6 +49,7 @@ METHOD_CONFIGS: dict[str, MethodConfig] = {
     "mutual_direct": MutualDirectConfig(),
     "iml": ImlConfig(),
     "rml": RmlConfig(min_cells=1),
+    "meta_pseudo_label": MetaPseudoLabelConfig(uda_threshold=0.2, uda_ramp_steps=2),
     "adv_ssl": AdvSslConfig(semi_start=1, semi_threshold=0.45),
     "s4gan": S4GanConfig(self_training_threshold=0.3),
     "cutmix_seg": CutMixSegConfig(confidence=0.1),

@@ -14,6 +14,10 @@ from rml_trainers.methods.comparators.cps import CpsConfig, CrossPseudoSupervisi
 from rml_trainers.methods.comparators.cutmix_seg import CutMixSeg, CutMixSegConfig
 from rml_trainers.methods.comparators.dmt import DmtConfig, DynamicMutualTraining
 from rml_trainers.methods.comparators.ict import IctConfig, InterpolationConsistency
+from rml_trainers.methods.comparators.meta_pseudo_label import (
+    MetaPseudoLabelConfig,
+    MetaPseudoLabels,
+)
 from rml_trainers.methods.comparators.s4gan import S4Gan, S4GanConfig
 from rml_trainers.methods.comparators.unimatch import UniMatch, UniMatchConfig
 from rml_trainers.methods.comparators.unimatch_v2 import UniMatchV2, UniMatchV2Config
@@ -43,6 +47,7 @@ METHODS: dict[str, MethodEntry] = {
     "mutual_direct": MethodEntry(MutualDirectConfig, MutualDirect),
     "iml": MethodEntry(ImlConfig, IndirectMutualLearning),
     "rml": MethodEntry(RmlConfig, RobustMutualLearning),
+    "meta_pseudo_label": MethodEntry(MetaPseudoLabelConfig, MetaPseudoLabels),
     "adv_ssl": MethodEntry(AdvSslConfig, AdversarialLearning),
     "s4gan": MethodEntry(S4GanConfig, S4Gan),
     "cutmix_seg": MethodEntry(CutMixSegConfig, CutMixSeg),

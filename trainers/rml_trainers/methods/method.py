@@ -1,6 +1,6 @@
 """What a method is: it owns a step. The trainer owns time, the reporters what is told to whom."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
 
@@ -35,6 +35,9 @@ class StepResult:
     own_losses: dict[str, Tensor] = field(default_factory=dict)
     """Loss of each of the method's own networks, by name: on detached predictions, so that it
     reaches no student. They are minimised in this order, after the students' step."""
+    afterwards: Callable[[], "StepResult"] | None = None
+    """What other students learn once this loss has been taken, from the weights as they are then.
+    Gradients were cleared; a student without any in either loss stands still in it."""
 
 
 @dataclass(frozen=True, kw_only=True)

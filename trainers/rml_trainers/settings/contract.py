@@ -92,6 +92,8 @@ class MethodConfig(_Dataclass):
     """Strong views of every unlabelled image that a student learns from in one step."""
     own_labelled_loss: ClassVar[bool] = False
     """Whether the method has a loss on labels of its own, which `labelled_loss` cannot change."""
+    students_apart: ClassVar[bool] = False
+    """Whether students learn one after the other within a step, each from a loss of its own."""
     shared_views: ClassVar[bool] = False
     """Whether all students see the same labelled crops and the same strong views."""
 

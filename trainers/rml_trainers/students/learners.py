@@ -46,6 +46,8 @@ class LearnerSettings:
     """Pieces that a step's images are cut into, see `BatchConfig.accumulate`."""
     precision: Literal["auto", "float32", "bfloat16"]
     sync_batchnorm: bool
+    apart: bool
+    """Whether each student learns by itself, see `MethodConfig.students_apart`."""
     one_size: bool
     """Whether all whole images have one size, so that searching for the fastest kernels pays."""
     seed: int
@@ -102,7 +104,8 @@ class Learners:
         )
         self._run_all: RunAll = side_by_side if with_streams else one_by_one
         numbers = tuple(range(self.num_students))
-        groups = [(i,) for i in numbers] if runtime.students == "in_turn" else [numbers]
+        alone = runtime.students == "in_turn" or self._settings.apart
+        groups = [(i,) for i in numbers] if alone else [numbers]
         self._groups = [
             StudentGroup(self.students, group, self._forwards["students"], self._run_all)
             for group in groups
@@ -161,16 +164,25 @@ class Learners:
                     outputs |= group.forward({i: inputs[i] for i in group.numbers})
         return tuple(outputs[i] for i in numbers)
 
-    def learn(self, loss_of: LossOf, *, together: bool = False) -> Learnt:
+    def learn(
+        self,
+        loss_of: LossOf,
+        *,
+        together: bool = False,
+        students: tuple[int, ...] | None = None,
+    ) -> Learnt:
         """Losses of a step, micro-batch by micro-batch (see `learn_micro_batches`).
 
         Args:
             loss_of: loss of one micro-batch, from `forward_students(…, micro_batch.students)`.
             together: the loss of a student needs the other's output.
+            students: numbers of those that learn, whole groups; default: all.
         """
         num_pieces = self._settings.num_micro_batches
         everyone = tuple(range(self.num_students))
         groups = [everyone] if together else [group.numbers for group in self._groups]
+        if students is not None:
+            groups = [numbers for numbers in groups if set(numbers) <= set(students)]
         micro_batches = [
             MicroBatch(numbers, index, num_pieces)
             for index in range(num_pieces)
@@ -208,6 +220,23 @@ class Learners:
         networks.train(self._settings.teacher.mode == "train")
         with self.autocast():
             return self._run_all(self._forwards[labeller], [_channels_last(images)] * len(networks))
+
+    @torch.no_grad()
+    def label_one(self, labeller: Labeller, number: int, images: Tensor) -> SegmentationOutput:
+        """As `label`, of one student or teacher by number, from 0."""
+        network = self.student(number) if labeller == "students" else self.teacher(number)
+        network.train(self._settings.teacher.mode == "train")
+        with self.autocast():
+            return self._forwards[labeller][number](_channels_last(images))
+
+    @torch.no_grad()
+    def replay(self, number: int, images: Tensor) -> SegmentationOutput:
+        """Output of a student as it is when it learns (dropout, batch statistics), without
+        gradient."""
+        network = self.student(number)
+        network.train()
+        with self.autocast():
+            return self._forwards["students"][number](_channels_last(images))
 
     @torch.no_grad()
     def predict(self, labeller: Labeller, images: Tensor) -> tuple[SegmentationOutput, ...]:

@@ -41,6 +41,7 @@ def make_learners(config: RunConfig, num_classes: int, device: torch.device) -> 
         num_micro_batches=config.batch.accumulate,
         precision=config.precision,
         sync_batchnorm=config.sync_batchnorm,
+        apart=config.method.students_apart,
         one_size=config.data.size_px is not None,
         seed=config.seed,
     )

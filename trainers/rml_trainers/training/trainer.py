@@ -2,6 +2,7 @@
 checkpoints."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -225,6 +226,11 @@ class Trainer:
         self.optimiser.clear()
         result = step(batch, self.learners)
         self.optimiser.step(result.loss, progress)
+        if result.afterwards is not None:
+            self.optimiser.clear()
+            later = result.afterwards()
+            self.optimiser.step(later.loss, progress)
+            result = replace(result, scalars={**result.scalars, **later.scalars})
         self.learners.after_step(self.step)
         self.own_networks.minimise(result.own_losses, progress)
         return result
