@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CODE := platform trainers dashboards tests docs
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test browser check format bench gpu-evidence pictures clean
+.PHONY: help setup demo test browser check format bench chaos gpu-evidence pictures clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -41,6 +41,9 @@ format: $(STAMP) ## let ruff format and mend what it can
 
 bench: $(STAMP) ## speed and memory as ratios measured in one run (about ten minutes)
 	$(BIN)/python -m rml_benchmarks all
+
+chaos: $(STAMP) ## a small grid while processes, nodes, files and MLflow fail, compared with itself left alone (hours)
+	$(BIN)/rml chaos tests/distributed/faults/scenes.yaml $(or $(ARGS),--rounds 100)
 
 # Neither the network nor Ray nor MLflow is needed, so a machine without .venv takes the Python that it has.
 gpu-evidence: ## on one GPU: step times at the paper's sizes, then the medium ladder (ARGS="--minutes 180 --to DIR")

@@ -110,6 +110,13 @@ def _crash(said: str) -> str:
     return said.strip().splitlines()[-1]
 
 
+def in_words(account: Account) -> str:
+    """What was done in one round, and what came of it."""
+    verdict = "in order" if account.is_clean else f"NOT in order: {dict(account.wrong)}"
+    first = f"round {account.number} on {account.grounds}, {account.seconds:.0f} s: {verdict}"
+    return "\n".join([first, *(f"    {text}" for text in account.struck)])
+
+
 def render(accounts: Sequence[Account]) -> str:
     """The tally as plain text, in as many columns as a terminal has."""
     lines = [f"{column:>10}  {what}" for column, what in COLUMNS.items()]

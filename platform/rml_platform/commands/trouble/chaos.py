@@ -48,9 +48,10 @@ def chaos(
     killed and stopped, nodes go and come, files are damaged, MLflow is away. Then it is launched
     until it is done, and what was lost, done twice, changed or left behind is counted. Without
     --address a cluster of three nodes is started on this machine; with it, nothing is done to the
-    cluster itself. Exit code 1: something was not as it should be; its folder is kept.
+    cluster itself. Ctrl-C ends it with the tally so far. Exit code 1: something was not as it
+    should be; its folder is kept.
     """
-    from rml_platform.chaos.checks.tally import render
+    from rml_platform.chaos.checks.tally import Account, in_words, render
     from rml_platform.chaos.faults.catalogue import FAULTS
     from rml_platform.chaos.faults.fault import GROUNDS
     from rml_platform.chaos.monkey import Monkey, possible
@@ -72,15 +73,16 @@ def chaos(
     options += ["--profile", profile] if profile else []
     options += ["--data-root", str(data_root)] if data_root else []
     monkey = Monkey(study=study.resolve(), out=out, options=tuple(options), address=address)
-    accounts = []
-    for account in monkey.play(names, on or GROUNDS, rounds=rounds, seed=seed):
-        accounts.append(account)
-        verdict = "in order" if account.is_clean else f"NOT in order: {dict(account.wrong)}"
-        typer.echo(
-            f"round {account.number} on {account.grounds}, {account.seconds:.0f} s: {verdict}"
-        )
-        for text in account.struck:
-            typer.echo(f"    {text}")
+    accounts = list[Account]()
+    stopped = False
+    try:
+        for account in monkey.play(names, on or GROUNDS, rounds=rounds, seed=seed):
+            accounts.append(account)
+            typer.echo(in_words(account))
+    except KeyboardInterrupt:
+        stopped = True
     typer.echo(f"\nrml chaos {study.name} --rounds {rounds} --seed {seed}\n\n{render(accounts)}")
+    if stopped:
+        raise typer.Exit(130)
     if not all(account.is_clean for account in accounts):
         raise typer.Exit(1)

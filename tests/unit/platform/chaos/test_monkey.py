@@ -1,5 +1,6 @@
 """What the monkey of `rml chaos` draws."""
 
+import re
 from collections import Counter
 from pathlib import Path
 from random import Random
@@ -57,3 +58,11 @@ def test_a_study_that_fails_by_itself_is_refused(tmp_path: Path) -> None:
     monkey = Monkey(study=study, out=tmp_path / "out")
     with pytest.raises(ChaosError, match="does not come to its end when it is left alone"):
         monkey.undisturbed()
+
+
+def test_the_documentation_says_of_every_fault_what_survives() -> None:
+    page = (Path(__file__).parents[4] / "docs" / "cluster.md").read_text()
+    section = page.split("## What survives")[1].split("\n## ")[0]
+    firsts = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
+    told = [name for cell in firsts for name in re.findall(r"`([a-z-]+)`", cell)]
+    assert sorted(told) == sorted(FAULTS)
