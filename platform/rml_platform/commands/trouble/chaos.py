@@ -55,24 +55,19 @@ def chaos(
     from rml_platform.chaos.faults.catalogue import FAULTS
     from rml_platform.chaos.faults.fault import GROUNDS
     from rml_platform.chaos.monkey import Monkey, possible
-    from rml_trainers.configuration import suggest
-    from rml_trainers.errors import ConfigError
 
     if list_:
         for name, one in FAULTS.items():
             typer.echo(f"{name:<24}{one.what} ({', '.join(one.grounds)})")
         return
-    if study is None or not study.is_file():
-        raise ConfigError(f"rml chaos needs a study file to train; {study} is none")
-    for given, known in ((fault or [], list(FAULTS)), (on or [], list(GROUNDS))):
-        for name in given:
-            if name not in known:
-                raise ConfigError(f"there is no {name!r}; {suggest(name, known)}")
+    file = _study_file(study)
+    _check_known(fault or [], list(FAULTS))
+    _check_known(on or [], list(GROUNDS))
     names = [n for n in fault or FAULTS if possible(FAULTS[n], address)]
     options = [word for given in set_ or () for word in ("--set", given)]
     options += ["--profile", profile] if profile else []
     options += ["--data-root", str(data_root)] if data_root else []
-    monkey = Monkey(study=study.resolve(), out=out, options=tuple(options), address=address)
+    monkey = Monkey(study=file.resolve(), out=out, options=tuple(options), address=address)
     accounts = list[Account]()
     stopped = False
     try:
@@ -81,8 +76,25 @@ def chaos(
             typer.echo(in_words(account))
     except KeyboardInterrupt:
         stopped = True
-    typer.echo(f"\nrml chaos {study.name} --rounds {rounds} --seed {seed}\n\n{render(accounts)}")
+    typer.echo(f"\nrml chaos {file.name} --rounds {rounds} --seed {seed}\n\n{render(accounts)}")
     if stopped:
         raise typer.Exit(130)
     if not all(account.is_clean for account in accounts):
         raise typer.Exit(1)
+
+
+def _study_file(study: Path | None) -> Path:
+    from rml_trainers.errors import ConfigError
+
+    if study is None or not study.is_file():
+        raise ConfigError(f"rml chaos needs a study file to train; {study} is none")
+    return study
+
+
+def _check_known(given: list[str], known: list[str]) -> None:
+    from rml_trainers.configuration import suggest
+    from rml_trainers.errors import ConfigError
+
+    for name in given:
+        if name not in known:
+            raise ConfigError(f"there is no {name!r}; {suggest(name, known)}")
