@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.support.dashboards.live_grid import LiveGrid
 from tests.support.dashboards.live_server import Served, live_of, served
@@ -23,6 +23,8 @@ QUIET = (
 )
 """Without these, Chromium asks for hosts of its maker; the sandbox does not start for root."""
 OpenPage = Callable[..., Page]
+PATIENCE_MS = 60_000
+"""How long a page may take to show what a test waits for: a busy machine is no error."""
 
 
 @pytest.fixture(scope="session")
@@ -32,6 +34,7 @@ def browser() -> Iterator[Browser]:
         pytest.skip(
             f"no browser: none of {', '.join(NAMES)} is on the path, RML_BROWSER names none"
         )
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=found, args=list(QUIET))
         yield started
@@ -58,6 +61,7 @@ def open_page(browser: Browser) -> Iterator[OpenPage]:
             color_scheme="dark" if theme == "dark" else "light",
         )
         contexts.append(context)
+        context.set_default_timeout(PATIENCE_MS)
         page = context.new_page()
         if not may_complain:
             page.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))
