@@ -55,6 +55,15 @@ Deadline = Annotated[
     ),
 ]
 
+Notify = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="URL",
+        help="POST JSON (Slack's or any) here when a study ends, a run fails for good, or nothing "
+        "has moved for an hour. May be repeated.",
+    ),
+]
+
 
 def launch(
     studies: StudyFiles,
@@ -71,6 +80,7 @@ def launch(
     ship: Ship = False,
     max_gpu_hours: MaxGpuHours = None,
     deadline: Deadline = None,
+    notify: Notify = None,
 ) -> None:
     """Train every run of a study that is not done yet, track it, and print the study's table.
 
@@ -107,6 +117,7 @@ def launch(
         ship=ship,
         with_ray=not without_ray,
         terms=_terms(max_gpu_hours, deadline),
+        notify=notify or (),
         console=console,
     )
     for study, shown in zip(studies, written, strict=True):

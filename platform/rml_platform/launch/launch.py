@@ -28,10 +28,11 @@ from rml_platform.launch.outcomes import (
 from rml_platform.launch.output_layout import OutputLayout
 from rml_platform.launch.ray_session import ray_session
 from rml_platform.launch.scheduling.budgets import NO_TERMS, Terms, budget_of
+from rml_platform.launch.scheduling.notices import Notifier, tell_end, tell_failure, watching
 from rml_platform.launch.scheduling.queue_state import telling
 from rml_platform.launch.scheduling.turns import Turns, places_of
 from rml_platform.launch.scheduling.wishes import CANCELLED, WAITS_FOR_ROOM, LiveWishes
-from rml_platform.launch.sizing import execution_note, execution_of, sized, task_of
+from rml_platform.launch.sizing import check_names, execution_note, execution_of, sized, task_of
 from rml_platform.launch.stop_signals import exit_code_of, stopping_on_signals
 from rml_platform.planning.machine import Machine
 from rml_platform.planning.plan import Plan
@@ -62,6 +63,7 @@ def launch(
     with_ray: bool = True,
     ship: bool = False,
     terms: Terms = NO_TERMS,
+    notify: Sequence[str] = (),
     console: Console | None = None,
     trainer_class: Callable[..., Any] | None = None,
 ) -> LaunchReport:
@@ -76,6 +78,7 @@ def launch(
         address: Ray cluster; default: a local Ray for this launch alone.
         max_concurrent: most runs at the same time; default: as many as the resources allow.
         terms: budget and deadline.
+        notify: URLs that are told of ends, failures and standstill.
         with_ray: False: one run after the other in this process, on a machine without Ray.
         ship: send this version of the code and its plug-ins along to the nodes of the cluster.
     Raises:
@@ -86,7 +89,7 @@ def launch(
     report = LaunchReport()
     console = console or Console()
     plans = (plans,) if isinstance(plans, Plan) else tuple(plans)
-    _check_names([plan.study for plan in plans])
+    check_names([plan.study for plan in plans])
     try:
         with stopping_on_signals():
             tracker = open_tracker(tracking_uri, layout.root, layout.artifacts)
@@ -102,25 +105,20 @@ def launch(
                 trainer_class=trainer_class,
                 on_note=note_on(console),
             )
-            _Launch(plans, layout, data_root, publisher, console, report, terms).bring_to_end(
-                carry_out
-            )
+            launch_id = new_launch_id()
+            with Notifier(notify, launch_id, note_on(console)) as notifier:
+                one = _Launch(
+                    plans, layout, data_root, publisher, console, report, terms, notifier, launch_id
+                )
+                try:
+                    one.bring_to_end(carry_out)
+                finally:
+                    for study, run_ids in studies.items():
+                        tell_end(notifier, study, report.of(run_ids))
     except KeyboardInterrupt as stop:
         report.stopped_with = exit_code_of(stop)
     report.seconds = time.monotonic() - started
     return report
-
-
-def _check_names(studies: Sequence[Study]) -> None:
-    """What a study's name stands for must be one thing: its plan, its table, its experiment."""
-    sources: dict[str, str] = {}
-    for study in studies:
-        if study.name in sources:
-            raise ConfigError(
-                f"{study.source}: name: {sources[study.name]} is called {study.name!r}, too, and "
-                "each would overwrite the other's plan and table; rename one, or launch one of them"
-            )
-        sources[study.name] = study.source
 
 
 class _Launch:
@@ -135,8 +133,11 @@ class _Launch:
         console: Console,
         report: LaunchReport,
         terms: Terms,
+        notifier: Notifier,
+        launch_id: str,
     ) -> None:
-        self.launch_id = new_launch_id()
+        self.launch_id = launch_id
+        self._notifier = notifier
         self.tasks = dict[str, RunTask]()
         for plan in plans:
             for run in plan.runs:
@@ -174,15 +175,16 @@ class _Launch:
         note_old_metrics(done, self._on_note)
         self._publisher.sync(done)
         if pending:
+            open_runs = [self.folders[run_id] for run_id in pending]
             view = LiveView(
-                [self.folders[run_id] for run_id in pending],
+                open_runs,
                 self._publisher,
                 self._console,
                 self.launch_id,
                 self.claims.give_back,
             )
             try:
-                with self._lease, view:
+                with self._lease, view, watching(self._notifier, open_runs):
                     while pending := self._one_round(pending, carry_out):
                         self._wait()
             finally:
@@ -216,7 +218,7 @@ class _Launch:
                 self.folders[run_id].folder.delete(CANCEL_FILE)
         mine = set(own)
         neighbours = [task for run_id, task in self.tasks.items() if run_id not in mine]
-        turns = Turns(self._places, self._wishes, self._budget.refusal)
+        turns = Turns(self._places, self._wishes, self._budget.refusal, self._tell_failure)
         tasks = mark_shared([self.tasks[run_id] for run_id in own], neighbours)
         try:
             lost: Mapping[str, str] = {}
@@ -243,6 +245,9 @@ class _Launch:
             self._publisher.sync([self.folders[run_id] for run_id in own], closing=True)
             for run_id in own:
                 self.claims.give_back(run_id)
+
+    def _tell_failure(self, run_id: str) -> None:
+        tell_failure(self._notifier, run_id, self.folders[run_id].record())
 
     def _may_any_start(self, tasks: Sequence[RunTask]) -> bool:
         """Whether Ray is needed at all."""

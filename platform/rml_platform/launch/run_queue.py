@@ -94,8 +94,10 @@ class RunQueue:
         if decision.is_tried_again:
             history[-1] = replace(trouble, led_to_halving=decision.halve_batch)
             self._try_again(folder, task, trouble, decision, record)
-        elif own is None:
+            return
+        if own is None:
             self.lost[run_id] = _account(error, history)
+        self._turns.on_given_up(run_id)
 
     def _kind(self, run_id: str, failure: Failure | None, error: str) -> FailureClass:
         if run_id in self._hung:

@@ -1,5 +1,6 @@
 """What each run of a study is told, and given of a machine or cluster; how many of them fit in."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -16,6 +17,7 @@ from rml_platform.run.task import Process, RunTask, config_to_json, prepared_fol
 from rml_platform.study.cells import Study
 from rml_platform.study.study_file import ResourcesConfig
 from rml_trainers import RESULT_VERSION
+from rml_trainers.errors import ConfigError
 from rml_trainers.settings.plugins import plugins_with_metrics
 from rml_trainers.training.identity import plugins_of
 
@@ -44,6 +46,18 @@ def task_of(
         result_version=RESULT_VERSION,
         plugins=tuple(plugins),
     )
+
+
+def check_names(studies: Sequence[Study]) -> None:
+    """What a study's name stands for must be one thing: its plan, its table, its experiment."""
+    sources: dict[str, str] = {}
+    for study in studies:
+        if study.name in sources:
+            raise ConfigError(
+                f"{study.source}: name: {sources[study.name]} is called {study.name!r}, too, and "
+                "each would overwrite the other's plan and table; rename one, or launch one of them"
+            )
+        sources[study.name] = study.source
 
 
 def execution_note(study: Study, address: str | None) -> str:

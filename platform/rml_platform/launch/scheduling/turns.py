@@ -89,16 +89,20 @@ class Turns:
         places: Mapping[str, Places] | None = None,
         wishes: Mapping[str, LiveWishes] | None = None,
         gate: Gate = lambda task, under_way: "",
+        on_given_up: Callable[[str], None] = lambda run_id: None,
     ) -> None:
         """
         Args:
             places: of the runs; without them their order is that in which they are added.
             wishes: by study.
             gate: has the last word on what is started.
+            on_given_up: is told the id of each run that ended without a result and gets no other
+                turn.
         """
         self._places = places or {}
         self._wishes = wishes or {}
         self._gate = gate
+        self.on_given_up = on_given_up
         self._groups: dict[Places, list[_Waiting]] = {}
         """The waiting runs in their order, by the rows that they fill: what is asked of a row
         changes the order of these lists only."""

@@ -3,18 +3,21 @@ distributed/."""
 
 import io
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 
 from rml_platform.launch import launch as module
 from rml_platform.launch import outcomes
+from rml_platform.launch.direct import run_here
 from rml_platform.launch.launch import launch
 from rml_platform.launch.outcomes import LaunchReport
 from rml_platform.launch.output_layout import OutputLayout
+from rml_platform.launch.scheduling.budgets import Terms
 from rml_platform.launch.scheduling.turns import Turns
 from rml_platform.launch.scheduling.wishes import Wishes, with_cancelled, write_wishes
 from rml_platform.launch.sizing import execution_of
@@ -24,6 +27,7 @@ from rml_platform.run.execute import execute
 from rml_platform.run.faults.claims import Claim, ClaimBoard, give_back
 from rml_platform.run.run_folder import Failure, RunFolder
 from rml_platform.run.task import Process, RunTask
+from rml_platform.study.retry_config import RetryConfig
 from rml_platform.study.schema import load_study
 from rml_platform.tracking.tracker import TrackingError
 from rml_trainers.data.prepared.cache import PreparedData
@@ -59,11 +63,16 @@ class Grid:
         self.said = io.StringIO()
         self.trained: list[str] = []
 
-    def launch(self, uri: str | None = None) -> LaunchReport:
+    def launch(self, uri: str | None = None, **more: Any) -> LaunchReport:
         layout = OutputLayout(root=self.folder, storage=str(self.folder))
         console = Console(file=self.said, width=200)
         return launch(
-            self.plan, layout=layout, data_root=None, tracking_uri=uri or self.uri, console=console
+            self.plan,
+            layout=layout,
+            data_root=None,
+            tracking_uri=uri or self.uri,
+            console=console,
+            **more,
         )
 
     def run(self, run_id: str) -> RunFolder:
@@ -126,6 +135,14 @@ def test_nothing_is_started_where_all_is_cancelled(grid: Grid) -> None:
     assert grid.launch().done == [grid.good]
 
 
+def test_a_budget_that_is_used_up_ends_the_launch_with_a_code_of_its_own(grid: Grid) -> None:
+    report = grid.launch(terms=Terms(max_gpu_hours=1e-9))
+    assert (report.done, report.left, grid.trained) == ([grid.good], [grid.bad], [grid.good])
+    assert list(report.over_budget) == [grid.bad]
+    assert report.over_budget[grid.bad].startswith("--max-gpu-hours: ")
+    assert report.exit_code == 3
+
+
 def test_the_runs_of_several_studies_are_in_one_queue_and_recorded_in_each(grid: Grid) -> None:
     text = STUDY.replace("name: tiny", "name: other")
     folder = grid.folder / "other"
@@ -143,6 +160,30 @@ def test_the_runs_of_several_studies_are_in_one_queue_and_recorded_in_each(grid:
     assert grid.run(grid.good).folder.child("studies").files() == ["other"]
     with pytest.raises(ConfigError, match="is called 'tiny', too"):
         launch([grid.plan, grid.plan], layout=layout, data_root=None, tracking_uri="none")
+
+
+def test_what_fails_for_good_and_the_end_are_told(
+    grid: Grid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+
+    class Answer:
+        ok = True
+
+    def post(url: str, json: dict[str, object], **rest: object) -> Answer:
+        told.append(f"{url} {json['text']}")
+        return Answer()
+
+    def carry_out(tasks: Sequence[RunTask], **rest: Any) -> Mapping[str, str]:
+        return run_here(tasks, RetryConfig(), pytest.fail, FakeTrainer, rest["turns"])
+
+    monkeypatch.setattr("rml_platform.launch.scheduling.notices.requests.post", post)
+    monkeypatch.setattr(module, "_carry_out", carry_out)
+    grid.launch(notify=["http://host"])
+    assert told == [
+        f"http://host rml: {grid.bad} failed: NonFiniteLossError: loss is nan at step 3",
+        "http://host rml: tiny ended: 1 done, 1 failed",
+    ]
 
 
 class Other:

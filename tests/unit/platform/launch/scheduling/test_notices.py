@@ -1,0 +1,151 @@
+"""Who is told what, by a web server of this test; a URL that fails stops nothing and betrays
+nothing."""
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rml_platform.launch.outcomes import LaunchReport
+from rml_platform.launch.scheduling.notices import (
+    Notifier,
+    Standstill,
+    check_urls,
+    tell_end,
+    tell_failure,
+)
+from rml_platform.run.run_folder import Failure, Heartbeat, RunFolder, RunRecord
+from rml_platform.run.task import Process
+from rml_trainers.errors import ConfigError
+
+SECRET = "T000-B000-XXXX"
+
+
+class Listener:
+    """A web server that keeps what it is sent."""
+
+    def __init__(self) -> None:
+        self.heard: list[dict[str, Any]] = []
+        listener = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                length = int(self.headers["Content-Length"])
+                body = json.loads(self.rfile.read(length))
+                assert self.headers["Content-Type"] == "application/json"
+                listener.heard.append(body)
+                self.send_response(500 if self.path.startswith("/fails") else 200)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None: ...
+
+        self._server = HTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def url(self, path: str = "hook") -> str:
+        return f"http://127.0.0.1:{self._server.server_port}/{path}/{SECRET}"
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def listener() -> Iterator[Listener]:
+    listener = Listener()
+    yield listener
+    listener.close()
+
+
+def failure(kind: str, message: str = "loss is nan\nat step 3") -> RunRecord:
+    found = Failure(
+        kind=kind, message=message, traceback="", attempt=1, launch_id="launch-1", time=0
+    )
+    return RunRecord(state="failed", failure=found)
+
+
+def test_an_end_is_told_to_everybody_with_text_for_slack_and_keys_for_programs(
+    listener: Listener,
+) -> None:
+    report = LaunchReport(done=["a", "b"], done_before=["c"], left=["d"])
+    urls = [listener.url(), listener.url("other")]
+    with Notifier(urls, "launch-1", pytest.fail) as notifier:
+        tell_end(notifier, "table4", report)
+    assert len(listener.heard) == 2
+    (first, _) = listener.heard
+    assert first["text"] == "rml: table4 ended: 3 done, 1 left"
+    assert (first["event"], first["study"], first["launch_id"]) == (
+        "study_ended",
+        "table4",
+        "launch-1",
+    )
+    assert first["counts"] == {"done": 3, "failed": 0, "left": 1, "running_elsewhere": 0}
+
+
+def test_a_failure_is_told_in_one_line_and_a_cancelled_run_is_none(listener: Listener) -> None:
+    secret = "no bucket at s3://key:hush@host/b"
+    with Notifier([listener.url()], "launch-1", pytest.fail) as notifier:
+        tell_failure(notifier, "run-1", failure("NonFiniteLossError"))
+        tell_failure(notifier, "run-2", failure("Cancelled"))
+        tell_failure(notifier, "run-3", RunRecord(state="cut_off"))
+        tell_failure(notifier, "run-4", failure("OSError", secret))
+    assert [notice["text"] for notice in listener.heard] == [
+        "rml: run-1 failed: NonFiniteLossError: loss is nan",
+        "rml: run-3 failed: its process was lost",
+        "rml: run-4 failed: OSError: no bucket at s3://key:***@host/b",
+    ]
+
+
+def test_a_url_that_fails_is_told_once_without_its_secret(listener: Listener) -> None:
+    notes: list[str] = []
+    urls = [listener.url("fails"), f"http://127.0.0.1:9/{SECRET}", listener.url()]
+    with Notifier(urls, "launch-1", notes.append) as notifier:
+        for _ in range(2):
+            notifier.tell("nothing_moves", "still")
+    assert len(listener.heard) == 4, "every notice goes to whoever can be reached"
+    assert notes == [
+        "--notify: 127.0.0.1 could not be told (it answered 500); the launch goes on",
+        "--notify: 127.0.0.1 could not be told (ConnectionError); the launch goes on",
+    ]
+
+
+@pytest.mark.parametrize("url", ["hooks.slack.com/services/x", "file:///etc/passwd", "http://"])
+def test_what_is_no_web_address_is_refused_before_anything_starts(url: str) -> None:
+    with pytest.raises(ConfigError, match="expected addresses that begin with http"):
+        check_urls([url])
+
+
+def test_a_standstill_is_told_once_each_time(listener: Listener, tmp_path: Path) -> None:
+    now = [0.0]
+    folder = RunFolder.of(str(tmp_path), "run-1")
+    process = Process.current()
+
+    def beat(step: int) -> None:
+        folder.write_heartbeat(
+            Heartbeat(
+                launch_id="launch-1",
+                launcher=process,
+                worker=process,
+                device="cpu",
+                attempt=1,
+                launch_attempt=1,
+                step=step,
+            )
+        )
+
+    with Notifier([listener.url()], "launch-1", pytest.fail) as notifier:
+        standstill = Standstill(notifier, [folder], clock=lambda: now[0])
+        beat(1)
+        for minutes, step in ((0, 1), (59, 1), (61, 1), (90, 1), (100, 2), (159, 2), (161, 2)):
+            now[0] = 60.0 * minutes
+            beat(step)
+            standstill.look()
+    assert [notice["text"] for notice in listener.heard] == [
+        "rml: nothing has moved for 61 min (1 runs under way)",
+        "rml: nothing has moved for 61 min (1 runs under way)",
+    ]
+    assert listener.heard[0]["runs"] == ["run-1"]
