@@ -1,5 +1,6 @@
 """Draws rounds of faults over one study, plays them, and keeps the tally."""
 
+import json
 import shutil
 import tempfile
 import time
@@ -142,8 +143,7 @@ class Monkey:
         arguments = [str(self.study), *kept, *self.options, *ALWAYS, "--without-ray"]
         launch = Launch(arguments, out / "launch.log", {})
         launch.process.wait()
-        folders = sorted((out / "runs").iterdir()) if (out / "runs").is_dir() else []
-        found = {path.name: fingerprint(RunFolder.of(str(out), path.name)) for path in folders}
+        found = {i: fingerprint(RunFolder.of(str(out), i)) for i in planned_runs(out)}
         if launch.exit_code != 0 or not found or None in found.values():
             raise ChaosError(
                 f"{self.study} does not come to its end when it is left alone:\n{launch.said}"
@@ -199,6 +199,14 @@ class Monkey:
             tracking_uri=server.uri if server else f"sqlite:///{out / 'mlflow.db'}",
             tracking=server,
         )
+
+
+def planned_runs(out: Path) -> list[str]:
+    """Ids of the runs of the plan that was written last: an output folder also keeps those of a
+    study that was another one then."""
+    plans = sorted(out.glob("studies/*/plan*.json"), key=lambda file: file.stat().st_mtime_ns)
+    runs = json.loads(plans[-1].read_bytes())["runs"] if plans else []
+    return [str(run["run_id"]) for run in runs]
 
 
 def _strike(arena: Arena, draw: Draw) -> None:

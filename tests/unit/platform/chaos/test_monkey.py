@@ -10,8 +10,18 @@ import pytest
 from rml_platform.chaos.faults.catalogue import FAULTS
 from rml_platform.chaos.faults.fault import GROUNDS
 from rml_platform.chaos.faults.files import DAMAGES
-from rml_platform.chaos.monkey import MOST_FAULTS, ChaosError, Monkey, draw_rounds, possible
+from rml_platform.chaos.monkey import (
+    MOST_FAULTS,
+    ChaosError,
+    Monkey,
+    draw_rounds,
+    planned_runs,
+    possible,
+)
+from rml_platform.study.schema import load_study
 from rml_trainers.errors import ConfigError
+from tests.support.platform.plans import written
+from tests.support.platform.studies import write_study
 
 
 def test_a_seed_always_draws_the_same_rounds() -> None:
@@ -58,6 +68,14 @@ def test_a_study_that_fails_by_itself_is_refused(tmp_path: Path) -> None:
     monkey = Monkey(study=study, out=tmp_path / "out")
     with pytest.raises(ChaosError, match="does not come to its end when it is left alone"):
         monkey.undisturbed()
+
+
+def test_runs_of_a_study_that_was_another_one_do_not_count(tmp_path: Path) -> None:
+    study = load_study(write_study(tmp_path), (), None)
+    plan = written(study, tmp_path / "out")
+    (tmp_path / "out" / "runs" / "of-another-day").mkdir(parents=True)
+    assert planned_runs(tmp_path / "out") == [run.run_id for run in plan.runs]
+    assert planned_runs(tmp_path / "nothing") == []
 
 
 def test_the_documentation_says_of_every_fault_what_survives() -> None:
