@@ -3,6 +3,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from rml_platform.launch.run_queue import RunQueue
 from rml_platform.launch.scheduling.turns import Turns
@@ -10,7 +11,9 @@ from rml_platform.planning.machine import Machine
 from rml_platform.run.attempt import Outcome, TrainerLike, WorkerContext
 from rml_platform.run.execute import execute
 from rml_platform.run.task import RunTask
+from rml_platform.study.cells import Study
 from rml_platform.study.retry_config import RetryConfig
+from rml_trainers.errors import ConfigError
 
 
 def run_direct(
@@ -46,3 +49,34 @@ def run_here(
         run_direct(now, trainer_class)
         queue.ended(now.run_id, "")
     return queue.lost
+
+
+def carry_out_here(
+    tasks: Sequence[RunTask],
+    *,
+    turns: Turns,
+    studies: Mapping[str, Study],
+    address: str | None,
+    max_concurrent: int | None,
+    ship: bool,
+    trainer_class: Callable[..., Any] | None,
+    on_note: Callable[[str], None],
+) -> Mapping[str, str]:
+    """Train what a launch has to do here. Raises ConfigError where somebody asked for more than
+    one process."""
+    for study in studies.values():
+        asked = {
+            "resources.workers": study.resources.workers != 1,
+            "execution: train": study.execution == "train",
+            "--address or RAY_ADDRESS": address is not None,
+            "--ship": ship,
+            "--max-concurrent": max_concurrent not in (None, 1),
+        }
+        if any(asked.values()):
+            what = ", ".join(name for name, is_asked in asked.items() if is_asked)
+            raise ConfigError(
+                f"{study.source}: --without-ray trains one run after the other in one process, "
+                f"which does not go with {what}"
+            )
+    rules = {name: study.retry for name, study in studies.items()}
+    return run_here(tasks, rules, on_note, trainer_class, turns)

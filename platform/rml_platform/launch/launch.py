@@ -16,7 +16,7 @@ from typing import Any
 from rich.console import Console
 
 from rml_platform.launch.claiming import LaunchClaims
-from rml_platform.launch.direct import run_here
+from rml_platform.launch.direct import carry_out_here
 from rml_platform.launch.live_view import LiveView, poll_seconds
 from rml_platform.launch.outcomes import (
     LaunchReport,
@@ -32,7 +32,14 @@ from rml_platform.launch.scheduling.notices import Notifier, tell_end, tell_fail
 from rml_platform.launch.scheduling.queue_state import telling
 from rml_platform.launch.scheduling.turns import Turns, places_of
 from rml_platform.launch.scheduling.wishes import CANCELLED, WAITS_FOR_ROOM, LiveWishes
-from rml_platform.launch.sizing import check_names, execution_note, execution_of, sized, task_of
+from rml_platform.launch.sizing import (
+    check_names,
+    execution_note,
+    execution_of,
+    plugins_of_tasks,
+    sized,
+    task_of,
+)
 from rml_platform.launch.stop_signals import exit_code_of, stopping_on_signals
 from rml_platform.planning.machine import Machine
 from rml_platform.planning.plan import Plan
@@ -45,7 +52,6 @@ from rml_platform.study.cells import Study
 from rml_platform.tracking.opening import open_tracker
 from rml_platform.tracking.several_studies import StudyPublishers
 from rml_trainers.errors import ConfigError
-from rml_trainers.settings.plugins import Plugin
 
 CarryOut = Callable[..., Mapping[str, str]]
 """Carries tasks out in the order that `turns` gives; returns what Ray says of those that were
@@ -73,8 +79,7 @@ def launch(
     A run that several studies have is trained once, with the resources and rules of the first.
 
     Args:
-        tracking_uri: MLflow server or database, or `none`; default: an SQLite file under the
-            layout's root.
+        tracking_uri: MLflow server or database, or `none`; default: SQLite under the root.
         address: Ray cluster; default: a local Ray for this launch alone.
         max_concurrent: most runs at the same time; default: as many as the resources allow.
         terms: budget and deadline.
@@ -97,7 +102,7 @@ def launch(
             studies = {plan.study.name: {run.run_id for run in plan.runs} for plan in plans}
             publisher = StudyPublishers(tracker, studies, note_on(console))
             carry_out = functools.partial(
-                _carry_out if with_ray else _carry_out_here,
+                _carry_out if with_ray else carry_out_here,
                 studies={plan.study.name: plan.study for plan in plans},
                 address=address,
                 max_concurrent=max_concurrent,
@@ -105,20 +110,32 @@ def launch(
                 trainer_class=trainer_class,
                 on_note=note_on(console),
             )
-            launch_id = new_launch_id()
-            with Notifier(notify, launch_id, note_on(console)) as notifier:
-                one = _Launch(
-                    plans, layout, data_root, publisher, console, report, terms, notifier, launch_id
-                )
-                try:
-                    one.bring_to_end(carry_out)
-                finally:
-                    for study, run_ids in studies.items():
-                        tell_end(notifier, study, report.of(run_ids))
+            one = functools.partial(
+                _Launch, plans, layout, data_root, publisher, console, report, terms
+            )
+            _bring_to_end(one, carry_out, notify, studies, report, note_on(console))
     except KeyboardInterrupt as stop:
         report.stopped_with = exit_code_of(stop)
     report.seconds = time.monotonic() - started
     return report
+
+
+def _bring_to_end(
+    make: Callable[[Notifier, str], "_Launch"],
+    carry_out: CarryOut,
+    notify: Sequence[str],
+    studies: Mapping[str, set[str]],
+    report: LaunchReport,
+    on_note: Callable[[str], None],
+) -> None:
+    """Carry out a launch; who asked for it is told of the end of every study, however it came."""
+    launch_id = new_launch_id()
+    with Notifier(notify, launch_id, on_note) as notifier:
+        try:
+            make(notifier, launch_id).bring_to_end(carry_out)
+        finally:
+            for study, run_ids in studies.items():
+                tell_end(notifier, study, report.of(run_ids))
 
 
 class _Launch:
@@ -354,37 +371,3 @@ def _carry_out(
             turns=turns,
             newcomers=newcomers,
         )
-
-
-def _carry_out_here(
-    tasks: Sequence[RunTask],
-    *,
-    turns: Turns,
-    studies: Mapping[str, Study],
-    address: str | None,
-    max_concurrent: int | None,
-    ship: bool,
-    trainer_class: Callable[..., Any] | None,
-    on_note: Callable[[str], None],
-) -> Mapping[str, str]:
-    for study in studies.values():
-        asked = {
-            "resources.workers": study.resources.workers != 1,
-            "execution: train": study.execution == "train",
-            "--address or RAY_ADDRESS": address is not None,
-            "--ship": ship,
-            "--max-concurrent": max_concurrent not in (None, 1),
-        }
-        if any(asked.values()):
-            what = ", ".join(name for name, is_asked in asked.items() if is_asked)
-            raise ConfigError(
-                f"{study.source}: --without-ray trains one run after the other in one process, "
-                f"which does not go with {what}"
-            )
-    rules = {name: study.retry for name, study in studies.items()}
-    return run_here(tasks, rules, on_note, trainer_class, turns)
-
-
-def plugins_of_tasks(tasks: Sequence[RunTask]) -> tuple[Plugin, ...]:
-    """The plug-ins that runs need, each once."""
-    return tuple({plugin.location: plugin for task in tasks for plugin in task.plugins}.values())

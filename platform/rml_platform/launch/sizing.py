@@ -18,7 +18,7 @@ from rml_platform.study.cells import Study
 from rml_platform.study.study_file import ResourcesConfig
 from rml_trainers import RESULT_VERSION
 from rml_trainers.errors import ConfigError
-from rml_trainers.settings.plugins import plugins_with_metrics
+from rml_trainers.settings.plugins import Plugin, plugins_with_metrics
 from rml_trainers.training.identity import plugins_of
 
 
@@ -127,3 +127,8 @@ def room_for(resources: ResourcesConfig, address: str | None, at_once: int | Non
         where = f"the cluster at {address}"
     fit = runs_at_once(resources, machine)
     return Room(at_once=at_once or fit, where=where, gpus=machine.gpus)
+
+
+def plugins_of_tasks(tasks: Sequence[RunTask]) -> tuple[Plugin, ...]:
+    """The plug-ins that runs need, each once."""
+    return tuple({plugin.location: plugin for task in tasks for plugin in task.plugins}.values())
