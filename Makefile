@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CODE := platform trainers dashboards tests docs
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test browser check format bench chaos gpu-evidence pictures clean
+.PHONY: help setup demo test browser test-long check format bench chaos gpu-evidence pictures clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -30,7 +30,10 @@ check: $(STAMP) ## formatting, lint and types of code and tests
 # One process per core with one thread each; then what starts Ray, which wants the machine for itself.
 test: check ## check, then every test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadfile -m "not ray and not browser"
-	$(BIN)/python -m pytest -m ray
+	$(BIN)/python -m pytest -m "ray and not long"
+
+test-long: $(STAMP) ## what takes minutes on a cluster of this machine
+	$(BIN)/python -m pytest -m long
 
 browser: $(STAMP) ## the live page at every size, theme and page, in the Chromium of this machine (minutes)
 	$(BIN)/python -m pytest -m browser tests/integration/browser

@@ -1,7 +1,7 @@
 """The tags of a run: what it can be found by and traced to."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Any
 
@@ -48,6 +48,20 @@ class Tag(StrEnum):
     def short(self) -> str:
         """The name without `rml.`, as columns of tidy tables have it."""
         return self.value.removeprefix(PREFIX)
+
+
+def place_tags(study: str, places: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Where a run stands in a study's table: `rml.row.<study>` and `rml.column.<study>`, by which
+    a tracker can group its runs. Of a run in several places all labels are told, once each.
+
+    Args:
+        places: row and column of each cell that the run fills.
+    """
+    found = tuple(places)
+    rows = dict.fromkeys(row for row, _ in found)
+    columns = dict.fromkeys(column for _, column in found)
+    labels = {"row": ", ".join(rows), "column": ", ".join(columns)}
+    return {f"{PREFIX}{what}.{study}": text for what, text in labels.items() if text}
 
 
 def task_tags(task: Mapping[str, Any]) -> dict[str, str]:

@@ -15,6 +15,7 @@ from typing import Any
 
 from rich.console import Console
 
+from rml_dashboards.contract.tags import place_tags
 from rml_platform.launch.claiming import LaunchClaims
 from rml_platform.launch.direct import carry_out_here
 from rml_platform.launch.live_view import LiveView, poll_seconds
@@ -99,7 +100,7 @@ def launch(
         with stopping_on_signals():
             tracker = open_tracker(tracking_uri, layout.root, layout.artifacts)
             tracker.check()
-            studies = {plan.study.name: {run.run_id for run in plan.runs} for plan in plans}
+            studies = {plan.study.name: _labels_of(plan) for plan in plans}
             publisher = StudyPublishers(tracker, studies, note_on(console))
             carry_out = functools.partial(
                 _carry_out if with_ray else carry_out_here,
@@ -124,7 +125,7 @@ def _bring_to_end(
     make: Callable[[Notifier, str], "_Launch"],
     carry_out: CarryOut,
     notify: Sequence[str],
-    studies: Mapping[str, set[str]],
+    studies: Mapping[str, Mapping[str, object]],
     report: LaunchReport,
     on_note: Callable[[str], None],
 ) -> None:
@@ -134,8 +135,16 @@ def _bring_to_end(
         try:
             make(notifier, launch_id).bring_to_end(carry_out)
         finally:
-            for study, run_ids in studies.items():
-                tell_end(notifier, study, report.of(run_ids))
+            for study, runs in studies.items():
+                tell_end(notifier, study, report.of(set(runs)))
+
+
+def _labels_of(plan: Plan) -> dict[str, dict[str, str]]:
+    """By run id, the tags that tell where its runs stand in the study's table."""
+    return {
+        run.run_id: place_tags(plan.study.name, ((cell.row, cell.column) for cell in run.cells))
+        for run in plan.runs
+    }
 
 
 class _Launch:

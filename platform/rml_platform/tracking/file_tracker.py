@@ -7,9 +7,11 @@ know: which other studies found the run done. Each of them leaves an empty file 
 two launches at once can do without harm.
 """
 
+from collections.abc import Mapping
+
 from rml_dashboards.contract.run_folder import STUDIES
 from rml_platform.run.run_folder import RunFolder
-from rml_platform.tracking.tracker import OnNote, TrackingError
+from rml_platform.tracking.tracker import NO_LABELS, OnNote, TrackingError
 
 
 class FileTracker:
@@ -20,7 +22,15 @@ class FileTracker:
     def check(self) -> None:
         """There is nothing to reach: where run folders cannot be written, no run can begin."""
 
-    def publish(self, run: RunFolder, study: str, *, closing: bool, on_note: OnNote) -> None:
+    def publish(
+        self,
+        run: RunFolder,
+        study: str,
+        *,
+        closing: bool,
+        on_note: OnNote,
+        labels: Mapping[str, str] = NO_LABELS,
+    ) -> None:
         """Note the study, unless it trained the run itself."""
         task = run.task()
         if task is not None:

@@ -7,6 +7,7 @@ TrackingError.
 
 import contextlib
 import hashlib
+import json
 import logging
 import os
 import sqlite3
@@ -39,6 +40,7 @@ BATCH_METRICS = 1000
 BATCH_PARAMS = 100
 CHECK_TIMEOUT_S = 5
 MAX_PARAM = 6000
+MAX_DIGEST = 36
 MAX_TAG = 5000
 
 
@@ -56,6 +58,18 @@ class StoredRun:
     def last_step(self, key: str) -> int:
         """Largest step recorded for a metric, -1 if there is none."""
         return self.last_steps.get(to_mlflow_key(key), -1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSet:
+    """What a run was trained on, for MLflow's column of data sets."""
+
+    name: str
+    digest: str
+    """Hash of the images."""
+    split: str
+    split_hash: str
+    class_names: tuple[str, ...]
 
 
 class MlflowStore:
@@ -237,6 +251,22 @@ class MlflowStore:
         with _one_error(f"cannot write parameters to MLflow run {mlflow_run}"):
             for i in range(0, len(rows), BATCH_PARAMS):
                 self._client.log_batch(mlflow_run, params=rows[i : i + BATCH_PARAMS])
+
+    def add_data(self, mlflow_run: str, data: DataSet) -> None:
+        """Say what a run was trained on; saying it again changes nothing."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        profile = {"split": data.split, "classes": len(data.class_names)}
+        dataset = Dataset(
+            name=data.name,
+            digest=f"{data.digest}-{data.split_hash}"[:MAX_DIGEST],
+            source_type="rml",
+            source=json.dumps({"data": data.name, "split": data.split}),
+            profile=json.dumps(profile),
+        )
+        tags = [InputTag("mlflow.data.context", "training")]
+        with _one_error(f"cannot write the data set of MLflow run {mlflow_run}"):
+            self._client.log_inputs(mlflow_run, [DatasetInput(dataset, tags)])
 
     def look(self, mlflow_run: str) -> StoredRun | None:
         """What is there of an MLflow run, restored if somebody deleted it; None if it is gone for

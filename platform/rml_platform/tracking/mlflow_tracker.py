@@ -6,7 +6,7 @@ MLflow is asked, so that a value is told once whatever died in between.
 
 import contextlib
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from rml_platform.run.run_folder import RunFolder
 from rml_platform.tracking.file_tracker import note_study, noted_studies
 from rml_platform.tracking.mlflow_store import MlflowStore, StoredRun
 from rml_platform.tracking.run_facts import RunFacts
-from rml_platform.tracking.tracker import OnNote, Sent
+from rml_platform.tracking.tracker import NO_LABELS, OnNote, Sent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +58,8 @@ class _Published:
     """Largest step that this process sent, by metric."""
     studies: str = ""
     """The tag of all its studies."""
+    labels: dict[str, str] = field(default_factory=dict)
+    """All its tags when it was opened, and those of studies since."""
     state_seen: tuple[Any, ...] = ()
     stored: PublishedState | None = None
     """Content of published.json."""
@@ -70,6 +72,7 @@ class _Published:
             there=there,
             has_failed=bool(there.tags.get(Tag.FAILURE)),
             studies=there.tags.get(Tag.STUDIES, ""),
+            labels=dict(there.tags),
         )
 
     def last_step(self, key: str) -> int:
@@ -93,7 +96,15 @@ class MlflowTracker:
         """Answer within seconds whether the store can be used; makes the schema of a new one."""
         self._store.check()
 
-    def publish(self, run: RunFolder, study: str, *, closing: bool, on_note: OnNote) -> None:
+    def publish(
+        self,
+        run: RunFolder,
+        study: str,
+        *,
+        closing: bool,
+        on_note: OnNote,
+        labels: Mapping[str, str] = NO_LABELS,
+    ) -> None:
         """Send what the run's MLflow run lacks, and its status.
 
         On a local storage one process at a time does so for a run; elsewhere the claim on a run
@@ -102,10 +113,16 @@ class MlflowTracker:
         with self._alone_at(run):
             facts = RunFacts.read(run)
             if facts is not None:
-                self._publish(facts, study, closing, on_note)
+                self._publish(facts, study, labels, closing, on_note)
 
     def replay(
-        self, run: RunFolder, study: str | None, *, every_value: bool, on_note: OnNote
+        self,
+        run: RunFolder,
+        study: str | None,
+        *,
+        every_value: bool,
+        on_note: OnNote,
+        labels: Mapping[str, str] = NO_LABELS,
     ) -> Sent:
         """Compare the run's MLflow run with its folder, whatever was remembered as sent, and send
         what lacks; returns what that was.
@@ -115,6 +132,7 @@ class MlflowTracker:
             every_value: compare every value and send every file again; else a metric counts as
                 complete up to its largest step, and a run that has its status, tags and result has
                 its files.
+            labels: tags that only the study knows.
         Raises:
             TrackingError: as `publish`.
             DamagedFileError: as `publish`.
@@ -123,15 +141,15 @@ class MlflowTracker:
         with self._alone_at(run):
             facts = RunFacts.read(run)
             if facts is not None:
-                self._replay(facts, study or facts.task.study, every_value, on_note, sent)
+                published = self._found_or_made(facts, sent)
+                self._runs[run.run_id] = published
+                self._join_study(facts, published, study or facts.task.study, labels)
+                self._replay(facts, published, every_value, on_note, sent)
         return sent
 
     def _replay(
-        self, facts: RunFacts, study: str, every_value: bool, on_note: OnNote, sent: Sent
+        self, facts: RunFacts, published: _Published, every_value: bool, on_note: OnNote, sent: Sent
     ) -> None:
-        published = self._found_or_made(facts, sent)
-        self._runs[facts.run.run_id] = published
-        self._join_study(facts, published, study)
         status = STATUS_OF_STATE[facts.record.state]
         found = facts.pieces(-1, on_note)
         values = [row for _, rows in found for row in rows] + facts.final_values()
@@ -156,7 +174,14 @@ class MlflowTracker:
             self._runs.pop(run.run_id, None)
             raise
 
-    def _publish(self, facts: RunFacts, study: str, closing: bool, on_note: OnNote) -> None:
+    def _publish(
+        self,
+        facts: RunFacts,
+        study: str,
+        labels: Mapping[str, str],
+        closing: bool,
+        on_note: OnNote,
+    ) -> None:
         run = facts.run
         state = facts.record.state
         beat = facts.heartbeat
@@ -167,7 +192,7 @@ class MlflowTracker:
         if known is None or known.stored != self._stored(run, on_note):  # sent by another process
             known = self._open(facts, on_note)
         published = known
-        self._join_study(facts, published, study)
+        self._join_study(facts, published, study, labels)
         for step, rows in facts.pieces(published.step, on_note):
             self._send(published, rows, Sent())
             published.step = step
@@ -207,7 +232,10 @@ class MlflowTracker:
         mlflow_run = found or self._store.create(facts.task.study, run.run_id)
         parameters = facts.parameters()
         if self._store.lacks(there, parameters):
-            self._upload(run, mlflow_run, ["config.yaml"])  # first: parameters say that it is there
+            # First what the parameters stand for: where they are, all of it is.
+            self._upload(run, mlflow_run, ["config.yaml"])
+            self._store.set_tags(mlflow_run, facts.description())
+            self._store.add_data(mlflow_run, facts.data_set())
             self._store.add_parameters(mlflow_run, parameters, there)
         return _Published.of(mlflow_run, there)
 
@@ -223,15 +251,22 @@ class MlflowTracker:
             )
         )
 
-    def _join_study(self, facts: RunFacts, published: _Published, study: str) -> None:
-        """Add a study to the run's, also in its folder, so that it is not lost with the store."""
+    def _join_study(
+        self, facts: RunFacts, published: _Published, study: str, labels: Mapping[str, str]
+    ) -> None:
+        """Add a study to the run's, also in its folder, so that it is not lost with the store, and
+        what the study alone knows of the run."""
         trained_by = facts.task.study
         note_study(facts.run, trained_by, study)
         noted = [] if published.state_seen else noted_studies(facts.run)
         joined = studies_text(published.studies, trained_by, study, *noted)
+        tags = {key: text for key, text in labels.items() if published.labels.get(key) != text}
         if joined != published.studies:
-            self._store.set_tags(published.mlflow_run, {Tag.STUDIES: joined})
-            published.studies = joined
+            tags[Tag.STUDIES] = joined
+        if tags:
+            self._store.set_tags(published.mlflow_run, tags)
+        published.studies = joined
+        published.labels |= labels
 
     def _stored(self, run: RunFolder, on_note: OnNote) -> PublishedState | None:
         """What published.json says; where it is damaged the tracker itself is asked."""

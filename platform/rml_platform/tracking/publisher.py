@@ -8,11 +8,11 @@ next opportunity or launch.
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from rml_platform.run.codec import DamagedFileError
 from rml_platform.run.run_folder import RunFolder
-from rml_platform.tracking.tracker import OnNote, Tracker, TrackingError
+from rml_platform.tracking.tracker import NO_LABELS, OnNote, Tracker, TrackingError
 
 RETRY_AFTER_S = 15.0
 
@@ -20,8 +20,18 @@ RETRY_AFTER_S = 15.0
 class Publisher:
     """Sends run folders to one tracker; never raises when the tracker is away."""
 
-    def __init__(self, tracker: Tracker, study: str, on_note: OnNote) -> None:
-        """Every run that is synchronised becomes one of `study`'s, whichever study trained it."""
+    def __init__(
+        self,
+        tracker: Tracker,
+        study: str,
+        on_note: OnNote,
+        labels: Mapping[str, Mapping[str, str]] | None = None,
+    ) -> None:
+        """Every run that is synchronised becomes one of `study`'s, whichever study trained it.
+
+        `labels`: by run id, tags that only the study knows.
+        """
+        self._labels = labels or {}
         self._tracker = tracker
         self._study = study
         self._on_note = on_note
@@ -49,7 +59,13 @@ class Publisher:
                 behind.append(run.run_id)
                 continue
             try:
-                self._tracker.publish(run, self._study, closing=closing, on_note=self._on_note)
+                self._tracker.publish(
+                    run,
+                    self._study,
+                    closing=closing,
+                    on_note=self._on_note,
+                    labels=self._labels.get(run.run_id, NO_LABELS),
+                )
                 self._note_back()
             except TrackingError as error:
                 behind.append(run.run_id)

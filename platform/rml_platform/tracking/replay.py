@@ -1,6 +1,6 @@
 """Fill a tracking store from run folders: what it lost, or never had."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from rml_dashboards.contract.run_folder import RUNS
@@ -8,7 +8,7 @@ from rml_platform.run.codec import DamagedFileError
 from rml_platform.run.run_folder import RunFolder
 from rml_platform.run.storage import Folder
 from rml_platform.tracking.mlflow_tracker import MlflowTracker
-from rml_platform.tracking.tracker import OnNote, Sent, TrackingError
+from rml_platform.tracking.tracker import NO_LABELS, OnNote, Sent, TrackingError
 
 GIVE_UP_AFTER = 3
 """Runs in a row that could not be sent: the store is away."""
@@ -51,6 +51,7 @@ def replay(
     *,
     every_value: bool,
     on_note: OnNote,
+    labels: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Iterator[Replayed]:
     """Bring the records of runs up to date with their folders, one after the other.
 
@@ -60,6 +61,7 @@ def replay(
     Args:
         runs: ids, each with the study that has it; None: those that its folder tells of.
         every_value: see `MlflowTracker.replay`.
+        labels: by run id, tags that only its study knows.
     Raises:
         TrackingError: the store is away; runs that were yielded before are up to date.
     """
@@ -67,7 +69,14 @@ def replay(
     for run_id, study in runs:
         run = RunFolder.of(storage, run_id)
         try:
-            done = _replayed(run, study, tracker, every_value=every_value, on_note=on_note)
+            done = _replayed(
+                run,
+                study,
+                tracker,
+                every_value=every_value,
+                on_note=on_note,
+                labels=(labels or {}).get(run_id, NO_LABELS),
+            )
             failed_in_a_row = 0
         except DamagedFileError as error:
             done = Replayed(run_id=run_id, problem=str(error))
@@ -80,14 +89,20 @@ def replay(
 
 
 def _replayed(
-    run: RunFolder, study: str | None, tracker: MlflowTracker, *, every_value: bool, on_note: OnNote
+    run: RunFolder,
+    study: str | None,
+    tracker: MlflowTracker,
+    *,
+    every_value: bool,
+    on_note: OnNote,
+    labels: Mapping[str, str],
 ) -> Replayed:
     record = run.record()
     if record.heartbeat is None or run.task() is None:
         return Replayed(run_id=run.run_id, not_begun=True)
     if record.state == "running" and run.folder.local is None:
         return Replayed(run_id=run.run_id, left_alone="is being trained; its launch sends it")
-    sent = tracker.replay(run, study, every_value=every_value, on_note=on_note)
+    sent = tracker.replay(run, study, every_value=every_value, on_note=on_note, labels=labels)
     return Replayed(run_id=run.run_id, sent=sent)
 
 

@@ -14,6 +14,7 @@ from rml_platform.run.codec import DamagedFileError
 from rml_platform.run.metric_log import Measurement, pieces
 from rml_platform.run.run_folder import Heartbeat, RunFolder, RunRecord
 from rml_platform.run.task import RunTask
+from rml_platform.tracking.mlflow_store import DataSet
 from rml_platform.tracking.tracker import OnNote
 
 
@@ -60,6 +61,36 @@ class RunFacts:
         elif has_failed:
             tags[Tag.FAILURE] = ""
         return tags
+
+    def description(self) -> dict[str, str]:
+        """Tags in which MLflow shows a run to a person: what it is, in Markdown, and what it was
+        made by. Written when the run is made, since a person may change them."""
+        task = self.task
+        tags = task_tags(dataclasses.asdict(task))
+        words = (
+            f"**{tags[Tag.METHOD]}** on {tags[Tag.DATA]}, split `{tags[Tag.SPLIT]}`, "
+            f"seed {tags[Tag.SEED]}",
+            f"* trained by the study `{task.study}`, code `{task.code_version}`"
+            + (" with uncommitted changes" if task.dirty else ""),
+            f"* masks of your own images: `rml predict {self.run.run_id} IMAGE.png`",
+        )
+        return {
+            "mlflow.note.content": "\n".join((words[0], "", *words[1:])),
+            "mlflow.source.name": f"{task.study} ({task.code_version})",
+            "mlflow.source.git.commit": task.code_version,
+            "mlflow.source.type": "PROJECT",
+        }
+
+    def data_set(self) -> DataSet:
+        """The images that it was trained on."""
+        tags = task_tags(dataclasses.asdict(self.task))
+        return DataSet(
+            name=tags[Tag.DATA],
+            digest=self.task.data_hash,
+            split=tags[Tag.SPLIT],
+            split_hash=self.task.split_hash,
+            class_names=self.task.class_names,
+        )
 
     def pieces(self, after: int, on_note: OnNote) -> list[tuple[int, list[Measurement]]]:
         """What was measured after a step and counts: up to the newest checkpoint, or to the end;

@@ -1,6 +1,6 @@
 """Publishers of a launch over several studies: every run goes to each study that has it."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from rml_platform.run.run_folder import RunFolder
@@ -22,14 +22,14 @@ class StudyPublishers:
     def __init__(
         self,
         tracker: Tracker,
-        studies: Mapping[str, Collection[str]],
+        studies: Mapping[str, Mapping[str, Mapping[str, str]]],
         on_note: Callable[[str], None],
     ) -> None:
-        """`studies`: the ids of the runs of each study. A run is recorded under the first that has
-        it; the others become further studies of it."""
+        """`studies`: of each study the ids of its runs, with the tags that only it knows. A run is
+        recorded under the first that has it; the others become further studies of it."""
         self._publishers = [
-            (frozenset(run_ids), Publisher(tracker, study, on_note))
-            for study, run_ids in studies.items()
+            (frozenset(labels), Publisher(tracker, study, on_note, labels))
+            for study, labels in studies.items()
         ]
 
     def sync(self, runs: Iterable[RunFolder], *, closing: bool = False) -> list[str]:

@@ -1,13 +1,15 @@
 """What a tracker is to the platform: it takes over what a run's folder holds, as often as it is
 asked to."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Protocol
 
 from rml_platform.run.run_folder import RunFolder
 from rml_trainers.errors import RmlError
 
+NO_LABELS: Mapping[str, str] = MappingProxyType({})
 OnNote = Callable[[str], None]
 """Told what a person should know."""
 
@@ -50,7 +52,15 @@ class Tracker(Protocol):
         """
         ...
 
-    def publish(self, run: RunFolder, study: str, *, closing: bool, on_note: OnNote) -> None:
+    def publish(
+        self,
+        run: RunFolder,
+        study: str,
+        *,
+        closing: bool,
+        on_note: OnNote,
+        labels: Mapping[str, str] = NO_LABELS,
+    ) -> None:
         """Bring the record of a run up to date with its folder.
 
         Idempotent at any cut: whatever moment an earlier call died at, calling again leaves every
@@ -59,6 +69,7 @@ class Tracker(Protocol):
         Args:
             study: becomes one of the run's, whichever study trained it.
             closing: the launch is over, so a run that nobody is at is not about to be restarted.
+            labels: tags that only the study knows.
         Raises:
             TrackingError: it could not; the folder keeps everything for the next call.
             DamagedFileError: what was asked for cannot be read from the folder.

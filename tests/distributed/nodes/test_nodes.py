@@ -193,6 +193,7 @@ def test_a_launch_uses_a_node_that_joins_and_survives_one_that_goes(
     assert "is tried again after step" in said, said
 
 
+@pytest.mark.long
 def test_a_launch_can_be_a_job_of_the_cluster(cluster: LocalCluster, tmp_path: Path) -> None:
     """`ray job submit -- rml launch …`: Ray tells the job where the cluster is, and stops it as
     every scheduler does."""

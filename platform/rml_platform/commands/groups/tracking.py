@@ -2,7 +2,8 @@
 
 import functools
 import os
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,6 +18,9 @@ from rml_platform.commands.options import (
     Storage,
     TrackingUri,
 )
+
+if TYPE_CHECKING:
+    from rml_platform.planning.plan_file.written_plan import WrittenPlan
 
 app = typer.Typer(
     help="Fill a tracking store from run folders; start an MLflow server.", no_args_is_help=True
@@ -77,6 +81,7 @@ def sync(
     tracker = open_mlflow(tracking_uri, out, layout.artifacts)
     tracker.check()
     runs: list[tuple[str, str | None]]
+    labels: dict[str, dict[str, str]] = {}
     if studies:
         from rml_platform.planning.plan_file.find_plan import find_plan
 
@@ -85,16 +90,31 @@ def sync(
         )
         plans = [asked(study, storage=storage, data_root=data_root) for study in studies]
         runs = [(run.run_id, plan.name) for plan in plans for run in plan.runs]
+        labels = _labels_of(plans)
     else:
         runs = [(run_id, None) for run_id in run_ids_under(layout.storage)]
     done = []
-    for one in replay(layout.storage, runs, tracker, every_value=every_value, on_note=_note):
+    for one in replay(
+        layout.storage, runs, tracker, every_value=every_value, on_note=_note, labels=labels
+    ):
         done.append(one)
         if one.text:
             typer.echo(f"{one.run_id}: {one.text}")
     typer.echo(f"{tracker.name}: {summary_of(done)}")
     if any(one.problem for one in done):
         raise typer.Exit(1)
+
+
+def _labels_of(plans: "Sequence[WrittenPlan]") -> dict[str, dict[str, str]]:
+    """By run id, the tags that tell where runs stand in the tables of studies."""
+    from rml_dashboards.contract.tags import place_tags
+
+    labels: dict[str, dict[str, str]] = {}
+    for plan in plans:
+        for run in plan.runs:
+            places = ((cell.row, cell.column) for cell in run.cells)
+            labels.setdefault(run.run_id, {}).update(place_tags(plan.name, places))
+    return labels
 
 
 def _note(text: str) -> None:

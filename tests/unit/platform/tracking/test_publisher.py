@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from rml_dashboards.contract.tags import place_tags
 from rml_platform.run.run_folder import RunFolder
 from rml_platform.tracking.mlflow_tracker import PUBLISHED
+from rml_platform.tracking.publisher import Publisher
 from rml_trainers.data.prepared.cache import PreparedData
 from tests.support.platform.fake_trainer import FakeTrainer
 from tests.support.platform.tasks import NUM_STEPS
@@ -71,6 +73,40 @@ def test_parameters_and_files_reach_mlflow(mlflow_scene: MlflowScene) -> None:
     files = mlflow_scene.folder / "mlartifacts"
     artifacts = {path.name for path in files.rglob("*") if path.is_file()}
     assert {"config.yaml", "result.json", "manifest.json"} <= artifacts
+
+
+def test_mlflow_shows_a_person_what_a_run_is(mlflow_scene: MlflowScene) -> None:
+    mlflow_scene.train(mlflow_scene.task)
+    mlflow_scene.publisher().sync([mlflow_scene.run])
+    (run,) = mlflow_scene.runs()
+    (used,) = run.inputs.dataset_inputs
+    task = mlflow_scene.task
+    assert (used.dataset.name, used.dataset.source_type) == ("scenes", "rml")
+    assert used.dataset.digest == f"{task.data_hash}-{task.split_hash}"
+    assert "french/4/12345" in used.dataset.profile
+    assert {tag.key: tag.value for tag in used.tags} == {"mlflow.data.context": "training"}
+    note = run.data.tags["mlflow.note.content"]
+    assert note.startswith("**supervised** on scenes, split `french/4/12345`, seed 0\n\n* ")
+    assert "rml predict run-1 " in note
+    assert run.data.tags["mlflow.source.name"] == "study (abc1234)"
+    client = mlflow_scene.client
+    client.set_tag(run.info.run_id, "mlflow.note.content", "mine")
+    mlflow_scene.publisher("another").sync([mlflow_scene.run], closing=True)
+    assert mlflow_scene.runs()[0].data.tags["mlflow.note.content"] == "mine"
+
+
+def test_mlflow_groups_runs_by_their_place_in_a_study(mlflow_scene: MlflowScene) -> None:
+    mlflow_scene.train(mlflow_scene.task)
+    tracker = mlflow_scene.tracker()
+    for study, places in (("one", [("RML", "1/8"), ("RML", "1/4")]), ("two", [("A", "")])):
+        labels = {"run-1": place_tags(study, places)}
+        publisher = Publisher(tracker, study, mlflow_scene.notes.append, labels)
+        assert publisher.sync([mlflow_scene.run]) == []
+    tags = mlflow_scene.runs()[0].data.tags
+    told = {key: tags.get(key) for key in ("rml.row.one", "rml.column.one", "rml.row.two")}
+    assert told == {"rml.row.one": "RML", "rml.column.one": "1/8, 1/4", "rml.row.two": "A"}
+    assert "rml.column.two" not in tags
+    assert tags["rml.studies"] == "one,study,two"
 
 
 def test_nothing_beyond_the_newest_checkpoint_is_sent_while_a_run_is_on_its_way(
