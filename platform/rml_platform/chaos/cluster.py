@@ -123,6 +123,7 @@ class OwnCluster:
     def restart(self) -> None:
         """What is left of the cluster goes, and a new one comes at another address."""
         self._stop()
+        self.forget_left()  # what the dead cluster's own processes have left is no launch's
         self._start()
 
     def heal(self) -> None:
