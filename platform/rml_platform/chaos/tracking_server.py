@@ -63,7 +63,11 @@ class TrackingServer:
             )
         self._proxy = _Proxy(self)
         threading.Thread(target=self._proxy.serve_forever, name="proxy", daemon=True).start()
-        self._wait_until_it_answers()
+        try:
+            self._wait_until_it_answers()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *error: object) -> None:
