@@ -29,7 +29,7 @@ from rml_platform.launch.outcomes import (
 from rml_platform.launch.output_layout import OutputLayout
 from rml_platform.launch.ray_session import ray_session
 from rml_platform.launch.scheduling.budgets import NO_TERMS, Terms, budget_of
-from rml_platform.launch.scheduling.notices import Notifier, tell_end, tell_failure, watching
+from rml_platform.launch.scheduling.notices import Notifier, notifying, tell_failure, watching
 from rml_platform.launch.scheduling.queue_state import telling
 from rml_platform.launch.scheduling.turns import Turns, places_of
 from rml_platform.launch.scheduling.wishes import CANCELLED, WAITS_FOR_ROOM, LiveWishes
@@ -111,32 +111,16 @@ def launch(
                 trainer_class=trainer_class,
                 on_note=note_on(console),
             )
-            one = functools.partial(
-                _Launch, plans, layout, data_root, publisher, console, report, terms
-            )
-            _bring_to_end(one, carry_out, notify, studies, report, note_on(console))
+            launch_id = new_launch_id()
+            tell = notifying(notify, launch_id, note_on(console), studies, report)
+            with tell as notifier:
+                _Launch(
+                    plans, layout, data_root, publisher, console, report, terms, notifier, launch_id
+                ).bring_to_end(carry_out)
     except KeyboardInterrupt as stop:
         report.stopped_with = exit_code_of(stop)
     report.seconds = time.monotonic() - started
     return report
-
-
-def _bring_to_end(
-    make: Callable[[Notifier, str], "_Launch"],
-    carry_out: CarryOut,
-    notify: Sequence[str],
-    studies: Mapping[str, Mapping[str, object]],
-    report: LaunchReport,
-    on_note: Callable[[str], None],
-) -> None:
-    """Carry out a launch; who asked for it is told of the end of every study, however it came."""
-    launch_id = new_launch_id()
-    with Notifier(notify, launch_id, on_note) as notifier:
-        try:
-            make(notifier, launch_id).bring_to_end(carry_out)
-        finally:
-            for study, runs in studies.items():
-                tell_end(notifier, study, report.of(set(runs)))
 
 
 def _labels_of(plan: Plan) -> dict[str, dict[str, str]]:

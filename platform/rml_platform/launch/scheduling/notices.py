@@ -10,7 +10,7 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -97,8 +97,34 @@ class Notifier:
             )
 
 
-def tell_end(notifier: Notifier, study: str, report: LaunchReport) -> None:
-    """Tell that a launch is through with a study."""
+@contextlib.contextmanager
+def notifying(
+    urls: Sequence[str],
+    launch_id: str,
+    on_note: Callable[[str], None],
+    studies: Mapping[str, Collection[str]],
+    report: LaunchReport,
+) -> Iterator[Notifier]:
+    """A notifier for a launch, which tells what became of each study when the context ends.
+
+    Args:
+        studies: ids of the runs of each study.
+        report: as the launch fills it.
+    """
+    with Notifier(urls, launch_id, on_note) as notifier:
+        is_whole = False
+        try:
+            yield notifier
+            is_whole = True
+        finally:
+            for study, run_ids in studies.items():
+                tell_end(notifier, study, report.of(run_ids), is_whole=is_whole)
+
+
+def tell_end(
+    notifier: Notifier, study: str, report: LaunchReport, *, is_whole: bool = True
+) -> None:
+    """Tell that a launch is through with a study; `is_whole`: it was not stopped on the way."""
     counts = {
         "done": len(report.done) + len(report.done_before) + len(report.done_elsewhere),
         "failed": len(report.failed),
@@ -108,7 +134,7 @@ def tell_end(notifier: Notifier, study: str, report: LaunchReport) -> None:
     parts = ", ".join(
         f"{count} {what.replace('_', ' ')}" for what, count in counts.items() if count
     )
-    how = "stopped" if report.stopped_with is not None else "ended"
+    how = "ended" if is_whole else "was stopped"
     notifier.tell("study_ended", f"{study} {how}: {parts}", study=study, counts=counts)
 
 
