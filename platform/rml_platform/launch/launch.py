@@ -95,12 +95,11 @@ def launch(
     report = LaunchReport()
     console = console or Console()
     plans = (plans,) if isinstance(plans, Plan) else tuple(plans)
-    check_names([plan.study for plan in plans])
+    studies = _labels_of(plans)
     try:
         with stopping_on_signals():
             tracker = open_tracker(tracking_uri, layout.root, layout.artifacts)
             tracker.check()
-            studies = {plan.study.name: _labels_of(plan) for plan in plans}
             publisher = StudyPublishers(tracker, studies, note_on(console))
             carry_out = functools.partial(
                 _carry_out if with_ray else carry_out_here,
@@ -112,22 +111,26 @@ def launch(
                 on_note=note_on(console),
             )
             launch_id = new_launch_id()
-            tell = notifying(notify, launch_id, note_on(console), studies, report)
-            with tell as notifier:
-                _Launch(
-                    plans, layout, data_root, publisher, console, report, terms, notifier, launch_id
-                ).bring_to_end(carry_out)
+            with notifying(notify, launch_id, note_on(console), studies, report) as notifier:
+                asked = (terms, notifier, launch_id)
+                one = _Launch(plans, layout, data_root, publisher, console, report, *asked)
+                one.bring_to_end(carry_out)
     except KeyboardInterrupt as stop:
         report.stopped_with = exit_code_of(stop)
     report.seconds = time.monotonic() - started
     return report
 
 
-def _labels_of(plan: Plan) -> dict[str, dict[str, str]]:
-    """By run id, the tags that tell where its runs stand in the study's table."""
+def _labels_of(plans: Sequence[Plan]) -> dict[str, dict[str, dict[str, str]]]:
+    """By study and run id, the tags that tell where a run stands in the study's table. Raises
+    ConfigError where two studies have one name."""
+    check_names([plan.study for plan in plans])
     return {
-        run.run_id: place_tags(plan.study.name, ((cell.row, cell.column) for cell in run.cells))
-        for run in plan.runs
+        plan.study.name: {
+            run.run_id: place_tags(plan.study.name, ((cell.row, cell.column) for cell in run.cells))
+            for run in plan.runs
+        }
+        for plan in plans
     }
 
 
