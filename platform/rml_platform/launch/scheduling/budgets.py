@@ -123,6 +123,8 @@ class Budget:
         self._tasks: dict[str, RunTask] = {}
         """Every run that was asked about, with what it is given."""
         self._paces = Paces.of(self._runs.values(), self._records)
+        self._admitted = ""
+        """The run that was let through last: it may have been started and ended since."""
         self._lock = threading.Lock()
 
     def why_stopped(self, run_id: str) -> str:
@@ -150,7 +152,9 @@ class Budget:
                 if need_s is not None and need_s > left_s:
                     return f"takes {duration(need_s)}; {duration(left_s)} until the deadline"
             reasons = (self._beyond(limit, task, under_way) for limit in self._limits)
-            return next(filter(None, reasons), "")
+            reason = next(filter(None, reasons), "")
+            self._admitted = "" if reason else task.run_id
+            return reason
 
     def _beyond(self, limit: Limit, task: RunTask, under_way: Sequence[RunTask]) -> str:
         if task.run_id not in limit.run_ids:
@@ -184,9 +188,9 @@ class Budget:
     def _look(self, run_ids: Collection[str]) -> None:
         """Read again where runs stand that are under way, or were when they were last looked at."""
         moving = [i for i, record in self._records.items() if record.state == "running"]
-        for run_id in {*run_ids, *moving}:
+        for run_id in {*run_ids, *moving, *filter(None, [self._admitted])}:
             self._records[run_id] = self._folders[run_id].record()
-        if moving or run_ids:
+        if moving or run_ids or self._admitted:
             self._paces = Paces.of(self._runs.values(), self._records)
 
     def _spent(self, limit: Limit) -> float:
