@@ -111,7 +111,7 @@ def cost(material: Material) -> Diagram:
         draw=lambda: _draw_cost(material, frame),
         values=frame,
         says=(
-            "Mean score against mean wall-clock hours of a run, over all its attempts; line: ± "
+            "Mean score against mean wall-clock time of a run, over all its attempts; line: ± "
             "sample standard deviation of the score."
         ),
     )

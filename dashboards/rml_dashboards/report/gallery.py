@@ -76,12 +76,16 @@ def _pictures(storage: str, run_id: str) -> dict[str, bytes]:
         where = storage if "://" in storage else str(Path(storage).resolve())
         filesystem, path = fs.FileSystem.from_uri(where)
         folder = f"{path.rstrip('/')}/{RUNS}/{run_id}/{PREDICTIONS}"
-        infos = filesystem.get_file_info(fs.FileSelector(folder, allow_not_found=True))
+        below = fs.FileSelector(folder, allow_not_found=True, recursive=True)
+        infos = filesystem.get_file_info(below)
     except (ArrowException, OSError, ValueError) as error:
         raise DashboardError(
             without_secrets(f"pictures below {storage} cannot be read: {error}")
         ) from error
-    names = sorted(info.base_name for info in infos if info.base_name.endswith(".png"))
+    # Images of sub-folders have their pictures in folders of the same names.
+    names = sorted(
+        info.path.removeprefix(f"{folder}/") for info in infos if info.base_name.endswith(".png")
+    )
     return {
         name.removesuffix(".png"): filesystem.open_input_stream(f"{folder}/{name}").read()
         for name in names[: 2 * MOST_IMAGES]

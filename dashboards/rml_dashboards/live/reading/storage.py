@@ -8,7 +8,7 @@ from a request. On this machine a link that leads elsewhere counts as absent, so
 import itertools
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -76,6 +76,21 @@ class RunStorage:
             if info.type == fs.FileType.File
         }
 
+    def names_below(self, run_id: str, folder: str) -> list[str]:
+        """Files below a folder of a run, in folders of its too, as `city/image.png`; links and
+        hidden names are left out."""
+        path = self._path(run_id, folder)
+        if path is None:
+            return []
+        if self.is_local:
+            return self._reading(lambda: sorted(_names_below(Path(path))))
+        selector = fs.FileSelector(path, allow_not_found=True, recursive=True)
+        found = self._reading(lambda: self._filesystem.get_file_info(selector))
+        names = [
+            info.path.removeprefix(f"{path}/") for info in found if info.type == fs.FileType.File
+        ]
+        return sorted(name for name in names if not _is_hidden(name))
+
     def read(self, run_id: str, *names: str) -> bytes | None:
         """Content of a file; None where there is none, or one too large to be of a run.
 
@@ -131,3 +146,16 @@ def _local_files(path: str) -> Files:
     except (FileNotFoundError, NotADirectoryError):
         return {}
     return {name: (stat.st_mtime_ns, stat.st_size) for name, stat in found.items()}
+
+
+def _names_below(folder: Path) -> Iterator[str]:
+    for path, folders, files in os.walk(folder):  # follows no links
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in files:
+            file = Path(path) / name
+            if not name.startswith(".") and not file.is_symlink():
+                yield file.relative_to(folder).as_posix()
+
+
+def _is_hidden(name: str) -> bool:
+    return any(part.startswith(".") for part in name.split("/"))

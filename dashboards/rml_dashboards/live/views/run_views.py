@@ -78,7 +78,7 @@ def picture(storage: RunStorage, run_id: str, name: str) -> bytes | None:
     """Content of a picture of a run; None where it has none of that name, or it is no PNG."""
     if name not in _pictures(storage, run_id):
         return None
-    content = storage.read(run_id, PICTURES, name)
+    content = storage.read(run_id, PICTURES, *name.split("/"))
     return content if content is not None and content.startswith(PNG) else None
 
 
@@ -166,4 +166,4 @@ def _tail(content: bytes | None) -> list[str]:
 
 
 def _pictures(storage: RunStorage, run_id: str) -> list[str]:
-    return [name for name in storage.files(run_id, PICTURES) if name.endswith(".png")]
+    return [name for name in storage.names_below(run_id, PICTURES) if name.endswith(".png")]

@@ -113,6 +113,19 @@ def test_names_lead_nowhere_but_to_what_is_listed(name: str, client: TestClient)
         assert answer.status_code == 404 or answer.text.startswith("<!doctype html>")
 
 
+def test_pictures_of_images_in_folders_are_sent(grid: LiveGrid, client: TestClient) -> None:
+    grid.write("grid-0-0-0", "predictions/city 0/a.png", picture(3))
+    grid.write("grid-0-0-0", "predictions/.half/b.png", picture(3))
+    (grid.out / "away.png").write_bytes(picture(4))
+    (grid.out / "runs" / "grid-0-0-0" / "predictions" / "link.png").symlink_to(
+        grid.out / "away.png"
+    )
+    told = client.get(asked("run", id="grid-0-0-0")).json()["pictures"]
+    assert "city 0/a.png" in told and not {".half/b.png", "link.png"} & set(told)
+    answer = client.get(asked("picture", id="grid-0-0-0", name="city 0/a.png"))
+    assert answer.content == picture(3)
+
+
 def test_what_is_no_picture_is_not_sent(grid: LiveGrid, client: TestClient) -> None:
     grid.write("grid-0-0-0", "predictions/page.png", f"<html>{SCRIPT}".encode())
     grid.write("grid-0-0-0", "predictions/page.html", f"<html>{SCRIPT}".encode())

@@ -57,9 +57,9 @@ def fail(there: RecordedStudy, run_id: str, message: str) -> None:
 def draw_predictions(there: RecordedStudy, run_id: str, *names: str) -> None:
     """Pictures as runs leave them: a red, a green and a blue panel side by side."""
     folder = there.out / "runs" / run_id / "predictions"
-    folder.mkdir()
     panels = [np.full((20, 30, 3), colour, dtype=np.uint8) for colour in np.eye(3) * 255]
     for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.concatenate(panels, axis=1)).save(folder / f"{name}.png")
 
 
@@ -70,7 +70,7 @@ def there(tmp_path_factory: pytest.TempPathFactory) -> RecordedStudy:
     made = RecordedStudy.make(tmp_path_factory.mktemp("study"), scores=THREE_OF_FOUR, more=more)
     fail(made, made.run_id("RML", 1), "loss is nan <b>here</b>")
     for row in ("Supervised", "RML"):
-        draw_predictions(made, made.run_id(row, 0), "street", "park")
+        draw_predictions(made, made.run_id(row, 0), "city/street", "park")
     return made
 
 
@@ -156,7 +156,7 @@ def test_pictures_are_taken_apart(page: tuple[str, Read]) -> None:
         content = base64.b64decode(str(images[0]["src"]).partition(",")[2])
         mean = np.asarray(Image.open(io.BytesIO(content))).mean(axis=(0, 1))
         assert mean.argmax() == colour and mean.max() > 200
-        assert images[0]["alt"] == f"{panel} of park, Supervised"
+        assert images[0]["alt"] == f"{panel} of city/street, Supervised"
     sliders = [own for _, own, _ in found.elements if own.get("type") == "range"]
     assert len(sliders) == 4
     assert all(own["aria-label"] and "hidden" in own for own in sliders)
