@@ -122,7 +122,8 @@ def test_a_server_on_postgresql_that_is_killed_loses_and_doubles_nothing(
         (run,) = client.search_runs([experiment.experiment_id])
         history = client.get_metric_history(run.info.run_id, "train/loss")
         assert [point.step for point in history] == [1, 2, 3, 4, 5]
-        assert (run.info.status, run.data.tags["rml.failure"]) == ("FINISHED", "")
+        # The tag is there only where the failed attempt was sent that far.
+        assert (run.info.status, run.data.tags.get("rml.failure", "")) == ("FINISHED", "")
         records = MlflowReader(database, tmp_path / "ledger").records()
         assert list(records.runs["run_id"]) == ["run-1", "run-2"]
         assert (out / "mlartifacts").is_dir()

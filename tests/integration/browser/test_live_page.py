@@ -133,6 +133,7 @@ def test_names_that_mean_harm_are_text(open_page: OpenPage, grid: LiveGrid) -> N
         page.goto(f"{there.url}/run?id={run_id}")
         expect(page.locator("pre").last).to_have_text(SCRIPT)
         assert page.locator("img[src=x]").count() == 0
+        page.close()  # or it would complain of the server that goes
 
 
 def test_the_printed_address_lets_in_and_keeps_no_token(
@@ -146,6 +147,7 @@ def test_the_printed_address_lets_in_and_keeps_no_token(
         assert page.evaluate("document.cookie") == ""
         page.goto(f"{there.url}/run?id=grid-0-0-0")
         expect(page.locator(".pictures img").first).to_have_js_property("naturalWidth", 288)
+        page.close()
 
 
 @pytest.mark.parametrize("path", ["/run?id=none", "/study?key=none", "/compare?a=none&b=none"])
