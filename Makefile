@@ -29,7 +29,7 @@ check: $(STAMP) ## formatting, lint and types of code and tests
 
 # One process per core with one thread each; then what starts Ray, which wants the machine for itself.
 test: check ## check, then every test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadfile -m "not ray and not browser"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadfile -m "not ray and not browser and not long"
 	$(BIN)/python -m pytest -m "ray and not long"
 
 test-long: $(STAMP) ## what takes minutes on a cluster of this machine

@@ -76,7 +76,7 @@ def attempts(record: RunRecord) -> int:
     return record.heartbeat.attempt
 
 
-@pytest.mark.parametrize("execution", ["direct", "train"])
+@pytest.mark.parametrize("execution", ["direct", pytest.param("train", marks=pytest.mark.long)])
 def test_lost_processes_are_replaced_and_failed_runs_are_not_tried_again(
     execution: str, tiny_data: PreparedData, tmp_path: Path
 ) -> None:

@@ -149,6 +149,7 @@ for token in (os.environ["RAY_AUTH_TOKEN"], "0" * 64):
 
 
 @pytest.mark.ray
+@pytest.mark.long
 def test_a_real_ray_on_two_nodes(short_folder: Path) -> None:
     slurm = Slurm(short_folder, ("n1", "n2"))
     real = str(Path(sys.executable).parent / "ray")

@@ -37,6 +37,7 @@ def test_a_launch_that_is_killed_over_damaged_files(out: Path) -> None:
 
 
 @pytest.mark.ray
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_a_cluster_that_loses_a_node(out: Path) -> None:
     play(out, ["node-back"], ["cluster"], seed=0)

@@ -102,6 +102,7 @@ def test_each_node_brings_the_images_once_from_an_object_store(
     assert len({record.heartbeat.node for record in records if record.heartbeat}) == 2
 
 
+@pytest.mark.long
 def test_a_node_with_other_code_is_refused_and_gets_this_one_when_shipped(
     cluster: LocalCluster, tiny_data: PreparedData, tmp_path: Path
 ) -> None:
@@ -161,6 +162,7 @@ def nodes_of_runs(folder: Path) -> dict[str, tuple[str, int]]:
     }
 
 
+@pytest.mark.long
 def test_a_launch_uses_a_node_that_joins_and_survives_one_that_goes(
     cluster: LocalCluster, tmp_path: Path
 ) -> None:
