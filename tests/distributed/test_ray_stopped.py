@@ -19,7 +19,7 @@ from tests.support.platform.studies import write_study
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 
-STEPS = 4000
+STEPS = 2000
 """Steps of the run; so many that a fast machine is not done before it is stopped the third time."""
 STUDY = f"""\
 name: stopped
