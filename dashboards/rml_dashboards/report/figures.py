@@ -34,7 +34,7 @@ def figures_parts(content: StudyContent, prefix: str) -> list[str]:
                 f"{content.plan.name}.",
             ),
         ]
-    drawn = drawn_figures(content.plan, content.reader, thin=thinned)
+    drawn = drawn_figures(content.plan, content.reader, thin=thinned, is_lenient=True)
     parts = [part for figure in drawn for part in _figure(figure)]
     if not parts:
         return [heading, element("p", "Nothing is recorded yet that could be drawn.")]

@@ -57,21 +57,40 @@ def drawn_figures(
     reader: RecordReader,
     *,
     thin: Callable[[FilledFigure], FilledFigure] = _as_it_is,
+    is_lenient: bool = False,
 ) -> list[Drawn]:
     """The study's figures, in their order. One that has nothing to draw yet says so.
 
     Args:
         thin: takes points out of curves before they are drawn.
+        is_lenient: a figure that asks for a metric which no run has says so in its place.
     Raises:
         DashboardError: none of the recorded runs has a metric that a figure asks for.
     """
     source = _Source(plan, reader)
     figures = plan.figures or source.defaults()
-    curves = iter(load_figures(curve_specs(plan, figures), reader))
-    return [
-        drawn_curves(thin(next(curves))) if figure.kind == CURVES else source.diagram(figure)
-        for figure in figures
-    ]
+    asked = [figure for figure in figures if figure.kind == CURVES]
+    try:
+        loaded = load_figures(curve_specs(plan, asked), reader)
+        curves = iter([drawn_curves(thin(figure)) for figure in loaded])
+    except DashboardError:
+        if not is_lenient:
+            raise
+        curves = iter([_curves_or_why_not(plan, figure, reader, thin) for figure in asked])
+    return [next(curves) if figure.kind == CURVES else source.diagram(figure) for figure in figures]
+
+
+def _curves_or_why_not(
+    plan: StudyPlan,
+    figure: PlannedFigure,
+    reader: RecordReader,
+    thin: Callable[[FilledFigure], FilledFigure],
+) -> Drawn:
+    try:
+        (filled,) = load_figures(curve_specs(plan, [figure]), reader)
+    except DashboardError as error:
+        return not_drawn(f"{figure.name}{plan.file_suffix}", figure.title or plan.title, str(error))
+    return drawn_curves(thin(filled))
 
 
 def figure_names(plan: StudyPlan, reader: RecordReader) -> list[str]:

@@ -224,6 +224,19 @@ def test_the_command_writes_one_file(there: RecordedStudy, tmp_path: Path) -> No
         rml("report", "own", *place, "--price", "EUR 2")
 
 
+def test_a_figure_of_what_no_run_recorded_says_so_and_the_others_are_drawn(tmp_path: Path) -> None:
+    figures = (
+        "figures:\n  - {name: loss, metric: train/loss}\n"
+        "  - {name: labels, title: Labels, metric: train/pseudo_label_1_miou}\n"
+    )
+    text = OWN_IMAGES.replace("figures:\n  - {name: loss, metric: train/loss}\n", figures)
+    made = RecordedStudy.make(tmp_path, text=text)
+    _, found = read([content_of(made)])
+    assert len([own for tag, own, _ in found.elements if tag == "img"]) == 1
+    (said,) = (one for one in found.texts("figcaption") if one.startswith("labels"))
+    assert "none of its runs has recorded 'train/pseudo_label_1_miou'" in said
+
+
 def test_a_study_that_was_never_launched_has_a_report(tmp_path: Path) -> None:
     made = RecordedStudy.make(tmp_path, scores={})
     text, found = read([content_of(made)])
