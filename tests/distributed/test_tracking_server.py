@@ -139,7 +139,6 @@ def _sent_by_sync(scene: Scene, url: str) -> str:
 def test_a_server_with_accounts_lets_only_them_in(
     tiny_data: PreparedData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("flask_wtf", reason="the extra auth is not installed")
     scene = Scene(tiny_data, tmp_path)
     scene.train(scene.task)
     port = free_port()

@@ -32,7 +32,8 @@ def browser() -> Iterator[Browser]:
     found = os.environ.get("RML_BROWSER") or next(filter(None, map(shutil.which, NAMES)), None)
     if found is None:
         pytest.skip(
-            f"no browser: none of {', '.join(NAMES)} is on the path, RML_BROWSER names none"
+            f"needs a Chromium: none of {', '.join(NAMES)} is on the path; install one (Debian: "
+            "apt-get install chromium), or name its program in RML_BROWSER"
         )
     expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:

@@ -44,8 +44,8 @@ class LocalCluster:
         return self._start(num_cpus=num_cpus, env_vars=own, **options)
 
     def submit(self, entrypoint: str) -> str:
-        """Submit a job, once the head's agent is there to take it; its id. Skips the test where
-        Ray's agent does not come up, which it does not try again."""
+        """Submit a job, once the head's agent is there to take it; its id. Fails the test where
+        Ray's agent does not come up."""
         from ray.job_submission import JobSubmissionClient
 
         for _ in range(AGENT_WITHIN_S):
@@ -55,7 +55,7 @@ class LocalCluster:
                 if "No available agent" not in str(error):
                     raise
                 time.sleep(1)
-        return pytest.skip(f"Ray's job agent is not there after {AGENT_WITHIN_S} s")
+        raise AssertionError(f"Ray's job agent is not there after {AGENT_WITHIN_S} s")
 
     def kill(self, node: Any) -> None:
         """End a node as a power failure does."""

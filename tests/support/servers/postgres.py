@@ -23,14 +23,16 @@ UNPRIVILEGED = ("postgres", "nobody")
 
 def programs() -> Path:
     """Folder of `initdb` and `postgres`; skips the test where they are not installed."""
-    pytest.importorskip("psycopg2", reason="the package psycopg2 is not installed")
     found = shutil.which("initdb")
     places = [Path(found).resolve().parent] if found else []
     places += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
     for place in places:
         if (place / "initdb").is_file() and (place / "postgres").is_file():
             return place
-    pytest.skip("PostgreSQL's initdb and postgres are not installed")
+    pytest.skip(
+        "needs a PostgreSQL server: its programs initdb and postgres are neither on the path nor "
+        "under /usr/lib/postgresql (Debian: apt-get install postgresql)"
+    )
 
 
 def free_port() -> int:
@@ -95,7 +97,10 @@ def _other_user() -> int | None:
     for name in UNPRIVILEGED:
         with contextlib.suppress(KeyError):
             return pwd.getpwnam(name).pw_uid
-    pytest.skip("PostgreSQL does not run as root, and there is no other user")
+    pytest.skip(
+        f"PostgreSQL refuses to run as root, and this system has none of the users "
+        f"{', '.join(UNPRIVILEGED)}; run the tests as another user"
+    )
 
 
 def _wait(port: int, server: "subprocess.Popen[bytes]", log: Path) -> None:

@@ -46,7 +46,6 @@ def test_by_default_it_is_closed_and_everything_lies_in_the_output_folder(tmp_pa
     assert out.is_dir()
 
 
-@pytest.mark.skipif(find_spec("psycopg2") is None, reason="the extra postgres is not installed")
 def test_a_password_is_neither_on_the_command_line_nor_told(tmp_path: Path) -> None:
     server = prepared(tmp_path, backend_store_uri=POSTGRES)
     assert not any("secret" in word for word in server.command)
