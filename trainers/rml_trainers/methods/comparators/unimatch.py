@@ -91,24 +91,24 @@ class UniMatchConfig(MethodConfig):
             self.channel_dropout,
             "a number in [0, 1)",
         )
-        require(
-            0 < self.box_area[0] <= self.box_area[1] < 1,
-            "box_area",
-            self.box_area,
-            "shares in (0, 1)",
-        )
-        require(
-            0 <= self.box_probability <= 1,
-            "box_probability",
-            self.box_probability,
-            "a number in [0, 1]",
-        )
+        require_boxes(self.box_area, self.box_probability)
 
     def strong_view(self, noise: NoiseConfig) -> StrongView:
-        mixing = CutMix(area=self.box_area, aspect=BOX_ASPECT, probability=self.box_probability)
-        return StrongView(
-            photometric=colour_noise(self.photometric, noise, STRONG_COLOUR), mixing=mixing
-        )
+        return boxes_view(self.photometric, self.box_area, self.box_probability, noise)
+
+
+def require_boxes(area: tuple[float, float], probability: float) -> None:
+    """Raise ValueError unless boxes of such shares of an image can be drawn."""
+    require(0 < area[0] <= area[1] < 1, "box_area", area, "shares in (0, 1)")
+    require(0 <= probability <= 1, "box_probability", probability, "a number in [0, 1]")
+
+
+def boxes_view(
+    photometric: Photometry, area: tuple[float, float], probability: float, noise: NoiseConfig
+) -> StrongView:
+    """The strong view of both versions: the authors' colour noise, and one box of another image."""
+    mixing = CutMix(area=area, aspect=BOX_ASPECT, probability=probability)
+    return StrongView(photometric=colour_noise(photometric, noise, STRONG_COLOUR), mixing=mixing)
 
 
 class UniMatch(Consistency):

@@ -22,14 +22,13 @@ from torch import Tensor
 from rml_trainers.configuration import configuration, require
 from rml_trainers.data.loading.loaders import UnlabelledCrops
 from rml_trainers.labels.pseudo_labels import PseudoLabel
-from rml_trainers.methods.comparators.unimatch import BOX_ASPECT, STRONG_COLOUR
+from rml_trainers.methods.comparators.unimatch import boxes_view, require_boxes
 from rml_trainers.methods.paper.mean_teacher import MeanTeacher
 from rml_trainers.methods.student_targets import View
 from rml_trainers.networks.network import SegmentationOutput
 from rml_trainers.noise.config import NoiseConfig
 from rml_trainers.noise.input_noise import InputNoiseDraw
-from rml_trainers.noise.mixing import CutMix
-from rml_trainers.noise.strong_view import Photometry, StrongView, colour_noise
+from rml_trainers.noise.strong_view import Photometry, StrongView
 from rml_trainers.settings.contract import MethodConfig
 from rml_trainers.students.learners import Learners
 
@@ -69,24 +68,10 @@ class UniMatchV2Config(MethodConfig):
             self.plain_fraction,
             "a number in [0, 1]",
         )
-        require(
-            0 < self.box_area[0] <= self.box_area[1] < 1,
-            "box_area",
-            self.box_area,
-            "shares in (0, 1)",
-        )
-        require(
-            0 <= self.box_probability <= 1,
-            "box_probability",
-            self.box_probability,
-            "a number in [0, 1]",
-        )
+        require_boxes(self.box_area, self.box_probability)
 
     def strong_view(self, noise: NoiseConfig) -> StrongView:
-        mixing = CutMix(area=self.box_area, aspect=BOX_ASPECT, probability=self.box_probability)
-        return StrongView(
-            photometric=colour_noise(self.photometric, noise, STRONG_COLOUR), mixing=mixing
-        )
+        return boxes_view(self.photometric, self.box_area, self.box_probability, noise)
 
 
 class ComplementaryMasks:
