@@ -60,9 +60,9 @@ def open_live(shown: Shown, every_s: float | None = None) -> Live:
     found = {name for key in watch.snapshot.studies for name in (key, key.partition(":")[0])}
     missing = [name for name in wanted if name not in found]
     if missing:
+        where = " or ".join(dict.fromkeys((str(shown.out), storage.shown)))
         raise DashboardError(
-            f"no plan of {', '.join(missing)} under {shown.out} or {storage.shown}; "
-            "`rml plan STUDY.yaml` writes one"
+            f"no plan of {', '.join(missing)} under {where}; `rml plan STUDY.yaml` writes one"
         )
     return Live(
         storage=storage,
