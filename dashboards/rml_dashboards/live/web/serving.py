@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -148,7 +149,13 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, on_exit: Callable[[], None]) -> None:
         super().__init__(config)
         self._on_exit = on_exit
+        logging.getLogger("uvicorn.error").addFilter(self._is_telling)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._on_exit()
         super().handle_exit(sig, frame)
+
+    def _is_telling(self, record: logging.LogRecord) -> bool:
+        """A stream that is cut off because the server ends is no fault of the page."""
+        error = record.exc_info[1] if record.exc_info else None
+        return not (self.should_exit and isinstance(error, asyncio.CancelledError))
