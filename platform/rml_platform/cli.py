@@ -15,7 +15,7 @@ from rml_platform.commands import (
     predict,
     run,
 )
-from rml_platform.commands.groups import data, tracking
+from rml_platform.commands.groups import data, records, tracking
 from rml_platform.commands.results import dashboard, figures, report, tables
 from rml_platform.commands.running import cancel, status
 from rml_platform.commands.trouble import chaos, replay
@@ -58,6 +58,7 @@ app.command("predict")(predict.predict)
 app.command("export")(export.export)
 app.command("compare")(compare.compare)
 app.add_typer(tracking.app, name="tracking")
+app.add_typer(records.app, name="records")
 app.command("doctor")(doctor.doctor)
 app.command("replay")(replay.replay)
 app.command("chaos")(chaos.chaos)

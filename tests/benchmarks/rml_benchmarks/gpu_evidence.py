@@ -13,7 +13,6 @@ import signal
 import subprocess
 import sys
 import time
-import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -30,8 +29,6 @@ SHARE_OF_STEPS = 0.4
 """Of the minutes, at most, for step times; the rest trains."""
 SECONDS_FOR_TABLES = 60.0
 RECORDS = "records.zip"
-NOT_RECORDED = ("checkpoints", "predictions", "labels", "claims", "shared")
-"""Folders of a run that hold networks, pictures and stored labels."""
 
 
 class Clock:
@@ -99,21 +96,22 @@ class Evidence:
         if self._rml(*words, *self._options(), "--to", str(self.to)):
             self.problems.append("the tables could not be written")
 
-    def pack(self) -> Path:
-        """The records of all runs as one archive."""
-        archive = self.to / RECORDS
-        with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
-            for file in sorted(_records_below(self.out)):
-                packed.write(file, file.relative_to(self.out).as_posix())
-        return archive
+    def pack(self) -> None:
+        """The records of all finished runs as one archive."""
+        words = ("records", "pack", str(STUDY), "--to", str(self.to / RECORDS))
+        if self._rml(*words, *self._places()):
+            self.problems.append("the records could not be packed")
 
     def unpack(self, archive: Path) -> None:
         """Lay the records of an earlier call where this one looks for runs that are done."""
-        with zipfile.ZipFile(archive) as packed:
-            packed.extractall(self.out)
+        if self._rml("records", "unpack", str(archive), "--out", str(self.out)):
+            self.problems.append(f"{archive} could not be unpacked")
 
     def _options(self) -> tuple[str, ...]:
-        own = ("--profile", self.profile, "--out", str(self.out), "--tracking-uri", "none")
+        return (*self._places(), "--tracking-uri", "none")
+
+    def _places(self) -> tuple[str, ...]:
+        own = ("--profile", self.profile, "--out", str(self.out))
         root = os.environ.get("RML_DATA")
         return (*own, "--data-root", root) if root else own
 
@@ -150,15 +148,6 @@ def _environment() -> dict[str, str]:
 
 def _ended(code: int) -> str:
     return "the time was up" if code in (143, -signal.SIGTERM) else f"exit code {code}"
-
-
-def _records_below(out: Path) -> Iterator[Path]:
-    """Files of runs and studies that are small and say what happened."""
-    for top in ("runs", "studies"):
-        for file in (out / top).rglob("*"):
-            parts = file.relative_to(out).parts
-            if file.is_file() and not set(parts[2:-1]) & set(NOT_RECORDED):
-                yield file
 
 
 def size_of(folder: Path) -> int:

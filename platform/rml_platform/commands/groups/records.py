@@ -1,0 +1,90 @@
+"""`rml records`: the records of a study's runs as one small file, and back."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rml_platform.commands.options import (
+    DEFAULT_OUT,
+    DataRoot,
+    Out,
+    Overrides,
+    PluginsForPlanning,
+    Profile,
+    Storage,
+    StudiesOrNames,
+)
+
+app = typer.Typer(
+    help="Records of finished runs in one small file, without networks; and back.",
+    no_args_is_help=True,
+)
+
+
+@app.command()
+def pack(
+    studies: StudiesOrNames,
+    to: Annotated[Path, typer.Option(metavar="FILE.zip", help="The file that is written.")],
+    set_: Overrides = None,
+    plugin: PluginsForPlanning = None,
+    profile: Profile = None,
+    out: Out = DEFAULT_OUT,
+    storage: Storage = None,
+    data_root: DataRoot = None,
+    pictures: Annotated[
+        bool, typer.Option("--pictures", help="With the pictures of predictions.")
+    ] = False,
+) -> None:
+    """Write what was recorded of the studies' finished runs, and their plans, to one zip file.
+
+    It holds configurations, every value that was measured and the scores; no networks. Whoever has
+    it can write every table, figure and report again. The same records give the same bytes.
+    """
+    from rml_dashboards.contract.study_plan import plan_file
+    from rml_platform.planning.plan_file.find_plan import find_plan
+    from rml_platform.planning.plan_file.written_plan import PLAN
+    from rml_platform.run.files.record_archive import pack_records
+
+    plans = [
+        find_plan(
+            study,
+            overrides=set_,
+            plugins=plugin,
+            profile=profile,
+            out=out,
+            storage=storage,
+            data_root=data_root,
+        )
+        for study in studies
+    ]
+    packed = pack_records(
+        storage or str(out),
+        [run.run_id for plan in plans for run in plan.runs],
+        [(plan_file(plan.name, plan.profile), PLAN.encode(plan)) for plan in plans],
+        to,
+        pictures=pictures,
+    )
+    size = to.stat().st_size / 1e6
+    typer.echo(f"{to}: {len(packed.runs)} runs, {size:.1f} MB")
+    for run_id in packed.left:
+        typer.echo(f"not done, left out: {run_id}")
+
+
+@app.command()
+def unpack(
+    archive: Annotated[Path, typer.Argument(metavar="FILE.zip", help="What `pack` wrote.")],
+    out: Out = DEFAULT_OUT,
+    storage: Storage = None,
+) -> None:
+    """Lay the records of an archive where tables, figures and launches look for them.
+
+    Runs that are here already stay as they are. A launch of the study trains the runs that are
+    neither here nor in the archive.
+    """
+    from rml_platform.run.files.record_archive import unpack_records
+
+    done = unpack_records(archive, out, storage or str(out))
+    typer.echo(f"{storage or out}: {len(done.runs)} runs unpacked")
+    if done.left:
+        typer.echo(f"left as they are here: {', '.join(done.left)}")

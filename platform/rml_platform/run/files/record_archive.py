@@ -1,0 +1,191 @@
+"""Records of finished runs in one zip file: everything that tells what happened, without networks.
+
+A grid of hundreds of runs is some megabytes of records. Who has the file can make every table,
+figure and report of it again, and can train the runs that it lacks: a launch takes the runs that
+are in it as done. The same records give the same bytes, whenever and wherever they are packed.
+"""
+
+import json
+import re
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rml_dashboards.contract.names import PLAIN_NAME, RUN_ID
+from rml_dashboards.contract.run_folder import (
+    PIECES,
+    PREDICTIONS,
+    RESULT_FILE,
+    RUNS,
+    STUDIES,
+    TASK_FILE,
+)
+from rml_platform.run.run_folder import RunFolder
+from rml_platform.run.storage import Folder
+from rml_trainers.errors import ConfigError
+
+FILES = (TASK_FILE, "config.yaml", "log.txt", RESULT_FILE)
+"""Files of a run that are packed. What belongs to a machine stays there: claims, heartbeats, what
+an MLflow store has of it."""
+FOLDERS = (PIECES, PREDICTIONS, STUDIES)
+MAX_FILE_BYTES = 64 * 2**20
+"""Of one file in an archive: records are small, and a larger one would fill the memory."""
+EPOCH = (1980, 1, 1, 0, 0, 0)
+"""Time of every entry, the earliest that zip knows."""
+PLAN_NAME = re.compile(r"plan(-[A-Za-z0-9_.-]+)?\.json")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Packed:
+    """What was done with the runs of a call."""
+
+    runs: tuple[str, ...]
+    """Ids of those that were written."""
+    left: tuple[str, ...]
+    """Ids of those that were not: packing, they are not done; unpacking, they are there already."""
+
+
+def pack_records(
+    storage: str,
+    run_ids: Sequence[str],
+    plans: Sequence[tuple[str, bytes]],
+    archive: Path,
+    *,
+    pictures: bool,
+) -> Packed:
+    """Write the records of the runs that are done, and the plans that name them.
+
+    Args:
+        plans: path below an output folder (`studies/<study>/plan.json`) and content.
+        archive: the zip file; one that is there is replaced, as a whole or not at all.
+        pictures: with the pictures of predictions.
+    Raises:
+        ConfigError: no run is done.
+        DamagedFileError: a run's result cannot be read.
+    """
+    runs = [(run_id, RunFolder.of(storage, run_id)) for run_id in dict.fromkeys(run_ids)]
+    done = [(run_id, run) for run_id, run in sorted(runs) if run.result() is not None]
+    if not done:
+        raise ConfigError(f"{storage}: none of the {len(runs)} runs is done, so there is no record")
+    temporary = archive.with_name(f".{archive.name}.tmp")
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with zipfile.ZipFile(temporary, "w") as packed:
+            for path, content in sorted(plans):
+                _add(packed, path, content)
+            for run_id, run in done:
+                for path, content in _records_of(run, pictures=pictures):
+                    _add(packed, f"{RUNS}/{run_id}/{path}", content)
+        temporary.replace(archive)
+    finally:
+        temporary.unlink(missing_ok=True)
+    ids = tuple(run_id for run_id, _ in done)
+    return Packed(runs=ids, left=tuple(sorted({run_id for run_id, _ in runs} - set(ids))))
+
+
+def unpack_records(archive: Path, out: Path, storage: str) -> Packed:
+    """Lay records where tables and launches look for them.
+
+    A run that is done here already, with the same scores, is left as it is, and so is one that was
+    begun here and is not done: its launch is not disturbed. Plans that are there stay.
+
+    Raises:
+        ConfigError: it is no such archive, a name in it leads elsewhere, a file is too large, or a
+            run is done here with other scores. Nothing was written then.
+    """
+    try:
+        with zipfile.ZipFile(archive) as packed:
+            names = _checked_names(archive, packed)
+            fresh, left = _sorted_out(archive, packed, names, storage)
+            for run_id in fresh:
+                # the result last: a run that has one is done
+                for name in sorted(names[run_id], key=lambda one: one.endswith(RESULT_FILE)):
+                    Folder.open(storage).write(name, packed.read(name))
+            for name in names.get("", ()):
+                place = Folder.open(out)
+                if place.read(name) is None:
+                    place.write(name, packed.read(name))
+    except (zipfile.BadZipFile, OSError, EOFError) as error:
+        raise ConfigError(f"{archive}: not a readable archive of records: {error}") from error
+    return Packed(runs=tuple(fresh), left=tuple(left))
+
+
+def _records_of(run: RunFolder, *, pictures: bool) -> Iterator[tuple[str, bytes]]:
+    for folder in FOLDERS:
+        if folder != PREDICTIONS or pictures:
+            child = run.folder.child(folder)
+            for name in child.files():
+                yield f"{folder}/{name}", child.read(name) or b""
+    for name in run.folder.files():
+        if name in FILES:
+            yield name, run.folder.read(name) or b""
+
+
+def _add(packed: zipfile.ZipFile, name: str, content: bytes) -> None:
+    entry = zipfile.ZipInfo(name, EPOCH)
+    entry.compress_type = zipfile.ZIP_DEFLATED
+    entry.external_attr = 0o644 << 16
+    packed.writestr(entry, content)
+
+
+def _checked_names(archive: Path, packed: zipfile.ZipFile) -> dict[str, list[str]]:
+    """Names of entries by run id; plans are under the empty id."""
+    names = dict[str, list[str]]()
+    for entry in packed.infolist():
+        owner = _owner(entry.filename)
+        if owner is None:
+            raise ConfigError(f"{archive}: {entry.filename!r} is no record of a run or study")
+        if entry.file_size > MAX_FILE_BYTES:
+            raise ConfigError(
+                f"{archive}: {entry.filename} has {entry.file_size:,} bytes, and records have at "
+                f"most {MAX_FILE_BYTES:,}"
+            )
+        names.setdefault(owner, []).append(entry.filename)
+    for run_id in names.keys() - {""}:
+        for file in (TASK_FILE, RESULT_FILE):
+            if f"{RUNS}/{run_id}/{file}" not in names[run_id]:
+                raise ConfigError(f"{archive}: {file} of run {run_id} is missing")
+    return names
+
+
+def _owner(name: str) -> str | None:
+    """Run id of an entry, empty for a plan; None for what does not belong into such an archive."""
+    match name.split("/"):
+        case ["studies", study, file] if PLAIN_NAME.fullmatch(study) and PLAN_NAME.fullmatch(file):
+            return ""
+        case ["runs", run_id, file] if RUN_ID.fullmatch(run_id) and file in FILES:
+            return run_id
+        case ["runs", run_id, folder, file] if RUN_ID.fullmatch(run_id) and folder in FOLDERS:
+            return run_id if file not in {"", ".", ".."} and "\\" not in file else None
+    return None
+
+
+def _sorted_out(
+    archive: Path, packed: zipfile.ZipFile, names: dict[str, list[str]], storage: str
+) -> tuple[list[str], list[str]]:
+    """Ids of the runs to write, and of those that stay as they are here."""
+    fresh = list[str]()
+    left = list[str]()
+    for run_id in sorted(names.keys() - {""}):
+        run = RunFolder.of(storage, run_id)
+        theirs = _scores(archive, packed.read(f"{RUNS}/{run_id}/{RESULT_FILE}"), run_id)
+        ours = run.folder.read(RESULT_FILE)
+        if ours is not None and _scores(Path(run.folder.path), ours, run_id) != theirs:
+            raise ConfigError(
+                f"{archive}: run {run_id} is done in {storage} with other scores; unpack into "
+                f"another folder (--out) and compare the two"
+            )
+        is_here = ours is not None or bool(run.folder.files())
+        (left if is_here else fresh).append(run_id)
+    return fresh, left
+
+
+def _scores(source: Path, content: bytes, run_id: str) -> Any:
+    try:
+        return json.loads(content)["evaluations"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f"{source}: the result of run {run_id} cannot be read: {error}"
+        ) from error

@@ -1,0 +1,185 @@
+"""Records of runs in one zip file, and back."""
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rml_platform.run.codec import DamagedFileError
+from rml_platform.run.files.record_archive import Packed, pack_records, unpack_records
+from rml_platform.run.run_folder import RESULT, Result, RunFolder
+from rml_trainers.errors import ConfigError
+from rml_trainers.scoring.score import Evaluation
+
+DONE, OTHER, BEGUN = "scenes-4-iml-s0-00000001", "scenes-4-iml-s1-00000002", "scenes-4-rml-s0-3"
+PLAN = ("studies/own/plan.json", b'{"format": 1}')
+
+
+def result(miou: float) -> Result:
+    scored = Evaluation(
+        protocol="scenes-32x48/teacher_1/last",
+        network="teacher_1",
+        scores={"miou": miou, "accuracy": 0.9},
+        confusion=np.zeros((2, 2), np.int64),
+    )
+    return Result(
+        evaluations=(scored,),
+        steps=4,
+        seconds=2.0,
+        device="cpu",
+        host="here",
+        num_workers=1,
+        attempt=1,
+        code_version="abc1234",
+        dirty=False,
+        time=0.0,
+    )
+
+
+def fill(storage: Path, run_id: str, miou: float | None) -> None:
+    """A run's folder; None: begun and not done."""
+    run = RunFolder.of(str(storage), run_id)
+    run.folder.write("task.json", b"{}")
+    run.folder.write("heartbeat.json", b"{}")
+    run.folder.write("metrics/000000002.json", b'[["train/loss", 2, 0, 0.5]]')
+    run.folder.write("predictions/scene.png", b"picture")
+    run.folder.write("checkpoints/me/checkpoint_000000002_001/students.safetensors", b"network")
+    if miou is not None:
+        run.write_result(result(miou))
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Path:
+    place = tmp_path / "there"
+    fill(place, DONE, 0.5)
+    fill(place, OTHER, 0.25)
+    fill(place, BEGUN, None)
+    return place
+
+
+def pack(storage: Path, to: Path, *, pictures: bool = False) -> Packed:
+    return pack_records(str(storage), [OTHER, DONE, BEGUN], [PLAN], to, pictures=pictures)
+
+
+def test_finished_runs_go_there_and_back_without_networks(storage: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "records.zip"
+    assert pack(storage, archive) == Packed(runs=(DONE, OTHER), left=(BEGUN,))
+    names = zipfile.ZipFile(archive).namelist()
+    assert not [name for name in names if "checkpoint" in name or "heartbeat" in name]
+    assert not [name for name in names if name.endswith(".png")]
+
+    here = tmp_path / "here"
+    assert unpack_records(archive, here, str(here)) == Packed(runs=(DONE, OTHER), left=())
+    for run_id in (DONE, OTHER):
+        there = RunFolder.of(str(storage), run_id)
+        assert RunFolder.of(str(here), run_id).record().state == "done"
+        for name in ("result.json", "task.json", "metrics/000000002.json"):
+            assert RunFolder.of(str(here), run_id).folder.read(name) == there.folder.read(name)
+    assert (here / PLAN[0]).read_bytes() == PLAN[1]
+
+
+def test_the_same_records_give_the_same_bytes(storage: Path, tmp_path: Path) -> None:
+    one, two = tmp_path / "one.zip", tmp_path / "two.zip"
+    pack(storage, one, pictures=True)
+    unpack_records(one, tmp_path / "here", str(tmp_path / "here"))
+    pack_records(str(tmp_path / "here"), [DONE, OTHER], [PLAN], two, pictures=True)
+    assert one.read_bytes() == two.read_bytes()
+    assert f"runs/{DONE}/predictions/scene.png" in zipfile.ZipFile(one).namelist()
+
+
+def test_what_is_here_stays(storage: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "records.zip"
+    pack(storage, archive)
+    here = tmp_path / "here"
+    fill(here, DONE, None)
+    own = (here / "runs" / DONE / "heartbeat.json").read_bytes()
+    assert unpack_records(archive, here, str(here)) == Packed(runs=(OTHER,), left=(DONE,))
+    assert unpack_records(archive, here, str(here)) == Packed(runs=(), left=(DONE, OTHER))
+    assert (here / "runs" / DONE / "heartbeat.json").read_bytes() == own
+    assert not (here / "runs" / DONE / "result.json").exists()
+
+
+def test_other_scores_of_the_same_run_are_never_mixed_in(storage: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "records.zip"
+    pack(storage, archive)
+    here = tmp_path / "here"
+    fill(here, OTHER, 0.75)
+    with pytest.raises(ConfigError, match=rf"{OTHER} is done in .* with other scores"):
+        unpack_records(archive, here, str(here))
+    assert not (here / "runs" / DONE).exists(), "nothing was written"
+
+
+def test_nothing_to_pack_is_an_error(tmp_path: Path) -> None:
+    archive = tmp_path / "records.zip"
+    with pytest.raises(ConfigError, match="none of the 3 runs is done"):
+        pack(tmp_path, archive)
+    assert not archive.exists()
+
+
+def test_a_damaged_result_is_named_and_no_archive_written(storage: Path, tmp_path: Path) -> None:
+    (storage / "runs" / DONE / "result.json").write_text("{")
+    archive = tmp_path / "records.zip"
+    archive.write_bytes(b"earlier")
+    with pytest.raises(DamagedFileError, match=DONE):
+        pack(storage, archive)
+    assert archive.read_bytes() == b"earlier" and not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../outside.txt",
+        "/etc/outside",
+        f"runs/{DONE}/../../outside",
+        f"runs/{DONE}/metrics/..",
+        f"runs/{DONE}/metrics/a\\b",
+        f"runs/{DONE}/checkpoints/x.pt",
+        f"runs/{DONE}/heartbeat.json",
+        "runs/../result.json",
+        "studies/../plan.json",
+        "studies/own/table.md",
+        "anything",
+    ],
+)
+def test_names_that_are_no_records_are_refused(name: str, storage: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "records.zip"
+    pack(storage, archive)
+    with zipfile.ZipFile(archive, "a") as packed:
+        packed.writestr(name, b"x")
+    here = tmp_path / "here"
+    with pytest.raises(ConfigError, match="is no record of a run or study"):
+        unpack_records(archive, here, str(here))
+    assert not here.exists()
+
+
+def test_an_incomplete_or_foreign_file_is_refused(tmp_path: Path) -> None:
+    archive = tmp_path / "records.zip"
+    here = str(tmp_path / "here")
+    with pytest.raises(ConfigError, match=r"records\.zip: not a readable archive"):
+        unpack_records(archive, tmp_path / "here", here)
+    archive.write_bytes(b"no zip")
+    with pytest.raises(ConfigError, match=r"records\.zip: not a readable archive"):
+        unpack_records(archive, tmp_path / "here", here)
+    with zipfile.ZipFile(archive, "w") as packed:
+        packed.writestr(f"runs/{DONE}/result.json", RESULT.encode(result(0.5)))
+    with pytest.raises(ConfigError, match=rf"task\.json of run {DONE} is missing"):
+        unpack_records(archive, tmp_path / "here", here)
+    with zipfile.ZipFile(archive, "w") as packed:
+        packed.writestr(f"runs/{DONE}/task.json", b"{}")
+        packed.writestr(f"runs/{DONE}/result.json", b"[]")
+    with pytest.raises(ConfigError, match=rf"result of run {DONE} cannot be read"):
+        unpack_records(archive, tmp_path / "here", here)
+
+
+def test_a_file_that_swells_is_refused(storage: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "records.zip"
+    pack(storage, archive)
+    with (
+        zipfile.ZipFile(archive, "a", zipfile.ZIP_DEFLATED) as packed,
+        packed.open(f"runs/{DONE}/metrics/000000004.json", "w") as stream,
+    ):
+        for _ in range(65):
+            stream.write(bytes(2**20))
+    with pytest.raises(ConfigError, match="records have at most"):
+        unpack_records(archive, tmp_path / "here", str(tmp_path / "here"))
