@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CODE := platform trainers dashboards tests docs
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test browser test-long check format bench chaos gpu-evidence pictures clean
+.PHONY: help setup demo test browser test-long check format bench chaos evidence gpu-evidence pictures clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -47,6 +47,9 @@ bench: $(STAMP) ## speed and memory as ratios measured in one run (about ten min
 
 chaos: $(STAMP) ## a small grid while processes, nodes, files and MLflow fail, compared with itself left alone (hours)
 	$(BIN)/rml chaos tests/distributed/faults/scenes.yaml $(or $(ARGS),--rounds 100)
+
+evidence: $(STAMP) ## the evidence on drawn scenes: train what is missing, then table, statistics, figures, report, records
+	$(BIN)/python -m rml_benchmarks.evidence $(or $(ARGS),search_spaces/evidence_scenes.yaml)
 
 # Neither the network nor Ray nor MLflow is needed, so a machine without .venv takes the Python that it has.
 gpu-evidence: ## on one GPU: step times at the paper's sizes, then the medium ladder (ARGS="--minutes 180 --to DIR")

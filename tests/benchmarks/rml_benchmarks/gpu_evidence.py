@@ -16,8 +16,8 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-ROOT = Path(__file__).parents[3]
-CLI = "from rml_platform.cli import main; main()"
+from rml_benchmarks.processes.own_commands import ROOT, environment, rml
+
 STUDY = ROOT / "search_spaces" / "evidence.yaml"
 SETTINGS = ("cityscapes", "voc", "setr_base", "setr_large")
 """Settings whose steps are measured, the paper's."""
@@ -121,13 +121,13 @@ class Evidence:
             yield numbers[:count]
 
     def _rml(self, *words: str, seconds: float | None = None) -> int:
-        return self._run("rml", ("-c", CLI, *words), seconds)
+        return self._run("rml", rml(*words)[1:], seconds)
 
     def _run(self, name: str, words: Sequence[str], seconds: float | None) -> int:
         """A command of ours in a process of its own, stopped as a scheduler stops it: SIGTERM, and
         some time to write down what it has."""
         print("$", name, *words[2:], flush=True)
-        process = subprocess.Popen([sys.executable, *words], cwd=ROOT, env=_environment())
+        process = subprocess.Popen([sys.executable, *words], cwd=ROOT, env=environment())
         try:
             return process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -137,13 +137,6 @@ class Evidence:
         except subprocess.TimeoutExpired:
             process.kill()
             return process.wait()
-
-
-def _environment() -> dict[str, str]:
-    """That of this process, with this checkout's packages where none is installed."""
-    rooms = [str(ROOT / room) for room in ("platform", "trainers", "dashboards")]
-    rooms += [str(ROOT / "tests" / "benchmarks"), os.environ.get("PYTHONPATH", "")]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, rooms))}
 
 
 def _ended(code: int) -> str:

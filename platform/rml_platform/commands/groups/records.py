@@ -1,7 +1,7 @@
 """`rml records`: the records of a study's runs as one small file, and back."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +15,9 @@ from rml_platform.commands.options import (
     Storage,
     StudiesOrNames,
 )
+
+if TYPE_CHECKING:
+    from rml_platform.planning.plan_file.written_plan import WrittenPlan
 
 app = typer.Typer(
     help="Records of finished runs in one small file, without networks; and back.",
@@ -33,7 +36,11 @@ def pack(
     storage: Storage = None,
     data_root: DataRoot = None,
     pictures: Annotated[
-        bool, typer.Option("--pictures", help="With the pictures of predictions.")
+        bool,
+        typer.Option(
+            "--pictures",
+            help="With the pictures that a report shows: of one run of each row and column.",
+        ),
     ] = False,
 ) -> None:
     """Write what was recorded of the studies' finished runs, and their plans, to one zip file.
@@ -63,12 +70,21 @@ def pack(
         [run.run_id for plan in plans for run in plan.runs],
         [(plan_file(plan.name, plan.profile), PLAN.encode(plan)) for plan in plans],
         to,
-        pictures=pictures,
+        pictures_of=[cell for plan in plans for cell in _cells_of(plan)] if pictures else (),
     )
     size = to.stat().st_size / 1e6
     typer.echo(f"{to}: {len(packed.runs)} runs, {size:.1f} MB")
     for run_id in packed.left:
         typer.echo(f"not done, left out: {run_id}")
+
+
+def _cells_of(plan: "WrittenPlan") -> list[list[str]]:
+    """Ids of the runs of each row and column, by seed as the study has them."""
+    found: dict[tuple[str, str], dict[int, str]] = {}
+    for run in plan.runs:
+        for cell in run.cells:
+            found.setdefault((cell.row, cell.column), {})[cell.seed] = run.run_id
+    return [[own[seed] for seed in plan.seeds if seed in own] for own in found.values()]
 
 
 @app.command()

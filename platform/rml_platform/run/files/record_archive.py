@@ -15,6 +15,7 @@ from typing import Any
 
 from rml_dashboards.contract.names import PLAIN_NAME, RUN_ID
 from rml_dashboards.contract.run_folder import (
+    HEARTBEAT_FILE,
     PIECES,
     PREDICTIONS,
     RESULT_FILE,
@@ -26,9 +27,9 @@ from rml_platform.run.run_folder import RunFolder
 from rml_platform.run.storage import Folder
 from rml_trainers.errors import ConfigError
 
-FILES = (TASK_FILE, "config.yaml", "log.txt", RESULT_FILE)
-"""Files of a run that are packed. What belongs to a machine stays there: claims, heartbeats, what
-an MLflow store has of it."""
+FILES = (TASK_FILE, "config.yaml", "log.txt", HEARTBEAT_FILE, RESULT_FILE)
+"""Files of a run that are packed. What belongs to a machine stays there: claims, and what an MLflow
+store has of it."""
 FOLDERS = (PIECES, PREDICTIONS, STUDIES)
 MAX_FILE_BYTES = 64 * 2**20
 """Of one file in an archive: records are small, and a larger one would fill the memory."""
@@ -53,14 +54,15 @@ def pack_records(
     plans: Sequence[tuple[str, bytes]],
     archive: Path,
     *,
-    pictures: bool,
+    pictures_of: Sequence[Sequence[str]] = (),
 ) -> Packed:
     """Write the records of the runs that are done, and the plans that name them.
 
     Args:
         plans: path below an output folder (`studies/<study>/plan.json`) and content.
         archive: the zip file; one that is there is replaced, as a whole or not at all.
-        pictures: with the pictures of predictions.
+        pictures_of: groups of run ids; the first of each that is done keeps the pictures of its
+            predictions.
     Raises:
         ConfigError: no run is done.
         DamagedFileError: a run's result cannot be read.
@@ -69,6 +71,8 @@ def pack_records(
     done = [(run_id, run) for run_id, run in sorted(runs) if run.result() is not None]
     if not done:
         raise ConfigError(f"{storage}: none of the {len(runs)} runs is done, so there is no record")
+    ids = tuple(run_id for run_id, _ in done)
+    kept = {next((one for one in group if one in ids), "") for group in pictures_of}
     temporary = archive.with_name(f".{archive.name}.tmp")
     archive.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -76,12 +80,11 @@ def pack_records(
             for path, content in sorted(plans):
                 _add(packed, path, content)
             for run_id, run in done:
-                for path, content in _records_of(run, pictures=pictures):
+                for path, content in _records_of(run, pictures=run_id in kept):
                     _add(packed, f"{RUNS}/{run_id}/{path}", content)
         temporary.replace(archive)
     finally:
         temporary.unlink(missing_ok=True)
-    ids = tuple(run_id for run_id, _ in done)
     return Packed(runs=ids, left=tuple(sorted({run_id for run_id, _ in runs} - set(ids))))
 
 

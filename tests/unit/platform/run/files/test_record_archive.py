@@ -12,7 +12,9 @@ from rml_platform.run.run_folder import RESULT, Result, RunFolder
 from rml_trainers.errors import ConfigError
 from rml_trainers.scoring.score import Evaluation
 
-DONE, OTHER, BEGUN = "scenes-4-iml-s0-00000001", "scenes-4-iml-s1-00000002", "scenes-4-rml-s0-3"
+DONE = "scenes-4-iml-s0-00000001"
+OTHER = "scenes-4-iml-s1-00000002"
+BEGUN = "scenes-4-rml-s0-00000003"
 PLAN = ("studies/own/plan.json", b'{"format": 1}')
 
 
@@ -58,15 +60,16 @@ def storage(tmp_path: Path) -> Path:
     return place
 
 
-def pack(storage: Path, to: Path, *, pictures: bool = False) -> Packed:
-    return pack_records(str(storage), [OTHER, DONE, BEGUN], [PLAN], to, pictures=pictures)
+def pack(storage: Path, to: Path, *pictures_of: list[str]) -> Packed:
+    runs = [OTHER, DONE, BEGUN]
+    return pack_records(str(storage), runs, [PLAN], to, pictures_of=pictures_of)
 
 
 def test_finished_runs_go_there_and_back_without_networks(storage: Path, tmp_path: Path) -> None:
     archive = tmp_path / "records.zip"
     assert pack(storage, archive) == Packed(runs=(DONE, OTHER), left=(BEGUN,))
     names = zipfile.ZipFile(archive).namelist()
-    assert not [name for name in names if "checkpoint" in name or "heartbeat" in name]
+    assert not [name for name in names if "checkpoint" in name or "claims" in name]
     assert not [name for name in names if name.endswith(".png")]
 
     here = tmp_path / "here"
@@ -80,12 +83,22 @@ def test_finished_runs_go_there_and_back_without_networks(storage: Path, tmp_pat
 
 
 def test_the_same_records_give_the_same_bytes(storage: Path, tmp_path: Path) -> None:
-    one, two = tmp_path / "one.zip", tmp_path / "two.zip"
-    pack(storage, one, pictures=True)
-    unpack_records(one, tmp_path / "here", str(tmp_path / "here"))
-    pack_records(str(tmp_path / "here"), [DONE, OTHER], [PLAN], two, pictures=True)
+    one = tmp_path / "one.zip"
+    two = tmp_path / "two.zip"
+    pack(storage, one, [BEGUN, DONE, OTHER])
+    here = tmp_path / "here"
+    unpack_records(one, here, str(here))
+    pack_records(str(here), [DONE, OTHER], [PLAN], two, pictures_of=[[DONE]])
     assert one.read_bytes() == two.read_bytes()
-    assert f"runs/{DONE}/predictions/scene.png" in zipfile.ZipFile(one).namelist()
+
+
+def test_the_first_finished_run_of_a_group_keeps_its_pictures(
+    storage: Path, tmp_path: Path
+) -> None:
+    archive = tmp_path / "records.zip"
+    pack(storage, archive, [BEGUN, DONE, OTHER])
+    names = zipfile.ZipFile(archive).namelist()
+    assert [n for n in names if n.endswith(".png")] == [f"runs/{DONE}/predictions/scene.png"]
 
 
 def test_what_is_here_stays(storage: Path, tmp_path: Path) -> None:
@@ -135,7 +148,7 @@ def test_a_damaged_result_is_named_and_no_archive_written(storage: Path, tmp_pat
         f"runs/{DONE}/metrics/..",
         f"runs/{DONE}/metrics/a\\b",
         f"runs/{DONE}/checkpoints/x.pt",
-        f"runs/{DONE}/heartbeat.json",
+        f"runs/{DONE}/published.json",
         "runs/../result.json",
         "studies/../plan.json",
         "studies/own/table.md",

@@ -1,0 +1,55 @@
+"""The evidence is what its records say, and one command goes from a study to everything shown."""
+
+from pathlib import Path
+
+import pytest
+
+from rml_benchmarks.evidence import RECORDS, main
+from rml_benchmarks.processes.own_commands import ROOT
+
+STUDIES = sorted(folder.name for folder in (ROOT / "search_spaces" / "results").glob("*/"))
+"""Studies whose records are kept, each with its results in a folder of its own."""
+MADE_AGAIN = (".md", ".csv", ".tex", ".svg")
+pytestmark = pytest.mark.timeout(600)
+
+
+def written(folder: Path) -> dict[str, bytes]:
+    """The files that do not depend on fonts and viewers."""
+    return {
+        file.name: file.read_bytes()
+        for file in folder.iterdir()
+        if file.suffix in MADE_AGAIN and file.name != "README.md"
+    }
+
+
+def evidence(study: Path | str, to: Path, *words: str) -> None:
+    code = main([str(study), "--to", str(to), "--out", str(to.with_name("out")), *words])
+    assert code == 0
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_what_is_shown_is_made_again_from_the_records(study: str, tmp_path: Path) -> None:
+    kept = ROOT / "search_spaces" / "results" / study
+    here = tmp_path / "here"
+    here.mkdir()
+    (here / RECORDS).write_bytes((kept / RECORDS).read_bytes())
+    evidence(f"search_spaces/{study}.yaml", here, "--write-only")
+    assert written(here) == written(kept), f"make evidence ARGS='search_spaces/{study}.yaml'"
+    assert (here / RECORDS).read_bytes() == (kept / RECORDS).read_bytes()
+    assert (here / "report.html").stat().st_size > 10_000
+
+
+@pytest.mark.long
+def test_one_command_trains_what_is_missing_and_writes_everything(tmp_path: Path) -> None:
+    study = ROOT / "search_spaces" / "evidence_scenes.yaml"
+    first = tmp_path / "first"
+    evidence(study, first, "--profile", "dry")
+    table = (first / "evidence_scenes-dry.md").read_text()
+    assert "15 runs" in table and "missing" not in table
+    assert (first / "report.html").is_file() and (first / "rectification-dry.pdf").is_file()
+
+    again = tmp_path / "elsewhere" / "again"
+    again.mkdir(parents=True)
+    (again / RECORDS).write_bytes((first / RECORDS).read_bytes())
+    evidence(study, again, "--profile", "dry")
+    assert written(again) == written(first), "nothing was left to train"
