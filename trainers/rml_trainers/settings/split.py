@@ -26,7 +26,12 @@ class SplitConfig:
     """French et al. put the labelled images into the unlabelled pool too; everyone else leaves them
     out."""
 
+    label_noise: float = 0.0
+    """Share of the class regions of the labelled masks that bear a wrong class on purpose, in
+    [0, 1]: what a method loses by it says how robust it is. Never of what is scored."""
+
     def __post_init__(self) -> None:
+        require(0 <= self.label_noise <= 1, "label_noise", self.label_noise, "a share in [0, 1]")
         if self.family == "lists":
             require(
                 self.labelled_list is not None,

@@ -11,6 +11,7 @@ import torch
 from rml_trainers.checkpoint.folder import Checkpoint, CheckpointHeader, load_checkpoint, published
 from rml_trainers.checkpoint.snapshot import give_back, take_snapshot, with_scores_only
 from rml_trainers.config import RunConfig
+from rml_trainers.data.loading.label_noise import with_label_noise
 from rml_trainers.data.loading.loaders import Batch, TrainingBatches, read_ahead
 from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.data.splitting.holdout import hold_out
@@ -82,9 +83,11 @@ class Trainer:
         micro_batches: int = 1,
     ) -> None:
         self.config = config
-        self.data = data
         self.device = device
         self.split, self.holdout = hold_out(split, config.evaluation.num_holdout)
+        share = config.split.label_noise
+        data = with_label_noise(data, self.split.labelled, share, seed=config.seed)
+        self.data = data
         check_canvas(config.evaluation, data, self.holdout)
         self.reporter = reporter
         self.work_dir = work_dir

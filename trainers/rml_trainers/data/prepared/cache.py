@@ -4,8 +4,9 @@ train.arrow, val.arrow   one row per image: name, size, pixels [H, W, 3], label 
 class, hash manifest.json            written last: what the files hold, their sizes and hashes
 """
 
+import copy
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,12 @@ class PreparedData:
         """[H, W], a read-only view of the memory map, or None for an image without a mask."""
         return self._rows[subset].label(i)
 
+    def with_train_labels(self, labels: Mapping[int, UInt8Array]) -> "PreparedData":
+        """The same images with other labels [H, W] of some training images, by their number.
+        Nothing is written: the folder and its hashes stay those of the images as they are."""
+        rows = self._rows["train"].with_labels(labels, self.num_classes)
+        return PreparedData(self.folder, self.manifest, {**self._rows, "train": rows})
+
     def account(self) -> Account | None:
         """What the set holds; None for one that was prepared before accounts were kept."""
         return Account.read(self.folder)
@@ -194,6 +201,16 @@ class _Rows:
 
     def class_pixels(self, i: int) -> list[int]:
         return self._counts[i]
+
+    def with_labels(self, labels: Mapping[int, UInt8Array], num_classes: int) -> "_Rows":
+        """A copy that shares the pixels."""
+        other = copy.copy(self)
+        other._labels = list(self._labels)
+        other._counts = list(self._counts)
+        for i, label in labels.items():
+            other._labels[i] = pa.py_buffer(label.tobytes())
+            other._counts[i] = class_pixels(label, num_classes)
+        return other
 
 
 def row_hash(name: str, image: UInt8Array, label: UInt8Array | None) -> bytes:
