@@ -17,6 +17,7 @@ from rml_platform.run.run_folder import RunFolder, RunRecord
 from rml_platform.study.retry_config import RetryConfig
 from rml_trainers.data.prepared.cache import PreparedData
 from tests.support.platform.fake_trainer import (
+    GOOD,
     KILLED_ALWAYS,
     KILLED_ONCE,
     NON_FINITE,
@@ -48,6 +49,7 @@ def carried_out(
     folder: Path,
     *,
     rules: RetryConfig | None = None,
+    max_concurrent: int = 4,
     **changes: object,
 ) -> tuple[dict[str, RunRecord], dict[str, str]]:
     """Records of the runs after a sweep over them, and what Ray says of those it lost."""
@@ -57,7 +59,7 @@ def carried_out(
         task_for(fake_config(fault), data, folder, name, **changes)
         for name, fault in faults.items()
     ]
-    lost = sweep(tasks, max_concurrent=4, rules=rules, trainer_class=FakeTrainer)
+    lost = sweep(tasks, max_concurrent=max_concurrent, rules=rules, trainer_class=FakeTrainer)
     return {name: RunFolder.of(str(folder), name).record() for name in faults}, lost
 
 
@@ -106,6 +108,23 @@ def test_two_workers_fail_together_or_resume_together(
     assert attempts(records["rank-1"]) == 1
     assert (records["killed-once"].state, attempts(records["killed-once"])) == ("done", 2)
     assert losses(tmp_path, "killed-once") == [1, 2, 3, 4, 5]
+
+
+def test_a_group_takes_run_after_run_until_one_fails(
+    tiny_data: PreparedData, tmp_path: Path
+) -> None:
+    faults = {"first": GOOD, "second": GOOD, "bad": NON_FINITE, "after": GOOD}
+    records, lost = carried_out(
+        faults, tiny_data, tmp_path, execution="train", num_workers=2, max_concurrent=1
+    )
+    assert lost == {}
+    states = {name: record.state for name, record in records.items()}
+    assert states == {"first": "done", "second": "done", "bad": "failed", "after": "done"}
+    workers = [record.heartbeat.worker for record in records.values() if record.heartbeat]
+    assert workers[0] == workers[1] == workers[2]
+    assert workers[2] != workers[3]
+    for name in ("first", "second", "after"):
+        assert losses(tmp_path, name) == [1, 2, 3, 4, 5]
 
 
 def test_ray_train_computes_what_this_process_computes(

@@ -15,7 +15,7 @@ import torch
 
 from rml_dashboards.contract.run_folder import RESULT_FILE
 from rml_platform.plugins import load_again
-from rml_platform.run.checkpoints import CheckpointStore, SoundCheckpoint, checkpoint_name
+from rml_platform.run.checkpoints import CheckpointStore, SoundCheckpoint
 from rml_platform.run.faults.claims import Claim, ClaimBoard, FencedError, give_back
 from rml_platform.run.faults.non_finite import NonFinite, write_non_finite
 from rml_platform.run.files.inputs import on_this_node
@@ -50,18 +50,15 @@ class WorkerContext:
     """Where in the machinery this process stands."""
 
     writer: str
-    """Name of the checkpoint folder that this launch or controller adds to."""
+    """Name of the checkpoint folder that this launch adds to."""
     rank: int = 0
     world_size: int = 1
     node: str = ""
     """Of the cluster; empty without one."""
     local_index: int = 0
     """Which of the devices that this process sees is its own."""
-    deliver: Callable[[str, Path | None], None] | None = None
-    """Brings a checkpoint into the storage under the given name; every rank calls it, with a folder
-    on rank 0 only. Default: this process copies it itself."""
     agree: Callable[[Any], Any] = lambda value: value
-    """Rank 0's value, on every rank."""
+    """Rank 0's value, on every rank; none goes on before all have asked."""
 
 
 class Attempt:
@@ -243,11 +240,8 @@ class Attempt:
     def deliver(self, progress: Progress, folder: Path | None) -> None:
         if folder is not None and self.micro_batches == 1:  # otherwise its bits are its own
             self.shared_stages.leave(progress.step, folder)
-        if self.context.deliver is not None:
-            self.context.deliver(checkpoint_name(progress.step, self.number), folder)
-            if self.is_first:
-                self.store.prune(own=False)
-        elif folder is not None:
+        self.context.agree(None)  # no rank is left behind by a step that is stored
+        if folder is not None:
             self.store.save(progress.step, self.number, folder)
 
     def resume_point(self, scratch: Path) -> SoundCheckpoint | None:
@@ -262,8 +256,7 @@ class Attempt:
             return SoundCheckpoint(0, name, folder)
         found = self.store.newest_sound(scratch, self.warnings.append)
         self.context.agree(found.name if found else None)
-        # Ray Train deletes its own checkpoints, and breaks when one of them is gone already.
-        self.store.discard_newer_than(found.step if found else -1, own=self.context.deliver is None)
+        self.store.discard_newer_than(found.step if found else -1)
         return found
 
     def shared_stage(self, scratch: Path) -> Path | None:

@@ -1,10 +1,8 @@
 """Checkpoints of one run, whoever wrote them: saved whole, verified before use, the older ones
 pruned.
 
-Layout: `<run folder>/checkpoints/<writer>/checkpoint_<step>_<attempt>/`. A writer is one launch, or
-one Ray Train controller of a launch; each has a folder of its own, because Ray Train refuses to
-start in a folder whose snapshot names checkpoints that were pruned, and silently goes on from one
-that does not.
+Layout: `<run folder>/checkpoints/<writer>/checkpoint_<step>_<attempt>/`. A writer is one launch;
+each has a folder of its own.
 """
 
 import re
@@ -74,7 +72,7 @@ class CheckpointStore:
             own.upload(source, checkpoint_name(step, attempt), last=MANIFEST)
         except OSError as error:
             raise _cannot_save(own, step, error) from error
-        self.prune(own=True)
+        self.prune()
 
     def newest_sound(
         self, scratch: Path, on_damaged: Callable[[str], None]
@@ -100,23 +98,20 @@ class CheckpointStore:
             )
         return None
 
-    def prune(self, *, own: bool) -> None:
-        """Keep the newest two, this writer's before others'; `own` = False leaves this writer's own
-        to Ray Train."""
+    def prune(self) -> None:
+        """Keep the newest two, this writer's before others'."""
         ranked = sorted(self.stored(), key=lambda c: (c.writer == self.writer, c))
         for old in ranked[:-NUM_TO_KEEP]:
-            if old.writer != self.writer or own:
-                self.folder.child(old.writer, old.name).delete_all()
+            self.folder.child(old.writer, old.name).delete_all()
         kept = {c.writer for c in ranked[-NUM_TO_KEEP:]} | {self.writer}
         for writer in self.folder.folders():
             if writer not in kept:
                 self.folder.child(writer).delete_all()
 
-    def discard_newer_than(self, step: int, *, own: bool) -> None:
-        """Delete what lies beyond the checkpoint that a run resumes from (it was found damaged);
-        `own` as for prune."""
+    def discard_newer_than(self, step: int) -> None:
+        """Delete what lies beyond the checkpoint that a run resumes from (it was found damaged)."""
         for checkpoint in self.stored():
-            if checkpoint.step > step and (own or checkpoint.writer != self.writer):
+            if checkpoint.step > step:
                 self.folder.child(checkpoint.writer, checkpoint.name).delete_all()
 
 

@@ -209,9 +209,9 @@ def _run_cell(task: RunTask, trainer_class: Callable[..., TrainerLike] | None) -
         node = ray.get_runtime_context().get_node_id()
         run_direct(task, trainer_class=trainer_class, node=node)
         return ""
-    from rml_platform.launch.on_ray.worker import run_with_ray_train
+    from rml_platform.launch.on_ray.slot import run_in_slot
 
-    return run_with_ray_train(task, trainer_class)
+    return run_in_slot(task, trainer_class)
 
 
 def _run_id_of(trial: Any) -> str:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from pyarrow import fs
 
-from rml_platform.run.checkpoints import CheckpointStore, checkpoint_name
+from rml_platform.run.checkpoints import CheckpointStore
 from rml_platform.run.storage import Folder
 from rml_trainers.checkpoint.folder import Checkpoint, CheckpointHeader, save_checkpoint
 from rml_trainers.errors import CheckpointError
@@ -94,7 +94,7 @@ def test_a_damaged_one_is_told_and_the_one_before_is_used(
     assert found.step == 10
     assert len(told) == 1
     assert "step 20" in told[0]
-    store.discard_newer_than(10, own=True)
+    store.discard_newer_than(10)
     assert [c.step for c in store.stored()] == [10]
 
 
@@ -126,18 +126,3 @@ def test_checkpoints_of_earlier_launches_serve_until_there_are_two_new_ones(
     later.save(40, 2, made(tmp_path, 40))
     assert [c.step for c in later.stored()] == [30, 40]
     assert later.folder.folders() == ["launch-2"]
-
-
-def test_what_ray_train_wrote_is_left_to_ray_train(
-    run_folder: Folder, store: CheckpointStore, tmp_path: Path
-) -> None:
-    store.save(10, 1, made(tmp_path, 10))
-    controller = CheckpointStore(run_folder, "launch-2.0")
-    for step in (20, 30, 40):
-        controller.folder.child("launch-2.0").upload(
-            made(tmp_path, step), checkpoint_name(step, 1), "manifest.json"
-        )
-    controller.prune(own=False)
-    assert [c.step for c in controller.stored()] == [20, 30, 40]
-    controller.discard_newer_than(30, own=False)
-    assert [c.step for c in controller.stored()] == [20, 30, 40]

@@ -218,7 +218,7 @@ def test_prepared_data_that_changed_since_the_plan_are_refused(task: RunTask) ->
 
 
 def test_one_of_several_workers_raises_after_writing_down_why(task: RunTask) -> None:
-    context = WorkerContext(writer="launch-1", world_size=2, deliver=lambda name, folder: None)
+    context = WorkerContext(writer="launch-1", world_size=2)
     with pytest.raises(Exception, match="loss is nan"):
         execute(failing(task), context, FakeTrainer)
     assert folder_of(task).record().state == "failed"
@@ -235,7 +235,7 @@ def test_the_death_of_another_worker_is_not_a_failure_of_this_one(
             if self.step == 3:
                 raise collateral
 
-    context = WorkerContext(writer="launch-1", world_size=2, deliver=lambda name, folder: None)
+    context = WorkerContext(writer="launch-1", world_size=2)
     with pytest.raises(type(collateral)):
         execute(task, context, Bereft)
     assert folder_of(task).failure() is None
@@ -280,14 +280,18 @@ def test_every_worker_does_what_rank_0_found_settled(task: RunTask) -> None:
 
 def test_every_worker_resumes_from_rank_0s_checkpoint(task: RunTask) -> None:
     execute(failing(task), CONTEXT, FakeTrainer)
+    asked = list[object]()
     answers = iter([None, "launch-1/checkpoint_000000001_001"])
-    delivered: list[tuple[str, Path | None]] = []
+
+    def agree(value: object) -> object:
+        asked.append(value)
+        return next(answers, None)
+
     context = WorkerContext(
-        writer="launch-2.0",
+        writer="launch-2",
         rank=1,
         world_size=2,
-        agree=lambda value: next(answers),
-        deliver=lambda name, folder: delivered.append((name, folder)),
+        agree=agree,
     )
 
     class OnRank1(FakeTrainer):
@@ -297,7 +301,7 @@ def test_every_worker_resumes_from_rank_0s_checkpoint(task: RunTask) -> None:
             raise AssertionError("only rank 0 writes")
 
     execute(replace(task, launch_id="launch-2"), context, OnRank1)
-    assert [folder for _, folder in delivered] == [None] * 4
+    assert len(asked) == 2 + 4  # what to do, where to go on, and each of the steps that are stored
 
 
 def test_a_reporter_error_on_the_way_is_a_failure_of_the_run(
