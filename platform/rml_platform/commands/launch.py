@@ -21,7 +21,14 @@ from rml_platform.commands.options import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rich.console import Console
+
+    from rml_platform.launch.outcomes import LaunchReport
+    from rml_platform.launch.output_layout import OutputLayout
     from rml_platform.launch.scheduling.budgets import Terms
+    from rml_platform.planning.plan_file.written_plan import WrittenPlan
 
 MaxConcurrent = Annotated[
     int | None,
@@ -95,7 +102,6 @@ def launch(
     from rml_platform.launch.output_layout import OutputLayout
     from rml_platform.planning.plan_file.writing import write_down
     from rml_platform.planning.plan_from_file import planned
-    from rml_platform.views.summary import print_launch
 
     console = Console()
     layout = OutputLayout(root=out, storage=storage or str(out))
@@ -120,11 +126,24 @@ def launch(
         notify=notify or (),
         console=console,
     )
-    for study, shown in zip(studies, written, strict=True):
-        own = report.of({run.run_id for run in shown.runs})
-        print_launch(shown, own, layout, tracking_uri, study, console)
+    _print(report, dict(zip(studies, written, strict=True)), layout, tracking_uri, console)
     if report.exit_code:
         raise typer.Exit(report.exit_code)
+
+
+def _print(
+    report: "LaunchReport",
+    studies: "Mapping[Path, WrittenPlan]",
+    layout: "OutputLayout",
+    tracking_uri: str | None,
+    console: "Console",
+) -> None:
+    """What became of each study, and its table."""
+    from rml_platform.views.summary import print_launch  # pandas: the runs need not wait for it
+
+    for study, plan in studies.items():
+        own = report.of({run.run_id for run in plan.runs})
+        print_launch(plan, own, layout, tracking_uri, study, console)
 
 
 def _terms(max_gpu_hours: float | None, deadline: str | None) -> "Terms":

@@ -7,8 +7,6 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy import fft
-from scipy.ndimage import fourier_gaussian
 from torch import Tensor
 
 from rml_trainers import IGNORE_LABEL
@@ -70,6 +68,9 @@ def cow_mask(
     Smoothed in the frequency domain, where the cost does not grow with sigma; opposite edges
     therefore meet, which the authors' convolution does not have.
     """
+    from scipy import fft  # takes a moment to load
+    from scipy.ndimage import fourier_gaussian
+
     width = noise.shape[1]
     spectrum = fourier_gaussian(fft.rfft2(noise), sigma_px, n=width)
     smooth = fft.irfft2(spectrum, s=noise.shape)

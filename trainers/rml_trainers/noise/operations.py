@@ -7,9 +7,28 @@ whole batch).
 
 import torch
 from torch import Tensor
-from torchvision.transforms.v2 import functional as F
 
 NUM_LEVELS = 255.0
+
+
+# torchvision is loaded where it is used: it brings torch's compiler along, and takes as long as
+# torch itself, which commands that only read configurations do without.
+
+
+def grey(images: Tensor) -> Tensor:
+    """One channel of luminance, as torchvision weighs the colours."""
+    from torchvision.transforms.v2 import functional
+
+    luminance: Tensor = functional.rgb_to_grayscale_image(images)
+    return luminance
+
+
+def equalize(images: Tensor) -> Tensor:
+    """Histograms of all channels made flat, as torchvision does."""
+    from torchvision.transforms.v2 import functional
+
+    equalized: Tensor = functional.equalize_image(images)
+    return equalized
 
 
 def _blend(degenerate: Tensor | float, images: Tensor, factor: Tensor) -> Tensor:
@@ -32,12 +51,12 @@ def brightness(images: Tensor, factor: Tensor) -> Tensor:
 
 def contrast(images: Tensor, factor: Tensor) -> Tensor:
     """Blend with the mean grey level of each image."""
-    return _blend(F.rgb_to_grayscale_image(images).mean(dim=(-2, -1), keepdim=True), images, factor)
+    return _blend(grey(images).mean(dim=(-2, -1), keepdim=True), images, factor)
 
 
 def colour(images: Tensor, factor: Tensor) -> Tensor:
     """Blend with the grey image."""
-    return _blend(F.rgb_to_grayscale_image(images), images, factor)
+    return _blend(grey(images), images, factor)
 
 
 def sharpness(images: Tensor, factor: Tensor) -> Tensor:

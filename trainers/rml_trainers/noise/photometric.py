@@ -19,7 +19,6 @@ from itertools import groupby
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.transforms.v2 import functional as F
 
 from rml_trainers.noise import operations
 from rml_trainers.noise.config import NoiseConfig
@@ -52,7 +51,7 @@ def _factor(share: float, sign: float) -> float:
 OPERATIONS: tuple[Operation, ...] = (
     Operation("identity", lambda images, strength: images, _unused),
     Operation("autocontrast", lambda images, strength: operations.autocontrast(images), _unused),
-    Operation("equalize", lambda images, strength: F.equalize_image(images), _unused),
+    Operation("equalize", lambda images, strength: operations.equalize(images), _unused),
     Operation("brightness", operations.brightness, _factor),
     Operation("contrast", operations.contrast, _factor),
     Operation("colour", operations.colour, _factor),

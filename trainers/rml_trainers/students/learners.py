@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Literal, cast
 
 import torch
-from timm.layers import convert_sync_batchnorm
 from torch import Tensor, nn
 
 from rml_trainers.networks import build_network
@@ -67,6 +66,8 @@ class Learners:
         self._dtype = compute_dtype(settings.precision, device)
         students = self._initial_students()
         if settings.sync_batchnorm:
+            from timm.layers import convert_sync_batchnorm  # takes seconds to load
+
             # timm's own conversion: torch's drops the activation inside the BatchNorm layers of
             # EfficientNets.
             students = [cast(SegmentationNetwork, convert_sync_batchnorm(s)) for s in students]

@@ -87,6 +87,16 @@ def test_the_installed_command_starts_without_heavy_imports() -> None:
     assert done.stdout.splitlines()[-1].strip() == "loaded"
 
 
+def test_a_launch_begins_without_what_only_training_and_tables_need() -> None:
+    code = (
+        "import sys, rml_platform.launch.launch, rml_platform.planning.plan_from_file\n"
+        "heavy = ('timm', 'torchvision', 'torch._dynamo', 'scipy', 'pandas', 'mlflow', 'ray')\n"
+        "print('loaded', *(m for m in heavy if m in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "loaded"
+
+
 def test_plan_lists_cells_and_status_their_runs(tmp_path: Path) -> None:
     study = write_study(tmp_path)
     code, text = rml("plan", study, "--out", tmp_path / "out")

@@ -9,12 +9,6 @@ from torch import nn
 
 from rml_trainers.networks.accelerate import private_names
 from rml_trainers.networks.accelerate.activations import keep_output_of_relu6, write_anew
-from rml_trainers.networks.accelerate.cpu_kernels import (
-    dilate_single_taps,
-    multiply_aspp,
-    take_depthwise_apart,
-)
-from rml_trainers.networks.accelerate.lean_batchnorm import keep_inputs_only
 from rml_trainers.networks.accelerate.private_names import missing
 from rml_trainers.networks.accelerate.recomputed_blocks import recompute_blocks
 from rml_trainers.networks.accelerate.recomputed_maps import recompute_upsampling, recomputing_maps
@@ -92,7 +86,31 @@ def _forms(device: torch.device, recompute: Recompute | None) -> list[Form]:
     return forms
 
 
+# What knows timm's layers is loaded where a network is changed, and not by who reads a
+# configuration: timm brings torchvision and torch's compiler along, seconds of every command.
+
+
+def _dilate_single_taps(network: nn.Module) -> None:
+    from rml_trainers.networks.accelerate.cpu_kernels import dilate_single_taps
+
+    dilate_single_taps(network)
+
+
+def _take_depthwise_apart(network: nn.Module) -> None:
+    from rml_trainers.networks.accelerate.cpu_kernels import take_depthwise_apart
+
+    take_depthwise_apart(network)
+
+
+def _multiply_aspp(network: nn.Module) -> None:
+    from rml_trainers.networks.accelerate.cpu_kernels import multiply_aspp
+
+    multiply_aspp(network)
+
+
 def _recompute_batchnorm(network: nn.Module) -> None:
+    from rml_trainers.networks.accelerate.lean_batchnorm import keep_inputs_only
+
     keep_inputs_only(network)
     recompute_upsampling(network)
     network.forward = partial(_forward, network)
@@ -108,13 +126,13 @@ def _recompute_backbone(network: nn.Module) -> None:
 
 
 ON_A_CPU = (
-    Form("1×1 convolutions by oneDNN", dilate_single_taps),
+    Form("1×1 convolutions by oneDNN", _dilate_single_taps),
     Form(
         "depthwise convolutions in pieces",
-        take_depthwise_apart,
+        _take_depthwise_apart,
         (private_names.CONVOLUTION_BACKWARD,),
     ),
-    Form("ASPP as one product", multiply_aspp, (private_names.CONVOLUTION_BACKWARD,)),
+    Form("ASPP as one product", _multiply_aspp, (private_names.CONVOLUTION_BACKWARD,)),
 )
 LEARNING = (
     Form("SiLU and Hardswish without a copy", write_anew),
