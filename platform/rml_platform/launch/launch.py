@@ -73,6 +73,7 @@ def launch(
     notify: Sequence[str] = (),
     console: Console | None = None,
     trainer_class: Callable[..., Any] | None = None,
+    carry_out: CarryOut | None = None,
 ) -> LaunchReport:
     """Bring every run of one or several plans to its end, those of all plans in one queue;
     Ctrl-C, SIGTERM and SIGHUP stop cleanly and are told in the report.
@@ -87,6 +88,7 @@ def launch(
         notify: URLs that are told of ends, failures and standstill.
         with_ray: False: one run after the other in this process, on a machine without Ray.
         ship: send this version of the code and its plug-ins along to the nodes of the cluster.
+        carry_out: who trains the runs; default: Ray, or this process.
     Raises:
         TrackingError: MLflow cannot be used; nothing was started.
         ConfigError: one run needs more than the cluster has, or Ray, or its nodes run other code.
@@ -98,11 +100,9 @@ def launch(
     studies = _labels_of(plans)
     try:
         with stopping_on_signals():
-            tracker = open_tracker(tracking_uri, layout.root, layout.artifacts)
-            tracker.check()
-            publisher = StudyPublishers(tracker, studies, note_on(console))
+            publisher = _opened(tracking_uri, layout, studies, note_on(console))
             carry_out = functools.partial(
-                _carry_out if with_ray else carry_out_here,
+                carry_out or (_carry_out if with_ray else carry_out_here),
                 studies={plan.study.name: plan.study for plan in plans},
                 address=address,
                 max_concurrent=max_concurrent,
@@ -119,6 +119,18 @@ def launch(
         report.stopped_with = exit_code_of(stop)
     report.seconds = time.monotonic() - started
     return report
+
+
+def _opened(
+    tracking_uri: str | None,
+    layout: OutputLayout,
+    studies: Mapping[str, Mapping[str, Mapping[str, str]]],
+    on_note: Callable[[str], None],
+) -> StudyPublishers:
+    """Publishers on a tracker that has answered. Raises TrackingError."""
+    tracker = open_tracker(tracking_uri, layout.root, layout.artifacts)
+    tracker.check()
+    return StudyPublishers(tracker, studies, on_note)
 
 
 def _labels_of(plans: Sequence[Plan]) -> dict[str, dict[str, dict[str, str]]]:
@@ -179,6 +191,7 @@ class _Launch:
         self._console = console
         self._report = report
         self._poll_s = poll_seconds(self.folders.values())
+        self._on_started: Callable[[str], None] = lambda run_id: None
 
     def bring_to_end(self, carry_out: CarryOut) -> None:
         """Carry out what is left of the plan, and follow what another launch is at; the report
@@ -186,8 +199,9 @@ class _Launch:
         pending = triage(self.folders, self._report, self._on_note)
         done = [self.folders[run_id] for run_id in self._report.done_before]
         note_old_metrics(done, self._on_note)
-        self._publisher.sync(done)
-        if pending:
+        if not pending:
+            self._publisher.sync(done)
+        else:
             open_runs = [self.folders[run_id] for run_id in pending]
             view = LiveView(
                 open_runs,
@@ -195,7 +209,9 @@ class _Launch:
                 self._console,
                 self.launch_id,
                 self.claims.give_back,
+                done,
             )
+            self._on_started = view.on_started
             try:
                 with self._lease, view, watching(self._notifier, open_runs):
                     while pending := self._one_round(pending, carry_out):
@@ -231,7 +247,9 @@ class _Launch:
                 self.folders[run_id].folder.delete(CANCEL_FILE)
         mine = set(own)
         neighbours = [task for run_id, task in self.tasks.items() if run_id not in mine]
-        turns = Turns(self._places, self._wishes, self._budget.refusal, self._tell_failure)
+        turns = Turns(
+            self._places, self._wishes, self._budget.judging, self._tell_failure, self._on_started
+        )
         tasks = mark_shared([self.tasks[run_id] for run_id in own], neighbours)
         try:
             lost: Mapping[str, str] = {}
@@ -264,7 +282,7 @@ class _Launch:
 
     def _may_any_start(self, tasks: Sequence[RunTask]) -> bool:
         """Whether Ray is needed at all."""
-        turns = Turns(self._places, self._wishes, self._budget.refusal)
+        turns = Turns(self._places, self._wishes, self._budget.judging)
         for task in tasks:
             turns.add(task)
         return turns.next(()) is not None

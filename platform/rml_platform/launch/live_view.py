@@ -4,6 +4,7 @@ It reads run folders only, from a thread of its own, beside the one that sends t
 """
 
 import contextlib
+import itertools
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -23,6 +24,10 @@ from rml_trainers.scoring.score import in_per_cent
 POLL_LOCAL_S = 1.0
 POLL_REMOTE_S = 10.0
 MAX_ROWS = 12
+OTHERS_AT_ONCE = 100
+"""How many of the runs that this launch has not started are read at each look, in turns: another
+launch may be at them."""
+ENDED = ("done", "failed", "cancelled")
 STYLES = {
     "done": "green",
     "running": "cyan",
@@ -43,18 +48,25 @@ class LiveView:
         console: Console,
         launch_id: str,
         on_published: Callable[[str], None] = lambda run_id: None,
+        done_before: Sequence[RunFolder] = (),
     ) -> None:
         """Only what an attempt of `launch_id` did is sent to the tracker: the runs of another
         launch are shown, and are its to send. `on_published` is told the id of each finished run
-        that the tracker has in full."""
+        that the tracker has in full. `done_before`: runs that are sent first, while the others
+        begin."""
         self._launch_id = launch_id
         self._on_published = on_published
         self._published = set[str]()
+        self._done_before = list(done_before)
         self._runs = {run.run_id: run for run in runs}
         self._publisher = publisher
         self._console = console
         self._started_at = time.time()
         self._records = {run_id: RunRecord(state="new") for run_id in self._runs}
+        self._counts = Counter({shown_state(RunRecord(state="new")): len(self._runs)})
+        self._started = dict[str, None]()
+        """Runs that were started and have not come to an end."""
+        self._others = itertools.cycle(self._runs)
         self._poll_s = poll_seconds(runs)
         self._threads = contextlib.ExitStack()
         self._live = (
@@ -77,29 +89,51 @@ class LiveView:
         tb: TracebackType | None,
     ) -> None:
         self._threads.close()
-        self._look()
+        self._read(self._runs)
         if self._live:
             self._live.stop()
 
+    def on_started(self, run_id: str) -> None:
+        """The launch has started a run: it is read at every look from here on, until it has come
+        to an end."""
+        self._started[run_id] = None
+
     def _publish(self) -> None:
+        done_before = self._done_before
+        self._done_before = []
+        self._publisher.sync(done_before)
         own = {
             run_id: record
             for run_id, record in self._records.items()
-            if record.heartbeat is not None and record.heartbeat.launch_id == self._launch_id
+            if record.heartbeat is not None
+            and record.heartbeat.launch_id == self._launch_id
+            and run_id not in self._published
         }
         behind = self._publisher.sync(self._runs[run_id] for run_id in own)
         for run_id, record in own.items():
-            if record.state == "done" and run_id not in (*behind, *self._published):
+            if record.state == "done" and run_id not in behind:
                 self._published.add(run_id)
                 self._on_published(run_id)
 
     def _look(self) -> None:
-        for run_id, run in self._runs.items():
+        """Read how the runs stand that may have moved; with thousands that wait all of them would
+        take longer than the pause between two looks."""
+        others = itertools.islice(self._others, min(OTHERS_AT_ONCE, len(self._runs)))
+        self._read(dict.fromkeys((*self._started.copy(), *others)))
+
+    def _read(self, run_ids: Iterable[str]) -> None:
+        for run_id in run_ids:
             before = self._records[run_id]
             if before.state != "done":
-                self._records[run_id] = self._fresh(run.record())
+                now = self._records[run_id] = self._fresh(self._runs[run_id].record())
+                self._counts[shown_state(before)] -= 1
+                self._counts[shown_state(now)] += 1
+                if now.state in ENDED:
+                    self._started.pop(run_id, None)
+                elif now.state != "new":
+                    self._started[run_id] = None
                 if not self._live:
-                    self._print_change(run_id, before, self._records[run_id])
+                    self._print_change(run_id, before, now)
         if self._live:
             self._live.update(render(self._records))
 
@@ -115,7 +149,6 @@ class LiveView:
         stage_before = before.heartbeat.stage if before.heartbeat else 0
         if now.state == before.state and (now.state != "running" or stage == stage_before):
             return
-        counts = Counter(shown_state(record) for record in self._records.values())
         line = f"{time.strftime('%H:%M:%S')} {run_id}: {shown_state(now)}"
         if now.state == "running" and now.heartbeat is not None:
             beat = now.heartbeat
@@ -128,7 +161,7 @@ class LiveView:
         if now.failure is not None:
             line += f": {now.failure.message}"
         self._console.print(
-            f"{line}  [{counts['done']}/{len(self._records)} done]",
+            f"{line}  [{self._counts['done']}/{len(self._records)} done]",
             markup=False,
             highlight=False,
             soft_wrap=True,

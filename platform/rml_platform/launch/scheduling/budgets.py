@@ -24,6 +24,10 @@ from rml_platform.run.run_folder import RunFolder, RunRecord
 from rml_platform.run.task import RunTask
 from rml_trainers.errors import ConfigError
 
+Judge = Callable[[RunTask], str]
+"""Why a waiting run may not be started now; empty where it may."""
+
+LOOK_EVERY_S = 0.5
 _UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 
 
@@ -106,7 +110,9 @@ class Budget:
         deadline: float | None = None,
         probes: Mapping[str, Probe] | None = None,
         clock: Callable[[], float] = time.time,
+        look_every_s: float = 0.0,
     ) -> None:
+        """`look_every_s`: how long what was read of a run under way holds, while it is."""
         self.stopped: dict[str, str] = {}
         """Runs that were asked to stop, and why."""
         self._limits = limits
@@ -120,11 +126,16 @@ class Budget:
         needed = bool(limits) or deadline is not None
         self._records = {i: f.record() if needed else _NEW for i, f in folders.items()}
         self._before = {run_id: _seconds(record) for run_id, record in self._records.items()}
+        self._moving = {i for i, record in self._records.items() if record.state == "running"}
         self._tasks: dict[str, RunTask] = {}
         """Every run that was asked about, with what it is given."""
         self._paces = Paces.of(self._runs.values(), self._records)
+        self._ledger = _Ledger(limits)
         self._admitted = ""
         """The run that was let through last: it may have been started and ended since."""
+        self._look_every_s = look_every_s
+        self._looked_at = -float("inf")
+        self._under_way = set[str]()
         self._lock = threading.Lock()
 
     def why_stopped(self, run_id: str) -> str:
@@ -139,11 +150,30 @@ class Budget:
 
     def refusal(self, task: RunTask, under_way: Sequence[RunTask]) -> str:
         """Why a run may not be started beside those under way; empty where it may."""
+        reason = self.judging(under_way, None)(task)
+        self._admitted = "" if reason else task.run_id
+        return reason
+
+    def judging(self, under_way: Sequence[RunTask], started: RunTask | None) -> Judge:
+        """Look once where everything stands, and judge any number of waiting runs by that.
+
+        Args:
+            started: the run that was started last; it may have ended since.
+        """
         if not self._limits and self._deadline is None:
-            return ""
+            return lambda task: ""
         with self._lock:
-            self._tasks |= {one.run_id: one for one in (task, *under_way)}
-            self._look([one.run_id for one in under_way])
+            self._learn(under_way if started is None else (*under_way, started))
+            self._look([one.run_id for one in under_way], started)
+            promised = [
+                sum(self._hours_left(one) for one in under_way if one.run_id in limit.run_ids)
+                for limit in self._limits
+            ]
+        return lambda task: self._judge(task, promised)
+
+    def _judge(self, task: RunTask, promised: Sequence[float]) -> str:
+        with self._lock:
+            self._learn([task])
             if self._deadline is not None:
                 left_s = self._deadline - self._clock()
                 need_s = self._seconds_left(task)
@@ -151,16 +181,14 @@ class Budget:
                     return "the deadline has passed"
                 if need_s is not None and need_s > left_s:
                     return f"takes {duration(need_s)}; {duration(left_s)} until the deadline"
-            reasons = (self._beyond(limit, task, under_way) for limit in self._limits)
-            reason = next(filter(None, reasons), "")
-            self._admitted = "" if reason else task.run_id
-            return reason
+            pairs = zip(self._limits, promised, strict=True)
+            reasons = (self._beyond(limit, task, hours) for limit, hours in pairs)
+            return next(filter(None, reasons), "")
 
-    def _beyond(self, limit: Limit, task: RunTask, under_way: Sequence[RunTask]) -> str:
+    def _beyond(self, limit: Limit, task: RunTask, promised: float) -> str:
         if task.run_id not in limit.run_ids:
             return ""
-        spent = self._spent(limit)
-        promised = sum(self._hours_left(one) for one in under_way if one.run_id in limit.run_ids)
+        spent = self._ledger.spent(limit)
         need = self._hours_left(task)
         if spent < limit.hours and spent + promised + need <= limit.hours:
             return ""
@@ -177,7 +205,7 @@ class Budget:
         with self._lock:
             self._look(under_way)
             for limit in self._limits:
-                if self._spent(limit) < limit.hours:
+                if self._ledger.spent(limit) < limit.hours:
                     continue
                 for run_id in set(under_way).intersection(limit.run_ids) - self.stopped.keys():
                     self.stopped[run_id] = f"{limit.name}: used up"
@@ -185,27 +213,42 @@ class Budget:
                         at_checkpoint=True, why=self.stopped[run_id]
                     )
 
-    def _look(self, run_ids: Collection[str]) -> None:
-        """Read again where runs stand that are under way, or were when they were last looked at."""
-        moving = [i for i, record in self._records.items() if record.state == "running"]
-        for run_id in {*run_ids, *moving, *filter(None, [self._admitted])}:
-            self._records[run_id] = self._folders[run_id].record()
-        if moving or run_ids or self._admitted:
-            self._paces = Paces.of(self._runs.values(), self._records)
+    def _learn(self, tasks: Sequence[RunTask]) -> None:
+        """What runs are given is known by being asked about them."""
+        is_first = not self._tasks
+        for task in tasks:
+            if task.run_id not in self._tasks or self._tasks[task.run_id] is not task:
+                self._tasks[task.run_id] = task
+                self._count(task.run_id)
+        if is_first and self._tasks:
+            for run_id in self._records:
+                self._count(run_id)
 
-    def _spent(self, limit: Limit) -> float:
-        """Device-hours that count against a limit."""
-        hours = 0.0
-        for run_id in limit.run_ids:
-            seconds = _seconds(self._records[run_id])
-            seconds -= self._before[run_id] if limit.of_launch else 0.0
-            hours += self._devices_of(run_id).hours(seconds)
-        return hours
+    def _look(self, under_way: Collection[str], started: RunTask | None = None) -> None:
+        """Read again where runs stand that are under way, or were when they were last looked at:
+        what has ended at once, the others now and then."""
+        now_s = time.monotonic()
+        ended = self._under_way.difference(under_way)
+        ended |= {self._admitted, started.run_id if started is not None else ""}
+        self._under_way = set(under_way)
+        is_due = now_s - self._looked_at >= self._look_every_s
+        if is_due:
+            self._looked_at = now_s
+        for run_id in {*ended, *(self._under_way | self._moving if is_due else ())} - {""}:
+            before = self._records[run_id]
+            now = self._records[run_id] = self._folders[run_id].record()
+            self._paces.move(self._runs[run_id], before, now)
+            self._count(run_id)
+            (self._moving.add if now.state == "running" else self._moving.discard)(run_id)
 
-    def _devices_of(self, run_id: str) -> Devices:
-        """As the run was given; as any other run where it was not asked about."""
+    def _count(self, run_id: str) -> None:
+        """Enter into the ledger what a run has taken, all in all and in this launch."""
+        seconds = _seconds(self._records[run_id])
+        # As any other run where it was not asked about.
         known = self._tasks.get(run_id) or next(iter(self._tasks.values()), None)
-        return _devices(known) if known is not None else Devices(count=1, unit="core")
+        devices = _devices(known) if known is not None else Devices(count=1, unit="core")
+        before_s = self._before[run_id]
+        self._ledger.enter(run_id, devices.hours(seconds), devices.hours(seconds - before_s))
 
     def _seconds_left(self, task: RunTask) -> float | None:
         run = self._runs[task.run_id]
@@ -222,6 +265,32 @@ class Budget:
     def _hours_left(self, task: RunTask) -> float:
         """Zero where nothing is known of it."""
         return _devices(task).hours(self._seconds_left(task) or 0.0)
+
+
+class _Ledger:
+    """Device-hours that count against limits, kept up by what changes: with thousands of runs they
+    are not added up again for every run that waits."""
+
+    def __init__(self, limits: Sequence[Limit]) -> None:
+        self._of_run: dict[str, list[int]] = {}
+        for number, limit in enumerate(limits):
+            for run_id in limit.run_ids:
+                self._of_run.setdefault(run_id, []).append(number)
+        self._limits = limits
+        self._sums = [0.0] * len(limits)
+        self._entered: dict[str, tuple[float, float]] = {}
+
+    def enter(self, run_id: str, hours: float, of_launch: float) -> None:
+        """What a run has taken by now, in all and in this launch."""
+        before, before_of_launch = self._entered.get(run_id, (0.0, 0.0))
+        self._entered[run_id] = (hours, of_launch)
+        for number in self._of_run.get(run_id, ()):
+            is_of_launch = self._limits[number].of_launch
+            self._sums[number] += of_launch - before_of_launch if is_of_launch else hours - before
+
+    def spent(self, limit: Limit) -> float:
+        """By the runs of a limit."""
+        return self._sums[self._limits.index(limit)]
 
 
 _NEW = RunRecord(state="new")
@@ -257,4 +326,4 @@ def budget_of(
     for machine in machines:
         probes |= read_probes(out, machine, kinds)
     limits = limits_of(written, terms.max_gpu_hours)
-    return Budget(written, folders, limits, terms.deadline, probes)
+    return Budget(written, folders, limits, terms.deadline, probes, look_every_s=LOOK_EVERY_S)

@@ -28,8 +28,11 @@ from rml_platform.run.shared_stages import FOLDER, stage_ends
 from rml_platform.run.storage import Folder
 from rml_platform.run.task import RunTask
 
-Gate = Callable[[RunTask, Sequence[RunTask]], str]
-"""Told a waiting run and those under way: why it may not be started now, empty where it may."""
+Judge = Callable[[RunTask], str]
+"""Why a waiting run may not be started now; empty where it may."""
+Gate = Callable[[Sequence[RunTask], RunTask | None], Judge]
+"""Told the runs under way and the one that was started last (it may have ended since): judges any
+number of waiting runs by what holds at that moment."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +91,9 @@ class Turns:
         self,
         places: Mapping[str, Places] | None = None,
         wishes: Mapping[str, LiveWishes] | None = None,
-        gate: Gate = lambda task, under_way: "",
+        gate: Gate = lambda under_way, started: lambda task: "",
         on_given_up: Callable[[str], None] = lambda run_id: None,
+        on_started: Callable[[str], None] = lambda run_id: None,
     ) -> None:
         """
         Args:
@@ -98,11 +102,13 @@ class Turns:
             gate: has the last word on what is started.
             on_given_up: is told the id of each run that ended without a result and gets no other
                 turn.
+            on_started: is told the id of each run that is taken out.
         """
         self._places = places or {}
         self._wishes = wishes or {}
         self._gate = gate
         self.on_given_up = on_given_up
+        self._on_started = on_started
         self._groups: dict[Places, list[_Waiting]] = {}
         """The waiting runs in their order, by the rows that they fill: what is asked of a row
         changes the order of these lists only."""
@@ -110,6 +116,7 @@ class Turns:
         """Cells by study."""
         self._num_added = 0
         self._under_way: tuple[RunTask, ...] = ()
+        self._started_last: RunTask | None = None
         self._beginnings = Beginnings()
         self._lock = threading.Lock()
 
@@ -131,12 +138,15 @@ class Turns:
         with self._lock:
             self._under_way = tuple(under_way)
             asked = {study: wishes.now() for study, wishes in self._wishes.items()}
+            reason = self._reasoning(asked, under_way)
             for rows, waiting in self._in_order(asked):
-                if not self._reason(waiting.task, rows, asked, under_way):
+                if not reason(waiting.task, rows):
                     self._groups[rows].remove(waiting)
                     if not waiting.tries:
                         self._started.update(place.study for place in rows)
                     self._under_way = (*self._under_way, waiting.task)
+                    self._started_last = waiting.task
+                    self._on_started(waiting.task.run_id)
                     return waiting.task
         return None
 
@@ -149,9 +159,9 @@ class Turns:
         with self._lock:
             others = self._under_way if under_way is None else under_way
             asked = {study: wishes.now() for study, wishes in self._wishes.items()}
+            reason = self._reasoning(asked, others)
             return {
-                waiting.task.run_id: self._reason(waiting.task, rows, asked, others)
-                or WAITS_FOR_ROOM
+                waiting.task.run_id: reason(waiting.task, rows) or WAITS_FOR_ROOM
                 for rows, waiting in self._in_order(asked)
             }
 
@@ -174,20 +184,25 @@ class Turns:
         merged = heapq.merge(*groups, key=lambda item: item[0])
         return ((rows, waiting) for _, rows, waiting in merged)
 
-    def _reason(
-        self,
-        task: RunTask,
-        rows: Places,
-        asked: Mapping[str, StudyWishes],
-        under_way: Sequence[RunTask],
-    ) -> str:
-        """Why a run may not be started now; empty where it may."""
-        studies = {place.study for place in rows}.intersection(asked)
-        if any(task.run_id in asked[study].cancelled for study in studies):
-            return CANCELLED
-        if other := self._beginnings.trained_by(task, under_way):
-            return f"{other} is training its beginning"
-        return self._gate(task, under_way)
+    def _reasoning(
+        self, asked: Mapping[str, StudyWishes], under_way: Sequence[RunTask]
+    ) -> Callable[[RunTask, Places], str]:
+        """Says why a run may not be started now, empty where it may; what holds for all of them is
+        looked up once."""
+        trained_by = self._beginnings.now(under_way)
+        judges = list[Judge]()
+
+        def reason(task: RunTask, rows: Places) -> str:
+            studies = {place.study for place in rows}.intersection(asked)
+            if any(task.run_id in asked[study].cancelled for study in studies):
+                return CANCELLED
+            if other := trained_by(task):
+                return f"{other} is training its beginning"
+            if not judges:
+                judges.append(self._gate(under_way, self._started_last))
+            return judges[0](task)
+
+        return reason
 
 
 def _priority(place: Place, asked: Mapping[str, StudyWishes]) -> int:
@@ -202,14 +217,23 @@ class Beginnings:
         self._is_there: dict[str, tuple[float, bool]] = {}
         self._ends: dict[str, str] = {}
 
-    def trained_by(self, task: RunTask, under_way: Sequence[RunTask]) -> str:
-        """Id of a run under way whose end of a shared stage the run can take over once it is there;
-        empty where there is none."""
-        for other in under_way:
-            for stage in set(task.shared_stages).intersection(other.shared_stages):
-                if stage != self._end_of(task) and not self._is_left(task.storage, stage):
-                    return other.run_id
-        return ""
+    def now(self, under_way: Sequence[RunTask]) -> Callable[[RunTask], str]:
+        """Tells of a run the id of a run under way whose end of a shared stage it can take over
+        once it is there; empty where there is none."""
+        makers: dict[str, tuple[str, bool]] = {}
+        """End of a stage → who is at it, and whether it is left already."""
+        for other in reversed(under_way):
+            for stage in other.shared_stages:
+                makers[stage] = (other.run_id, self._is_left(other.storage, stage))
+
+        def trained_by(task: RunTask) -> str:
+            for stage in task.shared_stages:
+                other, is_left = makers.get(stage, ("", True))
+                if not is_left and stage != self._end_of(task):
+                    return other
+            return ""
+
+        return trained_by
 
     def _end_of(self, task: RunTask) -> str:
         """Hash of the end of the whole run, which is not taken over."""

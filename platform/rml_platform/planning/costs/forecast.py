@@ -72,10 +72,11 @@ class _Pace:
     seconds: float = 0.0
     steps: int = 0
 
-    def add(self, seconds: float, steps: int) -> None:
+    def add(self, seconds: float, steps: int, times: int = 1) -> None:
+        """`times` = -1 takes back what was added."""
         if seconds > 0 and steps > 0:
-            self.seconds += seconds
-            self.steps += steps
+            self.seconds += times * seconds
+            self.steps += times * steps
 
     @property
     def per_step(self) -> float | None:
@@ -99,6 +100,12 @@ class Paces:
             for place, key in ((paces.of_kind, run.kind), (paces.of_method, run.method)):
                 place.setdefault(key, _Pace()).add(seconds, steps)
         return paces
+
+    def move(self, run: WrittenRun, before: RunRecord, now: RunRecord) -> None:
+        """The record of one of these runs has changed."""
+        for place, key in ((self.of_kind, run.kind), (self.of_method, run.method)):
+            place[key].add(*trained(before), times=-1)
+            place[key].add(*trained(now))
 
 
 def trained(record: RunRecord) -> tuple[float, int]:

@@ -117,7 +117,9 @@ def test_a_cancelled_run_is_not_started_until_it_is_taken_back(
 
 def test_a_gate_has_the_last_word(task: RunTask) -> None:
     places = grid(("s", "AB"))
-    closed = Turns(places, gate=lambda task, under_way: "no" if task.run_id == "A0" else "")
+    closed = Turns(
+        places, gate=lambda under_way, started: lambda task: "no" if task.run_id == "A0" else ""
+    )
     assert list(rest(add_all(closed, task, places))) == ["B0", "A1", "B1"]
     assert closed.reasons(()) == {"A0": "no"}
 
