@@ -64,6 +64,10 @@ PARTS: dict[str, Part] = {
     "options": Part("Options of a step", options.run),
     "scaling": Part("Scaling of time and memory", scaling.run),
     "cell": Part("Cost of a cell", of_the_platform("cell", "product.cell"), in_all=HAS_PLATFORM),
+    "overhead": Part(
+        "Cost of a grid", of_the_platform("overhead", "product.overhead"), in_all=False
+    ),
+    "scale": Part("Thousands of cells", of_the_platform("scale", "product.scale"), in_all=False),
     "plan": Part("Commands", of_the_platform("plan", "product.planning"), in_all=HAS_PLATFORM),
     "records": Part(
         "Tables of many runs", of_the_platform("records", "product.records"), in_all=False

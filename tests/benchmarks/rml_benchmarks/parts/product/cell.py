@@ -23,7 +23,10 @@ from rml_platform.launch.launch import launch
 from rml_platform.launch.output_layout import OutputLayout
 from rml_platform.planning.plan import Plan, make_plan
 from rml_platform.study.schema import load_study
+from rml_trainers.config import RunConfig
 from rml_trainers.data.prepared.cache import PreparedData
+from rml_trainers.data.splitting.splits import Split
+from rml_trainers.scoring.score import Evaluation
 from rml_trainers.training.reporting import MemoryReporter
 from rml_trainers.training.trainer import Trainer
 
@@ -63,15 +66,7 @@ class Cells:
         """All cells in a loop in this process."""
         for run in self.plan("direct", NUM_CELLS).runs:
             work_dir = self._folder / "work" / run.run_id
-            work_dir.mkdir(parents=True)
-            Trainer(
-                run.config,
-                PreparedData.open(run.prepared_folder),
-                run.split,
-                device=torch.device("cpu"),
-                reporter=MemoryReporter(),
-                work_dir=work_dir,
-            ).fit()
+            train_bare(run.config, run.split, run.prepared_folder, work_dir)
 
     def launched(self, execution: str, num_cells: int) -> Call:
         """The same through `launch`."""
@@ -84,6 +79,22 @@ class Cells:
             assert len(report.done) == num_cells, report
 
         return carry_out
+
+
+def train_bare(
+    config: RunConfig, split: Split, prepared_folder: Path, work_dir: Path
+) -> tuple[Evaluation, ...]:
+    """Train a cell in this process with nothing around it."""
+    work_dir.mkdir(parents=True)
+    trainer = Trainer(
+        config,
+        PreparedData.open(prepared_folder),
+        split,
+        device=torch.device("cpu"),
+        reporter=MemoryReporter(),
+        work_dir=work_dir,
+    )
+    return trainer.fit()
 
 
 def run(bench: Bench) -> Iterator[Result]:

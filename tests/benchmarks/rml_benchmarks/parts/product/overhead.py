@@ -1,0 +1,212 @@
+"""`python -m rml_benchmarks overhead`: what a grid costs beyond its training, beside Ray's own
+recipe, and how long a launch takes to its first step.
+
+The contenders carry out equally many tiny cells one after the other: `direct` and `train` through
+`launch`, and the recipe that Ray documents for tuning with Ray Train (a function trainable that
+fits a TorchTrainer with a TuneReportCallback; settings as they are by default). Each is called with
+one cell and with several; the difference is what a further cell costs.
+"""
+
+import contextlib
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+
+from rml_benchmarks.measuring.publishing import Result
+from rml_benchmarks.measuring.tables import Table
+from rml_benchmarks.measuring.timing import Call, Comparison, compare
+from rml_benchmarks.part import Bench
+from rml_benchmarks.parts.product.cell import NUM_CELLS, Cells, train_bare
+from rml_platform.launch.ray_session import ENVIRONMENT, LOOPBACK
+from rml_trainers.config import RunConfig
+from rml_trainers.data.splitting.splits import Split
+
+EXECUTIONS = ("direct", "train")
+RECIPE = "Ray's recipe"
+WITHIN_S = 300.0
+"""How long a launch may take to its first step before it counts as broken."""
+COMMAND = "from rml_platform.cli import main; main()"
+FIRST = """
+name: bench_first_step
+base:
+  data: {{name: scenes, size_px: [32, 48], num_train: 10, num_val: 3}}
+  split: {{num_labelled: 4}}
+  method: {{name: rml, min_cells: 1}}
+  network: {{backbone: test_resnet, weights: none}}
+  geometry: {{crop_px: [24, 32]}}
+  batch: {{labelled: 2, unlabelled: 2}}
+  schedule: {{warm_up_steps: 10, stage_steps: [10]}}
+  runtime: {{log_every_steps: 1}}
+seeds: [{seed}]
+"""
+
+
+def run(bench: Bench) -> Iterator[Result]:
+    """Further cells against Ray's recipe, then the first step against loading torch."""
+    folder = bench.folder / "overhead"
+    folder.mkdir()
+    cells = Cells(folder)
+    calls: dict[str, Call] = {}
+    for num_cells in (NUM_CELLS, 1):
+        calls[_named(RECIPE, num_cells)] = recipe(cells, folder, num_cells)
+        for execution in EXECUTIONS:
+            calls[_named(execution, num_cells)] = cells.launched(execution, num_cells)
+    calls[_named("bare loop", NUM_CELLS)] = cells.bare
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as many as a cell that gets one core
+    cells.bare(0)
+    comparison = compare(
+        "Cells one after the other", calls, num_rounds=bench.num_rounds(1), num_warm_up=0
+    )
+    torch.set_num_threads(threads)
+    yield comparison
+    yield further_cells(comparison)
+    yield first_step(folder, bench.num_rounds(1))
+
+
+def further_cells(comparison: Comparison) -> Table:
+    """What each cell after the first adds, beyond its training and as a share of the recipe's."""
+    bare_s = comparison.seconds(_named("bare loop", NUM_CELLS)) / NUM_CELLS
+
+    def each(contender: str) -> float:
+        several = comparison.seconds(_named(contender, NUM_CELLS))
+        return (several - comparison.seconds(_named(contender, 1))) / (NUM_CELLS - 1)
+
+    rows = [
+        (name, each(name), each(name) - bare_s, each(name) / each(RECIPE))
+        for name in (RECIPE, *EXECUTIONS)
+    ]
+    return Table(
+        title="Cost of a further cell",
+        columns=("contender", "each (s)", "beyond training (s)", f"× {RECIPE}"),
+        rows=tuple(rows),
+        note="Wanted: `direct` at most 0.15 s beyond training, `train` at most half of the recipe. "
+        f"Load of the machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores.",
+    )
+
+
+def first_step(folder: Path, num_rounds: int) -> Table:
+    """From the start of `rml launch` to the report of the first step of its first cell; the images
+    are prepared before."""
+    file = folder / "first.yaml"
+    calls: dict[str, Callable[[int], object]] = {
+        "import torch in a new process": lambda seed: subprocess.run(
+            [sys.executable, "-c", "import torch"], check=True
+        ),
+        "rml launch to its first step": lambda seed: _launch_to_first_step(file, folder, seed),
+    }
+    file.write_text(FIRST.format(seed=1000))
+    _launch_to_first_step(file, folder, 1000)  # prepares the images, makes MLflow's tables
+    comparison = compare("First step", calls, num_rounds=num_rounds, num_warm_up=0)
+    rows = [(name, comparison.seconds(name), comparison.ratio(name)) for name in calls]
+    return Table(
+        title="First step of a launch",
+        columns=("", "s", "× import torch"),
+        rows=tuple(rows),
+        note="Wanted: at most 8 s on an idle machine. "
+        f"Load of this one: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores.",
+    )
+
+
+def _launch_to_first_step(file: Path, folder: Path, seed: int) -> None:
+    file.write_text(FIRST.format(seed=seed))
+    out = folder / "first"
+    before = set(out.glob("runs/*"))
+    words = [sys.executable, "-c", COMMAND, "launch", str(file), "--out", str(out)]
+    launch = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    until = time.monotonic() + WITHIN_S
+    while not _has_stepped(set(out.glob("runs/*")) - before):
+        if launch.poll() is not None or time.monotonic() > until:
+            launch.kill()
+            raise RuntimeError(f"rml launch {file} made no step")
+        time.sleep(0.02)
+    launch.send_signal(signal.SIGTERM)  # what follows is another round's time
+    launch.wait()
+
+
+def _has_stepped(runs: set[Path]) -> bool:
+    beats = [run / "heartbeat.json" for run in runs]
+    return any(json.loads(beat.read_text())["step"] > 0 for beat in beats if beat.is_file())
+
+
+def recipe(cells: Cells, folder: Path, num_cells: int) -> Call:
+    """The same cells as Ray's documentation would have them tuned, in a Ray started for them."""
+
+    def carry_out(index: int) -> None:
+        import ray
+
+        runs = [
+            (run.run_id, run.config, run.split, run.prepared_folder)
+            for run in cells.plan("direct", num_cells).runs
+        ]
+        with _as_ray_is_by_default():
+            ray.init(address="local", num_cpus=2, log_to_driver=False, dashboard_host=LOOPBACK)
+            try:
+                _tune(runs, folder / "recipe" / f"{num_cells}-{index}")
+            finally:
+                ray.shutdown()
+
+    return carry_out
+
+
+@contextlib.contextmanager
+def _as_ray_is_by_default() -> Iterator[None]:
+    """Without what earlier launches of this process told Ray; it only prints less, and leaves no
+    token in the home folder."""
+    ours = {name: os.environ.pop(name) for name in ENVIRONMENT if name in os.environ}
+    quiet = {"RAY_AIR_NEW_OUTPUT": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+    os.environ.update(quiet)
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    try:
+        yield
+    finally:
+        for name in quiet:
+            del os.environ[name]
+        os.environ.update(ours)
+
+
+def _tune(runs: list[tuple[str, RunConfig, Split, Path]], folder: Path) -> None:
+    """From "Hyperparameter tuning with Ray Tune" in Ray Train's user guides."""
+    from ray import train, tune
+    from ray.train.torch import TorchTrainer
+    from ray.tune.integration.ray_train import TuneReportCallback
+
+    def train_loop_per_worker(config: dict[str, int]) -> None:
+        torch.set_num_threads(1)
+        run_id, run_config, split, prepared = runs[config["cell"]]
+        evaluations = train_bare(run_config, split, prepared, folder / "work" / run_id)
+        train.report({"miou": evaluations[0].miou})
+
+    def train_driver_fn(config: dict[str, int]) -> None:
+        trainer = TorchTrainer(
+            train_loop_per_worker,
+            train_loop_config=config,
+            scaling_config=train.ScalingConfig(num_workers=1),
+            run_config=train.RunConfig(
+                name=f"train-trial_id={tune.get_context().get_trial_id()}",
+                storage_path=str(folder / "train"),
+                callbacks=[TuneReportCallback()],
+            ),
+        )
+        trainer.fit()
+
+    tuner = tune.Tuner(
+        tune.with_resources(train_driver_fn, {"CPU": 0.01}),
+        param_space={"cell": tune.grid_search(list(range(len(runs))))},
+        tune_config=tune.TuneConfig(max_concurrent_trials=1),
+        run_config=tune.RunConfig(storage_path=str(folder / "tune"), verbose=0),
+    )
+    results = tuner.fit()
+    assert not results.errors, results.errors
+
+
+def _named(contender: str, num_cells: int) -> str:
+    return f"{contender}, {num_cells} cell{'s' if num_cells > 1 else ''}"
