@@ -178,6 +178,18 @@ class StudyPlan:
     runs: tuple[PlannedRun, ...]
     warnings: tuple[str, ...]
     imported: tuple[PlannedImport, ...] = ()
+    search: dict[str, Any] | None = None
+    """Where runs were stopped by their scores on the way; see `check_no_search`."""
+
+    def check_no_search(self) -> None:
+        """Raise DashboardError for a search: its results are in no table."""
+        if self.search is not None:
+            raise DashboardError(
+                f"{self.name} is a search: its worse runs were stopped by their scores, so that "
+                "what is left says nothing fair of its rows, and enters no table, figure or "
+                "report. Launch what won as a study without `search`; runs that are done count "
+                "there"
+            )
 
     @property
     def file_suffix(self) -> str:

@@ -14,7 +14,9 @@ from rml_dashboards.tables.specification import (
 
 
 def table_spec(plan: StudyPlan) -> TableSpec:
-    """Shape of the study's table, with the numbers that others reported."""
+    """Shape of the study's table, with the numbers that others reported. Raises DashboardError for
+    a search."""
+    plan.check_no_search()
     table = plan.table
     return TableSpec(
         name=f"{plan.name}{plan.file_suffix}",

@@ -31,7 +31,8 @@ from rml_platform.launch.ray_session import ray_session
 from rml_platform.launch.scheduling.budgets import NO_TERMS, Terms, budget_of
 from rml_platform.launch.scheduling.notices import Notifier, notifying, tell_failure, watching
 from rml_platform.launch.scheduling.queue_state import telling
-from rml_platform.launch.scheduling.turns import Turns, places_of
+from rml_platform.launch.scheduling.search import Searches
+from rml_platform.launch.scheduling.turns import Judge, Turns, places_of
 from rml_platform.launch.scheduling.wishes import CANCELLED, WAITS_FOR_ROOM, LiveWishes
 from rml_platform.launch.sizing import (
     check_names,
@@ -175,6 +176,7 @@ class _Launch:
         self._on_note = note_on(console)
         self._places = places_of(plans)
         self._budget = budget_of(plans, self.folders, terms, layout.root)
+        self._searches = Searches(plans, layout.storage, self.folders, self._on_note)
         self._wishes = {
             plan.study.name: LiveWishes(
                 layout.storage,
@@ -248,7 +250,7 @@ class _Launch:
         mine = set(own)
         neighbours = [task for run_id, task in self.tasks.items() if run_id not in mine]
         turns = Turns(
-            self._places, self._wishes, self._budget.judging, self._tell_failure, self._on_started
+            self._places, self._wishes, self._judging, self._tell_failure, self._on_started
         )
         tasks = mark_shared([self.tasks[run_id] for run_id in own], neighbours)
         try:
@@ -260,6 +262,7 @@ class _Launch:
 
                 def stop() -> None:
                     self._budget.stop_what_is_over(turns.under_way())
+                    self._searches.look(turns.under_way())
 
                 watch = repeated(stop, self._poll_s, "budget")
                 with told, watch:
@@ -277,12 +280,16 @@ class _Launch:
             for run_id in own:
                 self.claims.give_back(run_id)
 
+    def _judging(self, under_way: Sequence[RunTask], started: RunTask | None) -> Judge:
+        within_budget = self._budget.judging(under_way, started)
+        return lambda task: self._searches.why_stopped(task.run_id) or within_budget(task)
+
     def _tell_failure(self, run_id: str) -> None:
         tell_failure(self._notifier, run_id, self.folders[run_id].record())
 
     def _may_any_start(self, tasks: Sequence[RunTask]) -> bool:
         """Whether Ray is needed at all."""
-        turns = Turns(self._places, self._wishes, self._budget.judging)
+        turns = Turns(self._places, self._wishes, self._judging)
         for task in tasks:
             turns.add(task)
         return turns.next(()) is not None
@@ -291,7 +298,8 @@ class _Launch:
         """Why runs that are left were not started, where it was not for want of time."""
         reasons = turns.reasons(())
         for run_id in self._report.left:
-            reason = self._budget.why_stopped(run_id) or reasons.get(run_id, WAITS_FOR_ROOM)
+            why = self._searches.why_stopped(run_id) or self._budget.why_stopped(run_id)
+            reason = why or reasons.get(run_id, WAITS_FOR_ROOM)
             if self._is_cancelled(run_id):
                 self._report.held_back[run_id] = CANCELLED
             elif reason != WAITS_FOR_ROOM:

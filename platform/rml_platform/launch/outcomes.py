@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from rml_platform.launch.scheduling.search import BY_THE_SEARCH
 from rml_platform.launch.scheduling.wishes import CANCELLED
 from rml_platform.run.codec import DamagedFileError
 from rml_platform.run.run_folder import Failure, RunFolder
@@ -65,7 +66,13 @@ class LaunchReport:
     @property
     def over_budget(self) -> dict[str, str]:
         """Runs that a budget or a deadline left, with what it says."""
-        return {i: why for i, why in self.held_back.items() if why != CANCELLED}
+        left = self.held_back.keys() - self.by_the_search.keys()
+        return {i: why for i, why in self.held_back.items() if i in left and why != CANCELLED}
+
+    @property
+    def by_the_search(self) -> dict[str, str]:
+        """Runs that the search of their study stopped, with what it says."""
+        return {i: why for i, why in self.held_back.items() if why.startswith(BY_THE_SEARCH)}
 
 
 def triage(

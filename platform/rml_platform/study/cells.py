@@ -19,6 +19,7 @@ from rml_platform.study.study_file import (
     Execution,
     ReportedConfig,
     ResourcesConfig,
+    SearchConfig,
     TableConfig,
 )
 from rml_platform.study.validation import InvalidValuesError, shown, validate
@@ -104,6 +105,8 @@ class Study:
     """What its runs may take over all launches."""
     imported: tuple[ImportedConfig, ...] = ()
     """Runs of other tools, in rows of their own."""
+    search: SearchConfig | None = None
+    """Where runs are stopped by their scores."""
     overrides: Layer = ()
 
 

@@ -57,6 +57,7 @@ def build_study(
         max_gpu_hours=config.max_gpu_hours,
         figures=builder.figures(),
         imported=builder.imported(),
+        search=config.search,
         overrides=overrides.of_cells,
     )
 

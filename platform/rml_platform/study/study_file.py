@@ -5,7 +5,7 @@ import re
 from dataclasses import field
 from typing import Any, Literal
 
-from rml_dashboards.contract.metric_keys import FINAL_MIOU
+from rml_dashboards.contract.metric_keys import FINAL_MIOU, HOLDOUT, MIOU, VAL
 from rml_dashboards.contract.names import PLAIN_NAME
 from rml_platform.study.retry_config import RetryConfig
 from rml_platform.study.shown.figure_config import FigureConfig
@@ -158,6 +158,27 @@ class ResourcesConfig:
 
 
 @configuration
+class SearchConfig:
+    """Makes a study a search: of runs that report scores at the same step the worse ones are
+    stopped (asynchronous successive halving, Li et al. 2020), and its results enter no table."""
+
+    first_step: int
+    """Step from which on runs are compared for the first time; then at `keep_one_of` times as many
+    steps, and so on."""
+    keep_one_of: int = 3
+    """About one run of so many goes on at each comparison."""
+    metric: str = f"{VAL}/{MIOU}"
+    """What is compared: a curve of the validation or the hold-out images."""
+    higher_is_better: bool = True
+
+    def __post_init__(self) -> None:
+        require(self.first_step >= 1, "first_step", self.first_step, "1 or more")
+        require(self.keep_one_of >= 2, "keep_one_of", self.keep_one_of, "2 or more")
+        place = self.metric.partition("/")[0]
+        require(place in (VAL, HOLDOUT), "metric", self.metric, "a metric of val/ or holdout/")
+
+
+@configuration
 class TableConfig:
     """How the study's table is printed."""
 
@@ -270,6 +291,8 @@ class StudyConfig:
     max_gpu_hours: float | None = None
     """What the runs of the study may take over all launches (core-hours where they get no GPU)."""
     figures: tuple[FigureConfig, ...] = ()
+    search: SearchConfig | None = None
+    """Stops runs by their scores; what is left of the study is in no table."""
 
     def __post_init__(self) -> None:
         plain = self.name != "" and all(

@@ -23,7 +23,7 @@ def find_study_plans(
     storage: str | None,
     data_root: Path | None,
 ) -> list[StudyPlan]:
-    """The plans that a command goes by; see `find_plan`."""
+    """The plans that a command goes by; see `find_plan`. Raises DashboardError for a search."""
     found = [
         find_plan(
             study,
@@ -36,4 +36,7 @@ def find_study_plans(
         )
         for study in studies
     ]
-    return [study_plan(plan) for plan in found]
+    plans = [study_plan(plan) for plan in found]
+    for plan in plans:
+        plan.check_no_search()
+    return plans

@@ -20,9 +20,12 @@ from rml_platform.launch.output_layout import DEFAULT_OUT, OutputLayout
 from rml_platform.launch.scheduling.wishes import CANCELLED
 from rml_platform.planning.plan import PlannedRun
 from rml_platform.planning.plan_file.written_plan import WrittenPlan
+from rml_platform.run.many_runs import records_of
 from rml_platform.run.run_folder import RunRecord
 from rml_platform.tracking.opening import tracking_uri_or_default
 from rml_platform.views.study_plan import study_plan
+
+BEST_OF_A_SEARCH = 5
 
 
 def print_launch(
@@ -44,7 +47,10 @@ def print_launch(
             "again to send them"
         )
         console.print(Text(note, style="yellow"))
-    files = [] if report.untracked else _print_table(plan, layout, tracking_uri, console)
+    if plan.search is not None:
+        _print_search(plan, layout, console)
+    no_table = bool(report.untracked) or plan.search is not None
+    files = [] if no_table else _print_table(plan, layout, tracking_uri, console)
     _print_places(layout, tracking_uri, files, console)
     where = f"{_of_study(plan)}{_places(layout)}{_tracking(tracking_uri)}"
     if plan.figures and files:
@@ -58,7 +64,8 @@ def print_launch(
         command = f"rml cancel {shlex.quote(str(study_file))}{_of_study(plan)}{_places(layout)}"
         count = f"{len(cancelled)} cancelled run{'s' if len(cancelled) > 1 else ''}"
         _print_next(f"{command} --undo", f"take {count} back, then launch again", console)
-    if len(report.left) > len(cancelled) or report.failed or report.running_elsewhere:
+    held_back = len(cancelled) + len(report.by_the_search)
+    if len(report.left) > held_back or report.failed or report.running_elsewhere:
         command = f"rml launch {shlex.quote(str(study_file))}{where}"
         _print_next(command, "finish what is left", console)
 
@@ -106,8 +113,9 @@ def _outcome(report: LaunchReport) -> str:
         (len(report.done_before), "done before"),
         (len(report.running_elsewhere), "running in another launch"),
         (len(report.failed), "failed"),
-        (len(report.left) - len(cancelled), "left"),
+        (len(report.left) - len(cancelled) - len(report.by_the_search), "left"),
         (len(cancelled), "cancelled"),
+        (len(report.by_the_search), "stopped by the search"),
     )
     parts = ", ".join(f"{count} {what}" for count, what in counts if count)
     others = (report.done_elsewhere, report.failed, report.left, report.running_elsewhere)
@@ -115,6 +123,20 @@ def _outcome(report: LaunchReport) -> str:
         return f"nothing to do: all {len(report.done_before)} runs are done"
     stopped = "stopped; " if report.stopped_with is not None else ""
     return f"{stopped}{parts} ({duration(report.seconds)})"
+
+
+def _print_search(plan: WrittenPlan, layout: OutputLayout, console: Console) -> None:
+    """The best of the runs that a search let come to their end; no table, which would be unfair to
+    the others."""
+    records = records_of(layout.storage, (run.run_id for run in plan.runs))
+    results = [(records[run.run_id].result, run) for run in plan.runs]
+    done = [(result.evaluations[0].miou, run) for result, run in results if result is not None]
+    done.sort(key=lambda pair: pair[0], reverse=True)
+    for miou, run in done[:BEST_OF_A_SEARCH]:
+        text = f"{100 * miou:6.1f} mIoU  {run.cells[0].name}  ({run.run_id})"
+        console.print(Text(text), soft_wrap=True)
+    note = "a search: its results enter no table. Launch what won as a study without `search`"
+    console.print(Text(note, style="yellow"), soft_wrap=True)
 
 
 def _print_table(

@@ -82,6 +82,7 @@ def to_written(plan: Plan, overrides: Sequence[str] | None, out: Path) -> Writte
         ),
         warnings=plan.warnings,
         max_gpu_hours=study.max_gpu_hours,
+        search=study.search,
     )
 
 

@@ -30,6 +30,7 @@ from rml_platform.study.study_file import (
     CostConfig,
     ReportedConfig,
     ResourcesConfig,
+    SearchConfig,
     TableConfig,
 )
 from rml_trainers.errors import ConfigError
@@ -159,6 +160,8 @@ class WrittenPlan:
     """What a person should know before launching."""
     max_gpu_hours: float | None = None
     """What its runs may take over all launches."""
+    search: SearchConfig | None = None
+    """Where runs are stopped by their scores, which are then in no table."""
 
     @property
     def cells(self) -> tuple[tuple[WrittenCell, str], ...]:
