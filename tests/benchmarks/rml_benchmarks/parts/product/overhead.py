@@ -1,13 +1,16 @@
 """`python -m rml_benchmarks overhead`: what a grid costs beyond its training, beside Ray's own
 recipe, and how long a launch takes to its first step.
 
-The contenders carry out equally many tiny cells one after the other: `direct` and `train` through
-`launch`, and the recipe that Ray documents for tuning with Ray Train (a function trainable that
-fits a TorchTrainer with a TuneReportCallback; settings as they are by default). Each is called with
-one cell and with several; the difference is what a further cell costs.
+The contenders carry out equally many tiny cells one after the other: a bare loop, `direct` and
+`train` through `launch`, and the recipe that Ray documents for tuning with Ray Train (a function
+trainable that fits a TorchTrainer with a TuneReportCallback; settings as they are by default). What
+a further cell costs is the time from the end of the first cell to the end of the last, divided: the
+start of Ray and of everything else is in none of it, and what slows the machine for minutes slows
+one contender as much as the next.
 """
 
 import contextlib
+import functools
 import json
 import os
 import secrets
@@ -15,21 +18,24 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 import torch
 
 from rml_benchmarks.measuring.publishing import Result
 from rml_benchmarks.measuring.tables import Table
-from rml_benchmarks.measuring.timing import Call, Comparison, compare
+from rml_benchmarks.measuring.timing import compare
 from rml_benchmarks.part import Bench
 from rml_benchmarks.parts.product.cell import NUM_CELLS, Cells, train_bare
 from rml_platform.launch.ray_session import ENVIRONMENT, LOOPBACK
 from rml_trainers.config import RunConfig
 from rml_trainers.data.splitting.splits import Split
 
-EXECUTIONS = ("direct", "train")
+OURS = ("direct", "train")
+BARE = "bare loop"
 RECIPE = "Ray's recipe"
 WITHIN_S = 300.0
 """How long a launch may take to its first step before it counts as broken."""
@@ -54,43 +60,82 @@ def run(bench: Bench) -> Iterator[Result]:
     folder = bench.folder / "overhead"
     folder.mkdir()
     cells = Cells(folder)
-    calls: dict[str, Call] = {}
-    for num_cells in (NUM_CELLS, 1):
-        calls[_named(RECIPE, num_cells)] = recipe(cells, folder, num_cells)
-        for execution in EXECUTIONS:
-            calls[_named(execution, num_cells)] = cells.launched(execution, num_cells)
-    calls[_named("bare loop", NUM_CELLS)] = cells.bare
+    contenders: dict[str, Contender] = {
+        BARE: lambda: bare(cells, folder),
+        RECIPE: lambda: recipe(cells, folder),
+        **{execution: functools.partial(launched, cells, folder, execution) for execution in OURS},
+    }
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as many as a cell that gets one core
     cells.bare(0)
-    comparison = compare(
-        "Cells one after the other", calls, num_rounds=bench.num_rounds(1), num_warm_up=0
-    )
+    rounds = [
+        {name: carry_out() for name, carry_out in contenders.items()}
+        for _ in range(bench.num_rounds(1))
+    ]
     torch.set_num_threads(threads)
-    yield comparison
-    yield further_cells(comparison)
+    yield further_cells(rounds)
     yield first_step(folder, bench.num_rounds(1))
 
 
-def further_cells(comparison: Comparison) -> Table:
-    """What each cell after the first adds, beyond its training and as a share of the recipe's."""
-    bare_s = comparison.seconds(_named("bare loop", NUM_CELLS)) / NUM_CELLS
+@dataclass(frozen=True)
+class Took:
+    """Seconds that the cells of a contender took."""
 
-    def each(contender: str) -> float:
-        several = comparison.seconds(_named(contender, NUM_CELLS))
-        return (several - comparison.seconds(_named(contender, 1))) / (NUM_CELLS - 1)
+    further_s: float
+    """From the end of one to the end of the next."""
+    whole_s: float
+    """All of them, with the start of everything around them."""
 
+
+Contender = Callable[[], Took]
+
+
+def _took(begin: float, ends: Iterable[float]) -> Took:
+    """Of Unix times."""
+    ordered = sorted(ends)
+    assert len(ordered) == NUM_CELLS, ordered
+    further_s = (ordered[-1] - ordered[0]) / (NUM_CELLS - 1)
+    return Took(further_s, time.time() - begin)
+
+
+def further_cells(rounds: Sequence[Mapping[str, Took]]) -> Table:
+    """What each cell after the first takes, beyond its training and as a share of the recipe's."""
     rows = [
-        (name, each(name), each(name) - bare_s, each(name) / each(RECIPE))
-        for name in (RECIPE, *EXECUTIONS)
+        (
+            name,
+            median(took[name].further_s for took in rounds),
+            median(took[name].further_s - took[BARE].further_s for took in rounds),
+            median(took[name].further_s / took[RECIPE].further_s for took in rounds),
+            median(took[name].whole_s for took in rounds),
+        )
+        for name in rounds[0]
     ]
     return Table(
-        title="Cost of a further cell",
-        columns=("contender", "each (s)", "beyond training (s)", f"× {RECIPE}"),
+        title=f"Cost of a further cell, of {NUM_CELLS} ({len(rounds)} rounds)",
+        columns=("contender", "each (s)", "beyond training (s)", f"× {RECIPE}", "all (s)"),
         rows=tuple(rows),
         note="Wanted: `direct` at most 0.15 s beyond training, `train` at most half of the recipe. "
         f"Load of the machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores.",
     )
+
+
+def bare(cells: Cells, folder: Path) -> Took:
+    """A loop in this process."""
+    begin = time.time()
+    ends = []
+    for run in cells.plan("direct", NUM_CELLS).runs:
+        train_bare(run.config, run.split, run.prepared_folder, folder / "bare" / run.run_id)
+        ends.append(time.time())
+    return _took(begin, ends)
+
+
+def launched(cells: Cells, folder: Path, execution: str) -> Took:
+    """A launch; the results tell when their cells ended."""
+    begin = time.time()
+    before = set(folder.glob("out/runs/*/result.json"))
+    cells.launched(execution, NUM_CELLS)(0)
+    results = set(folder.glob("out/runs/*/result.json")) - before
+    return _took(begin, (result.stat().st_mtime for result in results))
 
 
 def first_step(folder: Path, num_rounds: int) -> Table:
@@ -137,24 +182,24 @@ def _has_stepped(runs: set[Path]) -> bool:
     return any(json.loads(beat.read_text())["step"] > 0 for beat in beats if beat.is_file())
 
 
-def recipe(cells: Cells, folder: Path, num_cells: int) -> Call:
+def recipe(cells: Cells, folder: Path) -> Took:
     """The same cells as Ray's documentation would have them tuned, in a Ray started for them."""
+    import ray
 
-    def carry_out(index: int) -> None:
-        import ray
-
-        runs = [
-            (run.run_id, run.config, run.split, run.prepared_folder)
-            for run in cells.plan("direct", num_cells).runs
-        ]
-        with _as_ray_is_by_default():
-            ray.init(address="local", num_cpus=2, log_to_driver=False, dashboard_host=LOOPBACK)
-            try:
-                _tune(runs, folder / "recipe" / f"{num_cells}-{index}")
-            finally:
-                ray.shutdown()
-
-    return carry_out
+    begin = time.time()
+    runs = [
+        (run.run_id, run.config, run.split, run.prepared_folder)
+        for run in cells.plan("direct", NUM_CELLS).runs
+    ]
+    place = folder / f"recipe-{runs[0][0]}"
+    (place / "ends").mkdir(parents=True)
+    with _as_ray_is_by_default():
+        ray.init(address="local", num_cpus=2, log_to_driver=False, dashboard_host=LOOPBACK)
+        try:
+            _tune(runs, place)
+        finally:
+            ray.shutdown()
+    return _took(begin, (end.stat().st_mtime for end in (place / "ends").iterdir()))
 
 
 @contextlib.contextmanager
@@ -197,6 +242,7 @@ def _tune(runs: list[tuple[str, RunConfig, Split, Path]], folder: Path) -> None:
             ),
         )
         trainer.fit()
+        (folder / "ends" / str(config["cell"])).touch()
 
     tuner = tune.Tuner(
         tune.with_resources(train_driver_fn, {"CPU": 0.01}),
@@ -206,7 +252,3 @@ def _tune(runs: list[tuple[str, RunConfig, Split, Path]], folder: Path) -> None:
     )
     results = tuner.fit()
     assert not results.errors, results.errors
-
-
-def _named(contender: str, num_cells: int) -> str:
-    return f"{contender}, {num_cells} cell{'s' if num_cells > 1 else ''}"
