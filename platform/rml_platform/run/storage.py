@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from pyarrow import fs
 
+from rml_platform.run.files.staging import staging_name, sweep
 from rml_trainers.errors import ConfigError
 
 
@@ -111,11 +112,13 @@ class Folder:
         """Copy a local folder to `name`. The file `last`, which marks it complete, is copied after
         all others.
 
-        Locally the copy is made under a temporary name and renamed; object stores cannot rename
-        folders.
+        Locally the copy is made under a temporary name and renamed, and what killed processes have
+        left of theirs is removed; object stores cannot rename folders.
         """
         target = self.child(name)
-        staging = self.child(f".{name}.{uuid.uuid4().hex[:8]}") if self.local else target
+        staging = self.child(staging_name(name)) if self.local else target
+        if self.local:
+            sweep(self.local)
         try:
             staging.filesystem.create_dir(staging.path, recursive=True)
             for file in sorted(source.iterdir(), key=lambda f: (f.name == last, f.name)):

@@ -9,13 +9,13 @@ bytes.
 import hashlib
 import re
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rml_platform.run.codec import Codec
+from rml_platform.run.files.staging import staging_name, sweep
 from rml_platform.run.storage import Folder
 from rml_trainers.errors import ConfigError, DataError
 
@@ -73,7 +73,9 @@ class InputStore:
             return False
         target = self._folder.child(_plain(name))
         # Object stores cannot rename folders; there the index alone says that all is there.
-        staging = self._folder.child(f".{name}.{uuid.uuid4().hex[:8]}") if target.local else target
+        staging = self._folder.child(staging_name(name)) if target.local else target
+        if self._folder.local is not None:
+            sweep(self._folder.local)
         size = sum(file.stat().st_size for file in files.values())
         on_note(f"storing {name} ({megabytes(size)}) in {self.place} for the nodes of the cluster")
         progress = Progress(f"storing {name}", size, on_note)
