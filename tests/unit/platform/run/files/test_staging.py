@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from rml_platform.run.files import staging
 from rml_platform.run.files.staging import staging_name, sweep
 from rml_platform.run.storage import Folder
 from rml_platform.run.task import Process
@@ -41,7 +40,7 @@ def test_what_is_being_written_or_belongs_to_another_machine_stays(
     own.mkdir()
     elsewhere = replace(Process.current(), machine="0123456789ab", pid=1)
     with monkeypatch.context() as patch:
-        patch.setattr(staging.Process, "current", lambda: elsewhere)
+        patch.setattr(Process, "current", lambda: elsewhere)
         theirs = tmp_path / staging_name("made")
     theirs.mkdir()
     (tmp_path / ".hidden").mkdir()
