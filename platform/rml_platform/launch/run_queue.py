@@ -9,7 +9,14 @@ from dataclasses import replace
 
 from rml_platform.launch.scheduling.turns import Turns
 from rml_platform.run.faults.claims import ClaimBoard
-from rml_platform.run.faults.retry_policy import Decision, FailureClass, Trouble, classify, decide
+from rml_platform.run.faults.retry_policy import (
+    Decision,
+    FailureClass,
+    Trouble,
+    classify,
+    decide,
+    node_to_exclude,
+)
 from rml_platform.run.run_folder import Failure, Heartbeat, RunFolder, RunRecord
 from rml_platform.run.task import RunTask
 from rml_platform.study.retry_config import RetryConfig
@@ -45,6 +52,8 @@ class RunQueue:
         self._under_way = dict[str, RunTask]()
         self._history = dict[str, list[Trouble]]()
         self._hung = set[str]()
+        self._excluded = set[str]()
+        """Nodes that the whole launch keeps off, where there are others."""
         self._rules = rules
         self._on_note = on_note
         self._is_stuck = False
@@ -53,8 +62,10 @@ class RunQueue:
         """The run to start now, None where there is none to start at the moment."""
         task = self._turns.next(self.under_way())
         self._is_stuck = task is None
-        if task is not None:
-            self._under_way[task.run_id] = task
+        if task is None:
+            return None
+        task = replace(task, avoid=tuple(sorted({*task.avoid, *self._excluded})))
+        self._under_way[task.run_id] = task
         return task
 
     @property
@@ -90,6 +101,7 @@ class RunQueue:
         trouble = Trouble(self._kind(run_id, own, error), _node(record.heartbeat, task))
         history = self._history.setdefault(run_id, [])
         history.append(trouble)
+        self._judge_node(trouble.node, task)
         decision = decide(history, self.rules_of(task), can_halve_batch=can_halve_batch(task))
         if decision.is_tried_again:
             history[-1] = replace(trouble, led_to_halving=decision.halve_batch)
@@ -98,6 +110,16 @@ class RunQueue:
         if own is None:
             self.lost[run_id] = _account(error, history)
         self._turns.on_given_up(run_id)
+
+    def _judge_node(self, node: str, task: RunTask) -> None:
+        if node in self._excluded:
+            return
+        if node_to_exclude(self._history.values(), node, self.rules_of(task)):
+            self._excluded.add(node)
+            self._on_note(
+                f"node {node[:12]} is kept off from here on where there are others: runs have died "
+                "or hung on it again and again"
+            )
 
     def _kind(self, run_id: str, failure: Failure | None, error: str) -> FailureClass:
         if run_id in self._hung:
@@ -124,6 +146,10 @@ class RunQueue:
         how = f", in {again.micro_batches} times as many micro-batches" if cuts > 1 else ""
         why = trouble.kind.value.replace("_", " ")
         step = record.heartbeat.step if record.heartbeat else 0
+        before = self._history[task.run_id][:-1]
+        is_news = trouble.kind is not FailureClass.NO_ROOM or not before or before[-1] != trouble
+        if not is_news:  # what it waits for is told by who watches
+            return
         self._on_note(f"{task.run_id} is tried again after step {step} ({why}){how}")
 
 
@@ -157,5 +183,7 @@ def _account(error: str, history: Sequence[Trouble]) -> str:
     what = {
         FailureClass.LOST: "killed or died",
         FailureClass.HANG: "killed because it hung",
+        FailureClass.NO_ROOM: "without room for its workers within a minute; free some and launch "
+        "again:",
     }.get(kind, kind.value.replace("_", " "))
     return f"{text}\n{what} {times} times in this launch ({text.splitlines()[-1]})"

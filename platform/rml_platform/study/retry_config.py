@@ -18,6 +18,9 @@ class RetryConfig:
 
     preempted: Retries = "unlimited"
     """Its node went away or was drained."""
+    no_room: Retries = 60
+    """There was no room for its workers, for about a minute each time; counted from the last time
+    that it was under way."""
     lost: Retries = 5
     """Its process died and its node lives."""
     hang: Retries = 2
@@ -33,6 +36,9 @@ class RetryConfig:
     checkpoint: Retries = 2
     """A damaged checkpoint came into use; each retry falls back to an older one, and two are
     kept."""
+    node_faults: Retries = 3
+    """From so many failures of several runs on one node on (processes that died or hung, broken
+    communication) the whole launch keeps off it where there are others."""
     hang_factor: float = 20.0
     """A run is hung when it reports nothing for so many times the longest pause between two of its
     reports so far, evaluations and checkpoints included …"""
@@ -41,7 +47,8 @@ class RetryConfig:
     reading."""
 
     def __post_init__(self) -> None:
-        for name in ("preempted", "lost", "hang", "communication", "out_of_memory", "checkpoint"):
+        counted = ("preempted", "no_room", "lost", "hang", "communication")
+        for name in (*counted, "out_of_memory", "checkpoint", "node_faults"):
             retries = getattr(self, name)
             require(
                 retries == "unlimited" or retries >= 0,

@@ -36,6 +36,9 @@ from tests.support.platform.studies import write_study
 from tests.support.platform.tasks import fake_config, task_for
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
+LOOKS_AT_A_JOB = 1200
+"""As often a job of the cluster is looked at, five times a second, until its first run trains or
+it ends: on a busy machine Ray can lose one without a word."""
 
 STUDY = """\
 name: growing
@@ -206,11 +209,21 @@ def test_a_launch_can_be_a_job_of_the_cluster(cluster: LocalCluster, tmp_path: P
     rml = Path(sys.executable).with_name("rml")
     job = cluster.submit(f"{rml} launch {tmp_path / 'study.yaml'} --out {out}")
     jobs = JobSubmissionClient(cluster.jobs)
-    while not (runs := nodes_of_runs(out)):
-        assert not jobs.get_job_status(job).is_terminal(), jobs.get_job_logs(job)
-        time.sleep(0.2)
+
+    def wait_until(is_so: Callable[[], bool]) -> None:
+        for _ in range(LOOKS_AT_A_JOB):
+            if is_so():
+                return
+            time.sleep(0.2)
+        pytest.fail(f"{jobs.get_job_info(job)}: {jobs.get_job_logs(job)}")
+
+    def has_ended() -> bool:
+        return bool(jobs.get_job_status(job).is_terminal())
+
+    wait_until(lambda: bool(nodes_of_runs(out)) or has_ended())
+    runs = nodes_of_runs(out)
+    assert not has_ended(), jobs.get_job_logs(job)
     assert [bool(node) for node, _ in runs.values()] == [True]
     jobs.stop_job(job)
-    while not jobs.get_job_status(job).is_terminal():
-        time.sleep(0.2)
+    wait_until(has_ended)
     assert "stopped; 2 left" in jobs.get_job_logs(job)

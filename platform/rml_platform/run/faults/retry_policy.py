@@ -9,7 +9,7 @@ changes.
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -28,7 +28,9 @@ class FailureClass(StrEnum):
     CANCELLED = "cancelled"
     """A person stopped it."""
     PREEMPTED = "preempted"
-    """Its node went away, or there is no room for it any more."""
+    """Its node went away."""
+    NO_ROOM = "no_room"
+    """There was no room for its workers within a minute."""
     LOST = "lost"
     """Its process died, and its node lives."""
     HANG = "hang"
@@ -69,7 +71,7 @@ _BY_ERROR_TYPE = {
     "NodeDiedError": FailureClass.PREEMPTED,
     "WorkerHealthCheckTimeoutError": FailureClass.LOST,
     "WorkerHealthCheckFailedError": FailureClass.LOST,
-    "WorkerGroupStartupTimeoutError": FailureClass.PREEMPTED,
+    "WorkerGroupStartupTimeoutError": FailureClass.NO_ROOM,
     "WorkerGroupStartupFailedError": FailureClass.LOST,
     "ObjectLostError": FailureClass.LOST,
     "OwnerDiedError": FailureClass.LOST,
@@ -87,10 +89,11 @@ _BY_MESSAGE = (
         re.compile(r"no space left on device|disk (is )?full|disk quota|ENOSPC", re.IGNORECASE),
         FailureClass.DISK_FULL,
     ),
+    (re.compile(r"WorkerGroupStartupTimeoutError"), FailureClass.NO_ROOM),
     (
         re.compile(
             r"preempt|\bdrain(ed|ing)?\b|node (has )?(died|failed)|node was terminated|"
-            r"NodeDiedError|WorkerGroupStartupTimeoutError|marked dead",
+            r"NodeDiedError|marked dead",
             re.IGNORECASE,
         ),
         FailureClass.PREEMPTED,
@@ -154,6 +157,8 @@ class Decision:
 
 
 GIVE_UP = Decision()
+SPEAKS_AGAINST = frozenset({FailureClass.LOST, FailureClass.HANG, FailureClass.COMMUNICATION})
+"""Kinds that, repeated on one node, are the node's."""
 BLAMES_NODE = frozenset({FailureClass.HANG, FailureClass.COMMUNICATION, FailureClass.OUT_OF_MEMORY})
 """Kinds that speak against a node at once; a process that died does so the second time."""
 
@@ -174,10 +179,31 @@ def decide(
         avoid = _nodes_to_avoid(history[:-1])
         return Decision(is_tried_again=True, avoid=avoid, halve_batch=True)
     allowed = retries_for(kind, rules)
-    count = sum(trouble.kind is kind and not trouble.led_to_halving for trouble in history)
+    # A run that waits for room has waited in vain only since it was under way last.
+    since = _last_of_another_kind(history) if kind is FailureClass.NO_ROOM else 0
+    count = sum(trouble.kind is kind and not trouble.led_to_halving for trouble in history[since:])
     if allowed != "unlimited" and count > allowed:
         return GIVE_UP
     return Decision(is_tried_again=True, avoid=_nodes_to_avoid(history))
+
+
+def _last_of_another_kind(history: Sequence[Trouble]) -> int:
+    """How many failures come before the newest of one kind in a row."""
+    kind = history[-1].kind
+    others = (number for number, trouble in enumerate(history, 1) if trouble.kind is not kind)
+    return max(others, default=0)
+
+
+def node_to_exclude(histories: Iterable[Sequence[Trouble]], node: str, rules: RetryConfig) -> bool:
+    """Whether a whole launch should keep off a node: so many failures of several runs speak against
+    it that it is more likely broken than they."""
+    if rules.node_faults == "unlimited" or not node:
+        return False
+    against = [
+        sum(trouble.node == node and trouble.kind in SPEAKS_AGAINST for trouble in history)
+        for history in histories
+    ]
+    return sum(against) >= rules.node_faults and sum(count > 0 for count in against) > 1
 
 
 def retries_for(kind: FailureClass, rules: RetryConfig) -> Retries:

@@ -23,6 +23,18 @@ KILLED = "ActorDiedError: The actor died unexpectedly before finishing this task
 NODE_DIED = "ActorDiedError: The actor died because its node has died."
 
 
+def beat(task: RunTask, node: str) -> Heartbeat:
+    return Heartbeat(
+        launch_id=task.launch_id,
+        launcher=task.launcher,
+        worker=Process.current(),
+        device="cpu",
+        attempt=1,
+        launch_attempt=1,
+        node=node,
+    )
+
+
 class Grid:
     """A queue over one run, and attempts at it in this process."""
 
@@ -59,17 +71,7 @@ class Grid:
         task = self.queue.next()
         assert task is not None
         self.folder.begin(task)
-        self.folder.write_heartbeat(
-            Heartbeat(
-                launch_id=task.launch_id,
-                launcher=task.launcher,
-                worker=Process.current(),
-                device="cpu",
-                attempt=1,
-                launch_attempt=1,
-                node=node,
-            )
-        )
+        self.folder.write_heartbeat(beat(task, node))
         self.queue.ended(task.run_id, said)
         return task
 
@@ -166,7 +168,35 @@ def test_a_failure_of_an_earlier_launch_is_not_this_ones(
     execute(replace(task, launch_id="earlier"), WorkerContext(writer="earlier"), FakeTrainer)
     assert grid.queue.next() is not None
     grid.queue.ended("run-1", "WorkerGroupStartupTimeoutError: no room")
-    assert grid.notes == ["run-1 is tried again after step 2 (preempted)"]
+    assert grid.notes == ["run-1 is tried again after step 2 (no room)"]
+
+
+def test_waiting_for_room_is_told_once_and_has_an_end(grid: Grid) -> None:
+    grid.begin(RetryConfig(no_room=3))
+    for _ in range(4):
+        grid.die("WorkerGroupStartupTimeoutError: no room")
+    assert grid.queue.is_over
+    assert grid.notes == ["run-1 is tried again after step 0 (no room)"]
+    last_line = grid.queue.lost["run-1"].splitlines()[-1]
+    assert last_line.startswith("without room for its workers within a minute; free some")
+    assert "4 times in this launch" in last_line
+
+
+def test_a_node_on_which_runs_die_again_and_again_is_kept_off_by_all(grid: Grid) -> None:
+    names = ["run-1", "run-2", "run-3"]
+    tasks = [replace(grid.task, run_id=name) for name in names]
+    grid.queue = RunQueue(tasks, RetryConfig(node_faults=3), grid.notes.append)
+    for name in ("run-1", "run-2", "run-3"):
+        folder = RunFolder.of(grid.task.storage, name)
+        task = grid.queue.next()
+        assert task is not None
+        assert (task.run_id, task.avoid) == (name, ())
+        folder.write_heartbeat(beat(task, "node-a"))
+        grid.queue.ended(name, KILLED)
+    assert "node node-a is kept off from here on" in " ".join(grid.notes)
+    again = grid.queue.next()
+    assert again is not None
+    assert again.avoid == ("node-a",)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from rml_platform.run.faults.retry_policy import (
     Trouble,
     classify,
     decide,
+    node_to_exclude,
     retries_for,
 )
 from rml_platform.study.retry_config import RetryConfig
@@ -21,9 +22,9 @@ OOM = FailureClass.OUT_OF_MEMORY
 
 
 def tries(kind: FailureClass, rules: RetryConfig) -> int:
-    """How often a run that always fails in one way is tried again, up to 50 times."""
+    """How often a run that always fails in one way is tried again, up to 100 times."""
     history: list[Trouble] = []
-    while len(history) < 50:
+    while len(history) < 100:
         history.append(Trouble(kind))
         if not decide(history, rules).is_tried_again:
             return len(history) - 1
@@ -33,7 +34,7 @@ def tries(kind: FailureClass, rules: RetryConfig) -> int:
 @pytest.mark.parametrize("kind", FailureClass)
 def test_each_kind_is_tried_again_as_often_as_the_rules_say(kind: FailureClass) -> None:
     allowed = retries_for(kind, RULES)
-    assert tries(kind, RULES) == (50 if allowed == "unlimited" else allowed)
+    assert tries(kind, RULES) == (100 if allowed == "unlimited" else allowed)
 
 
 @pytest.mark.parametrize("kind", sorted(NEVER))
@@ -49,7 +50,7 @@ def test_users_change_the_rules(kind: FailureClass) -> None:
 
     assert tries(kind, rules(7)) == 7
     assert tries(kind, rules(0)) == 0
-    assert tries(kind, rules("unlimited")) == 50
+    assert tries(kind, rules("unlimited")) == 100
     with pytest.raises(ValueError, match=kind.value):
         rules(-1)
 
@@ -58,6 +59,29 @@ def test_preemption_has_no_limit_and_uses_up_nothing_of_the_others() -> None:
     history = [Trouble(FailureClass.PREEMPTED, "a")] * 49 + [Trouble(FailureClass.LOST, "a")]
     decision = decide(history, RULES)
     assert (decision.is_tried_again, decision.avoid) == (True, ())
+
+
+def test_waiting_for_room_counts_from_the_last_time_under_way() -> None:
+    waiting = Trouble(FailureClass.NO_ROOM)
+    rules = replace(RULES, no_room=2)
+    assert decide([waiting] * 2, rules).is_tried_again
+    assert not decide([waiting] * 3, rules).is_tried_again
+    under_way = Trouble(FailureClass.PREEMPTED, "a")
+    assert decide([waiting, waiting, under_way, waiting, waiting], rules).is_tried_again
+
+
+def test_a_node_is_excluded_after_failures_of_several_runs() -> None:
+    lost = Trouble(FailureClass.LOST, "a")
+    rules = replace(RULES, node_faults=3)
+    assert not node_to_exclude([[lost, lost, lost]], "a", rules), "it may be the run"
+    assert not node_to_exclude([[lost], [lost]], "a", rules)
+    assert node_to_exclude([[lost, lost], [lost]], "a", rules)
+    assert not node_to_exclude([[lost, lost], [lost]], "b", rules)
+    assert not node_to_exclude([[lost, lost], [lost]], "", rules)
+    gone = Trouble(FailureClass.PREEMPTED, "a")
+    assert not node_to_exclude([[gone] * 5, [gone] * 5], "a", rules)
+    never = replace(RULES, node_faults="unlimited")
+    assert not node_to_exclude([[lost] * 5, [lost] * 5], "a", never)
 
 
 def test_budgets_are_separate() -> None:
@@ -131,7 +155,7 @@ def test_memory_is_halved_as_long_as_it_can_be_and_then_looked_for_elsewhere() -
             "prevent node deaths by resource contention.",
             FailureClass.LOST,
         ),
-        (("WorkerGroupStartupTimeoutError",), "no room", FailureClass.PREEMPTED),
+        (("WorkerGroupStartupTimeoutError",), "no room", FailureClass.NO_ROOM),
         (
             (),
             "[Rank 0] gloo: Connection closed by peer [Rank 1] ActorDiedError: The actor died",
