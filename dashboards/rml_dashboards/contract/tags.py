@@ -6,6 +6,11 @@ from enum import StrEnum
 from typing import Any
 
 PREFIX = "rml."
+CURRENT_RESULTS = 1
+"""The trainer's `RESULT_VERSION` in this version of the program, for those who do not import the
+trainer; scores of another one are stale. A test holds the two together."""
+FIRST_RESULTS = 1
+"""Version of runs that state none: there was no other when they were recorded."""
 
 
 class Tag(StrEnum):
@@ -79,8 +84,7 @@ def task_tags(task: Mapping[str, Any]) -> dict[str, str]:
         Tag.SEED: config["seed"],
         Tag.CODE_VERSION: task["code_version"],
         Tag.DIRTY: str(task["dirty"]).lower(),
-        # Tasks written before the field was there are of the first version: there was no other.
-        Tag.RESULT_VERSION: task.get("result_version", 1),
+        Tag.RESULT_VERSION: task.get("result_version", FIRST_RESULTS),
     }
     plugins = [f"{plugin['name']}@{plugin['hash']}" for plugin in task.get("plugins", ())]
     if plugins:

@@ -182,6 +182,7 @@ class _Source:
             rows=tuple(row for row in spec.rows if row.label in rows),
             columns=tuple(column for column in spec.columns if column.label in columns),
             imported=tuple(r for r in spec.imported if r.row in rows and r.column in columns),
+            earlier=(),
         )
         cells = [cell for cell in cell_specs(plan) if cell.row in rows and cell.column in columns]
         classes = class_tables(spec, cells, self._reader) if figure.kind == "classes" else []

@@ -153,6 +153,16 @@ class PlannedRun:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PlannedEarlier:
+    """A run that an earlier plan of the study had in a cell where there is another one now."""
+
+    row: str
+    column: str
+    seed: int
+    run_id: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class StudyPlan:
     """Every run of a study, each once, in the order of the table, and how its results are shown."""
 
@@ -178,6 +188,8 @@ class StudyPlan:
     runs: tuple[PlannedRun, ...]
     warnings: tuple[str, ...]
     imported: tuple[PlannedImport, ...] = ()
+    earlier: tuple[PlannedEarlier, ...] = ()
+    """Of one cell the latest last."""
     search: dict[str, Any] | None = None
     """Where runs were stopped by their scores on the way; see `check_no_search`."""
 

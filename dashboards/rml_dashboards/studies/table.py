@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from rml_dashboards.contract.tags import CURRENT_RESULTS
 from rml_dashboards.studies.plan import PlannedRow, StudyPlan
 from rml_dashboards.tables.specification import (
     CellSpec,
@@ -39,6 +40,8 @@ def table_spec(plan: StudyPlan) -> TableSpec:
         row_heading=table.row_heading,
         tolerance=table.tolerance,
         imported=tuple(ImportedRun(**dataclasses.asdict(run)) for run in plan.imported),
+        earlier=tuple(CellSpec(**dataclasses.asdict(run)) for run in plan.earlier),
+        result_version=CURRENT_RESULTS,
     )
 
 

@@ -13,8 +13,8 @@ from rml_dashboards.tables.entries import Entry, Table
 from rml_dashboards.tables.render import CSV_DECIMALS
 from rml_dashboards.writing.pipe_table import NOTHING, escape, pipe_table
 
-Verdict = Literal["within", "differs", "no score", "not comparable"]
-FAILED: tuple[Verdict, ...] = ("differs", "no score")
+Verdict = Literal["within", "differs", "stale", "no score", "not comparable"]
+FAILED: tuple[Verdict, ...] = ("differs", "stale", "no score")
 EXACT = 10.0**-CSV_DECIMALS
 """How far a number may be from the one in a file that was rounded when it was written."""
 
@@ -30,7 +30,7 @@ class CheckLine:
     found: float | None
     verdict: Verdict
     reason: str = ""
-    """Why there is nothing to compare; empty where there is."""
+    """Why there is nothing to compare, or what a reader must know of the number."""
 
     @property
     def is_failed(self) -> bool:
@@ -122,11 +122,18 @@ def _line(entry: Entry, expected: float, tolerance: float, *, is_comparable: boo
         reason = entry.status
         if entry.status == "partial":
             reason = f"{entry.n} of {entry.n_expected} runs have a score"
+        if entry.earlier:
+            reason += ", others are of an earlier plan" if entry.n else ", was of an earlier plan"
+    elif entry.is_stale:
+        verdict = "stale"
+        reason = "made by another version of the results"
     elif not is_comparable:
         verdict = "not comparable"
         reason = "another protocol"
     elif abs(entry.mean - expected) > tolerance:
         verdict = "differs"
+    if not reason and entry.has_several_codes:
+        reason = "several versions of the code"
     return CheckLine(
         row=entry.row,
         column=entry.column,

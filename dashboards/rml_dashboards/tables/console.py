@@ -17,6 +17,7 @@ STYLES = {
     "second": "underline",
     "reported": "dim",
     "partial": "yellow",
+    "stale": "yellow",
     "running": "cyan",
     "failed": "red",
     "unscored": "red",

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from rml_dashboards.contract.states import TableState
+from rml_dashboards.contract.tags import FIRST_RESULTS
 from rml_dashboards.tables.specification import ReportedValue, TableSpec
 
 
@@ -29,6 +30,10 @@ class Trace:
     device: str = ""
     ended: str = ""
     """Day on which the run ended, UTC (ISO)."""
+    result_version: int = FIRST_RESULTS
+    stale: bool = False
+    """Whether its score was made by another version of the results than the table's, or by a run
+    that only an earlier plan of the study has in this cell."""
     imported: str = ""
     """File of another tool's runs that it comes from; empty for runs of ours."""
 
@@ -56,6 +61,9 @@ class Entry:
     ci_high: float | None = None
     reported: tuple[ReportedValue, ...] = ()
     traces: tuple[Trace, ...] = ()
+    earlier: tuple[Trace, ...] = ()
+    """Scored runs that earlier plans of the study had here, one for each seed that has no score
+    now; never a part of the mean."""
     best: bool = False
     """Complete, and no other score of the column is better (see marks.py)."""
     second: bool = False
@@ -69,6 +77,16 @@ class Entry:
     def protocols(self) -> tuple[str, ...]:
         """Protocol ids of the scores in this cell, sorted."""
         return tuple(sorted({trace.protocol for trace in self.traces if trace.state == "done"}))
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether some of its scores are stale, or all that it has are of an earlier plan."""
+        return bool(self.earlier) or any(t.stale for t in self.traces if t.state == "done")
+
+    @property
+    def has_several_codes(self) -> bool:
+        """Whether its scores were made by several versions of the code."""
+        return len({t.code_version for t in self.traces if t.state == "done"}) > 1
 
     @property
     def difference(self) -> float | None:

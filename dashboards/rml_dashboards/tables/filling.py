@@ -9,6 +9,7 @@ import pandas as pd
 
 from rml_dashboards.contract.protocols import protocol_of, recorded_key
 from rml_dashboards.contract.states import TABLE_STATE_OF_STATUS, TABLE_STATES, TableState
+from rml_dashboards.contract.tags import FIRST_RESULTS
 from rml_dashboards.records.records import Records
 from rml_dashboards.statistics.summary import summarise
 from rml_dashboards.tables.aggregation import is_plain, moment_of
@@ -20,6 +21,7 @@ WITHOUT_SCORE: tuple[TableState, ...] = ("running", "failed", "unscored", "stopp
 """What a cell without any score is called: the first of these that one of its runs is."""
 SCORED = ("complete", "partial")
 NUMBERS = ("mean", "std", "minimum", "maximum", "ci_low", "ci_high")
+PLACE = ("row", "column", "seed")
 RECORDED = (
     "mlflow_run_id",
     "status",
@@ -29,6 +31,7 @@ RECORDED = (
     "dirty",
     "device",
     "micro_batches",
+    "result_version",
 )
 """What a table needs of a run besides its scores."""
 
@@ -48,6 +51,7 @@ def fill_table(
     spec.check_cells(cells)
     seeds = seed_frame(spec, cells, records, aggregated)
     filled = dict(_filled(seeds))
+    earlier = _earlier(spec, seeds, records, aggregated)
     entries = tuple(
         tuple(
             Entry(
@@ -55,6 +59,7 @@ def fill_table(
                 column=column.label,
                 metric=spec.metric_of(column),
                 reported=row.reported.get(column.label, ()),
+                earlier=earlier.get((row.label, column.label), ()),
                 **(filled.get((row.label, column.label)) or _unfilled(row, column.label)),
             )
             for column in spec.columns
@@ -102,6 +107,10 @@ def seed_frame(
     ended = frame["end_time"].dt.strftime("%Y-%m-%d").mask(frame["state"] == "running")
     frame["ended"] = ended.fillna("")
     frame["dirty"] = frame["dirty"].eq(True)
+    version = pd.to_numeric(frame["result_version"], errors="coerce").fillna(FIRST_RESULTS)
+    frame["result_version"] = version.astype(np.int64)
+    known = frame["result_version"] if spec.result_version is None else spec.result_version
+    frame["stale"] = frame["result_version"] != known
     texts = ["mlflow_run_id", "split", "protocol", "code_version", "device", "micro_batches"]
     frame[texts] = frame[texts].fillna("")
     frame["imported"] = ""
@@ -113,6 +122,22 @@ def seed_frame(
     frame["column_place"] = frame["column"].map(columns)
     in_order = frame.sort_values(["row_place", "column_place", "seed"], kind="stable")
     return in_order.drop(columns=["row_place", "column_place"]).reset_index(drop=True)
+
+
+def _earlier(
+    spec: TableSpec, seeds: pd.DataFrame, records: Records, aggregated: pd.DataFrame | None
+) -> dict[tuple[str, str], tuple[Trace, ...]]:
+    """By row and column: the latest scored run of an earlier plan of each seed without a score."""
+    if not spec.earlier:
+        return {}
+    seen = seed_frame(dataclasses.replace(spec, imported=()), spec.earlier, records, aggregated)
+    scored = seen[seen["state"] == "done"].drop_duplicates(list(PLACE), keep="last")
+    without = seeds.loc[seeds["state"] != "done", list(PLACE)]
+    lines = scored.merge(without, on=list(PLACE)).assign(stale=True)
+    found: dict[tuple[str, str], tuple[Trace, ...]] = {}
+    for row, column, trace in zip(lines["row"], lines["column"], _traces(lines), strict=True):
+        found[row, column] = (*found.get((row, column), ()), trace)
+    return found
 
 
 def _imported_lines(spec: TableSpec, frame: pd.DataFrame) -> pd.DataFrame:
@@ -130,7 +155,8 @@ def _imported_lines(spec: TableSpec, frame: pd.DataFrame) -> pd.DataFrame:
         }
         for run in spec.imported
     ]
-    own = pd.DataFrame(lines).assign(state="done", dirty=False, metric="")
+    own = pd.DataFrame(lines).assign(state="done", dirty=False, metric="", stale=False)
+    own["result_version"] = FIRST_RESULTS
     own["end_time"] = pd.Series(pd.NaT, index=own.index, dtype=frame["end_time"].dtype)
     texts = [name for name in frame.columns if name not in own]
     return own.assign(**dict.fromkeys(texts, ""))[frame.columns].astype(frame.dtypes.to_dict())

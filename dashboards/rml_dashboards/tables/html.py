@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from urllib.parse import quote
 
 from rml_dashboards.tables.entries import Entry, Table, Trace
-from rml_dashboards.tables.render import code_text, legend
+from rml_dashboards.tables.render import code_text, legend, state_text
 from rml_dashboards.tables.texts import Text, grid
 from rml_dashboards.writing.page import attributes_text, element, escaped, page
 from rml_dashboards.writing.pipe_table import NOTHING, one_line
@@ -97,7 +97,8 @@ def _class(kind: str) -> str:
 
 def _title(entry: Entry) -> str:
     """What a number is made of, for who points at it."""
-    return "\n".join(f"seed {t.seed}: {t.run_id} ({t.state})" for t in entry.traces)
+    told = (*entry.traces, *entry.earlier)
+    return "\n".join(f"seed {t.seed}: {t.run_id} ({state_text(entry, t)})" for t in told)
 
 
 def _places(table: Table) -> dict[tuple[str, str], int]:
@@ -114,7 +115,7 @@ def _runs(table: Table, link: RunLink, prefix: str, *, shows_runs: bool) -> list
     header = [table.spec.row_heading, "Column", "Seed", "State", "Score", "Run", "Protocol", "Code"]
     lines = []
     for entry in table.cells():
-        for number, trace in enumerate(entry.traces):
+        for number, trace in enumerate((*entry.traces, *entry.earlier)):
             anchor = f"{prefix}runs-{places[entry.row, entry.column]}" if number == 0 else None
             lines.append(_run_line(entry, trace, link, table.spec.digits, anchor))
     heads = "".join(element("th", cell, scope="col") for cell in header)
@@ -132,12 +133,13 @@ def _run_line(entry: Entry, trace: Trace, link: RunLink, digits: int, anchor: st
     code = code_text(trace)
     address = link(trace.mlflow_run_id)
     run = element("code", trace.run_id)
+    kind = "stale" if trace.stale else trace.state
     if address:
         run = f"<a{attributes_text({'href': address, 'rel': 'noreferrer'})}>{run}</a>"
     texts: Sequence[str] = (
         escaped(entry.column),
         str(trace.seed),
-        f"<span{attributes_text({'class': trace.state})}>{escaped(trace.state)}</span>",
+        f"<span{attributes_text({'class': kind})}>{escaped(state_text(entry, trace))}</span>",
         score,
         run,
         escaped(trace.protocol or NOTHING),

@@ -23,6 +23,7 @@ SPECIAL = {letter: f"\\{letter}" for letter in "&%$#_{}"} | {
     "↳": r"\ensuremath{\hookrightarrow}",
     "×": r"\ensuremath{\times}",
     "·": r"\ensuremath{\cdot}",
+    "†": r"\ensuremath{\dagger}",
 }
 NUMBER = re.compile(r"[+−]?\d+(?:\.\d+)?(?: ± \d+(?:\.\d+)?)?(?![\w/])")
 """A number with its spread, as `texts.py` writes them."""

@@ -47,7 +47,12 @@ def annotate(table: Table) -> Table:
         for column in columns
     ]
     leading = [
-        _leading(entries, len(found) > 1, table.spec.is_higher_better(column), table.spec.emphasis)
+        _leading(
+            entries,
+            _is_mixed(entries, found),
+            table.spec.is_higher_better(column),
+            table.spec.emphasis,
+        )
         for column, entries, found in zip(table.spec.columns, columns, protocols, strict=True)
     ]
     name_source = len({value.source for entry in table.cells() for value in entry.reported}) > 1
@@ -55,7 +60,8 @@ def annotate(table: Table) -> Table:
     for line in table.entries:
         marked = []
         for index, entry in enumerate(line):
-            own = notes.numbers(own_notes(entry, column_is_mixed=len(protocols[index]) > 1))
+            texts = own_notes(entry, column_is_mixed=len(protocols[index]) > 1)
+            own = notes.numbers([*stale_notes(entry, table.spec.result_version), *texts])
             among, whose = (
                 (protocols[index], "our scores") if protocols[index] else (stated[index], "others")
             )
@@ -103,15 +109,15 @@ def own_notes(entry: Entry, *, column_is_mixed: bool) -> list[str]:
             f"Protocol {_list(entry.protocols)}. This column holds scores of several protocols: "
             "compare only those with the same mark."
         )
-    versions = sorted(
-        {
-            trace.code_version or "unknown"
-            for trace in entry.traces
-            if trace.state == "done" and trace.dirty
-        }
-    )
+    done = [trace for trace in entry.traces if trace.state == "done" and not trace.imported]
+    versions = sorted({trace.code_version or "unknown" for trace in done if trace.dirty})
+    several = "by several versions of the code" if entry.has_several_codes else ""
     if versions:
-        notes.append(f"Made by code with uncommitted changes (on top of {', '.join(versions)}).")
+        also = f", and {several}" if several else ""
+        on = ", ".join(versions)
+        notes.append(f"Made by code with uncommitted changes (on top of {on}){also}.")
+    elif several:
+        notes.append(f"Made {several}.")
     cut = [t for t in entry.traces if t.state == "done" and t.micro_batches]
     if cut:
         factors = ", ".join(
@@ -121,6 +127,33 @@ def own_notes(entry: Entry, *, column_is_mixed: bool) -> list[str]:
             f"{len(cut)} of {entry.n} runs cut their steps into {factors} times as many "
             "micro-batches, because the device's memory was too small: BatchNorm saw smaller "
             "batches."
+        )
+    return notes
+
+
+def stale_notes(entry: Entry, result_version: int | None) -> list[str]:
+    """Why our own score is stale; nothing where it is not.
+
+    Args:
+        result_version: version of the results that is not stale.
+    """
+    notes = []
+    made = {t.result_version for t in entry.traces if t.state == "done" and t.stale}
+    if made:
+        notes.append(
+            f"Stale: made by version {_numbers(made)} of the results; version {result_version} is "
+            "that of this program. Launch the study again."
+        )
+    if entry.earlier and entry.n:
+        seeds = _numbers({trace.seed for trace in entry.earlier})
+        notes.append(
+            f"Stale: of seed {seeds} only runs of an earlier plan of the study have a score, made "
+            "with other settings, data or results; they are not part of the mean."
+        )
+    elif entry.earlier:
+        notes.append(
+            "Stale: the scores behind `was` are of runs of an earlier plan of the study, made with "
+            "other settings, data or results. The runs that it has now have none yet."
         )
     return notes
 
@@ -143,6 +176,12 @@ def reported_notes(
             "column."
         )
     return notes
+
+
+def _is_mixed(column: Sequence[Entry], protocols: Sequence[str]) -> bool:
+    """Whether a column holds scores that must not be ranked with each other."""
+    is_stale = {entry.is_stale for entry in column if entry.mean is not None}
+    return len(protocols) > 1 or len(is_stale) > 1
 
 
 def _leading(
@@ -189,6 +228,10 @@ def _sample(entry: Entry) -> tuple[float, float, int]:
 def _mean(entry: Entry) -> float:
     assert entry.mean is not None, "only cells with a score are ranked"
     return entry.mean
+
+
+def _numbers(numbers: Iterable[int]) -> str:
+    return ", ".join(str(number) for number in sorted(numbers))
 
 
 def _list(protocols: Iterable[str]) -> str:

@@ -85,6 +85,7 @@ def _specification(
         title=f"{spec.title}: IoU of classes" + (f", {column.label}" if several else ""),
         caption="",
         imported=(),
+        earlier=(),
         columns=tuple(columns),
         rows=tuple(dataclasses.replace(row, reported={}) for row in _rows(spec, column, cells)),
     )

@@ -20,10 +20,11 @@ def load_table(spec: TableSpec, cells: Sequence[CellSpec], reader: RecordReader)
 
     Raises DashboardError when a cell has no place in the table, or when the records cannot be read.
     """
-    wanted = {cell.run_id for cell in cells}
+    everything = (*cells, *spec.earlier)
+    wanted = {cell.run_id for cell in everything}
     metrics = {spec.metric_of(column) for column in spec.columns}
     records = reader.records(wanted, metrics)
-    return fill_table(spec, cells, records, aggregated_values(spec, cells, reader))
+    return fill_table(spec, cells, records, aggregated_values(spec, everything, reader))
 
 
 def write_latex(table: Table, out_dir: Path) -> list[Path]:

@@ -7,10 +7,14 @@ from rml_dashboards.contract.run_folder import RUNS
 from rml_dashboards.contract.tags import Tag
 from rml_dashboards.tables.entries import Entry, Table, Trace
 from rml_dashboards.tables.specification import ColumnSpec, TableSpec
-from rml_dashboards.tables.texts import Text, grid
+from rml_dashboards.tables.texts import STALE, Text, grid
 from rml_dashboards.writing.pipe_table import NOTHING, escape, one_line, pipe_table, without_column
 
 CSV_DECIMALS = 6
+STALE_MEANING = (
+    f"{STALE.strip()}: stale, made by another version of the results or under settings that the "
+    "study no longer has."
+)
 MLFLOW_RUN = "MLflow run id"
 MARKUP = {"best": ("**", "**"), "second": ("<u>", "</u>"), "group": ("*", "*")}
 AGGREGATES = {
@@ -74,6 +78,8 @@ def legend(table: Table) -> str:
         for column in spec.columns
         if column.aggregate in AGGREGATES
     ]
+    if any(entry.is_stale for entry in table.cells()):
+        sentences.append(STALE_MEANING)
     present = {entry.status for entry in table.cells()}
     sentences += [
         f"{status.capitalize()}: {meaning}."
@@ -103,7 +109,10 @@ def legend(table: Table) -> str:
             ("device", {t.device for t in done}),
         ):
             named = sorted(values - {""})
-            facts += [f"{word} {', '.join(named)}"] if named else []
+            if word == "code" and len(named) > 1:
+                facts.append(f"several versions of the code ({', '.join(named)})")
+            else:
+                facts += [f"{word} {', '.join(named)}"] if named else []
         sentences.append(f"{'; '.join(facts)}.")
     return " ".join(one_line(sentence) for sentence in sentences)
 
@@ -133,10 +142,11 @@ def _traces(table: Table) -> str:
     ]
     lines = []
     for entry in table.cells():
-        for trace in entry.traces:
+        for trace in (*entry.traces, *entry.earlier):
             score = NOTHING if trace.value is None else f"{trace.value:.{table.spec.digits + 2}f}"
             code = code_text(trace)
-            fields = [entry.row, entry.column, str(trace.seed), trace.state, score, trace.run_id]
+            fields = [entry.row, entry.column, str(trace.seed), state_text(entry, trace), score]
+            fields += [trace.run_id]
             fields += [trace.mlflow_run_id or NOTHING, trace.protocol or NOTHING, code or NOTHING]
             lines.append([escape(cell) for cell in fields])
     how = "Every number is the mean of the runs listed with its row and column."
@@ -157,6 +167,13 @@ def code_text(trace: Trace) -> str:
     if trace.imported:
         return f"imported from {trace.imported}"
     return trace.code_version + (" + changes" if trace.dirty else "")
+
+
+def state_text(entry: Entry, trace: Trace) -> str:
+    """How a run of an entry stands, and what keeps its score from being one of today's."""
+    if trace in entry.earlier:
+        return "of an earlier plan"
+    return f"{trace.state}, stale" if trace.stale and trace.state == "done" else trace.state
 
 
 def csv(table: Table) -> str:
@@ -209,6 +226,10 @@ def _csv_line(table: Table, column: ColumnSpec, entry: Entry) -> dict[str, objec
         "mlflow_run_ids": " ".join(trace.mlflow_run_id or "-" for trace in entry.traces),
         "states": " ".join(trace.state for trace in entry.traces),
         "dirty": any(trace.dirty for trace in done),
+        "code_versions": " ".join(dict.fromkeys(trace.code_version or "-" for trace in done)),
+        "result_versions": " ".join(dict.fromkeys(str(t.result_version) for t in done)),
+        "stale": entry.is_stale,
+        "earlier_run_ids": " ".join(trace.run_id for trace in entry.earlier),
         "notes": " ".join(
             table.notes[number - 1] for number in (*entry.marks, *sum(entry.reported_marks, ()))
         ),

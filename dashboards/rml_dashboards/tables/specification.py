@@ -129,6 +129,11 @@ class TableSpec:
     """How near a reported number ours must be to pass a check, in the units of the table; None: not
     stated."""
     imported: tuple[ImportedRun, ...] = ()
+    earlier: tuple[CellSpec, ...] = ()
+    """Runs that earlier plans of the study had in a cell, of one cell and seed the latest last.
+    Their scores are told, marked as stale, where the run that the study has now has none."""
+    result_version: int | None = None
+    """Version of the results that is not stale; None: any."""
 
     def __post_init__(self) -> None:
         _check(

@@ -1,11 +1,14 @@
 """A filled table as lines of short texts: what Markdown and the terminal both show."""
 
+import statistics
 from dataclasses import dataclass, field
 
 from rml_dashboards.tables.entries import Entry, Table
 from rml_dashboards.tables.specification import RowSpec
 from rml_dashboards.writing.pipe_table import NOTHING
 
+STALE = " †"
+"""Behind a score that the study as it is, with this program, would not have."""
 BESIDE_AT_MOST = 2
 """Up to this many columns the reported numbers stand beside ours; in wider tables below them, so
 that a terminal and a web page can show the table without scrolling."""
@@ -17,8 +20,8 @@ class Text:
 
     text: str
     kind: str = "plain"
-    """plain · label · group · best · second · reported · or the status of the entry (styles are the
-    renderer's affair)."""
+    """plain · label · group · best · second · stale · reported · or the status of the entry (styles
+    are the renderer's affair)."""
     entry: Entry | None = field(default=None, compare=False, repr=False)
     """Our own score that it shows, with the runs behind it."""
 
@@ -92,17 +95,38 @@ def _below(
 
 def score_text(entry: Entry, digits: int) -> Text:
     """`62.1 ± 0.4 (3)`: mean ± sample standard deviation (seeds); `(2 of 3)` when seeds lack; else
-    the status."""
-    marks = marks_text(entry.marks)
+    the status, with the scores of an earlier plan where there are some; `†` where it is stale."""
+    marks = (STALE if entry.is_stale else "") + marks_text(entry.marks)
     if entry.status in ("empty", "reported"):
         return Text(text=NOTHING)
     if entry.mean is None:
         word = "not averaged" if entry.status == "mixed" else entry.status
+        if entry.earlier:
+            word += f", was {_earlier_text(entry, digits)}"
         return Text(text=f"{word}{marks}", kind=entry.status, entry=entry)
-    seeds = f"{entry.n}" if entry.n == entry.n_expected else f"{entry.n} of {entry.n_expected}"
-    spread = "" if entry.std is None else f" ± {entry.std:.{digits}f}"
-    kind = "best" if entry.best else "second" if entry.second else entry.status
-    return Text(text=f"{entry.mean:.{digits}f}{spread} ({seeds}){marks}", kind=kind, entry=entry)
+    kind = "stale" if entry.is_stale else entry.status
+    kind = "best" if entry.best else "second" if entry.second else kind
+    number = _number(entry.mean, entry.std, digits)
+    return Text(text=f"{number} {_seeds(entry.n, entry)}{marks}", kind=kind, entry=entry)
+
+
+def _earlier_text(entry: Entry, digits: int) -> str:
+    """What an earlier plan's runs have, as a score is written; the protocol is not told, so scores
+    of several are listed."""
+    values = [trace.value for trace in entry.earlier if trace.value is not None]
+    if len({trace.protocol for trace in entry.earlier}) > 1:
+        return ", ".join(f"{value:.{digits}f}" for value in values)
+    std = statistics.stdev(values) if len(values) > 1 else None
+    return f"{_number(statistics.fmean(values), std, digits)} {_seeds(len(values), entry)}"
+
+
+def _seeds(count: int, entry: Entry) -> str:
+    return f"({count})" if count == entry.n_expected else f"({count} of {entry.n_expected})"
+
+
+def _number(mean: float, std: float | None, digits: int) -> str:
+    spread = "" if std is None else f" ± {std:.{digits}f}"
+    return f"{mean:.{digits}f}{spread}"
 
 
 def reported_text(entry: Entry, row: RowSpec) -> Text:

@@ -33,7 +33,7 @@ tbody tr.group th { font-style: italic; color: var(--dim); padding-top: 0.7rem; 
 .best { font-weight: 700; }
 .second { text-decoration: underline; }
 .reported, .missing, .imported { color: var(--dim); }
-.partial, .stopped { color: var(--warn); }
+.partial, .stopped, .stale { color: var(--warn); }
 .running { color: var(--busy); }
 .failed, .unscored, .mixed { color: var(--bad); }
 .note { color: var(--dim); font-size: 0.9rem; max-width: 75ch; }

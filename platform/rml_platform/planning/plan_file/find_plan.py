@@ -112,7 +112,7 @@ def _of_file(asked: _Asked) -> WrittenPlan:
     differences = [_difference(asked, document, plan) for plan in plans]
     if None in differences:
         return plans[differences.index(None)]
-    return _planned_anew(asked, str(differences[0]), plans[0])
+    return _planned_anew(asked, str(differences[0]), plans)
 
 
 def _written(asked: _Asked, name: str) -> list[WrittenPlan]:
@@ -137,7 +137,7 @@ def _difference(asked: _Asked, document: Document, plan: WrittenPlan) -> str | N
     return None
 
 
-def _planned_anew(asked: _Asked, why: str = "", plan: WrittenPlan | None = None) -> WrittenPlan:
+def _planned_anew(asked: _Asked, why: str = "", before: Sequence[WrittenPlan] = ()) -> WrittenPlan:
     from rml_platform.planning.plan_file.writing import to_written
     from rml_platform.planning.plan_from_file import planned  # seconds of torch
 
@@ -154,7 +154,8 @@ def _planned_anew(asked: _Asked, why: str = "", plan: WrittenPlan | None = None)
         )
     except DataMissingError as error:
         instead = ""
-        if plan is not None:
+        if before:
+            plan = before[0]
             options = f" --profile {plan.profile}" if plan.profile else ""
             instead = f", or give the name instead of the file, {plan.name}{options}, to see the "
             instead += "plan as it was written"
@@ -164,7 +165,7 @@ def _planned_anew(asked: _Asked, why: str = "", plan: WrittenPlan | None = None)
         ) from error
     if why:
         _say(f"{asked.study}: {why}, so it was planned now; `{command}` writes the plan down")
-    return to_written(made, asked.overrides, asked.out)
+    return to_written(made, asked.overrides, asked.out, before)
 
 
 def _no_plan(asked: _Asked) -> str:

@@ -17,20 +17,25 @@ from rml_platform.planning.plan_file.setting_differences import Settings, settin
 from rml_platform.planning.plan_file.written_plan import (
     WrittenCell,
     WrittenColumn,
+    WrittenEarlier,
     WrittenPlan,
     WrittenPlugin,
     WrittenRow,
     WrittenRun,
+    read_plan,
     write_plan,
 )
 from rml_platform.planning.workload import stage_costs
-from rml_platform.study.cells import Column, Row
+from rml_platform.study.cells import Column, Row, Study
 from rml_platform.study.study_file import CostConfig
 from rml_trainers import RESULT_VERSION
 from rml_trainers.config import EvaluationConfig
+from rml_trainers.errors import ConfigError
 from rml_trainers.scoring.metrics import METRICS
 from rml_trainers.training.identity import plugins_of
 
+MOST_EARLIER = 4
+"""Runs of earlier plans that a cell remembers."""
 LOWER_IS_BETTER = ("loss", "seconds", "error")
 """Words in the name of a metric that tell that its best value is the lowest."""
 
@@ -38,18 +43,35 @@ LOWER_IS_BETTER = ("loss", "seconds", "error")
 def write_down(plan: Plan, overrides: Sequence[str] | None, out: Path, storage: str) -> WrittenPlan:
     """Write a plan below the output folder, and below the storage where that is another place, so
     that a machine which reaches only the storage has it too. Returns what was written."""
-    written = to_written(plan, overrides, out)
-    for place in dict.fromkeys((str(out), storage)):
+    places = tuple(dict.fromkeys((str(out), storage)))
+    before = [found for place in places if (found := _before(plan.study, place)) is not None]
+    written = to_written(plan, overrides, out, before)
+    for place in places:
         write_plan(written, place)
     return written
 
 
-def to_written(plan: Plan, overrides: Sequence[str] | None, out: Path) -> WrittenPlan:
+def _before(study: Study, place: str) -> WrittenPlan | None:
+    """The plan that is about to be written over; None also where it cannot be read, because
+    planning anew is what mends that."""
+    try:
+        return read_plan(place, study.name, study.profile)
+    except ConfigError:
+        return None
+
+
+def to_written(
+    plan: Plan,
+    overrides: Sequence[str] | None,
+    out: Path,
+    before: Sequence[WrittenPlan] = (),
+) -> WrittenPlan:
     """What is written of a plan.
 
     Args:
         overrides: `--set` texts that the study was loaded with.
         out: output folder, which paths are made relative to.
+        before: earlier plans of the study.
     """
     study = plan.study
     settings = setting_differences([run.config for run in plan.runs])
@@ -83,6 +105,26 @@ def to_written(plan: Plan, overrides: Sequence[str] | None, out: Path) -> Writte
         warnings=plan.warnings,
         max_gpu_hours=study.max_gpu_hours,
         search=study.search,
+        earlier=_earlier(plan, before),
+    )
+
+
+def _earlier(plan: Plan, before: Sequence[WrittenPlan]) -> tuple[WrittenEarlier, ...]:
+    """The runs of earlier plans in cells that have another run now."""
+    now = {(cell.row, cell.column, cell.seed): run_id for cell, run_id in plan.cells}
+    known: dict[tuple[str, str, int], dict[str, None]] = {}
+    for one in sorted(before, key=lambda one: one.written_at):
+        runs = [(run.row, run.column, run.seed, run.run_id) for run in one.earlier]
+        runs += [(cell.row, cell.column, cell.seed, run_id) for cell, run_id in one.cells]
+        for row, column, seed, run_id in runs:
+            of_cell = known.setdefault((row, column, seed), {})
+            of_cell.pop(run_id, None)
+            of_cell[run_id] = None
+    return tuple(
+        WrittenEarlier(row=row, column=column, seed=seed, run_id=run_id)
+        for (row, column, seed), runs in known.items()
+        if (row, column, seed) in now
+        for run_id in [i for i in runs if i != now[row, column, seed]][-MOST_EARLIER:]
     )
 
 

@@ -121,6 +121,16 @@ class WrittenRun:
 
 
 @dataclass(frozen=True, kw_only=True)
+class WrittenEarlier:
+    """A run that an earlier plan of the study had in a cell where there is another one now."""
+
+    row: str
+    column: str
+    seed: int
+    run_id: RunId
+
+
+@dataclass(frozen=True, kw_only=True)
 class WrittenPlan:
     """Every run of a study, each once, in the order of the table, and how its results are shown."""
 
@@ -162,6 +172,9 @@ class WrittenPlan:
     """What its runs may take over all launches."""
     search: SearchConfig | None = None
     """Where runs are stopped by their scores, which are then in no table."""
+    earlier: tuple[WrittenEarlier, ...] = ()
+    """Of one cell the latest last: tables tell their scores, as stale ones, where the run that the
+    study has now has none."""
 
     @property
     def cells(self) -> tuple[tuple[WrittenCell, str], ...]:

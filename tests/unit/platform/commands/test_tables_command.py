@@ -9,8 +9,9 @@ from typer.testing import CliRunner
 from rml_dashboards.errors import DashboardError
 from rml_platform.cli import app
 from rml_trainers.errors import ConfigError
+from tests.support.dashboards.finished_folders import write_finished
 from tests.support.dashboards.recorded_study import RecordedStudy
-from tests.support.platform.plan_on_disk import OWN_IMAGES
+from tests.support.platform.plan_on_disk import OWN_IMAGES, PlanOnDisk
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +66,18 @@ def test_pages_and_classes(out: Path, tmp_path: Path) -> None:
         *("own.csv", "own.html", "own.md"),
     ]
     assert "25.0 ± 0.0 (2)" in text and "own: IoU of classes" in text
+
+
+def test_scores_of_settings_that_the_study_had_before_are_marked(tmp_path: Path) -> None:
+    there = PlanOnDisk.make(tmp_path)
+    for run in there.write().runs:
+        write_finished(there.out, run.run_id, 0.5 + 0.1 * run.cells[0].seed)
+    assert "†" not in tables(there.out)
+    there.write("optimiser.lr=0.5")
+    text = tables(there.out, "--html")
+    assert "missing, was 55.0 ± 7.1 (2) † [1]" in text and "†: stale" in text
+    page = (there.out / "studies" / "own" / "own.html").read_text()
+    assert "missing, was 55.0 ± 7.1 (2) † [1]" in page
 
 
 def checked(folder: Path, mean: float, *words: object) -> tuple[int, str]:

@@ -127,6 +127,43 @@ def test_a_storage_elsewhere_gets_a_copy(plan: Plan, tmp_path: Path) -> None:
         assert read_plan(place, "tiny", None) == made
 
 
+def test_runs_that_cells_had_before_are_remembered(plan: Plan, tmp_path: Path) -> None:
+    """Of plans with other settings; those of the plan as it is are not among them, and a seed that
+    the study no longer has is forgotten."""
+    study = plan.study
+
+    def planned(lr: str, seeds: tuple[int, ...] = study.seeds) -> WrittenPlan:
+        changes = [*OVERRIDES, f"optimiser.lr={lr}", f"seeds={list(seeds)}"]
+        made = make_plan(
+            load_study(Path(study.source), changes),
+            data_root=None,
+            cache_root=plan.runs[0].prepared_folder.parent,
+        )
+        return write_down(made, changes, tmp_path, str(tmp_path))
+
+    first = planned("1e-3")
+    assert first.earlier == ()
+    second = planned("2e-3")
+    assert {one.run_id for one in second.earlier} == {run.run_id for run in first.runs}
+    third = planned("3e-3", seeds=(study.seeds[0],))
+    of_cell = [one for one in third.earlier if (one.row, one.column) == ("RML", "1/4")]
+    both = [{(c.row, c.column, c.seed): i for c, i in one.cells} for one in (first, second)]
+    place = ("RML", "1/4", study.seeds[0])
+    assert [(one.seed, one.run_id) for one in of_cell] == [
+        (study.seeds[0], one[place]) for one in both
+    ], "the latest last"
+    again = planned("2e-3")
+    assert not {one.run_id for one in again.earlier} & {run.run_id for run in again.runs}
+    assert read_plan(tmp_path, "tiny", None) == again
+
+
+def test_a_damaged_plan_can_be_planned_anew(plan: Plan, tmp_path: Path) -> None:
+    damaged = tmp_path / "studies" / "tiny" / "plan.json"
+    damaged.parent.mkdir(parents=True)
+    damaged.write_bytes(b"{")
+    assert write_down(plan, (), tmp_path, str(tmp_path)) == read_plan(tmp_path, "tiny", None)
+
+
 def test_nothing_written_is_none(tmp_path: Path) -> None:
     assert read_plan(tmp_path, "tiny", None) is None
     assert planned_studies(tmp_path) == ()
