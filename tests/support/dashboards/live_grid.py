@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from rml_dashboards.contract.states import RunState
+from rml_dashboards.contract.tags import CURRENT_RESULTS
 from tests.support.recorded import PROTOCOL
 
 StateOf = Callable[[int], RunState]
@@ -95,7 +96,7 @@ class LiveGrid:
             "format": 1,
             "written_at": "2026-11-05T09:00:00+00:00",
             "code_version": "abc1234",
-            "result_version": 3,
+            "result_version": CURRENT_RESULTS,
             "source": "grid.yaml",
             "source_hash": "0" * 64,
             "profile": None,
@@ -199,7 +200,7 @@ def task(run_id: str, method: str, seed: int) -> dict[str, Any]:
         "data_hash": "d",
         "code_version": "abc1234",
         "dirty": False,
-        "result_version": 3,
+        "result_version": CURRENT_RESULTS,
     }
 
 
