@@ -46,6 +46,8 @@ def compare_rows(table: Table, against: str, floor: NoiseFloor | None = None) ->
     """Compare every row with a named one. A column's scores are compared within one protocol only:
     that of the named row.
 
+    Args:
+        floor: what rounding alone does; default: what the study's own repeats say of it.
     Raises:
         DashboardError: no row of this name has a scored run.
     """
@@ -60,7 +62,11 @@ def compare_rows(table: Table, against: str, floor: NoiseFloor | None = None) ->
     notes += unknown
     better = {column.label: table.spec.is_higher_better(column) for column in table.spec.columns}
     differences = paired_differences(kept, against, higher_is_better=better)
-    hidden = [floor is not None and floor.hides(mean) for mean in differences["mean"]]
+    floor = floor or table.floor
+    hidden = [
+        floor is not None and floor.hides(mean, column)
+        for mean, column in zip(differences["mean"], differences["column"], strict=True)
+    ]
     differences["below_floor"] = np.asarray(hidden, dtype=bool)
     notes += _unpaired(kept, differences, against)
     columns = common_columns(table)

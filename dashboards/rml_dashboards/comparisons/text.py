@@ -10,6 +10,7 @@ from rml_dashboards.comparisons.compare import Comparison
 from rml_dashboards.statistics.paired import is_tested
 from rml_dashboards.statistics.power import power_line
 from rml_dashboards.tables.entries import Table
+from rml_dashboards.tables.render import floor_sentence
 from rml_dashboards.writing.pipe_table import NOTHING, escape, one_line, pipe_table
 
 MINUS = "−"
@@ -41,9 +42,23 @@ def statistics_markdown(table: Table, cells: pd.DataFrame) -> str:
         "sd: sample standard deviation (divisor n − 1). Scores are listed where there are fewer "
         "than five."
     )
+    if table.spec.repeats:
+        parts.append(f"{floor_sentence(table)}{_close_rows(table)}")
     spread = _pooled(cells["std"], cells["n"])
     parts.append(power_line(spread, paired=False))
     return "\n\n".join(parts) + "\n"
+
+
+def _close_rows(table: Table) -> str:
+    """Pairs of rows whose means are within the noise floor, each once."""
+    places = {row.label: place for place, row in enumerate(table.spec.rows)}
+    pairs = [
+        f"{entry.row} and {other} ({entry.column})"
+        for entry in table.cells()
+        for other in entry.close_to
+        if places[entry.row] < places[other]
+    ]
+    return f" No further apart than that: {'; '.join(pairs)}." if pairs else ""
 
 
 def comparison_markdown(comparison: Comparison) -> str:
@@ -84,7 +99,7 @@ def _differences(comparison: Comparison) -> list[str]:
         told.append("Fewer than five pairs are listed and not tested.")
     if comparison.floor is not None:
         told.append(
-            f"≈: no larger than what rounding alone does, {comparison.floor.value:.{spec.digits}f} "
+            f"≈: no larger than what rounding alone does, {comparison.floor.shown(spec.digits)} "
             f"({comparison.floor.source})."
         )
     power = power_line(_pooled(frame["std"], frame["n"]), paired=True)

@@ -43,6 +43,8 @@ class Tag(StrEnum):
     ran out of memory; absent where they were not."""
     RESULT_VERSION = "rml.result_version"
     """Version of the trainer's results that the code had which planned the run."""
+    REPEAT_OF = "rml.repeat_of"
+    """Run id of the run that it repeats with other rounding; absent where it repeats none."""
     PLUGINS = "rml.plugins"
     """`<name>@<hash of its content>` of every plug-in that the run uses, with blanks between them;
     absent where it uses none."""
@@ -87,6 +89,8 @@ def task_tags(task: Mapping[str, Any]) -> dict[str, str]:
         Tag.RESULT_VERSION: task.get("result_version", FIRST_RESULTS),
     }
     plugins = [f"{plugin['name']}@{plugin['hash']}" for plugin in task.get("plugins", ())]
+    if task.get("repeat_of"):
+        tags[Tag.REPEAT_OF] = task["repeat_of"]
     if plugins:
         tags[Tag.PLUGINS] = " ".join(plugins)
     return {tag.value: str(value) for tag, value in tags.items()}

@@ -1,6 +1,7 @@
 """What rounding alone does to a run: the floor below which a difference says nothing."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -17,10 +18,23 @@ class NoiseFloor:
     """In the units of the table."""
     source: str
     """Where it comes from, for a footnote."""
+    by_column: Mapping[str, float] = field(default_factory=dict)
+    """Of columns that have one of their own, by label."""
 
-    def hides(self, difference: float) -> bool:
-        """Whether a difference is no larger than what rounding alone does."""
-        return abs(difference) <= self.value
+    def of(self, column: str) -> float:
+        """The floor in a column."""
+        return self.by_column.get(column, self.value)
+
+    def hides(self, difference: float, column: str = "") -> bool:
+        """Whether a difference in a column is no larger than what rounding alone does."""
+        return abs(difference) <= self.of(column)
+
+    def shown(self, digits: int) -> str:
+        """The floor with two decimals more than scores have, by column where they differ."""
+        texts = {name: f"{value:.{digits + 2}f}" for name, value in self.by_column.items()}
+        if len(set(texts.values())) < 2:
+            return f"{self.value:.{digits + 2}f}"
+        return ", ".join(f"{text} ({name})" for name, text in texts.items())
 
 
 def measured_floor(values: pd.DataFrame, row: str, repeat: str) -> NoiseFloor:

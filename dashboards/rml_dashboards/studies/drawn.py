@@ -183,6 +183,7 @@ class _Source:
             columns=tuple(column for column in spec.columns if column.label in columns),
             imported=tuple(r for r in spec.imported if r.row in rows and r.column in columns),
             earlier=(),
+            repeats=(),
         )
         cells = [cell for cell in cell_specs(plan) if cell.row in rows and cell.column in columns]
         classes = class_tables(spec, cells, self._reader) if figure.kind == "classes" else []

@@ -163,6 +163,19 @@ class PlannedEarlier:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PlannedRepeat:
+    """A run that repeats the run of a cell with other rounding."""
+
+    row: str
+    column: str
+    seed: int
+    run_id: str
+    repeat_id: str
+    how: str
+    """The settings in which the two differ."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class StudyPlan:
     """Every run of a study, each once, in the order of the table, and how its results are shown."""
 
@@ -190,6 +203,7 @@ class StudyPlan:
     imported: tuple[PlannedImport, ...] = ()
     earlier: tuple[PlannedEarlier, ...] = ()
     """Of one cell the latest last."""
+    repeats: tuple[PlannedRepeat, ...] = ()
     search: dict[str, Any] | None = None
     """Where runs were stopped by their scores on the way; see `check_no_search`."""
 

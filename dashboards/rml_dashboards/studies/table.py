@@ -8,6 +8,7 @@ from rml_dashboards.tables.specification import (
     CellSpec,
     ColumnSpec,
     ImportedRun,
+    RepeatSpec,
     ReportedValue,
     RowSpec,
     TableSpec,
@@ -42,6 +43,7 @@ def table_spec(plan: StudyPlan) -> TableSpec:
         imported=tuple(ImportedRun(**dataclasses.asdict(run)) for run in plan.imported),
         earlier=tuple(CellSpec(**dataclasses.asdict(run)) for run in plan.earlier),
         result_version=CURRENT_RESULTS,
+        repeats=tuple(RepeatSpec(**dataclasses.asdict(one)) for one in plan.repeats),
     )
 
 

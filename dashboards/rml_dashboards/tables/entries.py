@@ -7,6 +7,7 @@ import pandas as pd
 
 from rml_dashboards.contract.states import TableState
 from rml_dashboards.contract.tags import FIRST_RESULTS
+from rml_dashboards.statistics.rounding import NoiseFloor
 from rml_dashboards.tables.specification import ReportedValue, TableSpec
 
 
@@ -68,6 +69,8 @@ class Entry:
     """Complete, and no other score of the column is better (see marks.py)."""
     second: bool = False
     """The same after the best; only where the specification asks for it."""
+    close_to: tuple[str, ...] = ()
+    """Rows whose score in this column is no further away than the noise floor."""
     marks: tuple[int, ...] = ()
     """Numbers of the footnotes of our own score."""
     reported_marks: tuple[tuple[int, ...], ...] = ()
@@ -111,6 +114,9 @@ class Table:
     values: pd.DataFrame = field(default_factory=pd.DataFrame, compare=False, repr=False)
     """One line per expected run: row, column, seed, split, run_id, state, value (in the units of
     the table) and where it was recorded."""
+    floor: NoiseFloor | None = None
+    """What rounding alone does, as the study's repeats measure it; None where it has none, or none
+    with a score yet."""
     notes: tuple[str, ...] = ()
     """Footnotes; number 1 is the first."""
     warnings: tuple[str, ...] = ()

@@ -11,6 +11,7 @@ from rml_dashboards.contract.protocols import protocol_of, recorded_key
 from rml_dashboards.contract.states import TABLE_STATE_OF_STATUS, TABLE_STATES, TableState
 from rml_dashboards.contract.tags import FIRST_RESULTS
 from rml_dashboards.records.records import Records
+from rml_dashboards.statistics.rounding import NoiseFloor
 from rml_dashboards.statistics.summary import summarise
 from rml_dashboards.tables.aggregation import is_plain, moment_of
 from rml_dashboards.tables.entries import Entry, Table, Trace
@@ -66,7 +67,10 @@ def fill_table(
         )
         for row in spec.rows
     )
-    return annotate(Table(spec=spec, entries=entries, values=seeds, warnings=records.warnings))
+    floor = _floor(spec, records, aggregated)
+    return annotate(
+        Table(spec=spec, entries=entries, values=seeds, floor=floor, warnings=records.warnings)
+    )
 
 
 def seed_frame(
@@ -138,6 +142,31 @@ def _earlier(
     for row, column, trace in zip(lines["row"], lines["column"], _traces(lines), strict=True):
         found[row, column] = (*found.get((row, column), ()), trace)
     return found
+
+
+def _floor(spec: TableSpec, records: Records, aggregated: pd.DataFrame | None) -> NoiseFloor | None:
+    """In each column the largest difference that other rounding made; the largest, because there
+    are few repeats, and a floor that is too low would call noise a result."""
+    if not spec.repeats:
+        return None
+    plain = dataclasses.replace(spec, imported=(), earlier=())
+    seen = seed_frame(plain, plain.beside_cells(), records, aggregated)
+    done = seen[seen["state"] == "done"]
+    values = dict(zip(zip(done["column"], done["run_id"], strict=True), done["value"], strict=True))
+    found: dict[str, float] = {}
+    measured: dict[str, None] = {}
+    for column in (column.label for column in spec.columns):
+        for one in spec.repeats:
+            score = values.get((column, one.run_id))
+            again = values.get((column, one.repeat_id))
+            if score is not None and again is not None:
+                found[column] = max(found.get(column, 0.0), float(abs(score - again)))
+                measured[f"of {one.row}, {one.column}, seed {one.seed}: {one.how}"] = None
+    if not found:
+        return None
+    repeats = "a run repeated" if len(measured) == 1 else "largest of runs repeated"
+    source = f"{repeats} with other rounding, {'; '.join(measured)}"
+    return NoiseFloor(value=max(found.values()), source=source, by_column=found)
 
 
 def _imported_lines(spec: TableSpec, frame: pd.DataFrame) -> pd.DataFrame:

@@ -6,10 +6,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from rml_dashboards.contract.states import TABLE_STATES, TableState
+from rml_dashboards.statistics.rounding import NoiseFloor
 from rml_dashboards.statistics.significance import is_told_apart
 from rml_dashboards.tables.entries import Entry, Table
 from rml_dashboards.tables.specification import Emphasis, ReportedValue
 
+MOST_NAMED = 3
+"""Rows that one footnote names."""
 OPEN: tuple[TableState, ...] = ("running", "stopped", "missing")
 """Statuses of a cell that will have a score once the study goes on."""
 
@@ -60,7 +63,9 @@ def annotate(table: Table) -> Table:
     for line in table.entries:
         marked = []
         for index, entry in enumerate(line):
+            close = close_rows(entry, columns[index], table.floor)
             texts = own_notes(entry, column_is_mixed=len(protocols[index]) > 1)
+            texts += close_notes(close, entry, table)
             own = notes.numbers([*stale_notes(entry, table.spec.result_version), *texts])
             among, whose = (
                 (protocols[index], "our scores") if protocols[index] else (stated[index], "others")
@@ -74,6 +79,7 @@ def annotate(table: Table) -> Table:
                     entry,
                     best=entry.row in leading[index][0],
                     second=entry.row in leading[index][1],
+                    close_to=close,
                     marks=own,
                     reported_marks=quoted,
                 )
@@ -156,6 +162,33 @@ def stale_notes(entry: Entry, result_version: int | None) -> list[str]:
             "other settings, data or results. The runs that it has now have none yet."
         )
     return notes
+
+
+def close_rows(entry: Entry, column: Sequence[Entry], floor: NoiseFloor | None) -> tuple[str, ...]:
+    """Rows of a column whose scores, under the same protocol, are no further away than what
+    rounding alone does."""
+    if floor is None or entry.mean is None:
+        return ()
+    return tuple(
+        other.row
+        for other in column
+        if other.row != entry.row
+        and other.mean is not None
+        and other.protocols == entry.protocols
+        and floor.hides(entry.mean - other.mean, entry.column)
+    )
+
+
+def close_notes(close: Sequence[str], entry: Entry, table: Table) -> list[str]:
+    """That an entry's difference from other rows is within the noise floor."""
+    if not close or table.floor is None:
+        return []
+    more = f" and {len(close) - MOST_NAMED} more rows" if len(close) > MOST_NAMED else ""
+    size = f"{table.floor.of(entry.column):.{table.spec.digits + 2}f}"
+    return [
+        f"No further from {', '.join(close[:MOST_NAMED])}{more} than rounding alone moves a run "
+        f"({size})."
+    ]
 
 
 def reported_notes(

@@ -86,6 +86,7 @@ def _specification(
         caption="",
         imported=(),
         earlier=(),
+        repeats=(),
         columns=tuple(columns),
         rows=tuple(dataclasses.replace(row, reported={}) for row in _rows(spec, column, cells)),
     )

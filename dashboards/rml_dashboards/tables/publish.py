@@ -20,7 +20,7 @@ def load_table(spec: TableSpec, cells: Sequence[CellSpec], reader: RecordReader)
 
     Raises DashboardError when a cell has no place in the table, or when the records cannot be read.
     """
-    everything = (*cells, *spec.earlier)
+    everything = (*cells, *spec.beside_cells())
     wanted = {cell.run_id for cell in everything}
     metrics = {spec.metric_of(column) for column in spec.columns}
     records = reader.records(wanted, metrics)

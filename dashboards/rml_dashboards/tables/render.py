@@ -80,6 +80,8 @@ def legend(table: Table) -> str:
     ]
     if any(entry.is_stale for entry in table.cells()):
         sentences.append(STALE_MEANING)
+    if spec.repeats:
+        sentences.append(floor_sentence(table))
     present = {entry.status for entry in table.cells()}
     sentences += [
         f"{status.capitalize()}: {meaning}."
@@ -89,32 +91,41 @@ def legend(table: Table) -> str:
     sources = sorted({value.source for entry in table.cells() for value in entry.reported} - {""})
     if len(sources) == 1:
         sentences.append(f"Reported: {sources[0]}.")
+    sentences += _made_with(table)
+    return " ".join(one_line(sentence) for sentence in sentences)
+
+
+def _made_with(table: Table) -> list[str]:
+    """How many runs our scores are of, when they ended, and what made them."""
     done = [
         trace
         for entry in table.cells()
         for trace in entry.traces
         if trace.state == "done" and not trace.imported
     ]
-    if done:
-        num_runs = len({trace.run_id for trace in done})
-        facts = [f"Our scores: {num_runs} {'run' if num_runs == 1 else 'runs'}"]
-        days = sorted({trace.ended for trace in done if trace.ended})
-        facts += (
-            [f"ended {days[0]}" if len(days) == 1 else f"ended {days[0]} to {days[-1]}"]
-            if days
-            else []
-        )
-        for word, values in (
-            ("code", {t.code_version for t in done}),
-            ("device", {t.device for t in done}),
-        ):
-            named = sorted(values - {""})
-            if word == "code" and len(named) > 1:
-                facts.append(f"several versions of the code ({', '.join(named)})")
-            else:
-                facts += [f"{word} {', '.join(named)}"] if named else []
-        sentences.append(f"{'; '.join(facts)}.")
-    return " ".join(one_line(sentence) for sentence in sentences)
+    if not done:
+        return []
+    num_runs = len({trace.run_id for trace in done})
+    facts = [f"Our scores: {num_runs} {'run' if num_runs == 1 else 'runs'}"]
+    days = sorted({trace.ended for trace in done if trace.ended})
+    if days:
+        facts.append(f"ended {days[0]}" if len(days) == 1 else f"ended {days[0]} to {days[-1]}")
+    codes = sorted({trace.code_version for trace in done} - {""})
+    if len(codes) > 1:
+        facts.append(f"several versions of the code ({', '.join(codes)})")
+    elif codes:
+        facts.append(f"code {codes[0]}")
+    devices = sorted({trace.device for trace in done} - {""})
+    facts += [f"device {', '.join(devices)}"] if devices else []
+    return [f"{'; '.join(facts)}."]
+
+
+def floor_sentence(table: Table) -> str:
+    """What rounding alone does to a run, as far as the study has measured it."""
+    if table.floor is None:
+        ids = ", ".join(one.repeat_id for one in table.spec.repeats)
+        return f"Noise floor: not measured, for {ids} has no score yet or its original has none."
+    return f"Noise floor: {table.floor.shown(table.spec.digits)} ({table.floor.source})."
 
 
 def _bold(spec: TableSpec) -> str:
@@ -234,6 +245,9 @@ def _csv_line(table: Table, column: ColumnSpec, entry: Entry) -> dict[str, objec
             table.notes[number - 1] for number in (*entry.marks, *sum(entry.reported_marks, ()))
         ),
     }
+    if table.spec.repeats:
+        line["noise_floor"] = table.floor and table.floor.of(entry.column)
+        line["close_to"] = "; ".join(entry.close_to)
     return line | ({"imported": " ".join(sorted(imported))} if table.spec.imported else {})
 
 

@@ -88,6 +88,20 @@ class CellSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RepeatSpec:
+    """A run that repeats the run of a cell with other rounding, and fills none itself."""
+
+    row: str
+    column: str
+    seed: int
+    run_id: str
+    """Of the run that is repeated."""
+    repeat_id: str
+    how: str
+    """What is other, in words."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ImportedRun:
     """A run of another tool, in a row of its own."""
 
@@ -134,6 +148,8 @@ class TableSpec:
     Their scores are told, marked as stale, where the run that the study has now has none."""
     result_version: int | None = None
     """Version of the results that is not stale; None: any."""
+    repeats: tuple[RepeatSpec, ...] = ()
+    """Pairs of runs that measure what rounding alone does: the noise floor."""
 
     def __post_init__(self) -> None:
         _check(
@@ -167,6 +183,17 @@ class TableSpec:
         )
 
         _check_imported(self)
+
+    def beside_cells(self) -> tuple[CellSpec, ...]:
+        """Runs that are read besides those of the cells: of earlier plans; and those that measure
+        the noise floor, under every column, because each may have a metric of its own."""
+        measuring = dict.fromkeys(i for one in self.repeats for i in (one.run_id, one.repeat_id))
+        row = self.rows[0].label
+        return self.earlier + tuple(
+            CellSpec(row=row, column=column.label, seed=0, run_id=run_id)
+            for column in self.columns
+            for run_id in measuring
+        )
 
     def metric_of(self, column: ColumnSpec) -> str:
         return column.metric or self.metric

@@ -44,6 +44,7 @@ def task_of(
         code_version=code.version,
         dirty=code.dirty,
         result_version=RESULT_VERSION,
+        repeat_of=run.repeat_of,
         plugins=tuple(plugins),
     )
 

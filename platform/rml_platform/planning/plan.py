@@ -1,6 +1,7 @@
 """A study made concrete before any GPU is asked for: data prepared, splits drawn, runs named,
 everything checked."""
 
+import hashlib
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +16,14 @@ from rml_platform.planning.feasible import (
 )
 from rml_platform.planning.machine import Machine
 from rml_platform.planning.run_id import run_id
-from rml_platform.study.cells import Cell, Study, bad_cells_error, expand
+from rml_platform.study.cells import (
+    Cell,
+    Repeat,
+    Study,
+    bad_cells_error,
+    expand,
+    repeats,
+)
 from rml_platform.study.study_file import ResourcesConfig
 from rml_trainers.config import DataConfig, RunConfig
 from rml_trainers.data.loading.batch_recipe import check_workers
@@ -45,6 +53,10 @@ class PlannedRun:
     prepared_folder: Path
     class_names: tuple[str, ...] = ()
     """Of the images, in the order of their numbers."""
+    repeats: Repeat | None = None
+    """What it repeats, with other rounding; then it fills no cell."""
+    repeat_of: str = ""
+    """Id of the run that it repeats."""
 
     @property
     def split_hash(self) -> str:
@@ -102,7 +114,7 @@ def make_plan(
         by_id[run.run_id] = replace(run, cells=cells_of_run)
     if bad:
         raise bad_cells_error(study.source, bad, len(cells))
-    runs = tuple(by_id.values())
+    runs = (*by_id.values(), *_repeats(study, planner))
     told = [tell_account(data) for data in prepared.values()]
     return Plan(
         study=study,
@@ -110,6 +122,26 @@ def make_plan(
         warnings=(*(text for one in told for text in one.warnings), *_warnings(runs, prepared)),
         accounts=tuple(one.summary for one in told),
     )
+
+
+def _repeats(study: Study, planner: "_Planner") -> list[PlannedRun]:
+    """The runs that measure the study's noise floor. Their ids follow from those that they repeat,
+    because what they differ in is a part of no id."""
+    found = []
+    for repeat in repeats(study):
+        run = planner.run_of(repeat.of)
+        digest = hashlib.sha256(repeat.how.encode()).hexdigest()[:4]
+        found.append(
+            replace(
+                run,
+                run_id=f"{run.run_id}-repeat-{digest}",
+                cells=(),
+                config=repeat.config,
+                repeats=repeat,
+                repeat_of=run.run_id,
+            )
+        )
+    return found
 
 
 def plan_run(

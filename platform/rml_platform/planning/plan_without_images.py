@@ -13,7 +13,7 @@ from pathlib import Path
 from rml_platform.planning.cost import StageCost
 from rml_platform.planning.plan import checked_split
 from rml_platform.planning.workload import stage_costs
-from rml_platform.study.cells import Cell, Study, bad_cells_error, expand
+from rml_platform.study.cells import Cell, Study, bad_cells_error, expand, repeats
 from rml_platform.study.study_file import CostConfig
 from rml_trainers.config import RunConfig, RuntimeConfig, replace
 from rml_trainers.data import DATASETS
@@ -31,6 +31,8 @@ class RunWithoutImages:
     cells: tuple[Cell, ...]
     split: Split | None
     """None where the names of the images are not known without them."""
+    is_repeat: bool = False
+    """Repeats another one with other rounding, and shares none of its stages."""
 
     def stages(self, cost: CostConfig | None) -> tuple[StageCost, ...]:
         """The stages of the run and their cost; which of them are shared is told as far as settings
@@ -45,12 +47,13 @@ class RunWithoutImages:
             network=config.network.without_weights_file(),
             peer_network=peer and peer.without_weights_file(),
         )
-        return stage_costs(
+        own = stage_costs(
             without,
             cost,
             split_hash=self.split.hash if self.split else repr(config.split),
             data_hash=repr((config.data, config.student_networks)),
         )
+        return tuple(with_fields(stage, hash=None) for stage in own) if self.is_repeat else own
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +93,11 @@ def plan_without_images(
             runs[config] = with_fields(run, cells=(*run.cells, cell))
     if bad:
         raise bad_cells_error(study.source, bad, len(cells))
-    return PlanWithoutImages(study=study, runs=tuple(runs.values()), missing=missing)
+    again = [
+        with_fields(runs[identity_of(one.of.config)], config=one.config, cells=(), is_repeat=True)
+        for one in repeats(study)
+    ]
+    return PlanWithoutImages(study=study, runs=(*runs.values(), *again), missing=missing)
 
 
 class _PublishedSplits:

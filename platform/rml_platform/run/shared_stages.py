@@ -48,7 +48,10 @@ def mark_shared(tasks: Sequence[RunTask], neighbours: Sequence[RunTask] = ()) ->
 
 def stage_ends(task: RunTask) -> tuple[StageEnd, ...]:
     """The ends of all stages of a run, with hashes that are equal where their states are, and where
-    these and what is reported up to them are."""
+    these and what is reported up to them are; none of a repeat, which is to differ from its first
+    step on."""
+    if task.repeat_of:
+        return ()
     return shared_stages.stage_ends(
         task.config, split_hash=task.split_hash, data_hash=task.data_hash
     )

@@ -170,6 +170,8 @@ class RunTask:
     result_version: int = 1
     """The trainer's `RESULT_VERSION` when the run was planned; tasks written before this field was
     there are of the first version."""
+    repeat_of: str = ""
+    """Id of the run that it repeats with other rounding."""
     class_names: tuple[str, ...] = ()
     """Of the run's images, in the order of their numbers; empty in tasks written before this field
     was there."""

@@ -73,6 +73,27 @@ class AxisValue:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NoiseFloor:
+    """Which run of a study is repeated, and how."""
+
+    row: str
+    column: str
+    seed: int
+    repeats: tuple[Layer, ...]
+    """Settings under `runtime` of each repeat."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repeat:
+    """A cell's run once more, with other rounding."""
+
+    of: "Cell"
+    config: RunConfig
+    how: str
+    """The settings that it does not share: `threads=2`; `repeat 1` where it shares all."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Study:
     """A study file with its profile and overrides applied, not yet expanded."""
 
@@ -107,6 +128,7 @@ class Study:
     """Runs of other tools, in rows of their own."""
     search: SearchConfig | None = None
     """Where runs are stopped by their scores."""
+    noise_floor: NoiseFloor | None = None
     overrides: Layer = ()
 
 
@@ -152,13 +174,36 @@ def expand(study: Study) -> tuple[Cell, ...]:
     return tuple(cells)
 
 
+def repeats(study: Study) -> tuple[Repeat, ...]:
+    """The runs that measure the study's noise floor. Raises ConfigError for settings that cannot
+    be."""
+    floor = study.noise_floor
+    if floor is None:
+        return ()
+    (row,) = (row for row in study.rows if row.label == floor.row)
+    (column,) = (column for column in study.columns if column.label == floor.column)
+    split_seed = dict(_seeds(study))[floor.seed]
+    found = []
+    for number, more in enumerate(floor.repeats, start=1):
+        own = {".".join(one.path[1:]): shown(one.value) for one in more}
+        how = ", ".join(f"{key}={value}" for key, value in own.items()) or f"repeat {number}"
+        try:
+            original, _ = _config(study, row, column, floor.seed, split_seed)
+            config, _ = _config(study, row, column, floor.seed, split_seed, more)
+        except InvalidValuesError as error:
+            raise ConfigError(str(error)) from error
+        cell = Cell(row=row.label, column=column.label, seed=floor.seed, config=original)
+        found.append(Repeat(of=cell, config=config, how=how))
+    return tuple(found)
+
+
 def _config(
-    study: Study, row: Row, column: Column, seed: int, split_seed: int | None
+    study: Study, row: Row, column: Column, seed: int, split_seed: int | None, more: Layer = ()
 ) -> tuple[RunConfig, bool]:
     """Checked settings of one cell, and whether its seeds are those that the study lists: then the
     same cell of another seed differs in nothing else. Raises InvalidValuesError."""
     seeds = _seed_layer(study.source, seed, split_seed)
-    layers = [seeds, *study.base, *row.layers, *column.layers, study.overrides]
+    layers = [seeds, *study.base, *row.layers, *column.layers, study.overrides, more]
     settings = compose(layers, study.source)
     config = validate(RunConfig, settings.values, settings.place)
     return config, all(settings.places.get(one.path) == (0, one.place) for one in seeds)

@@ -6,7 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rml_platform.study.cells import AxisValue, Column, Row, Study, multiply_rows
+from rml_platform.study.cells import (
+    AxisValue,
+    Column,
+    NoiseFloor,
+    Row,
+    Study,
+    multiply_rows,
+)
 from rml_platform.study.layers import Layer, layer
 from rml_platform.study.overrides import StudyOverrides
 from rml_platform.study.shown.figure_config import FigureConfig, figure_problems
@@ -58,6 +65,7 @@ def build_study(
         figures=builder.figures(),
         imported=builder.imported(),
         search=config.search,
+        noise_floor=builder.noise_floor(),
         overrides=overrides.of_cells,
     )
 
@@ -177,6 +185,45 @@ class _Builder:
             )
         return tuple(columns)
 
+    def noise_floor(self) -> NoiseFloor | None:
+        """The run that is repeated, by its labels."""
+        config = self._config.noise_floor
+        if config is None:
+            return None
+        first = next((row for row in self._drawn_rows() if row.label == config.row), None)
+        columns = first.columns if first else ()
+        path: KeyPath = ("noise_floor", "repeats")
+        return NoiseFloor(
+            row=config.row,
+            column=config.column or (columns[0] if columns else ""),
+            seed=self._config.seeds[0] if config.seed is None else config.seed,
+            repeats=tuple(
+                tuple(
+                    replace(one, path=("runtime", *one.path))
+                    for one in self._layer(settings, (*path, number))
+                )
+                for number, settings in enumerate(config.repeats)
+            ),
+        )
+
+    def _drawn_rows(self) -> tuple[Row, ...]:
+        return multiply_rows(self.rows(), self.axes())
+
+    def _noise_floor_problems(self) -> Iterator[str]:
+        floor = self.noise_floor()
+        if floor is None:
+            return
+        rows = {row.label: row.columns for row in self._drawn_rows() if row.columns}
+        if floor.row not in rows:
+            about = f"no row that is run has this label; {suggest(floor.row, rows)}"
+            yield self._problem(("noise_floor", "row"), f"{shown(floor.row)}: {about}")
+        elif floor.column not in rows[floor.row]:
+            about = f"no column of that row; {suggest(floor.column, rows[floor.row])}"
+            yield self._problem(("noise_floor", "column"), f"{shown(floor.column)}: {about}")
+        if floor.seed not in self._config.seeds:
+            about = f"none of the study's seeds {shown(list(self._config.seeds))}"
+            yield self._problem(("noise_floor", "seed"), f"{floor.seed}: {about}")
+
     def axes(self) -> dict[str, tuple[AxisValue, ...]]:
         return {
             key: tuple(
@@ -215,7 +262,8 @@ class _Builder:
         yield from self._seeds_elsewhere()
         for path, text in metric_problems(config):
             yield self._problem(path, text)
-        drawn = multiply_rows(self.rows(), self.axes())
+        yield from self._noise_floor_problems()
+        drawn = self._drawn_rows()
         run = [row.label for row in drawn if row.columns]
         quoted = [row.label for row in drawn if not row.columns]
         yield from self._others.problems(drawn, columns)

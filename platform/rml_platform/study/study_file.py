@@ -208,6 +208,24 @@ class TableConfig:
 
 
 @configuration
+class NoiseFloorConfig:
+    """One run that is repeated with other rounding, to measure what rounding alone does to it."""
+
+    row: str
+    """Label of a row that is run."""
+    column: str | None = None
+    """Label of its column; default: its first."""
+    seed: int | None = None
+    """Default: the first of the study's seeds."""
+    repeats: tuple[dict[str, Any], ...]
+    """For each repeat the settings under `runtime` that it has in place of the run's own:
+    `{threads: 2}`. An empty one, `{}`, is the same run once more."""
+
+    def __post_init__(self) -> None:
+        require(len(self.repeats) >= 1, "repeats", self.repeats, "at least one, as [{threads: 2}]")
+
+
+@configuration
 class CostConfig:
     """What the device takes, for `rml plan` as long as no run of the study has told."""
 
@@ -293,6 +311,8 @@ class StudyConfig:
     figures: tuple[FigureConfig, ...] = ()
     search: SearchConfig | None = None
     """Stops runs by their scores; what is left of the study is in no table."""
+    noise_floor: NoiseFloorConfig | None = None
+    """Which run is repeated with other rounding; its repeats fill no cell."""
 
     def __post_init__(self) -> None:
         plain = self.name != "" and all(

@@ -37,6 +37,16 @@ def print_cells(plan: WrittenPlan, records: Records) -> None:
         for run in plan.runs
         for cell in run.cells
     ]
+    rows += [
+        (
+            f"{one.row} again, {one.how}",
+            one.column,
+            str(one.seed),
+            one.repeat_id,
+            _state(records[one.repeat_id]),
+        )
+        for one in plan.repeats
+    ]
     headings = ("row", "column", "seed", "run", "state")
     Console().print(text_columns(headings, rows, frozenset({"seed"})), soft_wrap=True)
 
@@ -47,7 +57,8 @@ def print_counts(plan: WrittenPlan, records: Records) -> None:
     parts = ", ".join(
         f"{counts[state]} {SHOWN.get(state, state)}" for state in STYLES if counts[state]
     )
-    text = f"{len(plan.runs)} runs for {len(plan.cells)} cells: {parts}"
+    again = f" ({len(plan.repeats)} for the noise floor)" if plan.repeats else ""
+    text = f"{len(plan.runs)} runs for {len(plan.cells)} cells{again}: {parts}"
     Console(highlight=False).print(text, markup=False)
 
 

@@ -64,8 +64,8 @@ def _turns(plan: StudyPlan) -> dict[str, tuple[int, int, int]]:
     seeds = {seed: place for place, seed in enumerate(plan.seeds)}
     return {
         run.run_id: (
-            -max(priority.get(cell.row, 0) for cell in run.cells),
-            min(seeds.get(cell.seed, len(seeds)) for cell in run.cells),
+            -max((priority.get(cell.row, 0) for cell in run.cells), default=0),
+            min((seeds.get(cell.seed, len(seeds)) for cell in run.cells), default=len(seeds)),
             place,
         )
         for place, run in enumerate(plan.runs)

@@ -60,7 +60,8 @@ def places_of(plans: Sequence[Plan]) -> dict[str, Places]:
         order = {seed: i for i, seed in enumerate(plan.study.seeds)}
         for run in plan.runs:
             rows = tuple(dict.fromkeys(cell.row for cell in run.cells))
-            seed = min(order[cell.seed] for cell in run.cells)
+            # A repeat fills no cell, and has its turn after those that do.
+            seed = min((order[cell.seed] for cell in run.cells), default=len(order))
             own = Place(plan.study.name, rows, seed, index)
             places[run.run_id] = (*places.get(run.run_id, ()), own)
             index += 1

@@ -18,6 +18,8 @@ from rml_trainers.errors import ConfigError
 
 Records = Mapping[str, RunRecord]
 Source = Literal["its own pace", "runs of its kind", "probe", "runs of its method", "stated"]
+NO_ROW = "(noise floor)"
+"""What stands for the row of a run that fills no cell, because it repeats another one."""
 SOURCES: tuple[Source, ...] = (
     "its own pace",
     "runs of its kind",
@@ -144,7 +146,7 @@ def forecast(
             probe = (probes or {}).get(run.kind)
             seconds, source = seconds_left(run, record, begin, paces, probe, devices)
             size = (bytes_of_kind or {}).get(run.kind) or (probe.run_bytes if probe else None)
-            rows = tuple(dict.fromkeys(cell.row for cell in run.cells))
+            rows = tuple(dict.fromkeys(cell.row for cell in run.cells)) or (NO_ROW,)
             left.append(
                 RunForecast(
                     run_id=run.run_id, rows=rows, seconds=seconds, source=source, num_bytes=size
@@ -216,10 +218,10 @@ def total(runs: Sequence[RunForecast], devices: Devices, at_once: int) -> Total:
 
 def by_row(plan: WrittenPlan, runs: Sequence[RunForecast]) -> dict[str, list[RunForecast]]:
     """What is left of each row, in the order of the table. A run that fills cells of several rows
-    is counted in the first, so that the rows add up."""
+    is counted in the first, so that the rows add up; those that fill none come last."""
     rows: dict[str, list[RunForecast]] = {row.label: [] for row in plan.rows if row.columns}
     for run in runs:
-        rows[run.rows[0]].append(run)
+        rows.setdefault(run.rows[0], []).append(run)
     return {row: own for row, own in rows.items() if own}
 
 

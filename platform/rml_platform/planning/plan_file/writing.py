@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rml_dashboards.contract.metric_keys import metric_of_key
 from rml_platform.environment import code_version
+from rml_platform.planning.cost import StageCost
 from rml_platform.planning.costs.kinds import kind_of
 from rml_platform.planning.plan import Plan, PlannedRun
 from rml_platform.planning.plan_file.setting_differences import Settings, setting_differences
@@ -20,16 +21,17 @@ from rml_platform.planning.plan_file.written_plan import (
     WrittenEarlier,
     WrittenPlan,
     WrittenPlugin,
+    WrittenRepeat,
     WrittenRow,
     WrittenRun,
     read_plan,
     write_plan,
 )
 from rml_platform.planning.workload import stage_costs
-from rml_platform.study.cells import Column, Row, Study
+from rml_platform.study.cells import Column, Repeat, Row, Study
 from rml_platform.study.study_file import CostConfig
 from rml_trainers import RESULT_VERSION
-from rml_trainers.config import EvaluationConfig
+from rml_trainers.config import EvaluationConfig, RunConfig
 from rml_trainers.errors import ConfigError
 from rml_trainers.scoring.metrics import METRICS
 from rml_trainers.training.identity import plugins_of
@@ -74,7 +76,7 @@ def to_written(
         before: earlier plans of the study.
     """
     study = plan.study
-    settings = setting_differences([run.config for run in plan.runs])
+    settings = setting_differences([_of_cell(run) for run in plan.runs])
     return WrittenPlan(
         written_at=datetime.now(UTC).isoformat(timespec="seconds"),
         code_version=code_version().version,
@@ -106,6 +108,25 @@ def to_written(
         max_gpu_hours=study.max_gpu_hours,
         search=study.search,
         earlier=_earlier(plan, before),
+        repeats=tuple(_repeat(run, run.repeats) for run in plan.runs if run.repeats),
+    )
+
+
+def _of_cell(run: PlannedRun) -> RunConfig:
+    """A repeat counts as what it repeats, so that a study's settings do not differ in how it is
+    carried out."""
+    return run.repeats.of.config if run.repeats else run.config
+
+
+def _repeat(run: PlannedRun, repeat: Repeat) -> WrittenRepeat:
+    cell = repeat.of
+    return WrittenRepeat(
+        row=cell.row,
+        column=cell.column,
+        seed=cell.seed,
+        run_id=run.repeat_of,
+        repeat_id=run.run_id,
+        how=repeat.how,
     )
 
 
@@ -179,11 +200,19 @@ def _run(run: PlannedRun, own: Settings, cost: CostConfig | None, out: Path) -> 
         prepared_folder=Path(os.path.relpath(run.prepared_folder, out)).as_posix(),
         warm_up_steps=config.schedule.warm_up_steps,
         stage_steps=config.schedule.stage_steps,
-        stages=stage_costs(config, cost, split_hash=run.split_hash, data_hash=run.data_hash),
+        stages=_stages(run, cost),
         reporting=_reporting(config.evaluation, config.runtime.log_every_steps),
         settings=own,
         kind=kind_of(config),
     )
+
+
+def _stages(run: PlannedRun, cost: CostConfig | None) -> tuple[StageCost, ...]:
+    """Stages of a run; a repeat shares none, because it is to differ from its first step on."""
+    own = stage_costs(run.config, cost, split_hash=run.split_hash, data_hash=run.data_hash)
+    if not run.repeat_of:
+        return own
+    return tuple(dataclasses.replace(stage, hash=None) for stage in own)
 
 
 @functools.cache

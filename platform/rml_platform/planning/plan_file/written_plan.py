@@ -131,6 +131,20 @@ class WrittenEarlier:
 
 
 @dataclass(frozen=True, kw_only=True)
+class WrittenRepeat:
+    """A run that repeats the run of a cell with other rounding."""
+
+    row: str
+    column: str
+    seed: int
+    run_id: RunId
+    """Of the run that is repeated."""
+    repeat_id: RunId
+    how: str
+    """The settings in which the two differ."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class WrittenPlan:
     """Every run of a study, each once, in the order of the table, and how its results are shown."""
 
@@ -175,6 +189,8 @@ class WrittenPlan:
     earlier: tuple[WrittenEarlier, ...] = ()
     """Of one cell the latest last: tables tell their scores, as stale ones, where the run that the
     study has now has none."""
+    repeats: tuple[WrittenRepeat, ...] = ()
+    """What measures the study's noise floor. Its runs are among `runs`, without cells."""
 
     @property
     def cells(self) -> tuple[tuple[WrittenCell, str], ...]:
