@@ -72,6 +72,7 @@ PARTS: dict[str, Part] = {
     "records": Part(
         "Tables of many runs", of_the_platform("records", "product.records"), in_all=False
     ),
+    "report": Part("Reports", of_the_platform("report", "product.report"), in_all=False),
     "floor": Part("Training step against its floor", steps.against_floor, in_all=False),
     "paper": Part("The paper's settings", paper.run, in_all=False),
     "trace": Part("Operators of a step", tracing.run, in_all=False),
