@@ -1,5 +1,6 @@
 """The IoU of every class, by row."""
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -55,13 +56,15 @@ def _has(table: Table, row: str) -> bool:
 
 def _panel(panel: Axes, material: Material, table: Table, rows: list[str]) -> None:
     names = [column.label for column in table.spec.columns]
-    for row, name, mean, std, _ in entries_of(table):
-        shift = SPREAD * ((rows.index(row) + 0.5) / len(rows) - 0.5)
-        place = names.index(name) + shift
+    entries = pd.DataFrame(entries_of(table), columns=["row", "class", "mean", "std", "n"])
+    for place, row in enumerate(rows):
+        own = entries[entries["row"] == row]
+        shift = SPREAD * ((place + 0.5) / len(rows) - 0.5)
         panel.errorbar(
-            mean,
-            place,
-            xerr=std,
+            own["mean"],
+            [names.index(name) + shift for name in own["class"]],
+            xerr=own["std"].astype(np.float64),
+            linestyle="",
             markersize=3.4,
             elinewidth=0.8,
             **material.look(row),

@@ -18,9 +18,9 @@ def drawn_diagram(name: str, title: str, caption: str, diagram: Diagram) -> Draw
         name=name,
         title=title,
         draw=diagram.draw,
-        values=diagram.values.to_csv(index=False, lineterminator="\n"),
+        values=lambda: diagram.values.to_csv(index=False, lineterminator="\n"),
         says=(diagram.says, *diagram.notes),
-        chapter=tuple(parts),
+        chapter=lambda: parts,
     )
 
 
@@ -30,7 +30,7 @@ def not_drawn(name: str, title: str, reason: str) -> Drawn:
         name=name,
         title=title,
         draw=None,
-        values="",
+        values=lambda: "",
         says=(f"Not drawn: {one_line(reason)}.",),
-        chapter=(f"## {name}: {one_line(title)}", f"Not drawn: {one_line(reason)}."),
+        chapter=lambda: (f"## {name}: {one_line(title)}", f"Not drawn: {one_line(reason)}."),
     )

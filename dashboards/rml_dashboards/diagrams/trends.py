@@ -125,11 +125,15 @@ def _draw_cost(material: Material, frame: pd.DataFrame) -> Figure:
     figure, axes = framed(len(columns), material.title, material.legend(rows))
     for panel, column in zip(axes, columns, strict=True):
         own = frame[frame["column"] == column]
-        spreads = own["std"].astype(np.float64).fillna(0.0)
-        for row, time, mean, spread in zip(
-            own["row"], own["hours"] * per_hour, own["mean"], spreads, strict=True
-        ):
-            panel.errorbar(time, mean, yerr=spread, **material.look(row))
+        for row in rows:
+            of_row = own[own["row"] == row]
+            panel.errorbar(
+                of_row["hours"] * per_hour,
+                of_row["mean"],
+                yerr=of_row["std"].astype(np.float64),
+                linestyle="",
+                **material.look(row),
+            )
         if len(columns) > 1:
             panel.set_title(column)
         panel.set_xlabel(f"{unit} of a run")

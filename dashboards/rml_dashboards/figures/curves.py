@@ -3,7 +3,7 @@ them."""
 
 import difflib
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,25 +13,12 @@ import pandas as pd
 from rml_dashboards.contract.metric_keys import FINAL, VAL, without_class_metrics
 from rml_dashboards.contract.states import TABLE_STATE_OF_STATUS
 from rml_dashboards.errors import DashboardError
-from rml_dashboards.figures.specification import CurveRun, FigureSpec, MetricSpec
+from rml_dashboards.figures.specification import FigureSpec, MetricSpec
+from rml_dashboards.figures.tidy import tidy_values
 from rml_dashboards.records.reader import Histories
 from rml_dashboards.records.records import Records
 
 Values = npt.NDArray[np.float64]
-TIDY = (
-    "figure",
-    "row",
-    "column",
-    "metric",
-    "label",
-    "seed",
-    "step",
-    "x",
-    "value",
-    "run_id",
-    "mlflow_run_id",
-    "in_mean",
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,14 +65,11 @@ def build_figure(spec: FigureSpec, records: Records, histories: Histories) -> Fi
     curves: list[Curve] = []
     notes: list[str] = []
     foreign: dict[str, list[str]] = {}
+    runs_of = _parts(runs, ["row", "column"])
+    reported_of = _parts(values[values["in_mean"]], ["row", "column", "metric"])
     for row, column, metric in itertools.product(spec.rows, spec.columns, spec.metrics):
-        own = runs[(runs["row"] == row) & (runs["column"] == column)]
-        reported = values[
-            (values["row"] == row)
-            & (values["column"] == column)
-            & (values["metric"] == metric.key)
-            & values["in_mean"]
-        ]
+        own = runs_of.get((row, column), runs.iloc[:0])
+        reported = reported_of.get((row, column, metric.key), values.iloc[:0])
         if not reported.empty:
             curves.append(_curve(spec, metric, reported, n_expected=len(own)))
         notes += _lacking(spec, metric, own, reported)
@@ -106,6 +90,11 @@ def build_figure(spec: FigureSpec, records: Records, histories: Histories) -> Fi
     )
 
 
+def _parts(frame: pd.DataFrame, columns: list[str]) -> dict[Hashable, pd.DataFrame]:
+    """Lines of the frame by their values in some columns."""
+    return dict(list(frame.groupby(columns, sort=False)))
+
+
 def expected_runs(spec: FigureSpec, records: Records) -> pd.DataFrame:
     """One row per run that the figure asks for, in its order, with what is recorded of it; state as
     in tables."""
@@ -122,61 +111,6 @@ def expected_runs(spec: FigureSpec, records: Records) -> pd.DataFrame:
     for column in ("mlflow_run_id", "protocol", "code_version"):
         frame[column] = frame[column].fillna("")
     return frame.drop(columns="status")
-
-
-def tidy_values(
-    spec: FigureSpec, runs: pd.DataFrame, histories: Histories, mlflow_ids: Mapping[str, str]
-) -> pd.DataFrame:
-    """What was recorded of the runs within the figure's stages, one line per value; `mlflow_ids` by
-    run id.
-
-    `mlflow_run_id` is where the value stands: another run's, for steps that a run took over from
-    it; `is_own` tells the two apart.
-    """
-    parts = []
-    for run, of_run in zip(spec.runs, runs.itertuples(index=False), strict=True):
-        own = _with_shared_stages(run, histories.values)
-        for metric in spec.metrics:
-            first = run.first_step_of(metric.key)
-            last = np.inf if run.last_step is None else run.last_step
-            found = own[(own["metric"] == metric.key) & own["step"].between(first, last)]
-            parts.append(
-                found.assign(
-                    figure=spec.name,
-                    row=run.row,
-                    column=run.column,
-                    label=metric.label,
-                    seed=run.seed,
-                    x=found["step"] - run.first_step,
-                    mlflow_run_id=found["run_id"].map(mlflow_ids),
-                    run_id=run.run_id,
-                    is_own=found["run_id"] == run.run_id,
-                    finished=bool(of_run.state == "done"),
-                )
-            )
-    frame = pd.concat(parts, ignore_index=True)
-    finished = frame["finished"].astype(bool)
-    some_finished = (
-        finished.groupby([frame["row"], frame["column"], frame["metric"]])
-        .transform("any")
-        .astype(bool)
-    )
-    frame["in_mean"] = finished | ~some_finished
-    return frame[[*TIDY, "is_own"]]
-
-
-def _with_shared_stages(run: CurveRun, values: pd.DataFrame) -> pd.DataFrame:
-    """What a run has reported, and before it what was reported by runs that train the same first
-    stages; nothing for a new run."""
-    own = values[values["run_id"] == run.run_id]
-    if own.empty:
-        return own
-    others = [
-        values[(values["run_id"] == other.run_id) & (values["step"] <= other.last_step)]
-        for other in run.shared_stages
-    ]
-    joined = pd.concat([own, *others]).drop_duplicates(["metric", "step"], keep="first")
-    return joined.sort_values(["metric", "step"], kind="stable")
 
 
 def _curve(spec: FigureSpec, metric: MetricSpec, values: pd.DataFrame, n_expected: int) -> Curve:

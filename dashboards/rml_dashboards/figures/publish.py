@@ -7,10 +7,11 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from rml_dashboards.errors import DashboardError
-from rml_dashboards.figures.curves import TIDY, FilledFigure, build_figure
+from rml_dashboards.figures.curves import FilledFigure, build_figure
 from rml_dashboards.figures.drawing import draw, seeds_text
 from rml_dashboards.figures.specification import FigureSpec
 from rml_dashboards.figures.style import pictures_of
+from rml_dashboards.figures.tidy import TIDY
 from rml_dashboards.records.reader import RecordReader
 from rml_dashboards.writing.files import write_bytes, write_text
 from rml_dashboards.writing.pipe_table import NOTHING, escape, one_line, pipe_table, without_column
@@ -45,11 +46,11 @@ class Drawn:
     title: str
     draw: Callable[[], Figure] | None
     """Draws it, in whatever style is set; None where there is nothing to draw yet."""
-    values: str
+    values: Callable[[], str]
     """What is drawn, as CSV."""
     says: tuple[str, ...]
     """Sentences: what the marks are, and what must be known."""
-    chapter: tuple[str, ...]
+    chapter: Callable[[], Sequence[str]]
     """Markdown of the index: what the marks are, footnotes, the runs behind them."""
 
 
@@ -59,9 +60,9 @@ def drawn_curves(figure: FilledFigure) -> Drawn:
         name=figure.spec.name,
         title=figure.spec.title,
         draw=(lambda: draw(figure)) if figure.curves else None,
-        values=figure.values[list(TIDY)].to_csv(index=False, lineterminator="\n"),
+        values=lambda: figure.values[list(TIDY)].to_csv(index=False, lineterminator="\n"),
         says=tuple(figure.notes),
-        chapter=tuple(_chapter(figure)),
+        chapter=lambda: _chapter(figure),
     )
 
 
@@ -87,7 +88,7 @@ def write_drawn(
             continue
         for kind, content in pictures_of(figure.draw).items():
             paths.append(write_bytes(content, out_dir / f"{figure.name}.{kind}"))
-        paths.append(write_text(figure.values, out_dir / f"{figure.name}.csv"))
+        paths.append(write_text(figure.values(), out_dir / f"{figure.name}.csv"))
     if not paths:
         names = ", ".join(figure.name for figure in figures)
         raise DashboardError(
@@ -98,7 +99,7 @@ def write_drawn(
 
 def index(figures: Sequence[Drawn]) -> str:
     """Markdown: every figure with what is drawn, its footnotes, and the runs behind it."""
-    parts = ["# Figures", *(part for figure in figures for part in figure.chapter)]
+    parts = ["# Figures", *(part for figure in figures for part in figure.chapter())]
     return "\n\n".join(parts) + "\n"
 
 

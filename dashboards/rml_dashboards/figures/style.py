@@ -8,6 +8,7 @@ from typing import Any
 from matplotlib import style
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -71,7 +72,10 @@ class ShownFigure(Figure):
 def encoded(figure: Figure, kind: str) -> bytes:
     """A figure as the bytes of a file; the same figure gives the same bytes."""
     stream = io.BytesIO()
-    figure.savefig(stream, format=kind, metadata=METADATA[kind])
+    if kind == "svg":  # savefig draws a figure once more, only to lay it out
+        FigureCanvasSVG(figure).print_svg(stream, metadata=METADATA[kind])
+    else:
+        figure.savefig(stream, format=kind, metadata=METADATA[kind])
     return stream.getvalue()
 
 
@@ -85,6 +89,8 @@ def pictures_of(draw: Callable[[], Figure]) -> dict[str, bytes]:
     """The figure as `svg`, `png` and `pdf`."""
     with style.context(STYLE, after_reset=True):
         drawn = draw()
+        drawn.draw_without_rendering()
+        drawn.set_layout_engine("none")  # laid out once, not for each kind
         return {kind: encoded(drawn, kind) for kind in METADATA}
 
 

@@ -52,9 +52,17 @@ class RecordReader(Protocol):
 def to_histories(points: Collection[Point], keys: dict[str, frozenset[str]]) -> Histories:
     """Histories of points in any order; a step that was reported twice (by an attempt that died
     unseen, say) has the later value."""
-    frame = pd.DataFrame(list(points), columns=["run_id", "metric", "step", "time", "value"])
+    ids, names, steps, times, values = zip(*points, strict=True) if points else ((),) * 5
+    runs, run_ids = pd.factorize(np.array(ids, dtype=object), sort=True)
+    metrics, metric_names = pd.factorize(np.array(names, dtype=object), sort=True)
+    step = np.array(steps, dtype=np.int64)
+    value = np.array(values, dtype=np.float64)
+    order = np.lexsort((np.array(times, dtype=np.int64), step, metrics, runs))
     # A database stores the largest float in the place of infinity.
-    frame = frame[frame["value"].astype(float).abs() < np.finfo(np.float64).max]
-    frame = frame.sort_values(["run_id", "metric", "step", "time"], kind="stable")
-    frame = frame.drop_duplicates(["run_id", "metric", "step"], keep="last")
+    order = order[np.abs(value[order]) < np.finfo(np.float64).max]
+    frame = pd.DataFrame(
+        {"run": runs[order], "metric": metrics[order], "step": step[order], "value": value[order]}
+    ).drop_duplicates(["run", "metric", "step"], keep="last")
+    frame["run_id"] = pd.array(run_ids, dtype="str").take(frame["run"])
+    frame["metric"] = pd.array(metric_names, dtype="str").take(frame["metric"])
     return Histories(values=frame[list(COLUMNS)].reset_index(drop=True), keys=keys)

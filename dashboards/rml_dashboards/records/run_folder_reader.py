@@ -88,10 +88,12 @@ class RunFolderReader:
         points: list[Point] = []
         keys: dict[str, frozenset[str]] = {}
         wanted = sorted(set(run_ids))
-        for run_id, (own, _) in zip(wanted, self._each(wanted, _RunFolder.points), strict=True):
-            if own:
-                keys[run_id] = frozenset(key for _, key, *_ in own)
-                points += [point for point in own if point[1] in metrics]
+        kept = frozenset(metrics)
+        found = self._each(wanted, lambda folder: folder.points(kept))
+        for run_id, ((own, known), _) in zip(wanted, found, strict=True):
+            if known:
+                keys[run_id] = known
+                points += own
         return to_histories(points, keys)
 
     def _each(
@@ -174,8 +176,9 @@ class _RunFolder:
         measured = sorted(self._measured(heartbeat, result), key=lambda point: point[2:4])
         return {key: value for _, key, _, _, value in measured} | self._final(result)
 
-    def points(self) -> list[Point]:
-        """Everything measured that counts, final scores at the last step."""
+    def points(self, metrics: Collection[str]) -> tuple[list[Point], frozenset[str]]:
+        """What was measured of some metrics as far as it counts, final scores at the last step; and
+        every metric that was measured."""
         heartbeat = self._read(files.HEARTBEAT_FILE, _checked_heartbeat)
         result = self._read(files.RESULT_FILE, _checked_result)
         points = self._measured(heartbeat, result)
@@ -184,7 +187,8 @@ class _RunFolder:
             time_ms = int(1000 * result["time"])
             final = self._final(result).items()
             points += [(self._run_id, key, step, time_ms, value) for key, value in final]
-        return points
+        wanted = [point for point in points if point[1] in metrics]
+        return wanted, frozenset(point[1] for point in points)
 
     def _measured(self, heartbeat: Json | None, result: Json | None) -> list[Point]:
         covered = -1 if heartbeat is None else heartbeat["checkpoint_step"]

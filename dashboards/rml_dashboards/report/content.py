@@ -8,6 +8,7 @@ from rml_dashboards.comparisons.compare import Comparison, compare_rows
 from rml_dashboards.contract.metric_keys import FINAL, SECONDS
 from rml_dashboards.errors import DashboardError
 from rml_dashboards.records.reader import RecordReader
+from rml_dashboards.records.snapshot import Snapshot
 from rml_dashboards.studies.plan import StudyPlan
 from rml_dashboards.studies.table import cell_specs, table_spec
 from rml_dashboards.tables.entries import Table
@@ -75,9 +76,10 @@ def read_content(
     Raises:
         DashboardError: the records cannot be read, or there is no row `against`.
     """
-    table = load_table(table_spec(plan), cell_specs(plan), reader)
     wanted = {run.run_id for run in plan.runs}
-    records = reader.records(wanted, {f"{FINAL}/{SECONDS}"})
+    once = Snapshot(reader, wanted)
+    table = load_table(table_spec(plan), cell_specs(plan), once)
+    records = once.records(wanted, {f"{FINAL}/{SECONDS}"})
     runs = records.runs[records.runs["run_id"].isin(wanted)].reset_index(drop=True)
     seconds = records.scores[records.scores["metric"] == f"{FINAL}/{SECONDS}"]
     hours = dict(zip(seconds["run_id"], seconds["value"] / 3600, strict=True))
@@ -89,7 +91,7 @@ def read_content(
         hours={run_id: hour for run_id, hour in hours.items() if run_id in wanted},
         comparison=comparison,
         why_no_comparison=why,
-        reader=reader,
+        reader=once,
         storage=storage,
         link=link,
         price=price,
