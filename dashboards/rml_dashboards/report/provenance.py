@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from rml_dashboards.report.content import StudyContent
 from rml_dashboards.report.tables import html_table
+from rml_dashboards.studies.differences import ABSENT, base_differences
 from rml_dashboards.writing.page import attributes_text, element
 from rml_dashboards.writing.pipe_table import NOTHING
 
@@ -24,7 +25,7 @@ def provenance_parts(content: StudyContent, prefix: str) -> list[str]:
         parts += html_table(
             "Shared by all runs, where they are not the default", ["setting", "value"], shared
         )
-    parts += [*_row_settings(content), "</details>"]
+    parts += [*_from_base(content), *_row_settings(content), "</details>"]
     parts += ["<details><summary>Splits</summary>", *_splits(content), "</details>"]
     return parts
 
@@ -78,6 +79,27 @@ def _facts(content: StudyContent) -> list[str]:
     return html_table("What the numbers rest on", ["", ""], lines, "facts wrapped")
 
 
+def _from_base(content: StudyContent) -> list[str]:
+    """What each row and column has changed of the base, with both values."""
+    if content.plan.base is None:
+        return [
+            element(
+                "p",
+                "How rows differ from the base of the study is not known: it is no whole "
+                "configuration without them, or the plan was written by an earlier version.",
+                class_="note",
+            )
+        ]
+    lines = [
+        [one.where, one.key, _side(one.base), " / ".join(_side(value) for value in one.values)]
+        for one in base_differences(content.plan)
+    ]
+    if not lines:
+        return [element("p", "Nothing differs from the base of the study but seeds.")]
+    header = ["row or column", "setting", "in the base", "here"]
+    return html_table("What differs from the base", header, lines, "runs")
+
+
 def _row_settings(content: StudyContent) -> list[str]:
     """Settings in which runs differ, one column per key that is the same within every row."""
     plan = content.plan
@@ -111,6 +133,10 @@ def _splits(content: StudyContent) -> list[str]:
 
 def _listed(values: Iterable[object]) -> str:
     return ", ".join(sorted({str(value) for value in values} - {""}))
+
+
+def _side(value: object) -> str:
+    return NOTHING if value is ABSENT else _value(value)
 
 
 def _value(value: object) -> str:

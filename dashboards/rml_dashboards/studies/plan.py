@@ -201,6 +201,10 @@ class StudyPlan:
     runs: tuple[PlannedRun, ...]
     warnings: tuple[str, ...]
     imported: tuple[PlannedImport, ...] = ()
+    base: dict[str, Any] | None = None
+    """Dotted key → value in the study's base of `settings` and of the runs' settings, without those
+    that the base does not have; None where the base alone is no whole configuration, and in plans
+    of an earlier version."""
     earlier: tuple[PlannedEarlier, ...] = ()
     """Of one cell the latest last."""
     repeats: tuple[PlannedRepeat, ...] = ()

@@ -197,6 +197,16 @@ def repeats(study: Study) -> tuple[Repeat, ...]:
     return tuple(found)
 
 
+def base_config(study: Study) -> RunConfig | None:
+    """What the base says alone, without any row or column; None where that is no whole
+    configuration, which a base need not be."""
+    try:
+        settings = compose([*study.base, study.overrides], study.source)
+        return validate(RunConfig, settings.values, settings.place)
+    except InvalidValuesError:
+        return None
+
+
 def _config(
     study: Study, row: Row, column: Column, seed: int, split_seed: int | None, more: Layer = ()
 ) -> tuple[RunConfig, bool]:

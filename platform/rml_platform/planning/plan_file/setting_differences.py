@@ -21,18 +21,32 @@ class SettingDifferences:
     own: tuple[Settings, ...]
     """For each run its values of the others; a key that its method, network or data set does not
     have is left out."""
+    base: Settings | None
+    """The base's values of all these settings, where there is a base; a key that its method,
+    network or data set does not have is left out."""
 
 
-def setting_differences(configs: Sequence[RunConfig]) -> SettingDifferences:
-    """Compare the settings of runs."""
+def setting_differences(
+    configs: Sequence[RunConfig], base: RunConfig | None = None
+) -> SettingDifferences:
+    """Compare the settings of runs with each other, and with the base that they were made of. What
+    differs from the base is a setting that they share, too, where they have it at its default."""
     flattener = _Flattener()
     flat = [flattener.of(config) for config in configs]
-    shown = sorted(flattener.not_default)
+    of_runs = frozenset(flattener.not_default)
+    of_base = {} if base is None else flattener.of(base)
+    not_as_base = {
+        key
+        for key in flattener.not_default & of_base.keys()
+        if not all(_same(one, of_base, key) for one in flat)
+    }
+    shown = sorted(of_runs | not_as_base)
     shared = [key for key in shown if all(_same(one, flat[0], key) for one in flat)]
     differing = [key for key in shown if key not in set(shared)]
     return SettingDifferences(
         shared={key: flat[0][key] for key in shared},
         own=tuple({key: one[key] for key in differing if key in one} for one in flat),
+        base=None if base is None else {key: of_base[key] for key in shown if key in of_base},
     )
 
 

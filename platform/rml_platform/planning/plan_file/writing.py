@@ -28,7 +28,7 @@ from rml_platform.planning.plan_file.written_plan import (
     write_plan,
 )
 from rml_platform.planning.workload import stage_costs
-from rml_platform.study.cells import Column, Repeat, Row, Study
+from rml_platform.study.cells import Column, Repeat, Row, Study, base_config
 from rml_platform.study.study_file import CostConfig
 from rml_trainers import RESULT_VERSION
 from rml_trainers.config import EvaluationConfig, RunConfig
@@ -76,7 +76,7 @@ def to_written(
         before: earlier plans of the study.
     """
     study = plan.study
-    settings = setting_differences([_of_cell(run) for run in plan.runs])
+    settings = setting_differences([_of_cell(run) for run in plan.runs], base_config(study))
     return WrittenPlan(
         written_at=datetime.now(UTC).isoformat(timespec="seconds"),
         code_version=code_version().version,
@@ -106,6 +106,7 @@ def to_written(
         ),
         warnings=plan.warnings,
         max_gpu_hours=study.max_gpu_hours,
+        base=settings.base,
         search=study.search,
         earlier=_earlier(plan, before),
         repeats=tuple(_repeat(run, run.repeats) for run in plan.runs if run.repeats),

@@ -191,6 +191,10 @@ class WrittenPlan:
     study has now has none."""
     repeats: tuple[WrittenRepeat, ...] = ()
     """What measures the study's noise floor. Its runs are among `runs`, without cells."""
+    base: dict[str, Any] | None = None
+    """Dotted key → value in the study's base of `settings` and of the runs' settings, without those
+    that the base does not have; None where the base alone is no whole configuration, and in plans
+    of an earlier version."""
 
     @property
     def cells(self) -> tuple[tuple[WrittenCell, str], ...]:

@@ -163,11 +163,15 @@ def test_pictures_are_taken_apart(page: tuple[str, Read]) -> None:
 
 
 def test_what_the_numbers_rest_on(page: tuple[str, Read], there: RecordedStudy) -> None:
-    _, found = page
+    text, found = page
     told = " ".join(found.texts("td") + found.texts("th"))
     assert there.plan.runs[0].split_hash in told
     assert "schedule.warm_up_steps" in told, "settings that differ from the defaults"
     assert "method.name" in told, "settings in which rows differ"
+    assert "What differs from the base" in text
+    cells = found.texts("td")
+    place = cells.index("method.name")
+    assert cells[place : place + 3] == ["method.name", "supervised", "rml"]
     seconds = 9.0 * 3
     assert f"{seconds / 3600:.2f} hours of 3 finished runs" in told
     assert f"{2 * seconds / 3600:.2f} EUR, at 2 EUR per hour of a run" in told
