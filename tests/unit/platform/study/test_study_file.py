@@ -27,7 +27,7 @@ def test_the_documented_grammar_is_a_study(tmp_path: Path) -> None:
     assert len(expand(load_study(path))) == 27
     assert len(expand(load_study(path, (), "small"))) == 9
     documented = set(re.findall(r"^(\w+):", block, re.MULTILINE))
-    chapters = {"axes", "publications", "imports"}
+    chapters = {"axes", "publications", "imports", "search"}
     assert documented == STUDY_KEYS - chapters, "these have chapters of their own"
     assert all(f"`{key}" in page.path.read_text() for key in chapters - {"axes"})
 
