@@ -1,13 +1,13 @@
 """The IoU of every class, by row."""
 
-import numpy as np
-import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+import dataclasses
+from collections.abc import Iterator
 
-from rml_dashboards.diagrams.diagram import Diagram, Material, entries_of
+import pandas as pd
+
+from rml_dashboards.diagrams.diagram import Diagram, Material, entries_of, rows_axis
 from rml_dashboards.errors import DashboardError
-from rml_dashboards.figures.style import framed
+from rml_dashboards.figures.chart import Axis, Chart, Mark, Panel, Points, as_values
 from rml_dashboards.tables.entries import Table
 
 CLASS_INCHES = 0.26
@@ -26,47 +26,50 @@ def classes(material: Material) -> Diagram:
         raise DashboardError(f"{material.title}: no run has recorded the IoU of a class")
     lines = [(table.spec.title, *line) for table in material.classes for line in entries_of(table)]
     return Diagram(
-        draw=lambda: _draw(material),
+        chart=_chart(material),
         values=pd.DataFrame(lines, columns=VALUES),
         says="Points: mean over seeds; line: ± sample standard deviation, none for one run.",
     )
 
 
-def _draw(material: Material) -> Figure:
-    num_classes = max(len(table.spec.columns) for table in material.classes)
-    rows = [row for row in material.rows() if any(_has(table, row) for table in material.classes)]
-    height = 0.7 + CLASS_INCHES * num_classes
-    figure, axes = framed(
-        len(material.classes), material.title, material.legend(rows), height=height
+def _chart(material: Material) -> Chart:
+    tables = material.classes
+    rows = [row for row in material.rows() if any(_has(table, row) for table in tables)]
+    names = [column.label for column in tables[0].spec.columns]
+    most = max(len(table.spec.columns) for table in tables)
+    panels = tuple(
+        Panel(
+            marks=tuple(_marks(material, table, rows)),
+            x=Axis(label=f"IoU × {table.spec.scale:g}" if table.spec.scale != 1 else "IoU"),
+            title=table.spec.title.rpartition(", ")[2] if len(tables) > 1 else "",
+        )
+        for table in tables
     )
-    for panel, table in zip(axes, material.classes, strict=True):
-        _panel(panel, material, table, rows)
-        if len(material.classes) > 1:
-            panel.set_title(table.spec.title.rpartition(", ")[2])
-        panel.set_xlabel(f"IoU × {table.spec.scale:g}" if table.spec.scale != 1 else "IoU")
-    names = [column.label for column in material.classes[0].spec.columns]
-    axes[0].set_yticks(range(len(names)), labels=names)
-    axes[0].set_ylim(num_classes - 0.5, -0.5)
-    return figure
+    return Chart(
+        title=material.title,
+        panels=panels,
+        y=dataclasses.replace(rows_axis(names), limits=(most - 0.5, -0.5)),
+        legend=material.legend(rows),
+        height=0.7 + CLASS_INCHES * most,
+    )
 
 
 def _has(table: Table, row: str) -> bool:
     return any(entry.row == row and entry.mean is not None for entry in table.cells())
 
 
-def _panel(panel: Axes, material: Material, table: Table, rows: list[str]) -> None:
+def _marks(material: Material, table: Table, rows: list[str]) -> Iterator[Mark]:
     names = [column.label for column in table.spec.columns]
     entries = pd.DataFrame(entries_of(table), columns=["row", "class", "mean", "std", "n"])
     for place, row in enumerate(rows):
         own = entries[entries["row"] == row]
         shift = SPREAD * ((place + 0.5) / len(rows) - 0.5)
-        panel.errorbar(
-            own["mean"],
-            [names.index(name) + shift for name in own["class"]],
-            xerr=own["std"].astype(np.float64),
-            linestyle="",
-            markersize=3.4,
-            elinewidth=0.8,
-            **material.look(row),
+        yield Points(
+            row=row,
+            x=as_values(own["mean"]),
+            y=as_values([names.index(name) + shift for name in own["class"]]),
+            x_error=as_values(own["std"]),
+            look=material.look(row),
+            size=3.4,
+            told=tuple(own["class"]),
         )
-    panel.grid(axis="y", visible=False)

@@ -1,15 +1,12 @@
 """What diagrams are made of, and what they give."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import pandas as pd
-from matplotlib.artist import Artist
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from rml_dashboards.comparisons.cells import scored_runs
+from rml_dashboards.figures.chart import Axis, Chart, Key, Look
 from rml_dashboards.figures.style import row_look
 from rml_dashboards.tables.entries import Table
 
@@ -39,12 +36,12 @@ class Material:
         there = set(scored_runs(self.table)["column"]) if len(self.table.values) else set()
         return [one.label for one in self.table.spec.columns if one.label in there]
 
-    def look(self, row: str) -> dict[str, Any]:
+    def look(self, row: str, line: str = "") -> Look:
         """Colour and marker of a row, the same in every diagram."""
-        return row_look([one.label for one in self.table.spec.rows].index(row))
+        return row_look([one.label for one in self.table.spec.rows].index(row), line)
 
-    def legend(self, rows: list[str]) -> list[Artist]:
-        return [Line2D([], [], linestyle="", label=row, **self.look(row)) for row in rows]
+    def legend(self, rows: list[str]) -> tuple[Key, ...]:
+        return tuple(Key(label=row, look=self.look(row), row=row) for row in rows)
 
     def unit(self, column: str) -> str:
         """Label of an axis of scores."""
@@ -55,15 +52,21 @@ class Material:
 
 @dataclass(frozen=True, kw_only=True)
 class Diagram:
-    """One diagram, ready to be drawn."""
+    """One diagram."""
 
-    draw: Callable[[], Figure]
+    chart: Chart
     values: pd.DataFrame
     """Tidy: what is drawn."""
     says: str
     """What the marks mean, in a sentence or two."""
     notes: tuple[str, ...] = ()
     """What is left out, and why."""
+
+
+def rows_axis(names: Sequence[str]) -> Axis:
+    """A vertical axis with a line for each name, from the top down."""
+    ticks = tuple((float(place), name) for place, name in enumerate(names))
+    return Axis(ticks=ticks, limits=(len(names) - 0.5, -0.5), has_grid=False)
 
 
 def entries_of(table: Table) -> Iterator[tuple[str, str, float, float | None, int]]:

@@ -1,13 +1,24 @@
 """Performance profiles: which share of a row's runs scores more than a threshold."""
 
+from collections.abc import Iterator
+
 import pandas as pd
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from rml_dashboards.comparisons.cells import common_columns, performance_profiles
 from rml_dashboards.diagrams.diagram import Diagram, Material
 from rml_dashboards.errors import DashboardError
-from rml_dashboards.figures.style import BAND_OPACITY, LINE_STYLES, framed
+from rml_dashboards.figures.chart import (
+    Axis,
+    Band,
+    Chart,
+    Key,
+    Look,
+    Mark,
+    Panel,
+    Points,
+    as_values,
+)
+from rml_dashboards.figures.style import BAND_OPACITY, LINE_STYLES
 
 DRAWN_THRESHOLDS = 31
 """More cannot be told apart in a panel, and each takes a bootstrap per row."""
@@ -26,32 +37,38 @@ def profile(material: Material) -> Diagram:
         )
     columns = ", ".join(common_columns(material.table))
     return Diagram(
-        draw=lambda: _draw(material, frame),
+        chart=_chart(material, frame),
         values=frame,
         says=f"Share of runs above each score, over {columns}; band: 95 % bootstrap interval.",
     )
 
 
-def _draw(material: Material, frame: pd.DataFrame) -> Figure:
+def _chart(material: Material, frame: pd.DataFrame) -> Chart:
     rows = [row for row in material.rows() if row in set(frame["row"])]
-    lines = {row: LINE_STYLES[place % len(LINE_STYLES)] for place, row in enumerate(rows)}
-    looks = {row: {"color": material.look(row)["color"], "linestyle": lines[row]} for row in rows}
-    handles = [Line2D([], [], label=row, **looks[row]) for row in rows]
-    figure, (panel,) = framed(1, material.title, handles)
-    for row in rows:
-        own = frame[frame["row"] == row]
-        panel.step(own["threshold"], own["share"], where="post", **looks[row])
-        if own["low"].notna().all():
-            panel.fill_between(
-                own["threshold"],
-                own["low"],
-                own["high"],
-                step="post",
-                alpha=BAND_OPACITY,
-                linewidth=0,
-                color=str(looks[row]["color"]),
-            )
-    panel.set_ylim(-0.03, 1.03)
-    panel.set_xlabel(f"score τ ({material.unit(common_columns(material.table)[0])})")
-    panel.set_ylabel("share of runs above τ")
-    return figure
+    looks = {
+        row: Look(colour=material.look(row).colour, line=LINE_STYLES[place % len(LINE_STYLES)])
+        for place, row in enumerate(rows)
+    }
+    marks = [mark for row in rows for mark in _marks(row, frame[frame["row"] == row], looks[row])]
+    x = Axis(label=f"score τ ({material.unit(common_columns(material.table)[0])})")
+    return Chart(
+        title=material.title,
+        panels=(Panel(marks=tuple(marks), x=x),),
+        y=Axis(label="share of runs above τ", limits=(-0.03, 1.03)),
+        legend=tuple(Key(label=row, look=looks[row], row=row) for row in rows),
+    )
+
+
+def _marks(row: str, own: pd.DataFrame, look: Look) -> Iterator[Mark]:
+    x = as_values(own["threshold"])
+    yield Points(row=row, x=x, y=as_values(own["share"]), look=look, is_stepped=True)
+    if own["low"].notna().all():
+        yield Band(
+            row=row,
+            x=x,
+            low=as_values(own["low"]),
+            high=as_values(own["high"]),
+            colour=look.colour,
+            opacity=BAND_OPACITY,
+            is_stepped=True,
+        )

@@ -17,7 +17,7 @@ def drawn_diagram(name: str, title: str, caption: str, diagram: Diagram) -> Draw
     return Drawn(
         name=name,
         title=title,
-        draw=diagram.draw,
+        chart=diagram.chart,
         values=lambda: diagram.values.to_csv(index=False, lineterminator="\n"),
         says=(diagram.says, *diagram.notes),
         chapter=lambda: parts,
@@ -29,7 +29,7 @@ def not_drawn(name: str, title: str, reason: str) -> Drawn:
     return Drawn(
         name=name,
         title=title,
-        draw=None,
+        chart=None,
         values=lambda: "",
         says=(f"Not drawn: {one_line(reason)}.",),
         chapter=lambda: (f"## {name}: {one_line(title)}", f"Not drawn: {one_line(reason)}."),

@@ -1,18 +1,22 @@
 """The critical-difference diagram: mean ranks of rows over columns, and which are not told
 apart."""
 
+from collections.abc import Iterator
+
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from rml_dashboards.comparisons.cells import common_columns, scored_runs
 from rml_dashboards.diagrams.diagram import Diagram, Material
 from rml_dashboards.errors import DashboardError
-from rml_dashboards.figures.style import COLUMN_INCHES, framed
+from rml_dashboards.figures.chart import DIM, Axis, Chart, Mark, Panel, Stroke, Text
+from rml_dashboards.figures.style import COLUMN_INCHES
 from rml_dashboards.statistics.ranking import ALPHA, Ranking, rank_rows
 
 LABEL_INCHES = 0.2
 BAR_INCHES = 0.1
+BAR_STEP = BAR_INCHES / LABEL_INCHES
+TICK = -0.3
+"""Height of a tick, in lines, up from the axis."""
 CHARACTER_INCHES = 0.055
 CD_HEIGHT = -1.9
 """Of the measure above the axis, in lines."""
@@ -35,7 +39,7 @@ def ranks(material: Material) -> Diagram:
     values = pd.DataFrame({"row": ranking.mean_ranks.index, "mean_rank": ranking.mean_ranks.values})
     p = "" if pd.isna(ranking.friedman_p) else f" Friedman's test: p = {ranking.friedman_p:.3f}."
     return Diagram(
-        draw=lambda: _draw(material, ranking),
+        chart=_chart(material, ranking),
         values=values,
         says=(
             f"Mean rank over {ranking.num_columns} columns, 1 is best. CD: Nemenyi's critical "
@@ -44,26 +48,24 @@ def ranks(material: Material) -> Diagram:
     )
 
 
-def _draw(material: Material, ranking: Ranking) -> Figure:
+def _chart(material: Material, ranking: Ranking) -> Chart:
     num_rows = len(ranking.mean_ranks)
     half = -(-num_rows // 2)
-    height = 1.0 + LABEL_INCHES * half + BAR_INCHES * len(ranking.groups)
-    figure, (panel,) = framed(1, material.title, height=height)
     room = _label_room(ranking)
-    panel.set_xlim(num_rows + room, 1 - room)  # the best on the right, as in Demšar's
-    panel.set_xticks(range(1, num_rows + 1))
-    panel.xaxis.tick_top()
-    panel.yaxis.set_visible(False)
-    panel.spines[["bottom", "left", "right"]].set_visible(False)
-    panel.spines["top"].set_visible(True)
-    panel.spines["top"].set_position(("data", 0))
-    panel.spines["top"].set_bounds(1, num_rows)
-    panel.grid(visible=False)
-    below = _bars(panel, ranking)
-    panel.set_ylim(below + half + 0.2, -2.8)
-    _labels(panel, ranking, below, half, room)
-    _measure(panel, ranking.critical_difference, num_rows)
-    return figure
+    below = len(ranking.groups) * BAR_STEP + 0.2
+    marks = [
+        *_scale(num_rows),
+        *_bars(ranking),
+        *_labels(ranking, below, half, room),
+        *_measure(ranking.critical_difference, num_rows),
+    ]
+    x = Axis(limits=(num_rows + room, 1 - room), is_hidden=True)  # the best on the right
+    return Chart(
+        title=material.title,
+        panels=(Panel(marks=tuple(marks), x=x),),
+        y=Axis(limits=(below + half + 0.2, -2.8), is_hidden=True),
+        height=1.0 + LABEL_INCHES * half + BAR_INCHES * len(ranking.groups),
+    )
 
 
 def _label_room(ranking: Ranking) -> float:
@@ -74,46 +76,38 @@ def _label_room(ranking: Ranking) -> float:
     return share * (num_rows - 1) / (1 - 2 * share)
 
 
-def _bars(panel: Axes, ranking: Ranking) -> float:
-    """A bar over each group of rows that are not told apart; returns how far down they reach."""
-    step = BAR_INCHES / LABEL_INCHES
+def _scale(num_rows: int) -> Iterator[Mark]:
+    """The axis of ranks, as in Demšar's: above everything that hangs from it."""
+    yield Stroke(x=[1, num_rows], y=[0, 0])
+    for rank in range(1, num_rows + 1):
+        yield Stroke(x=[rank] * 2, y=[0, TICK])
+        yield Text(x=rank, y=TICK, text=str(rank))
+
+
+def _bars(ranking: Ranking) -> Iterator[Mark]:
+    """A bar over each group of rows that are not told apart."""
     for number, group in enumerate(ranking.groups, start=1):
         own = ranking.mean_ranks[list(group)]
         ends = [float(own.min()) - 0.05, float(own.max()) + 0.05]
-        panel.plot(ends, [number * step] * 2, color="black", linewidth=2.4, solid_capstyle="round")
-    return len(ranking.groups) * step + 0.2
+        yield Stroke(x=ends, y=[number * BAR_STEP] * 2, width=2.4)
 
 
-def _labels(panel: Axes, ranking: Ranking, below: float, half: int, room: float) -> None:
+def _labels(ranking: Ranking, below: float, half: int, room: float) -> Iterator[Mark]:
     """Names beside the axis, the better half on the right."""
     for place, (row, rank) in enumerate(ranking.mean_ranks.items()):
         is_right = place < half
         depth = below + (place if is_right else len(ranking.mean_ranks) - 1 - place) + 0.5
         edge = 1 - room if is_right else len(ranking.mean_ranks) + room
-        panel.plot([rank, rank, edge], [0, depth, depth], color="#555555", linewidth=0.8)
-        panel.annotate(
-            f"{row} ({rank:.2f})",
-            (edge, depth),
-            xytext=(-3 if is_right else 3, 1),
-            textcoords="offset points",
-            ha="right" if is_right else "left",
-            va="bottom",
-            fontsize=7.5,
-        )
+        yield Stroke(x=[rank, rank, edge], y=[0, depth, depth], colour=DIM)
+        side = "right" if is_right else "left"
+        yield Text(x=edge, y=depth, text=f"{row} ({rank:.2f})", align=side)
 
 
-def _measure(panel: Axes, difference: float, num_rows: int) -> None:
+def _measure(difference: float, num_rows: int) -> Iterator[Mark]:
     """How long the critical difference is, above the axis."""
     begin = float(num_rows)
     end = begin - difference
-    panel.plot([begin, end], [CD_HEIGHT] * 2, color="black", linewidth=1.2, marker="|")
-    panel.annotate(
-        f"CD = {difference:.2f}",
-        ((begin + end) / 2, CD_HEIGHT),
-        xytext=(0, 3),
-        textcoords="offset points",
-        ha="center",
-        va="bottom",
-        fontsize=7.5,
-        annotation_clip=False,
-    )
+    yield Stroke(x=[begin, end], y=[CD_HEIGHT] * 2, width=1.2)
+    for place in (begin, end):
+        yield Stroke(x=[place] * 2, y=[CD_HEIGHT - TICK / 2, CD_HEIGHT + TICK / 2], width=1.2)
+    yield Text(x=(begin + end) / 2, y=CD_HEIGHT, text=f"CD = {difference:.2f}")

@@ -1,13 +1,22 @@
 """Final scores of every run as points, with the mean and its interval."""
 
+from collections.abc import Iterator
+
+import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from rml_dashboards.comparisons.cells import scored_runs
-from rml_dashboards.diagrams.diagram import Diagram, Material
+from rml_dashboards.diagrams.diagram import Diagram, Material, rows_axis
 from rml_dashboards.errors import DashboardError
-from rml_dashboards.figures.style import framed
+from rml_dashboards.figures.chart import (
+    Axis,
+    Chart,
+    Mark,
+    Panel,
+    Points,
+    Stroke,
+    as_values,
+)
 
 ROW_INCHES = 0.24
 """Height of a line for one row of the table."""
@@ -20,39 +29,43 @@ def scores(material: Material) -> Diagram:
     if not len(runs):
         raise DashboardError(f"{material.title}: no run has a score yet")
     return Diagram(
-        draw=lambda: _draw(material, runs),
+        chart=_chart(material, runs),
         values=runs[SCORE_COLUMNS].reset_index(drop=True),
         says="Points: runs; bar: mean; line: its 95 % t interval, none for one run.",
     )
 
 
-def _draw(material: Material, runs: pd.DataFrame) -> Figure:
+def _chart(material: Material, runs: pd.DataFrame) -> Chart:
     columns = material.columns()
     rows = material.rows()
+    panels = tuple(
+        Panel(
+            marks=tuple(_marks(material, runs[runs["column"] == column], rows, column)),
+            x=Axis(label=material.unit(column)),
+            title=column if len(columns) > 1 else "",
+        )
+        for column in columns
+    )
     height = 0.75 + ROW_INCHES * len(rows)
-    figure, axes = framed(len(columns), material.title, height=height)
-    for panel, column in zip(axes, columns, strict=True):
-        _panel(panel, material, runs[runs["column"] == column], rows, column)
-        if len(columns) > 1:
-            panel.set_title(column)
-        panel.set_xlabel(material.unit(column))
-    axes[0].set_yticks(range(len(rows)), labels=rows)
-    axes[0].set_ylim(len(rows) - 0.5, -0.5)
-    return figure
+    return Chart(title=material.title, panels=panels, y=rows_axis(rows), height=height)
 
 
-def _panel(
-    panel: Axes, material: Material, runs: pd.DataFrame, rows: list[str], column: str
-) -> None:
+def _marks(material: Material, runs: pd.DataFrame, rows: list[str], column: str) -> Iterator[Mark]:
     cells = {(entry.row, entry.column): entry for entry in material.table.cells()}
     for place, row in enumerate(rows):
-        own = runs[runs["row"] == row]["value"]
-        look = material.look(row)
-        panel.plot(own, [place] * len(own), linestyle="", alpha=0.75, markersize=3.6, **look)
+        own = runs[runs["row"] == row]
+        yield Points(
+            row=row,
+            x=as_values(own["value"]),
+            y=np.full(len(own), float(place)),
+            look=material.look(row),
+            opacity=0.75,
+            size=3.6,
+            told=tuple(f"seed {seed}" for seed in own["seed"]),
+        )
         entry = cells[row, column]
         if entry.mean is None:
             continue
-        panel.plot([entry.mean] * 2, [place - 0.3, place + 0.3], color="black", linewidth=1.2)
+        yield Stroke(x=[entry.mean] * 2, y=[place - 0.3, place + 0.3], width=1.2)
         if entry.ci_low is not None and entry.ci_high is not None:
-            panel.plot([entry.ci_low, entry.ci_high], [place] * 2, color="black", linewidth=0.8)
-    panel.grid(axis="y", visible=False)
+            yield Stroke(x=[entry.ci_low, entry.ci_high], y=[place] * 2)

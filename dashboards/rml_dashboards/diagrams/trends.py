@@ -3,13 +3,12 @@ score against the time that its runs took."""
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from rml_dashboards.comparisons.compare import compare_rows
 from rml_dashboards.diagrams.diagram import Diagram, Material, entries_of
 from rml_dashboards.errors import DashboardError
-from rml_dashboards.figures.style import LINE_STYLES, framed
+from rml_dashboards.figures.chart import Axis, Chart, Mark, Panel, Points, Zero, as_values
+from rml_dashboards.figures.style import LINE_STYLES
 
 UNITS = (("hours", 1), ("minutes", 60), ("seconds", 3600))
 """Of an axis of time, and how many an hour has; the first of which there are two or more."""
@@ -40,7 +39,7 @@ def gain(material: Material) -> Diagram:
     frame = frame.assign(labelled_share=frame["column"].map(shares).astype(float))
     kept = ["row", "column", "labelled_share", "n", "mean", "std", "ci_low", "ci_high"]
     return Diagram(
-        draw=lambda: _draw_gain(material, frame),
+        chart=_gain_chart(material, frame),
         values=frame[kept].sort_values(["row", "labelled_share"]).reset_index(drop=True),
         says=(
             f"Mean difference from {material.against} over the splits and seeds that both have; "
@@ -50,31 +49,37 @@ def gain(material: Material) -> Diagram:
     )
 
 
-def _draw_gain(material: Material, frame: pd.DataFrame) -> Figure:
+def _gain_chart(material: Material, frame: pd.DataFrame) -> Chart:
     rows = [row for row in material.rows() if row in set(frame["row"])]
-    figure, (panel,) = framed(1, material.title, material.legend(rows))
-    shares = sorted(set(frame["labelled_share"]))
+    marks: list[Mark] = [Zero()]
     for place, row in enumerate(rows):
         own = frame[frame["row"] == row].sort_values("labelled_share")
         nudge = 1 + 0.02 * (place - (len(rows) - 1) / 2)  # intervals do not hide each other
-        mean = own["mean"].to_numpy(dtype=np.float64)
-        half = own["ci_high"].to_numpy(dtype=np.float64) - mean
-        panel.errorbar(
-            own["labelled_share"].to_numpy(dtype=np.float64) * nudge,
-            mean,
-            yerr=np.nan_to_num(half),
-            linestyle=LINE_STYLES[place % len(LINE_STYLES)],
-            elinewidth=0.8,
-            **material.look(row),
+        mean = as_values(own["mean"])
+        marks.append(
+            Points(
+                row=row,
+                x=as_values(own["labelled_share"]) * nudge,
+                y=mean,
+                y_error=as_values(own["ci_high"]) - mean,
+                look=material.look(row, LINE_STYLES[place % len(LINE_STYLES)]),
+                told=tuple(own["column"]),
+            )
         )
-    panel.axhline(0, color="black", linewidth=0.8)
-    panel.set_xscale("log")
-    panel.xaxis.set_major_locator(FixedLocator(shares))
-    panel.xaxis.set_minor_locator(NullLocator())
-    panel.xaxis.set_major_formatter(FuncFormatter(lambda share, _: share_text(share)))
-    panel.set_xlabel("share of labelled images")
-    panel.set_ylabel(f"gain over {material.against}\n({material.unit(frame['column'].iloc[0])})")
-    return figure
+    shares = sorted(set(frame["labelled_share"]))
+    ticks = tuple((share, share_text(share)) for share in shares)
+    unit = material.unit(frame["column"].iloc[0])
+    return Chart(
+        title=material.title,
+        panels=(
+            Panel(
+                marks=tuple(marks),
+                x=Axis(label="share of labelled images", is_log=True, ticks=ticks),
+            ),
+        ),
+        y=Axis(label=f"gain over {material.against}\n({unit})"),
+        legend=material.legend(rows),
+    )
 
 
 def share_text(share: float) -> str:
@@ -108,7 +113,7 @@ def cost(material: Material) -> Diagram:
         raise DashboardError(f"{material.title}: no scored run has recorded how long it took")
     frame = pd.DataFrame(lines, columns=COST_COLUMNS)
     return Diagram(
-        draw=lambda: _draw_cost(material, frame),
+        chart=_cost_chart(material, frame),
         values=frame,
         says=(
             "Mean score against mean wall-clock time of a run, over all its attempts; line: ± "
@@ -117,27 +122,30 @@ def cost(material: Material) -> Diagram:
     )
 
 
-def _draw_cost(material: Material, frame: pd.DataFrame) -> Figure:
+def _cost_chart(material: Material, frame: pd.DataFrame) -> Chart:
     rows = [row for row in material.rows() if row in set(frame["row"])]
     columns = [column for column in material.columns() if column in set(frame["column"])]
     longest = float(frame["hours"].max())
     unit, per_hour = next((unit, per) for unit, per in UNITS if longest * per >= 2 or per == 3600)
-    figure, axes = framed(len(columns), material.title, material.legend(rows))
-    for panel, column in zip(axes, columns, strict=True):
+    x = Axis(label=f"{unit} of a run", most_ticks=5, margin=0.1)
+    panels = []
+    for column in columns:
         own = frame[frame["column"] == column]
-        for row in rows:
-            of_row = own[own["row"] == row]
-            panel.errorbar(
-                of_row["hours"] * per_hour,
-                of_row["mean"],
-                yerr=of_row["std"].astype(np.float64),
-                linestyle="",
-                **material.look(row),
+        by_row = {row: own[own["row"] == row] for row in rows}
+        marks = tuple(
+            Points(
+                row=row,
+                x=as_values(of_row["hours"]) * per_hour,
+                y=as_values(of_row["mean"]),
+                y_error=as_values(of_row["std"]),
+                look=material.look(row),
             )
-        if len(columns) > 1:
-            panel.set_title(column)
-        panel.set_xlabel(f"{unit} of a run")
-        panel.xaxis.set_major_locator(MaxNLocator(5))
-        panel.margins(0.1)
-    axes[0].set_ylabel(material.unit(columns[0]))
-    return figure
+            for row, of_row in by_row.items()
+        )
+        panels.append(Panel(marks=marks, x=x, title=column if len(columns) > 1 else ""))
+    return Chart(
+        title=material.title,
+        panels=tuple(panels),
+        y=Axis(label=material.unit(columns[0]), margin=0.1),
+        legend=material.legend(rows),
+    )

@@ -1,137 +1,142 @@
-"""A filled figure as a picture: colours that colour-blind eyes can tell apart, and markers that
-survive a printer."""
+"""A chart for print: colours that colour-blind eyes can tell apart, and markers that survive a
+printer."""
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis as MatplotlibAxis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
-from rml_dashboards.figures.curves import Curve, FilledFigure
+from rml_dashboards.figures.chart import Axis, Band, Chart, Key, Look, Points, Stroke, Text, Zero
 from rml_dashboards.figures.style import (
-    BAND_OPACITY,
-    BANDS_AT_FULL_OPACITY,
-    LINE_STYLES,
-    MARKERS_PER_CURVE,
+    PANEL_INCHES,
     PANELS_IN_A_LINE,
+    SMALL_POINTS,
     framed,
     in_style,
     pictures_of,
-    row_look,
 )
 
-
-def pictures(figure: FilledFigure) -> dict[str, bytes]:
-    """The figure as `svg`, `png` and `pdf`; the same figure gives the same bytes."""
-    return pictures_of(lambda: draw(figure))
-
-
-def figure_of(filled: FilledFigure) -> Figure:
-    """The figure for a notebook or a caller that goes on with it."""
-    return in_style(lambda: draw(filled))
+THIN = 0.8
+STEPS = [1, 2, 2.5, 5, 10]
+"""What the distance between two ticks may begin with."""
 
 
-def draw(filled: FilledFigure) -> Figure:
-    """One panel per column that has curves; legend and small print below."""
-    spec = filled.spec
-    panels = [
-        column for column in spec.columns if any(curve.column == column for curve in filled.curves)
-    ]
-    figure, axes = framed(len(panels), spec.title, list(_legend(filled)))
-    for panel, column in zip(axes, panels, strict=True):
-        own = [curve for curve in filled.curves if curve.column == column]
-        for curve in own:
-            _draw_curve(panel, curve, filled)
-        if len(spec.columns) > 1:
-            panel.set_title(column)
-        _set_axes(panel, filled)
-    for panel in axes[::PANELS_IN_A_LINE]:
-        panel.set_ylabel(y_label(filled))
+def pictures(chart: Chart) -> dict[str, bytes]:
+    """The chart as `svg`, `png` and `pdf`; the same chart gives the same bytes."""
+    return pictures_of(lambda: draw(chart))
+
+
+def figure_of(chart: Chart) -> Figure:
+    """The chart for a notebook or a caller that goes on with it."""
+    return in_style(lambda: draw(chart))
+
+
+def draw(chart: Chart) -> Figure:
+    """Panels side by side, legend below, in whatever style is set."""
+    height = PANEL_INCHES[1] if chart.height is None else chart.height
+    handles = [_handle(key) for key in chart.legend]
+    figure, axes = framed(len(chart.panels), chart.title, handles, height=height)
+    for place, (area, panel) in enumerate(zip(axes, chart.panels, strict=True)):
+        for mark in panel.marks:
+            _draw_mark(mark, area)
+        area.set_title(panel.title)
+        _set_axis(area, "x", panel.x)
+        _set_axis(area, "y", chart.y)
+        if place % PANELS_IN_A_LINE:
+            area.set_ylabel("")
     return figure
 
 
-def y_label(filled: FilledFigure) -> str:
-    """What the figure says of its vertical axis: quantity and unit."""
-    spec = filled.spec
-    scale = f" × {spec.scale:g}" if spec.scale != 1 else ""
-    return spec.y_label or "\n".join(f"{metric.key}{scale}" for metric in spec.metrics)
+@functools.singledispatch
+def _draw_mark(mark: object, area: Axes) -> None:
+    raise TypeError(f"no mark: {mark!r}")
 
 
-def _draw_curve(panel: Axes, curve: Curve, filled: FilledFigure) -> None:
-    look = _row_style(filled, curve.row)
-    every = max(1, len(curve.x) // MARKERS_PER_CURVE)
-    place = filled.spec.rows.index(curve.row)
-    offset = (
-        place * every // max(1, len(filled.spec.rows))
-    )  # markers of curves that coincide do not
-    line = _line_style(filled, curve)
-    panel.plot(curve.x, curve.mean, linestyle=line, markevery=(offset, every), **look)
-    if curve.n > 1:
-        low = curve.mean - curve.std
-        high = curve.mean + curve.std
-        if filled.spec.log_y:  # the lower end of a band may fall below zero
-            low = np.where(low > 0, low, curve.mean)
-        panel.fill_between(
-            curve.x, low, high, color=look["color"], alpha=_band_opacity(filled), linewidth=0
-        )
+@_draw_mark.register
+def _(mark: Points, area: Axes) -> None:
+    look: dict[str, Any] = {**_look(mark.look), "alpha": mark.opacity}
+    if mark.size is not None:
+        look["markersize"] = mark.size
+    if mark.is_stepped:
+        look["drawstyle"] = "steps-post"
+    if mark.x_error is not None or mark.y_error is not None:
+        errors: dict[str, Any] = {"xerr": mark.x_error, "yerr": mark.y_error, "elinewidth": THIN}
+        area.errorbar(mark.x, mark.y, **errors, **look)
+    else:
+        area.plot(mark.x, mark.y, markevery=mark.markers_at, **look)
 
 
-def _line_style(filled: FilledFigure, curve: Curve) -> Any:
-    """Of its metric; where there is one only, of its row, which a grey print needs beside the
-    marker."""
-    metrics = filled.spec.metrics
-    place = metrics.index(curve.metric) if len(metrics) > 1 else filled.spec.rows.index(curve.row)
-    return LINE_STYLES[place % len(LINE_STYLES)]
+@_draw_mark.register
+def _(mark: Band, area: Axes) -> None:
+    step: Any = "post" if mark.is_stepped else None
+    look: dict[str, Any] = {"color": mark.colour, "alpha": mark.opacity, "linewidth": 0}
+    area.fill_between(mark.x, mark.low, mark.high, step=step, **look)
 
 
-def _band_opacity(filled: FilledFigure) -> float:
-    bands = Counter(curve.column for curve in filled.curves if curve.n > 1)
-    return BAND_OPACITY * min(1.0, BANDS_AT_FULL_OPACITY / max(bands.values()))
+@_draw_mark.register
+def _(mark: Stroke, area: Axes) -> None:
+    area.plot(mark.x, mark.y, color=mark.colour, linewidth=mark.width, solid_capstyle="butt")
 
 
-def _row_style(filled: FilledFigure, row: str) -> dict[str, Any]:
-    return row_look(filled.spec.rows.index(row))
+@_draw_mark.register
+def _(mark: Zero, area: Axes) -> None:
+    area.axhline(0, color="black", linewidth=THIN)
 
 
-def _set_axes(panel: Axes, filled: FilledFigure) -> None:
-    spec = filled.spec
-    panel.set_xlabel(spec.x_label)
-    panel.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
-    panel.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-    panel.margins(x=0.02)
-    if spec.log_y:
-        panel.set_yscale("log")
-    if spec.x_range is not None:
-        panel.set_xlim(*spec.x_range)
-    if spec.y_range is not None:
-        panel.set_ylim(*spec.y_range)
+@_draw_mark.register
+def _(mark: Text, area: Axes) -> None:
+    shift = {"left": 3, "center": 0, "right": -3}[mark.align]
+    area.annotate(
+        mark.text,
+        (mark.x, mark.y),
+        xytext=(shift, 2),
+        textcoords="offset points",
+        ha=mark.align,
+        va="bottom",
+        fontsize=SMALL_POINTS,
+        annotation_clip=False,
+    )
 
 
-def _legend(filled: FilledFigure) -> Iterator[Artist]:
-    """One entry per row that has a curve, one per metric where there are several, and what the
-    bands are."""
-    for row in filled.spec.rows:
-        own = [curve for curve in filled.curves if curve.row == row]
-        if own:
-            line: Any = "-" if len(filled.spec.metrics) > 1 else _line_style(filled, own[0])
-            label = f"{row} ({seeds_text(own)})"
-            yield Line2D([], [], label=label, linestyle=line, **_row_style(filled, row))
-    if len(filled.spec.metrics) > 1:
-        for metric, line in zip(filled.spec.metrics, LINE_STYLES, strict=False):
-            yield Line2D([], [], color="#555555", linestyle=line, label=metric.label)
-    if any(curve.n > 1 for curve in filled.curves):
-        yield Patch(color="#555555", alpha=BAND_OPACITY, linewidth=0, label="± std over seeds")
+def _look(look: Look) -> dict[str, Any]:
+    return {"color": look.colour, "marker": look.marker or None, "linestyle": look.line}
 
 
-def seeds_text(curves: Sequence[Curve]) -> str:
-    """`n = 3`, `n = 2 of 3`, or `n = 2 to 3 of 3` where the curves of a row differ."""
-    counts = sorted({curve.n for curve in curves})
-    expected = max(curve.n_expected for curve in curves)
-    n = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    return f"n = {n}" if counts == [expected] else f"n = {n} of {expected}"
+def _handle(key: Key) -> Artist:
+    if key.is_band:
+        return Patch(color=key.look.colour, alpha=0.18, linewidth=0, label=key.label)
+    return Line2D([], [], label=key.label, **_look(key.look))
+
+
+def _set_axis(area: Axes, side: str, axis: Axis) -> None:
+    setters: dict[str, Callable[..., Any]] = {
+        name: getattr(area, f"set_{side}{name}") for name in ("label", "scale", "lim", "margin")
+    }
+    own: MatplotlibAxis = area.xaxis if side == "x" else area.yaxis
+    if axis.is_hidden:
+        own.set_visible(False)
+        area.spines["bottom" if side == "x" else "left"].set_visible(False)
+    setters["label"](axis.label)
+    if axis.is_log:
+        setters["scale"]("log")
+    if axis.ticks:
+        own.set_major_locator(FixedLocator([place for place, _ in axis.ticks]))
+        own.set_minor_locator(NullLocator())
+        own.set_ticklabels([name for _, name in axis.ticks])
+    elif axis.most_ticks is not None:
+        own.set_major_locator(MaxNLocator(axis.most_ticks, steps=STEPS))
+    if axis.counts:
+        own.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    if axis.margin is not None:
+        setters["margin"](axis.margin)
+    if axis.limits is not None:
+        setters["lim"](*axis.limits)
+    if not axis.has_grid:
+        area.grid(axis="x" if side == "x" else "y", visible=False)

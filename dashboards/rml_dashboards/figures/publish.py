@@ -4,13 +4,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from matplotlib.figure import Figure
-
 from rml_dashboards.errors import DashboardError
+from rml_dashboards.figures.chart import Chart
+from rml_dashboards.figures.curve_chart import curve_chart, seeds_text
 from rml_dashboards.figures.curves import FilledFigure, build_figure
-from rml_dashboards.figures.drawing import draw, seeds_text
+from rml_dashboards.figures.drawing import pictures
 from rml_dashboards.figures.specification import FigureSpec
-from rml_dashboards.figures.style import pictures_of
 from rml_dashboards.figures.tidy import TIDY
 from rml_dashboards.records.reader import RecordReader
 from rml_dashboards.writing.files import write_bytes, write_text
@@ -44,8 +43,8 @@ class Drawn:
     name: str
     """Of its files, without suffix."""
     title: str
-    draw: Callable[[], Figure] | None
-    """Draws it, in whatever style is set; None where there is nothing to draw yet."""
+    chart: Chart | None
+    """What it shows; None where there is nothing to draw yet."""
     values: Callable[[], str]
     """What is drawn, as CSV."""
     says: tuple[str, ...]
@@ -59,7 +58,7 @@ def drawn_curves(figure: FilledFigure) -> Drawn:
     return Drawn(
         name=figure.spec.name,
         title=figure.spec.title,
-        draw=(lambda: draw(figure)) if figure.curves else None,
+        chart=curve_chart(figure) if figure.curves else None,
         values=lambda: figure.values[list(TIDY)].to_csv(index=False, lineterminator="\n"),
         says=tuple(figure.notes),
         chapter=lambda: _chapter(figure),
@@ -84,9 +83,9 @@ def write_drawn(
     """
     paths = []
     for figure in figures:
-        if figure.draw is None:
+        if figure.chart is None:
             continue
-        for kind, content in pictures_of(figure.draw).items():
+        for kind, content in pictures(figure.chart).items():
             paths.append(write_bytes(content, out_dir / f"{figure.name}.{kind}"))
         paths.append(write_text(figure.values(), out_dir / f"{figure.name}.csv"))
     if not paths:

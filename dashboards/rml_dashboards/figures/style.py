@@ -11,11 +11,13 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from rml_dashboards.figures.chart import Look
+
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito (2008) without yellow, which nobody sees on white paper."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<")
 """Nine, so that colour and marker together name 63 rows."""
-LINE_STYLES: tuple[Any, ...] = ("-", "--", ":", "-.")
+LINE_STYLES = ("-", "--", ":", "-.")
 MARKERS_PER_CURVE = 8
 BAND_OPACITY = 0.18
 BANDS_AT_FULL_OPACITY = 4
@@ -31,6 +33,7 @@ LEGEND_LINE_INCHES = 0.17
 LEGEND_CHARACTERS_PER_INCH = 17
 LEGEND_HANDLE_CHARACTERS = 9
 PIXELS_PER_INCH = 320
+SMALL_POINTS = 7.5
 SMALLEST_POINTS = 7.0
 """No text is smaller."""
 METADATA: dict[str, dict[str, Any]] = {
@@ -118,9 +121,10 @@ def framed(
     return figure, axes[:num_panels]
 
 
-def row_look(place: int) -> dict[str, Any]:
-    """Colour and marker of the row at a place."""
-    return {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)]}
+def row_look(place: int, line: str = "") -> Look:
+    """Colour and marker of the row at a place, and how its points are joined."""
+    colour = COLOURS[place % len(COLOURS)]
+    return Look(colour=colour, marker=MARKERS[place % len(MARKERS)], line=line)
 
 
 def num_legend_columns(handles: Sequence[Artist], width: float) -> int:

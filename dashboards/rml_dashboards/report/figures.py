@@ -1,17 +1,14 @@
 """A study's figures within the page."""
 
-import base64
 from dataclasses import replace
 
 import numpy as np
 
 from rml_dashboards.figures.curves import Curve, FilledFigure
-from rml_dashboards.figures.publish import Drawn
-from rml_dashboards.figures.style import encoded, in_style
+from rml_dashboards.figures.page import figure_parts, hint_parts
 from rml_dashboards.report.content import StudyContent
 from rml_dashboards.studies.drawn import drawn_figures
-from rml_dashboards.writing.page import attributes_text, element
-from rml_dashboards.writing.pipe_table import one_line
+from rml_dashboards.writing.page import element
 
 MOST_POINTS = 200
 """Points of a curve that a page of this size can show."""
@@ -35,10 +32,10 @@ def figures_parts(content: StudyContent, prefix: str) -> list[str]:
             ),
         ]
     drawn = drawn_figures(content.plan, content.reader, thin=thinned, is_lenient=True)
-    parts = [part for figure in drawn for part in _figure(figure)]
+    parts = [part for figure in drawn for part in figure_parts(figure)]
     if not parts:
         return [heading, element("p", "Nothing is recorded yet that could be drawn.")]
-    return [heading, '<div class="figures">', *parts, "</div>"]
+    return [heading, *hint_parts(), '<div class="figures">', *parts, "</div>"]
 
 
 def thinned(figure: FilledFigure) -> FilledFigure:
@@ -51,19 +48,3 @@ def _thin(curve: Curve) -> Curve:
         return curve
     kept = np.unique(np.linspace(0, len(curve.x) - 1, MOST_POINTS).round().astype(int))
     return replace(curve, x=curve.x[kept], mean=curve.mean[kept], std=curve.std[kept])
-
-
-def _figure(figure: Drawn) -> list[str]:
-    caption = element("figcaption", " ".join(one_line(text) for text in _said(figure)))
-    if figure.draw is None:
-        return [f"<figure>{caption}</figure>"]
-    svg = encoded(in_style(figure.draw), "svg")
-    source = f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
-    image = attributes_text({"src": source, "alt": one_line(figure.title), "loading": "lazy"})
-    region = attributes_text({"aria_label": one_line(figure.title)})
-    wide = f'<div class="scroll" tabindex="0" role="region"{region}><img{image}></div>'
-    return [f"<figure>{wide}{caption}</figure>"]
-
-
-def _said(figure: Drawn) -> tuple[str, ...]:
-    return (f"{figure.name}: {figure.title}.", *figure.says)

@@ -1,12 +1,16 @@
 """Reports as one HTML file."""
 
-import base64
-import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
 
+from rml_dashboards.figures.page import (
+    figures_script,
+    figures_style,
+    library_parts,
+    policy_for,
+)
 from rml_dashboards.report.content import StudyContent
 from rml_dashboards.report.figures import figures_parts
 from rml_dashboards.report.gallery import gallery_parts
@@ -14,7 +18,7 @@ from rml_dashboards.report.matrix import matrix_parts
 from rml_dashboards.report.provenance import anchor, failures_parts, provenance_parts
 from rml_dashboards.report.tables import tables_parts
 from rml_dashboards.writing.files import write_text
-from rml_dashboards.writing.page import POLICY, element, page
+from rml_dashboards.writing.page import element, page
 from rml_dashboards.writing.pipe_table import one_line
 
 CHAPTERS = {
@@ -40,8 +44,7 @@ def report(contents: Sequence[StudyContent], made_at: datetime) -> str:
         made_at: when its numbers were read, UTC.
     """
     titles = [one_line(content.table.spec.title) for content in contents]
-    script = _file("report.js")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    script = f"{_file('report.js')}{figures_script()}"
     parts = [
         "<header>",
         element("h1", titles[0] if len(titles) == 1 else "Studies"),
@@ -52,12 +55,12 @@ def report(contents: Sequence[StudyContent], made_at: datetime) -> str:
     ]
     for number, content in enumerate(contents, start=1):
         parts += _study(content, f"s{number}-", with_title=len(contents) > 1)
-    parts += ["</main>", f"<script>{script}</script>"]
+    parts += ["</main>", *library_parts(), f"<script>{script}</script>"]
     return page(
         " · ".join(titles),
         parts,
-        style=_file("report.css"),
-        policy=f"{POLICY}; script-src 'sha256-{digest}'",
+        style=f"{figures_style()}{_file('report.css')}",
+        policy=policy_for(script),
     )
 
 

@@ -165,7 +165,7 @@ class _Source:
         for kind in DIAGRAMS:
             title = f"{self._plan.title}: {TITLES[kind]}"
             figure = PlannedFigure(name=self._free(kind), kind=kind, title=title)
-            if self.diagram(figure).draw is not None:
+            if self.diagram(figure).chart is not None:
                 yield figure
 
     def _free(self, name: str) -> str:

@@ -20,8 +20,8 @@ from rml_dashboards.comparisons.cells import cell_statistics, performance_profil
 from rml_dashboards.comparisons.compare import Comparison, compare_rows, noise_floor
 from rml_dashboards.contract.store_uri import VARIABLE, tracking_uri_or_default
 from rml_dashboards.errors import DashboardError
+from rml_dashboards.figures.drawing import figure_of
 from rml_dashboards.figures.publish import load_figures
-from rml_dashboards.figures.style import in_style
 from rml_dashboards.figures.tidy import TIDY
 from rml_dashboards.records.opening import open_records
 from rml_dashboards.records.reader import RecordReader
@@ -156,9 +156,9 @@ class Study:
             DashboardError: there is no such figure, or nothing to draw yet.
         """
         drawn = drawn_figure(self.plan, self._reader, name)
-        if drawn.draw is None:
+        if drawn.chart is None:
             raise DashboardError(f"{self.plan.name}: nothing to draw yet. {drawn.chapter()[-1]}")
-        return in_style(drawn.draw)
+        return figure_of(drawn.chart)
 
 
 def open_study(

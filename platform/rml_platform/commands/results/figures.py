@@ -33,12 +33,19 @@ def figures(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Read every record again instead of only new ones.")
     ] = False,
+    html: Annotated[
+        bool,
+        typer.Option(
+            "--html", help="Also write all figures as one page whose figures answer the pointer."
+        ),
+    ] = False,
 ) -> None:
     """Draw the figures of each study as SVG, PNG and PDF with their values as CSV: those that it
     declares, else curves and diagrams of what is recorded.
 
     Goes by the plan that `rml plan` or `rml launch` wrote: needs no images.
     """
+    from rml_dashboards.figures.page import write_page
     from rml_dashboards.figures.publish import write_drawn
     from rml_dashboards.records.opening import open_records
     from rml_dashboards.studies.drawn import drawn_figures
@@ -57,5 +64,9 @@ def figures(
     for plan in plans:
         folder = to or out / "studies" / plan.name
         index = f"figures{plan.file_suffix}"
-        for path in write_drawn(drawn_figures(plan, reader), folder, index_name=index):
+        drawn = drawn_figures(plan, reader)
+        written = write_drawn(drawn, folder, index_name=index)
+        if html:
+            written.append(write_page(drawn, plan.title, folder / f"{index}.html"))
+        for path in written:
             typer.echo(str(path))

@@ -1,6 +1,5 @@
 """Diagrams of a table: what they draw, in which size, and that a grey print tells rows apart."""
 
-import itertools
 from typing import Any
 
 import numpy as np
@@ -12,49 +11,20 @@ from rml_dashboards.diagrams.diagram import Material
 from rml_dashboards.diagrams.kinds import DIAGRAMS
 from rml_dashboards.diagrams.trends import share_text
 from rml_dashboards.errors import DashboardError
-from rml_dashboards.figures.style import METADATA, SMALLEST_POINTS, in_style, pictures_of
-from rml_dashboards.tables.specification import ColumnSpec, RowSpec
-from tests.support.dashboards.small_tables import runs_of, table_of
-
-ROWS = ("Supervised", "IML", "RML")
-COLUMNS = ("1/16", "1/8", "1/4")
-SHARES = {"1/16": 1 / 16, "1/8": 1 / 8, "1/4": 1 / 4}
-
-
-def score(row: str, column: str, seed: int) -> float:
-    """Rows and columns get better in their order."""
-    return 0.4 + 0.05 * ROWS.index(row) + 0.02 * COLUMNS.index(column) + 0.01 * seed
-
-
-def material(**more: Any) -> Material:
-    runs = [
-        run
-        for row, column in itertools.product(ROWS, COLUMNS)
-        for run in runs_of(row, *(score(row, column, seed) for seed in range(3)), column=column)
-    ]
-    table = table_of(
-        runs,
-        rows=tuple(RowSpec(label=row) for row in ROWS),
-        columns=tuple(ColumnSpec(label=column) for column in COLUMNS),
-    )
-    classes = table_of(
-        runs,
-        rows=table.spec.rows,
-        columns=tuple(ColumnSpec(label=column) for column in COLUMNS),
-        title="T: IoU of classes",
-    )
-    hours = dict.fromkeys(table.values["run_id"], 2.0)
-    given: dict[str, Any] = {"labelled_share": SHARES, "hours": hours, "against": "Supervised"}
-    return Material(table=table, title="T", classes=(classes,), **(given | more))
+from rml_dashboards.figures.drawing import figure_of, pictures
+from rml_dashboards.figures.style import METADATA, SMALLEST_POINTS
+from rml_dashboards.tables.specification import ColumnSpec
+from tests.support.dashboards.small_diagrams import COLUMNS, SHARES, material, score
+from tests.support.dashboards.small_tables import table_of
 
 
 def drawn(kind: str) -> Figure:
-    return in_style(DIAGRAMS[kind](material()).draw)
+    return figure_of(DIAGRAMS[kind](material()).chart)
 
 
 @pytest.mark.parametrize("kind", DIAGRAMS)
 def test_the_same_values_give_the_same_files(kind: str) -> None:
-    first, second = (pictures_of(DIAGRAMS[kind](material()).draw) for _ in range(2))
+    first, second = (pictures(DIAGRAMS[kind](material()).chart) for _ in range(2))
     assert set(first) == set(METADATA)
     assert first == second
     assert first["pdf"].startswith(b"%PDF") and b"<svg" in first["svg"]

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from rml_dashboards.errors import DashboardError
-from rml_dashboards.figures.drawing import draw, pictures, seeds_text, y_label
+from rml_dashboards.figures.curve_chart import curve_chart, seeds_text, y_label
+from rml_dashboards.figures.drawing import draw, pictures
 from rml_dashboards.figures.publish import drawn_curves, index, write_figures
 from rml_dashboards.figures.specification import MetricSpec
 from rml_dashboards.figures.style import COLOURS
@@ -91,7 +92,8 @@ def test_the_same_figure_is_the_same_bytes() -> None:
     figure = figure_of(
         spec_of("RML", num_seeds=2), {f"RML-1/8-{seed}": {TV: v} for seed, v in LOGGED.items()}
     )
-    assert pictures(figure) == pictures(figure)
+    chart = curve_chart(figure)
+    assert pictures(chart) == pictures(chart)
 
 
 def test_a_value_reported_twice_counts_once_and_infinite_ones_not_at_all(store: Store) -> None:
@@ -142,7 +144,7 @@ def test_panels_colours_line_styles_and_bands() -> None:
     )
     present = {run.run_id: both for run in spec.runs if run.run_id != "RML-1/4-1"}
     figure = figure_of(spec, present)
-    drawn = draw(figure)
+    drawn = draw(curve_chart(figure))
     assert [panel.get_title() for panel in drawn.axes] == ["1/8", "1/4"]
     left, right = drawn.axes
     assert {line.get_color() for line in left.lines} == set(COLOURS[:2])
@@ -158,9 +160,9 @@ def test_panels_colours_line_styles_and_bands() -> None:
 def test_a_logarithmic_axis_keeps_bands_above_zero() -> None:
     reports = {"RML-1/8-0": {TV: {1: 0.9, 2: 0.5}}, "RML-1/8-1": {TV: {1: 0.01, 2: 0.5}}}
     figure = figure_of(spec_of("RML", num_seeds=2, log_y=True), reports)
-    (panel,) = draw(figure).axes
+    (panel,) = draw(curve_chart(figure)).axes
     (band,) = panel.collections
     assert panel.get_yscale() == "log"
     assert (np.asarray(band.get_paths()[0].vertices, dtype=float)[:, 1] > 0).all()
     assert seeds_text([only_curve(figure)]) == "n = 2"
-    assert Image.open(io.BytesIO(pictures(figure)["png"])).size[0] > 500
+    assert Image.open(io.BytesIO(pictures(curve_chart(figure))["png"])).size[0] > 500

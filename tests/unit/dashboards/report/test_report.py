@@ -1,6 +1,7 @@
 """`rml report`: one page that stands alone, says what is recorded, and takes any name."""
 
 import base64
+import gzip
 import hashlib
 import io
 import json
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import plotly.graph_objects as go
 import pytest
 import yaml
 from PIL import Image
@@ -101,14 +103,20 @@ def test_the_page_stands_alone(page: tuple[str, Read]) -> None:
 def test_only_its_own_script_may_run(page: tuple[str, Read]) -> None:
     text, found = page
     (script,) = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    (packed,) = re.findall(r'<script type="text/plain" id="plotly">(.*?)</script>', text)
+    library = gzip.decompress(base64.b64decode(packed))
+    allowed = {
+        f"'sha256-{base64.b64encode(hashlib.sha256(one).digest()).decode()}'"
+        for one in (script.encode(), library)
+    }
     (policy,) = (
         own["content"]
         for tag, own, _ in found.elements
         if tag == "meta" and own.get("http-equiv") == "Content-Security-Policy"
     )
     assert policy is not None
-    assert policy.startswith("default-src 'none';") and f"script-src 'sha256-{digest}'" in policy
+    assert policy.startswith("default-src 'none';")
+    assert set(policy.partition("script-src ")[2].split()) == allowed
     handlers = [key for _, own, _ in found.elements for key in own if key.startswith("on")]
     assert not handlers and "style=" not in text
 
@@ -208,7 +216,10 @@ def test_names_are_nothing_but_text(name: str, tmp_path: Path) -> None:
     assert not found.open
     tags = {tag for tag, *_ in found.elements}
     assert "b" not in tags and "foreignObject" not in tags
-    assert len(re.findall("<script", text)) == 1
+    assert len(re.findall("<script>", text)) == 1, "what may run"
+    assert len(re.findall("<script", text)) == len(re.findall("</script>", text))
+    for plot in re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', text):
+        go.Figure(json.loads(plot))
     sources = [str(own["src"]) for _, own, _ in found.elements if own.get("src")]
     assert all(source.startswith("data:image/") for source in sources)
     assert name.strip() in found.texts("th", scope="row")
