@@ -73,12 +73,14 @@ class ShownFigure(Figure):
 
 
 def encoded(figure: Figure, kind: str) -> bytes:
-    """A figure as the bytes of a file; the same figure gives the same bytes."""
+    """A figure as the bytes of a file; the same figure gives the same bytes, wherever it was drawn
+    (ids in SVG and fonts in PDF go by the style at the time of writing)."""
     stream = io.BytesIO()
-    if kind == "svg":  # savefig draws a figure once more, only to lay it out
-        FigureCanvasSVG(figure).print_svg(stream, metadata=METADATA[kind])
-    else:
-        figure.savefig(stream, format=kind, metadata=METADATA[kind])
+    with style.context(STYLE, after_reset=True):
+        if kind == "svg":  # savefig draws a figure once more, only to lay it out
+            FigureCanvasSVG(figure).print_svg(stream, metadata=METADATA[kind])
+        else:
+            figure.savefig(stream, format=kind, metadata=METADATA[kind])
     return stream.getvalue()
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from rml_dashboards.errors import DashboardError
@@ -14,7 +15,7 @@ from rml_dashboards.figures.curve_chart import curve_chart, seeds_text, y_label
 from rml_dashboards.figures.drawing import draw, pictures
 from rml_dashboards.figures.publish import drawn_curves, index, write_figures
 from rml_dashboards.figures.specification import MetricSpec
-from rml_dashboards.figures.style import COLOURS
+from rml_dashboards.figures.style import COLOURS, encoded, in_style
 from rml_dashboards.records.mlflow_reader import MlflowReader
 from tests.support.dashboards.small_figures import TV, figure_of, only_curve, spec_of
 from tests.support.recorded import NOON, Store
@@ -94,6 +95,16 @@ def test_the_same_figure_is_the_same_bytes() -> None:
     )
     chart = curve_chart(figure)
     assert pictures(chart) == pictures(chart)
+
+
+@pytest.mark.parametrize("kind", ["svg", "pdf", "png"])
+def test_a_figure_is_the_same_bytes_when_it_is_written_elsewhere_than_drawn(kind: str) -> None:
+    def figure() -> Figure:
+        drawn = Figure()
+        drawn.add_subplot().plot([0, 1], [0, 1])
+        return drawn
+
+    assert encoded(in_style(figure), kind) == encoded(in_style(figure), kind)
 
 
 def test_a_value_reported_twice_counts_once_and_infinite_ones_not_at_all(store: Store) -> None:
