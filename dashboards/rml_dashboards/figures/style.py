@@ -78,7 +78,8 @@ def encoded(figure: Figure, kind: str) -> bytes:
     stream = io.BytesIO()
     with style.context(STYLE, after_reset=True):
         if kind == "svg":  # savefig draws a figure once more, only to lay it out
-            FigureCanvasSVG(figure).print_svg(stream, metadata=METADATA[kind])
+            canvas: Any = FigureCanvasSVG(figure)
+            canvas.print_svg(stream, metadata=METADATA[kind])
         else:
             figure.savefig(stream, format=kind, metadata=METADATA[kind])
     return stream.getvalue()

@@ -77,10 +77,8 @@ class _Reported:
 
     def __init__(self, values: pd.DataFrame) -> None:
         self.steps = values["step"].to_numpy(dtype=np.int64)
-        self._places: dict[tuple[str, str], Places] = {
-            (str(run_id), str(metric)): places
-            for (run_id, metric), places in values.groupby(["run_id", "metric"]).indices.items()  # type: ignore[misc]
-        }
+        places: Any = values.groupby(["run_id", "metric"]).indices
+        self._places: dict[tuple[str, str], Places] = dict(places)
         self.runs = {run_id for run_id, _ in self._places}
 
     def of(self, run_id: str, key: str, last_step: int | None = None) -> Places:

@@ -63,6 +63,6 @@ def to_histories(points: Collection[Point], keys: dict[str, frozenset[str]]) -> 
     frame = pd.DataFrame(
         {"run": runs[order], "metric": metrics[order], "step": step[order], "value": value[order]}
     ).drop_duplicates(["run", "metric", "step"], keep="last")
-    frame["run_id"] = pd.array(run_ids, dtype="str").take(frame["run"])
-    frame["metric"] = pd.array(metric_names, dtype="str").take(frame["metric"])
+    frame["run_id"] = pd.array(run_ids, dtype="str").take(frame["run"].to_numpy())
+    frame["metric"] = pd.array(metric_names, dtype="str").take(frame["metric"].to_numpy())
     return Histories(values=frame[list(COLUMNS)].reset_index(drop=True), keys=keys)

@@ -8,7 +8,7 @@ import requests
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from rml_dashboards.records.run_folder_reader import RunFolderReader, _RunFolder
+from rml_dashboards.records.run_folder_reader import RunFolderReader
 from rml_platform.run.attempt import WorkerContext
 from rml_platform.run.execute import execute
 from rml_platform.run.run_folder import RunFolder
@@ -164,7 +164,8 @@ class FolderScene(Scene):
             return None
         (run,) = runs
         steps: dict[str, list[int]] = {}
-        ((points, _),) = reader._each(["run-1"], _RunFolder.points)
+        known = reader.histories(["run-1"], ()).keys.get("run-1", frozenset())
+        (((points, _), _),) = reader._each(["run-1"], lambda folder: folder.points(known))
         for _, key, step, *_ in points:
             steps.setdefault(key, []).append(step)
         return Recorded(run.status, run.scores, run.tags, steps)
