@@ -16,6 +16,7 @@ from mlflow import MlflowClient
 from rml_platform.run.run_folder import Heartbeat, RunFolder
 from rml_platform.run.task import Process
 from tests.support.platform.studies import write_study
+from tests.support.recorded import recorded_runs
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 
@@ -115,7 +116,7 @@ def test_a_launch_can_be_stopped_and_killed_and_still_finishes(tmp_path: Path) -
     assert result is not None
     assert (result.steps, result.attempt) == (STEPS, 4)
     client = MlflowClient(f"sqlite:///{tmp_path / 'out' / 'mlflow.db'}")
-    (recorded,) = client.search_runs([e.experiment_id for e in client.search_experiments()])
+    (recorded,) = recorded_runs(client)
     assert recorded.info.status == "FINISHED"
     steps = [m.step for m in client.get_metric_history(recorded.info.run_id, "train/loss")]
     assert sorted(steps) == list(range(10, STEPS + 1, 10))
@@ -159,6 +160,6 @@ def test_a_worker_that_hangs_is_killed_and_its_run_goes_on(tmp_path: Path) -> No
     assert result is not None
     assert result.attempt > 1
     client = MlflowClient(f"sqlite:///{tmp_path / 'out' / 'mlflow.db'}")
-    (recorded,) = client.search_runs([e.experiment_id for e in client.search_experiments()])
+    (recorded,) = recorded_runs(client)
     steps = [m.step for m in client.get_metric_history(recorded.info.run_id, "train/loss")]
     assert sorted(steps) == list(range(10, STEPS + 1, 10))

@@ -11,6 +11,7 @@ from mlflow import MlflowClient
 
 from rml_platform.run.run_folder import RunFolder
 from tests.support.platform.studies import write_study
+from tests.support.recorded import recorded_runs
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 
@@ -64,7 +65,7 @@ def test_two_launches_at_once_train_every_run_once(tmp_path: Path) -> None:
     assert not list((storage / "launches").iterdir())
 
     client = MlflowClient(f"sqlite:///{storage / 'mlflow.db'}")
-    recorded = client.search_runs([e.experiment_id for e in client.search_experiments()])
+    recorded = recorded_runs(client)
     assert Counter(run.data.tags["rml.run_id"] for run in recorded) == Counter(run_ids)
     for run in recorded:
         assert run.info.status == "FINISHED"

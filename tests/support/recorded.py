@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import cast
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, RunTag
+from mlflow.entities import Metric, Run, RunTag
 
 from rml_dashboards.contract.states import Status
 from rml_dashboards.records.mlflow_reader import MlflowReader
@@ -62,6 +62,12 @@ def recorded(
 def read_records(uri: str, ledger_folder: Path, *, fresh: bool = False) -> Records:
     """All runs of an MLflow store."""
     return MlflowReader(uri, ledger_folder, fresh=fresh).records()
+
+
+def recorded_runs(client: MlflowClient) -> list[Run]:
+    """Every run of ours in a store; a study's summary, which is no run, is not among them."""
+    experiments = [e.experiment_id for e in client.search_experiments()]
+    return list(client.search_runs(experiments, "tags.`rml.run_id` LIKE '%'"))
 
 
 @dataclass

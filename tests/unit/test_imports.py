@@ -36,6 +36,7 @@ ROOMS = {
     ),
     "rml_platform": (
         "environment",
+        "system_use",
         "plugins",
         "study",
         "run",

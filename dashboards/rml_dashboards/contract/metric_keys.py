@@ -19,6 +19,9 @@ FINAL = "final"
 VAL = "val"
 HOLDOUT = "holdout"
 TRAIN = "train"
+FINAL_STEP = 0
+"""Step under which final scores are recorded. A run has one of each, and MLflow draws metrics that
+no run has beyond step 0 as bars instead of curves of one point."""
 PLACES = (FINAL, VAL, HOLDOUT, TRAIN)
 MIOU = "miou"
 IOU = "iou"

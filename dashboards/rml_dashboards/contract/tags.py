@@ -9,6 +9,10 @@ PREFIX = "rml."
 CURRENT_RESULTS = 1
 """The trainer's `RESULT_VERSION` in this version of the program, for those who do not import the
 trainer; scores of another one are stale. A test holds the two together."""
+SUMMARY = "rml.summary"
+"""Tag of the one record per study that holds its table; such a record has no run id, and is no
+run."""
+SEEDS = ("seed", "split.seed")
 FIRST_RESULTS = 1
 """Version of runs that state none: there was no other when they were recorded."""
 
@@ -69,6 +73,22 @@ def place_tags(study: str, places: Iterable[tuple[str, str]]) -> dict[str, str]:
     columns = dict.fromkeys(column for _, column in found)
     labels = {"row": ", ".join(rows), "column": ", ".join(columns)}
     return {f"{PREFIX}{what}.{study}": text for what, text in labels.items() if text}
+
+
+def differences_tag(study: str, settings: Mapping[str, Any]) -> dict[str, str]:
+    """What a run has in those settings in which the runs of a study differ, so that a tracker's
+    list shows it beside eighty parameters that are all alike: `rml.differs.<study>`.
+
+    Args:
+        settings: by dotted key; seeds are left out, because rows and columns do not differ in them.
+    """
+    own = {key: value for key, value in settings.items() if key not in SEEDS}
+    text = ", ".join(f"{key}={_shown(value)}" for key, value in sorted(own.items()))
+    return {f"{PREFIX}differs.{study}": text} if text else {}
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def task_tags(task: Mapping[str, Any]) -> dict[str, str]:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from pyarrow import ArrowException, fs
 
 from rml_dashboards.contract import run_folder as files
-from rml_dashboards.contract.metric_keys import FINAL, final_metrics
+from rml_dashboards.contract.metric_keys import FINAL, FINAL_STEP, final_metrics
 from rml_dashboards.contract.names import RUN_ID
 from rml_dashboards.contract.states import ALIVE, STALE_AFTER_S, STATUS_OF_STATE, run_state
 from rml_dashboards.contract.tags import (
@@ -177,16 +177,15 @@ class _RunFolder:
         return {key: value for _, key, _, _, value in measured} | self._final(result)
 
     def points(self, metrics: Collection[str]) -> tuple[list[Point], frozenset[str]]:
-        """What was measured of some metrics as far as it counts, final scores at the last step; and
+        """What was measured of some metrics as far as it counts, final scores at step 0; and
         every metric that was measured."""
         heartbeat = self._read(files.HEARTBEAT_FILE, _checked_heartbeat)
         result = self._read(files.RESULT_FILE, _checked_result)
         points = self._measured(heartbeat, result)
         if result is not None:
-            step = result["steps"]
             time_ms = int(1000 * result["time"])
             final = self._final(result).items()
-            points += [(self._run_id, key, step, time_ms, value) for key, value in final]
+            points += [(self._run_id, key, FINAL_STEP, time_ms, value) for key, value in final]
         wanted = [point for point in points if point[1] in metrics]
         return wanted, frozenset(point[1] for point in points)
 

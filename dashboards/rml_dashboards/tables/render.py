@@ -15,6 +15,7 @@ STALE_MEANING = (
     f"{STALE.strip()}: stale, made by another version of the results or under settings that the "
     "study no longer has."
 )
+TRACES = "## How to trace a number"
 MLFLOW_RUN = "MLflow run id"
 MARKUP = {"best": ("**", "**"), "second": ("<u>", "</u>"), "group": ("*", "*")}
 AGGREGATES = {
@@ -167,7 +168,7 @@ def _traces(table: Table) -> str:
     else:
         how += f" Each run has a folder of its own, `{RUNS}/<run id>`."
         header, lines = without_column(header, lines, MLFLOW_RUN)
-    parts = ["## How to trace a number", how]
+    parts = [TRACES, how]
     return "\n\n".join(
         [*parts, pipe_table([escape(cell) for cell in header], lines)] if lines else parts
     )

@@ -72,6 +72,15 @@ Notify = Annotated[
 ]
 
 
+SystemMetrics = Annotated[
+    bool,
+    typer.Option(
+        "--system-metrics",
+        help="Runs also record what they use of their machine: CPU, memory, disk, network, GPU.",
+    ),
+]
+
+
 def launch(
     studies: StudyFiles,
     set_: Overrides = None,
@@ -88,6 +97,7 @@ def launch(
     max_gpu_hours: MaxGpuHours = None,
     deadline: Deadline = None,
     notify: Notify = None,
+    system_metrics: SystemMetrics = False,
 ) -> None:
     """Train every run of a study that is not done yet, track it, and print the study's table.
 
@@ -105,11 +115,9 @@ def launch(
 
     console = Console()
     layout = OutputLayout(root=out, storage=storage or str(out))
-    plan_of = functools.partial(
-        planned, out=out, data_root=data_root, is_local=address is None, tell_data=True
-    )
     studies = list(dict.fromkeys(studies))
-    plans = [plan_of(study, set_, profile) for study in studies]
+    plan_of = functools.partial(planned, out=out, data_root=data_root, tell_data=True)
+    plans = [plan_of(one, set_, profile, is_local=address is None) for one in studies]
     written = [write_down(plan, set_, out, layout.storage) for plan in plans]
     for plan in plans:
         console.print(f"{plan.study.title}: {len(plan.runs)} runs", markup=False, highlight=False)
@@ -124,6 +132,7 @@ def launch(
         with_ray=not without_ray,
         terms=_terms(max_gpu_hours, deadline),
         notify=notify or (),
+        system_metrics=system_metrics,
         console=console,
     )
     _print(report, dict(zip(studies, written, strict=True)), layout, tracking_uri, console)

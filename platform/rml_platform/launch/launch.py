@@ -15,7 +15,6 @@ from typing import Any
 
 from rich.console import Console
 
-from rml_dashboards.contract.tags import place_tags
 from rml_platform.launch.claiming import LaunchClaims
 from rml_platform.launch.direct import carry_out_here
 from rml_platform.launch.live_view import LiveView, poll_seconds
@@ -45,6 +44,7 @@ from rml_platform.launch.sizing import (
 from rml_platform.launch.stop_signals import exit_code_of, stopping_on_signals
 from rml_platform.planning.machine import Machine
 from rml_platform.planning.plan import Plan
+from rml_platform.planning.plan_file.writing import study_labels
 from rml_platform.run.faults.lease import lease
 from rml_platform.run.faults.repeated import repeated
 from rml_platform.run.run_folder import CANCEL_FILE, RunFolder
@@ -72,6 +72,7 @@ def launch(
     ship: bool = False,
     terms: Terms = NO_TERMS,
     notify: Sequence[str] = (),
+    system_metrics: bool = False,
     console: Console | None = None,
     trainer_class: Callable[..., Any] | None = None,
     carry_out: CarryOut | None = None,
@@ -87,6 +88,7 @@ def launch(
         max_concurrent: most runs at the same time; default: as many as the resources allow.
         terms: budget and deadline.
         notify: URLs that are told of ends, failures and standstill.
+        system_metrics: runs also record what they use of their machines.
         with_ray: False: one run after the other in this process, on a machine without Ray.
         ship: send this version of the code and its plug-ins along to the nodes of the cluster.
         carry_out: who trains the runs; default: Ray, or this process.
@@ -101,7 +103,9 @@ def launch(
     studies = _labels_of(plans)
     try:
         with stopping_on_signals():
-            publisher = _opened(tracking_uri, layout, studies, note_on(console))
+            tracker = open_tracker(tracking_uri, layout.root, layout.artifacts)
+            tracker.check()
+            publisher = StudyPublishers(tracker, studies, note_on(console))
             carry_out = functools.partial(
                 carry_out or (_carry_out if with_ray else carry_out_here),
                 studies={plan.study.name: plan.study for plan in plans},
@@ -111,40 +115,21 @@ def launch(
                 trainer_class=trainer_class,
                 on_note=note_on(console),
             )
-            launch_id = new_launch_id()
-            with notifying(notify, launch_id, note_on(console), studies, report) as notifier:
-                asked = (terms, notifier, launch_id)
-                one = _Launch(plans, layout, data_root, publisher, console, report, *asked)
-                one.bring_to_end(carry_out)
+            own = new_launch_id()
+            with notifying(notify, own, note_on(console), studies, report) as notifier:
+                asked = (console, report, terms, notifier, own, system_metrics)
+                _Launch(plans, layout, data_root, publisher, *asked).bring_to_end(carry_out)
     except KeyboardInterrupt as stop:
         report.stopped_with = exit_code_of(stop)
     report.seconds = time.monotonic() - started
     return report
 
 
-def _opened(
-    tracking_uri: str | None,
-    layout: OutputLayout,
-    studies: Mapping[str, Mapping[str, Mapping[str, str]]],
-    on_note: Callable[[str], None],
-) -> StudyPublishers:
-    """Publishers on a tracker that has answered. Raises TrackingError."""
-    tracker = open_tracker(tracking_uri, layout.root, layout.artifacts)
-    tracker.check()
-    return StudyPublishers(tracker, studies, on_note)
-
-
 def _labels_of(plans: Sequence[Plan]) -> dict[str, dict[str, dict[str, str]]]:
-    """By study and run id, the tags that tell where a run stands in the study's table. Raises
-    ConfigError where two studies have one name."""
+    """By study and run id, the tags that only the study knows. Raises ConfigError where two
+    studies have one name."""
     check_names([plan.study for plan in plans])
-    return {
-        plan.study.name: {
-            run.run_id: place_tags(plan.study.name, ((cell.row, cell.column) for cell in run.cells))
-            for run in plan.runs
-        }
-        for plan in plans
-    }
+    return {plan.study.name: study_labels(plan) for plan in plans}
 
 
 class _Launch:
@@ -161,6 +146,7 @@ class _Launch:
         terms: Terms,
         notifier: Notifier,
         launch_id: str,
+        system_metrics: bool,
     ) -> None:
         self.launch_id = launch_id
         self._notifier = notifier
@@ -170,7 +156,9 @@ class _Launch:
                 if run.run_id not in self.tasks:
                     name = plan.study.name
                     task = task_of(run, name, layout, data_root, self.launch_id)
-                    self.tasks[run.run_id] = replace(task, stop_by=terms.deadline)
+                    self.tasks[run.run_id] = replace(
+                        task, stop_by=terms.deadline, system_metrics=system_metrics
+                    )
         self.folders = {run_id: RunFolder.of(layout.storage, run_id) for run_id in self.tasks}
         self._storage = layout.storage
         self._on_note = note_on(console)

@@ -26,6 +26,7 @@ from rml_platform.run.reporters import Heart, RunReporter, WorkerReporter, note
 from rml_platform.run.run_folder import DeviceMemory, Failure, Heartbeat, Result, RunFolder
 from rml_platform.run.shared_stages import SharedStages
 from rml_platform.run.task import Process, RunTask
+from rml_platform.system_use import SystemUse
 from rml_trainers.config import RunConfig
 from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.data.splitting.splits import Split, make_split
@@ -167,7 +168,13 @@ class Attempt:
                 heart = stack.enter_context(
                     Heart(self.run, beat, self.claims.is_mine, lambda: device_use(device))
                 )
-                reporter = RunReporter(self.run, heart, self.deliver, self.task.stop_by)
+                reporter = RunReporter(
+                    self.run,
+                    heart,
+                    self.deliver,
+                    self.task.stop_by,
+                    SystemUse(lambda: device_use(device)) if self.task.system_metrics else None,
+                )
             for warning in self.warnings:
                 reporter.on_note("warning", warning)
             data = PreparedData.open(self.task.prepared_path)

@@ -157,10 +157,20 @@ class RunReporter(WorkerReporter):
     checkpoint."""
 
     def __init__(
-        self, run: RunFolder, heart: Heart, deliver: Deliver, stop_by: float | None = None
+        self,
+        run: RunFolder,
+        heart: Heart,
+        deliver: Deliver,
+        stop_by: float | None = None,
+        system_use: Callable[[], dict[str, float]] | None = None,
     ) -> None:
-        """`stop_by`: Unix time at which the run has to have stopped, done or not."""
+        """
+        Args:
+            stop_by: Unix time at which the run has to have stopped, done or not.
+            system_use: what else is measured wherever steps report, by full key.
+        """
         super().__init__(deliver)
+        self._system_use = system_use
         self._stop_by = stop_by
         self._saved_at = time.time()
         self._run = run
@@ -174,9 +184,8 @@ class RunReporter(WorkerReporter):
         speed = (
             {"seconds_per_step": progress.seconds_per_step} if progress.seconds_per_step > 0 else {}
         )
-        self.metrics.add(
-            progress.step, {f"{TRAIN}/{key}": value for key, value in (scalars | speed).items()}
-        )
+        own = {f"{TRAIN}/{key}": value for key, value in (scalars | speed).items()}
+        self.metrics.add(progress.step, own | (self._system_use() if self._system_use else {}))
         loss = scalars.get("loss", math.nan)
         self._advance(progress, loss=loss if math.isfinite(loss) else None)
         if self._heart.is_fenced:

@@ -170,6 +170,8 @@ class RunTask:
     result_version: int = 1
     """The trainer's `RESULT_VERSION` when the run was planned; tasks written before this field was
     there are of the first version."""
+    system_metrics: bool = False
+    """Whether use of the machine is measured wherever steps report."""
     repeat_of: str = ""
     """Id of the run that it repeats with other rounding."""
     class_names: tuple[str, ...] = ()

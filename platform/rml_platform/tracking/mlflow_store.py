@@ -182,11 +182,12 @@ class MlflowStore:
             made = self._client.get_experiment_by_name(name).experiment_id
         return str(made)
 
-    def find(self, run_id: str) -> str | None:
-        """MLflow run of a run id, wherever it is: in any experiment, restored if somebody deleted
-        it. Of several the first that was made, the others are closed."""
+    def find(self, run_id: str, tag: str = Tag.RUN_ID) -> str | None:
+        """MLflow run of a run id (or of the value of another tag), wherever it is: in any
+        experiment, restored if somebody deleted it. Of several the first that was made, the others
+        are closed."""
         with _one_error(f"cannot look for run {run_id}"):
-            found = self._all_of(run_id)
+            found = self._all_of(run_id, tag)
             if not found:
                 return None
             info = found[0].info
@@ -201,7 +202,7 @@ class MlflowStore:
         with _one_error(f"cannot look for run {run_id}"):
             self._close([run for run in self._all_of(run_id) if run.info.run_id != mlflow_run])
 
-    def _all_of(self, run_id: str) -> list[Any]:
+    def _all_of(self, run_id: str, tag: str = Tag.RUN_ID) -> list[Any]:
         """Every MLflow run of a run id: those that nobody deleted first, and of them the oldest."""
         from mlflow.entities import ViewType
 
@@ -209,7 +210,7 @@ class MlflowStore:
             e.experiment_id for e in self._client.search_experiments(view_type=ViewType.ALL)
         ]
         quote = '"' if "'" in run_id else "'"
-        query = f"tags.`{Tag.RUN_ID}` = {quote}{run_id}{quote}"
+        query = f"tags.`{tag}` = {quote}{run_id}{quote}"
         found = self._client.search_runs(experiments, query, ViewType.ALL, max_results=100)
         return sorted(
             found, key=lambda run: (run.info.lifecycle_stage == "deleted", run.info.start_time)
@@ -226,13 +227,11 @@ class MlflowStore:
                 if not stray.data.metrics:
                     self._client.delete_run(info.run_id)
 
-    def create(self, study: str, run_id: str) -> str:
-        """New MLflow run in the study's experiment."""
+    def create(self, study: str, run_id: str, tag: str = Tag.RUN_ID) -> str:
+        """New MLflow run in the study's experiment, named after the value of the tag."""
         experiment = self.experiment(study)
         with _one_error(f"cannot create run {run_id}"), _asking_once():
-            run = self._client.create_run(
-                experiment, tags={Tag.RUN_ID.value: run_id}, run_name=run_id
-            )
+            run = self._client.create_run(experiment, tags={str(tag): run_id}, run_name=run_id)
         return str(run.info.run_id)
 
     @staticmethod

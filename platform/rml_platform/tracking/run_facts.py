@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rml_dashboards.contract.metric_keys import final_metrics
+from rml_dashboards.contract.metric_keys import FINAL_STEP, final_metrics
 from rml_dashboards.contract.run_folder import TASK_FILE
 from rml_dashboards.contract.tags import Tag, failure_text, heartbeat_tags, task_tags
 from rml_platform.run.codec import DamagedFileError
@@ -105,7 +105,7 @@ class RunFacts:
             return []
         time_ms = int(result.time * 1000)
         values = final_metrics(result.evaluations, result.seconds)
-        return [Measurement(key, result.steps, time_ms, value) for key, value in values.items()]
+        return [Measurement(key, FINAL_STEP, time_ms, value) for key, value in values.items()]
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

@@ -23,6 +23,7 @@ from rml_platform.planning.plan_file.written_plan import WrittenPlan
 from rml_platform.run.many_runs import records_of
 from rml_platform.run.run_folder import RunRecord
 from rml_platform.tracking.opening import tracking_uri_or_default
+from rml_platform.views.runs.study_summary import send_summary
 from rml_platform.views.study_plan import study_plan
 
 BEST_OF_A_SEARCH = 5
@@ -150,6 +151,14 @@ def _print_table(
     study = study_plan(plan)
     table = load_table(table_spec(study), cell_specs(study), reader)
     files = write_table(table, layout.root / "studies" / plan.name)
+    send_summary(
+        study,
+        table,
+        files,
+        out=layout.root,
+        tracking_uri=tracking_uri,
+        on_note=lambda text: console.print(Text(f"note: {text}", style="yellow")),
+    )
     console.print()
     console.print(console_table(table))
     console.print()

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from rml_dashboards.contract.metric_keys import to_mlflow_key
-from rml_dashboards.contract.tags import Tag
+from rml_dashboards.contract.tags import SUMMARY, Tag
 from rml_platform.chaos.checks.fingerprints import Fingerprint, Point
 
 
@@ -18,6 +18,8 @@ def tracking_faults(uri: str, runs: Mapping[str, Fingerprint]) -> list[str]:
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     recorded: dict[str, list[tuple[str, str]]] = {}
     for run in client.search_runs(experiments, max_results=1000):
+        if SUMMARY in run.data.tags:
+            continue  # a study's table, which is no run
         run_id = run.data.tags.get(Tag.RUN_ID.value, "without a run id")
         recorded.setdefault(run_id, []).append((run.info.run_id, run.info.status))
     faults = [f"MLflow run of {i}, which is no run" for i in recorded if i not in runs]

@@ -106,14 +106,15 @@ def sync(
 
 
 def _labels_of(plans: "Sequence[WrittenPlan]") -> dict[str, dict[str, str]]:
-    """By run id, the tags that tell where runs stand in the tables of studies."""
-    from rml_dashboards.contract.tags import place_tags
+    """By run id, the tags that only studies know."""
+    from rml_dashboards.contract.tags import differences_tag, place_tags
 
     labels: dict[str, dict[str, str]] = {}
     for plan in plans:
         for run in plan.runs:
             places = ((cell.row, cell.column) for cell in run.cells)
-            labels.setdefault(run.run_id, {}).update(place_tags(plan.name, places))
+            own = labels.setdefault(run.run_id, {})
+            own |= place_tags(plan.name, places) | differences_tag(plan.name, run.settings)
     return labels
 
 

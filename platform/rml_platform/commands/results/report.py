@@ -65,6 +65,7 @@ def report(
     from rml_dashboards.report.publish import write_report
     from rml_dashboards.tables.html import run_links
     from rml_platform.tracking.opening import tracking_uri_or_default
+    from rml_platform.views.runs.study_summary import send_summary
     from rml_platform.views.study_plan import find_study_plans
 
     cost = None if price is None else Price.parse(price)
@@ -82,4 +83,11 @@ def report(
     default = out / "report.html"
     if len(plans) == 1:
         default = out / "studies" / first.name / f"report{first.file_suffix}.html"
-    typer.echo(str(write_report(contents, to or default)))
+    path = write_report(contents, to or default)
+    for plan, content in zip(plans, contents, strict=True):
+        send_summary(plan, content.table, [path], out=out, tracking_uri=uri, on_note=_note)
+    typer.echo(str(path))
+
+
+def _note(text: str) -> None:
+    typer.echo(f"note: {text}", err=True)

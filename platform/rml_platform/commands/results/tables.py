@@ -126,6 +126,7 @@ def tables(
     from rml_dashboards.tables.per_class import class_tables
     from rml_dashboards.tables.publish import load_table
     from rml_platform.tracking.opening import tracking_uri_or_default
+    from rml_platform.views.runs.study_summary import send_summary
     from rml_platform.views.study_plan import find_study_plans
 
     _check_options(noise_floor, paired, golden, check, len(studies))
@@ -148,6 +149,7 @@ def tables(
             written += files.write(one, folder)
         written += _statistics(table, folder) if statistics else []
         written += _comparison(table, paired, noise_floor, folder) if paired is not None else []
+        send_summary(plan, table, written, out=out, tracking_uri=uri, on_note=_note)
         for path in written:
             typer.echo(str(path))
         passed = (not check or _check(table, golden)) and passed
@@ -164,6 +166,10 @@ def _check_options(
         raise ConfigError("--golden: give --check, too; it is what the check compares with")
     if golden is not None and num_studies > 1:
         raise ConfigError("--golden: it is the table of one study; check them one by one")
+
+
+def _note(text: str) -> None:
+    typer.echo(f"note: {text}", err=True)
 
 
 def _print(table: "Table") -> None:

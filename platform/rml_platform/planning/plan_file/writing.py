@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from rml_dashboards.contract.metric_keys import metric_of_key
+from rml_dashboards.contract.tags import differences_tag, place_tags
 from rml_platform.environment import code_version
 from rml_platform.planning.cost import StageCost
 from rml_platform.planning.costs.kinds import kind_of
@@ -111,6 +112,18 @@ def to_written(
         earlier=_earlier(plan, before),
         repeats=tuple(_repeat(run, run.repeats) for run in plan.runs if run.repeats),
     )
+
+
+def study_labels(plan: Plan) -> dict[str, dict[str, str]]:
+    """By run id, the tags that only the study knows: where the run stands in its table, and what it
+    has in the settings in which the study's runs differ."""
+    name = plan.study.name
+    settings = setting_differences([_of_cell(run) for run in plan.runs])
+    return {
+        run.run_id: place_tags(name, ((cell.row, cell.column) for cell in run.cells))
+        | differences_tag(name, own)
+        for run, own in zip(plan.runs, settings.own, strict=True)
+    }
 
 
 def _of_cell(run: PlannedRun) -> RunConfig:

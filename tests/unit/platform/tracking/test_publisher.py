@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from rml_dashboards.contract.metric_keys import FINAL_STEP
 from rml_dashboards.contract.tags import place_tags
 from rml_platform.run.run_folder import RunFolder
 from rml_platform.tracking.mlflow_tracker import PUBLISHED
@@ -61,7 +62,7 @@ def test_a_finished_run_is_recorded_as_the_contract_says(scene: Scene) -> None:
     }
     assert {key: tags.get(key) for key in expected} == expected
     assert tags["rml.host"]
-    assert recorded.steps["final/miou"] == [NUM_STEPS]
+    assert recorded.steps["final/miou"] == [FINAL_STEP], "for which MLflow draws bars"
     assert metrics["final/seconds"] > 0
 
 
@@ -107,6 +108,16 @@ def test_mlflow_groups_runs_by_their_place_in_a_study(mlflow_scene: MlflowScene)
     assert told == {"rml.row.one": "RML", "rml.column.one": "1/8, 1/4", "rml.row.two": "A"}
     assert "rml.column.two" not in tags
     assert tags["rml.studies"] == "one,study,two"
+
+
+@pytest.mark.parametrize("is_asked", [True, False])
+def test_use_of_the_machine_is_recorded_where_it_is_asked_for(scene: Scene, is_asked: bool) -> None:
+    scene.train(replace(scene.task, system_metrics=is_asked))
+    assert scene.publisher().sync([scene.run], closing=True) == []
+    steps = scene.only().steps
+    assert ("system/cpu_utilization_percentage" in steps) == is_asked
+    if is_asked:
+        assert steps["system/process_memory_usage_megabytes"] == steps["train/loss"]
 
 
 def test_nothing_beyond_the_newest_checkpoint_is_sent_while_a_run_is_on_its_way(

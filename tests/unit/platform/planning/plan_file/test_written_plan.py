@@ -8,7 +8,7 @@ import pytest
 
 from rml_dashboards.contract.study_plan import plan_file
 from rml_platform.planning.plan import Plan, make_plan
-from rml_platform.planning.plan_file.writing import to_written, write_down
+from rml_platform.planning.plan_file.writing import study_labels, to_written, write_down
 from rml_platform.planning.plan_file.written_plan import (
     PLAN,
     WrittenPlan,
@@ -93,6 +93,21 @@ def test_settings_are_sorted_into_shared_and_own(written: WrittenPlan) -> None:
         assert run.settings["seed"] == run.cells[0].seed
         assert run.settings["method.name"] == run.method
         assert run.settings["split.num_labelled"] == run.num_labelled
+
+
+def test_a_tracker_is_told_where_a_run_stands_and_in_what_it_differs(plan: Plan) -> None:
+    told = study_labels(plan)
+    assert told.keys() == {run.run_id for run in plan.runs}
+    (run_id,) = (
+        run_id
+        for cell, run_id in plan.cells
+        if (cell.row, cell.column, cell.seed) == ("RML", "1/2", 1)
+    )
+    assert told[run_id] == {
+        "rml.row.tiny": "RML",
+        "rml.column.tiny": "1/2",
+        "rml.differs.tiny": "method.name=rml, split.num_labelled=5",
+    }
 
 
 def test_runs_that_report_otherwise_are_told_apart(tmp_path: Path) -> None:
