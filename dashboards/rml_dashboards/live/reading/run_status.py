@@ -4,7 +4,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from rml_dashboards.contract import run_folder as names
 from rml_dashboards.contract.metric_keys import MIOU
@@ -22,7 +22,8 @@ REASON_LENGTH = 300
 class RunStatus:
     """What lists show of a run."""
 
-    state: RunState = "new"
+    state: RunState | Literal["waiting"] = "new"
+    """As its folder says; `waiting` where a launch has it in its queue."""
     step: int = 0
     num_steps: int = 0
     """As the run itself says; 0: it has not said."""
@@ -41,7 +42,7 @@ class RunStatus:
     node: str = ""
     attempt: int = 0
     reason: str = ""
-    """Why the last attempt failed: kind and message, cut."""
+    """Why the last attempt failed: kind and message, cut; or why it waits."""
     gpu: Mapping[str, float | str] = field(default_factory=dict)
     damaged: tuple[str, ...] = ()
 

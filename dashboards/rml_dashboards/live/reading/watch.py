@@ -13,11 +13,14 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+from rml_dashboards.contract.launches import CANCELLED
 from rml_dashboards.contract.states import ALIVE
 from rml_dashboards.errors import DashboardError
+from rml_dashboards.live.reading.asked import Asked, AskedFolder, Wishes
 from rml_dashboards.live.reading.plans import PlanFolder, ShownStudy
 from rml_dashboards.live.reading.run_status import NOT_BEGUN, RunStatus, is_alive, status_of
 from rml_dashboards.live.reading.storage import Files, RunStorage, Stamp
+from rml_dashboards.studies.plan import PlannedRow
 
 NUM_READERS = 16
 """Folders read at once; what an object store needs is time, not cores."""
@@ -42,9 +45,43 @@ class Snapshot:
     stamps: Mapping[str, Stamp] = field(default_factory=dict)
     """Every run that has a folder, planned or not."""
     problems: tuple[str, ...] = ()
+    asked: Asked = field(default_factory=Asked)
+    """What people and launches say of runs that have not begun or have stopped."""
+
+    def seen_by(self, study: ShownStudy) -> "Snapshot":
+        """The same moment as one study has it: whether a run is cancelled is each study's own
+        matter."""
+        cancelled = self.asked.wishes.get(study.key, Wishes()).cancelled
+        statuses = dict(self.statuses)
+        for run_id in (*self.asked.waiting, *cancelled):
+            known = self.status(run_id)
+            if known.state in ("done", "running"):
+                continue
+            is_cancelled = run_id in cancelled
+            statuses[run_id] = dataclasses.replace(
+                known,
+                state="cancelled" if is_cancelled else "waiting",
+                reason=CANCELLED if is_cancelled else self.asked.waiting[run_id],
+            )
+        return dataclasses.replace(self, statuses=statuses)
+
+    def priority_of(self, study: ShownStudy, row: PlannedRow) -> int:
+        """The priority that counts for a row."""
+        wishes = self.asked.wishes.get(study.key, Wishes())
+        return wishes.priority_of(row.label, row.priority)
 
     def status(self, run_id: str) -> RunStatus:
         return self.statuses.get(run_id, NOT_BEGUN)
+
+
+def _asked_anew(before: Asked, now: Asked) -> list[str]:
+    """Ids of the runs of which something else is asked than before."""
+    waits = {*before.waiting.items()} ^ {*now.waiting.items()}
+    changed = {run_id for run_id, _ in waits}
+    for key in {*before.wishes, *now.wishes}:
+        known = before.wishes.get(key, Wishes()).cancelled
+        changed |= known ^ now.wishes.get(key, Wishes()).cancelled
+    return sorted(changed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,9 +105,13 @@ class _Seen:
 class Watch:
     """Looks at plans and runs whenever it is told to. Several threads may use it."""
 
-    def __init__(self, storage: RunStorage, plans: PlanFolder) -> None:
+    def __init__(
+        self, storage: RunStorage, plans: PlanFolder, asked: AskedFolder | None = None
+    ) -> None:
+        """`asked`: None shows what plans and run folders say, and nothing else."""
         self.storage = storage
         self._plans = plans
+        self._asked = asked
         self._lock = threading.Lock()
         self._seen: dict[str, _Seen] = {}
         self._trails: dict[str, deque[tuple[int, float | None, float | None]]] = {}
@@ -112,7 +153,9 @@ class Watch:
 
     def _look(self, now: float) -> Change | None:
         before = self.snapshot
-        studies, problems = self._plans.read()
+        studies, of_plans = self._plans.read()
+        asked, of_asked = self._asked.read(studies, now) if self._asked else (Asked(), ())
+        problems = (*of_plans, *of_asked)
         stamps = self.storage.stamps()
         self._problem = ""
         are_plans_new = problems != before.problems or studies != before.studies
@@ -132,7 +175,8 @@ class Watch:
         )
         self._forget(set(begun))
         self._follow(changed, statuses)
-        if not changed and not are_plans_new and stamps.keys() == before.stamps.keys():
+        is_same = asked == before.asked and stamps.keys() == before.stamps.keys()
+        if not changed and not are_plans_new and is_same:
             return None
         self.snapshot = Snapshot(
             version=before.version + 1,
@@ -140,8 +184,10 @@ class Watch:
             statuses=statuses,
             stamps=stamps,
             problems=problems,
+            asked=asked,
         )
-        return Change(version=before.version + 1, runs=changed, are_plans_new=are_plans_new)
+        told = tuple(dict.fromkeys((*changed, *_asked_anew(before.asked, asked))))
+        return Change(version=before.version + 1, runs=told, are_plans_new=are_plans_new)
 
     def _is_due(self, run_id: str, stamp: Stamp) -> bool:
         seen = self._seen.get(run_id)

@@ -8,9 +8,10 @@ import heapq
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from rml_dashboards.live.reading.plans import ShownStudy
 from rml_dashboards.live.reading.watch import Snapshot
 from rml_dashboards.live.views.progress import LEFT, Pace, seconds_left
-from rml_dashboards.studies.plan import PlannedRun, StudyPlan
+from rml_dashboards.studies.plan import PlannedRun
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +31,13 @@ class Outlook:
         return max(self.seconds[run_id] for run_id in left)
 
 
-def outlook(plan: StudyPlan, snapshot: Snapshot, pace: Pace) -> Outlook:
-    """The outlook of a study; an empty one where nothing is at work."""
+def outlook(study: ShownStudy, snapshot: Snapshot, pace: Pace) -> Outlook:
+    """The outlook of a study; an empty one where nothing is at work.
+
+    Args:
+        snapshot: as the study has it.
+    """
+    plan = study.plan
     left = [run for run in plan.runs if snapshot.status(run.run_id).state in LEFT]
     own = {run.run_id: seconds_left(run, snapshot.status(run.run_id), pace) for run in left}
     known = [seconds for seconds in own.values() if seconds is not None]
@@ -48,7 +54,7 @@ def outlook(plan: StudyPlan, snapshot: Snapshot, pace: Pace) -> Outlook:
             heapq.heappush(free, done[run.run_id])
         else:
             waiting.append((run, mean if length is None else length))
-    order = _turns(plan)
+    order = _turns(study, snapshot)
     for run, length in sorted(waiting, key=lambda one: order[one[0].run_id]):
         done[run.run_id] = heapq.heappop(free) + length
         heapq.heappush(free, done[run.run_id])
@@ -57,10 +63,11 @@ def outlook(plan: StudyPlan, snapshot: Snapshot, pace: Pace) -> Outlook:
     )
 
 
-def _turns(plan: StudyPlan) -> dict[str, tuple[int, int, int]]:
-    """The order in which a launch starts runs: a row's priority, the seed, the place in the
-    table."""
-    priority = {row.label: row.priority for row in plan.rows}
+def _turns(study: ShownStudy, snapshot: Snapshot) -> dict[str, tuple[int, int, int]]:
+    """The order in which a launch starts runs: a row's priority as it counts now, the seed, the
+    place in the table."""
+    plan = study.plan
+    priority = {row.label: snapshot.priority_of(study, row) for row in plan.rows}
     seeds = {seed: place for place, seed in enumerate(plan.seeds)}
     return {
         run.run_id: (

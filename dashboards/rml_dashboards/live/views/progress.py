@@ -5,13 +5,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rml_dashboards.contract.states import RunState
 from rml_dashboards.live.reading.run_status import RunStatus
 from rml_dashboards.live.reading.watch import Snapshot
 from rml_dashboards.studies.plan import PlannedRun, StudyPlan
 
-STATES: tuple[RunState, ...] = ("done", "running", "failed", "cancelled", "cut_off", "new")
-LEFT: frozenset[RunState] = frozenset({"running", "new", "cut_off"})
+STATES = ("done", "running", "waiting", "failed", "cancelled", "cut_off", "new")
+LEFT = frozenset({"running", "waiting", "new", "cut_off"})
 """States whose runs still have something to do; failed and cancelled ones wait for a person."""
 
 

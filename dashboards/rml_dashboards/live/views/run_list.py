@@ -30,6 +30,7 @@ def run_page(
     study: ShownStudy, snapshot: Snapshot, wanted: Filter, offset: int, limit: int
 ) -> dict[str, Any]:
     """Runs from `offset` on among those that pass, and how many pass."""
+    snapshot = snapshot.seen_by(study)
     words = wanted.text.casefold().split()
     found = [
         run for run in study.plan.runs if _passes(run, snapshot.status(run.run_id), wanted, words)

@@ -26,6 +26,7 @@ def study_list(snapshot: Snapshot) -> dict[str, Any]:
 
 def _summary(study: ShownStudy, snapshot: Snapshot) -> dict[str, Any]:
     plan = study.plan
+    snapshot = snapshot.seen_by(study)
     pace = pace_of(plan, snapshot)
     progress = progress_of(plan.runs, snapshot, pace)
     return {
@@ -37,7 +38,7 @@ def _summary(study: ShownStudy, snapshot: Snapshot) -> dict[str, Any]:
         "num_rows": len(plan.rows),
         "num_columns": len(plan.columns),
         "num_cells": len(plan.cells),
-        "progress": progress.as_json(outlook(plan, snapshot, pace).until(plan.runs)),
+        "progress": progress.as_json(outlook(study, snapshot, pace).until(plan.runs)),
     }
 
 
@@ -95,11 +96,12 @@ def tags_of_study(plan: StudyPlan) -> list[dict[str, Any]]:
 def matrix(study: ShownStudy, snapshot: Snapshot, offset: int, limit: int) -> dict[str, Any]:
     """Rows of the matrix from `offset` on, each with its cells' states, progress and ETA."""
     plan = study.plan
+    snapshot = snapshot.seen_by(study)
     pace = pace_of(plan, snapshot)
     cells: dict[tuple[str, str], list[PlannedRun]] = {}
     for cell, run in plan.cells:
         cells.setdefault((cell.row, cell.column), []).append(run)
-    ahead = outlook(plan, snapshot, pace)
+    ahead = outlook(study, snapshot, pace)
     rows = [row for row in plan.rows if row.columns]
     shown_rows = []
     for row in rows[offset : offset + limit]:
@@ -141,7 +143,7 @@ def _cell(runs: Sequence[PlannedRun], snapshot: Snapshot) -> dict[str, Any] | No
     """States of a cell's runs; None where the study does not ask for it."""
     if not runs:
         return None
-    counts = Counter(snapshot.status(run.run_id).state for run in runs)
+    counts: Counter[str] = Counter(snapshot.status(run.run_id).state for run in runs)
     only = runs[0].run_id if len(runs) == 1 else None
     return {
         "counts": {state: counts[state] for state in STATES if counts[state]},

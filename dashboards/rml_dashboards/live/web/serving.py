@@ -13,6 +13,7 @@ import uvicorn
 
 from rml_dashboards.contract.run_folder import NO_TRACKER
 from rml_dashboards.errors import DashboardError
+from rml_dashboards.live.reading.asked import AskedFolder
 from rml_dashboards.live.reading.plans import PlanFolder
 from rml_dashboards.live.reading.storage import RunStorage
 from rml_dashboards.live.reading.watch import Watch
@@ -56,7 +57,8 @@ def open_live(shown: Shown, every_s: float | None = None) -> Live:
     """
     storage = RunStorage(shown.storage)
     wanted = [study_name(study) for study in shown.studies]
-    watch = Watch(storage, PlanFolder((str(shown.out), shown.storage), wanted))
+    plans = PlanFolder((str(shown.out), shown.storage), wanted)
+    watch = Watch(storage, plans, AskedFolder(shown.storage))
     watch.look()
     found = {name for key in watch.snapshot.studies for name in (key, key.partition(":")[0])}
     missing = [name for name in wanted if name not in found]

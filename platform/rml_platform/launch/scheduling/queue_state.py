@@ -7,14 +7,14 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from rml_dashboards.contract.launches import LAUNCHES
+from rml_dashboards.contract.launches import QUEUE_SUFFIX as SUFFIX
 from rml_dashboards.contract.states import STALE_AFTER_S
 from rml_platform.run.codec import Codec, DamagedFileError
-from rml_platform.run.faults.lease import LAUNCHES
 from rml_platform.run.faults.repeated import repeated
 from rml_platform.run.storage import Folder
 from rml_platform.run.task import Process
 
-SUFFIX = ".queue"
 EVERY_S = 2.0
 EVERY_REMOTE_S = 30.0
 

@@ -10,13 +10,14 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from rml_dashboards.contract.launches import CANCELLED as CANCELLED
+from rml_dashboards.contract.launches import wishes_file
 from rml_dashboards.contract.study_plan import STUDIES, plan_file_name
 from rml_platform.planning.plan_file.written_plan import read_plan
 from rml_platform.run.codec import Codec, DamagedFileError
 from rml_platform.run.storage import Folder
 from rml_trainers.errors import ConfigError
 
-CANCELLED = "cancelled"
 WAITS_FOR_ROOM = "resources"
 """Why a run waits."""
 LOOK_EVERY_S = 0.5
@@ -49,10 +50,6 @@ class Wishes:
 
 
 WISHES = Codec[Wishes](Wishes)
-
-
-def wishes_file(profile: str | None) -> str:
-    return "wishes.json" if profile is None else f"wishes-{profile}.json"
 
 
 def read_wishes(storage: str, study: str, profile: str | None) -> Wishes:

@@ -11,13 +11,13 @@ import itertools
 import time
 from collections.abc import Iterator
 
+from rml_dashboards.contract.launches import LAUNCHES as LAUNCHES
 from rml_dashboards.contract.states import STALE_AFTER_S
 from rml_platform.run.faults.claims import Claim
 from rml_platform.run.faults.repeated import repeated
 from rml_platform.run.storage import Folder
 from rml_platform.run.task import Process
 
-LAUNCHES = "launches"
 RENEW_EVERY_S = 15.0
 DEAD_AFTER_S = STALE_AFTER_S
 ORPHANS_LEAVE_S = 30.0

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rml_dashboards.contract.launches import STARTING
 from rml_platform.launch.scheduling.queue_state import QueueState
 from rml_platform.launch.scheduling.wishes import CANCELLED
 from rml_platform.planning.costs.forecast import (
@@ -23,7 +24,6 @@ from rml_platform.run.run_folder import RunRecord
 FORMAT = 1
 """Of `rml status --json`; raised when a key goes away or means something else."""
 NOT_LAUNCHED = "not launched"
-STARTING = "starting"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ import { h } from "./dom.js";
 export const STATES = {
   done: ["✓", "done"],
   running: ["▶", "running"],
+  waiting: ["◷", "waiting"],
   failed: ["✗", "failed"],
   cancelled: ["■", "cancelled"],
   cut_off: ["!", "cut off"],
@@ -77,7 +78,7 @@ export function bar(fraction, label) {
 /** When runs will be done, or how much run time is left, in words. */
 export function left(progress, isShort = false) {
   if (progress.eta_seconds !== null) return `about ${duration(progress.eta_seconds)}`;
-  const waiting = (progress.counts.new ?? 0) + (progress.counts.running ?? 0) + (progress.counts.cut_off ?? 0);
+  const waiting = (progress.counts.new ?? 0) + (progress.counts.waiting ?? 0) + (progress.counts.running ?? 0) + (progress.counts.cut_off ?? 0);
   if (!waiting) return "–";
   if (progress.unknown) return isShort ? "unknown yet" : "unknown until a run of each method has trained";
   return `${duration(progress.left_seconds)} of runs${isShort ? "" : ", none at work"}`;
