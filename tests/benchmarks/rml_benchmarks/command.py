@@ -72,6 +72,9 @@ PARTS: dict[str, Part] = {
     "records": Part(
         "Tables of many runs", of_the_platform("records", "product.records"), in_all=False
     ),
+    "ledger": Part(
+        "Tables of very many runs", of_the_platform("ledger", "product.ledger"), in_all=False
+    ),
     "report": Part("Reports", of_the_platform("report", "product.report"), in_all=False),
     "floor": Part("Training step against its floor", steps.against_floor, in_all=False),
     "paper": Part("The paper's settings", paper.run, in_all=False),
@@ -184,7 +187,8 @@ def parser() -> argparse.ArgumentParser:
         type=_hundreds,
         default=10_000,
         metavar="N",
-        help="with records: runs of the largest store, a multiple of 100; default: %(default)s",
+        help="with records, ledger: runs of the largest store, a multiple of 100; default: "
+        "%(default)s",
     )
     add("--threads", type=int, metavar="N", help="torch's CPU threads; default: torch's own")
     add(

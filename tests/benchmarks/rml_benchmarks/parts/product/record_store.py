@@ -6,12 +6,16 @@ import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from mlflow import MlflowClient
 
 from rml_dashboards.contract.metric_keys import FINAL_MIOU
 from rml_dashboards.contract.tags import Tag
+from rml_dashboards.records.ledger import Ledger, save_ledger
+from rml_dashboards.records.run_table import SCHEMA
 
 NUM_PARAMS = 84
 CLASSES = tuple(f"class {number}" for number in range(30))
@@ -86,6 +90,34 @@ def make_store(file: Path, num_runs: int) -> str:
             values = [tuple(row.values()) for row in rows]
             database.executemany(f"INSERT INTO {table} ({columns}) VALUES ({marks})", values)
     return uri
+
+
+def made_ledger(file: Path, num_runs: int) -> None:
+    """The ledger of such a store as it is once all of it has been read, made column by column."""
+    runs = made_runs(num_runs)
+    rng = np.random.default_rng(0)
+    tags = [sorted(run.tags().items()) for run in runs]
+    keys = sorted(METRICS)
+    ends_of_runs: Any = pa.array(np.arange(num_runs + 1, dtype=np.int32) * len(keys))
+    scores = pa.MapArray.from_arrays(
+        ends_of_runs,
+        pa.array(keys * num_runs),
+        pa.array(rng.random(num_runs * len(keys))),
+    )
+    ends = np.array([run.end_ms for run in runs])
+    columns: dict[str, Any] = {
+        "mlflow_run_id": [run.mlflow_run_id for run in runs],
+        "experiment_id": ["1"] * num_runs,
+        "experiment": ["many"] * num_runs,
+        "status": ["FINISHED"] * num_runs,
+        "deleted": [False] * num_runs,
+        "start_ms": ends - APART_MS,
+        "end_ms": ends,
+        "tags": tags,
+        "scores": scores,
+    }
+    table = pa.table({name: columns[name] for name in SCHEMA.names}, schema=SCHEMA)
+    save_ledger(Ledger(table=table, experiments={"1": BEGAN_MS}), file)
 
 
 def _rows(

@@ -16,7 +16,11 @@ from mlflow import MlflowClient
 from rml_benchmarks.measuring.publishing import Result
 from rml_benchmarks.measuring.tables import Table
 from rml_benchmarks.part import Bench
-from rml_benchmarks.parts.product.record_store import NUM_SEEDS, made_runs, make_store
+from rml_benchmarks.parts.product.record_store import (
+    NUM_SEEDS,
+    made_runs,
+    make_store,
+)
 from rml_dashboards.records.mlflow_reader import PAGE_SIZE, MlflowReader
 from rml_dashboards.tables.publish import load_table, write_table
 from rml_dashboards.tables.specification import CellSpec, ColumnSpec, RowSpec, TableSpec
@@ -46,26 +50,30 @@ def run(bench: Bench) -> Iterator[Result]:
     )
 
 
+def peak_mb() -> float:
+    """Most memory that this process has had, in MB."""
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MEGA
+
+
 def _line(folder: Path, num_runs: int) -> tuple[str | float | int, ...]:
     uri = make_store(folder / "mlflow.db", num_runs)
-    spec, cells = _study(num_runs)
+    spec, cells = study(num_runs)
     ledgers = iter(range(100))
 
     def cold() -> object:
         return load_table(spec, cells, MlflowReader(uri, folder / f"ledger{next(ledgers)}"))
 
-    floor_s = _least(lambda: _search_all(uri), 2)
-    cold_s = _least(cold, 2)
+    floor_s = least(lambda: _search_all(uri), 2)
+    cold_s = least(cold, 2)
     kept = MlflowReader(uri, folder / "ledger0")
-    warm_s = _least(lambda: load_table(spec, cells, kept), 3)
+    warm_s = least(lambda: load_table(spec, cells, kept), 3)
     table = load_table(spec, cells, kept)
-    write_s = _least(lambda: write_table(table, folder / "files"), 2)
-    peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MEGA
+    write_s = least(lambda: write_table(table, folder / "files"), 2)
     num_cells = len(spec.rows) * len(spec.columns)
-    return num_runs, num_cells, floor_s, cold_s, cold_s / floor_s, warm_s, write_s, peak
+    return num_runs, num_cells, floor_s, cold_s, cold_s / floor_s, warm_s, write_s, peak_mb()
 
 
-def _study(num_runs: int) -> tuple[TableSpec, list[CellSpec]]:
+def study(num_runs: int) -> tuple[TableSpec, list[CellSpec]]:
     """A table in which every run of the store has its place."""
     runs = made_runs(num_runs)
     num_rows = num_runs // NUM_SEEDS // NUM_COLUMNS
@@ -94,7 +102,7 @@ def _search_all(uri: str) -> None:
             return
 
 
-def _least(call: Callable[[], object], num_rounds: int) -> float:
+def least(call: Callable[[], object], num_rounds: int) -> float:
     """CPU seconds of the shortest of several calls."""
     times = []
     for _ in range(num_rounds):
