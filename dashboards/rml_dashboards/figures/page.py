@@ -5,7 +5,7 @@ import base64
 import functools
 import gzip
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib import resources
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from rml_dashboards.writing.files import write_text
 from rml_dashboards.writing.page import POLICY, attributes_text, element, page
 from rml_dashboards.writing.pipe_table import one_line
 
+FIGURE = '<figure class="figure">'
 HINT = (
     "Values stand under the pointer. Drag over a part for a closer look, double-click to go back; "
     "click a name in a legend to hide its row, double-click it to see that row alone."
@@ -39,7 +40,7 @@ def figure_parts(figure: Drawn) -> list[str]:
     about["data-title"] = one_line(figure.title)
     data = as_json(interactive(figure.chart))
     plot = f'<script type="application/json"{attributes_text(about)}>{data}</script>'
-    return [f'<figure class="figure">{wide}{plot}{caption}</figure>']
+    return [f"{FIGURE}{wide}{plot}{caption}</figure>"]
 
 
 def hint_parts() -> list[str]:
@@ -47,8 +48,11 @@ def hint_parts() -> list[str]:
     return [element("p", HINT, class_="note hint", hidden="hidden")]
 
 
-def library_parts() -> list[str]:
-    """plotly's JavaScript, once for a page, packed: only a page that shows a figure unpacks it."""
+def library_parts(parts: Iterable[str]) -> list[str]:
+    """plotly's JavaScript, once for a page that has figures among its parts; packed, because only
+    who looks at a figure needs it."""
+    if not any(part.startswith(FIGURE) for part in parts):
+        return []
     return [f'<script type="text/plain" id="plotly">{_packed()}</script>']
 
 
@@ -79,7 +83,7 @@ def write_page(figures: Sequence[Drawn], title: str, path: Path) -> Path:
         raise DashboardError(f"nothing to draw yet for {names}: no run has reported anything")
     parts = [element("h1", one_line(title)), *hint_parts(), '<div class="figures">']
     parts += [part for figure in figures for part in figure_parts(figure)]
-    parts += ["</div>", *library_parts(), f"<script>{figures_script()}</script>"]
+    parts += ["</div>", *library_parts(parts), f"<script>{figures_script()}</script>"]
     policy = policy_for(figures_script())
     return write_text(page(title, parts, style=figures_style(), policy=policy), path)
 

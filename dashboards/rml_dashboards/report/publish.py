@@ -55,7 +55,7 @@ def report(contents: Sequence[StudyContent], made_at: datetime) -> str:
     ]
     for number, content in enumerate(contents, start=1):
         parts += _study(content, f"s{number}-", with_title=len(contents) > 1)
-    parts += ["</main>", *library_parts(), f"<script>{script}</script>"]
+    parts += ["</main>", *library_parts(parts), f"<script>{script}</script>"]
     return page(
         " · ".join(titles),
         parts,

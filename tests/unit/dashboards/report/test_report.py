@@ -277,6 +277,7 @@ def test_thousands_of_cells_stay_small(tmp_path: Path) -> None:
     assert text.count('<td class="cell missing"') == 2000
     assert "2000 cells are not compared unless a row is named" in text
     assert "more than a figure can tell apart" in text
+    assert 'id="plotly"' not in text, "nothing for figures where there are none"
 
 
 def test_the_command_is_known() -> None:
