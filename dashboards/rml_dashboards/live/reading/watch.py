@@ -13,7 +13,6 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from rml_dashboards.contract.launches import CANCELLED
 from rml_dashboards.contract.states import ALIVE
 from rml_dashboards.errors import DashboardError
 from rml_dashboards.live.reading.asked import Asked, AskedFolder, Wishes
@@ -61,7 +60,7 @@ class Snapshot:
             statuses[run_id] = dataclasses.replace(
                 known,
                 state="cancelled" if is_cancelled else "waiting",
-                reason=CANCELLED if is_cancelled else self.asked.waiting[run_id],
+                reason=known.reason if is_cancelled else self.asked.waiting[run_id],
             )
         return dataclasses.replace(self, statuses=statuses)
 

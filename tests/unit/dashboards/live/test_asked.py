@@ -74,7 +74,7 @@ def test_a_cancelled_run_is_shown_at_once_and_is_not_left(grid: LiveGrid) -> Non
     change = live.watch.look()
     assert change is not None and "grid-1-0-0" in change.runs
     found = states(live)
-    assert found["grid-1-0-0"] == ("cancelled", "cancelled")
+    assert found["grid-1-0-0"] == ("cancelled", "")
     assert (found["grid-0-0-0"][0], found["grid-0-0-1"][0]) == ("running", "done")
     after = study_list(look(live))["studies"][0]["progress"]
     assert after["counts"] == {"done": 1, "running": 1, "cancelled": 1, "new": 3}

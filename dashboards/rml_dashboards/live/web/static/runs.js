@@ -73,7 +73,7 @@ function line(run) {
   const cells = run.cells.map((cell, index) => [index ? h("br") : "", cellName(cell)]);
   return h("tr", null,
     h("th", { scope: "row" }, pickBox(run.run_id), " ", link("/run", { id: run.run_id, focus: `run ${run.run_id}` }, run.run_id)),
-    h("td", null, state(run.state), run.reason ? h("div", { class: "reason short" }, run.reason) : ""),
+    h("td", null, state(run.state), run.reason ? h("div", { class: run.state === "waiting" ? "quiet" : "reason short" }, run.reason) : ""),
     h("td", null, bar(run.num_steps ? Math.min(1, run.step / run.num_steps) : 0, `progress of ${run.run_id}`)),
     h("td", null, cells.slice(0, 3), cells.length > 3 ? ` and ${cells.length - 3} more` : ""),
     h("td", null, percent(run.miou)), h("td", null, number(run.loss)), h("td", null, run.seconds_per_step ? number(run.seconds_per_step, 2) : "–"),
