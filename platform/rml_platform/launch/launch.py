@@ -78,9 +78,8 @@ def launch(
     carry_out: CarryOut | None = None,
 ) -> LaunchReport:
     """Bring every run of one or several plans to its end, those of all plans in one queue;
-    Ctrl-C, SIGTERM and SIGHUP stop cleanly and are told in the report.
-
-    A run that several studies have is trained once, with the resources and rules of the first.
+    Ctrl-C, SIGTERM and SIGHUP stop cleanly and are told in the report. A run that several studies
+    have is trained once, with the resources and rules of the first.
 
     Args:
         tracking_uri: MLflow server or database, or `none`; default: SQLite under the root.
@@ -103,9 +102,7 @@ def launch(
     studies = _labels_of(plans)
     try:
         with stopping_on_signals():
-            tracker = open_tracker(tracking_uri, layout.root, layout.artifacts)
-            tracker.check()
-            publisher = StudyPublishers(tracker, studies, note_on(console))
+            publisher = _opened(tracking_uri, layout, studies, note_on(console))
             carry_out = functools.partial(
                 carry_out or (_carry_out if with_ray else carry_out_here),
                 studies={plan.study.name: plan.study for plan in plans},
@@ -123,6 +120,18 @@ def launch(
         report.stopped_with = exit_code_of(stop)
     report.seconds = time.monotonic() - started
     return report
+
+
+def _opened(
+    tracking_uri: str | None,
+    layout: OutputLayout,
+    studies: Mapping[str, Mapping[str, Mapping[str, str]]],
+    on_note: Callable[[str], None],
+) -> StudyPublishers:
+    """Publishers on a tracker that has answered. Raises TrackingError."""
+    tracker = open_tracker(tracking_uri, layout.root, layout.artifacts)
+    tracker.check()
+    return StudyPublishers(tracker, studies, on_note)
 
 
 def _labels_of(plans: Sequence[Plan]) -> dict[str, dict[str, dict[str, str]]]:
@@ -376,7 +385,7 @@ def _carry_out(
             tasks,
             max_concurrent=max_concurrent,
             rules={name: study.retry for name, study in needed.items()},
-            on_note=on_note,
+            on_note=note_on(console),
             trainer_class=trainer_class,
             turns=turns,
             newcomers=newcomers,
