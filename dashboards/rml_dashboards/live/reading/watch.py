@@ -17,6 +17,7 @@ from rml_dashboards.contract.states import ALIVE
 from rml_dashboards.errors import DashboardError
 from rml_dashboards.live.reading.asked import Asked, AskedFolder, Wishes
 from rml_dashboards.live.reading.plans import PlanFolder, ShownStudy
+from rml_dashboards.live.reading.recorded import RecordedRuns
 from rml_dashboards.live.reading.run_status import NOT_BEGUN, RunStatus, is_alive, status_of
 from rml_dashboards.live.reading.storage import Files, RunStorage, Stamp
 from rml_dashboards.studies.plan import PlannedRow
@@ -105,12 +106,21 @@ class Watch:
     """Looks at plans and runs whenever it is told to. Several threads may use it."""
 
     def __init__(
-        self, storage: RunStorage, plans: PlanFolder, asked: AskedFolder | None = None
+        self,
+        storage: RunStorage,
+        plans: PlanFolder,
+        asked: AskedFolder | None = None,
+        recorded: RecordedRuns | None = None,
     ) -> None:
-        """`asked`: None shows what plans and run folders say, and nothing else."""
+        """
+        Args:
+            asked: what people and launches say; None: nothing but plans and run folders counts.
+            recorded: runs of a tracker, for those that have no folder in the storage.
+        """
         self.storage = storage
         self._plans = plans
         self._asked = asked
+        self._recorded = recorded
         self._lock = threading.Lock()
         self._seen: dict[str, _Seen] = {}
         self._trails: dict[str, deque[tuple[int, float | None, float | None]]] = {}
@@ -154,8 +164,9 @@ class Watch:
         before = self.snapshot
         studies, of_plans = self._plans.read()
         asked, of_asked = self._asked.read(studies, now) if self._asked else (Asked(), ())
-        problems = (*of_plans, *of_asked)
         stamps = self.storage.stamps()
+        elsewhere, of_records = self._elsewhere(studies, stamps, now)
+        problems = (*of_plans, *of_asked, *of_records)
         self._problem = ""
         are_plans_new = problems != before.problems or studies != before.studies
         planned = {run.run_id for study in studies.values() for run in study.plan.runs}
@@ -166,6 +177,7 @@ class Watch:
         for run_id, status in statuses.items():
             if status.state == "running" and not is_alive(ALIVE, status.seen or 0.0, now):
                 statuses[run_id] = dataclasses.replace(status, state="cut_off")
+        statuses |= elsewhere
         self.num_read = len(fresh)
         changed = tuple(
             run_id
@@ -187,6 +199,20 @@ class Watch:
         )
         told = tuple(dict.fromkeys((*changed, *_asked_anew(before.asked, asked))))
         return Change(version=before.version + 1, runs=told, are_plans_new=are_plans_new)
+
+    def _elsewhere(
+        self, studies: Mapping[str, ShownStudy], stamps: Mapping[str, Stamp], now: float
+    ) -> tuple[dict[str, RunStatus], tuple[str, ...]]:
+        """Runs without a folder here that a tracker knows, and why it cannot be read."""
+        if self._recorded is None:
+            return {}, ()
+        wanted = {
+            run.run_id: run.stages[-1].last_step if run.stages else 0
+            for study in studies.values()
+            for run in study.plan.runs
+            if run.run_id not in stamps
+        }
+        return self._recorded.statuses(wanted, now)
 
     def _is_due(self, run_id: str, stamp: Stamp) -> bool:
         seen = self._seen.get(run_id)

@@ -15,6 +15,7 @@ from rml_dashboards.contract.run_folder import NO_TRACKER
 from rml_dashboards.errors import DashboardError
 from rml_dashboards.live.reading.asked import AskedFolder
 from rml_dashboards.live.reading.plans import PlanFolder
+from rml_dashboards.live.reading.recorded import RecordedRuns
 from rml_dashboards.live.reading.storage import RunStorage
 from rml_dashboards.live.reading.watch import Watch
 from rml_dashboards.live.views.table_view import (
@@ -58,7 +59,8 @@ def open_live(shown: Shown, every_s: float | None = None) -> Live:
     storage = RunStorage(shown.storage)
     wanted = [study_name(study) for study in shown.studies]
     plans = PlanFolder((str(shown.out), shown.storage), wanted)
-    watch = Watch(storage, plans, AskedFolder(shown.storage))
+    records, recorded = _records(shown)
+    watch = Watch(storage, plans, AskedFolder(shown.storage), recorded)
     watch.look()
     found = {name for key in watch.snapshot.studies for name in (key, key.partition(":")[0])}
     missing = [name for name in wanted if name not in found]
@@ -70,17 +72,18 @@ def open_live(shown: Shown, every_s: float | None = None) -> Live:
     return Live(
         storage=storage,
         reader=RunFolderReader(shown.storage),
-        tables=TableViews(_records(shown)),
+        tables=TableViews(records),
         looking=Looking(watch, every_s),
     )
 
 
-def _records(shown: Shown) -> RecordSource:
+def _records(shown: Shown) -> tuple[RecordSource, RecordedRuns | None]:
+    """Where tables come from, and where runs are looked for that have no folder."""
     if shown.tracking_uri == NO_TRACKER:
-        return FolderRecords(shown.storage)
-    return LedgerRecords(
-        open_records(shown.tracking_uri, storage=shown.storage, ledger_folder=shown.out / "ledger")
-    )
+        return FolderRecords(shown.storage), None
+    uri = shown.tracking_uri
+    reader = open_records(uri, storage=shown.storage, ledger_folder=shown.out / "ledger")
+    return LedgerRecords(reader), RecordedRuns(reader)
 
 
 def bound_socket(host: str, port: int) -> socket.socket:

@@ -31,8 +31,8 @@ AllowHost = Annotated[
 TableRecords = Annotated[
     str,
     typer.Option(
-        help="Where tables of results are read from: an MLflow server or database, or none: the "
-        "run folders, like all else."
+        help="Where tables of results, and runs that have no folder, are read from: an MLflow "
+        "server or database, or none: the run folders, like all else."
     ),
 ]
 
