@@ -141,7 +141,7 @@ def test_what_no_stored_checkpoint_covers_does_not_count(
     assert values["step"].tolist() == [10, 20]
     write_run(tmp_path, "b", result=RESULT)
     values = reader.histories(["b"], {"train/loss", "final/miou"}).values
-    assert values["step"].tolist() == [30, 10, 20, 30, 31]
+    assert values["step"].tolist() == [0, 10, 20, 30, 31]
     assert scores_of(reader, "b")["train/loss"] == 0.1
 
 
