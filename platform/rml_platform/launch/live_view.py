@@ -8,6 +8,7 @@ import itertools
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from types import TracebackType
 
 from rich.console import Console, Group, RenderableType
@@ -134,6 +135,8 @@ class LiveView:
                     self._started[run_id] = None
                 if not self._live:
                     self._print_change(run_id, before, now)
+                if now.result is not None:  # told; ten thousand results would fill the memory
+                    self._records[run_id] = replace(now, result=None)
         if self._live:
             self._live.update(render(self._records))
 

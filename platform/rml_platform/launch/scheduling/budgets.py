@@ -7,7 +7,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -124,7 +124,7 @@ class Budget:
         firsts = first_steps(run.stages for run in self._runs.values())
         self._begins = dict(zip(self._runs, firsts, strict=True))
         needed = bool(limits) or deadline is not None
-        self._records = {i: f.record() if needed else _NEW for i, f in folders.items()}
+        self._records = {i: _slim(f.record()) if needed else _NEW for i, f in folders.items()}
         self._before = {run_id: _seconds(record) for run_id, record in self._records.items()}
         self._moving = {i for i, record in self._records.items() if record.state == "running"}
         self._tasks: dict[str, RunTask] = {}
@@ -236,7 +236,7 @@ class Budget:
             self._looked_at = now_s
         for run_id in {*ended, *(self._under_way | self._moving if is_due else ())} - {""}:
             before = self._records[run_id]
-            now = self._records[run_id] = self._folders[run_id].record()
+            now = self._records[run_id] = _slim(self._folders[run_id].record())
             self._paces.move(self._runs[run_id], before, now)
             self._count(run_id)
             (self._moving.add if now.state == "running" else self._moving.discard)(run_id)
@@ -294,6 +294,13 @@ class _Ledger:
 
 
 _NEW = RunRecord(state="new")
+
+
+def _slim(record: RunRecord) -> RunRecord:
+    """Without the scores: thousands of records are kept."""
+    if record.result is None:
+        return record
+    return replace(record, result=replace(record.result, evaluations=()))
 
 
 def _seconds(record: RunRecord) -> float:
