@@ -385,7 +385,7 @@ def _carry_out(
             tasks,
             max_concurrent=max_concurrent,
             rules={name: study.retry for name, study in needed.items()},
-            on_note=note_on(console),
+            on_note=on_note,
             trainer_class=trainer_class,
             turns=turns,
             newcomers=newcomers,
