@@ -25,7 +25,8 @@ class CodeVersion:
     """`git describe` in a checkout (tag or abbreviated commit), else the version of the installed
     package."""
     dirty: bool
-    """Whether the checkout differs from that commit."""
+    """Whether the packages in the checkout differ from that commit. Studies, notes and tests may: a
+    run's settings are recorded with it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +44,8 @@ class Environment:
 PACKAGES = ("torch", "torchvision", "timm", "ray", "mlflow", "numpy", "pyarrow", "pandas")
 
 
+FOLDERS_OF_PACKAGES = ("platform", "trainers", "dashboards")
+"""Of the checkout: what is in them decides a result."""
 OUR_PACKAGES = ("rml_platform", "rml_trainers", "rml_dashboards")
 _NOT_CODE = frozenset({"__pycache__", "search_spaces", "README.md", "py.typed"})
 """Not in every installation, or of no effect."""
@@ -80,9 +83,10 @@ def code_version() -> CodeVersion:
     # A package installed into some other project's checkout must not take that project's commit for
     # its own.
     if (root / ".git").exists() and (root / "platform" / "rml_platform").is_dir():
-        described = _git(root, "describe", "--tags", "--always", "--dirty=+")
+        described = _git(root, "describe", "--tags", "--always")
         if described is not None:
-            return CodeVersion(version=described.removesuffix("+"), dirty=described.endswith("+"))
+            changed = _git(root, "status", "--porcelain", "--", *FOLDERS_OF_PACKAGES)
+            return CodeVersion(version=described, dirty=changed is not None)
     return CodeVersion(version=package_version("rml"), dirty=False)
 
 

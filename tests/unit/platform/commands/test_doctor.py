@@ -1,6 +1,7 @@
 """What the doctor finds, and that what it finds decides the exit code."""
 
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -147,3 +148,38 @@ def test_which_forms_layers_have_here(tmp_path: Path, monkeypatch: pytest.Monkey
     assert "depthwise convolutions in pieces (torch.ops.aten.convolution_backward)" in text
     versions(monkeypatch, timm="missing")
     assert state_of("layers", tmp_path) == ("note", "unknown without torch and timm ")
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout of which the packages are imported, with one commit."""
+    package = tmp_path / "platform" / "rml_platform"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (tmp_path / "study.yaml").write_text("")
+    who = ("-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false")
+    for words in (["init", "-q"], ["add", "."], [*who, "commit", "-qm", "first"]):
+        subprocess.run(["git", *words], cwd=tmp_path, check=True)
+    monkeypatch.setattr("rml_platform.__file__", str(package / "__init__.py"))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("changed", "dirty"),
+    [
+        (None, False),
+        ("study.yaml", False),
+        ("notes.md", False),
+        ("platform/rml_platform/__init__.py", True),
+        ("trainers/rml_trainers/new.py", True),
+    ],
+)
+def test_a_checkout_is_changed_where_its_packages_are(
+    changed: str | None, dirty: bool, checkout: Path
+) -> None:
+    if changed is not None:
+        (checkout / changed).parent.mkdir(parents=True, exist_ok=True)
+        (checkout / changed).write_text("x = 1")
+    found = environment.code_version.__wrapped__()
+    assert found.dirty == dirty
+    assert len(found.version) >= 7
