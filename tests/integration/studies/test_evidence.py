@@ -45,7 +45,7 @@ def test_one_command_trains_what_is_missing_and_writes_everything(tmp_path: Path
     first = tmp_path / "first"
     evidence(study, first, "--profile", "dry")
     table = (first / "evidence_scenes-dry.md").read_text()
-    assert "15 runs" in table and "missing" not in table
+    assert "17 runs" in table and "missing" not in table
     assert (first / "report.html").is_file() and (first / "rectification-dry.pdf").is_file()
 
     again = tmp_path / "elsewhere" / "again"
