@@ -20,6 +20,7 @@ def gpu_evidence(folder: Path, *words: object) -> "subprocess.CompletedProcess[s
     )
 
 
+@pytest.mark.long
 def test_the_ladder_is_trained_and_its_records_let_another_machine_go_on(tmp_path: Path) -> None:
     first = gpu_evidence(tmp_path, "--only", "training", "--to", tmp_path / "one")
     assert first.returncode == 0, first.stdout + first.stderr
