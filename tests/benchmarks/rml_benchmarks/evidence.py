@@ -1,15 +1,17 @@
 """`make evidence`: a study from its records to everything that is shown of it, in one command.
 
-What is recorded so far is unpacked, the runs that are missing are trained, and then tables,
-figures, report and records are written beside each other. Called again it goes on; once all runs
-are there it only writes, and what it writes is the same.
+What is recorded so far is unpacked, the runs that are missing are trained, and all that are done
+are packed. Tables, figures and report are then made of the packed records alone, in a fresh folder:
+nothing is shown that they do not hold. Called again it goes on; once all runs are there it only
+writes, and what it writes is the same.
 """
 
 import argparse
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rml_benchmarks.processes.own_commands import ROOT, environment, rml
@@ -29,38 +31,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words.add_argument("--with-ray", action="store_true", help="several runs at once")
     chosen = words.parse_args(arguments)
     study = Path(chosen.study)
-    to = chosen.to or study.parent / "results" / study.stem
-    for step in _steps(chosen, study, to):
-        print("$ rml", *step, flush=True)
-        code = subprocess.run(rml(*step), cwd=ROOT, env=environment(), check=False).returncode
-        if code:
-            return code
+    to = (chosen.to or study.parent / "results" / study.stem).resolve()
+    # as a person in the checkout names it: the plan that is packed holds no path of this machine
+    name = os.path.relpath(study.resolve(), ROOT)
+    with tempfile.TemporaryDirectory() as fresh:
+        for step in _steps(chosen, name, to, fresh):
+            print("$ rml", *step, flush=True)
+            code = subprocess.run(rml(*step), cwd=ROOT, env=environment(), check=False).returncode
+            if code:
+                return code
     return 0
 
 
-def _steps(chosen: argparse.Namespace, study: Path, to: Path) -> list[tuple[str, ...]]:
-    """The commands, in order. Pictures of predictions are in the report."""
+def _steps(
+    chosen: argparse.Namespace, name: str, to: Path, fresh: str
+) -> Iterator[tuple[str, ...]]:
+    """The commands, in order; the pictures of predictions are in the report."""
+    profile = ("--profile", chosen.profile) if chosen.profile else ()
     out = ("--out", str(chosen.out.resolve()))
-    places = (*out, *(("--profile", chosen.profile) if chosen.profile else ()))
-    read = (*places, "--tracking-uri", "none")
-    # as a person in the checkout names it: the plan that is packed holds no path of this machine
-    name = os.path.relpath(study.resolve(), ROOT)
-    folder = str(to.resolve())
-    records = to.resolve() / RECORDS
-    steps = []
-    if records.is_file():
-        steps.append(("records", "unpack", str(records), *out))
+    records = str(to / RECORDS)
+    if Path(records).is_file():
+        yield ("records", "unpack", records, *out)
     if not chosen.write_only:
         alone = () if chosen.with_ray else ("--without-ray",)
-        steps.append(("launch", name, *read, *alone))
-    table = ("--statistics", "--paired", chosen.paired, "--latex", "--html", "--to", folder)
-    return [
-        *steps,
-        ("tables", name, *read, *table),
-        ("figures", name, *read, "--to", folder),
-        ("report", name, *read, "--to", f"{folder}/report.html"),
-        ("records", "pack", name, *places, "--pictures", "--to", str(records)),
-    ]
+        yield ("launch", name, *out, *profile, "--tracking-uri", "none", *alone)
+    yield ("records", "pack", name, *out, *profile, "--pictures", "--to", records)
+    yield ("records", "unpack", records, "--out", fresh)
+    read = (name, "--out", fresh, *profile, "--tracking-uri", "none")
+    compared = ("--statistics", "--paired", chosen.paired, "--latex", "--html")
+    yield ("tables", *read, *compared, "--to", str(to))
+    yield ("figures", *read, "--to", str(to))
+    yield ("report", *read, "--to", f"{to}/report.html")
 
 
 if __name__ == "__main__":

@@ -33,6 +33,8 @@ store has of it."""
 FOLDERS = (PIECES, PREDICTIONS, STUDIES)
 MAX_FILE_BYTES = 64 * 2**20
 """Of one file in an archive: records are small, and a larger one would fill the memory."""
+ELSEWHERE: dict[str, Any] = {"data_root": None, "inputs": []}
+"""Parts of a task that are paths of the machine it was made on."""
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """Time of every entry, the earliest that zip knows."""
 PLAN_NAME = re.compile(r"plan(-[A-Za-z0-9_.-]+)?\.json")
@@ -105,7 +107,10 @@ def unpack_records(archive: Path, out: Path, storage: str) -> Packed:
             for run_id in fresh:
                 # the result last: a run that has one is done
                 for name in sorted(names[run_id], key=lambda one: one.endswith(RESULT_FILE)):
-                    Folder.open(storage).write(name, packed.read(name))
+                    content = packed.read(name)
+                    if name.endswith(f"/{TASK_FILE}"):
+                        content = _placed(content, RunFolder.of(storage, run_id), storage)
+                    Folder.open(storage).write(name, content)
             for name in names.get("", ()):
                 place = Folder.open(out)
                 if place.read(name) is None:
@@ -123,7 +128,22 @@ def _records_of(run: RunFolder, *, pictures: bool) -> Iterator[tuple[str, bytes]
                 yield f"{folder}/{name}", child.read(name) or b""
     for name in run.folder.files():
         if name in FILES:
-            yield name, run.folder.read(name) or b""
+            content = run.folder.read(name) or b""
+            yield name, _placed(content, run, None) if name == TASK_FILE else content
+
+
+def _placed(content: bytes, run: RunFolder, storage: str | None) -> bytes:
+    """A task with its storage, None: with nothing of the machine that it was carried out on. Raises
+    ConfigError where it is none."""
+    try:
+        task = json.loads(content)
+        own = {**ELSEWHERE, "storage": storage or "", "prepared_folder": ""}
+        if storage or not Path(task.get("prepared_folder", "")).is_absolute():
+            own.pop("prepared_folder")
+        task.update({key: value for key, value in own.items() if key in task})
+    except (ValueError, AttributeError, TypeError) as error:
+        raise ConfigError(f"{run.folder.path}/{TASK_FILE}: cannot be read: {error}") from error
+    return json.dumps(task, indent=1).encode()
 
 
 def _add(packed: zipfile.ZipFile, name: str, content: bytes) -> None:

@@ -1,5 +1,6 @@
 """Records of runs in one zip file, and back."""
 
+import json
 import zipfile
 from pathlib import Path
 
@@ -80,6 +81,19 @@ def test_finished_runs_go_there_and_back_without_networks(storage: Path, tmp_pat
         for name in ("result.json", "task.json", "metrics/000000002.json"):
             assert RunFolder.of(str(here), run_id).folder.read(name) == there.folder.read(name)
     assert (here / PLAN[0]).read_bytes() == PLAN[1]
+
+
+def test_paths_of_the_machine_stay_there(storage: Path, tmp_path: Path) -> None:
+    task = {"storage": str(storage), "prepared_folder": "/a/b", "data_root": "/c", "study": "own"}
+    (storage / "runs" / DONE / "task.json").write_text(json.dumps(task))
+    archive = tmp_path / "records.zip"
+    pack(storage, archive)
+    packed = json.loads(zipfile.ZipFile(archive).read(f"runs/{DONE}/task.json"))
+    assert packed == {"storage": "", "prepared_folder": "", "data_root": None, "study": "own"}
+    here = tmp_path / "here"
+    unpack_records(archive, here, str(here))
+    found = json.loads((here / "runs" / DONE / "task.json").read_text())
+    assert found == {**packed, "storage": str(here)}
 
 
 def test_the_same_records_give_the_same_bytes(storage: Path, tmp_path: Path) -> None:
