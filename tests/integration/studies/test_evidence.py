@@ -25,8 +25,8 @@ def assert_same_numbers(one: Path, two: Path) -> None:
     names = sorted(file.name for file in one.glob("*.csv"))
     assert names and names == sorted(file.name for file in two.glob("*.csv"))
     for name in names:
-        frames = [pd.read_csv(folder / name) for folder in (one, two)]
-        pd.testing.assert_frame_equal(*frames, rtol=1e-9, obj=name)
+        expected = pd.read_csv(two / name)
+        pd.testing.assert_frame_equal(pd.read_csv(one / name), expected, rtol=1e-9, obj=name)
 
 
 def evidence(study: Path | str, to: Path, *words: str) -> None:
