@@ -46,7 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _steps(
     chosen: argparse.Namespace, name: str, to: Path, fresh: str
 ) -> Iterator[tuple[str, ...]]:
-    """The commands, in order; the pictures of predictions are in the report."""
+    """The commands, in order. Pictures of predictions are not packed: they are the most of it, and
+    whoever trained the runs has them."""
     profile = ("--profile", chosen.profile) if chosen.profile else ()
     out = ("--out", str(chosen.out.resolve()))
     records = str(to / RECORDS)
@@ -55,7 +56,7 @@ def _steps(
     if not chosen.write_only:
         alone = () if chosen.with_ray else ("--without-ray",)
         yield ("launch", name, *out, *profile, "--tracking-uri", "none", *alone)
-    yield ("records", "pack", name, *out, *profile, "--pictures", "--to", records)
+    yield ("records", "pack", name, *out, *profile, "--to", records)
     yield ("records", "unpack", records, "--out", fresh)
     read = (name, "--out", fresh, *profile, "--tracking-uri", "none")
     compared = ("--statistics", "--paired", chosen.paired, "--latex", "--html")

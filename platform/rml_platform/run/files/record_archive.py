@@ -27,9 +27,9 @@ from rml_platform.run.run_folder import RunFolder
 from rml_platform.run.storage import Folder
 from rml_trainers.errors import ConfigError
 
-FILES = (TASK_FILE, "config.yaml", "log.txt", HEARTBEAT_FILE, RESULT_FILE)
-"""Files of a run that are packed. What belongs to a machine stays there: claims, and what an MLflow
-store has of it."""
+FILES = (TASK_FILE, "log.txt", HEARTBEAT_FILE, RESULT_FILE)
+"""Files of a run that are packed; its configuration is in its task. What belongs to a machine stays
+there: claims, and what an MLflow store has of it."""
 FOLDERS = (PIECES, PREDICTIONS, STUDIES)
 MAX_FILE_BYTES = 64 * 2**20
 """Of one file in an archive: records are small, and a larger one would fill the memory."""
