@@ -68,8 +68,15 @@ class Slot:
         self._group.join()
 
     def _fit(self, task: RunTask, trainer_class: Callable[..., Any] | None) -> None:
-        self._said = train_group(task, self._mailbox, trainer_class)
-        self._mailbox.close.remote(self._said)
+        try:
+            self._said = train_group(task, self._mailbox, trainer_class)
+        except Exception as error:
+            # Who waits for an answer is told whatever ended the group: an error that ended this
+            # thread alone would leave them waiting for ever.
+            self._said = f"{type(error).__name__}: {error}"
+            raise
+        finally:
+            self._mailbox.close.remote(self._said)
 
 
 _slot: Slot | None = None
