@@ -172,7 +172,6 @@ READING = (
     "rml_platform.views.run_table",
     "rml_platform.views.runs.status_text",
     "rml_platform.launch.scheduling.queue_state",
-    "rml_platform.views.study_plan",
     "rml_dashboards.studies.table",
     "rml_dashboards.studies.figures",
 )

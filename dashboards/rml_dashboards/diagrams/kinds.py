@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from rml_dashboards.contract.planned import FigureKind
 from rml_dashboards.diagrams.classes import classes
 from rml_dashboards.diagrams.diagram import Diagram, Material
 from rml_dashboards.diagrams.profiles import profile
@@ -9,7 +10,7 @@ from rml_dashboards.diagrams.ranks import ranks
 from rml_dashboards.diagrams.scores import scores
 from rml_dashboards.diagrams.trends import cost, gain
 
-DIAGRAMS: dict[str, Callable[[Material], Diagram]] = {
+DIAGRAMS: dict[FigureKind, Callable[[Material], Diagram]] = {
     "scores": scores,
     "classes": classes,
     "ranks": ranks,

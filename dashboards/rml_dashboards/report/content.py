@@ -6,10 +6,10 @@ import pandas as pd
 
 from rml_dashboards.comparisons.compare import Comparison, compare_rows
 from rml_dashboards.contract.metric_keys import FINAL, SECONDS
+from rml_dashboards.contract.planned import StudyPlan
 from rml_dashboards.errors import DashboardError
 from rml_dashboards.records.reader import RecordReader
 from rml_dashboards.records.snapshot import Snapshot
-from rml_dashboards.studies.plan import StudyPlan
 from rml_dashboards.studies.table import cell_specs, table_spec
 from rml_dashboards.tables.entries import Table
 from rml_dashboards.tables.html import RunLink

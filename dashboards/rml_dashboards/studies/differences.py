@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rml_dashboards.studies.plan import StudyPlan
+from rml_dashboards.contract.planned import StudyPlan
 
 EVERY_RUN = "every run"
 SEEDS = frozenset({"seed", "split.seed"})

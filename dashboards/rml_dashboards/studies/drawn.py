@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable, Iterator, Sequence
 
 from rml_dashboards.contract.metric_keys import FINAL, SECONDS
+from rml_dashboards.contract.planned import PlannedFigure, StudyPlan
 from rml_dashboards.diagrams.diagram import Material
 from rml_dashboards.diagrams.kinds import DIAGRAMS
 from rml_dashboards.diagrams.publish import drawn_diagram, not_drawn
@@ -15,7 +16,6 @@ from rml_dashboards.figures.publish import Drawn, drawn_curves, load_figures
 from rml_dashboards.records.reader import RecordReader
 from rml_dashboards.records.records import Records
 from rml_dashboards.studies.figures import CURVES, curve_specs
-from rml_dashboards.studies.plan import PlannedFigure, StudyPlan
 from rml_dashboards.studies.table import cell_specs, table_spec
 from rml_dashboards.tables.entries import Table
 from rml_dashboards.tables.per_class import class_tables

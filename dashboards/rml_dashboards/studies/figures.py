@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 
+from rml_dashboards.contract.planned import PlannedFigure, PlannedRun, StudyPlan
 from rml_dashboards.errors import DashboardError
 from rml_dashboards.figures.specification import CurveRun, FigureSpec, MetricSpec, SharedStages
-from rml_dashboards.studies.plan import PlannedFigure, PlannedRun, StudyPlan
 
 CURVES = "curves"
 """Kind of a figure that draws curves over training; every other kind draws the table."""

@@ -6,9 +6,10 @@ from typing import Any
 
 import yaml
 
+from rml_dashboards.contract.planned import StudyPlan
 from rml_dashboards.contract.study_plan import plan_file, source_hash
 from rml_dashboards.errors import DashboardError
-from rml_dashboards.studies.plan import StudyPlan, read_plan
+from rml_dashboards.studies.plan import read_plan
 
 
 def find_plan(study: str | Path, *, places: Sequence[str], profile: str | None) -> StudyPlan:

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 
 from rml_dashboards.comparisons.cells import cell_statistics, performance_profiles
 from rml_dashboards.comparisons.compare import Comparison, compare_rows, noise_floor
+from rml_dashboards.contract.planned import PlannedFigure, StudyPlan
 from rml_dashboards.contract.store_uri import VARIABLE, tracking_uri_or_default
 from rml_dashboards.errors import DashboardError
 from rml_dashboards.figures.drawing import figure_of
@@ -28,7 +29,6 @@ from rml_dashboards.records.reader import RecordReader
 from rml_dashboards.studies.drawn import drawn_figure, figure_names
 from rml_dashboards.studies.figures import figure_spec
 from rml_dashboards.studies.find import find_plan
-from rml_dashboards.studies.plan import PlannedFigure, StudyPlan
 from rml_dashboards.studies.table import cell_specs, table_spec
 from rml_dashboards.tables.entries import Table
 from rml_dashboards.tables.publish import load_table

@@ -2,23 +2,19 @@
 
 import dataclasses
 
-from rml_dashboards.contract.tags import CURRENT_RESULTS
-from rml_dashboards.studies.plan import PlannedRow, StudyPlan
-from rml_dashboards.tables.specification import (
-    CellSpec,
-    ColumnSpec,
-    ImportedRun,
-    RepeatSpec,
-    ReportedValue,
-    RowSpec,
-    TableSpec,
+from rml_dashboards.contract.planned import (
+    PlannedRow,
+    StudyPlan,
 )
+from rml_dashboards.contract.tags import CURRENT_RESULTS
+from rml_dashboards.studies.plan import check_no_search
+from rml_dashboards.tables.specification import CellSpec, ColumnSpec, RowSpec, TableSpec
 
 
 def table_spec(plan: StudyPlan) -> TableSpec:
     """Shape of the study's table, with the numbers that others reported. Raises DashboardError for
     a search."""
-    plan.check_no_search()
+    check_no_search(plan)
     table = plan.table
     return TableSpec(
         name=f"{plan.name}{plan.file_suffix}",
@@ -40,10 +36,10 @@ def table_spec(plan: StudyPlan) -> TableSpec:
         caption=table.caption,
         row_heading=table.row_heading,
         tolerance=table.tolerance,
-        imported=tuple(ImportedRun(**dataclasses.asdict(run)) for run in plan.imported),
+        imported=plan.imported,
         earlier=tuple(CellSpec(**dataclasses.asdict(run)) for run in plan.earlier),
         result_version=CURRENT_RESULTS,
-        repeats=tuple(RepeatSpec(**dataclasses.asdict(one)) for one in plan.repeats),
+        repeats=plan.repeats,
     )
 
 
@@ -56,16 +52,9 @@ def cell_specs(plan: StudyPlan) -> tuple[CellSpec, ...]:
 
 
 def _row(row: PlannedRow) -> RowSpec:
-    reported = {
-        label: tuple(
-            ReportedValue(mean=n.mean, std=n.std, source=n.source, note=n.note, protocol=n.protocol)
-            for n in numbers
-        )
-        for label, numbers in row.reported.items()
-    }
     return RowSpec(
         label=row.label,
-        reported=reported,
+        reported=row.reported,
         reported_only=not row.columns,
         group=row.group,
         tolerance=row.tolerance,

@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from rml_dashboards.contract.planned import ReportedNumber
 from rml_dashboards.contract.states import TableState
 from rml_dashboards.contract.tags import FIRST_RESULTS
 from rml_dashboards.statistics.rounding import NoiseFloor
-from rml_dashboards.tables.specification import ReportedValue, TableSpec
+from rml_dashboards.tables.specification import TableSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +61,7 @@ class Entry:
     ci_low: float | None = None
     """Lower end of the 95 % t interval of the mean."""
     ci_high: float | None = None
-    reported: tuple[ReportedValue, ...] = ()
+    reported: tuple[ReportedNumber, ...] = ()
     traces: tuple[Trace, ...] = ()
     earlier: tuple[Trace, ...] = ()
     """Scored runs that earlier plans of the study had here, one for each seed that has no score

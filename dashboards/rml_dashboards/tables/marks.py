@@ -5,11 +5,12 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from rml_dashboards.contract.planned import ReportedNumber
 from rml_dashboards.contract.states import TABLE_STATES, TableState
 from rml_dashboards.statistics.rounding import NoiseFloor
 from rml_dashboards.statistics.significance import is_told_apart
 from rml_dashboards.tables.entries import Entry, Table
-from rml_dashboards.tables.specification import Emphasis, ReportedValue
+from rml_dashboards.tables.specification import Emphasis
 
 MOST_NAMED = 3
 """Rows that one footnote names."""
@@ -192,7 +193,7 @@ def close_notes(close: Sequence[str], entry: Entry, table: Table) -> list[str]:
 
 
 def reported_notes(
-    reported: ReportedValue, column: Sequence[str], whose: str, name_source: bool
+    reported: ReportedNumber, column: Sequence[str], whose: str, name_source: bool
 ) -> list[str]:
     """What must be known about a reported number: its source (when there are several), its note,
     its protocol.

@@ -9,6 +9,12 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from rml_dashboards.contract.metric_keys import FINAL_MIOU
+from rml_dashboards.contract.planned import (
+    Aggregate,
+    PlannedImport,
+    PlannedRepeat,
+    ReportedNumber,
+)
 from rml_dashboards.errors import DashboardError
 from rml_dashboards.writing.files import FILE_NAME
 
@@ -16,44 +22,13 @@ Emphasis = Literal["best", "best_two", "supported"]
 """Which scores of a column stand out: the best · the best and the second best · those two, each
 only where it is told apart from the next one (see marks.py)."""
 
-Aggregate = Literal["last", "best_holdout", "mean_of_last"]
-"""What a column shows of a run: the last value that was recorded · that of the evaluation at which
-the first network was best on held-out labelled images · the mean of the last k values."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReportedValue:
-    """A number printed in a publication, in the units of the table (62.85, not 0.6285)."""
-
-    mean: float
-    std: float | None = None
-    source: str = ""
-    """Where it was printed, for example `Zhang et al., Table 1`."""
-    note: str = ""
-    """What a reader must know about it, for example `COCO initialisation`; becomes a footnote."""
-    protocol: str = ""
-    """Evaluation protocol as far as the source tells (`cityscapes-512x1024`); empty when it does
-    not."""
-
-    def comparable_with(self, protocol: str) -> bool:
-        """Whether a score under the given protocol id may be subtracted from it.
-
-        Publications seldom say which network was scored and when, so a prefix of the id is enough;
-        a source that states no protocol at all is compared, because the table names that source.
-        """
-        return (
-            not self.protocol
-            or protocol == self.protocol
-            or protocol.startswith(f"{self.protocol}/")
-        )
-
 
 @dataclass(frozen=True, kw_only=True)
 class RowSpec:
     """One line of the table, usually a method."""
 
     label: str
-    reported: Mapping[str, tuple[ReportedValue, ...]] = field(default_factory=dict)
+    reported: Mapping[str, tuple[ReportedNumber, ...]] = field(default_factory=dict)
     """Reported numbers by column label; ours is compared with the first one of a cell."""
     reported_only: bool = False
     """A comparator that is quoted and never run here."""
@@ -88,38 +63,6 @@ class CellSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RepeatSpec:
-    """A run that repeats the run of a cell with other rounding, and fills none itself."""
-
-    row: str
-    column: str
-    seed: int
-    run_id: str
-    """Of the run that is repeated."""
-    repeat_id: str
-    how: str
-    """What is other, in words."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImportedRun:
-    """A run of another tool, in a row of its own."""
-
-    row: str
-    column: str
-    seed: int
-    value: float
-    """In the units of the table."""
-    run: str
-    """What that tool calls it."""
-    protocol: str
-    split: str = ""
-    """Hash of the split; empty where it is not known, and then it is never paired with ours."""
-    file: str = ""
-    """Where it was read from, for the footnote."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class TableSpec:
     """The shape of one table."""
 
@@ -142,13 +85,13 @@ class TableSpec:
     tolerance: float | None = None
     """How near a reported number ours must be to pass a check, in the units of the table; None: not
     stated."""
-    imported: tuple[ImportedRun, ...] = ()
+    imported: tuple[PlannedImport, ...] = ()
     earlier: tuple[CellSpec, ...] = ()
     """Runs that earlier plans of the study had in a cell, of one cell and seed the latest last.
     Their scores are told, marked as stale, where the run that the study has now has none."""
     result_version: int | None = None
     """Version of the results that is not stale; None: any."""
-    repeats: tuple[RepeatSpec, ...] = ()
+    repeats: tuple[PlannedRepeat, ...] = ()
     """Pairs of runs that measure what rounding alone does: the noise floor."""
 
     def __post_init__(self) -> None:

@@ -8,19 +8,15 @@ plan keeps the count.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from rml_dashboards.contract.planned import PlannedStage
 from rml_platform.planning.machine import Machine
 from rml_platform.study.study_file import ResourcesConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class StageCost:
-    """One stage of a run, as far as its cost goes."""
+class StageCost(PlannedStage):
+    """One stage of a run, with what it costs."""
 
-    last_step: int
-    """Steps of the run at which the stage is complete; it begins where the stage before it ends."""
-    hash: str | None
-    """Equal for runs that are the same up to `last_step`, which is trained once for all of them;
-    None where nothing is shared (`supervised`, whose only stage is the whole run)."""
     stated_seconds: float | None
     """Device-seconds of the stage by the rate that the study states; None where it states none."""
 

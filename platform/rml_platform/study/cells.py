@@ -9,12 +9,12 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from rml_dashboards.contract.planned import Aggregate
 from rml_platform.study.layers import Assignment, Layer, compose
 from rml_platform.study.retry_config import RetryConfig
 from rml_platform.study.shown.figure_config import FigureConfig
 from rml_platform.study.shown.others_config import ImportedConfig
 from rml_platform.study.study_file import (
-    Aggregate,
     CostConfig,
     Execution,
     ReportedConfig,

@@ -5,8 +5,9 @@ import re
 from dataclasses import field
 from typing import Any, Literal
 
-from rml_dashboards.contract.metric_keys import FINAL_MIOU, HOLDOUT, MIOU, VAL
+from rml_dashboards.contract.metric_keys import HOLDOUT, MIOU, VAL
 from rml_dashboards.contract.names import PLAIN_NAME
+from rml_dashboards.contract.planned import Aggregate, PlannedTable, ReportedNumber
 from rml_platform.study.retry_config import RetryConfig
 from rml_platform.study.shown.figure_config import FigureConfig
 from rml_trainers.configuration import configuration, require
@@ -17,17 +18,8 @@ _SELECTOR = re.compile(rf"!?(?:{_VALUE}|in\({_VALUE}(?:, ?{_VALUE})*\))")
 
 
 @configuration
-class ReportedConfig:
-    """A number that somebody printed, in the unit of the table (per cent where `scale` is 100)."""
-
-    mean: float
-    std: float | None = None
-    source: str = ""
-    """Where it stands, for example "paper, Table 1"."""
-    note: str = ""
-    """What a reader must know about it; becomes a footnote."""
-    protocol: str = ""
-    """Evaluation protocol as far as the source tells, for example `cityscapes-512x1024`."""
+class ReportedConfig(ReportedNumber):
+    """A number that somebody printed, checked as a study file has it."""
 
     def __post_init__(self) -> None:
         require(self.std is None or self.std >= 0, "std", self.std, "zero or more")
@@ -70,9 +62,6 @@ class RowConfig:
             self.reported_only,
             "false for a row with `set` or `columns`: it is run",
         )
-
-
-Aggregate = Literal["last", "best_holdout", "mean_of_last"]
 
 
 @configuration
@@ -179,24 +168,12 @@ class SearchConfig:
 
 
 @configuration
-class TableConfig:
-    """How the study's table is printed."""
+class TableConfig(PlannedTable):
+    """How the study's table is printed, and what holds for columns that do not say it."""
 
-    title: str = ""
-    caption: str = ""
-    row_heading: str = "Method"
-    metric: str = FINAL_MIOU
-    scale: float = 100.0
-    """Recorded scores are fractions; the table shows them times this."""
-    digits: int = 1
-    """Digits after the decimal point."""
     higher_is_better: bool | None = None
     """Which scores of `metric` are the best; default: what is known of the metric."""
-    tolerance: float | None = None
-    """How near a reported number ours must be for `rml tables --check`, in the unit of the
-    table."""
     aggregate: Aggregate = "last"
-    """Of columns that do not say it themselves."""
     last_k: int = 5
 
     def __post_init__(self) -> None:

@@ -24,7 +24,6 @@ from rml_platform.run.many_runs import records_of
 from rml_platform.run.run_folder import RunRecord
 from rml_platform.tracking.opening import tracking_uri_or_default
 from rml_platform.views.runs.study_summary import send_summary
-from rml_platform.views.study_plan import study_plan
 
 BEST_OF_A_SEARCH = 5
 
@@ -148,11 +147,10 @@ def _print_table(
         storage=layout.storage,
         ledger_folder=layout.root / "ledger",
     )
-    study = study_plan(plan)
-    table = load_table(table_spec(study), cell_specs(study), reader)
+    table = load_table(table_spec(plan), cell_specs(plan), reader)
     files = write_table(table, layout.root / "studies" / plan.name)
     send_summary(
-        study,
+        plan,
         table,
         files,
         out=layout.root,

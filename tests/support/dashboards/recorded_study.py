@@ -58,7 +58,7 @@ class RecordedStudy:
 
     def run_id(self, row: str, seed: int) -> str:
         (found,) = [
-            run_id for cell, run_id in self.plan.cells if (cell.row, cell.seed) == (row, seed)
+            run.run_id for cell, run in self.plan.cells if (cell.row, cell.seed) == (row, seed)
         ]
         return found
 

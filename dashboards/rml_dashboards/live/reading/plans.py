@@ -7,10 +7,11 @@ from typing import Any
 
 from pyarrow import ArrowException, fs
 
+from rml_dashboards.contract.planned import StudyPlan
 from rml_dashboards.contract.study_plan import STUDIES
 from rml_dashboards.contract.uris import without_secrets
 from rml_dashboards.errors import DashboardError
-from rml_dashboards.studies.plan import StudyPlan, plan_of_json
+from rml_dashboards.studies.plan import plan_of_json
 
 _BEGIN = "plan"
 _END = ".json"

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+from rml_dashboards.contract.planned import PlannedRow
 from rml_dashboards.contract.states import ALIVE
 from rml_dashboards.errors import DashboardError
 from rml_dashboards.live.reading.asked import Asked, AskedFolder, Wishes
@@ -20,7 +21,6 @@ from rml_dashboards.live.reading.plans import PlanFolder, ShownStudy
 from rml_dashboards.live.reading.recorded import RecordedRuns
 from rml_dashboards.live.reading.run_status import NOT_BEGUN, RunStatus, is_alive, status_of
 from rml_dashboards.live.reading.storage import Files, RunStorage, Stamp
-from rml_dashboards.studies.plan import PlannedRow
 
 NUM_READERS = 16
 """Folders read at once; what an object store needs is time, not cores."""

@@ -8,10 +8,10 @@ import heapq
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from rml_dashboards.contract.planned import PlannedRun
 from rml_dashboards.live.reading.plans import ShownStudy
 from rml_dashboards.live.reading.watch import Snapshot
 from rml_dashboards.live.views.progress import LEFT, Pace, seconds_left
-from rml_dashboards.studies.plan import PlannedRun
 
 
 @dataclass(frozen=True, kw_only=True)

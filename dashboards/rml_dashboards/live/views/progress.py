@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from rml_dashboards.contract.planned import PlannedRun, StudyPlan
 from rml_dashboards.live.reading.run_status import RunStatus
 from rml_dashboards.live.reading.watch import Snapshot
-from rml_dashboards.studies.plan import PlannedRun, StudyPlan
 
 STATES = ("done", "running", "waiting", "failed", "cancelled", "cut_off", "new")
 LEFT = frozenset({"running", "waiting", "new", "cut_off"})

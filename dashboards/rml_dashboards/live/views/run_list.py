@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from rml_dashboards.contract.planned import PlannedRun
 from rml_dashboards.live.reading.plans import ShownStudy
 from rml_dashboards.live.reading.run_status import RunStatus
 from rml_dashboards.live.reading.watch import Snapshot
 from rml_dashboards.live.views.study_views import tags_of_run
-from rml_dashboards.studies.plan import PlannedRun
 
 MAX_SUGGESTIONS = 20
 

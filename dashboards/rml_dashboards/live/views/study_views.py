@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rml_dashboards.contract.planned import PlannedRow, PlannedRun, StudyPlan
 from rml_dashboards.live.reading.plans import ShownStudy
 from rml_dashboards.live.reading.watch import Snapshot
 from rml_dashboards.live.views.outlook import outlook
 from rml_dashboards.live.views.progress import STATES, pace_of, progress_of
-from rml_dashboards.studies.plan import PlannedRow, PlannedRun, StudyPlan
 
 MAX_VALUES = 40
 """A setting with more different values is no filter."""

@@ -7,14 +7,11 @@ import typer
 
 from rml_platform.commands.options import (
     DEFAULT_OUT,
-    DataRoot,
     Out,
-    Overrides,
-    PluginsForPlanning,
-    Profile,
     Storage,
     StudiesOrNames,
 )
+from rml_platform.commands.plan_options import PlanOptions, takes_plan_options
 
 if TYPE_CHECKING:
     from rml_platform.planning.plan_file.written_plan import WrittenPlan
@@ -26,15 +23,11 @@ app = typer.Typer(
 
 
 @app.command()
+@takes_plan_options
 def pack(
     studies: StudiesOrNames,
     to: Annotated[Path, typer.Option(metavar="FILE.zip", help="The file that is written.")],
-    set_: Overrides = None,
-    plugin: PluginsForPlanning = None,
-    profile: Profile = None,
-    out: Out = DEFAULT_OUT,
-    storage: Storage = None,
-    data_root: DataRoot = None,
+    asked: PlanOptions = PlanOptions(),
     pictures: Annotated[
         bool,
         typer.Option(
@@ -49,24 +42,12 @@ def pack(
     it can write every table, figure and report again. The same records give the same bytes.
     """
     from rml_dashboards.contract.study_plan import plan_file
-    from rml_platform.planning.plan_file.find_plan import find_plan
     from rml_platform.planning.plan_file.written_plan import PLAN
     from rml_platform.run.files.record_archive import pack_records
 
-    plans = [
-        find_plan(
-            study,
-            overrides=set_,
-            plugins=plugin,
-            profile=profile,
-            out=out,
-            storage=storage,
-            data_root=data_root,
-        )
-        for study in studies
-    ]
+    plans = [asked.plan_of(study) for study in studies]
     packed = pack_records(
-        storage or str(out),
+        asked.place,
         [run.run_id for plan in plans for run in plan.runs],
         [(plan_file(plan.name, plan.profile), PLAN.encode(plan)) for plan in plans],
         to,

@@ -1,6 +1,5 @@
 """`rml tracking`: fill a tracking store from run folders, and start an MLflow server."""
 
-import functools
 import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
@@ -10,14 +9,10 @@ import typer
 from rml_platform.commands.options import (
     DEFAULT_OUT,
     STUDY_OR_NAME,
-    DataRoot,
     Out,
-    Overrides,
-    PluginsForPlanning,
-    Profile,
-    Storage,
     TrackingUri,
 )
+from rml_platform.commands.plan_options import PlanOptions, takes_plan_options
 
 if TYPE_CHECKING:
     from rml_platform.planning.plan_file.written_plan import WrittenPlan
@@ -45,6 +40,7 @@ Auth = Annotated[
 
 
 @app.command()
+@takes_plan_options
 def sync(
     studies: Annotated[
         list[str] | None,
@@ -53,12 +49,7 @@ def sync(
             help="Studies whose runs are sent; default: every run under the storage.",
         ),
     ] = None,
-    set_: Overrides = None,
-    plugin: PluginsForPlanning = None,
-    profile: Profile = None,
-    out: Out = DEFAULT_OUT,
-    storage: Storage = None,
-    data_root: DataRoot = None,
+    asked: PlanOptions = PlanOptions(),
     tracking_uri: TrackingUri = None,
     every_value: Annotated[
         bool,
@@ -77,18 +68,13 @@ def sync(
     from rml_platform.tracking.opening import open_mlflow
     from rml_platform.tracking.replay import replay, run_ids_under, summary_of
 
-    layout = OutputLayout(root=out, storage=storage or str(out))
-    tracker = open_mlflow(tracking_uri, out, layout.artifacts)
+    layout = OutputLayout(root=asked.out, storage=asked.place)
+    tracker = open_mlflow(tracking_uri, asked.out, layout.artifacts)
     tracker.check()
     runs: list[tuple[str, str | None]]
     labels: dict[str, dict[str, str]] = {}
     if studies:
-        from rml_platform.planning.plan_file.find_plan import find_plan
-
-        asked = functools.partial(
-            find_plan, overrides=set_, plugins=plugin, profile=profile, out=out
-        )
-        plans = [asked(study, storage=storage, data_root=data_root) for study in studies]
+        plans = [asked.plan_of(study) for study in studies]
         runs = [(run.run_id, plan.name) for plan in plans for run in plan.runs]
         labels = _labels_of(plans)
     else:

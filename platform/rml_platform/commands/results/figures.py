@@ -6,26 +6,16 @@ from typing import Annotated
 import typer
 
 from rml_platform.commands.options import (
-    DEFAULT_OUT,
-    DataRoot,
-    Out,
-    Overrides,
-    PluginsForPlanning,
-    Profile,
-    Storage,
     StudiesOrNames,
     TrackingUri,
 )
+from rml_platform.commands.plan_options import PlanOptions, takes_plan_options
 
 
+@takes_plan_options
 def figures(
     studies: StudiesOrNames,
-    set_: Overrides = None,
-    plugin: PluginsForPlanning = None,
-    profile: Profile = None,
-    out: Out = DEFAULT_OUT,
-    storage: Storage = None,
-    data_root: DataRoot = None,
+    asked: PlanOptions = PlanOptions(),
     tracking_uri: TrackingUri = None,
     to: Annotated[
         Path | None, typer.Option(help="Folder for the files; default: OUT/studies/<study>.")
@@ -50,19 +40,16 @@ def figures(
     from rml_dashboards.records.opening import open_records
     from rml_dashboards.studies.drawn import drawn_figures
     from rml_platform.tracking.opening import tracking_uri_or_default
-    from rml_platform.views.study_plan import find_study_plans
 
     reader = open_records(
-        tracking_uri_or_default(tracking_uri, out),
-        storage=storage or str(out),
-        ledger_folder=out / "ledger",
+        tracking_uri_or_default(tracking_uri, asked.out),
+        storage=asked.place,
+        ledger_folder=asked.out / "ledger",
         fresh=fresh,
     )
-    plans = find_study_plans(
-        studies, set_, plugin, profile, out=out, storage=storage, data_root=data_root
-    )
+    plans = asked.plans_to_show(studies)
     for plan in plans:
-        folder = to or out / "studies" / plan.name
+        folder = to or asked.out / "studies" / plan.name
         index = f"figures{plan.file_suffix}"
         drawn = drawn_figures(plan, reader)
         written = write_drawn(drawn, folder, index_name=index)

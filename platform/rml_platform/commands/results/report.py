@@ -6,16 +6,10 @@ from typing import Annotated
 import typer
 
 from rml_platform.commands.options import (
-    DEFAULT_OUT,
-    DataRoot,
-    Out,
-    Overrides,
-    PluginsForPlanning,
-    Profile,
-    Storage,
     StudiesOrNames,
     TrackingUri,
 )
+from rml_platform.commands.plan_options import PlanOptions, takes_plan_options
 
 PriceOption = Annotated[
     str | None,
@@ -33,14 +27,10 @@ PairedOption = Annotated[
 ]
 
 
+@takes_plan_options
 def report(
     studies: StudiesOrNames,
-    set_: Overrides = None,
-    plugin: PluginsForPlanning = None,
-    profile: Profile = None,
-    out: Out = DEFAULT_OUT,
-    storage: Storage = None,
-    data_root: DataRoot = None,
+    asked: PlanOptions = PlanOptions(),
     tracking_uri: TrackingUri = None,
     to: Annotated[
         Path | None,
@@ -66,26 +56,23 @@ def report(
     from rml_dashboards.tables.html import run_links
     from rml_platform.tracking.opening import tracking_uri_or_default
     from rml_platform.views.runs.study_summary import send_summary
-    from rml_platform.views.study_plan import find_study_plans
 
     cost = None if price is None else Price.parse(price)
-    uri = tracking_uri_or_default(tracking_uri, out)
-    place = storage or str(out)
-    reader = open_records(uri, storage=place, ledger_folder=out / "ledger", fresh=fresh)
-    plans = find_study_plans(
-        studies, set_, plugin, profile, out=out, storage=storage, data_root=data_root
-    )
+    uri = tracking_uri_or_default(tracking_uri, asked.out)
+    place = asked.place
+    reader = open_records(uri, storage=place, ledger_folder=asked.out / "ledger", fresh=fresh)
+    plans = asked.plans_to_show(studies)
     contents = [
         read_content(plan, reader, storage=place, link=run_links(uri), against=paired, price=cost)
         for plan in plans
     ]
     first = plans[0]
-    default = out / "report.html"
+    default = asked.out / "report.html"
     if len(plans) == 1:
-        default = out / "studies" / first.name / f"report{first.file_suffix}.html"
+        default = asked.out / "studies" / first.name / f"report{first.file_suffix}.html"
     path = write_report(contents, to or default)
     for plan, content in zip(plans, contents, strict=True):
-        send_summary(plan, content.table, [path], out=out, tracking_uri=uri, on_note=_note)
+        send_summary(plan, content.table, [path], out=asked.out, tracking_uri=uri, on_note=_note)
     typer.echo(str(path))
 
 

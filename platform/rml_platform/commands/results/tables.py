@@ -8,16 +8,10 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from rml_platform.commands.options import (
-    DEFAULT_OUT,
-    DataRoot,
-    Out,
-    Overrides,
-    PluginsForPlanning,
-    Profile,
-    Storage,
     StudiesOrNames,
     TrackingUri,
 )
+from rml_platform.commands.plan_options import PlanOptions, takes_plan_options
 from rml_trainers.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -95,14 +89,10 @@ class _Files:
         return files
 
 
+@takes_plan_options
 def tables(
     studies: StudiesOrNames,
-    set_: Overrides = None,
-    plugin: PluginsForPlanning = None,
-    profile: Profile = None,
-    out: Out = DEFAULT_OUT,
-    storage: Storage = None,
-    data_root: DataRoot = None,
+    asked: PlanOptions = PlanOptions(),
     tracking_uri: TrackingUri = None,
     to: To = None,
     fresh: Fresh = False,
@@ -127,20 +117,17 @@ def tables(
     from rml_dashboards.tables.publish import load_table
     from rml_platform.tracking.opening import tracking_uri_or_default
     from rml_platform.views.runs.study_summary import send_summary
-    from rml_platform.views.study_plan import find_study_plans
 
     _check_options(noise_floor, paired, golden, check, len(studies))
-    uri = tracking_uri_or_default(tracking_uri, out)
-    place = storage or str(out)
-    reader = open_records(uri, storage=place, ledger_folder=out / "ledger", fresh=fresh)
-    plans = find_study_plans(
-        studies, set_, plugin, profile, out=out, storage=storage, data_root=data_root
-    )
+    uri = tracking_uri_or_default(tracking_uri, asked.out)
+    place = asked.place
+    reader = open_records(uri, storage=place, ledger_folder=asked.out / "ledger", fresh=fresh)
+    plans = asked.plans_to_show(studies)
     files = _Files(latex=latex, html=html, tracking_uri=uri)
     passed = True
     for plan in plans:
         spec = dataclasses.replace(table_spec(plan), emphasis=cast("Emphasis", emphasis))
-        folder = to or out / "studies" / plan.name
+        folder = to or asked.out / "studies" / plan.name
         table = load_table(spec, cell_specs(plan), reader)
         classes = class_tables(spec, cell_specs(plan), reader) if per_class else []
         written: list[Path] = []
@@ -149,7 +136,7 @@ def tables(
             written += files.write(one, folder)
         written += _statistics(table, folder) if statistics else []
         written += _comparison(table, paired, noise_floor, folder) if paired is not None else []
-        send_summary(plan, table, written, out=out, tracking_uri=uri, on_note=_note)
+        send_summary(plan, table, written, out=asked.out, tracking_uri=uri, on_note=_note)
         for path in written:
             typer.echo(str(path))
         passed = (not check or _check(table, golden)) and passed

@@ -8,14 +8,9 @@ import typer
 
 from rml_platform.commands.options import (
     DEFAULT_OUT,
-    DataRoot,
-    Out,
-    Overrides,
-    PluginsForPlanning,
-    Profile,
-    Storage,
     StudyOrName,
 )
+from rml_platform.commands.plan_options import PlanOptions, takes_plan_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,17 +28,13 @@ Now = Annotated[
 Undo = Annotated[bool, typer.Option("--undo", help="Take cancelled runs back.")]
 
 
+@takes_plan_options
 def cancel(
     study: StudyOrName,
     names: Names = None,
     now: Now = False,
     undo: Undo = False,
-    set_: Overrides = None,
-    plugin: PluginsForPlanning = None,
-    profile: Profile = None,
-    out: Out = DEFAULT_OUT,
-    storage: Storage = None,
-    data_root: DataRoot = None,
+    asked: PlanOptions = PlanOptions(),
 ) -> None:
     """Cancel the runs of a study, of some rows, or single ones: a running one stops after its next
     checkpoint, and no launch starts it before `--undo`.
@@ -52,19 +43,10 @@ def cancel(
     plan` or `rml launch` wrote: needs no images.
     """
     from rml_platform.launch.scheduling import wishes
-    from rml_platform.planning.plan_file.find_plan import find_plan
     from rml_platform.planning.plan_file.selection import select_runs
 
-    plan = find_plan(
-        study,
-        overrides=set_,
-        plugins=plugin,
-        profile=profile,
-        out=out,
-        storage=storage,
-        data_root=data_root,
-    )
-    place = storage or str(out)
+    plan = asked.plan_of(study)
+    place = asked.place
     runs = select_runs(plan, names or ())
     known = wishes.read_wishes(place, plan.name, plan.profile)
     if undo:
@@ -74,11 +56,11 @@ def cancel(
         _take_back(place, back)
     else:
         left_to_do = _unfinished(place, runs)
-        asked = wishes.with_cancelled(known, (run.run_id for run in left_to_do))
-        wishes.write_wishes(place, plan.name, plan.profile, asked)
+        wanted = wishes.with_cancelled(known, (run.run_id for run in left_to_do))
+        wishes.write_wishes(place, plan.name, plan.profile, wanted)
         _stop(place, left_to_do, now)
         if left_to_do:
-            options = _options(plan, out, storage)
+            options = _options(plan, asked.out, asked.storage)
             typer.echo(f"no launch starts them until: rml cancel {study}{options} --undo")
 
 
@@ -130,18 +112,14 @@ def _take_back(place: str, runs: "Sequence[WrittenRun]") -> None:
         typer.echo("none of these runs is cancelled")
 
 
+@takes_plan_options
 def prioritise(
     study: StudyOrName,
     row: Annotated[str, typer.Argument(metavar="ROW", help="The row, by its label.")],
     priority: Annotated[
         int, typer.Argument(metavar="N", help="Higher first; 0 is usual, negative for later.")
     ],
-    set_: Overrides = None,
-    plugin: PluginsForPlanning = None,
-    profile: Profile = None,
-    out: Out = DEFAULT_OUT,
-    storage: Storage = None,
-    data_root: DataRoot = None,
+    asked: PlanOptions = PlanOptions(),
 ) -> None:
     """Start the runs of a row before or after those of others, in the launch that is running and in
     later ones. (Before a negative number write `--`.)
@@ -149,21 +127,12 @@ def prioritise(
     Holds until the row's `priority` in the study's file is changed. What is running goes on.
     """
     from rml_platform.launch.scheduling import wishes
-    from rml_platform.planning.plan_file.find_plan import find_plan
     from rml_platform.planning.plan_file.selection import row_of
 
-    plan = find_plan(
-        study,
-        overrides=set_,
-        plugins=plugin,
-        profile=profile,
-        out=out,
-        storage=storage,
-        data_root=data_root,
-    )
-    place = storage or str(out)
+    plan = asked.plan_of(study)
+    place = asked.place
     known = wishes.read_wishes(place, plan.name, plan.profile)
     in_file = row_of(plan, row).priority
-    asked = wishes.with_priority(known, row, priority, in_file)
-    wishes.write_wishes(place, plan.name, plan.profile, asked)
+    wanted = wishes.with_priority(known, row, priority, in_file)
+    wishes.write_wishes(place, plan.name, plan.profile, wanted)
     typer.echo(f"row {row!r}: priority {priority} (the file says {in_file})")

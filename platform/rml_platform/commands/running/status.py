@@ -6,15 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rml_platform.commands.options import (
-    DEFAULT_OUT,
-    DataRoot,
-    Out,
-    Overrides,
-    PluginsForPlanning,
-    Profile,
-    Storage,
     StudyOrName,
 )
+from rml_platform.commands.plan_options import PlanOptions, takes_plan_options
 
 if TYPE_CHECKING:
     from rml_platform.views.runs.standing import Standing
@@ -27,16 +21,12 @@ Watch = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="As JSON, with keys that stay.")]
 
 
+@takes_plan_options
 def status(
     study: StudyOrName,
     watch: Watch = False,
     json: Json = False,
-    set_: Overrides = None,
-    plugin: PluginsForPlanning = None,
-    profile: Profile = None,
-    out: Out = DEFAULT_OUT,
-    storage: Storage = None,
-    data_root: DataRoot = None,
+    asked: PlanOptions = PlanOptions(),
 ) -> None:
     """Show where every run of a study stands: step, loss, mIoU, pace, what is left, why it waits or
     failed.
@@ -45,20 +35,11 @@ def status(
     """
     from rml_platform.launch.scheduling.queue_state import queues
     from rml_platform.launch.scheduling.wishes import read_wishes
-    from rml_platform.planning.plan_file.find_plan import find_plan
     from rml_platform.run.many_runs import records_of
     from rml_platform.views.runs.standing import standing
 
-    plan = find_plan(
-        study,
-        overrides=set_,
-        plugins=plugin,
-        profile=profile,
-        out=out,
-        storage=storage,
-        data_root=data_root,
-    )
-    place = storage or str(out)
+    plan = asked.plan_of(study)
+    place = asked.place
 
     def look() -> "Standing":
         records = records_of(place, (run.run_id for run in plan.runs))

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from rml_dashboards.contract.metric_keys import metric_of_key
+from rml_dashboards.contract.planned import PlannedCell, PlannedColumn
 from rml_dashboards.contract.tags import differences_tag, place_tags
 from rml_platform.environment import code_version
 from rml_platform.planning.cost import StageCost
@@ -17,8 +18,6 @@ from rml_platform.planning.costs.kinds import kind_of
 from rml_platform.planning.plan import Plan, PlannedRun
 from rml_platform.planning.plan_file.setting_differences import Settings, setting_differences
 from rml_platform.planning.plan_file.written_plan import (
-    WrittenCell,
-    WrittenColumn,
     WrittenEarlier,
     WrittenPlan,
     WrittenPlugin,
@@ -150,7 +149,7 @@ def _earlier(plan: Plan, before: Sequence[WrittenPlan]) -> tuple[WrittenEarlier,
     known: dict[tuple[str, str, int], dict[str, None]] = {}
     for one in sorted(before, key=lambda one: one.written_at):
         runs = [(run.row, run.column, run.seed, run.run_id) for run in one.earlier]
-        runs += [(cell.row, cell.column, cell.seed, run_id) for cell, run_id in one.cells]
+        runs += [(cell.row, cell.column, cell.seed, run.run_id) for cell, run in one.cells]
         for row, column, seed, run_id in runs:
             of_cell = known.setdefault((row, column, seed), {})
             of_cell.pop(run_id, None)
@@ -176,10 +175,10 @@ def _row(row: Row) -> WrittenRow:
     )
 
 
-def _column(column: Column) -> WrittenColumn:
+def _column(column: Column) -> PlannedColumn:
     said = column.higher_is_better
     known = is_higher_better(column.metric) if said is None else said
-    return WrittenColumn(
+    return PlannedColumn(
         label=column.label,
         metric=column.metric,
         higher_is_better=known,
@@ -203,7 +202,7 @@ def _run(run: PlannedRun, own: Settings, cost: CostConfig | None, out: Path) -> 
     return WrittenRun(
         run_id=run.run_id,
         cells=tuple(
-            WrittenCell(row=cell.row, column=cell.column, seed=cell.seed) for cell in run.cells
+            PlannedCell(row=cell.row, column=cell.column, seed=cell.seed) for cell in run.cells
         ),
         method=config.method.name,
         data=config.data.name,

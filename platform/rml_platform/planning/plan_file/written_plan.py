@@ -7,15 +7,21 @@ lies. Reading it imports no torch.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
+from rml_dashboards.contract.planned import (
+    PlannedEarlier,
+    PlannedRepeat,
+    PlannedRow,
+    PlannedRun,
+    StudyPlan,
+)
 from rml_dashboards.contract.study_plan import (
     FORMAT,
     STUDIES,
-    file_suffix,
     plan_file,
     plan_file_name,
 )
@@ -26,7 +32,6 @@ from rml_platform.run.task import RunId, StudyName
 from rml_platform.study.shown.figure_config import FigureConfig
 from rml_platform.study.shown.others_config import ImportedConfig
 from rml_platform.study.study_file import (
-    Aggregate,
     CostConfig,
     ReportedConfig,
     ResourcesConfig,
@@ -37,34 +42,12 @@ from rml_trainers.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
-class WrittenRow:
+class WrittenRow(PlannedRow):
     """One row of the study's table."""
 
-    label: str
-    group: str
-    """Heading over consecutive rows of the same group; empty: none."""
-    columns: tuple[str, ...]
-    """Labels of the columns that it is run for; none for a comparator."""
-    reported: dict[str, tuple[ReportedConfig, ...]]
-    """Column label → numbers that somebody printed."""
-    priority: int = 0
-    """Rows of a higher number are started first."""
+    reported: Mapping[str, tuple[ReportedConfig, ...]]
     max_gpu_hours: float | None = None
     """What its runs may take over all launches."""
-    tolerance: float | None = None
-    """How near them ours must be; None: as for the table."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class WrittenColumn:
-    """One column of the study's table."""
-
-    label: str
-    metric: str
-    """Key of the score that it shows."""
-    higher_is_better: bool
-    aggregate: Aggregate = "last"
-    last_k: int = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,41 +60,13 @@ class WrittenPlugin:
 
 
 @dataclass(frozen=True, kw_only=True)
-class WrittenCell:
-    """One run of one row, column and seed."""
-
-    row: str
-    column: str
-    seed: int
-
-    @property
-    def name(self) -> str:
-        return f"row {self.row!r}, column {self.column!r}, seed {self.seed}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class WrittenRun:
+class WrittenRun(PlannedRun):
     """One run, whichever cells it fills."""
 
     run_id: RunId
-    cells: tuple[WrittenCell, ...]
-    method: str
-    data: str
-    num_labelled: int
-    num_unlabelled: int
-    split_hash: str
-    data_hash: str
     prepared_folder: str
     """Folder of the prepared images, relative to the output folder."""
-    warm_up_steps: int
-    stage_steps: tuple[int, ...]
-    """Steps of each stage after the warm-up, as the schedule has them; `stages` are those that the
-    method makes of it."""
     stages: tuple[StageCost, ...]
-    reporting: str
-    """Equal for runs that measure the same things at the same steps."""
-    settings: dict[str, Any]
-    """Dotted key → value of the settings in which the study's runs differ."""
     kind: str = ""
     """Equal for runs that take equally long per step; empty in plans of an earlier version."""
 
@@ -121,90 +76,42 @@ class WrittenRun:
 
 
 @dataclass(frozen=True, kw_only=True)
-class WrittenEarlier:
+class WrittenEarlier(PlannedEarlier):
     """A run that an earlier plan of the study had in a cell where there is another one now."""
 
-    row: str
-    column: str
-    seed: int
     run_id: RunId
 
 
 @dataclass(frozen=True, kw_only=True)
-class WrittenRepeat:
+class WrittenRepeat(PlannedRepeat):
     """A run that repeats the run of a cell with other rounding."""
 
-    row: str
-    column: str
-    seed: int
     run_id: RunId
-    """Of the run that is repeated."""
     repeat_id: RunId
-    how: str
-    """The settings in which the two differ."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class WrittenPlan:
-    """Every run of a study, each once, in the order of the table, and how its results are shown."""
+class WrittenPlan(StudyPlan):
+    """Every run of a study, each once, in the order of the table, and how its results are shown:
+    what the dashboards read, and what launches and their budgets go by."""
 
     format: Literal[1] = 1
-    written_at: str
-    """Date and time, UTC, ISO 8601."""
-    code_version: str
-    result_version: int
-    """Version of the trainer's results, which is a part of every run id."""
-    source: str
-    """The study file, as the command named it."""
-    source_hash: str
-    """sha256 of the study file."""
-    profile: str | None
-    overrides: tuple[str, ...]
-    """The `--set` of the command, sorted."""
     plugins: tuple[WrittenPlugin, ...]
     name: StudyName
-    title: str
-    description: str
     execution: Literal["auto", "train", "direct"]
     resources: ResourcesConfig
     rows: tuple[WrittenRow, ...]
-    columns: tuple[WrittenColumn, ...]
-    seeds: tuple[int, ...]
     split_seeds: tuple[int, ...] | None
     table: TableConfig
     figures: tuple[FigureConfig, ...]
     cost: CostConfig | None
     imported: tuple[ImportedConfig, ...] = ()
-    """Runs of other tools, in rows of their own."""
-    settings: dict[str, Any]
-    """Dotted key → value of the settings that all runs share and that differ from their
-    defaults."""
     runs: tuple[WrittenRun, ...]
-    warnings: tuple[str, ...]
-    """What a person should know before launching."""
     max_gpu_hours: float | None = None
     """What its runs may take over all launches."""
     search: SearchConfig | None = None
-    """Where runs are stopped by their scores, which are then in no table."""
     earlier: tuple[WrittenEarlier, ...] = ()
-    """Of one cell the latest last: tables tell their scores, as stale ones, where the run that the
-    study has now has none."""
     repeats: tuple[WrittenRepeat, ...] = ()
-    """What measures the study's noise floor. Its runs are among `runs`, without cells."""
-    base: dict[str, Any] | None = None
-    """Dotted key → value in the study's base of `settings` and of the runs' settings, without those
-    that the base does not have; None where the base alone is no whole configuration, and in plans
-    of an earlier version."""
-
-    @property
-    def cells(self) -> tuple[tuple[WrittenCell, str], ...]:
-        """Every cell with the id of the run that fills it."""
-        return tuple((cell, run.run_id) for run in self.runs for cell in run.cells)
-
-    @property
-    def file_suffix(self) -> str:
-        """What the names of the study's files end with: another size has files of its own."""
-        return file_suffix(self.profile)
 
 
 PLAN = Codec[WrittenPlan](WrittenPlan)

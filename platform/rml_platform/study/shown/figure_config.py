@@ -2,9 +2,9 @@
 docs/studies.md documents them."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import field, fields
-from typing import Literal
+from dataclasses import fields
 
+from rml_dashboards.contract.planned import PlannedFigure
 from rml_platform.study.yaml_document import KeyPath
 from rml_trainers.configuration import configuration, require, suggest
 
@@ -12,7 +12,6 @@ MAX_METRICS = 4
 """There are four line styles that can be told apart."""
 
 
-FigureKind = Literal["curves", "scores", "classes", "ranks", "profile", "gain", "cost"]
 ONLY_OF_CURVES = (
     *("metric", "metrics", "from_stage", "to_stage", "scale", "y_label", "smoothing"),
     *("x_range", "y_range", "log_y"),
@@ -20,42 +19,8 @@ ONLY_OF_CURVES = (
 
 
 @configuration
-class FigureConfig:
-    """One figure. Of curves, rows are colours, metrics line styles, columns panels: mean over seeds
-    with a band of ± std. The other kinds draw the study's table."""
-
-    name: str
-    """Also the name of its files."""
-    kind: FigureKind = "curves"
-    """`curves` over training · `scores`: the runs of every row as points · `classes`: IoU of every
-    class · `ranks`: the critical-difference diagram · `profile`: performance profiles · `gain`:
-    over the row `against`, by share of labels · `cost`: score by hours of a run."""
-    title: str = ""
-    """Default: the study's."""
-    caption: str = ""
-    against: str = ""
-    """Row that `gain` is counted from; default: the first row whose method is `supervised`."""
-    metric: str | None = None
-    """Key as the tracker has it, for example `train/coupling_tv`. Exactly one of `metric` and
-    `metrics`."""
-    metrics: dict[str, str] = field(default_factory=dict)
-    """Label → key, to compare several metrics of the same runs."""
-    rows: tuple[str, ...] | None = None
-    """Labels as the table shows them; default: every row that is run."""
-    columns: tuple[str, ...] | None = None
-    from_stage: int = 0
-    """The axis of steps begins with this stage; 0 is the supervised warm-up."""
-    to_stage: int | None = None
-    """Last stage that is drawn; default: the last one."""
-    scale: float = 1.0
-    """Drawn is the recorded value times this."""
-    y_label: str = ""
-    """Quantity and unit; default: the key of the metric."""
-    smoothing: int = 1
-    """Reports in the centred moving average; 1 draws what was recorded."""
-    x_range: tuple[float, float] | None = None
-    y_range: tuple[float, float] | None = None
-    log_y: bool = False
+class FigureConfig(PlannedFigure):
+    """One figure, checked as a study file has it."""
 
     def __post_init__(self) -> None:
         plain = self.name != "" and all(
@@ -106,11 +71,6 @@ class FigureConfig:
             require(
                 getattr(self, key) != (), key, [], "at least one label; leave it out to draw all"
             )
-
-    @property
-    def keys_by_label(self) -> dict[str, str]:
-        """Label → key of everything that is drawn; the label of a single metric is empty."""
-        return self.metrics or {"": self.metric or ""}
 
 
 def figure_problems(

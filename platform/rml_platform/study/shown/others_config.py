@@ -2,23 +2,16 @@
 
 import math
 
+from rml_dashboards.contract.planned import PlannedImport, ReportedNumber
 from rml_trainers.configuration import configuration, require
 
 
 @configuration
-class PublishedConfig:
-    """A number that a publication printed, in the unit of the table."""
+class PublishedConfig(ReportedNumber):
+    """A number that a publication printed, with its place in the table."""
 
     row: str
     column: str
-    mean: float
-    std: float | None = None
-    source: str = ""
-    """Where it stands, for example "paper, Table 1"."""
-    protocol: str = ""
-    """Evaluation protocol as far as the source tells."""
-    note: str = ""
-    """What a reader must know about it; becomes a footnote."""
 
     def __post_init__(self) -> None:
         require(self.row != "", "row", self.row, "a name for the row")
@@ -35,21 +28,8 @@ class PublicationsConfig:
 
 
 @configuration
-class ImportedConfig:
-    """The score of one run of another tool, in the unit of the table."""
-
-    run: str
-    """What that tool calls the run."""
-    row: str
-    column: str
-    seed: int
-    value: float
-    protocol: str
-    """Id of the evaluation protocol, as rml's tables write it where it is the same."""
-    split: str = ""
-    """Hash of the split, as `rml plan` shows it; without it runs are never paired with ours."""
-    file: str = ""
-    """Name of the file that it was read from."""
+class ImportedConfig(PlannedImport):
+    """The score of one run of another tool, checked as a study file has it."""
 
     def __post_init__(self) -> None:
         for name in ("run", "row", "protocol"):

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from rml_dashboards.contract.planned import StudyPlan
 from rml_dashboards.contract.run_folder import NO_TRACKER
 from rml_dashboards.contract.store_uri import tracking_uri_or_default
-from rml_dashboards.studies.plan import StudyPlan
 from rml_dashboards.tables.entries import Table
 from rml_dashboards.tables.render import TRACES, markdown
 from rml_dashboards.tables.texts import grid

@@ -7,17 +7,18 @@ import pytest
 from rml_dashboards.comparisons.cells import cell_statistics
 from rml_dashboards.comparisons.compare import compare_rows
 from rml_dashboards.comparisons.text import comparison_markdown, statistics_markdown
+from rml_dashboards.contract.planned import PlannedRepeat
 from rml_dashboards.tables.entries import Table
 from rml_dashboards.tables.html import html
 from rml_dashboards.tables.latex import latex
 from rml_dashboards.tables.render import cell_frame, markdown
-from rml_dashboards.tables.specification import ColumnSpec, RepeatSpec, RowSpec
+from rml_dashboards.tables.specification import ColumnSpec, RowSpec
 from tests.support.dashboards.small_tables import notes_of, runs_of, table_of
 from tests.support.recorded import recorded
 
 ROWS = tuple(RowSpec(label=label) for label in ("IML", "RML", "MT"))
 REPEATS = tuple(
-    RepeatSpec(
+    PlannedRepeat(
         row="RML",
         column="1/8",
         seed=0,
@@ -29,7 +30,7 @@ REPEATS = tuple(
 )
 
 
-def table(*again: float, repeats: tuple[RepeatSpec, ...] = REPEATS) -> Table:
+def table(*again: float, repeats: tuple[PlannedRepeat, ...] = REPEATS) -> Table:
     """IML 50.0, RML 50.5, MT 60.0; of RML's first run 50.0 in all of them."""
     runs = [
         *runs_of("IML", 0.50, 0.50, 0.50),

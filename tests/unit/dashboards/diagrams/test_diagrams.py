@@ -7,6 +7,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from rml_dashboards.contract.planned import FigureKind
 from rml_dashboards.diagrams.diagram import Material
 from rml_dashboards.diagrams.kinds import DIAGRAMS
 from rml_dashboards.diagrams.trends import share_text
@@ -18,12 +19,12 @@ from tests.support.dashboards.small_diagrams import COLUMNS, SHARES, material, s
 from tests.support.dashboards.small_tables import table_of
 
 
-def drawn(kind: str) -> Figure:
+def drawn(kind: FigureKind) -> Figure:
     return figure_of(DIAGRAMS[kind](material()).chart)
 
 
 @pytest.mark.parametrize("kind", DIAGRAMS)
-def test_the_same_values_give_the_same_files(kind: str) -> None:
+def test_the_same_values_give_the_same_files(kind: FigureKind) -> None:
     first, second = (pictures(DIAGRAMS[kind](material()).chart) for _ in range(2))
     assert set(first) == set(METADATA)
     assert first == second
@@ -31,7 +32,7 @@ def test_the_same_values_give_the_same_files(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", DIAGRAMS)
-def test_text_can_be_read_at_the_width_of_a_column(kind: str) -> None:
+def test_text_can_be_read_at_the_width_of_a_column(kind: FigureKind) -> None:
     figure = drawn(kind)
     width = figure.get_size_inches()[0]
     assert width in (3.5, 7.0), "a column or a page, so nothing is scaled down in print"
@@ -41,7 +42,7 @@ def test_text_can_be_read_at_the_width_of_a_column(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["scores", "classes", "profile", "gain", "cost"])
-def test_rows_differ_in_more_than_colour(kind: str) -> None:
+def test_rows_differ_in_more_than_colour(kind: FigureKind) -> None:
     figure = drawn(kind)
     lines = [line for axes in figure.axes for line in axes.get_lines()]
     by_colour: dict[str, set[object]] = {}
@@ -103,7 +104,7 @@ def test_cost_is_hours_against_scores() -> None:
         ("cost", {"hours": {}}, "no scored run has recorded how long"),
     ],
 )
-def test_what_cannot_be_drawn_says_why(kind: str, more: dict[str, Any], why: str) -> None:
+def test_what_cannot_be_drawn_says_why(kind: FigureKind, more: dict[str, Any], why: str) -> None:
     changed = material(**{key: value for key, value in more.items() if key != "classes"})
     if "classes" in more:
         changed = Material(table=changed.table, title="T")
@@ -112,7 +113,7 @@ def test_what_cannot_be_drawn_says_why(kind: str, more: dict[str, Any], why: str
 
 
 @pytest.mark.parametrize("kind", DIAGRAMS)
-def test_nothing_recorded_is_told(kind: str) -> None:
+def test_nothing_recorded_is_told(kind: FigureKind) -> None:
     empty = table_of([], columns=tuple(ColumnSpec(label=column) for column in COLUMNS))
     bare = Material(table=empty, title="T", labelled_share=SHARES, against="IML")
     with pytest.raises(DashboardError):

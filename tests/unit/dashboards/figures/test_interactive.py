@@ -10,6 +10,7 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
+from rml_dashboards.contract.planned import FigureKind
 from rml_dashboards.diagrams.kinds import DIAGRAMS
 from rml_dashboards.figures.chart import Chart
 from rml_dashboards.figures.curve_chart import curve_chart
@@ -36,7 +37,7 @@ def curves(*rows: str, **more: Any) -> Chart:
     return curve_chart(figure_of(spec, values))
 
 
-def diagram(kind: str) -> Chart:
+def diagram(kind: FigureKind) -> Chart:
     return DIAGRAMS[kind](material()).chart
 
 

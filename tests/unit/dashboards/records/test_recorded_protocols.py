@@ -2,8 +2,9 @@
 
 import pytest
 
+from rml_dashboards.contract.planned import ReportedNumber
 from rml_dashboards.contract.protocols import protocol_of, recorded_key
-from rml_dashboards.tables.specification import ColumnSpec, ReportedValue, RowSpec
+from rml_dashboards.tables.specification import ColumnSpec, RowSpec
 from tests.support.dashboards.small_tables import notes_of, only, runs_of, table_of
 from tests.support.recorded import recorded
 
@@ -114,7 +115,7 @@ def test_any_difference_in_data_inference_network_or_moment_is_marked(other: str
 def test_a_reported_number_is_compared_on_data_and_inference(
     stated: str, ours: str, comparable: bool
 ) -> None:
-    reported = {"1/8": (ReportedValue(mean=48.0, source="paper", protocol=stated),)}
+    reported = {"1/8": (ReportedNumber(mean=48.0, source="paper", protocol=stated),)}
     rows = (RowSpec(label="IML", reported=reported),)
     entry = only(table_of(runs_of("IML", 0.5, protocol=ours), rows=rows, num_seeds=1))
     assert entry.difference == (pytest.approx(2.0) if comparable else None)
@@ -122,8 +123,8 @@ def test_a_reported_number_is_compared_on_data_and_inference(
 
 
 def test_reported_numbers_are_marked_against_each_other_while_none_of_ours_is_there() -> None:
-    def reported(protocol: str) -> dict[str, tuple[ReportedValue, ...]]:
-        return {"1/8": (ReportedValue(mean=70.0, source="paper", protocol=protocol),)}
+    def reported(protocol: str) -> dict[str, tuple[ReportedNumber, ...]]:
+        return {"1/8": (ReportedNumber(mean=70.0, source="paper", protocol=protocol),)}
 
     rows = (
         RowSpec(label="CutMix", reported=reported("c-512x1024"), reported_only=True),

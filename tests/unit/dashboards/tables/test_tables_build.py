@@ -2,15 +2,10 @@
 
 import pytest
 
+from rml_dashboards.contract.planned import ReportedNumber
 from rml_dashboards.records.records import to_records
 from rml_dashboards.tables.filling import fill_table
-from rml_dashboards.tables.specification import (
-    CellSpec,
-    ColumnSpec,
-    ReportedValue,
-    RowSpec,
-    TableSpec,
-)
+from rml_dashboards.tables.specification import CellSpec, ColumnSpec, RowSpec, TableSpec
 from tests.support.dashboards.small_tables import notes_of, only, runs_of, table_of
 from tests.support.recorded import PROTOCOL, recorded
 
@@ -110,7 +105,7 @@ def test_a_run_may_fill_cells_of_two_rows() -> None:
 
 
 def test_cells_outside_the_study_and_quoted_cells() -> None:
-    quoted = {"1/8": (ReportedValue(mean=63.0, source="DMT"),)}
+    quoted = {"1/8": (ReportedNumber(mean=63.0, source="DMT"),)}
     table = table_of(
         runs_of("IML", 0.5, 0.5, 0.5),
         rows=(RowSpec(label="IML"), RowSpec(label="DMT", reported_only=True, reported=quoted)),

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from rml_dashboards.contract.planned import ReportedNumber
 from rml_dashboards.errors import DashboardError
 from rml_dashboards.tables.check import (
     CheckLine,
@@ -14,13 +15,13 @@ from rml_dashboards.tables.check import (
 )
 from rml_dashboards.tables.entries import Table
 from rml_dashboards.tables.render import csv
-from rml_dashboards.tables.specification import ReportedValue, RowSpec
+from rml_dashboards.tables.specification import RowSpec
 from tests.support.dashboards.small_tables import runs_of, table_of
 
 
 def reporting(mean: float, *scores: float, protocol: str = "", own: float | None = None) -> Table:
     """One row whose seeds scored so, with a number that somebody reported; tolerance 0.5."""
-    value = ReportedValue(mean=mean, protocol=protocol)
+    value = ReportedNumber(mean=mean, protocol=protocol)
     rows = (RowSpec(label="IML", reported={"1/8": (value,)}, tolerance=own),)
     return table_of(runs_of("IML", *scores), rows=rows, num_seeds=2, tolerance=0.5)
 

@@ -4,15 +4,16 @@ from typing import Any
 
 import pytest
 
+from rml_dashboards.contract.planned import ReportedNumber
 from rml_dashboards.tables.entries import Table
 from rml_dashboards.tables.html import html, run_links
-from rml_dashboards.tables.specification import ColumnSpec, ReportedValue, RowSpec
+from rml_dashboards.tables.specification import ColumnSpec, RowSpec
 from rml_dashboards.tables.texts import grid
 from tests.support.dashboards.html_pages import MARKUP, Read
 from tests.support.dashboards.small_tables import runs_of, table_of
 from tests.support.platform.hostile_names import HOSTILE_NAMES
 
-PAPER = (ReportedValue(mean=62.85, std=0.3, source="paper", note="other splits"),)
+PAPER = (ReportedNumber(mean=62.85, std=0.3, source="paper", note="other splits"),)
 
 NO_LINKS = run_links("none")
 
@@ -82,7 +83,7 @@ def test_nothing_is_fetched_from_anywhere() -> None:
 
 @pytest.mark.parametrize("name", [*HOSTILE_NAMES, *MARKUP])
 def test_names_are_nothing_but_text(name: str) -> None:
-    row = RowSpec(label=name, group=name, reported={name: (ReportedValue(mean=1.0, note=name),)})
+    row = RowSpec(label=name, group=name, reported={name: (ReportedNumber(mean=1.0, note=name),)})
     table = table_of([], rows=(row,), columns=(ColumnSpec(label=name),), title=name, caption=name)
     plain = table_of([], rows=(RowSpec(label="a", group="b"),), columns=(ColumnSpec(label="c"),))
     tags = {tag for tag, *_ in Read(html(table, NO_LINKS)).elements}

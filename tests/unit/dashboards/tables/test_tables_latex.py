@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from rml_dashboards.contract.planned import ReportedNumber
 from rml_dashboards.tables.entries import Table
 from rml_dashboards.tables.latex import escape_latex, latex
-from rml_dashboards.tables.specification import ReportedValue, RowSpec
+from rml_dashboards.tables.specification import RowSpec
 from tests.support.dashboards.small_tables import runs_of, table_of
 
 HOSTILE = r"50 % & $x_1$ #2 {~^} \input{secret} <a|b> `c` [15]"
@@ -23,8 +24,8 @@ DOCUMENT = r"""\documentclass{article}
 
 
 def hostile_table() -> Table:
-    reported = {"1/8": (ReportedValue(mean=51.25, std=0.4, source="A & B_1", note="C % D"),)}
-    above = {"1/8": (ReportedValue(mean=60.5, source="A & B_1"),)}
+    reported = {"1/8": (ReportedNumber(mean=51.25, std=0.4, source="A & B_1", note="C % D"),)}
+    above = {"1/8": (ReportedNumber(mean=60.5, source="A & B_1"),)}
     runs = runs_of(HOSTILE, 0.5, 0.51, 0.52) + runs_of("[RML]", 0.6, 0.61, 0.62)
     rows = (
         RowSpec(label=HOSTILE, reported=reported, group="a & b"),

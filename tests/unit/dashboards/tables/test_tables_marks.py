@@ -2,7 +2,8 @@
 
 import pytest
 
-from rml_dashboards.tables.specification import ColumnSpec, ReportedValue, RowSpec
+from rml_dashboards.contract.planned import ReportedNumber
+from rml_dashboards.tables.specification import ColumnSpec, RowSpec
 from tests.support.dashboards.small_tables import OTHER_PROTOCOL, notes_of, only, runs_of, table_of
 from tests.support.recorded import PROTOCOL, recorded
 
@@ -43,7 +44,7 @@ def test_seeds_of_different_protocols_are_not_averaged() -> None:
 def test_a_number_reported_under_another_protocol_is_marked_and_not_subtracted(
     protocol: str, comparable: bool
 ) -> None:
-    reported = {"1/8": (ReportedValue(mean=48.0, source="paper", protocol=protocol),)}
+    reported = {"1/8": (ReportedNumber(mean=48.0, source="paper", protocol=protocol),)}
     table = table_of(runs_of("IML", 0.5, 0.5, 0.5), rows=(RowSpec(label="IML", reported=reported),))
     entry = only(table)
     assert entry.difference == (2.0 if comparable else None)
@@ -57,8 +58,8 @@ def test_a_number_reported_under_another_protocol_is_marked_and_not_subtracted(
 
 def test_ours_is_compared_with_the_first_reported_number() -> None:
     values = (
-        ReportedValue(mean=48.0, source="paper, v2"),
-        ReportedValue(mean=47.0, source="paper, v1", note="Older"),
+        ReportedNumber(mean=48.0, source="paper, v2"),
+        ReportedNumber(mean=47.0, source="paper, v1", note="Older"),
     )
     table = table_of(
         runs_of("IML", 0.5, 0.5, 0.5), rows=(RowSpec(label="IML", reported={"1/8": values}),)
@@ -72,7 +73,7 @@ def test_ours_is_compared_with_the_first_reported_number() -> None:
 
 
 def test_a_single_source_is_not_marked_at_every_number() -> None:
-    reported = {"1/8": (ReportedValue(mean=48.0, source="paper"),)}
+    reported = {"1/8": (ReportedNumber(mean=48.0, source="paper"),)}
     table = table_of(
         [], rows=(RowSpec(label="A", reported=reported), RowSpec(label="B", reported=reported))
     )

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from rml_dashboards.contract.planned import ReportedNumber
 from rml_dashboards.tables.console import console_table
 from rml_dashboards.tables.entries import Entry, Table
 from rml_dashboards.tables.render import csv, markdown
-from rml_dashboards.tables.specification import ColumnSpec, ReportedValue, RowSpec
+from rml_dashboards.tables.specification import ColumnSpec, RowSpec
 from rml_dashboards.tables.texts import difference_text, grid, reported_text, score_text
 from rml_dashboards.writing.files import write_text
 from tests.support.dashboards.small_tables import OTHER_PROTOCOL, runs_of, table_of
@@ -25,9 +26,9 @@ COLUMNS = tuple(ColumnSpec(label=label) for label in ("1/30 (100)", "1/8 (372)",
 
 def reported(
     mean: float, std: float | None = None, note: str = "", protocol: str = ""
-) -> tuple[ReportedValue, ...]:
+) -> tuple[ReportedNumber, ...]:
     return (
-        ReportedValue(mean=mean, std=std, source="paper, Table 1", note=note, protocol=protocol),
+        ReportedNumber(mean=mean, std=std, source="paper, Table 1", note=note, protocol=protocol),
     )
 
 
@@ -84,7 +85,7 @@ def narrow_table() -> Table:
     """One column: reported numbers beside ours; one seed has no deviation; another scale and
     metric."""
     rows = tuple(
-        RowSpec(label=label, reported={"accuracy": (ReportedValue(mean=mean, source="paper"),)})
+        RowSpec(label=label, reported={"accuracy": (ReportedNumber(mean=mean, source="paper"),)})
         for label, mean in (("IML", 0.9), ("RML", 0.85))
     )
     columns = (ColumnSpec(label="accuracy"),)
@@ -235,7 +236,7 @@ def test_text_of_a_score(entry: Entry, text: str) -> None:
     ],
 )
 def test_text_of_a_difference(ours: float, theirs: float, text: str) -> None:
-    value = (ReportedValue(mean=theirs),)
+    value = (ReportedNumber(mean=theirs),)
     entry = Entry(
         row="r",
         column="c",
@@ -250,7 +251,7 @@ def test_text_of_a_difference(ours: float, theirs: float, text: str) -> None:
 
 
 def test_reported_numbers_keep_the_decimals_of_their_row() -> None:
-    values = {"a": (ReportedValue(mean=46.30),), "b": (ReportedValue(mean=63.73, std=0.6),)}
+    values = {"a": (ReportedNumber(mean=46.30),), "b": (ReportedNumber(mean=63.73, std=0.6),)}
     row = RowSpec(label="r", reported=values)
     texts = [
         reported_text(
@@ -265,7 +266,7 @@ def test_reported_numbers_keep_the_decimals_of_their_row() -> None:
 
 
 def test_several_reported_numbers_stand_side_by_side() -> None:
-    both = (ReportedValue(mean=61.25), ReportedValue(mean=61.53))
+    both = (ReportedNumber(mean=61.25), ReportedNumber(mean=61.53))
     row = RowSpec(label="r", reported={"c": both})
     entry = Entry(
         row="r",

@@ -4,14 +4,9 @@ from typing import Any
 
 import pytest
 
+from rml_dashboards.contract.planned import ReportedNumber
 from rml_dashboards.errors import DashboardError
-from rml_dashboards.tables.specification import (
-    CellSpec,
-    ColumnSpec,
-    ReportedValue,
-    RowSpec,
-    TableSpec,
-)
+from rml_dashboards.tables.specification import CellSpec, ColumnSpec, RowSpec, TableSpec
 
 
 def spec(**changes: Any) -> TableSpec:
@@ -40,7 +35,7 @@ def spec(**changes: Any) -> TableSpec:
             "column labels occur twice: 1/8",
         ),
         (
-            {"rows": (RowSpec(label="IML", reported={"1/9": (ReportedValue(mean=1.0),)}),)},
+            {"rows": (RowSpec(label="IML", reported={"1/9": (ReportedNumber(mean=1.0),)}),)},
             r"row 'IML': reported numbers for unknown columns \['1/9'\]",
         ),
         ({"digits": -1}, "digits = -1"),
@@ -85,4 +80,4 @@ def test_a_column_may_have_its_own_metric() -> None:
     ],
 )
 def test_which_protocols_may_be_compared(stated: str, ours: str, comparable: bool) -> None:
-    assert ReportedValue(mean=1.0, protocol=stated).comparable_with(ours) is comparable
+    assert ReportedNumber(mean=1.0, protocol=stated).comparable_with(ours) is comparable

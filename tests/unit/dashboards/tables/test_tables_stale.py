@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from rml_dashboards.contract.planned import ReportedNumber
 from rml_dashboards.contract.tags import CURRENT_RESULTS
 from rml_dashboards.records.recorded_run import RecordedRun
 from rml_dashboards.tables.check import check_golden, check_reported, check_text, is_passed
@@ -17,7 +18,7 @@ from rml_dashboards.tables.entries import Table
 from rml_dashboards.tables.html import html
 from rml_dashboards.tables.latex import latex
 from rml_dashboards.tables.render import cell_frame, csv, markdown
-from rml_dashboards.tables.specification import CellSpec, ReportedValue, RowSpec
+from rml_dashboards.tables.specification import CellSpec, RowSpec
 from rml_dashboards.tables.texts import grid, score_text
 from rml_trainers import RESULT_VERSION
 from tests.support.dashboards.html_pages import Read
@@ -217,7 +218,7 @@ def test_a_stale_number_passes_no_check(tmp_path: Path) -> None:
     """However near it is."""
     golden = tmp_path / "golden.csv"
     golden.write_text("row,column,mean\nIML,1/8,50\n")
-    value = {"1/8": (ReportedValue(mean=50.0),)}
+    value = {"1/8": (ReportedNumber(mean=50.0),)}
     rows = (RowSpec(label="IML", reported=value, tolerance=100.0),)
     old = table_of(of_old_results(0.5, 0.5, 0.5), rows=rows, result_version=NOW)
     dropped = table_of([recorded("older-0", 0.5)], rows=rows, earlier=EARLIER)
@@ -234,7 +235,7 @@ def test_a_stale_number_passes_no_check(tmp_path: Path) -> None:
 
 
 def test_a_check_tells_of_several_versions_of_the_code() -> None:
-    value = {"1/8": (ReportedValue(mean=50.0),)}
+    value = {"1/8": (ReportedNumber(mean=50.0),)}
     rows = (RowSpec(label="IML", reported=value, tolerance=1.0),)
     runs = [recorded(f"IML-1/8-{seed}", 0.5, code_version=f"code{seed}") for seed in range(3)]
     (line,) = check_reported(table_of(runs, rows=rows))

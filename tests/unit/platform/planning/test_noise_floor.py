@@ -14,7 +14,6 @@ from rml_platform.planning.plan_without_images import plan_without_images
 from rml_platform.run.shared_stages import mark_shared
 from rml_platform.study.schema import load_study
 from rml_platform.views.plan_table import whole_costs
-from rml_platform.views.study_plan import study_plan
 from rml_trainers.errors import ConfigError
 from tests.support.platform.studies import STUDY, write_study
 
@@ -88,7 +87,7 @@ def test_repeats_have_their_turn_last(folder: Path) -> None:
 
 def test_tables_find_the_pair_in_the_written_plan(folder: Path) -> None:
     plan = planned(folder)
-    spec = table_spec(study_plan(to_written(plan, (), folder)))
+    spec = table_spec(to_written(plan, (), folder))
     first, second = repeats_of(plan)
     told = [(one.run_id, one.repeat_id, one.how) for one in spec.repeats]
     assert told == [

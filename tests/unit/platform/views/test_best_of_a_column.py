@@ -18,7 +18,6 @@ from rml_dashboards.tables.specification import CellSpec
 from rml_platform.planning.plan import Plan
 from rml_platform.planning.plan_file.writing import is_higher_better, to_written
 from rml_platform.study.schema import load_study
-from rml_platform.views.study_plan import study_plan
 from rml_trainers.errors import ConfigError
 from rml_trainers.scoring.metrics import METRICS
 from tests.support.platform.studies import write_study
@@ -41,7 +40,7 @@ def filled(folder: Path, columns: str, table: str = "scale: 1") -> Table:
     """The study's table; row `low` has 0.25 of every metric, row `high` 0.75."""
     text = STUDY.replace("COLUMNS", columns).replace("TABLE", table)
     study = load_study(write_study(folder, text))
-    spec = table_spec(study_plan(to_written(Plan(study=study, runs=()), (), folder)))
+    spec = table_spec(to_written(Plan(study=study, runs=()), (), folder))
     metrics = {spec.metric_of(column) for column in spec.columns}
     runs = [
         recorded(row, scores=dict.fromkeys(metrics, value))

@@ -16,7 +16,6 @@ from rml_platform.planning.plan_file.written_plan import WrittenPlan
 from rml_platform.study.cells import Study
 from rml_platform.study.schema import load_study
 from rml_platform.study.shown.figure_config import FigureConfig
-from rml_platform.views.study_plan import study_plan
 from rml_platform.views.summary import print_launch
 from rml_trainers.errors import ConfigError
 from tests.support.platform.plans import written
@@ -53,7 +52,7 @@ def with_figure(plan: WrittenPlan, **changes: object) -> WrittenPlan:
 
 def specs(plan: WrittenPlan) -> tuple[FigureSpec, ...]:
     """The figures of a written plan."""
-    return figure_specs(study_plan(plan))
+    return figure_specs(plan)
 
 
 def test_a_figure_without_labels_has_every_run_of_the_table(planned: WrittenPlan) -> None:
@@ -61,7 +60,7 @@ def test_a_figure_without_labels_has_every_run_of_the_table(planned: WrittenPlan
     assert everything.rows == ("Supervised", "RML")
     assert everything.columns == ("1/4", "1/2")
     assert everything.title == planned.title
-    expected = {(c.row, c.column, c.seed): run_id for c, run_id in planned.cells}
+    expected = {(c.row, c.column, c.seed): run.run_id for c, run in planned.cells}
     assert {(r.row, r.column, r.seed): r.run_id for r in everything.runs} == expected
     assert {(r.first_step, r.last_step) for r in everything.runs} == {(0, None)}
 
@@ -242,6 +241,6 @@ def test_kinds_of_figures_are_checked(figure: str, part: str, tmp_path: Path) ->
 
 def test_diagrams_are_no_curves(tmp_path: Path) -> None:
     text = f"{STUDY}figures: [{{name: g, kind: gain, against: Supervised, rows: [RML]}}]\n"
-    plan = study_plan(written(load_study(write_study(tmp_path, text)), tmp_path))
+    plan = written(load_study(write_study(tmp_path, text)), tmp_path)
     assert (plan.figures[0].kind, plan.figures[0].against) == ("gain", "Supervised")
     assert figure_specs(plan) == ()

@@ -57,7 +57,7 @@ def test_it_says_where_it_came_from(plan: Plan, written: WrittenPlan) -> None:
 
 def test_it_has_every_cell_run_and_column(plan: Plan, written: WrittenPlan) -> None:
     cells = [(c.row, c.column, c.seed, run_id) for c, run_id in plan.cells]
-    assert [(c.row, c.column, c.seed, run_id) for c, run_id in written.cells] == cells
+    assert [(c.row, c.column, c.seed, run.run_id) for c, run in written.cells] == cells
     columns = [("1/4", "final/miou", True), ("1/2", "final/accuracy", True)]
     assert [(c.label, c.metric, c.higher_is_better) for c in written.columns] == columns
     assert [row.columns for row in written.rows] == [("1/4", "1/2"), ("1/4", "1/2"), ()]
@@ -162,7 +162,9 @@ def test_runs_that_cells_had_before_are_remembered(plan: Plan, tmp_path: Path) -
     assert {one.run_id for one in second.earlier} == {run.run_id for run in first.runs}
     third = planned("3e-3", seeds=(study.seeds[0],))
     of_cell = [one for one in third.earlier if (one.row, one.column) == ("RML", "1/4")]
-    both = [{(c.row, c.column, c.seed): i for c, i in one.cells} for one in (first, second)]
+    both = [
+        {(c.row, c.column, c.seed): run.run_id for c, run in one.cells} for one in (first, second)
+    ]
     place = ("RML", "1/4", study.seeds[0])
     assert [(one.seed, one.run_id) for one in of_cell] == [
         (study.seeds[0], one[place]) for one in both
