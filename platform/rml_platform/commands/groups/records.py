@@ -42,14 +42,14 @@ def pack(
     it can write every table, figure and report again. The same records give the same bytes.
     """
     from rml_dashboards.contract.study_plan import plan_file
-    from rml_platform.planning.plan_file.written_plan import PLAN
+    from rml_platform.planning.plan_file.written_plan import content_of
     from rml_platform.run.files.record_archive import pack_records
 
     plans = [asked.plan_of(study) for study in studies]
     packed = pack_records(
         asked.place,
         [run.run_id for plan in plans for run in plan.runs],
-        [(plan_file(plan.name, plan.profile), PLAN.encode(plan)) for plan in plans],
+        [(plan_file(plan.name, plan.profile), content_of(plan, asked.place)) for plan in plans],
         to,
         pictures_of=[cell for plan in plans for cell in _cells_of(plan)] if pictures else (),
     )

@@ -149,6 +149,16 @@ def read_plan(place: str | Path, study: str, profile: str | None) -> WrittenPlan
         ) from error
 
 
+def content_of(plan: WrittenPlan, place: str | Path) -> bytes:
+    """The plan's file as it lies below an output folder or storage, byte for byte; anew where there
+    is none, or another plan."""
+    name = plan_file_name(plan.profile)
+    there = Folder.open(place).child(STUDIES, plan.name).read(name)
+    if there is not None and read_plan(place, plan.name, plan.profile) == plan:
+        return there
+    return PLAN.encode(plan)
+
+
 def planned_studies(place: str | Path) -> tuple[str, ...]:
     """Studies, each with its profile, whose plans lie below an output folder or storage: as a
     person names them to a command."""

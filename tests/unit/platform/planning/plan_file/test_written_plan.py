@@ -12,6 +12,7 @@ from rml_platform.planning.plan_file.writing import study_labels, to_written, wr
 from rml_platform.planning.plan_file.written_plan import (
     PLAN,
     WrittenPlan,
+    content_of,
     planned_studies,
     read_plan,
     write_plan,
@@ -53,6 +54,17 @@ def test_it_says_where_it_came_from(plan: Plan, written: WrittenPlan) -> None:
     assert written.source == plan.study.source
     assert written.overrides == tuple(sorted(OVERRIDES))
     assert (written.profile, written.result_version) == (None, RESULT_VERSION)
+
+
+def test_the_file_is_kept_as_it_was_written(written: WrittenPlan, tmp_path: Path) -> None:
+    write_plan(written, tmp_path)
+    file = tmp_path / plan_file(written.name, written.profile)
+    shuffled = json.dumps(dict(reversed(json.loads(file.read_bytes()).items()))).encode()
+    file.write_bytes(shuffled)
+    assert content_of(written, tmp_path) == shuffled
+    other = dataclasses.replace(written, title="another plan")
+    assert content_of(other, tmp_path) == PLAN.encode(other)
+    assert content_of(written, tmp_path / "nothing") == PLAN.encode(written)
 
 
 def test_it_has_every_cell_run_and_column(plan: Plan, written: WrittenPlan) -> None:
