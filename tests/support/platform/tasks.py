@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from rml_platform.run.run_folder import Heartbeat
 from rml_platform.run.task import Process, RunTask, config_to_json
 from rml_trainers.config import RunConfig, ScheduleConfig
 from rml_trainers.data.prepared.cache import PreparedData
@@ -17,6 +18,20 @@ def fake_config(fault: int) -> RunConfig:
     """Configuration for FakeTrainer: the seed chooses the fault."""
     schedule = ScheduleConfig(warm_up_steps=NUM_STEPS, stage_steps=())
     return tiny_config("supervised", seed=fault, schedule=schedule)
+
+
+def beat_of(process: Process | None = None, **changes: Any) -> Heartbeat:
+    """Heartbeat of the first attempt at a run, launched and trained by one process: this one."""
+    own = process or Process.current()
+    beat = Heartbeat(
+        launch_id="launch-1",
+        launcher=own,
+        worker=own,
+        device="cpu",
+        attempt=1,
+        launch_attempt=1,
+    )
+    return replace(beat, **changes)
 
 
 def task_for(

@@ -11,24 +11,13 @@ from typer.testing import CliRunner
 from rml_platform.cli import app
 from rml_platform.launch.scheduling.wishes import read_wishes
 from rml_platform.planning.plan_file.written_plan import WrittenPlan, write_plan
-from rml_platform.run.run_folder import Failure, Heartbeat, RunFolder
-from rml_platform.run.task import Process
+from rml_platform.run.run_folder import Failure, RunFolder
 from rml_trainers.errors import ConfigError
 from tests.support.platform.plan_on_disk import PlanOnDisk, enlarged
+from tests.support.platform.tasks import beat_of
 
 NUM_CELLS = 2000
-HERE = Process.current()
-BEAT = Heartbeat(
-    launch_id="launch-1",
-    launcher=HERE,
-    worker=HERE,
-    device="cpu",
-    attempt=1,
-    launch_attempt=1,
-    step=3,
-    num_steps=8,
-    loss=0.5,
-)
+BEAT = beat_of(step=3, num_steps=8, loss=0.5)
 FAILURE = Failure(
     kind="NonFiniteLossError",
     message="loss is nan",

@@ -6,20 +6,16 @@ import pytest
 from rich.console import Console
 
 from rml_platform.launch.live_view import duration, render, seconds_left
-from rml_platform.run.run_folder import Failure, Heartbeat, RunRecord
+from rml_platform.run.run_folder import Failure, RunRecord
 from rml_platform.run.task import Process
+from tests.support.platform.tasks import beat_of
 
 HERE = Process(host="h", pid=1, started="1")
 
 
 def running(step: int, seconds: float, **changes: object) -> RunRecord:
-    beat = Heartbeat(
-        launch_id="a",
-        launcher=HERE,
-        worker=HERE,
-        device="cpu",
-        attempt=1,
-        launch_attempt=1,
+    beat = beat_of(
+        process=HERE,
         step=step,
         num_steps=100,
         seconds=seconds,
@@ -27,7 +23,7 @@ def running(step: int, seconds: float, **changes: object) -> RunRecord:
         num_stages=3,
         loss=0.5,
         miou=0.25,
-        **changes,  # type: ignore[arg-type]
+        **changes,
     )
     return RunRecord(state="running", heartbeat=beat)
 

@@ -16,7 +16,7 @@ from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.errors import DataError
 from rml_trainers.settings.batch import BatchConfig
 from tests.support.platform.fake_trainer import GOOD, NON_FINITE, FakeTrainer
-from tests.support.platform.tasks import fake_config, task_for
+from tests.support.platform.tasks import beat_of, fake_config, task_for
 from tests.support.tiny import tiny_config
 
 KILLED = "ActorDiedError: The actor died unexpectedly before finishing this task."
@@ -24,14 +24,8 @@ NODE_DIED = "ActorDiedError: The actor died because its node has died."
 
 
 def beat(task: RunTask, node: str) -> Heartbeat:
-    return Heartbeat(
-        launch_id=task.launch_id,
-        launcher=task.launcher,
-        worker=Process.current(),
-        device="cpu",
-        attempt=1,
-        launch_attempt=1,
-        node=node,
+    return beat_of(
+        launch_id=task.launch_id, launcher=task.launcher, worker=Process.current(), node=node
     )
 
 

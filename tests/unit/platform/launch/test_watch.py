@@ -11,12 +11,11 @@ import pytest
 from rml_platform.launch.on_ray import watch as module
 from rml_platform.launch.on_ray.watch import WAITING_AFTER_S, Waiting, Watch, kill, what_lacks
 from rml_platform.launch.run_queue import RunQueue
-from rml_platform.run.run_folder import Heartbeat
 from rml_platform.run.task import Process, RunTask
 from rml_platform.study.retry_config import RetryConfig
 from rml_trainers.data.prepared.cache import PreparedData
 from tests.support.platform.fake_trainer import GOOD
-from tests.support.platform.tasks import fake_config, task_for
+from tests.support.platform.tasks import beat_of, fake_config, task_for
 
 RULES = RetryConfig(hang_factor=10, hang_at_least_s=60)
 
@@ -43,13 +42,10 @@ class Watched:
         self.queue.next()
         self.watch = Watch(self.queue, self.notes.append)
         self.now_s = 1000.0
-        self.beat = Heartbeat(
+        self.beat = beat_of(
             launch_id=task.launch_id,
             launcher=task.launcher,
             worker=Process(host="host", pid=7, started="1"),
-            device="cpu",
-            attempt=1,
-            launch_attempt=1,
             node="node-a",
         )
 

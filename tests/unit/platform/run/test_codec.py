@@ -9,10 +9,11 @@ import pytest
 
 from rml_platform.run.codec import Codec, DamagedFileError
 from rml_platform.run.metric_log import PIECE
-from rml_platform.run.run_folder import FAILURE, HEARTBEAT, RESULT, Failure, Heartbeat, Result
+from rml_platform.run.run_folder import FAILURE, HEARTBEAT, RESULT, Failure, Result
 from rml_platform.run.task import RUN_TASK, Process, RunTask, config_to_json
 from rml_platform.tracking.mlflow_tracker import PUBLISHED, PublishedState
 from tests.support.platform.fake_trainer import evaluation
+from tests.support.platform.tasks import beat_of
 from tests.support.tiny import tiny_config
 
 HERE = Process(host="h", pid=1, started="2")
@@ -31,9 +32,7 @@ TASK = RunTask(
     dirty=False,
     shared_stages=("f00", "ba2"),
 )
-BEAT = Heartbeat(
-    launch_id="a", launcher=HERE, worker=HERE, device="cpu", attempt=1, launch_attempt=1, loss=0.1
-)
+BEAT = beat_of(process=HERE, loss=0.1)
 DONE = Result(
     evaluations=(evaluation(0.5),),
     steps=5,

@@ -8,14 +8,13 @@ import pytest
 from pyarrow import fs
 
 from rml_platform.run.many_runs import records_of
-from rml_platform.run.run_folder import Failure, Heartbeat, RunFolder
+from rml_platform.run.run_folder import Failure, RunFolder
 from rml_platform.run.storage import Folder
 from rml_platform.run.task import Process
+from tests.support.platform.tasks import beat_of
 
 GONE = Process(host="elsewhere", pid=1, started="0")
-BEAT = Heartbeat(
-    launch_id="l", launcher=GONE, worker=GONE, device="cpu", attempt=1, launch_attempt=1, step=3
-)
+BEAT = beat_of(process=GONE, step=3)
 FAILURE = Failure(kind="Bad", message="m", traceback="", attempt=1, launch_id="l", time=0.0)
 IDS = ("a-running", "b-failed", "c-new", "d-old", "e-damaged")
 Requests = Counter[tuple[str, str]]

@@ -12,10 +12,10 @@ from rml_platform.run import reporters
 from rml_platform.run.metric_log import Measurement, MetricLog, pieces
 from rml_platform.run.reporters import Cancelled, Heart, RunReporter, WorkerReporter
 from rml_platform.run.run_folder import Heartbeat, RunFolder
-from rml_platform.run.task import Process
 from rml_trainers.runtime.device_use import DeviceUse
 from rml_trainers.training.reporting import Progress
 from tests.support.platform.fake_trainer import evaluation
+from tests.support.platform.tasks import beat_of
 
 
 @pytest.fixture
@@ -24,13 +24,7 @@ def run(tmp_path: Path) -> RunFolder:
 
 
 def heart(run: RunFolder) -> Heart:
-    here = Process.current()
-    return Heart(
-        run,
-        Heartbeat(
-            launch_id="a", launcher=here, worker=here, device="cpu", attempt=1, launch_attempt=1
-        ),
-    )
+    return Heart(run, beat_of())
 
 
 def progress(step: int) -> Progress:

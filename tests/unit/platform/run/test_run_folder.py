@@ -17,6 +17,7 @@ from rml_platform.run.run_folder import Failure, Heartbeat, Result, RunFolder
 from rml_platform.run.task import Process, RunTask, config_to_json
 from rml_trainers.errors import ConfigError
 from tests.support.platform.fake_trainer import evaluation
+from tests.support.platform.tasks import beat_of
 from tests.support.tiny import METHOD_CONFIGS, tiny_config
 
 FAILURE = Failure(
@@ -29,12 +30,8 @@ def run(tmp_path: Path) -> RunFolder:
     return RunFolder.of(str(tmp_path), "run-1")
 
 
-def heartbeat(**changes: object) -> Heartbeat:
-    here = Process.current()
-    beat = Heartbeat(
-        launch_id="a", launcher=here, worker=here, device="cpu", attempt=1, launch_attempt=1
-    )
-    return replace(beat, **changes)  # type: ignore[arg-type]
+def heartbeat(**changes: Any) -> Heartbeat:
+    return beat_of(**changes)
 
 
 def result() -> Result:

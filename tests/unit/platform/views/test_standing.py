@@ -10,7 +10,7 @@ from rich.console import Console
 
 from rml_platform.launch.scheduling.queue_state import QueueState, queues, telling
 from rml_platform.planning.plan_file.written_plan import WrittenPlan
-from rml_platform.run.run_folder import Failure, Heartbeat, RunRecord
+from rml_platform.run.run_folder import Failure, RunRecord
 from rml_platform.run.task import Process
 from rml_platform.study.schema import load_study
 from rml_platform.views.runs.cost_table import hours, size
@@ -18,15 +18,13 @@ from rml_platform.views.runs.standing import Standing, as_json, standing
 from rml_platform.views.runs.status_text import status_text
 from tests.support.platform.plans import written
 from tests.support.platform.studies import write_study
+from tests.support.platform.tasks import beat_of
 
 ME = Process.current()
-BEAT = Heartbeat(
+BEAT = beat_of(
+    process=ME,
     launch_id="now",
-    launcher=ME,
-    worker=ME,
     device="H100",
-    attempt=1,
-    launch_attempt=1,
     step=2,
     num_steps=8,
     seconds=20,

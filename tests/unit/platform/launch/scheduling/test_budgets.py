@@ -8,15 +8,15 @@ import pytest
 
 from rml_platform.launch.scheduling.budgets import Budget, limits_of, parse_deadline
 from rml_platform.planning.plan_file.written_plan import WrittenPlan
-from rml_platform.run.run_folder import Heartbeat, RunFolder
-from rml_platform.run.task import Process, RunTask
+from rml_platform.run.run_folder import RunFolder
+from rml_platform.run.task import RunTask
 from rml_platform.study.schema import load_study
 from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.errors import ConfigError
 from tests.support.platform.fake_trainer import GOOD
 from tests.support.platform.plans import written
 from tests.support.platform.studies import STUDY, write_study
-from tests.support.platform.tasks import fake_config, task_for
+from tests.support.platform.tasks import beat_of, fake_config, task_for
 
 HOUR = 3600.0
 
@@ -32,17 +32,7 @@ class Spending:
         self.now = 0.0
 
     def spend(self, index: int, hours: float, step: int = 4) -> None:
-        process = Process.current()
-        beat = Heartbeat(
-            launch_id="launch-1",
-            launcher=process,
-            worker=process,
-            device="cpu",
-            attempt=1,
-            launch_attempt=1,
-            step=step,
-            seconds=hours * HOUR,
-        )
+        beat = beat_of(step=step, seconds=hours * HOUR)
         self.folders[self.ids[index]].write_heartbeat(beat)
 
     def budget(self, hours: float | None = None, deadline: float | None = None) -> Budget:

@@ -18,9 +18,9 @@ from rml_platform.launch.scheduling.notices import (
     tell_end,
     tell_failure,
 )
-from rml_platform.run.run_folder import Failure, Heartbeat, RunFolder, RunRecord
-from rml_platform.run.task import Process
+from rml_platform.run.run_folder import Failure, RunFolder, RunRecord
 from rml_trainers.errors import ConfigError
+from tests.support.platform.tasks import beat_of
 
 SECRET = "T000-B000-XXXX"
 
@@ -122,20 +122,9 @@ def test_what_is_no_web_address_is_refused_before_anything_starts(url: str) -> N
 def test_a_standstill_is_told_once_each_time(listener: Listener, tmp_path: Path) -> None:
     now = [0.0]
     folder = RunFolder.of(str(tmp_path), "run-1")
-    process = Process.current()
 
     def beat(step: int) -> None:
-        folder.write_heartbeat(
-            Heartbeat(
-                launch_id="launch-1",
-                launcher=process,
-                worker=process,
-                device="cpu",
-                attempt=1,
-                launch_attempt=1,
-                step=step,
-            )
-        )
+        folder.write_heartbeat(beat_of(step=step))
 
     with Notifier([listener.url()], "launch-1", pytest.fail) as notifier:
         standstill = Standstill(notifier, [folder], clock=lambda: now[0])

@@ -23,7 +23,6 @@ from rml_platform.planning.costs.measured import (
 )
 from rml_platform.planning.plan_file.written_plan import WrittenPlan
 from rml_platform.run.run_folder import Heartbeat, Result, RunRecord
-from rml_platform.run.task import Process
 from rml_platform.study.schema import load_study
 from rml_platform.study.study_file import ResourcesConfig
 from rml_trainers.config import BatchConfig, ScheduleConfig
@@ -31,6 +30,7 @@ from rml_trainers.errors import ConfigError
 from tests.support.platform.fake_trainer import evaluation
 from tests.support.platform.plans import written
 from tests.support.platform.studies import write_study
+from tests.support.platform.tasks import beat_of
 from tests.support.tiny import tiny_config
 
 CORE = Devices(count=1, unit="core")
@@ -53,18 +53,7 @@ def plan(tmp_path: Path) -> WrittenPlan:
 
 
 def beat(step: int, seconds: float, first_step: int = 0) -> Heartbeat:
-    process = Process.current()
-    return Heartbeat(
-        launch_id="launch",
-        launcher=process,
-        worker=process,
-        device="cpu",
-        attempt=1,
-        launch_attempt=1,
-        step=step,
-        seconds=seconds,
-        first_step=first_step,
-    )
+    return beat_of(step=step, seconds=seconds, first_step=first_step)
 
 
 def running(step: int, seconds: float, first_step: int = 0) -> RunRecord:

@@ -9,12 +9,12 @@ import pytest
 from rml_platform.run.attempt import WorkerContext
 from rml_platform.run.execute import execute
 from rml_platform.run.faults.claims import Claim, ClaimBoard
-from rml_platform.run.run_folder import Heartbeat, RunFolder
+from rml_platform.run.run_folder import RunFolder
 from rml_platform.run.task import Process, RunTask
 from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.scoring.score import Evaluation
 from tests.support.platform.fake_trainer import GOOD, FakeTrainer
-from tests.support.platform.tasks import fake_config, task_for
+from tests.support.platform.tasks import beat_of, fake_config, task_for
 
 CONTEXT = WorkerContext(writer="launch-1")
 
@@ -84,14 +84,7 @@ def test_an_attempt_that_may_yet_wake_up_keeps_its_scratch_folder(task: RunTask)
 
     for earlier, is_found in ((Process.current(), False), (gone(), True)):
         found.clear()
-        beat = Heartbeat(
-            launch_id="launch-1",
-            launcher=Process.current(),
-            worker=earlier,
-            device="cpu",
-            attempt=1,
-            launch_attempt=1,
-        )
+        beat = beat_of(launcher=Process.current(), worker=earlier)
         folder_of(task).write_heartbeat(beat)
         (run / "work-001-0").mkdir()
         (run / "work-001-0" / "labels").touch()
