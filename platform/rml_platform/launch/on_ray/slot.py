@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import ray
-import ray.train
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from rml_platform.launch.on_ray.fleet.room import size_of
 from rml_platform.launch.on_ray.mailbox import Mailbox
@@ -21,6 +21,8 @@ from rml_platform.run.task import RUN_TASK, RunTask
 
 IDLE_S = 5.0
 """Others may need the room."""
+LOOK_EVERY_S = 5.0
+"""How often who waits for an answer looks whether the group is still there to give one."""
 
 
 class Slot:
@@ -28,7 +30,9 @@ class Slot:
 
     def __init__(self, task: RunTask, trainer_class: Callable[..., Any] | None) -> None:
         self._size = _size(task)
-        actor = ray.remote(num_cpus=0, max_restarts=0)(Mailbox)
+        # Beside this process: no other node takes the group along when it goes.
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+        actor = ray.remote(num_cpus=0, max_restarts=0, scheduling_strategy=here)(Mailbox)
         self._mailbox = actor.remote(IDLE_S)
         self._said = ""
         self._group = threading.Thread(
@@ -42,7 +46,7 @@ class Slot:
             return False
         try:
             nodes: set[str] = ray.get(self._mailbox.nodes.remote())
-        except ray.exceptions.RayActorError:
+        except ray.exceptions.RayError:
             return False
         return nodes.isdisjoint((*task.avoid, *task.unusable))
 
@@ -55,17 +59,30 @@ class Slot:
             number = ray.get(self._mailbox.post.remote(RUN_TASK.encode(task).decode()))
             if number is None:
                 return None
-            return str(ray.get(self._mailbox.answered.remote(number)))
-        except ray.exceptions.RayActorError as error:
+            return self._answer(number)
+        except ray.exceptions.RayError as error:
             # Who is at the run finds that out at its end; until then it is under way.
             self._group.join()
             return self._said or f"{type(error).__name__}: {error}"
 
-    def end(self) -> None:
-        """Let the group go once it has nothing to do, and wait for its room to be free."""
-        with contextlib.suppress(ray.exceptions.RayActorError):  # it is ending
+    def _answer(self, number: int) -> str:
+        """Wait until a run has ended. Should nobody answer although the group has ended (a message
+        of Ray's was lost), its own last word is the answer."""
+        answer = self._mailbox.answered.remote(number)
+        is_over = False
+        while not ray.wait([answer], timeout=LOOK_EVERY_S)[0]:
+            if is_over:
+                return self._said or "the group of workers ended without an answer"
+            is_over = not self._group.is_alive()  # then the answer may yet be on its way
+        return str(ray.get(answer))
+
+    def end(self) -> str:
+        """Let the group go once it has nothing to do, and wait for its room to be free; what Ray
+        Train says of its end, empty where nothing is wrong."""
+        with contextlib.suppress(ray.exceptions.RayError):  # it is ending
             ray.get(self._mailbox.close.remote(""))
         self._group.join()
+        return self._said
 
     def _fit(self, task: RunTask, trainer_class: Callable[..., Any] | None) -> None:
         try:
@@ -95,13 +112,18 @@ def run_in_slot(task: RunTask, trainer_class: Callable[..., Any] | None = None) 
         if _slot is not None and not _slot.serves(task):
             _slot.end()
             _slot = None
+        is_new = _slot is None
         if _slot is None:
             _slot = Slot(task, trainer_class)
         said = _slot.run(task)
         if said is not None:
             return said
-        _slot.end()
+        said = _slot.end()
         _slot = None
+        # A group of its own that could not even begin would not the next time either: whoever
+        # counts the attempts decides.
+        if is_new and said:
+            return said
 
 
 def _size(task: RunTask) -> tuple[object, ...]:
