@@ -284,12 +284,12 @@ def _connect(address: str, ship: Sequence[Plugin] | None) -> None:
     try:
         told = {name: os.environ[name] for name in ENVIRONMENT if name.startswith(ON_WORKERS)}
         quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL}
-        with tempfile.TemporaryDirectory(prefix="rml-ship-") as folder:
+        with temporary_folder("rml-ship-") as folder:
             environment: dict[str, Any] = {"env_vars": told}
             if ship is not None:
                 environment = {
                     "env_vars": {**told, SHIPPED: "1"},
-                    "py_modules": pack(Path(folder), ship),
+                    "py_modules": pack(folder, ship),
                 }
             ray.init(address=address, runtime_env=environment, job_config=_job_config(), **quiet)
     except ConfigError:

@@ -7,12 +7,13 @@ from typing import Any
 import ray
 import ray.train
 import ray.train.collective
+from fsspec.implementations.memory import MemoryFileSystem
+from pyarrow.fs import FSSpecHandler, PyFileSystem
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 
 from rml_platform.launch.on_ray.fleet.room import need_of_worker
 from rml_platform.launch.on_ray.nodes import label_selector
 from rml_platform.launch.on_ray.single_worker import SingleWorker
-from rml_platform.run.files.temporary import temporary_folder
 from rml_platform.run.task import RUN_TASK, RunTask
 
 
@@ -24,36 +25,38 @@ def train_group(task: RunTask, mailbox: Any, trainer_class: Callable[..., Any] |
     """
     from ray.train.torch import TorchConfig, TorchTrainer
 
-    with temporary_folder("rml-train-") as folder:
-        trainer = TorchTrainer(
-            _work,
-            train_loop_config={"mailbox": mailbox, "trainer_class": trainer_class},
-            scaling_config=ScalingConfig(
-                num_workers=task.num_workers,
-                use_gpu=task.gpus_per_worker > 0,
-                resources_per_worker=need_of_worker(task),
-                label_selector=label_selector(task) or None,
-                placement_strategy="STRICT_PACK" if task.placement == "one_node" else "PACK",
+    trainer = TorchTrainer(
+        _work,
+        train_loop_config={"mailbox": mailbox, "trainer_class": trainer_class},
+        scaling_config=ScalingConfig(
+            num_workers=task.num_workers,
+            use_gpu=task.gpus_per_worker > 0,
+            resources_per_worker=need_of_worker(task),
+            label_selector=label_selector(task) or None,
+            placement_strategy="STRICT_PACK" if task.placement == "one_node" else "PACK",
+        ),
+        torch_config=(
+            TorchConfig(backend=task.backend) if task.num_workers > 1 else SingleWorker()
+        ),
+        run_config=RunConfig(
+            name="group",
+            # Nothing that Ray Train writes is read. In the memory of its processes it goes with
+            # them; a folder would stay where they are killed.
+            storage_path="rml",
+            storage_filesystem=PyFileSystem(FSSpecHandler(MemoryFileSystem())),
+            failure_config=FailureConfig(
+                max_failures=0, controller_failure_limit=0, max_preemption_failures=0
             ),
-            torch_config=(
-                TorchConfig(backend=task.backend) if task.num_workers > 1 else SingleWorker()
-            ),
-            run_config=RunConfig(
-                name="group",
-                storage_path=str(folder),
-                failure_config=FailureConfig(
-                    max_failures=0, controller_failure_limit=0, max_preemption_failures=0
-                ),
-            ),
-        )
-        try:
-            trainer.fit()
-        except (
-            ray.train.WorkerGroupError,
-            ray.train.ControllerError,
-            ray.exceptions.RayError,
-        ) as error:
-            return f"{type(error).__name__}: {error}"
+        ),
+    )
+    try:
+        trainer.fit()
+    except (
+        ray.train.WorkerGroupError,
+        ray.train.ControllerError,
+        ray.exceptions.RayError,
+    ) as error:
+        return f"{type(error).__name__}: {error}"
     return ""
 
 
