@@ -1,6 +1,11 @@
 """Errors meant for a person: each names what is wrong, where, and how to mend it."""
 
+import errno
+import os
 from typing import ClassVar
+
+DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""Error numbers of a disk, a quota or a limit on the size of files that lets no more be written."""
 
 
 class RmlError(Exception):
@@ -43,3 +48,10 @@ class NonFiniteLossError(RmlError):
 
 class DeviceError(RmlError):
     """The requested device or number of devices is not there."""
+
+
+def is_disk_full(error: Exception) -> bool:
+    """Whether something could not be written for want of room. Libraries of other languages raise
+    errors of their own, which tell it in their text alone."""
+    texts = (os.strerror(number) for number in DISK_FULL)
+    return getattr(error, "errno", None) in DISK_FULL or any(text in str(error) for text in texts)

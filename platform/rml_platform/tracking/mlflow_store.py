@@ -89,6 +89,8 @@ class MlflowStore:
 
             warnings.filterwarnings("ignore", module="mlflow")
             logging.getLogger("mlflow").setLevel(logging.ERROR)
+            # It writes a traceback of every error that it raises, which is told by who catches it.
+            logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
             logging.getLogger("alembic").setLevel(logging.ERROR)
             with without_litter(uri), self._alone_at_the_file():
                 self._client: Any = mlflow.MlflowClient(tracking_uri=with_driver(uri))

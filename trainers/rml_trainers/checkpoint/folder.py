@@ -11,7 +11,6 @@ manifest.json          sha256 of every other file
 """
 
 import dataclasses
-import errno
 import hashlib
 import json
 import shutil
@@ -24,7 +23,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from rml_trainers.errors import CheckpointError
+from rml_trainers.errors import CheckpointError, is_disk_full
 from rml_trainers.scoring.evaluation_json import evaluation_from_json, evaluation_to_json
 from rml_trainers.scoring.score import Evaluation
 
@@ -82,8 +81,8 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
         )
     except (OSError, SafetensorError) as error:
         shutil.rmtree(folder, ignore_errors=True)
-        full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
-        reason = "the disk is full; free some space and start the run again" if full else str(error)
+        full = "the disk is full; free some space and start the run again"
+        reason = full if is_disk_full(error) else str(error)
         raise CheckpointError(
             f"cannot write a checkpoint under {folder.parent}: {reason}. The last good one is kept"
         ) from error

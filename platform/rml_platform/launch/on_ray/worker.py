@@ -43,7 +43,7 @@ def train_group(task: RunTask, mailbox: Any, trainer_class: Callable[..., Any] |
             # Nothing that Ray Train writes is read. In the memory of its processes it goes with
             # them; a folder would stay where they are killed.
             storage_path="rml",
-            storage_filesystem=PyFileSystem(FSSpecHandler(MemoryFileSystem())),
+            storage_filesystem=PyFileSystem(FSSpecHandler(MemoryFileSystem())),  # type: ignore[abstract]
             failure_config=FailureConfig(
                 max_failures=0, controller_failure_limit=0, max_preemption_failures=0
             ),

@@ -78,6 +78,8 @@ _BY_ERROR_TYPE = {
     "ConnectionResetError": FailureClass.LOST,
     "BrokenPipeError": FailureClass.LOST,
 }
+_WRITES = (FailureClass.DATA, FailureClass.CHECKPOINT)
+"""Kinds of error that are also raised by who finds the disk full while writing such a thing."""
 _GUESSES = re.compile(r"Some common causes include:.*")
 """What Ray writes behind every death of a process, whatever it died of: memory among others."""
 _BY_MESSAGE = (
@@ -86,7 +88,10 @@ _BY_MESSAGE = (
         FailureClass.OUT_OF_MEMORY,
     ),
     (
-        re.compile(r"no space left on device|disk (is )?full|disk quota|ENOSPC", re.IGNORECASE),
+        re.compile(
+            r"no space left on device|disk (is )?full|disk quota|file too large|ENOSPC",
+            re.IGNORECASE,
+        ),
         FailureClass.DISK_FULL,
     ),
     (re.compile(r"WorkerGroupStartupTimeoutError"), FailureClass.NO_ROOM),
@@ -122,14 +127,14 @@ def classify(error_types: Sequence[str], message: str) -> FailureClass:
     """
     known = [_BY_ERROR_TYPE[name] for name in error_types if name in _BY_ERROR_TYPE]
     innermost = known[-1] if known else FailureClass.CODE
-    if innermost not in (FailureClass.CODE, FailureClass.LOST, FailureClass.DATA):
+    if innermost not in (FailureClass.CODE, FailureClass.LOST, *_WRITES):
         return innermost
     facts = _GUESSES.sub("", message)
     by_text = next(
         (kind for pattern, kind in _BY_MESSAGE if pattern.search(facts)),
         FailureClass.CODE,
     )
-    if innermost is FailureClass.DATA:  # "disk full" while preparing is raised as a DataError
+    if innermost in _WRITES:
         return by_text if by_text is FailureClass.DISK_FULL else innermost
     return by_text if by_text is not FailureClass.CODE else innermost
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 
 import rml_trainers.checkpoint.folder as state_module
 from rml_trainers.checkpoint.folder import (
@@ -101,11 +102,20 @@ def test_a_checkpoint_of_another_run_is_refused(folder: Path) -> None:
         load_checkpoint(folder, "another identity")
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        OSError(errno.EDQUOT, "Disk quota exceeded"),
+        SafetensorError("Error while serializing: I/O error: File too large (os error 27)"),
+    ],
+    ids=["disk", "quota", "size"],
+)
 def test_a_full_disk_leaves_nothing_half_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
+        raise error
 
     monkeypatch.setattr(state_module, "save_file", full)
     with pytest.raises(CheckpointError, match="the disk is full"):

@@ -23,7 +23,7 @@ from rml_trainers.data.prepared.arrow_writer import ArrowWriter, Row
 from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.data.prepared.manifest import FORMAT, Manifest
 from rml_trainers.data.prepared.resizing import resize_image, resize_label
-from rml_trainers.errors import DataError
+from rml_trainers.errors import DataError, is_disk_full
 from rml_trainers.settings.contract import DataConfig
 from rml_trainers.settings.plugins import plugins_that_add
 
@@ -34,7 +34,6 @@ Decoded = tuple[Row, ImageFacts]
 
 NUM_SAMPLED = 8
 """Images per subset from whose sizes the space is estimated, where every image keeps its own."""
-_DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _logger = logging.getLogger(__name__)
 
 
@@ -166,7 +165,7 @@ def _prepare(
             shutil.rmtree(folder)
         writing.replace(folder)
     except OSError as error:
-        reason = "the disk is full; free some space" if error.errno in _DISK_FULL else str(error)
+        reason = "the disk is full; free some space" if is_disk_full(error) else str(error)
         raise DataError(f"cannot write prepared data {folder}: {reason}") from error
     finally:
         shutil.rmtree(writing, ignore_errors=True)

@@ -136,6 +136,12 @@ def test_memory_is_halved_as_long_as_it_can_be_and_then_looked_for_elsewhere() -
             FailureClass.OUT_OF_MEMORY,
         ),
         (("CheckpointError",), "manifest.json is missing", FailureClass.CHECKPOINT),
+        (
+            ("CheckpointError",),
+            "cannot write a checkpoint under runs: the disk is full; free some space",
+            FailureClass.DISK_FULL,
+        ),
+        (("OSError",), "[Errno 27] File too large", FailureClass.DISK_FULL),
         (("WorkerGroupError", "ActorDiedError"), "The actor died unexpectedly", FailureClass.LOST),
         (("RuntimeError",), "[gloo] Connection closed by peer", FailureClass.COMMUNICATION),
         (("DistBackendError",), "NCCL communicator was aborted", FailureClass.COMMUNICATION),
