@@ -28,6 +28,8 @@ RAYS_OWN = (
     *("ray::JobSupervisor", "ray::_AutoscalingCoordinatorActor"),
 )
 """Processes of Ray that belong to a node or to the cluster, and to no launch."""
+RAYS_OWN_TEMPORARY = ("pymp-",)
+"""Temporary folders of a head's dashboard: it alone uses Python's `multiprocessing`."""
 QUICK_TO_NOTICE = {
     "health_check_initial_delay_ms": 2000,
     "health_check_period_ms": 1000,
@@ -149,7 +151,8 @@ class OwnCluster:
         for name in ("CPU", "GPU"):
             if free.get(name, 0) < there.get(name, 0):
                 found.append(f"{there[name] - free.get(name, 0):g} {name} taken")
-        names = {p.name for p in self.temporary.iterdir() if not p.name.startswith(STAYS)}
+        stays = (*STAYS, *RAYS_OWN_TEMPORARY)
+        names = {p.name for p in self.temporary.iterdir() if not p.name.startswith(stays)}
         found += [f"temporary {name}" for name in sorted(names - self._seen_temporary)]
         return found
 

@@ -13,6 +13,7 @@ from random import Random
 from rml_platform.chaos.arena import Arena, Grounds, MissedError, OnThisMachine, StuckError
 from rml_platform.chaos.checks.fingerprints import Fingerprint, fingerprint
 from rml_platform.chaos.checks.tally import Account, examine, is_in_order
+from rml_platform.chaos.checks.tracking import make_empty
 from rml_platform.chaos.cluster import OwnCluster
 from rml_platform.chaos.faults.catalogue import FAULTS
 from rml_platform.chaos.faults.fault import CLUSTER, LOCAL, PROCESS, Fault
@@ -21,6 +22,8 @@ from rml_platform.chaos.tracking_server import TrackingServer
 from rml_platform.run.run_folder import RunFolder
 from rml_trainers.errors import ConfigError, RmlError
 
+EMPTY_DATABASE = "empty.db"
+"""Beside the rounds."""
 MOST_FAULTS = 3
 """In one round."""
 LATEST = 0.9
@@ -182,10 +185,14 @@ class Monkey:
         out = folder / "out"
         out.mkdir(parents=True)
         (out / "cache").symlink_to((self.out / "undisturbed" / "cache").resolve())
+        empty = self.out / EMPTY_DATABASE
+        make_empty(empty)
         temporary = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rml-chaos-")))
         server = None
         if any(FAULTS[name].needs_server for name in draw.faults):
-            server = stack.enter_context(TrackingServer(folder / "mlflow"))
+            server = stack.enter_context(TrackingServer(folder / "mlflow", empty))
+        else:
+            shutil.copyfile(empty, out / "mlflow.db")
         if isinstance(grounds, OwnCluster):
             grounds.heal()
             grounds.forget_left()

@@ -3,6 +3,7 @@ what goes through it."""
 
 import http.client
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -28,10 +29,11 @@ NOT_PASSED_ON = ("host", "connection", "content-length", "transfer-encoding", "d
 class TrackingServer:
     """The server and its proxy; both are gone when the context is left."""
 
-    def __init__(self, folder: Path) -> None:
-        """`folder`: for the database and the artifacts."""
+    def __init__(self, folder: Path, empty: Path | None = None) -> None:
+        """`folder`: for the database and the artifacts; `empty`: a database to begin with."""
         self.mode: Mode = "sound"
         self._folder = folder
+        self._empty = empty
         self._port = free_port()
 
     @property
@@ -49,6 +51,8 @@ class TrackingServer:
 
     def __enter__(self) -> "TrackingServer":
         self._folder.mkdir(parents=True, exist_ok=True)
+        if self._empty is not None:
+            shutil.copyfile(self._empty, self._folder / "server.db")
         where = ["--host", LOOPBACK, "--port", str(self._port), "--workers", "1"]
         store = f"sqlite:///{self._folder / 'server.db'}"
         kept = ["--backend-store-uri", store, "--artifacts-destination", str(self._folder / "kept")]

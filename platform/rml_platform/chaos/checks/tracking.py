@@ -3,10 +3,25 @@
 import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from rml_dashboards.contract.metric_keys import to_mlflow_key
 from rml_dashboards.contract.tags import SUMMARY, Tag
 from rml_platform.chaos.checks.fingerprints import Fingerprint, Point
+
+
+def make_empty(file: Path) -> None:
+    """A database of MLflow with nothing in it, unless it is there: copied for every round, because
+    to make its tables takes as long as to train a small study."""
+    if file.is_file():
+        return
+    from mlflow import MlflowClient
+
+    logging.getLogger("alembic").setLevel(logging.ERROR)
+    making = file.with_suffix(".making")
+    making.unlink(missing_ok=True)
+    MlflowClient(tracking_uri=f"sqlite:///{making.resolve()}").search_experiments(max_results=1)
+    making.rename(file)
 
 
 def tracking_faults(uri: str, runs: Mapping[str, Fingerprint]) -> list[str]:
