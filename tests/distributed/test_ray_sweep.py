@@ -8,6 +8,7 @@ import pytest
 from ray import cloudpickle
 
 import tests.support.platform.fake_trainer
+from rml_platform.launch.on_ray import watch
 from rml_platform.launch.ray_session import ray_session
 from rml_platform.run.attempt import WorkerContext
 from rml_platform.run.checkpoints import CheckpointStore
@@ -18,6 +19,7 @@ from rml_platform.study.retry_config import RetryConfig
 from rml_trainers.data.prepared.cache import PreparedData
 from tests.support.platform.fake_trainer import (
     GOOD,
+    HANGS_ONCE,
     KILLED_ALWAYS,
     KILLED_ONCE,
     NON_FINITE,
@@ -125,6 +127,23 @@ def test_a_group_takes_run_after_run_until_one_fails(
     assert workers[2] != workers[3]
     for name in ("first", "second", "after"):
         assert losses(tmp_path, name) == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.long
+def test_a_run_whose_group_notices_nothing_is_taken_from_it(
+    tiny_data: PreparedData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_vain: list[int] = []
+    monkeypatch.setattr(watch, "kill", lambda worker, node: in_vain.append(worker.pid))
+    rules = RetryConfig(hang="unlimited", hang_factor=2, hang_at_least_s=10)
+    records, lost = carried_out(
+        {"run": HANGS_ONCE}, tiny_data, tmp_path, execution="train", rules=rules
+    )
+    assert lost == {}
+    assert records["run"].state == "done"
+    assert attempts(records["run"]) > 1
+    assert in_vain[0] == in_vain[1]
+    assert losses(tmp_path, "run") == [1, 2, 3, 4, 5]
 
 
 def test_ray_train_computes_what_this_process_computes(

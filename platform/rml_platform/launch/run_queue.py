@@ -18,7 +18,7 @@ from rml_platform.run.faults.retry_policy import (
     node_to_exclude,
 )
 from rml_platform.run.run_folder import Failure, Heartbeat, RunFolder, RunRecord
-from rml_platform.run.task import RunTask
+from rml_platform.run.task import Process, RunTask
 from rml_platform.study.retry_config import RetryConfig
 from rml_trainers.data.loading.batch_recipe import check_workers
 from rml_trainers.errors import ConfigError
@@ -52,6 +52,7 @@ class RunQueue:
         self._under_way = dict[str, RunTask]()
         self._history = dict[str, list[Trouble]]()
         self._hung = set[str]()
+        self._ended_attempts = dict[str, tuple[int, Process]]()
         self._excluded = set[str]()
         """Nodes that the whole launch keeps off, where there are others."""
         self._rules = rules
@@ -85,6 +86,11 @@ class RunQueue:
         """The attempt that is about to end was killed because it hung."""
         self._hung.add(run_id)
 
+    def has_ended(self, run_id: str, beat: Heartbeat) -> bool:
+        """Whether a word is the last of an attempt that has come back: it is still there until the
+        next one begins."""
+        return self._ended_attempts.get(run_id) == (beat.attempt, beat.worker)
+
     def ended(self, run_id: str, error: str) -> None:
         """An attempt came to its end, or could not begin: find out which, and decide.
 
@@ -95,6 +101,9 @@ class RunQueue:
         self._is_stuck = False  # what waited for this run, or for its share, may go on
         folder = RunFolder.of(task.storage, run_id)
         record = folder.record()
+        if record.heartbeat is not None:
+            beat = record.heartbeat
+            self._ended_attempts[run_id] = (beat.attempt, beat.worker)
         if record.result is not None or _belongs_to_another(folder, task):
             return
         own = record.failure_of(task.launch_id)

@@ -27,7 +27,7 @@ from rml_trainers.runtime.distributed import rank
 from rml_trainers.scoring.score import Evaluation
 from rml_trainers.training.reporting import Progress, Reporter
 
-GOOD, NON_FINITE, KILLED_ONCE, KILLED_ALWAYS, SLOW, RANK_1_FAILS = range(6)
+GOOD, NON_FINITE, KILLED_ONCE, KILLED_ALWAYS, SLOW, RANK_1_FAILS, HANGS_ONCE = range(7)
 FAULT_STEP = 3
 
 
@@ -91,6 +91,8 @@ class FakeTrainer:
             return
         if self.fault == NON_FINITE:
             raise NonFiniteLossError("loss is nan at step 3")
+        if self.fault == HANGS_ONCE and self.is_first_attempt:
+            time.sleep(3600)
         if self.fault == RANK_1_FAILS and self.rank() == 1:
             raise ValueError("rank 1 cannot")
         if self.fault == KILLED_ALWAYS or (self.fault == KILLED_ONCE and self.is_first_attempt):

@@ -37,13 +37,23 @@ SAID = "said"
 
 class Silence(TrialProgressCallback):  # type: ignore[misc]
     """Takes the place of the callback that prints a line for every trial, whatever the verbosity;
-    keeps what Ray says of trials that died."""
+    keeps what Ray says of trials that died, and knows which actor has which run."""
 
     def __init__(self) -> None:
         super().__init__()
         self.errors = dict[str, str]()
+        self._actors = dict[str, Any]()
 
     def _print(self, msg: str) -> None: ...
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._actors[_run_id_of(trial)] = trial.temporary_state.ray_actor
+
+    def end_attempt(self, run_id: str) -> None:
+        """Kill the actor that has a run, with all that it has started; its trial ends over it."""
+        actor = self._actors.pop(run_id, None)
+        if actor is not None:
+            ray.kill(actor)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self.errors[trial.trial_id] = str(trial.get_error() or "no reason given")
@@ -163,7 +173,7 @@ def sweep(
         )
         poll_s = poll_seconds(RunFolder.of(task.storage, task.run_id) for task in tasks)
         with (
-            repeated(Watch(queue, on_note).look, poll_s, "watch"),
+            repeated(Watch(queue, on_note, silence.end_attempt).look, poll_s, "watch"),
             repeated(newcomers.look, LOOK_EVERY_S, "newcomers"),
         ):
             tuner.fit()

@@ -33,6 +33,8 @@ class Pace:
     since_s: float
     longest_s: float = 0.0
     """Longest pause between two reports so far."""
+    is_killed: bool = False
+    """Its process was killed, and nobody has noticed so far."""
 
     def move(self, place: Hashable, now_s: float) -> None:
         """A report has come, or nothing has changed."""
@@ -49,25 +51,34 @@ class Pace:
 class Watch:
     """Watches the runs of a queue."""
 
-    def __init__(self, queue: RunQueue, on_note: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        queue: RunQueue,
+        on_note: Callable[[str], None],
+        end_attempt: Callable[[str], None] = lambda run_id: None,
+    ) -> None:
+        """`end_attempt`: kill whoever waits for a run that is dead, given its id."""
         self._queue = queue
         self._on_note = on_note
+        self._end_attempt = end_attempt
         self._paces = dict[str, Pace]()
         self._waiting = Waiting(on_note)
 
     def look(self) -> None:
         """Once around the runs that are under way; to be called again and again."""
         tasks = self._queue.under_way()
-        beats = {task.run_id: _beat_of(task) for task in tasks}
-        self.judge(tasks, beats, time.monotonic())
+        self.judge(tasks, {task.run_id: _beat_of(task) for task in tasks}, time.monotonic())
 
     def judge(self, tasks: list[RunTask], beats: dict[str, Heartbeat | None], now_s: float) -> None:
         """What follows from the last words of the runs that are under way, at a time."""
+        not_begun = list[RunTask]()
         for task in tasks:
             beat = beats[task.run_id]
-            if beat is not None:
+            if beat is None or self._queue.has_ended(task.run_id, beat):
+                not_begun.append(task)
+            else:
                 self._follow(task, beat, now_s)
-        self._waiting.look([task for task in tasks if beats[task.run_id] is None], now_s)
+        self._waiting.look(not_begun, now_s)
 
     def _follow(self, task: RunTask, beat: Heartbeat, now_s: float) -> None:
         run_id = task.run_id
@@ -86,6 +97,10 @@ class Watch:
             self._queue.note_hang(run_id)
             pace.since_s = now_s
             kill(beat.worker, beat.node)
+            if pace.is_killed:
+                self._on_note(f"{run_id} does not come back from that: who waits for it is killed")
+                self._end_attempt(run_id)
+            pace.is_killed = True
 
 
 @dataclass

@@ -11,6 +11,7 @@ import pytest
 from rml_platform.launch.on_ray import watch as module
 from rml_platform.launch.on_ray.watch import WAITING_AFTER_S, Waiting, Watch, kill, what_lacks
 from rml_platform.launch.run_queue import RunQueue
+from rml_platform.run.run_folder import RunFolder
 from rml_platform.run.task import Process, RunTask
 from rml_platform.study.retry_config import RetryConfig
 from rml_trainers.data.prepared.cache import PreparedData
@@ -40,7 +41,9 @@ class Watched:
         self.notes: list[str] = []
         self.queue = RunQueue([task], RULES, self.notes.append)
         self.queue.next()
-        self.watch = Watch(self.queue, self.notes.append)
+        self.ended: list[str] = []
+        self.watch = Watch(self.queue, self.notes.append, self.ended.append)
+        self.watch._waiting = Waiting(self.notes.append, _free=dict, _is_any_waiting=lambda: False)
         self.now_s = 1000.0
         self.beat = beat_of(
             launch_id=task.launch_id,
@@ -67,6 +70,20 @@ def test_a_run_without_a_report_for_long_is_killed_and_told(
     assert run.notes[0].startswith("run-1 has reported nothing since step 0 for 61 s")
     run.queue.ended("run-1", "ActorDiedError: it died")
     assert run.notes[1] == "run-1 is tried again after step 0 (hang)"
+
+
+def test_who_waits_for_a_dead_run_is_killed_in_the_end(
+    task: RunTask, killed: list[tuple[int, str]]
+) -> None:
+    run = Watched(task)
+    run.after(0)
+    run.after(61)
+    assert run.ended == []
+    run.after(61)
+    assert run.ended == ["run-1"]
+    assert run.notes[-1].startswith("run-1 does not come back from that")
+    run.queue.ended("run-1", "ActorDiedError: it died")
+    assert run.notes[-1] == "run-1 is tried again after step 0 (hang)"
 
 
 def test_patience_follows_the_longest_pause_of_the_run(
@@ -108,6 +125,24 @@ def test_a_new_attempt_begins_afresh(task: RunTask, killed: list[tuple[int, str]
     run.after(20, attempt=2)
     run.after(50)
     assert killed == []
+
+
+def test_what_an_attempt_said_last_is_not_held_against_the_next(
+    task: RunTask, killed: list[tuple[int, str]]
+) -> None:
+    run = Watched(task)
+    RunFolder.of(task.storage, task.run_id).write_heartbeat(run.beat)
+    run.after(0)
+    run.after(61)
+    run.queue.ended("run-1", "ActorDiedError: it died")
+    assert run.queue.next() is not None
+    run.after(61)
+    run.after(61)
+    assert len(killed) == 1
+    assert run.ended == []
+    run.after(1, attempt=2)
+    run.after(61)
+    assert len(killed) == 2
 
 
 def test_a_stopped_process_is_ended() -> None:
