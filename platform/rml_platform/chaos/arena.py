@@ -43,6 +43,9 @@ class Grounds(Protocol):
     def heal(self) -> None:
         """Undo what faults have done to it, as far as that has to be done by hand."""
 
+    def make_room(self) -> None:
+        """See to it that a launch can be carried out at all."""
+
     def left(self) -> list[str]:
         """What launches that are over have left on it."""
 
@@ -61,6 +64,8 @@ class OnThisMachine:
         return []
 
     def heal(self) -> None: ...
+
+    def make_room(self) -> None: ...
 
     def left(self) -> list[str]:
         return []
@@ -216,6 +221,7 @@ class Arena:
     def _launch_again(self) -> None:
         if len(self.launches) >= MAX_LAUNCHES:
             raise StuckError(f"{MAX_LAUNCHES} launches have not brought the study to its end")
+        self.grounds.make_room()
         self.launch()
 
     def stuck(self) -> StuckError:

@@ -140,6 +140,11 @@ class OwnCluster:
         while len(self.nodes) < self._num_nodes:
             self.add()
 
+    def make_room(self) -> None:
+        """A launch onto a cluster of which no node is left is refused, each time."""
+        if all(node.dead_processes() for node in self.nodes):
+            self.heal()
+
     def left(self) -> list[str]:
         state = self._cluster.global_state
         groups = state.placement_group_table().values()
