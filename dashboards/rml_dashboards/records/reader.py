@@ -33,7 +33,8 @@ class RecordReader(Protocol):
     ) -> Records:
         """Every wanted run that is recorded, with the last value of every wanted metric.
 
-        None: all of them. A reader may give more than was asked for.
+        None: all of them; a metric that ends in `/` stands for all that begin so. A reader may
+        give more than was asked for.
 
         Raises:
             DashboardError: the place cannot be read at all.
@@ -41,7 +42,8 @@ class RecordReader(Protocol):
         ...
 
     def histories(self, run_ids: Collection[str], metrics: Collection[str]) -> Histories:
-        """Everything that the wanted runs reported of the wanted metrics over time.
+        """Everything that the wanted runs reported of the wanted metrics over time; a reader may
+        give more.
 
         Raises:
             DashboardError: the place cannot be read at all.

@@ -61,7 +61,7 @@ def records_of(
     Args:
         table: runs as run_table.py has them; deleted ones are left out.
         metrics: keys of the scores to give, also of those that the first network has under a
-            shorter key; None: all.
+            shorter key; one that ends in `/` stands for all that begin so. None: all.
     """
     there = table.filter(~pc.field("deleted"))
     frame, repeated = _one_per_run_id(_run_frame(there))
@@ -88,7 +88,11 @@ def _score_frame(
 ) -> pd.DataFrame:
     """Wanted scores of the chosen runs, by run and metric."""
     keys = None if wanted is None else wanted | {key for name in wanted for key in short_keys(name)}
-    is_wanted = np.array([keys is None or name in keys for name in scores.names], dtype=bool)
+    begins = tuple(key for key in keys or () if key.endswith("/"))
+    is_wanted = np.array(
+        [keys is None or name in keys or name.startswith(begins) for name in scores.names],
+        dtype=bool,
+    )
     kept = np.flatnonzero((lines >= 0) & is_wanted[scores.codes])
     rank = np.argsort(np.argsort(np.array(scores.names, dtype=object)))
     order = kept[np.lexsort((rank[scores.codes[kept]], lines[kept]))]

@@ -8,7 +8,7 @@ covers it, as in a tracker.
 import json
 import math
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -173,30 +173,29 @@ class _RunFolder:
         return tags
 
     def _last_values(self, heartbeat: Json | None, result: Json | None) -> dict[str, float]:
-        measured = sorted(self._measured(heartbeat, result), key=lambda point: point[2:4])
-        return {key: value for _, key, _, _, value in measured} | self._final(result)
+        measured = [row for piece in self._pieces(heartbeat, result) for row in piece]
+        measured.sort(key=lambda row: row[1:3])
+        return {key: value for key, _, _, value in measured} | self._final(result)
 
     def points(self, metrics: Collection[str]) -> tuple[list[Point], frozenset[str]]:
         """What was measured of some metrics as far as it counts, final scores at step 0; and
         every metric that was measured."""
         heartbeat = self._read(files.HEARTBEAT_FILE, _checked_heartbeat)
         result = self._read(files.RESULT_FILE, _checked_result)
-        points = self._measured(heartbeat, result)
+        pieces = list(self._pieces(heartbeat, result))
         if result is not None:
             time_ms = int(1000 * result["time"])
             final = self._final(result).items()
-            points += [(self._run_id, key, FINAL_STEP, time_ms, value) for key, value in final]
-        wanted = [point for point in points if point[1] in metrics]
-        return wanted, frozenset(point[1] for point in points)
+            pieces.append([(key, FINAL_STEP, time_ms, value) for key, value in final])
+        wanted = [(self._run_id, *row) for piece in pieces for row in piece if row[0] in metrics]
+        return wanted, frozenset(row[0] for piece in pieces for row in piece)
 
-    def _measured(self, heartbeat: Json | None, result: Json | None) -> list[Point]:
+    def _pieces(self, heartbeat: Json | None, result: Json | None) -> Iterator[files.Piece]:
+        """What was measured, as far as it counts."""
         covered = -1 if heartbeat is None else heartbeat["checkpoint_step"]
         last = math.inf if result is not None else covered
-        points: list[Point] = []
         for _, name in files.pieces_between(self._names_in(files.PIECES), -1, last):
-            piece = self._read(f"{files.PIECES}/{name}", _checked_piece) or ()
-            points += [(self._run_id, *row) for row in piece]
-        return points
+            yield self._read(f"{files.PIECES}/{name}", _checked_piece) or []
 
     @staticmethod
     def _final(result: Json | None) -> dict[str, float]:

@@ -9,7 +9,7 @@ from rml_dashboards.contract.metric_keys import FINAL, SECONDS
 from rml_dashboards.contract.planned import StudyPlan
 from rml_dashboards.errors import DashboardError
 from rml_dashboards.records.reader import RecordReader
-from rml_dashboards.records.snapshot import Snapshot
+from rml_dashboards.records.snapshot import snapshot_of
 from rml_dashboards.studies.table import cell_specs, table_spec
 from rml_dashboards.tables.entries import Table
 from rml_dashboards.tables.html import RunLink
@@ -77,7 +77,7 @@ def read_content(
         DashboardError: the records cannot be read, or there is no row `against`.
     """
     wanted = {run.run_id for run in plan.runs}
-    once = Snapshot(reader, wanted)
+    once = snapshot_of(reader, wanted)
     table = load_table(table_spec(plan), cell_specs(plan), once)
     records = once.records(wanted, {f"{FINAL}/{SECONDS}"})
     runs = records.runs[records.runs["run_id"].isin(wanted)].reset_index(drop=True)

@@ -15,6 +15,7 @@ from rml_dashboards.figures.curves import FilledFigure
 from rml_dashboards.figures.publish import Drawn, drawn_curves, load_figures
 from rml_dashboards.records.reader import RecordReader
 from rml_dashboards.records.records import Records
+from rml_dashboards.records.snapshot import snapshot_of
 from rml_dashboards.studies.figures import CURVES, curve_specs
 from rml_dashboards.studies.table import cell_specs, table_spec
 from rml_dashboards.tables.entries import Table
@@ -71,12 +72,12 @@ def drawn_figures(
     figures = plan.figures or source.defaults()
     asked = [figure for figure in figures if figure.kind == CURVES]
     try:
-        loaded = load_figures(curve_specs(plan, asked), reader)
+        loaded = load_figures(curve_specs(plan, asked), source.reader)
         curves = iter([drawn_curves(thin(figure)) for figure in loaded])
     except DashboardError:
         if not is_lenient:
             raise
-        curves = iter([_curves_or_why_not(plan, figure, reader, thin) for figure in asked])
+        curves = iter([_curves_or_why_not(plan, one, source.reader, thin) for one in asked])
     return [next(curves) if figure.kind == CURVES else source.diagram(figure) for figure in figures]
 
 
@@ -108,7 +109,7 @@ def drawn_figure(plan: StudyPlan, reader: RecordReader, name: str) -> Drawn:
         )
     if figures[name].kind != CURVES:
         return source.diagram(figures[name])
-    (filled,) = load_figures(curve_specs(plan, [figures[name]]), reader)
+    (filled,) = load_figures(curve_specs(plan, [figures[name]]), source.reader)
     return drawn_curves(filled)
 
 
@@ -117,13 +118,13 @@ class _Source:
 
     def __init__(self, plan: StudyPlan, reader: RecordReader) -> None:
         self._plan = plan
-        self._reader = reader
+        self.reader = snapshot_of(reader, {run.run_id for run in plan.runs})
         self._diagrams_by_name: dict[str, Drawn] = {}
         self._tables: dict[tuple[tuple[str, ...], tuple[str, ...]], Table] = {}
 
     @functools.cached_property
     def _records(self) -> Records:
-        return self._reader.records({run.run_id for run in self._plan.runs}, None)
+        return self.reader.records({run.run_id for run in self._plan.runs}, {SECONDS_KEY})
 
     def diagram(self, figure: PlannedFigure) -> Drawn:
         """A figure that is no curves, made once."""
@@ -142,7 +143,9 @@ class _Source:
 
     def defaults(self) -> list[PlannedFigure]:
         """Curves of what was recorded, and the diagrams that this table can have."""
-        recorded = set(self._records.scores["metric"])
+        learning = {key for _, _, metrics in LEARNING for key in metrics.values()}
+        histories = self.reader.histories({run.run_id for run in self._plan.runs}, learning)
+        recorded = frozenset().union(*histories.keys.values())
         found = []
         for name, title, metrics in LEARNING:
             known = {label: key for label, key in metrics.items() if key in recorded}
@@ -186,9 +189,9 @@ class _Source:
             repeats=(),
         )
         cells = [cell for cell in cell_specs(plan) if cell.row in rows and cell.column in columns]
-        classes = class_tables(spec, cells, self._reader) if figure.kind == "classes" else []
+        classes = class_tables(spec, cells, self.reader) if figure.kind == "classes" else []
         if (rows, columns) not in self._tables:
-            self._tables[rows, columns] = load_table(spec, cells, self._reader)
+            self._tables[rows, columns] = load_table(spec, cells, self.reader)
         return Material(
             table=self._tables[rows, columns],
             title=title,

@@ -28,7 +28,7 @@ def class_tables(spec: TableSpec, cells: Sequence[CellSpec], reader: RecordReade
             f"table {spec.name}: no column shows a final mean IoU ({FINAL}/{MIOU} or "
             f"{FINAL}/<network>/{MIOU}), so there is none of single classes"
         )
-    records = reader.records({cell.run_id for cell in cells}, None)
+    records = reader.records({cell.run_id for cell in cells}, {f"{FINAL}/"})
     tables = [
         fill_table(*_specification(spec, column, cells, names), records)
         for column in columns
