@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from rml_dashboards.figures.curves import Curve, FilledFigure
-from rml_dashboards.figures.page import figure_parts, hint_parts
+from rml_dashboards.figures.web.page import figure_parts, hint_parts
 from rml_dashboards.report.content import StudyContent
 from rml_dashboards.studies.drawn import drawn_figures
 from rml_dashboards.writing.page import element

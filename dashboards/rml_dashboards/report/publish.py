@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
 
-from rml_dashboards.figures.page import (
+from rml_dashboards.figures.web.page import (
     figures_script,
     figures_style,
     library_parts,

@@ -35,8 +35,8 @@ def figures(
 
     Goes by the plan that `rml plan` or `rml launch` wrote: needs no images.
     """
-    from rml_dashboards.figures.page import write_page
     from rml_dashboards.figures.publish import write_drawn
+    from rml_dashboards.figures.web.page import write_page
     from rml_dashboards.records.opening import open_records
     from rml_dashboards.studies.drawn import drawn_figures
     from rml_platform.tracking.opening import tracking_uri_or_default

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from rml_dashboards.errors import DashboardError
-from rml_dashboards.figures.page import write_page
 from rml_dashboards.figures.publish import drawn_curves
+from rml_dashboards.figures.web.page import write_page
 from tests.support.dashboards.html_pages import Read
 from tests.support.dashboards.recorded_study import LOSSES, RecordedStudy
 from tests.support.dashboards.small_figures import figure_of, spec_of

@@ -15,8 +15,8 @@ from rml_dashboards.diagrams.kinds import DIAGRAMS
 from rml_dashboards.figures.chart import Chart
 from rml_dashboards.figures.curve_chart import curve_chart
 from rml_dashboards.figures.drawing import figure_of as printed
-from rml_dashboards.figures.interactive import DIGITS, as_json, interactive
 from rml_dashboards.figures.specification import MetricSpec
+from rml_dashboards.figures.web.interactive import DIGITS, as_json, interactive
 from tests.support.dashboards.html_pages import MARKUP
 from tests.support.dashboards.small_diagrams import material
 from tests.support.dashboards.small_figures import figure_of, spec_of

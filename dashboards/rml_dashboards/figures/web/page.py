@@ -11,9 +11,9 @@ from pathlib import Path
 
 from rml_dashboards.errors import DashboardError
 from rml_dashboards.figures.drawing import figure_of
-from rml_dashboards.figures.interactive import across, as_json, interactive
 from rml_dashboards.figures.publish import Drawn
 from rml_dashboards.figures.style import encoded
+from rml_dashboards.figures.web.interactive import across, as_json, interactive
 from rml_dashboards.writing.files import write_text
 from rml_dashboards.writing.page import POLICY, attributes_text, element, page
 from rml_dashboards.writing.pipe_table import one_line

@@ -1,0 +1,1 @@
+"""Figures within pages that stand alone."""
