@@ -52,14 +52,7 @@ def compare_rows(table: Table, against: str, floor: NoiseFloor | None = None) ->
         DashboardError: no row of this name has a scored run.
     """
     runs = scored_runs(table)
-    if runs.empty:
-        raise DashboardError(
-            f"table {table.spec.name}: no run has a score yet, so nothing can be compared with "
-            f"{against!r}"
-        )
-    kept, notes = _of_one_protocol(runs, against)
-    kept, unknown = _of_known_split(kept, against)
-    notes += unknown
+    kept, notes = comparable_runs(table, against)
     better = {column.label: table.spec.is_higher_better(column) for column in table.spec.columns}
     differences = paired_differences(kept, against, higher_is_better=better)
     floor = floor or table.floor
@@ -68,7 +61,7 @@ def compare_rows(table: Table, against: str, floor: NoiseFloor | None = None) ->
         for mean, column in zip(differences["mean"], differences["column"], strict=True)
     ]
     differences["below_floor"] = np.asarray(hidden, dtype=bool)
-    notes += _unpaired(kept, differences, against)
+    notes += unpaired(kept, differences, against)
     columns = common_columns(table)
     ranking, why = _ranking(table, runs, columns)
     return Comparison(
@@ -80,6 +73,23 @@ def compare_rows(table: Table, against: str, floor: NoiseFloor | None = None) ->
         floor=floor,
         notes=(*notes, *why),
     )
+
+
+def comparable_runs(table: Table, against: str) -> tuple[pd.DataFrame, list[str]]:
+    """Scored runs that may be compared with those of a named row, and what is left out.
+
+    Raises:
+        DashboardError: no run has a score, or those of the row cannot be paired.
+    """
+    runs = scored_runs(table)
+    if runs.empty:
+        raise DashboardError(
+            f"table {table.spec.name}: no run has a score yet, so nothing can be compared with "
+            f"{against!r}"
+        )
+    kept, notes = _of_one_protocol(runs, against)
+    kept, unknown = _of_known_split(kept, against)
+    return kept, notes + unknown
 
 
 def noise_floor(table: Table, text: str) -> NoiseFloor:
@@ -150,7 +160,7 @@ def _of_known_split(runs: pd.DataFrame, against: str) -> tuple[pd.DataFrame, lis
     return runs[~unknown], [note]
 
 
-def _unpaired(runs: pd.DataFrame, differences: pd.DataFrame, against: str) -> list[str]:
+def unpaired(runs: pd.DataFrame, differences: pd.DataFrame, against: str) -> list[str]:
     """Rows that have scores beside the named row's, but of other splits or seeds."""
     there = {
         (row, column)

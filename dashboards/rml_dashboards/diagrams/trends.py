@@ -4,11 +4,12 @@ score against the time that its runs took."""
 import numpy as np
 import pandas as pd
 
-from rml_dashboards.comparisons.compare import compare_rows
+from rml_dashboards.comparisons.compare import comparable_runs, unpaired
 from rml_dashboards.diagrams.diagram import Diagram, Material, entries_of
 from rml_dashboards.errors import DashboardError
 from rml_dashboards.figures.chart import Axis, Chart, Mark, Panel, Points, Zero, as_values
 from rml_dashboards.figures.style import LINE_STYLES
+from rml_dashboards.statistics.paired import paired_means
 
 UNITS = (("hours", 1), ("minutes", 60), ("seconds", 3600))
 """Of an axis of time, and how many an hour has; the first of which there are two or more."""
@@ -31,8 +32,9 @@ def gain(material: Material) -> Diagram:
             f"{material.title}: no row is trained by `supervised`; say with `against` which one "
             "gains are counted from"
         )
-    comparison = compare_rows(material.table, material.against)
-    frame = comparison.differences
+    runs, notes = comparable_runs(material.table, material.against)
+    frame = paired_means(runs, material.against)
+    notes += unpaired(runs, frame, material.against)
     frame = frame[frame["column"].isin(shares)]
     if frame.empty:
         raise DashboardError(f"{material.title}: no run can be paired with {material.against}")
@@ -45,7 +47,7 @@ def gain(material: Material) -> Diagram:
             f"Mean difference from {material.against} over the splits and seeds that both have; "
             "line: its 95 % t interval, none for one pair."
         ),
-        notes=comparison.notes,
+        notes=tuple(notes),
     )
 
 

@@ -1,17 +1,11 @@
 """A study's figures within the page."""
 
-from dataclasses import replace
-
-import numpy as np
-
-from rml_dashboards.figures.curves import Curve, FilledFigure
+from rml_dashboards.figures.thinning import thinned
 from rml_dashboards.figures.web.page import figure_parts, hint_parts
 from rml_dashboards.report.content import StudyContent
 from rml_dashboards.studies.drawn import drawn_figures
 from rml_dashboards.writing.page import element
 
-MOST_POINTS = 200
-"""Points of a curve that a page of this size can show."""
 MOST_ROWS = 24
 MOST_PANELS = 12
 """A figure with more of them tells nothing and takes megabytes."""
@@ -36,15 +30,3 @@ def figures_parts(content: StudyContent, prefix: str) -> list[str]:
     if not parts:
         return [heading, element("p", "Nothing is recorded yet that could be drawn.")]
     return [heading, *hint_parts(), '<div class="figures">', *parts, "</div>"]
-
-
-def thinned(figure: FilledFigure) -> FilledFigure:
-    """The figure with at most MOST_POINTS of each curve, evenly chosen, both ends among them."""
-    return replace(figure, curves=tuple(_thin(curve) for curve in figure.curves))
-
-
-def _thin(curve: Curve) -> Curve:
-    if len(curve.x) <= MOST_POINTS:
-        return curve
-    kept = np.unique(np.linspace(0, len(curve.x) - 1, MOST_POINTS).round().astype(int))
-    return replace(curve, x=curve.x[kept], mean=curve.mean[kept], std=curve.std[kept])

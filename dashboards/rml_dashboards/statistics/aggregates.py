@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
-from rml_dashboards.statistics.resampling import Statistic, bootstrap_interval
+from rml_dashboards.statistics.resampling import Statistic, bootstrap_interval, bootstrap_intervals
 
 Floats = npt.NDArray[np.float64]
 Columns = Sequence[Floats]
@@ -25,13 +25,15 @@ def interquartile_mean(*columns: Floats, axis: int = -1) -> Floats:
     return np.asarray(stats.trim_mean(np.concatenate(columns, axis=axis), 0.25, axis=axis))
 
 
-def share_above(threshold: float) -> Statistic:
-    """Statistic: which share of all runs of all columns scored more than the threshold."""
-    return partial(_share_above, threshold)
+def share_above(thresholds: Sequence[float] | Floats) -> Statistic:
+    """Statistic: which share of all runs of all columns scored more than each of the thresholds;
+    these are the first axis of what it gives."""
+    return partial(_share_above, thresholds)
 
 
-def _share_above(threshold: float, *columns: Floats, axis: int = -1) -> Floats:
-    return np.asarray(np.mean(np.concatenate(columns, axis=axis) > threshold, axis=axis))
+def _share_above(thresholds: Sequence[float] | Floats, *columns: Floats, axis: int = -1) -> Floats:
+    scores = np.concatenate(columns, axis=axis)
+    return np.asarray([np.mean(scores > threshold, axis=axis) for threshold in thresholds])
 
 
 def probability_of_improvement(rows: Columns, others: Columns) -> float:
@@ -43,22 +45,49 @@ def probability_of_improvement(rows: Columns, others: Columns) -> float:
 
 
 def probability_of_improvement_interval(rows: Columns, others: Columns) -> tuple[float, float]:
-    """95 % bootstrap interval of it."""
-    return bootstrap_interval([*rows, *others], _improvement)
+    """95 % bootstrap interval of it.
+
+    What is drawn are places of runs: who wins over whom is the same in every resample.
+    """
+    wins = [_wins(mine, theirs) for mine, theirs in zip(rows, others, strict=True)]
+    places = [np.arange(len(column), dtype=np.float64) for column in (*rows, *others)]
+    return bootstrap_interval(places, partial(_improvement_of_places, wins))
 
 
-def _improvement(*columns: Floats, axis: int = -1) -> Floats:
+def _improvement(*columns: Floats) -> Floats:
     half = len(columns) // 2
+    pairs = zip(columns[:half], columns[half:], strict=True)
+    return np.asarray(np.mean([np.mean(_wins(mine, theirs)) for mine, theirs in pairs]))
+
+
+def _wins(mine: Floats, theirs: Floats) -> Floats:
+    """Of every pair of runs: 1 where mine scored higher, one half for a tie."""
+    gap = mine[:, None] - theirs[None, :]
+    return np.asarray((gap > 0) + 0.5 * (gap == 0))
+
+
+def _improvement_of_places(wins: Sequence[Floats], *places: Floats, axis: int = -1) -> Floats:
+    half = len(places) // 2
     each = [
-        _of_one_column(np.moveaxis(mine, axis, -1), np.moveaxis(theirs, axis, -1))
-        for mine, theirs in zip(columns[:half], columns[half:], strict=True)
+        _mean_win(own, np.moveaxis(mine, axis, -1), np.moveaxis(theirs, axis, -1))
+        for own, mine, theirs in zip(wins, places[:half], places[half:], strict=True)
     ]
     return np.asarray(np.mean(each, axis=0))
 
 
-def _of_one_column(mine: Floats, theirs: Floats) -> Floats:
-    gap = mine[..., :, None] - theirs[..., None, :]
-    return np.asarray(np.mean((gap > 0) + 0.5 * (gap == 0), axis=(-2, -1)))
+def _mean_win(wins: Floats, mine: Floats, theirs: Floats) -> Floats:
+    """Mean over all pairs of the runs at these places; the sum is exact: it is of halves."""
+    counted = np.einsum("...i,ij,...j->...", _counts(mine), wins, _counts(theirs), optimize=True)
+    return np.asarray(counted / (mine.shape[-1] * theirs.shape[-1]))
+
+
+def _counts(places: Floats) -> Floats:
+    """How often each place occurs, along the last axis."""
+    num = places.shape[-1]
+    flat = places.reshape(-1, num).astype(np.intp)
+    flat += num * np.arange(len(flat), dtype=np.intp)[:, None]
+    counted = np.bincount(flat.ravel(), minlength=flat.size).astype(np.float64)
+    return counted.reshape(places.shape)
 
 
 def aggregate(columns: Columns) -> dict[str, float]:
@@ -75,9 +104,8 @@ def aggregate(columns: Columns) -> dict[str, float]:
 
 def performance_profile(columns: Columns, thresholds: Sequence[float] | Floats) -> pd.DataFrame:
     """Share of runs above each threshold with its interval: threshold, share, low, high."""
-    lines = []
-    for threshold in thresholds:
-        share = share_above(float(threshold))
-        low, high = bootstrap_interval(columns, share)
-        lines.append((float(threshold), float(share(*columns)), low, high))
-    return pd.DataFrame(lines, columns=["threshold", "share", "low", "high"])
+    share = share_above(thresholds)
+    lows, highs = bootstrap_intervals(columns, share)
+    shares = share(*columns)
+    frame = {"threshold": thresholds, "share": shares, "low": lows, "high": highs}
+    return pd.DataFrame(frame, dtype=np.float64)

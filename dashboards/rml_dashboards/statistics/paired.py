@@ -4,7 +4,7 @@ Splits and seeds move both rows' scores the same way; their differences leave th
 apart with fewer seeds than means are.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -76,7 +76,6 @@ def paired_differences(
     Raises:
         DashboardError: see `paired_runs`.
     """
-    pairs = paired_runs(values, against)
     better = higher_is_better or {}
     lines = [
         {
@@ -85,7 +84,7 @@ def paired_differences(
             "against": against,
             **_line(own, better.get(str(column), True)),
         }
-        for (row, column), own in pairs.groupby(["row", "column"], sort=False)
+        for row, column, own in _by_cell(values, against)
     ]
     frame = pd.DataFrame(lines, columns=COLUMNS)
     frame["p_holm"] = holm(frame["p_permutation"].to_numpy(dtype=np.float64))
@@ -93,15 +92,35 @@ def paired_differences(
     return frame
 
 
+def paired_means(values: pd.DataFrame, against: str) -> pd.DataFrame:
+    """The same lines without what takes resamples: row, column, against, n, mean, std, ci_low and
+    ci_high.
+
+    Raises:
+        DashboardError: see `paired_runs`.
+    """
+    lines = [
+        {
+            "row": row,
+            "column": column,
+            "against": against,
+            **_mean_line(own["difference"].to_numpy(dtype=np.float64)),
+        }
+        for row, column, own in _by_cell(values, against)
+    ]
+    return pd.DataFrame(lines, columns=MEAN_COLUMNS)
+
+
+def _by_cell(values: pd.DataFrame, against: str) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """Row, column and its pairs by seed."""
+    pairs = paired_runs(values, against)
+    for (row, column), own in pairs.groupby(["row", "column"], sort=False):
+        yield row, column, own.sort_values(["seed", "split"], kind="stable")
+
+
+MEAN_COLUMNS = ["row", "column", "against", "n", "mean", "std", "ci_low", "ci_high"]
 COLUMNS = [
-    "row",
-    "column",
-    "against",
-    "n",
-    "mean",
-    "std",
-    "ci_low",
-    "ci_high",
+    *MEAN_COLUMNS,
     "boot_low",
     "boot_high",
     "effect_size",
@@ -115,25 +134,27 @@ COLUMNS = [
 ]
 
 
-def _line(pairs: pd.DataFrame, higher_is_better: bool) -> dict[str, object]:
-    by_seed = pairs.sort_values(["seed", "split"], kind="stable")
-    differences = by_seed["difference"].to_numpy(dtype=np.float64)
+def _mean_line(differences: Floats) -> dict[str, float]:
     mean = float(differences.mean())
     std = float(differences.std(ddof=1)) if len(differences) > 1 else np.nan
     half = float(t_half_width(np.asarray([std]), np.asarray([len(differences)]))[0])
+    ends = {"ci_low": mean - half, "ci_high": mean + half}
+    return {"n": len(differences), "mean": mean, "std": std, **ends}
+
+
+def _line(by_seed: pd.DataFrame, higher_is_better: bool) -> dict[str, object]:
+    differences = by_seed["difference"].to_numpy(dtype=np.float64)
+    line = _mean_line(differences)
+    std = line["std"]
     boot_low, boot_high = bootstrap_interval(strata_of(differences, list(by_seed["split"])))
     sign = 1.0 if higher_is_better else -1.0
     mine = sign * by_seed["value"].to_numpy(dtype=np.float64)
     theirs = sign * by_seed["other"].to_numpy(dtype=np.float64)
     return {
-        "n": len(differences),
-        "mean": mean,
-        "std": std,
-        "ci_low": mean - half,
-        "ci_high": mean + half,
+        **line,
         "boot_low": boot_low,
         "boot_high": boot_high,
-        "effect_size": mean / std if std > 0 else np.nan,
+        "effect_size": line["mean"] / std if std > 0 else np.nan,
         "improvement": probability_of_improvement([mine], [theirs]),
         "p_permutation": sign_flip_p(differences),
         "p_wilcoxon": wilcoxon_p(differences),

@@ -58,8 +58,21 @@ def bootstrap_interval(
 
     Every resample draws, from each stratum and with replacement, as many runs as the stratum has.
     """
+    lows, highs = bootstrap_intervals(strata, statistic, level=level, num_resamples=num_resamples)
+    return float(lows), float(highs)
+
+
+def bootstrap_intervals(
+    strata: Sequence[Floats],
+    statistic: Statistic,
+    *,
+    level: float = LEVEL,
+    num_resamples: int = NUM_RESAMPLES,
+) -> tuple[Floats, Floats]:
+    """Both ends of the interval of every number that a statistic gives of the same resamples."""
     if any(len(stratum) < 2 for stratum in strata):
-        return np.nan, np.nan
+        nothing = np.full(np.shape(statistic(*strata)), np.nan)
+        return nothing, nothing
     found = stats.bootstrap(
         tuple(strata),
         statistic,
@@ -70,7 +83,7 @@ def bootstrap_interval(
         method="percentile",
         rng=generator(),
     ).confidence_interval
-    return float(found.low), float(found.high)
+    return np.asarray(found.low), np.asarray(found.high)
 
 
 def _batch(num_runs: int) -> int:

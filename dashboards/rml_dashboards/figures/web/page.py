@@ -13,6 +13,7 @@ from rml_dashboards.errors import DashboardError
 from rml_dashboards.figures.drawing import figure_of
 from rml_dashboards.figures.publish import Drawn
 from rml_dashboards.figures.style import encoded
+from rml_dashboards.figures.web.compact import compact, data_address
 from rml_dashboards.figures.web.interactive import across, as_json, interactive
 from rml_dashboards.writing.files import write_text
 from rml_dashboards.writing.page import POLICY, attributes_text, element, page
@@ -31,8 +32,7 @@ def figure_parts(figure: Drawn) -> list[str]:
     caption = element("figcaption", " ".join(one_line(text) for text in said))
     if figure.chart is None:
         return [f"<figure>{caption}</figure>"]
-    svg = encoded(figure_of(figure.chart), "svg")
-    source = f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
+    source = data_address(compact(encoded(figure_of(figure.chart), "svg")))
     image = attributes_text({"src": source, "alt": one_line(figure.title), "loading": "lazy"})
     region = attributes_text({"aria_label": one_line(figure.title)})
     wide = f'<div class="scroll" tabindex="0" role="region"{region}><img{image}></div>'

@@ -1,6 +1,5 @@
 """What a run measured over its steps, thinned out so that a browser can draw it."""
 
-import itertools
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -8,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rml_dashboards.contract.metric_keys import MIOU, TRAIN, VAL, is_class_metric
+from rml_dashboards.figures.thinning import kept_places
 from rml_dashboards.live.reading.watch import Trail
 from rml_dashboards.records.run_folder_reader import RunFolderReader
 
@@ -50,14 +50,7 @@ def curves(
 def thinned(steps: Numbers, values: Numbers, num_points: int) -> list[tuple[float, float]]:
     """At most about `num_points` points: of equal stretches of steps the lowest and the highest
     value, and the first and last point, so that no peak is lost."""
-    if len(steps) <= num_points:
-        return list(zip(steps.tolist(), values.tolist(), strict=True))
-    edges = np.linspace(0, len(steps), max(2, num_points // 2) + 1).astype(int)
-    kept = {0, len(steps) - 1}
-    for begin, end in itertools.pairwise(edges.tolist()):
-        part = values[begin:end]
-        kept |= {int(begin + part.argmin()), int(begin + part.argmax())}
-    places = np.array(sorted(kept))
+    places = kept_places(values, num_points)
     return list(zip(steps[places].tolist(), values[places].tolist(), strict=True))
 
 
