@@ -2,7 +2,9 @@
 
 import base64
 import io
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
@@ -35,12 +37,9 @@ def gallery_parts(content: StudyContent, prefix: str) -> list[str]:
     if not names:
         return [heading, element("p", "No run has left pictures in its folder here.")]
     parts = [heading, _told(content, shown, found)]
-    for name in names:
-        parts += [element("h4", name), '<div class="gallery">']
-        parts += [
-            part for row, pictures in found.items() for part in _card(row, name, pictures.get(name))
-        ]
-        parts.append("</div>")
+    for number, name in enumerate(names, start=1):
+        own = {row: pictures[name] for row, pictures in found.items() if name in pictures}
+        parts += [element("h4", name), *_cards(name, own, f"{prefix}picture{number}-")]
     return parts
 
 
@@ -92,27 +91,45 @@ def _pictures(storage: str, run_id: str) -> dict[str, bytes]:
     }
 
 
-def _card(row: str, name: str, content: bytes | None) -> Iterator[str]:
+@dataclass(frozen=True, kw_only=True)
+class _Panel:
+    """One panel of a picture as a small JPEG."""
+
+    source: str
+    width: int
+    height: int
+
+
+def _cards(name: str, pictures: dict[str, bytes], prefix: str) -> Iterator[str]:
+    """One card per row. What several rows show alike, the image and its truth, stands in the page
+    once."""
+    encoded: dict[bytes, _Panel] = {}
+    panels = {row: _panels(content, encoded) for row, content in pictures.items()}
+    counts = Counter(panel for own in panels.values() if own is not None for panel in own)
+    shared = {
+        panel: f"{prefix}{number}"
+        for number, panel in enumerate(panel for panel in counts if counts[panel] > 1)
+    }
+    if shared:
+        drawn = "".join(_drawn(panel, anchor) for panel, anchor in shared.items())
+        yield f'<svg class="shared" aria-hidden="true"><defs>{drawn}</defs></svg>'
+    yield '<div class="gallery">'
+    for row, own in panels.items():
+        yield from _card(row, name, own, shared)
+    yield "</div>"
+
+
+def _card(
+    row: str, name: str, panels: tuple[_Panel, ...] | None, shared: dict[_Panel, str]
+) -> Iterator[str]:
     """One row's picture of one image: three layers and a slider that uncovers one after another."""
-    if content is None:
-        return
-    try:
-        panels = list(_panels(content))
-    except (UnidentifiedImageError, OSError, ValueError):
+    if panels is None:
         yield f"<figure class='card'>{element('figcaption', f'{row}: not a picture')}</figure>"
         return
     yield '<figure class="card">'
     yield '<div class="layers">'
-    for panel, (source, width, height) in zip(PANELS, panels, strict=True):
-        image = {
-            "src": source,
-            "alt": f"{panel} of {name}, {row}",
-            "width": width,
-            "height": height,
-            "class": panel,
-            "loading": "lazy",
-        }
-        yield f"<img{attributes_text(image)}>"
+    for place, panel in zip(PANELS, panels, strict=True):
+        yield _layer(place, f"{place} of {name}, {row}", panel, shared.get(panel))
     yield "</div>"
     slider = {"type": "range", "min": 0, "max": 200, "step": 1}
     slider |= {"aria-label": f"image, truth, prediction: {name}, {row}"}
@@ -120,17 +137,45 @@ def _card(row: str, name: str, content: bytes | None) -> Iterator[str]:
     yield f"<figcaption>{escaped(row)}</figcaption></figure>"
 
 
-def _panels(content: bytes) -> Iterator[tuple[str, int, int]]:
-    """Every panel of a recorded picture as a small JPEG, with its size."""
-    with Image.open(io.BytesIO(content)) as opened:
-        picture = opened.convert("RGB")
+def _layer(place: str, says: str, panel: _Panel, anchor: str | None) -> str:
+    size = {"width": panel.width, "height": panel.height, "class": place}
+    if anchor is None:
+        return (
+            f"<img{attributes_text({'src': panel.source, 'alt': says, 'loading': 'lazy', **size})}>"
+        )
+    about = {"viewBox": f"0 0 {panel.width} {panel.height}", "role": "img", "aria-label": says}
+    return f'<svg{attributes_text({**about, **size})}><use href="#{anchor}"/></svg>'
+
+
+def _drawn(panel: _Panel, anchor: str) -> str:
+    own = {"id": anchor, "href": panel.source, "width": panel.width, "height": panel.height}
+    return f"<image{attributes_text(own)}/>"
+
+
+def _panels(content: bytes, encoded: dict[bytes, _Panel]) -> tuple[_Panel, ...] | None:
+    """Every panel of a recorded picture, encoded once for all that look the same; None where it is
+    no picture."""
+    try:
+        with Image.open(io.BytesIO(content)) as opened:
+            picture = opened.convert("RGB")
+    except (UnidentifiedImageError, OSError, ValueError):
+        return None
     width = picture.width // len(PANELS)
     if width < 1:
-        raise ValueError("too narrow for three panels")
+        return None
+    panels = []
     for place in range(len(PANELS)):
         panel = picture.crop((place * width, 0, (place + 1) * width, picture.height))
-        panel.thumbnail((PANEL_PX, 2 * PANEL_PX))
-        stream = io.BytesIO()
-        panel.save(stream, format="JPEG", quality=QUALITY)
-        source = f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}"
-        yield source, panel.width, panel.height
+        pixels = panel.tobytes()
+        if pixels not in encoded:
+            encoded[pixels] = _encoded(panel)
+        panels.append(encoded[pixels])
+    return tuple(panels)
+
+
+def _encoded(panel: Image.Image) -> _Panel:
+    panel.thumbnail((PANEL_PX, 2 * PANEL_PX))
+    stream = io.BytesIO()
+    panel.save(stream, format="JPEG", quality=QUALITY)
+    source = f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}"
+    return _Panel(source=source, width=panel.width, height=panel.height)
