@@ -44,7 +44,7 @@ def report(contents: Sequence[StudyContent], made_at: datetime) -> str:
         made_at: when its numbers were read, UTC.
     """
     titles = [one_line(content.table.spec.title) for content in contents]
-    script = f"{_file('report.js')}{figures_script()}"
+    script = f"{_file('filter.js')}{_file('report.js')}{figures_script()}"
     parts = [
         "<header>",
         element("h1", titles[0] if len(titles) == 1 else "Studies"),

@@ -1,4 +1,3 @@
-"use strict";
 // The slider uncovers the truth over the image, then the prediction over the truth. Where no script
 // runs, it stays hidden and the three stand side by side.
 for (const slider of document.querySelectorAll("input.slider")) {
@@ -14,14 +13,14 @@ for (const slider of document.querySelectorAll("input.slider")) {
   slider.addEventListener("input", move);
   move();
 }
-// A link to the runs of a number leads to a table that may be closed.
+// A link to the runs of a number leads to a table that may be closed, or to a line that is hidden.
 const reveal = () => {
   const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
-  const closed = target && target.closest("details:not([open])");
-  if (closed) {
-    closed.open = true;
-    target.scrollIntoView();
-  }
+  if (!target) return;
+  for (const show of unhide) show(target);
+  const closed = target.closest("details:not([open])");
+  if (closed) closed.open = true;
+  target.scrollIntoView();
 };
 addEventListener("hashchange", reveal);
 reveal();

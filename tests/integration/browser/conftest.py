@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.support.dashboards.live_grid import LiveGrid
@@ -22,9 +23,20 @@ QUIET = (
     "--disable-sync",
 )
 """Without these, Chromium asks for hosts of its maker; the sandbox does not start for root."""
+SERIOUS = {"serious", "critical"}
 OpenPage = Callable[..., Page]
 PATIENCE_MS = 60_000
 """How long a page may take to show what a test waits for: a busy machine is no error."""
+
+
+def barriers(page: Page) -> list[str]:
+    """Serious findings of axe-core, each with the elements that it is about."""
+    found = Axe().run(page).response["violations"]
+    return [
+        f"{one['id']}: {one['help']}: {[node['html'][:200] for node in one['nodes'][:3]]}"
+        for one in found
+        if one["impact"] in SERIOUS
+    ]
 
 
 @pytest.fixture(scope="session")

@@ -5,10 +5,9 @@ import itertools
 from collections.abc import Iterator
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from tests.integration.browser.conftest import OpenPage
+from tests.integration.browser.conftest import OpenPage, barriers
 from tests.support.dashboards.live_grid import LiveGrid
 from tests.support.dashboards.live_server import Served, live_of, served
 
@@ -23,23 +22,12 @@ PAGES = {
 WIDTHS = (390, 1280, 2560)
 THEMES = ("light", "dark")
 ALWAYS = {("study", 390, "dark"), ("two runs", 1280, "light")}
-SERIOUS = {"serious", "critical"}
 EVERY = [
     pytest.param(
         *case, id="-".join(map(str, case)), marks=() if case in ALWAYS else pytest.mark.browser
     )
     for case in itertools.product(PAGES, WIDTHS, THEMES)
 ]
-
-
-def barriers(page: Page) -> list[str]:
-    """Serious findings of axe-core, each with the elements that it is about."""
-    found = Axe().run(page).response["violations"]
-    return [
-        f"{one['id']}: {one['help']}: {[node['html'][:200] for node in one['nodes'][:3]]}"
-        for one in found
-        if one["impact"] in SERIOUS
-    ]
 
 
 @pytest.mark.parametrize(("name", "width", "theme"), EVERY)
