@@ -57,6 +57,8 @@ class StudyContent:
     storage: str
     link: RunLink
     price: Price | None
+    is_light: bool = False
+    """Whether figures are pictures only, and few predictions are shown."""
 
 
 def read_content(
@@ -67,6 +69,7 @@ def read_content(
     link: RunLink,
     against: str | None,
     price: Price | None,
+    is_light: bool = False,
 ) -> StudyContent:
     """Read a study's records.
 
@@ -95,6 +98,7 @@ def read_content(
         storage=storage,
         link=link,
         price=price,
+        is_light=is_light,
     )
 
 

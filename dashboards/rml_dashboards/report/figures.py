@@ -26,7 +26,8 @@ def figures_parts(content: StudyContent, prefix: str) -> list[str]:
             ),
         ]
     drawn = drawn_figures(content.plan, content.reader, thin=thinned, is_lenient=True)
-    parts = [part for figure in drawn for part in figure_parts(figure)]
+    is_alive = not content.is_light
+    parts = [part for figure in drawn for part in figure_parts(figure, is_alive=is_alive)]
     if not parts:
         return [heading, element("p", "Nothing is recorded yet that could be drawn.")]
-    return [heading, *hint_parts(), '<div class="figures">', *parts, "</div>"]
+    return [heading, *(hint_parts() if is_alive else []), '<div class="figures">', *parts, "</div>"]

@@ -20,6 +20,8 @@ PANELS = ("image", "truth", "prediction")
 """What stands side by side in a recorded picture."""
 MOST_ROWS = 8
 MOST_IMAGES = 3
+MOST_ROWS_LIGHT = 4
+MOST_IMAGES_LIGHT = 1
 PANEL_PX = 320
 """Widest that a panel is shown."""
 QUALITY = 80
@@ -33,7 +35,8 @@ def gallery_parts(content: StudyContent, prefix: str) -> list[str]:
     shown = _chosen(content)
     found = {row: _pictures(content.storage, run_id) for row, run_id in shown.items()}
     found = {row: pictures for row, pictures in found.items() if pictures}
-    names = _common_names(list(found.values()))
+    most = MOST_IMAGES_LIGHT if content.is_light else MOST_IMAGES
+    names = _common_names(list(found.values()))[:most]
     if not names:
         return [heading, element("p", "No run has left pictures in its folder here.")]
     parts = [heading, _told(content, shown, found)]
@@ -52,21 +55,22 @@ def _told(content: StudyContent, shown: dict[str, str], found: dict[str, dict[st
 
 def _chosen(content: StudyContent) -> dict[str, str]:
     """Row → its first finished run, in the first column that it has one in."""
+    most = MOST_ROWS_LIGHT if content.is_light else MOST_ROWS
     chosen: dict[str, str] = {}
     for entry in content.table.cells():
         for trace in entry.traces:
-            if trace.state == "done" and not trace.imported and len(chosen) < MOST_ROWS:
+            if trace.state == "done" and not trace.imported and len(chosen) < most:
                 chosen.setdefault(entry.row, trace.run_id)
     return chosen
 
 
 def _common_names(pictures: list[dict[str, bytes]]) -> list[str]:
-    """Images that most rows have, in alphabetical order."""
+    """Images by how many rows have them, then in alphabetical order."""
     counts: dict[str, int] = {}
     for own in pictures:
         for name in own:
             counts[name] = counts.get(name, 0) + 1
-    return sorted(counts, key=lambda name: (-counts[name], name))[:MOST_IMAGES]
+    return sorted(counts, key=lambda name: (-counts[name], name))
 
 
 def _pictures(storage: str, run_id: str) -> dict[str, bytes]:

@@ -1,6 +1,6 @@
 """Reports as one HTML file."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
@@ -33,22 +33,27 @@ CHAPTERS = {
 
 
 def write_report(contents: Sequence[StudyContent], path: Path) -> Path:
-    """Write the report of one or more studies; an existing file is replaced as a whole."""
-    return write_text(report(contents, datetime.now(UTC)), path)
+    """Write the report of one or more studies; an existing file is replaced as a whole.
+
+    A light one says when its newest run ended, so that the same records give the same bytes.
+    """
+    ends = [end for content in contents if content.is_light for end in _ends(content)]
+    return write_text(report(contents, max(ends, default=datetime.now(UTC))), path)
 
 
 def report(contents: Sequence[StudyContent], made_at: datetime) -> str:
     """The page.
 
     Args:
-        made_at: when its numbers were read, UTC.
+        made_at: when its numbers were read, UTC; of a light one, when its newest run ended.
     """
     titles = [one_line(content.table.spec.title) for content in contents]
-    script = f"{_file('filter.js')}{_file('report.js')}{figures_script()}"
+    is_light = all(content.is_light for content in contents)
+    script = f"{_file('filter.js')}{_file('report.js')}{'' if is_light else figures_script()}"
     parts = [
         "<header>",
         element("h1", titles[0] if len(titles) == 1 else "Studies"),
-        element("p", f"As recorded on {made_at:%Y-%m-%d %H:%M} UTC.", class_="note"),
+        element("p", _as_of(made_at, is_light=is_light), class_="note"),
         *_contents(contents),
         "</header>",
         "<main>",
@@ -60,8 +65,21 @@ def report(contents: Sequence[StudyContent], made_at: datetime) -> str:
         " · ".join(titles),
         parts,
         style=f"{figures_style()}{_file('report.css')}",
-        policy=policy_for(script),
+        policy=policy_for(script, has_library=not is_light),
     )
+
+
+def _as_of(made_at: datetime, *, is_light: bool) -> str:
+    if not is_light:
+        return f"As recorded on {made_at:%Y-%m-%d %H:%M} UTC."
+    return (
+        f"As recorded up to {made_at:%Y-%m-%d %H:%M} UTC. This is the light report: its figures "
+        "are pictures, and it shows few predictions. The whole one is written by rml report."
+    )
+
+
+def _ends(content: StudyContent) -> Iterator[datetime]:
+    return (end.to_pydatetime() for end in content.runs["end_time"].dropna())
 
 
 def _study(content: StudyContent, prefix: str, *, with_title: bool) -> list[str]:

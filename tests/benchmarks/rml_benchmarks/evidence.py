@@ -62,7 +62,7 @@ def _steps(
     compared = ("--statistics", "--paired", chosen.paired, "--latex", "--html")
     yield ("tables", *read, *compared, "--to", str(to))
     yield ("figures", *read, "--to", str(to))
-    yield ("report", *read, "--to", f"{to}/report.html")
+    yield ("report", *read, "--paired", chosen.paired, "--light", "--to", f"{to}/report.html")
 
 
 if __name__ == "__main__":

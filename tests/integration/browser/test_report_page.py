@@ -43,7 +43,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> str:
     return written(RecordedStudy.make(folder, study=study, scores=scores), folder)
 
 
-def written(there: RecordedStudy, folder: Path) -> str:
+def written(there: RecordedStudy, folder: Path, *, is_light: bool = False) -> str:
     study = rd.study("own", out=there.out, tracking_uri="none")
     content = read_content(
         study.plan,
@@ -52,6 +52,7 @@ def written(there: RecordedStudy, folder: Path) -> str:
         link=run_links("none"),
         against=None,
         price=None,
+        is_light=is_light,
     )
     return write_report([content], folder / "report.html").as_uri()
 
@@ -80,6 +81,16 @@ def test_the_legend_hides_a_row(report: str, open_page: OpenPage) -> None:
     expect(lines).to_have_count(6)  # of each row its curve and the two edges of its band
     figure.locator(".legendtoggle").first.click()
     expect(lines).to_have_count(3)
+
+
+def test_a_light_report_opens_without_a_complaint(open_page: OpenPage, tmp_path: Path) -> None:
+    page = open_page(written(RecordedStudy.make(tmp_path), tmp_path, is_light=True), width=390)
+    pictures = page.locator("#s1-figures ~ .figures img")
+    expect(pictures.first).to_be_visible()
+    assert pictures.first.evaluate("one => one.complete && one.naturalWidth > 0")
+    page.get_by_label("Row", exact=True).select_option("RML")
+    expect(page.locator(".count")).to_have_text("2 of 4 runs")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
 def test_runs_are_filtered_by_keyboard_alone(large: str, open_page: OpenPage) -> None:

@@ -26,8 +26,12 @@ HINT = (
 )
 
 
-def figure_parts(figure: Drawn) -> list[str]:
-    """A figure with what is said of it."""
+def figure_parts(figure: Drawn, *, is_alive: bool = True) -> list[str]:
+    """A figure with what is said of it.
+
+    Args:
+        is_alive: also as what a script draws anew; else it stays a picture.
+    """
     said = (f"{figure.name}: {figure.title}.", *figure.says)
     caption = element("figcaption", " ".join(one_line(text) for text in said))
     if figure.chart is None:
@@ -36,6 +40,8 @@ def figure_parts(figure: Drawn) -> list[str]:
     image = attributes_text({"src": source, "alt": one_line(figure.title), "loading": "lazy"})
     region = attributes_text({"aria_label": one_line(figure.title)})
     wide = f'<div class="scroll" tabindex="0" role="region"{region}><img{image}></div>'
+    if not is_alive:
+        return [f"<figure>{wide}{caption}</figure>"]
     about = {"class": "plot", "data-across": across(figure.chart)}
     about["data-title"] = one_line(figure.title)
     data = as_json(interactive(figure.chart))
@@ -56,9 +62,11 @@ def library_parts(parts: Iterable[str]) -> list[str]:
     return [f'<script type="text/plain" id="plotly">{_packed()}</script>']
 
 
-def policy_for(*scripts: str) -> str:
-    """What a page with these scripts and figures may load: itself, and nothing else."""
-    hashes = " ".join(f"'{_digest(text)}'" for text in (*scripts, _library()))
+def policy_for(*scripts: str, has_library: bool = True) -> str:
+    """What a page with these scripts may load: itself, and nothing else. `has_library`: the one
+    that draws figures is among them."""
+    allowed = (*scripts, _library()) if has_library else scripts
+    hashes = " ".join(f"'{_digest(text)}'" for text in allowed)
     return f"{POLICY}; script-src {hashes}"
 
 

@@ -44,6 +44,14 @@ def report(
     ] = False,
     paired: PairedOption = None,
     price: PriceOption = None,
+    light: Annotated[
+        bool,
+        typer.Option(
+            "--light",
+            help="Some hundred kilobytes: figures as pictures that do not answer the pointer, and "
+            "predictions of one image, of four rows.",
+        ),
+    ] = False,
 ) -> None:
     """Write one HTML file that shows studies: cells by state, tables, figures, pictures, failures
     and what the numbers rest on. It stands alone: nothing is fetched, no server is needed.
@@ -63,7 +71,15 @@ def report(
     reader = open_records(uri, storage=place, ledger_folder=asked.out / "ledger", fresh=fresh)
     plans = asked.plans_to_show(studies)
     contents = [
-        read_content(plan, reader, storage=place, link=run_links(uri), against=paired, price=cost)
+        read_content(
+            plan,
+            reader,
+            storage=place,
+            link=run_links(uri),
+            against=paired,
+            price=cost,
+            is_light=light,
+        )
         for plan in plans
     ]
     first = plans[0]

@@ -3,6 +3,7 @@
 import base64
 import gzip
 import hashlib
+import html
 import io
 import json
 import re
@@ -193,6 +194,31 @@ def test_what_the_numbers_rest_on(page: tuple[str, Read], there: RecordedStudy) 
     seconds = 9.0 * 3
     assert f"{seconds / 3600:.2f} hours of 3 finished runs" in told
     assert f"{2 * seconds / 3600:.2f} EUR, at 2 EUR per hour of a run" in told
+
+
+def test_a_light_report_has_pictures_only_and_the_same_bytes_each_time(
+    there: RecordedStudy, page: tuple[str, Read], tmp_path: Path
+) -> None:
+    place = ("--out", there.out, "--tracking-uri", "none", "--light", "--price", "2 EUR")
+    paths = [tmp_path / name for name in ("one.html", "two.html")]
+    for path in paths:
+        rml("report", "own", *place, "--to", path)
+    text, other = (path.read_text() for path in paths)
+    assert text == other
+    assert 'id="plotly"' not in text and "application/json" not in text
+    assert len(re.findall("'sha256-", html.unescape(text))) == 1, "no script but its own"
+    assert len(text) < 300_000
+    found = Read(text)
+    whole = page[1]
+    for tag in ("h3", "td", "figcaption"):
+        left_out = 2 if tag == "figcaption" else 0  # the cards of the second image
+        assert len(found.texts(tag)) == len(whole.texts(tag)) - left_out
+    (said,) = (one for one in found.texts("p") if one.startswith("As recorded"))
+    assert said.startswith("As recorded up to 2026-") and "light report" in said
+    figures = [own for tag, own, _ in found.elements if tag == "img" and "svg" in str(own["src"])]
+    assert len(figures) == len(
+        [own for tag, own, _ in whole.elements if tag == "img" and "svg" in str(own["src"])]
+    )
 
 
 def test_runs_on_a_server_are_linked(there: RecordedStudy) -> None:
