@@ -63,13 +63,14 @@ class CheckpointStore:
         return sorted(found)
 
     def save(self, step: int, attempt: int, source: Path) -> None:
-        """Copy a local checkpoint folder into the store and drop what it makes superfluous.
+        """Take a local checkpoint folder into the store and drop what it makes superfluous. The
+        caller deletes the folder next, as `published` does.
 
         Raises CheckpointError when it cannot be written; the checkpoints before it are intact then.
         """
         own = self.folder.child(self.writer)
         try:
-            own.upload(source, checkpoint_name(step, attempt), last=MANIFEST)
+            own.upload(source, checkpoint_name(step, attempt), last=MANIFEST, gives_up=True)
         except OSError as error:
             raise _cannot_save(own, step, error) from error
         self.prune()

@@ -8,7 +8,7 @@ from rml_platform.run.attempt import Attempt, Outcome, TrainerLike, WorkerContex
 from rml_platform.run.faults.retry_policy import WORKERS_DIED, classify
 from rml_platform.run.reporters import Cancelled
 from rml_platform.run.task import RunTask
-from rml_trainers.runtime.device import release_memory
+from rml_trainers.runtime.device import release_memory, spare_what_is_loaded
 
 
 def execute(
@@ -46,6 +46,7 @@ def execute(
     finally:
         attempt.give_back()
         release_memory()  # the process may wait for its next run, beside others that train
+        spare_what_is_loaded()
     return "done"
 
 

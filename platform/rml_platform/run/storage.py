@@ -4,6 +4,7 @@ hdfs://….
 Single files appear whole or not at all: they are written under a temporary name and moved.
 """
 
+import os
 import shutil
 import uuid
 from dataclasses import dataclass
@@ -108,12 +109,15 @@ class Folder:
             i.base_name for i in found if i.type == kind and not i.base_name.startswith(".")
         )
 
-    def upload(self, source: Path, name: str, last: str) -> None:
+    def upload(self, source: Path, name: str, last: str, *, gives_up: bool = False) -> None:
         """Copy a local folder to `name`. The file `last`, which marks it complete, is copied after
         all others.
 
         Locally the copy is made under a temporary name and renamed, and what killed processes have
         left of theirs is removed; object stores cannot rename folders.
+
+        `gives_up`: the caller deletes the source next, and writes to no file of it before that. On
+        one file system the files are then the source's own, and no byte is written twice.
         """
         target = self.child(name)
         staging = self.child(staging_name(name)) if self.local else target
@@ -122,15 +126,17 @@ class Folder:
         try:
             staging.filesystem.create_dir(staging.path, recursive=True)
             for file in sorted(source.iterdir(), key=lambda f: (f.name == last, f.name)):
-                self._copy_file(file, f"{staging.path}/{file.name}")
+                self._store_file(file, f"{staging.path}/{file.name}", gives_up)
             if self.local:
                 Path(staging.path).replace(target.path)
         except OSError:
             staging.delete_all()
             raise
 
-    def _copy_file(self, file: Path, target: str) -> None:
+    def _store_file(self, file: Path, target: str, gives_up: bool) -> None:
         if self.local:
+            if gives_up and _link(file, Path(target)):
+                return
             shutil.copyfile(file, target)
             return
         with file.open("rb") as source, self.filesystem.open_output_stream(target) as sink:
@@ -148,3 +154,13 @@ class Folder:
             self.path, str(target), source_filesystem=self.filesystem, destination_filesystem=local
         )
         return target
+
+
+def _link(file: Path, target: Path) -> bool:
+    """Make the target another name of a file; False where that cannot be: on another file system,
+    or one without links."""
+    try:
+        os.link(file, target)
+    except OSError:
+        return False
+    return True

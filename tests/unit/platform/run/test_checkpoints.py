@@ -103,10 +103,10 @@ def test_a_full_disk_is_one_clear_error_and_the_checkpoint_before_stays(
 ) -> None:
     store.save(10, 1, made(tmp_path, 10))
 
-    def full(self: Folder, file: Path, target: str) -> None:
+    def full(self: Folder, file: Path, target: str, gives_up: bool) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Folder, "_copy_file", full)
+    monkeypatch.setattr(Folder, "_store_file", full)
     with pytest.raises(CheckpointError, match=r"step 20 .*No space left.* before it is intact"):
         store.save(20, 1, made(tmp_path, 20))
     monkeypatch.undo()

@@ -195,14 +195,14 @@ def test_a_damaged_checkpoint_is_noted_and_the_one_before_resumed(task: RunTask)
 def test_a_full_disk_fails_the_run_and_keeps_the_checkpoint_before(
     task: RunTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    copy = Folder._copy_file
+    copy = Folder._store_file
 
-    def full(self: Folder, file: Path, target: str) -> None:
+    def full(self: Folder, file: Path, target: str, gives_up: bool) -> None:
         if "checkpoint_000000003" in target:
             raise OSError(errno.ENOSPC, "No space left on device")
-        copy(self, file, target)
+        copy(self, file, target, gives_up)
 
-    monkeypatch.setattr(Folder, "_copy_file", full)
+    monkeypatch.setattr(Folder, "_store_file", full)
     assert execute(task, CONTEXT, FakeTrainer) == "failed"
     failure = folder_of(task).failure()
     assert failure is not None

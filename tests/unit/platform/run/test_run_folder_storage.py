@@ -1,6 +1,7 @@
 """Folders on local and remote filesystems."""
 
 import errno
+import os
 import shutil
 from pathlib import Path
 
@@ -84,18 +85,42 @@ def test_an_upload_cut_short_leaves_nothing_that_looks_complete(
     source.mkdir()
     for name in ("manifest.json", "z.bin"):
         (source / name).write_text(name)
-    original = Folder._copy_file
+    original = Folder._store_file
 
-    def fail_on_manifest(self: Folder, file: Path, target: str) -> None:
+    def fail_on_manifest(self: Folder, file: Path, target: str, gives_up: bool) -> None:
         if file.name == "manifest.json":
             raise OSError(errno.ENOSPC, "No space left on device")
-        original(self, file, target)
+        original(self, file, target, gives_up)
 
-    monkeypatch.setattr(Folder, "_copy_file", fail_on_manifest)
+    monkeypatch.setattr(Folder, "_store_file", fail_on_manifest)
     with pytest.raises(OSError, match="No space"):
         folder.upload(source, "copy", last="manifest.json")
     assert folder.folders() == []
     shutil.rmtree(source)
+
+
+@pytest.mark.parametrize("has_links", [True, False])
+def test_files_that_are_given_up_are_not_written_again_where_there_are_links(
+    has_links: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "manifest.json").write_text("whole")
+
+    def refuse(file: Path, target: Path) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    if not has_links:
+        monkeypatch.setattr(os, "link", refuse)
+    folder = open_folder("local", tmp_path / "place")
+    folder.upload(source, "taken", last="manifest.json", gives_up=True)
+    folder.upload(source, "copied", last="manifest.json")
+    original = source / "manifest.json"
+    taken = tmp_path / "place" / "taken" / "manifest.json"
+    assert taken.samefile(original) == has_links
+    assert not (tmp_path / "place" / "copied" / "manifest.json").samefile(original)
+    shutil.rmtree(source)
+    assert taken.read_text() == "whole"
 
 
 def test_deleting_what_is_not_there_is_no_error(folder: Folder) -> None:

@@ -69,3 +69,30 @@ def test_what_a_step_frees_serves_the_next_one_until_memory_is_released() -> Non
 def test_what_is_freed_can_go_back_at_once() -> None:
     """Each of the tensors is larger than what glibc keeps of its own accord."""
     assert faults_of_tensors("give back")[0] > 20_000
+
+
+SPARED = """
+import atexit, gc, weakref
+atexit.register(lambda: print(gc.get_freeze_count()))
+from rml_trainers.runtime.device import release_memory, spare_what_is_loaded
+class Ring:
+    def __init__(self):
+        self.own = self
+known = [Ring() for _ in range(1000)]
+spare_what_is_loaded()
+assert gc.get_freeze_count() > 1000
+later = Ring()
+seen = weakref.ref(later)
+del later
+spare_what_is_loaded()
+release_memory()
+print(seen() is None, gc.get_freeze_count() > 1000)
+"""
+
+
+def test_what_came_after_is_given_back_as_ever_and_in_the_end_all_of_it() -> None:
+    """A second call spares nothing more: what a run leaves in cycles is found."""
+    done = subprocess.run(
+        [sys.executable, "-c", SPARED], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["True", "True", "0"]
