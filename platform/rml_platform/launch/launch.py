@@ -48,7 +48,7 @@ from rml_platform.planning.plan_file.writing import study_labels
 from rml_platform.run.faults.lease import lease
 from rml_platform.run.faults.repeated import repeated
 from rml_platform.run.run_folder import CANCEL_FILE, RunFolder
-from rml_platform.run.shared_stages import mark_shared
+from rml_platform.run.shared_stages import StageEnds, mark_shared
 from rml_platform.run.task import RunTask
 from rml_platform.study.cells import Study
 from rml_platform.tracking.opening import open_tracker
@@ -169,6 +169,7 @@ class _Launch:
                         task, stop_by=terms.deadline, system_metrics=system_metrics
                     )
         self.folders = {run_id: RunFolder.of(layout.storage, run_id) for run_id in self.tasks}
+        self._ends = StageEnds({run.run_id: run.config for plan in plans for run in plan.runs})
         self._storage = layout.storage
         self._on_note = note_on(console)
         self._places = places_of(plans)
@@ -246,10 +247,10 @@ class _Launch:
                 self.folders[run_id].folder.delete(CANCEL_FILE)
         mine = set(own)
         neighbours = [task for run_id, task in self.tasks.items() if run_id not in mine]
-        turns = Turns(
-            self._places, self._wishes, self._judging, self._tell_failure, self._on_started
-        )
-        tasks = mark_shared([self.tasks[run_id] for run_id in own], neighbours)
+        tells = (self._tell_failure, self._on_started)
+        turns = Turns(self._places, self._wishes, self._judging, *tells, self._ends)
+        tasks = mark_shared([self.tasks[run_id] for run_id in own], neighbours, self._ends)
+        self.tasks |= {task.run_id: task for task in tasks}  # once, of thousands
         try:
             lost: Mapping[str, str] = {}
             if self._may_any_start(tasks):

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rml_platform.run.faults.repeated import repeated
-from rml_platform.run.run_folder import RunFolder, RunRecord
+from rml_platform.run.run_folder import RunFolder, RunRecord, to_keep
 from rml_platform.tracking.several_studies import Synchronises
 from rml_trainers.scoring.score import in_per_cent
 
@@ -135,8 +135,8 @@ class LiveView:
                     self._started[run_id] = None
                 if not self._live:
                     self._print_change(run_id, before, now)
-                if now.result is not None:  # told; ten thousand results would fill the memory
-                    self._records[run_id] = replace(now, result=None)
+                # What was told of its end is not needed any more.
+                self._records[run_id] = replace(to_keep(now), result=None)
         if self._live:
             self._live.update(render(self._records))
 

@@ -21,6 +21,7 @@
 
 import dataclasses
 import json
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -169,6 +170,9 @@ FAILURE = Codec[Failure](Failure)
 RESULT = Codec[Result](Result)
 
 
+NOBODY = Process(host="", pid=0, started="")
+
+
 class RunFolder:
     """Reads and writes the files of one run."""
 
@@ -278,6 +282,31 @@ class RunFolder:
         if content is None:
             return "never"
         return "checkpoint" if content.startswith(AT_CHECKPOINT) else "report"
+
+
+def to_keep(record: RunRecord) -> RunRecord:
+    """A record for who keeps ten thousand of them: without scores, and without the processes that
+    were at the run, which have been judged by. Texts that records have in common are kept once."""
+    beat = record.heartbeat
+    if beat is not None:
+        beat = dataclasses.replace(
+            beat,
+            launcher=NOBODY,
+            worker=NOBODY,
+            launch_id=sys.intern(beat.launch_id),
+            device=sys.intern(beat.device),
+            node=sys.intern(beat.node),
+        )
+    result = record.result
+    if result is not None:
+        result = dataclasses.replace(
+            result,
+            evaluations=(),
+            device=sys.intern(result.device),
+            host=sys.intern(result.host),
+            code_version=sys.intern(result.code_version),
+        )
+    return dataclasses.replace(record, heartbeat=beat, result=result)
 
 
 def is_alive(heartbeat: Heartbeat, now: float) -> bool:

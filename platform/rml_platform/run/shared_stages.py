@@ -9,7 +9,7 @@ and in no history.
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from rml_platform.run.run_folder import RunFolder
 from rml_platform.run.storage import Folder
 from rml_platform.run.task import RunTask
 from rml_trainers.checkpoint.folder import verify_checkpoint
+from rml_trainers.config import RunConfig
 from rml_trainers.errors import CheckpointError
 from rml_trainers.training import shared_stages
 from rml_trainers.training.shared_stages import StageEnd
@@ -28,33 +29,54 @@ FOLDER = "beginnings"
 _logger = logging.getLogger(__name__)
 
 
-def mark_shared(tasks: Sequence[RunTask], neighbours: Sequence[RunTask] = ()) -> list[RunTask]:
+class StageEnds:
+    """The ends of all stages of many runs, each run's worked out once."""
+
+    def __init__(self, configs: Mapping[str, RunConfig] | None = None) -> None:
+        """`configs`: by run id, where they are at hand. Otherwise the task is asked, which keeps
+        what it makes of its text: with ten thousand tasks that fills the memory."""
+        self._configs = configs or {}
+        self._ends: dict[str, tuple[StageEnd, ...]] = {}
+
+    def of(self, task: RunTask) -> tuple[StageEnd, ...]:
+        """Of one run, with hashes that are equal where their states are, and where these and what
+        is reported up to them are; none of a repeat, which is to differ from its first step on."""
+        if task.run_id not in self._ends:
+            ends: tuple[StageEnd, ...] = ()
+            if not task.repeat_of:
+                config = self._configs.get(task.run_id) or task.config
+                ends = shared_stages.stage_ends(
+                    config, split_hash=task.split_hash, data_hash=task.data_hash
+                )
+            self._ends[task.run_id] = ends
+        return self._ends[task.run_id]
+
+    def last_of(self, task: RunTask) -> str:
+        """Hash of the end of the whole run, which is not taken over; empty where it has none."""
+        return self.of(task)[-1].history if self.of(task) else ""
+
+
+def mark_shared(
+    tasks: Sequence[RunTask],
+    neighbours: Sequence[RunTask] = (),
+    ends: StageEnds | None = None,
+) -> list[RunTask]:
     """Tasks that know which of their stages others have too, those that train one before those that
     can take its end over.
 
     `neighbours` are runs of the same study that are done already, and may have left something.
     """
-    counts = Counter(end.history for task in (*tasks, *neighbours) for end in stage_ends(task))
+    ends = ends or StageEnds()
+    counts = Counter(end.history for task in (*tasks, *neighbours) for end in ends.of(task))
     first = list[RunTask]()
     followers = list[RunTask]()
     trained = set[str]()
     for task in tasks:
-        shared = tuple(end.history for end in stage_ends(task) if counts[end.history] > 1)
+        shared = tuple(end.history for end in ends.of(task) if counts[end.history] > 1)
         group = followers if trained.intersection(shared) else first
         group.append(replace(task, shared_stages=shared))
         trained.update(shared)
     return first + followers
-
-
-def stage_ends(task: RunTask) -> tuple[StageEnd, ...]:
-    """The ends of all stages of a run, with hashes that are equal where their states are, and where
-    these and what is reported up to them are; none of a repeat, which is to differ from its first
-    step on."""
-    if task.repeat_of:
-        return ()
-    return shared_stages.stage_ends(
-        task.config, split_hash=task.split_hash, data_hash=task.data_hash
-    )
 
 
 class SharedStages:
@@ -64,7 +86,9 @@ class SharedStages:
         self._folder = Folder.open(task.storage).child(FOLDER)
         self._run_folder = RunFolder.of(task.storage, task.run_id).folder
         self._shared = {
-            end.step: end.history for end in stage_ends(task) if end.history in task.shared_stages
+            end.step: end.history
+            for end in StageEnds().of(task)
+            if end.history in task.shared_stages
         }
         self._num_steps = task.config.schedule.total_steps
 

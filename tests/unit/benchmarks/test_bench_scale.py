@@ -14,6 +14,7 @@ from rml_platform.launch import launch as module
 from rml_platform.launch import live_view
 from rml_platform.launch.output_layout import OutputLayout
 from rml_platform.planning.plan import make_plan
+from rml_platform.run import task
 from rml_platform.run.faults.claims import ClaimBoard
 from rml_platform.run.run_folder import RunFolder
 from rml_platform.study.schema import load_study
@@ -74,3 +75,15 @@ def test_the_reads_of_a_launch_are_in_proportion_to_its_runs(
     for what, count in large.items():
         assert count <= 12, (what, per_run)
         assert count <= 1.2 * small[what], (what, per_run)
+
+
+def test_no_configuration_is_decoded_for_each_run_of_a_launch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each takes twenty kilobytes and a millisecond; the plan has them all."""
+
+    def refuse(text: str, source: str) -> None:
+        pytest.fail(f"{source} is decoded")
+
+    monkeypatch.setattr(task, "config_from_json", refuse)
+    carried_out(tmp_path, 40)

@@ -7,7 +7,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from rml_platform.planning.plan import Plan
 from rml_platform.planning.plan_file.writing import to_written
 from rml_platform.planning.plan_file.written_plan import WrittenPlan
 from rml_platform.run.reporters import DEADLINE
-from rml_platform.run.run_folder import RunFolder, RunRecord
+from rml_platform.run.run_folder import RunFolder, RunRecord, to_keep
 from rml_platform.run.task import RunTask
 from rml_trainers.errors import ConfigError
 
@@ -124,11 +124,12 @@ class Budget:
         firsts = first_steps(run.stages for run in self._runs.values())
         self._begins = dict(zip(self._runs, firsts, strict=True))
         needed = bool(limits) or deadline is not None
-        self._records = {i: _slim(f.record()) if needed else _NEW for i, f in folders.items()}
+        self._records = {i: to_keep(f.record()) if needed else _NEW for i, f in folders.items()}
         self._before = {run_id: _seconds(record) for run_id, record in self._records.items()}
         self._moving = {i for i, record in self._records.items() if record.state == "running"}
-        self._tasks: dict[str, RunTask] = {}
-        """Every run that was asked about, with what it is given."""
+        self._given: dict[str, Devices] = {}
+        """What every run that was asked about is given."""
+        self._launch_id = ""
         self._paces = Paces.of(self._runs.values(), self._records)
         self._ledger = _Ledger(limits)
         self._admitted = ""
@@ -142,9 +143,9 @@ class Budget:
         """Why a run was stopped on its way; empty where no budget did that."""
         if run_id in self.stopped:
             return self.stopped[run_id]
-        if self._deadline is None or run_id not in self._tasks:
+        if self._deadline is None or run_id not in self._given:
             return ""
-        failure = self._folders[run_id].record().failure_of(self._tasks[run_id].launch_id)
+        failure = self._folders[run_id].record().failure_of(self._launch_id)
         was_stopped = failure is not None and failure.message.endswith(f": {DEADLINE}")
         return "the deadline has passed" if was_stopped else ""
 
@@ -215,12 +216,14 @@ class Budget:
 
     def _learn(self, tasks: Sequence[RunTask]) -> None:
         """What runs are given is known by being asked about them."""
-        is_first = not self._tasks
+        is_first = not self._given
         for task in tasks:
-            if task.run_id not in self._tasks or self._tasks[task.run_id] is not task:
-                self._tasks[task.run_id] = task
+            self._launch_id = task.launch_id
+            devices = _devices(task)
+            if self._given.get(task.run_id) != devices:
+                self._given[task.run_id] = devices
                 self._count(task.run_id)
-        if is_first and self._tasks:
+        if is_first and self._given:
             for run_id in self._records:
                 self._count(run_id)
 
@@ -236,7 +239,7 @@ class Budget:
             self._looked_at = now_s
         for run_id in {*ended, *(self._under_way | self._moving if is_due else ())} - {""}:
             before = self._records[run_id]
-            now = self._records[run_id] = _slim(self._folders[run_id].record())
+            now = self._records[run_id] = to_keep(self._folders[run_id].record())
             self._paces.move(self._runs[run_id], before, now)
             self._count(run_id)
             (self._moving.add if now.state == "running" else self._moving.discard)(run_id)
@@ -245,8 +248,8 @@ class Budget:
         """Enter into the ledger what a run has taken, all in all and in this launch."""
         seconds = _seconds(self._records[run_id])
         # As any other run where it was not asked about.
-        known = self._tasks.get(run_id) or next(iter(self._tasks.values()), None)
-        devices = _devices(known) if known is not None else Devices(count=1, unit="core")
+        known = self._given.get(run_id) or next(iter(self._given.values()), None)
+        devices = known or Devices(count=1, unit="core")
         before_s = self._before[run_id]
         self._ledger.enter(run_id, devices.hours(seconds), devices.hours(seconds - before_s))
 
@@ -294,13 +297,6 @@ class _Ledger:
 
 
 _NEW = RunRecord(state="new")
-
-
-def _slim(record: RunRecord) -> RunRecord:
-    """Without the scores: thousands of records are kept."""
-    if record.result is None:
-        return record
-    return replace(record, result=replace(record.result, evaluations=()))
 
 
 def _seconds(record: RunRecord) -> float:

@@ -24,7 +24,7 @@ from rml_platform.launch.scheduling.wishes import (
 )
 from rml_platform.planning.plan import Plan
 from rml_platform.run.checkpoints import MANIFEST
-from rml_platform.run.shared_stages import FOLDER, stage_ends
+from rml_platform.run.shared_stages import FOLDER, StageEnds
 from rml_platform.run.storage import Folder
 from rml_platform.run.task import RunTask
 
@@ -95,6 +95,7 @@ class Turns:
         gate: Gate = lambda under_way, started: lambda task: "",
         on_given_up: Callable[[str], None] = lambda run_id: None,
         on_started: Callable[[str], None] = lambda run_id: None,
+        ends: StageEnds | None = None,
     ) -> None:
         """
         Args:
@@ -104,6 +105,7 @@ class Turns:
             on_given_up: is told the id of each run that ended without a result and gets no other
                 turn.
             on_started: is told the id of each run that is taken out.
+            ends: of the stages of the runs; default: as their tasks tell.
         """
         self._places = places or {}
         self._wishes = wishes or {}
@@ -118,7 +120,7 @@ class Turns:
         self._num_added = 0
         self._under_way: tuple[RunTask, ...] = ()
         self._started_last: RunTask | None = None
-        self._beginnings = Beginnings()
+        self._beginnings = Beginnings(ends or StageEnds())
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -214,9 +216,9 @@ def _priority(place: Place, asked: Mapping[str, StudyWishes]) -> int:
 class Beginnings:
     """Which runs would train what another one is training at the moment."""
 
-    def __init__(self) -> None:
+    def __init__(self, ends: StageEnds) -> None:
         self._is_there: dict[str, tuple[float, bool]] = {}
-        self._ends: dict[str, str] = {}
+        self._ends = ends
 
     def now(self, under_way: Sequence[RunTask]) -> Callable[[RunTask], str]:
         """Tells of a run the id of a run under way whose end of a shared stage it can take over
@@ -230,17 +232,11 @@ class Beginnings:
         def trained_by(task: RunTask) -> str:
             for stage in task.shared_stages:
                 other, is_left = makers.get(stage, ("", True))
-                if not is_left and stage != self._end_of(task):
+                if not is_left and stage != self._ends.last_of(task):
                     return other
             return ""
 
         return trained_by
-
-    def _end_of(self, task: RunTask) -> str:
-        """Hash of the end of the whole run, which is not taken over."""
-        if task.run_id not in self._ends:
-            self._ends[task.run_id] = stage_ends(task)[-1].hash
-        return self._ends[task.run_id]
 
     def _is_left(self, storage: str, stage: str) -> bool:
         asked_at, is_there = self._is_there.get(stage, (-float("inf"), False))

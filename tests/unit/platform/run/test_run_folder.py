@@ -13,7 +13,7 @@ import pytest
 
 from rml_dashboards.contract.states import STALE_AFTER_S
 from rml_platform.run.codec import DamagedFileError
-from rml_platform.run.run_folder import Failure, Heartbeat, Result, RunFolder
+from rml_platform.run.run_folder import Failure, Heartbeat, Result, RunFolder, to_keep
 from rml_platform.run.task import Process, RunTask, config_to_json
 from rml_trainers.errors import ConfigError
 from tests.support.platform.fake_trainer import evaluation
@@ -190,3 +190,18 @@ def test_a_pickle_in_a_runs_folder_is_damage_and_is_not_opened(
     with pytest.raises(DamagedFileError, match=f"{name}.json"):
         getattr(run, name)()
     assert not made.exists()
+
+
+def test_what_is_kept_of_a_record_has_everything_but_scores_and_processes(run: RunFolder) -> None:
+    run.write_heartbeat(heartbeat(step=3, node="n"))
+    run.write_result(result())
+    whole = run.record()
+    kept = to_keep(whole)
+    assert kept.result == replace(result(), evaluations=())
+    assert whole.heartbeat is not None and kept.heartbeat is not None
+    launcher = kept.heartbeat.launcher
+    worker = kept.heartbeat.worker
+    assert kept.heartbeat == replace(whole.heartbeat, launcher=launcher, worker=worker)
+    again = to_keep(run.record())
+    assert again.heartbeat is not None
+    assert again.heartbeat.launch_id is kept.heartbeat.launch_id, "one text for ten thousand"

@@ -20,6 +20,7 @@ from rml_platform.run.checkpoints import MANIFEST
 from rml_platform.run.shared_stages import FOLDER, mark_shared
 from rml_platform.run.task import RunTask
 from rml_platform.study.schema import load_study
+from rml_trainers.config import ScheduleConfig
 from rml_trainers.data.prepared.cache import PreparedData
 from tests.support.platform.fake_trainer import GOOD
 from tests.support.platform.studies import write_study
@@ -155,6 +156,28 @@ def test_a_run_waits_while_another_trains_its_beginning_and_the_next_one_starts(
     assert third is not None and third.run_id == "rml0"
     last = turns.next([first, third])
     assert last is not None and last.run_id == "rml1", "nobody trains its beginning any more"
+
+
+def test_a_run_does_not_wait_for_its_own_end(
+    tiny_data: PreparedData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has nothing left to train where it would take that over, but still has to be scored."""
+    monkeypatch.setattr(module, "LOOK_EVERY_S", 0.0)
+    one_stage = ScheduleConfig(warm_up_steps=4, stage_steps=(4,))
+    long = task_for(tiny_config("iml"), tiny_data, tmp_path, "long")
+    short = task_for(tiny_config("iml", schedule=one_stage), tiny_data, tmp_path, "short")
+    turns = Turns()
+    for task in mark_shared([long, short]):
+        turns.add(task)
+    first = turns.next(())
+    assert first is not None and first.run_id == "long"
+    warm_up, end_of_short = first.shared_stages
+    assert turns.next([first]) is None
+    left = tmp_path / FOLDER / warm_up
+    left.mkdir(parents=True)
+    (left / MANIFEST).touch()
+    second = turns.next([first])
+    assert second is not None and end_of_short in second.shared_stages
 
 
 def test_places_of_a_plan(tmp_path: Path) -> None:
