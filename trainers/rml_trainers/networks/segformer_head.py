@@ -1,8 +1,13 @@
 """SegFormer's all-MLP head (Xie et al., 2021) on a hierarchical backbone.
 
 SegFormer's own encoder, MiT, is not among timm's models, so this is not SegFormer and does not bear
-its name. PVTv2 is MiT's nearest relative there: four stages of equal strides, overlapping patch
-embeddings, attention to a reduced map and a depthwise convolution in each feed-forward part.
+its name. PVTv2 is MiT's nearest relative there: four stages of equal strides, widths and depths,
+overlapping patch embeddings, attention to a reduced map and a depthwise convolution in each
+feed-forward part.
+
+Sources: NVlabs/SegFormer, `mmseg/models/decode_heads/segformer_head.py`,
+`mmseg/models/backbones/mix_transformer.py` and `local_configs/segformer`; whai362/PVT,
+`classification/pvt_v2.py`.
 """
 
 import dataclasses
@@ -21,7 +26,7 @@ from rml_trainers.noise.config import NoiseConfig
 from rml_trainers.settings.contract import NetworkConfig
 
 STRIDES = (4, 8, 16, 32)
-"""Of the maps that the head reads (Xie et al., 2021)."""
+"""Of the maps that the head reads (SegFormer: `feature_strides`)."""
 
 
 @configuration
@@ -33,8 +38,8 @@ class SegformerHeadConfig(NetworkConfig):
     """Any timm model with `features_only` and maps at strides 4, 8, 16 and 32 that takes images of
     any size: PVTv2, ConvNeXt, ResNet …"""
     decoder_width: int = 768
-    """Channels of the head, and of the feature that the last linear classifier reads (SegFormer:
-    256 for its B0 and B1, 768 for the others)."""
+    """Channels of the head, and of the feature that the last linear classifier reads (SegFormer's
+    `embed_dim`: 256 for its B0 and B1, 768 for the others)."""
     weights: Literal["none", "timm", "file"] = "timm"
     """`none`: random; `timm`: timm's hub, or an installed weights package; `file`: `weights_file`
     with timm's keys."""

@@ -57,6 +57,25 @@ def test_dpt_is_unimatch_v2s(
 
 
 @pytest.mark.parametrize(
+    ("width", "num_blocks", "blocks", "maps", "fused"),
+    [
+        (384, 12, (2, 5, 8, 11), (48, 96, 192, 384), 64),
+        (768, 12, (2, 5, 8, 11), (96, 192, 384, 768), 128),
+        (1024, 24, (4, 11, 17, 23), (256, 512, 1024, 1024), 256),
+        (1536, 40, (9, 19, 29, 39), (1536, 1536, 1536, 1536), 384),
+    ],
+    ids=["small", "base", "large", "giant"],
+)
+def test_dpts_blocks_and_widths_are_unimatch_v2s(
+    width: int, num_blocks: int, blocks: tuple[int, ...], maps: tuple[int, ...], fused: int
+) -> None:
+    """`intermediate_layer_idx` and `model_configs` of UniMatch V2's code."""
+    config = DptConfig(weights="none")
+    assert config.chosen_blocks(num_blocks) == blocks
+    assert config.chosen_widths(width) == (maps, fused)
+
+
+@pytest.mark.parametrize(
     ("config", "head", "encoder"), [(PVT_B0, 0.4, 3.7), (PVT_B2, 3.3, 25.4)], ids=["b0", "b2"]
 )
 def test_segformers_head_on_pvt(config: SegformerHeadConfig, head: float, encoder: float) -> None:

@@ -1,12 +1,14 @@
 """`adv_ssl`: a fully convolutional discriminator tells predictions from labels, pixel by pixel
 (Hung et al., BMVC 2018).
 
-Sources: "Adversarial Learning for Semi-Supervised Semantic Segmentation" and the authors' code.
+Sources: "Adversarial Learning for Semi-Supervised Semantic Segmentation" and the authors' code
+(hfslyc/AdvSemiSeg, `train.py` and README, which has VOC only), where every value here is from.
 
 Their settings of the run, to be written in a study: Deeplabv2 on ResNet-101 with COCO weights (2
 ASPP branches, `batchnorm: frozen_affine`); SGD 2.5e-4 (head ×10), momentum 0.9, weight decay 5e-4,
-poly 0.9; batch 10 + 10, crops 321×321 at scale 0.5 to 1.5; 20k steps without warm-up; no input
-noise, no model noise. They score the student.
+poly 0.9; batch 10 + 10, crops 321×321; 20k steps without warm-up; no input noise, no model noise.
+Scaling (0.5 to 1.6 in steps of 0.1) and mirroring are flags in their code, which the command in
+their README does not set. They score the student.
 """
 
 from typing import ClassVar, Literal
@@ -51,7 +53,7 @@ class AdvSslConfig(MethodConfig):
     adversarial_weight: float = 0.01
     """λ_l, on labelled images (authors: 0.01 in paper and README; their code's default is 0.1)."""
     unlabelled_weight: float = 0.001
-    """λ_u (authors: 0.001)."""
+    """λ_u (authors' code: 0.001, from the first step on)."""
     semi_weight: float = 0.1
     """λ_semi (authors: 0.1)."""
     semi_threshold: float = 0.2

@@ -25,9 +25,9 @@ from rml_trainers.students.micro_batches import MicroBatch
 from rml_trainers.students.own_networks import OwnNetwork
 
 SLOPE = 0.2
-"""Of the leaky ReLU (both methods' code)."""
+"""Of the leaky ReLU (both methods' `model/discriminator.py`)."""
 ADAM_BETAS = (0.9, 0.99)
-"""Of both methods' code."""
+"""Of both methods' training scripts."""
 
 
 class FullyConvolutional(nn.Module):

@@ -2,13 +2,15 @@
 2019).
 
 Sources: "Semi-Supervised Semantic Segmentation with High- and Low-level Consistency", its S4GAN
-branch, and the authors' code. Their second branch (MLMT, a classifier of images that deletes
-classes at test time) is not here: it trains a network of its own on its own schedule.
+branch, and the authors' code (sud0301/semisup-semseg, `train_s4GAN.py`, `model/discriminator.py`
+and README), where every value here is from. Their second branch (MLMT, a classifier of images that
+deletes classes at test time) is not here: it trains a network of its own on its own schedule.
 
 Their settings of the run, to be written in a study: Deeplabv2 on ResNet-101 with ImageNet weights
 (2 ASPP branches, `batchnorm: frozen_affine`); SGD 2.5e-4 (head ×10), momentum 0.9, weight decay
-5e-4, poly 0.9; 40k steps without warm-up; batch 8 + 8; VOC crops 321×321 at scale 0.5 to 1.5,
-Cityscapes 256×512; no input noise, no model noise. They score the student.
+5e-4, poly 0.9; 40k steps without warm-up; batch 8 + 8; VOC crops 321×321, Cityscapes
+256×512; no input noise, no model noise. Scaling on VOC (0.5 to 1.6 in steps of 0.1) is a flag in
+their code, which the command in their README does not set. They score the student.
 """
 
 from typing import ClassVar, Literal
@@ -42,9 +44,10 @@ class S4GanConfig(MethodConfig):
     into D with the smallest and largest value of their batch brought to 0 and 1.
 
     Differs from the authors' code: labelled images have their own range (there that of another
-    batch is mixed in); D's labels are those of the step's labelled images instead of a further
-    batch; padding of unlabelled crops does not teach; ŷ may teach in the very first step. Of a step
-    in micro-batches, and of several workers, the feature term is the mean of theirs.
+    batch is mixed in), and no colour mean is subtracted before; D's labels are those of the step's
+    labelled images instead of a further batch; padding of unlabelled crops does not teach; ŷ may
+    teach in the very first step. Of a step in micro-batches, and of several workers, the feature
+    term is the mean of theirs.
     """
 
     num_students: ClassVar[int] = 1

@@ -2,13 +2,14 @@
 al., 2025).
 
 Sources: "UniMatch V2: Pushing the Limit of Semi-Supervised Semantic Segmentation" and the authors'
-code, which decides every value here.
+code (LiheYoung/UniMatch-V2, `unimatch_v2.py`, `dataset/semi.py`, `configs`), which decides every
+value here.
 
 Their settings of the run, to be written in a study: `network: {name: dpt}` on DINOv2-S or -B with
 the authors' weights; `optimiser: {kind: adamw, lr: 5e-6, head_lr_factor: 40, weight_decay: 0.01}`,
 poly 0.9; `teacher: {ema_decay: 0.996, ema_warm_up: true}`; scales 0.5 to 2; VOC crops 518×518,
-16 + 16 images, Cityscapes crops 798×798, 8 + 8 images and `labelled_loss.hard_examples: 0.7`; no
-warm-up, no model noise, float32.
+16 + 16 images, Cityscapes crops 798×798, 8 + 8 images and `labelled_loss: {hard_examples: 0.7,
+hard_fraction: 0.157}` (200,000 pixels of a GPU's two crops); no warm-up, no model noise, float32.
 """
 
 from collections.abc import Sequence
