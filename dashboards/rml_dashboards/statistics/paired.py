@@ -115,7 +115,7 @@ def _by_cell(values: pd.DataFrame, against: str) -> Iterator[tuple[str, str, pd.
     """Row, column and its pairs by seed."""
     pairs = paired_runs(values, against)
     for (row, column), own in pairs.groupby(["row", "column"], sort=False):
-        yield row, column, own.sort_values(["seed", "split"], kind="stable")
+        yield str(row), str(column), own.sort_values(["seed", "split"], kind="stable")
 
 
 MEAN_COLUMNS = ["row", "column", "against", "n", "mean", "std", "ci_low", "ci_high"]

@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from rml_dashboards.contract.metric_keys import MIOU, TRAIN, VAL, is_class_metric
-from rml_dashboards.figures.thinning import kept_places
 from rml_dashboards.live.reading.watch import Trail
 from rml_dashboards.records.run_folder_reader import RunFolderReader
+from rml_dashboards.statistics.thinning import kept_places
 
 LOSS = f"{TRAIN}/loss"
 VAL_MIOU = f"{VAL}/{MIOU}"

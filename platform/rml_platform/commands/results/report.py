@@ -26,6 +26,15 @@ PairedOption = Annotated[
     ),
 ]
 
+LightOption = Annotated[
+    bool,
+    typer.Option(
+        "--light",
+        help="Some hundred kilobytes: figures as pictures that do not answer the pointer, and "
+        "predictions of one image, of four rows.",
+    ),
+]
+
 
 @takes_plan_options
 def report(
@@ -44,14 +53,7 @@ def report(
     ] = False,
     paired: PairedOption = None,
     price: PriceOption = None,
-    light: Annotated[
-        bool,
-        typer.Option(
-            "--light",
-            help="Some hundred kilobytes: figures as pictures that do not answer the pointer, and "
-            "predictions of one image, of four rows.",
-        ),
-    ] = False,
+    light: LightOption = False,
 ) -> None:
     """Write one HTML file that shows studies: cells by state, tables, figures, pictures, failures
     and what the numbers rest on. It stands alone: nothing is fetched, no server is needed.

@@ -7,9 +7,9 @@ from rml_dashboards.figures.thinning import (
     FEWEST_POINTS,
     MOST_IN_PANEL,
     MOST_POINTS,
-    kept_places,
     most_points,
 )
+from rml_dashboards.statistics.thinning import kept_places
 
 
 @pytest.mark.parametrize("num", [61, 62, 119, 1000, 4321])

@@ -45,8 +45,8 @@ def test_results_are_read_without_what_was_measured_on_the_way() -> None:
     for metrics in ({FINAL_MIOU}, (), {"final/"}):
         assert keys_of(kept.records({"a"}, metrics)) == {FINAL_MIOU, "final/iou/sky"}
     assert source.asked == [("records", frozenset({"final/"}))]
-    for metrics in ({"train/loss"}, None, {FINAL_MIOU}):
-        assert keys_of(kept.records({"a"}, metrics)) == set(SCORES)
+    for also_more in ({"train/loss"}, None, {FINAL_MIOU}):
+        assert keys_of(kept.records({"a"}, also_more)) == set(SCORES)
     assert source.asked[1:] == [("records", None)]
 
 
