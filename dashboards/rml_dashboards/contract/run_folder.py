@@ -20,6 +20,8 @@ HEARTBEAT_FILE = "heartbeat.json"
 """Where the run stands: `state`, `time`, `seconds`, `checkpoint_step`, `worker` …"""
 RESULT_FILE = "result.json"
 """Final scores (`evaluations`), `steps`, `seconds`, `time`; a run that has it is done."""
+PLACE_IN_RESULT = frozenset({"host", "device", "attempt"})
+"""What a result says of where its run was at work, should the heartbeat be lost."""
 FAILURE_FILE = "failure.json"
 """Why the last attempt failed: `kind`, `message`, `time`."""
 PREDICTIONS = "predictions"

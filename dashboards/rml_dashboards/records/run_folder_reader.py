@@ -166,6 +166,8 @@ class _RunFolder:
         tags[Tag.STUDIES] = studies_text(task["study"], *self._names_in(files.STUDIES))
         if heartbeat is not None:
             tags |= heartbeat_tags(heartbeat)
+        elif result is not None and result.keys() >= files.PLACE_IN_RESULT:
+            tags |= heartbeat_tags({**result, "worker": {"host": result["host"]}})
         if result is not None:
             tags[Tag.PROTOCOL] = files.recorded_scores(result)[0].protocol
         if failure is not None:

@@ -98,7 +98,7 @@ def _replayed(
     labels: Mapping[str, str],
 ) -> Replayed:
     record = run.record()
-    if record.heartbeat is None or run.task() is None:
+    if (record.heartbeat is None and record.result is None) or run.task() is None:
         return Replayed(run_id=run.run_id, not_begun=True)
     if record.state == "running" and run.folder.local is None:
         return Replayed(run_id=run.run_id, left_alone="is being trained; its launch sends it")

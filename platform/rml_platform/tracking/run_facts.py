@@ -12,8 +12,8 @@ from rml_dashboards.contract.run_folder import TASK_FILE
 from rml_dashboards.contract.tags import Tag, failure_text, heartbeat_tags, task_tags
 from rml_platform.run.codec import DamagedFileError
 from rml_platform.run.metric_log import Measurement, pieces
-from rml_platform.run.run_folder import Heartbeat, RunFolder, RunRecord
-from rml_platform.run.task import RunTask
+from rml_platform.run.run_folder import Heartbeat, Result, RunFolder, RunRecord
+from rml_platform.run.task import Process, RunTask
 from rml_platform.tracking.mlflow_store import DataSet
 from rml_platform.tracking.tracker import OnNote
 
@@ -32,9 +32,12 @@ class RunFacts:
         """The run as it is now; None before it has begun. Raises DamagedFileError."""
         task = run.task()
         record = run.record()
-        if task is None or record.heartbeat is None:
+        heartbeat = record.heartbeat
+        if task is not None and heartbeat is None and record.result is not None:
+            heartbeat = _last_word(task, record.result)
+        if task is None or heartbeat is None:
             return None
-        facts = cls(run=run, task=task, record=record, heartbeat=record.heartbeat)
+        facts = cls(run=run, task=task, record=record, heartbeat=heartbeat)
         try:
             facts.parameters()
             facts.tags(has_failed=False)
@@ -106,6 +109,26 @@ class RunFacts:
         time_ms = int(result.time * 1000)
         values = final_metrics(result.evaluations, result.seconds)
         return [Measurement(key, FINAL_STEP, time_ms, value) for key, value in values.items()]
+
+
+def _last_word(task: RunTask, result: Result) -> Heartbeat:
+    """What a finished run said last, as far as its result tells: nobody writes its heartbeat again
+    where that is damaged."""
+    return Heartbeat(
+        launch_id=task.launch_id,
+        launcher=task.launcher,
+        worker=Process(host=result.host, pid=0, started=""),
+        device=result.device,
+        attempt=result.attempt,
+        launch_attempt=1,
+        micro_batches=result.micro_batches,
+        state="done",
+        step=result.steps,
+        num_steps=result.steps,
+        checkpoint_step=result.steps,
+        seconds=result.seconds,
+        time=result.time,
+    )
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

@@ -66,6 +66,16 @@ def test_a_finished_run_is_recorded_as_the_contract_says(scene: Scene) -> None:
     assert metrics["final/seconds"] > 0
 
 
+def test_a_finished_run_whose_last_word_is_lost_is_recorded_all_the_same(scene: Scene) -> None:
+    scene.train(scene.task)
+    scene.run.folder.delete("heartbeat.json")
+    assert scene.publisher().sync([scene.run], closing=True) == []
+    recorded = scene.only()
+    assert recorded.status == "FINISHED"
+    assert recorded.metrics["final/miou"] == NUM_STEPS / 100
+    assert (recorded.tags["rml.device"], recorded.tags["rml.attempt"]) == ("cpu", "1")
+
+
 def test_parameters_and_files_reach_mlflow(mlflow_scene: MlflowScene) -> None:
     mlflow_scene.train(mlflow_scene.task)
     mlflow_scene.publisher().sync([mlflow_scene.run])
