@@ -47,6 +47,7 @@ from rml_platform.planning.plan import Plan
 from rml_platform.planning.plan_file.writing import study_labels
 from rml_platform.run.faults.lease import lease
 from rml_platform.run.faults.repeated import repeated
+from rml_platform.run.files.temporary import sweep
 from rml_platform.run.run_folder import CANCEL_FILE, RunFolder
 from rml_platform.run.shared_stages import StageEnds, mark_shared
 from rml_platform.run.task import RunTask
@@ -100,6 +101,7 @@ def launch(
     console = console or Console()
     plans = (plans,) if isinstance(plans, Plan) else tuple(plans)
     studies = _labels_of(plans)
+    sweep()  # of a launch that was killed; this one may have nothing to do that would
     try:
         with stopping_on_signals():
             publisher = _opened(tracking_uri, layout, studies, note_on(console))

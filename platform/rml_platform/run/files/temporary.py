@@ -2,12 +2,16 @@
 
 import contextlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
+
+OWNER = re.compile(r"rml-[a-z]+-(\d+)-")
+"""The process that a folder belongs to, in the folder's name."""
 
 
 @contextlib.contextmanager
@@ -21,11 +25,22 @@ def temporary_folder(prefix: str, place: Path | None = None) -> Iterator[Path]:
         place: where; default: the system's temporary folder.
     """
     place = place or Path(tempfile.gettempdir())
-    for old in place.glob(f"{prefix}*-*"):
-        owner = old.name.removeprefix(prefix).split("-")[0]
-        if owner.isdigit() and not psutil.pid_exists(int(owner)):
-            shutil.rmtree(old, ignore_errors=True)
+    sweep(prefix, place)
     with tempfile.TemporaryDirectory(
         prefix=f"{prefix}{os.getpid()}-", dir=place, ignore_cleanup_errors=True
     ) as folder:
         yield Path(folder)
+
+
+def sweep(prefix: str = "rml-*-", place: Path | None = None) -> None:
+    """Remove the folders with a prefix whose processes are dead.
+
+    Args:
+        prefix: default: that of every such folder of the project.
+        place: as above.
+    """
+    place = place or Path(tempfile.gettempdir())
+    for old in place.glob(f"{prefix}*-*"):
+        own = OWNER.match(old.name)
+        if own is not None and not psutil.pid_exists(int(own[1])):
+            shutil.rmtree(old, ignore_errors=True)

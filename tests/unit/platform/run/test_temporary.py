@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from rml_platform.run.files.temporary import temporary_folder
+from rml_platform.run.files.temporary import sweep, temporary_folder
 
 
 def test_what_a_killed_process_left_is_swept_and_nothing_else(tmp_path: Path) -> None:
@@ -18,4 +18,14 @@ def test_what_a_killed_process_left_is_swept_and_nothing_else(tmp_path: Path) ->
     with temporary_folder("rml-x-", tmp_path) as folder:
         assert {path.name for path in tmp_path.iterdir()} == {*stays, folder.name}
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert {path.name for path in tmp_path.iterdir()} == stays
+
+
+def test_whatever_killed_processes_left_is_swept_at_once(tmp_path: Path) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    stays = {f"rml-tune-{os.getpid()}-a", "rml-chaos-b_c", f"other-tune-{dead.pid}-d"}
+    for name in (f"rml-tune-{dead.pid}-e", f"rml-work-{dead.pid}-f", *stays):
+        (tmp_path / name).mkdir()
+    sweep(place=tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == stays
