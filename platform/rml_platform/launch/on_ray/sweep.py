@@ -55,7 +55,14 @@ class Silence(TrialProgressCallback):  # type: ignore[misc]
         if actor is not None:
             ray.kill(actor)
 
+    def has_actor(self, run_id: str) -> bool:
+        return run_id in self._actors
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._actors.pop(_run_id_of(trial), None)
+
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._actors.pop(_run_id_of(trial), None)
         self.errors[trial.trial_id] = str(trial.get_error() or "no reason given")
 
 
@@ -171,9 +178,10 @@ def sweep(
                 verbose=0,
             ),
         )
+        watch = Watch(queue, on_note, silence.end_attempt, silence.has_actor)
         poll_s = poll_seconds(RunFolder.of(task.storage, task.run_id) for task in tasks)
         with (
-            repeated(Watch(queue, on_note, silence.end_attempt).look, poll_s, "watch"),
+            repeated(watch.look, poll_s, "watch"),
             repeated(newcomers.look, LOOK_EVERY_S, "newcomers"),
         ):
             tuner.fit()

@@ -56,11 +56,18 @@ class Watch:
         queue: RunQueue,
         on_note: Callable[[str], None],
         end_attempt: Callable[[str], None] = lambda run_id: None,
+        has_actor: Callable[[str], bool] = lambda run_id: False,
     ) -> None:
-        """`end_attempt`: kill whoever waits for a run that is dead, given its id."""
+        """
+        Args:
+            end_attempt: kill the actor that has a run, given its id.
+            has_actor: whether a run has got one.
+        """
         self._queue = queue
         self._on_note = on_note
         self._end_attempt = end_attempt
+        self._has_actor = has_actor
+        self._starts = dict[str, Pace]()
         self._paces = dict[str, Pace]()
         self._waiting = Waiting(on_note)
 
@@ -76,9 +83,28 @@ class Watch:
             beat = beats[task.run_id]
             if beat is None or self._queue.has_ended(task.run_id, beat):
                 not_begun.append(task)
+                self._follow_start(task, now_s)
             else:
+                self._starts.pop(task.run_id, None)
                 self._follow(task, beat, now_s)
         self._waiting.look(not_begun, now_s)
+
+    def _follow_start(self, task: RunTask, now_s: float) -> None:
+        """A run that an actor has, and that has not reported yet: what it brings to its node first
+        stands in its log."""
+        run_id = task.run_id
+        if not self._has_actor(run_id):
+            self._starts.pop(run_id, None)
+            return
+        place = RunFolder.of(task.storage, run_id).folder.read("log.txt")
+        pace = self._starts.setdefault(run_id, Pace(0, place, now_s))
+        pace.move(place, now_s)
+        if pace.is_hung(self._queue.rules_of(task), now_s):
+            waited_s = now_s - pace.since_s
+            self._on_note(f"{run_id} has not begun within {waited_s:.0f} s: its process is killed")
+            self._queue.note_hang(run_id)
+            pace.since_s = now_s
+            self._end_attempt(run_id)
 
     def _follow(self, task: RunTask, beat: Heartbeat, now_s: float) -> None:
         run_id = task.run_id

@@ -11,7 +11,8 @@ import pytest
 from rml_platform.launch.on_ray import watch as module
 from rml_platform.launch.on_ray.watch import WAITING_AFTER_S, Waiting, Watch, kill, what_lacks
 from rml_platform.launch.run_queue import RunQueue
-from rml_platform.run.run_folder import RunFolder
+from rml_platform.run.reporters import note
+from rml_platform.run.run_folder import Heartbeat, RunFolder
 from rml_platform.run.task import Process, RunTask
 from rml_platform.study.retry_config import RetryConfig
 from rml_trainers.data.prepared.cache import PreparedData
@@ -42,7 +43,10 @@ class Watched:
         self.queue = RunQueue([task], RULES, self.notes.append)
         self.queue.next()
         self.ended: list[str] = []
-        self.watch = Watch(self.queue, self.notes.append, self.ended.append)
+        self.has_actor = True
+        self.watch = Watch(
+            self.queue, self.notes.append, self.ended.append, lambda run_id: self.has_actor
+        )
         self.watch._waiting = Waiting(self.notes.append, _free=dict, _is_any_waiting=lambda: False)
         self.now_s = 1000.0
         self.beat = beat_of(
@@ -53,9 +57,12 @@ class Watched:
         )
 
     def after(self, passed_s: float, **changes: object) -> None:
-        self.now_s += passed_s
         self.beat = replace(self.beat, **changes)  # type: ignore[arg-type]
-        self.watch.judge([self.task], {self.task.run_id: self.beat}, self.now_s)
+        self.pass_time(passed_s, self.beat)
+
+    def pass_time(self, passed_s: float, beat: Heartbeat | None = None) -> None:
+        self.now_s += passed_s
+        self.watch.judge([self.task], {self.task.run_id: beat}, self.now_s)
 
 
 def test_a_run_without_a_report_for_long_is_killed_and_told(
@@ -136,6 +143,7 @@ def test_what_an_attempt_said_last_is_not_held_against_the_next(
     run.after(61)
     run.queue.ended("run-1", "ActorDiedError: it died")
     assert run.queue.next() is not None
+    run.has_actor = False
     run.after(61)
     run.after(61)
     assert len(killed) == 1
@@ -143,6 +151,28 @@ def test_what_an_attempt_said_last_is_not_held_against_the_next(
     run.after(1, attempt=2)
     run.after(61)
     assert len(killed) == 2
+
+
+def test_a_run_that_does_not_begin_in_its_actor_is_taken_from_it(
+    task: RunTask, killed: list[tuple[int, str]]
+) -> None:
+    run = Watched(task)
+    run.has_actor = False
+    run.pass_time(0)
+    run.pass_time(1000)
+    assert run.ended == [], "it waits for room"
+    run.has_actor = True
+    run.pass_time(50)
+    run.pass_time(50)
+    note(RunFolder.of(task.storage, task.run_id), "info", "images: 10 of 90 GB are here")
+    run.pass_time(50)
+    assert run.ended == []
+    run.pass_time(1001)
+    assert run.ended == ["run-1"]
+    assert run.notes[-1] == "run-1 has not begun within 1001 s: its process is killed"
+    run.queue.ended("run-1", "ActorDiedError: it died")
+    assert run.notes[-1] == "run-1 is tried again after step 0 (hang)"
+    assert killed == []
 
 
 def test_a_stopped_process_is_ended() -> None:
