@@ -31,7 +31,7 @@ LATEST = 0.9
 ALWAYS = ("--set", "runtime.threads=1")
 """Sums are taken in one order then, whoever trains a run."""
 QUICK_RULES = (
-    *("--set", "retry.hang_at_least_s=60", "--set", "retry.hang_factor=3"),
+    *("--set", "retry.hang_at_least_s=120", "--set", "retry.hang_factor=3"),
     *("--set", "retry.lost=unlimited", "--set", "retry.hang=unlimited"),
     *("--set", "retry.communication=unlimited"),
 )

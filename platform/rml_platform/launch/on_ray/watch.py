@@ -19,6 +19,9 @@ from rml_platform.run.task import Process, RunTask
 from rml_platform.study.retry_config import RetryConfig
 
 KILL_WITHIN_S = 30.0
+BEGINS_WITHIN_S = 1800.0
+"""How long a run that an actor has may take to its first report, at least: a process that loads
+its libraries over a slow network is not hung, however short the pauses of the study are."""
 WAITING_AFTER_S = 20.0
 """A run whose worker has not begun for so long waits for something."""
 
@@ -99,8 +102,8 @@ class Watch:
         place = RunFolder.of(task.storage, run_id).folder.read("log.txt")
         pace = self._starts.setdefault(run_id, Pace(0, place, now_s))
         pace.move(place, now_s)
-        if pace.is_hung(self._queue.rules_of(task), now_s):
-            waited_s = now_s - pace.since_s
+        waited_s = now_s - pace.since_s
+        if waited_s > BEGINS_WITHIN_S and pace.is_hung(self._queue.rules_of(task), now_s):
             self._on_note(f"{run_id} has not begun within {waited_s:.0f} s: its process is killed")
             self._queue.note_hang(run_id)
             pace.since_s = now_s
