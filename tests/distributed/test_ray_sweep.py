@@ -112,12 +112,18 @@ def test_two_workers_fail_together_or_resume_together(
     assert losses(tmp_path, "killed-once") == [1, 2, 3, 4, 5]
 
 
-def test_a_group_takes_run_after_run_until_one_fails(
-    tiny_data: PreparedData, tmp_path: Path
+@pytest.mark.parametrize(("execution", "num_workers"), [("train", 2), ("direct", 1)])
+def test_processes_take_run_after_run_until_one_fails(
+    execution: str, num_workers: int, tiny_data: PreparedData, tmp_path: Path
 ) -> None:
     faults = {"first": GOOD, "second": GOOD, "bad": NON_FINITE, "after": GOOD}
     records, lost = carried_out(
-        faults, tiny_data, tmp_path, execution="train", num_workers=2, max_concurrent=1
+        faults,
+        tiny_data,
+        tmp_path,
+        execution=execution,
+        num_workers=num_workers,
+        max_concurrent=1,
     )
     assert lost == {}
     states = {name: record.state for name, record in records.items()}

@@ -29,6 +29,7 @@ from rml_platform.run.files.temporary import temporary_folder
 from rml_platform.run.run_folder import RunFolder
 from rml_platform.run.task import RUN_TASK, RunTask
 from rml_platform.study.retry_config import RetryConfig
+from rml_trainers.errors import RmlError
 
 MOST_AT_ONCE = 1000
 SAID = "said"
@@ -222,10 +223,17 @@ def _placed(task: RunTask, config: dict[str, Any]) -> RunTask:
     )
 
 
+class RunFailed(RmlError):
+    """A run failed in this process, which is to train no other; why is in the run's folder."""
+
+
 def _run_cell(task: RunTask, trainer_class: Callable[..., TrainerLike] | None) -> str:
+    """Carry out a run; what Ray Train says of it. Raises RunFailed, after which Tune lets the
+    process go."""
     if task.execution == "direct":
         node = ray.get_runtime_context().get_node_id()
-        run_direct(task, trainer_class=trainer_class, node=node)
+        if run_direct(task, trainer_class=trainer_class, node=node) == "failed":
+            raise RunFailed(task.run_id)
         return ""
     from rml_platform.launch.on_ray.slot import run_in_slot
 
