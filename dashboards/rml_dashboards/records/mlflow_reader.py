@@ -249,4 +249,4 @@ def impatient_client(tracking_uri: str) -> Iterator[MlflowClient]:
         yield client
     finally:
         if before is None:
-            del os.environ[name]
+            os.environ.pop(name, None)  # another thread's client may have done so

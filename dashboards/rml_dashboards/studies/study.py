@@ -1,4 +1,4 @@
-"""A study for analysis from Python: every method gives a pandas DataFrame or a matplotlib Figure.
+"""A study for analysis from Python: every method gives a pandas DataFrame or a Figure.
 
 import rml_dashboards as rd
 
@@ -11,7 +11,7 @@ import functools
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -21,6 +21,7 @@ from rml_dashboards.comparisons.compare import Comparison, compare_rows, noise_f
 from rml_dashboards.contract.planned import PlannedFigure, StudyPlan
 from rml_dashboards.contract.store_uri import VARIABLE, tracking_uri_or_default
 from rml_dashboards.errors import DashboardError
+from rml_dashboards.figures.chart import Chart
 from rml_dashboards.figures.drawing import figure_of
 from rml_dashboards.figures.publish import load_figures
 from rml_dashboards.figures.tidy import TIDY
@@ -34,6 +35,9 @@ from rml_dashboards.tables.entries import Table
 from rml_dashboards.tables.publish import load_table
 from rml_dashboards.tables.render import cell_frame
 from rml_dashboards.tables.texts import score_text
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
 
 Shown = Literal["mean", "std", "n", "text"]
 """What stands in a table that is as wide as it is printed; `text`: as printed."""
@@ -155,10 +159,26 @@ class Study:
         Raises:
             DashboardError: there is no such figure, or nothing to draw yet.
         """
+        return figure_of(self._chart(name))
+
+    def interactive(self, name: str) -> "go.Figure":
+        """The same figure as plotly's, which answers the pointer in a notebook; `write_html` makes
+        a page of it.
+
+        Raises:
+            DashboardError: see `figure`.
+        """
+        import plotly.graph_objects as go
+
+        from rml_dashboards.figures.web.interactive import interactive
+
+        return go.Figure(interactive(self._chart(name)))
+
+    def _chart(self, name: str) -> Chart:
         drawn = drawn_figure(self.plan, self._reader, name)
         if drawn.chart is None:
             raise DashboardError(f"{self.plan.name}: nothing to draw yet. {drawn.chapter()[-1]}")
-        return figure_of(drawn.chart)
+        return drawn.chart
 
 
 def open_study(

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from rml_dashboards.contract.metric_keys import MIOU, TRAIN, VAL, is_class_metric
 from rml_dashboards.live.reading.watch import Trail
-from rml_dashboards.records.run_folder_reader import RunFolderReader
+from rml_dashboards.records.reader import Histories
 from rml_dashboards.statistics.thinning import kept_places
 
 LOSS = f"{TRAIN}/loss"
@@ -19,15 +19,14 @@ Numbers = npt.NDArray[np.float64]
 
 
 def curves(
-    reader: RunFolderReader, run_id: str, metrics: Collection[str], trail: Trail, num_points: int
+    histories: Histories, run_id: str, metrics: Collection[str], trail: Trail, num_points: int
 ) -> dict[str, Any]:
     """Curves of the wanted metrics, and the names of all that the run has.
 
     Measured values count as far as a stored checkpoint covers them; `live` is what a running run
     has said since, of its loss and its mIoU only.
     """
-    wanted = list(dict.fromkeys(metrics))[:MAX_METRICS]
-    histories = reader.histories([run_id], wanted)
+    wanted = wanted_metrics(metrics)
     known = set(histories.keys.get(run_id, frozenset()))
     live = _live(trail)
     shown = {}
@@ -45,6 +44,11 @@ def curves(
             }
     known |= {metric for metric in (LOSS, VAL_MIOU) if live.get(metric)}
     return {"run_id": run_id, "curves": shown, "metrics": in_order(known)}
+
+
+def wanted_metrics(metrics: Collection[str]) -> list[str]:
+    """Each once, and no more than one answer holds."""
+    return list(dict.fromkeys(metrics))[:MAX_METRICS]
 
 
 def thinned(steps: Numbers, values: Numbers, num_points: int) -> list[tuple[float, float]]:

@@ -12,10 +12,11 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from rml_dashboards.errors import DashboardError
 from rml_dashboards.live.reading.plans import ShownStudy
+from rml_dashboards.live.reading.recorded_curves import RecordedCurves
 from rml_dashboards.live.reading.storage import RunStorage
 from rml_dashboards.live.reading.watch import Snapshot, Watch
 from rml_dashboards.live.views.comparison import compared
-from rml_dashboards.live.views.curves import MAX_METRICS, curves
+from rml_dashboards.live.views.curves import MAX_METRICS, curves, wanted_metrics
 from rml_dashboards.live.views.run_list import Filter, run_page, suggestions
 from rml_dashboards.live.views.run_views import picture
 from rml_dashboards.live.views.run_views import run_page as one_run
@@ -23,6 +24,7 @@ from rml_dashboards.live.views.study_views import matrix, study_head, study_list
 from rml_dashboards.live.views.table_view import TableViews
 from rml_dashboards.live.web.access import Access, Gate
 from rml_dashboards.live.web.events import Looking
+from rml_dashboards.records.reader import Histories, to_histories
 from rml_dashboards.records.run_folder_reader import RunFolderReader
 
 PAGES = ("/", "/study", "/run", "/compare")
@@ -47,6 +49,8 @@ class Live:
     reader: RunFolderReader
     tables: TableViews
     looking: Looking
+    recorded: RecordedCurves | None = None
+    """Curves of runs that have no folder."""
 
     @property
     def watch(self) -> Watch:
@@ -200,11 +204,23 @@ def _one_run(run_id: Run, now: Now, live: LiveNow) -> JSONResponse:
 @_DATA.get("/curves")
 def _curves(
     run_id: Run,
+    now: Now,
     live: LiveNow,
     metric: Annotated[list[str], Query(max_length=MAX_METRICS)],
     points: Annotated[int, Query(ge=2, le=MAX_POINTS)] = 400,
 ) -> JSONResponse:
-    return JSONResponse(curves(live.reader, run_id, metric, live.watch.trail(run_id), points))
+    histories, problem = _histories(live, now, run_id, wanted_metrics(metric))
+    shown = curves(histories, run_id, metric, live.watch.trail(run_id), points)
+    return JSONResponse({**shown, "problem": problem})
+
+
+def _histories(live: Live, now: Snapshot, run_id: str, metrics: list[str]) -> tuple[Histories, str]:
+    """From the run's folder; where there is none, from the tracker, or why that cannot be read."""
+    if run_id in now.stamps or live.recorded is None:
+        return live.reader.histories([run_id], metrics), ""
+    has_ended = now.status(run_id).state not in ("new", "waiting", "running")
+    found, problem = live.recorded.read(run_id, metrics, has_ended=has_ended)
+    return to_histories((), {}) if found is None else found, problem
 
 
 @_DATA.get("/picture")

@@ -16,18 +16,19 @@ from rml_dashboards.errors import DashboardError
 from rml_dashboards.live.reading.asked import AskedFolder
 from rml_dashboards.live.reading.plans import PlanFolder
 from rml_dashboards.live.reading.recorded import RecordedRuns
+from rml_dashboards.live.reading.recorded_curves import RecordedCurves
 from rml_dashboards.live.reading.storage import RunStorage
 from rml_dashboards.live.reading.watch import Watch
 from rml_dashboards.live.views.table_view import (
     FolderRecords,
     LedgerRecords,
-    RecordSource,
     TableViews,
 )
 from rml_dashboards.live.web.access import Access
 from rml_dashboards.live.web.app import Live, create_app
 from rml_dashboards.live.web.events import Looking
 from rml_dashboards.records.opening import open_records
+from rml_dashboards.records.reader import RecordReader
 from rml_dashboards.records.run_folder_reader import RunFolderReader
 from rml_dashboards.studies.find import study_name
 
@@ -59,7 +60,8 @@ def open_live(shown: Shown, every_s: float | None = None) -> Live:
     storage = RunStorage(shown.storage)
     wanted = [study_name(study) for study in shown.studies]
     plans = PlanFolder((str(shown.out), shown.storage), wanted)
-    records, recorded = _records(shown)
+    tracker = _tracker(shown)
+    recorded = None if tracker is None else RecordedRuns(tracker)
     watch = Watch(storage, plans, AskedFolder(shown.storage), recorded)
     watch.look()
     found = {name for key in watch.snapshot.studies for name in (key, key.partition(":")[0])}
@@ -72,18 +74,20 @@ def open_live(shown: Shown, every_s: float | None = None) -> Live:
     return Live(
         storage=storage,
         reader=RunFolderReader(shown.storage),
-        tables=TableViews(records),
+        tables=TableViews(
+            FolderRecords(shown.storage) if tracker is None else LedgerRecords(tracker)
+        ),
         looking=Looking(watch, every_s),
+        recorded=None if tracker is None else RecordedCurves(tracker),
     )
 
 
-def _records(shown: Shown) -> tuple[RecordSource, RecordedRuns | None]:
+def _tracker(shown: Shown) -> RecordReader | None:
     """Where tables come from, and where runs are looked for that have no folder."""
     if shown.tracking_uri == NO_TRACKER:
-        return FolderRecords(shown.storage), None
-    uri = shown.tracking_uri
-    reader = open_records(uri, storage=shown.storage, ledger_folder=shown.out / "ledger")
-    return LedgerRecords(reader), RecordedRuns(reader)
+        return None
+    folder = shown.out / "ledger"
+    return open_records(shown.tracking_uri, storage=shown.storage, ledger_folder=folder)
 
 
 def bound_socket(host: str, port: int) -> socket.socket:

@@ -222,7 +222,9 @@ def test_a_running_run_s_curve_goes_on_with_what_it_said_since(grid: LiveGrid) -
         beat = heartbeat(step, loss=1 / step, miou=miou, checkpoint_step=102)
         grid.write(RUN, "heartbeat.json", beat)
         look(live)
-    shown = curves(live.reader, RUN, ["train/loss", "val/miou"], live.watch.trail(RUN), 100)
+    metrics = ["train/loss", "val/miou"]
+    histories = live.reader.histories([RUN], metrics)
+    shown = curves(histories, RUN, metrics, live.watch.trail(RUN), 100)
     assert shown["curves"]["train/loss"]["points"] == [(50.0, 2.0), (100.0, 1.5)]
     live_part = shown["curves"]["train/loss"]["live"]
     assert live_part[-2:] == [(150.0, 1 / 150), (200.0, 1 / 200)]

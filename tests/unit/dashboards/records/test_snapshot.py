@@ -42,6 +42,7 @@ def keys_of(records: Records) -> set[str]:
 def test_results_are_read_without_what_was_measured_on_the_way() -> None:
     source = Counted()
     kept = Snapshot(source, {"a"})
+    metrics: Collection[str] | None
     for metrics in ({FINAL_MIOU}, (), {"final/"}):
         assert keys_of(kept.records({"a"}, metrics)) == {FINAL_MIOU, "final/iou/sky"}
     assert source.asked == [("records", frozenset({"final/"}))]

@@ -10,7 +10,12 @@ from tests.support.dashboards.recorded_study import RecordedStudy
 from tests.support.documentation.pages import ROOT, Page
 
 DOCUMENTED = "search_spaces/demo.yaml"
-MORE = ("study.runs()", 'study.curves("train/loss")', 'study.figure("loss")')
+MORE = (
+    "study.runs()",
+    'study.curves("train/loss")',
+    'study.interactive("loss")',
+    'study.figure("loss")',
+)
 
 
 def documented_lines() -> list[str]:
@@ -30,12 +35,17 @@ def test_the_documented_lines_run_in_a_notebook(tmp_path: Path) -> None:
         cells=[nbformat.v4.new_code_cell(cell) for cell in (*cells, *MORE)]  # type: ignore[no-untyped-call]
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(_packages())}
-    NotebookClient(notebook, timeout=120, kernel_name="python3").execute(env=environment)
+    NotebookClient(notebook, timeout=120, startup_timeout=120, kernel_name="python3").execute(
+        env=environment
+    )
     outputs = [output for cell in notebook.cells for output in cell.outputs]
     shown = "".join(str(output.get("text", "")) for output in outputs)
     assert "57.5 ± 7.8 (2)" in shown and "p_permutation" in shown
     data = [output["data"] for output in outputs if "data" in output]
-    assert sum("text/html" in one for one in data) == 2, "runs and curves are tables"
+    alive = [one for one in data if "application/vnd.plotly.v1+json" in one]
+    assert len(alive) == 1, "the figure that answers the pointer"
+    tables = [one for one in data if "text/html" in one and one not in alive]
+    assert len(tables) == 2, "runs and curves are tables"
     assert "image/png" in data[-1], "the figure is a picture"
 
 

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
@@ -117,6 +118,19 @@ def test_what_is_no_plan_is_refused(there: RecordedStudy, tmp_path: Path) -> Non
         rd.study("nobody", out=tmp_path)
     with pytest.raises(DashboardError, match="no such file"):
         rd.study(tmp_path / "none.yaml", out=tmp_path)
+
+
+def test_a_figure_answers_the_pointer_with_the_same_values(study: Study) -> None:
+    rows = ("Supervised", "RML")
+    lines = {line.name: line for line in study.interactive("loss").data if line.name in rows}
+    assert set(lines) == set(rows)
+    drawn = [np.asarray(line.get_xydata()) for line in study.figure("loss").axes[0].lines]
+    drawn = [points for points in drawn if len(points) > 1]
+    assert len(drawn) == len(lines)
+    for points, other in zip(drawn, lines.values(), strict=True):
+        assert points == pytest.approx(np.column_stack([other.x, other.y]))
+    with pytest.raises(DashboardError, match="no figure 'los'"):
+        study.interactive("los")
 
 
 def test_a_study_without_figures_draws_what_its_records_are_good_for(tmp_path: Path) -> None:

@@ -128,9 +128,10 @@ function nearest(points, step) {
 /** Charts of chosen metrics of one or two runs, and boxes to choose them. */
 export function charts(load, labels) {
   const grid = h("div", { class: "curves" });
+  const problem = h("p", { role: "status", class: "problem", hidden: "" });
   const boxes = h("div", { class: "boxes" });
   const more = h("details", { "data-focus": "metrics" }, h("summary", null, "Choose curves"), boxes);
-  const node = h("div", null, grid, more);
+  const node = h("div", null, problem, grid, more);
   const drawn = new Map();
   let chosen = null;
   let known = "";
@@ -138,6 +139,9 @@ export function charts(load, labels) {
   async function refresh() {
     const wanted = chosen ?? ["train/loss", "val/miou"];
     const told = await load(wanted);
+    const problems = [...new Set(told.map((one) => one.problem).filter(Boolean))].join(" ");
+    if (problem.textContent !== problems) problem.textContent = problems;
+    problem.hidden = !problems;
     const names = [...new Set(told.flatMap((one) => one.metrics))];
     if (chosen === null) chosen = wanted.filter((name) => names.includes(name));
     if (chosen.length === 0 && names.length) {
