@@ -5,6 +5,8 @@ from typing import Literal
 
 from rml_trainers.config import NetworkConfig
 from rml_trainers.networks.deeplab_v2 import DeepLabV2Config
+from rml_trainers.networks.deeplab_v3_plus import DeepLabV3PlusConfig
+from rml_trainers.networks.dpt import DptConfig
 from rml_trainers.networks.setr import SetrConfig
 from rml_trainers.runtime.options import RuntimeConfig
 
@@ -52,6 +54,8 @@ def _size(size_px: tuple[int, int]) -> str:
 
 
 _RESNET_101 = DeepLabV2Config(backbone="resnet101", weights="none")
+_V3_PLUS = DeepLabV3PlusConfig(backbone="resnet101s", output_stride=16, weights="none")
+_DPT = DptConfig(backbone="vit_base_patch14_dinov2", weights="none")
 
 SMALLEST = Setting(
     name="smallest",
@@ -104,7 +108,39 @@ SETTINGS: dict[str, Setting] = {
             crop_px=(256, 512),
             paper_steps=90_000,
         ),
+        Setting(
+            name="cityscapes_v3_plus",
+            network=_V3_PLUS,
+            size_px=(512, 1024),
+            crop_px=(256, 512),
+        ),
+        Setting(
+            name="voc_v3_plus",
+            network=_V3_PLUS,
+            size_px=(375, 500),
+            crop_px=(321, 321),
+            batch=(10, 10),
+            num_classes=21,
+            scale=(0.5, 1.5),
+        ),
+        Setting(
+            name="cityscapes_dpt",
+            network=_DPT,
+            size_px=(512, 1024),
+            crop_px=(256, 512),
+        ),
+        Setting(
+            name="voc_dpt",
+            network=_DPT,
+            size_px=(375, 500),
+            crop_px=(321, 321),
+            batch=(10, 10),
+            num_classes=21,
+            scale=(0.5, 1.5),
+        ),
     )
 }
-"""`small` suits a CPU; the others are the paper's (section 5.1 and 5.2; its batch of 4 or 10 is
-read as that many labelled and as many unlabelled images; the size of its SETR is not stated)."""
+"""`small` suits a CPU. `cityscapes`, `voc` and `setr_…` are the paper's (section 5.1 and 5.2; its
+batch of 4 or 10 is read as that many labelled and as many unlabelled images; the size of its SETR
+is not stated). `…_v3_plus` and `…_dpt` have the same images, crops and batches with the networks of
+CPS, U2PL and UniMatch, and of UniMatch V2."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from rml_benchmarks import gpu_evidence
 from rml_benchmarks.command import main, parser, setting_of, wanted
 from rml_benchmarks.measuring.timing import Comparison, compare
 from rml_benchmarks.part import Bench
@@ -18,9 +19,8 @@ from rml_benchmarks.parts.product.cell import further_cells
 from rml_benchmarks.parts.scaling import sizes
 from rml_benchmarks.parts.steps import paper_cost
 from rml_benchmarks.settings import SETTINGS, SMALLEST, Setting
-from rml_benchmarks.workload.workload import METHOD_CONFIGS, make_trainer
+from rml_benchmarks.workload.workload import METHOD_CONFIGS, Workload, make_trainer
 from rml_trainers.errors import ConfigError
-from rml_trainers.networks.deeplab_v2 import DeepLabV2Config
 from rml_trainers.runtime.options import RuntimeConfig
 from tests.support.bench_case import TINY_WORDS
 
@@ -80,11 +80,29 @@ def test_one_method_alone_against_its_floor(tmp_path: Path) -> None:
     assert [table["title"] for table in section["tables"]] == ["iml against its floor"]
 
 
-def test_another_backbone_wants_deeplab() -> None:
-    network = setting("--setting", "voc", "--backbone", "resnet18").network
-    assert isinstance(network, DeepLabV2Config) and network.backbone == "resnet18"
-    with pytest.raises(ConfigError, match="setr_base has no Deeplabv2"):
-        setting("--setting", "setr_base", "--backbone", "resnet18")
+def test_gpu_evidence_measures_every_setting_that_wants_a_gpu() -> None:
+    assert set(gpu_evidence.SETTINGS) == SETTINGS.keys() - {"small"}
+
+
+@pytest.mark.parametrize(
+    ("name", "backbone"),
+    [
+        ("voc", "test_resnet"),
+        ("setr_base", "test_vit"),
+        ("voc_v3_plus", "test_resnet"),
+        ("voc_dpt", "test_vit"),
+    ],
+)
+def test_every_network_has_a_floor_and_a_step_on_a_small_backbone(
+    name: str, backbone: str, tmp_path: Path
+) -> None:
+    words = ("--setting", name, *TINY_WORDS, "--backbone", backbone)
+    tiny = setting(*words)
+    assert (tiny.network.name, tiny.name) == (SETTINGS[name].network.name, f"{name}, changed")
+    workload = Workload(tiny, METHOD_CONFIGS["rml"], tmp_path, num_batches=1)
+    workload.floor()(0)
+    workload.step(0)
+    assert workload.trainer.meter.read(1)["loss"] > 0
 
 
 @pytest.mark.parametrize(
