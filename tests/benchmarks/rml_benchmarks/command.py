@@ -128,7 +128,7 @@ def setting_of(chosen: argparse.Namespace) -> Setting:
     setting = SETTINGS[name]
     changes = dict[str, object]()
     if chosen.backbone is not None:
-        changes["network"] = replace(setting.network, backbone=chosen.backbone)  # type: ignore[call-arg]
+        changes["network"] = replace(setting.network, backbone=chosen.backbone)
     if chosen.crop is not None:
         crop_px = (chosen.crop[0], chosen.crop[1])
         changes |= {"crop_px": crop_px, "size_px": (2 * crop_px[0], 2 * crop_px[1])}
