@@ -18,6 +18,7 @@ from rml_trainers.config import (
 )
 from rml_trainers.data.sources.scenes import ScenesConfig
 from rml_trainers.methods.comparators.adv_ssl import AdvSslConfig
+from rml_trainers.methods.comparators.augseg import AugSegConfig
 from rml_trainers.methods.comparators.classmix import ClassMixConfig
 from rml_trainers.methods.comparators.cowmix import CowMixConfig
 from rml_trainers.methods.comparators.cps import CpsConfig
@@ -58,6 +59,7 @@ METHOD_CONFIGS: dict[str, MethodConfig] = {
     "ict": IctConfig(confidence=0.1, ramp_up_steps=2),
     "cps": CpsConfig(),
     "dmt": DmtConfig(fractions=(0.5, 1.0)),
+    "augseg": AugSegConfig(threshold=0.2),
     "unimatch": UniMatchConfig(threshold=0.2),
     "unimatch_v2": UniMatchV2Config(threshold=0.2),
 }

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rml_trainers.methods.comparators.adv_ssl import AdversarialLearning, AdvSslConfig
+from rml_trainers.methods.comparators.augseg import AugSeg, AugSegConfig
 from rml_trainers.methods.comparators.classmix import ClassMixConfig, ClassMixMethod
 from rml_trainers.methods.comparators.cowmix import CowMixConfig, CowMixSeg
 from rml_trainers.methods.comparators.cps import CpsConfig, CrossPseudoSupervision
@@ -56,6 +57,7 @@ METHODS: dict[str, MethodEntry] = {
     "ict": MethodEntry(IctConfig, InterpolationConsistency),
     "cps": MethodEntry(CpsConfig, CrossPseudoSupervision),
     "dmt": MethodEntry(DmtConfig, DynamicMutualTraining),
+    "augseg": MethodEntry(AugSegConfig, AugSeg),
     "unimatch": MethodEntry(UniMatchConfig, UniMatch),
     "unimatch_v2": MethodEntry(UniMatchV2Config, UniMatchV2),
 }

@@ -142,6 +142,13 @@ def blur(images: Tensor, windows: Tensor) -> Tensor:
     return flat.reshape(images.shape)
 
 
+def blur_by(images: Tensor, sigma: Tensor) -> Tensor:
+    """Gaussian blur of images [N, C, H, W] by deviations [N, 1, 1, 1] of at most 2 pixels."""
+    offset = torch.arange(-6, 7, device=images.device)
+    weights = torch.exp(-0.5 * (offset / sigma[:, :, 0, 0]) ** 2)
+    return blur(images, weights / weights.sum(dim=1, keepdim=True))
+
+
 def _mirrored(length: int, radius: int, device: torch.device) -> Tensor:
     """int64 [length + 2 radius]: pixel numbers with both ends mirrored, as often as a short side
     needs."""

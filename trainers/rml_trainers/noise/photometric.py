@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from rml_trainers.noise import operations
+from rml_trainers.noise.colour_jitter import blur_by, shift_hue
 from rml_trainers.noise.config import NoiseConfig
 
 MAX_MAGNITUDE = 30.0
@@ -59,17 +60,25 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("posterize", operations.posterize, lambda share, sign: float(8 - round(4 * share))),
     Operation("solarize", operations.solarize, lambda share, sign: 1.0 - share),
 )
+"""RandAugment draws from these."""
 IDENTITY = 0
+ALL_OPERATIONS: tuple[Operation, ...] = (
+    *OPERATIONS,
+    Operation("hue", shift_hue, lambda share, sign: 0.5 * share * sign),
+    Operation("blur", blur_by, lambda share, sign: 0.1 + 1.9 * share),
+)
+"""A draw names its operations by their places here."""
 
 
 @dataclass(frozen=True, eq=False)
 class PhotometricDraw:
-    """Operations of N images, round by round: round r applies operation `indices[r][i]` to image
-    i."""
+    """Operations of N images, round by round: round r applies operation `indices[r][i]` of
+    `ALL_OPERATIONS` to image i."""
 
     indices: tuple[tuple[int, ...], ...]
     strengths: Tensor
-    """float32 [rounds, N]: factor, bits or threshold, as the operation reads it."""
+    """float32 [rounds, N]: factor, bits, threshold, turn or deviation, as the operation reads
+    it."""
     order: Tensor
     """int64 [rounds, N]: image numbers sorted by operation."""
     position: Tensor
@@ -147,7 +156,7 @@ def apply_photometric(images: Tensor, draw: PhotometricDraw) -> Tensor:
             strengths.index_select(0, order)[:, None, None, None], counts
         )
         changed = [
-            OPERATIONS[index].apply(part, strength)
+            ALL_OPERATIONS[index].apply(part, strength)
             for (index, _), part, strength in zip(
                 runs, sorted_images, sorted_strengths, strict=True
             )
