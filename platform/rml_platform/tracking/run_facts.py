@@ -122,7 +122,7 @@ def _last_word(task: RunTask, result: Result) -> Heartbeat:
         attempt=result.attempt,
         launch_attempt=1,
         micro_batches=result.micro_batches,
-        state="done",
+        state="stopped",
         step=result.steps,
         num_steps=result.steps,
         checkpoint_step=result.steps,

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from rml_dashboards.errors import DashboardError
-from rml_dashboards.figures.thinning import kept_places
 from rml_dashboards.live.reading.recorded import EVERY_S
 from rml_dashboards.records.reader import Histories, RecordReader
+from rml_dashboards.statistics.thinning import kept_places
 
 MOST_KEPT = 64
 """Answers that are kept, the newest."""
