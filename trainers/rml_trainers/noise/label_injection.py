@@ -52,12 +52,12 @@ class InjectionDraw:
         """Mix maps [N, ..., H, W] of any type; outside its box every image stays as it was.
 
         Args:
-            labelled: the same of labelled images [M, ..., H, W]; image i takes from number i, and
-                from the first on again where there are fewer.
+            labelled: the same of labelled images [M, ..., H, W]; image i takes from number i · M /
+                N, rounded down, so that every worker's share of a batch takes from its own.
             trust: float [N] in [0, 1], in the labels of each image.
         """
         size = _size(maps)
-        source = torch.arange(len(maps), device=maps.device) % len(labelled)
+        source = torch.arange(len(maps), device=maps.device) * len(labelled) // len(maps)
         taken = inside_boxes(self.label_boxes, size) & (self.coins > trust)[:, None, None]
         pasted = inside_boxes(self.boxes, size)
         shape = (len(maps), *(1,) * (maps.ndim - 3), *size)

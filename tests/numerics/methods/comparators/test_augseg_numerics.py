@@ -41,7 +41,7 @@ def injected(maps: Array, labelled: Array, draw: InjectionDraw, believed: Array)
     for i in range(len(maps)):
         if float(draw.coins[i]) > believed[i]:
             top, left, bottom, right = draw.label_boxes[i, 0].tolist()
-            source = labelled[i % len(labelled)]
+            source = labelled[i * len(labelled) // len(maps)]
             copy[i, :, top:bottom, left:right] = source[:, top:bottom, left:right]
     result = maps.copy()
     for i in range(len(maps)):
@@ -118,6 +118,20 @@ def test_only_doubtful_images_bring_labelled_pixels_along() -> None:
     assert seen[:, 0, 0].tolist() == [0.0, 1.0]
     assert draw.inject(maps, labelled[:1], torch.zeros(2))[:, 0, 0].tolist() == [1.0, 1.0]
     assert torch.equal(draw.apply(maps), maps)
+
+
+def test_workers_shares_take_from_their_own_labelled_images() -> None:
+    """Eight images and four labelled ones are what two workers with four and two see."""
+    boxes = torch.tensor([[[0, 0, 4, 6]]] * 8)
+    draw = InjectionDraw.of(boxes, boxes, torch.full((8,), 0.5))
+    maps = torch.zeros(8, 4, 6)
+    labelled = torch.arange(1.0, 5.0).view(4, 1, 1).expand(4, 4, 6)
+    whole = draw.inject(maps, labelled, torch.zeros(8))
+    for worker in range(2):
+        share = slice(4 * worker, 4 * worker + 4)
+        own = labelled[2 * worker : 2 * worker + 2]
+        part = draw.slice(share.start, share.stop).inject(maps[share], own, torch.zeros(4))
+        assert torch.equal(part, whole[share])
 
 
 def test_entropy_of_certain_and_uniform_predictions() -> None:
