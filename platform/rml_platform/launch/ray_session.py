@@ -1,6 +1,7 @@
 """Starting and stopping Ray: a quiet one of our own on this machine, or somebody's cluster."""
 
 import contextlib
+import importlib
 import logging
 import os
 import secrets
@@ -62,6 +63,9 @@ LOST_AFTER_S = 30.0
 """How long the head of a cluster may not answer: its own processes give up after 60 s, and take
 this one with them without a word that a person could use."""
 
+SWEEP = "rml_platform.launch.on_ray.sweep"
+"""Takes a second to load, with Tune."""
+
 ON_WORKERS = ("RAY_TRAIN_", "RAY_CHDIR_")
 """What the processes of a cluster must be told too; a local Ray inherits everything."""
 
@@ -109,6 +113,7 @@ def ray_session(
             _connect(address, ship)
             watch = _RayWatch(_HeadProbe().what_is_lost)
         else:
+            _load_meanwhile(SWEEP)
             _start_local(stack.enter_context(_session_folder()), with_train, num_cpus, num_gpus)
             watch = _RayWatch(what_died)
         stack.enter_context(stopping_on_signals())  # Ray has just taken SIGTERM for itself
@@ -215,6 +220,16 @@ def _leave(lost: str, exit_code: int) -> NoReturn:
     if node is not None:
         node.kill_all_processes(check_alive=False, allow_graceful=False)
     os._exit(exit_code)
+
+
+def _load_meanwhile(module: str) -> None:
+    """Load what a launch needs next while Ray starts its processes, which is mostly waiting."""
+
+    def load() -> None:
+        with contextlib.suppress(ImportError):  # who imports it next is told why
+            importlib.import_module(module)
+
+    threading.Thread(target=load, name=f"load-{module}", daemon=True).start()
 
 
 @contextlib.contextmanager
