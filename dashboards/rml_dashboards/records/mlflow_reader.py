@@ -140,8 +140,8 @@ def update(ledger: Ledger, client: MlflowClient) -> tuple[Ledger, list[str]]:
     deleted = join_tables(_search(client, names, "", ViewType.DELETED_ONLY))
     known = ledger.table.filter(IS_FINISHED)
     for condition in _changed(ledger):
-        for page in _search(client, names, condition, ViewType.ACTIVE_ONLY):
-            known = _replaced(known, page)
+        found = join_tables(_search(client, names, condition, ViewType.ACTIVE_ONLY))
+        known = _replaced(known, _newest(found))
     known = _replaced(known, deleted)
     gone = [i for i, e in experiments.items() if e.lifecycle_stage == "deleted"]
     is_deleted = np.isin(_texts(known, "mlflow_run_id"), _texts(deleted, "mlflow_run_id"))
@@ -177,6 +177,15 @@ def _replaced(known: pa.Table, newer: pa.Table) -> pa.Table:
     """All runs, those that both have as they are in the newer table."""
     is_newer = np.isin(_texts(known, "mlflow_run_id"), _texts(newer, "mlflow_run_id"))
     return join_tables([known.filter(~is_newer), newer])
+
+
+def _newest(found: pa.Table) -> pa.Table:
+    """Each run once, as it was read last: one that changes meanwhile can be on two pages."""
+    ids = np.array(_texts(found, "mlflow_run_id"), dtype=object)
+    _, from_end = np.unique(ids[::-1], return_index=True)
+    if len(from_end) == len(ids):
+        return found
+    return found.take(np.sort(len(ids) - 1 - from_end))
 
 
 def _texts(table: pa.Table, column: str) -> list[str]:

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.entities import ViewType
 
+from rml_dashboards.records import mlflow_reader
 from rml_dashboards.records.ledger import Ledger, ledger_path, load_ledger, save_ledger
 from rml_dashboards.records.mlflow_reader import CLOCK_SKEW_MS, update
 from rml_dashboards.records.records import Records, records_of
@@ -219,3 +221,20 @@ def test_the_name_of_a_ledger_does_not_tell_the_address(tmp_path: Path) -> None:
     name = ledger_path(tmp_path, "postgresql://me:secret@db/rml").name
     assert "secret" not in name
     assert name != ledger_path(tmp_path, "sqlite:///mlflow.db").name
+
+
+def test_a_run_that_changes_while_pages_are_read_counts_as_it_was_last(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is added moves runs to later pages: one can be seen twice."""
+    first = recorded("a", 0.5, status="RUNNING")
+    pages = [[first, recorded("b", 0.6)], [recorded("a", 0.7), recorded("c", 0.8)]]
+    tables = [to_run_table(page) for page in pages]
+
+    def search(*asked: Any) -> Any:
+        return iter(tables if asked[-1] == ViewType.ACTIVE_ONLY else ())
+
+    monkeypatch.setattr(mlflow_reader, "_search", search)
+    ledger, _ = update(Ledger(), store.client)
+    assert ledger.table.column("mlflow_run_id").to_pylist() == ["mlflow-b", "mlflow-a", "mlflow-c"]
+    assert ledger.table.column("status").to_pylist() == 3 * ["FINISHED"]
