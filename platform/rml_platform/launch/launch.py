@@ -101,7 +101,6 @@ def launch(
     console = console or Console()
     plans = (plans,) if isinstance(plans, Plan) else tuple(plans)
     studies = _labels_of(plans)
-    sweep()  # of a launch that was killed; this one may have nothing to do that would
     try:
         with stopping_on_signals():
             publisher = _opened(tracking_uri, layout, studies, note_on(console))
@@ -198,6 +197,7 @@ class _Launch:
     def bring_to_end(self, carry_out: CarryOut) -> None:
         """Carry out what is left of the plan, and follow what another launch is at; the report
         says what became of each run, also when this is interrupted."""
+        sweep()  # of a launch that was killed; this one may have nothing to do that would
         pending = triage(self.folders, self._report, self._on_note)
         done = [self.folders[run_id] for run_id in self._report.done_before]
         note_old_metrics(done, self._on_note)

@@ -27,9 +27,6 @@ are the ends of four equal parts, these are not)."""
 LARGE_WIDTH = 1024
 """Width of a transformer from which on the head is a quarter as wide instead of a sixth (UniMatch
 V2: 64, 128, 256 and 384 channels for widths 384, 768, 1024 and 1536)."""
-GIANT_WIDTH = 1536
-"""Width of a transformer from which on all four maps are as wide as it (UniMatch V2: 48 to 384, 96
-to 768, 256 to 1024 twice, and four times 1536 for the four widths)."""
 
 
 @configuration
@@ -44,8 +41,8 @@ class DptConfig(NetworkConfig):
     of four equal parts, and 4, 11, 17, 23 of 24 blocks (UniMatch V2)."""
     map_widths: tuple[int, ...] | None = None
     """Channels of the four maps, finest first; default: an eighth, a quarter, a half and all of the
-    transformer's width, from 1024 on a quarter, a half, all and all, from 1536 on four times all
-    (UniMatch V2)."""
+    transformer's width, from 1024 on a quarter, a half, all and all (UniMatch V2; its maps on
+    DINOv2-g are four times 1536 channels wide, which has to be said here)."""
     decoder_width: int | None = None
     """Channels of the fused maps, and of the feature that the last linear classifier reads;
     default: a sixth of the transformer's width, from 1024 on a quarter (UniMatch V2)."""
@@ -89,8 +86,6 @@ class DptConfig(NetworkConfig):
         """Channels of the four maps, and of the fused ones, on a transformer of a width."""
         is_large = encoder_width >= LARGE_WIDTH
         parts = (4, 2, 1, 1) if is_large else (8, 4, 2, 1)
-        if encoder_width >= GIANT_WIDTH:
-            parts = (1, 1, 1, 1)
         maps = self.map_widths or tuple(max(1, encoder_width // part) for part in parts)
         return maps, self.decoder_width or max(1, encoder_width // (4 if is_large else 6))
 
