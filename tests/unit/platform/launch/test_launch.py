@@ -285,7 +285,8 @@ def test_a_run_that_is_taken_over_in_the_middle_is_followed(
 ) -> None:
     def overtaken(tasks: Sequence[RunTask], **rest: object) -> dict[str, str]:
         board = ClaimBoard(grid.run(grid.good).folder)
-        board.take(Claim(launch_id="other", launcher=Process.current()), board.newest())
+        claim = Claim(launch_id="other", launcher=Process.current())
+        assert board.take(claim, board.newest())
         return grid.carry_out(tasks, turns=Turns())
 
     monkeypatch.setattr(module, "_carry_out", overtaken)
@@ -293,12 +294,12 @@ def test_a_run_that_is_taken_over_in_the_middle_is_followed(
 
     def finish() -> None:
         task = task_for(fake_config(GOOD), tiny_data, grid.folder, grid.good, launch_id="other")
-        execute(task, WorkerContext(writer="other"), FakeTrainer)
+        assert execute(task, WorkerContext(writer="other"), FakeTrainer) == "done"
         give_back(board, "other")
 
     while_followed(monkeypatch, lambda: None, finish)
     report = grid.launch()
-    assert (report.done, report.done_elsewhere) == ([], [grid.good])
+    assert (report.done, report.done_elsewhere) == ([], [grid.good]), report
 
 
 def test_without_a_tracker_nothing_is_started(grid: Grid) -> None:
