@@ -2,12 +2,19 @@
 
 import asyncio
 from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from rml_platform.launch.on_ray.mailbox import Mailbox
 
 NEVER_S = 3600.0
 AT_ONCE_S = 0.0
+
+
+def play(story: Coroutine[Any, Any, None]) -> None:
+    """In a thread of its own: in this one a browser of other tests may have a running loop."""
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        thread.submit(asyncio.run, story).result()
 
 
 async def until_it_waits(coroutine: Coroutine[Any, Any, Any]) -> "asyncio.Task[Any]":
@@ -32,7 +39,7 @@ def test_every_worker_takes_every_run_and_an_answer_ends_the_wait() -> None:
         assert await box.take(1, "node-a") == "second"
         assert await box.nodes() == {"node-a", "node-b"}
 
-    asyncio.run(story())
+    play(story())
 
 
 def test_a_group_without_runs_ends_and_takes_none_any_more() -> None:
@@ -41,7 +48,7 @@ def test_a_group_without_runs_ends_and_takes_none_any_more() -> None:
         assert await box.take(0, "node") is None
         assert await box.post("late") is None
 
-    asyncio.run(story())
+    play(story())
 
 
 def test_a_worker_that_waits_for_the_others_is_not_idle() -> None:
@@ -55,7 +62,7 @@ def test_a_worker_that_waits_for_the_others_is_not_idle() -> None:
         await box.answer(is_last=False)
         assert await ready is None
 
-    asyncio.run(story())
+    play(story())
 
 
 def test_no_run_comes_into_a_process_in_which_one_failed() -> None:
@@ -67,7 +74,7 @@ def test_no_run_comes_into_a_process_in_which_one_failed() -> None:
         assert await box.post("next") is None
         assert await box.take(1, "node") is None
 
-    asyncio.run(story())
+    play(story())
 
 
 def test_the_end_of_the_group_ends_its_run_with_what_ray_train_says() -> None:
@@ -79,4 +86,4 @@ def test_the_end_of_the_group_ends_its_run_with_what_ray_train_says() -> None:
         await box.close("")
         assert await waiting == "WorkerGroupError: died"
 
-    asyncio.run(story())
+    play(story())
