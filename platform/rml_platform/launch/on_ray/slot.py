@@ -19,8 +19,8 @@ from rml_platform.launch.on_ray.mailbox import Mailbox
 from rml_platform.launch.on_ray.worker import train_group
 from rml_platform.run.task import RUN_TASK, RunTask
 
-IDLE_S = 5.0
-"""Others may need the room."""
+IDLE_S = 10.0
+"""Others may need the room; a busy machine takes some seconds from one run to the next."""
 LOOK_EVERY_S = 5.0
 """How often who waits for an answer looks whether the group is still there to give one."""
 
