@@ -59,7 +59,7 @@ def _steps(
     yield ("records", "pack", name, *out, *profile, "--to", records)
     yield ("records", "unpack", records, "--out", fresh)
     read = (name, "--out", fresh, *profile, "--tracking-uri", "none")
-    compared = ("--statistics", "--paired", chosen.paired, "--latex", "--html")
+    compared = ("--statistics", "--paired", chosen.paired, "--latex")
     yield ("tables", *read, *compared, "--to", str(to))
     yield ("figures", *read, "--to", str(to))
     yield ("report", *read, "--paired", chosen.paired, "--light", "--to", f"{to}/report.html")
