@@ -152,6 +152,11 @@ class PlannedImport:
     """Name of the file that it was read from."""
 
 
+def cell_name(row: str, column: str, seed: int) -> str:
+    """What messages call a cell."""
+    return f"row {row!r}, column {column!r}, seed {seed}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class PlannedCell:
     """One run of one row, column and seed."""
@@ -162,7 +167,7 @@ class PlannedCell:
 
     @property
     def name(self) -> str:
-        return f"row {self.row!r}, column {self.column!r}, seed {self.seed}"
+        return cell_name(self.row, self.column, self.seed)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from rml_dashboards.contract.planned import Aggregate
+from rml_dashboards.contract.planned import Aggregate, PlannedCell, cell_name
 from rml_platform.study.layers import Assignment, Layer, compose
 from rml_platform.study.retry_config import RetryConfig
 from rml_platform.study.shown.figure_config import FigureConfig
@@ -133,21 +133,10 @@ class Study:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cell:
+class Cell(PlannedCell):
     """One run of one row, column and seed; several cells may turn out to be the same run."""
 
-    row: str
-    column: str
-    seed: int
     config: RunConfig
-
-    @property
-    def name(self) -> str:
-        return cell_name(self.row, self.column, self.seed)
-
-
-def cell_name(row: str, column: str, seed: int) -> str:
-    return f"row {row!r}, column {column!r}, seed {seed}"
 
 
 def expand(study: Study) -> tuple[Cell, ...]:

@@ -68,6 +68,24 @@ SMALLEST = Setting(
 )
 """What there is to a step beside its size."""
 
+_CITYSCAPES = Setting(
+    name="cityscapes",
+    network=_RESNET_101,
+    size_px=(512, 1024),
+    crop_px=(256, 512),
+    paper_steps=90_000,
+)
+_VOC = Setting(
+    name="voc",
+    network=_RESNET_101,
+    size_px=(375, 500),
+    crop_px=(321, 321),
+    batch=(10, 10),
+    num_classes=21,
+    scale=(0.5, 1.5),
+    paper_steps=60_000,
+)
+
 SETTINGS: dict[str, Setting] = {
     setting.name: setting
     for setting in (
@@ -77,67 +95,22 @@ SETTINGS: dict[str, Setting] = {
             size_px=(192, 256),
             crop_px=(96, 128),
         ),
-        Setting(
-            name="cityscapes",
-            network=_RESNET_101,
-            size_px=(512, 1024),
-            crop_px=(256, 512),
-            paper_steps=90_000,
-        ),
-        Setting(
-            name="voc",
-            network=_RESNET_101,
-            size_px=(375, 500),
-            crop_px=(321, 321),
-            batch=(10, 10),
-            num_classes=21,
-            scale=(0.5, 1.5),
-            paper_steps=60_000,
-        ),
-        Setting(
+        _CITYSCAPES,
+        _VOC,
+        replace(
+            _CITYSCAPES,
             name="setr_base",
             network=SetrConfig(backbone="vit_base_patch16_384", weights="none"),
-            size_px=(512, 1024),
-            crop_px=(256, 512),
-            paper_steps=90_000,
         ),
-        Setting(
+        replace(
+            _CITYSCAPES,
             name="setr_large",
             network=SetrConfig(backbone="vit_large_patch16_384", weights="none"),
-            size_px=(512, 1024),
-            crop_px=(256, 512),
-            paper_steps=90_000,
         ),
-        Setting(
-            name="cityscapes_v3_plus",
-            network=_V3_PLUS,
-            size_px=(512, 1024),
-            crop_px=(256, 512),
-        ),
-        Setting(
-            name="voc_v3_plus",
-            network=_V3_PLUS,
-            size_px=(375, 500),
-            crop_px=(321, 321),
-            batch=(10, 10),
-            num_classes=21,
-            scale=(0.5, 1.5),
-        ),
-        Setting(
-            name="cityscapes_dpt",
-            network=_DPT,
-            size_px=(512, 1024),
-            crop_px=(256, 512),
-        ),
-        Setting(
-            name="voc_dpt",
-            network=_DPT,
-            size_px=(375, 500),
-            crop_px=(321, 321),
-            batch=(10, 10),
-            num_classes=21,
-            scale=(0.5, 1.5),
-        ),
+        replace(_CITYSCAPES, name="cityscapes_v3_plus", network=_V3_PLUS, paper_steps=None),
+        replace(_VOC, name="voc_v3_plus", network=_V3_PLUS, paper_steps=None),
+        replace(_CITYSCAPES, name="cityscapes_dpt", network=_DPT, paper_steps=None),
+        replace(_VOC, name="voc_dpt", network=_DPT, paper_steps=None),
     )
 }
 """`small` suits a CPU. `cityscapes`, `voc` and `setr_…` are the paper's (section 5.1 and 5.2; its

@@ -16,28 +16,21 @@ import torch
 from rml_trainers.noise.photometric import ALL_OPERATIONS, IDENTITY, PhotometricDraw
 
 
-def _unused(share: float, sign: float) -> float:
-    return 0.0
-
-
 def _factor(share: float, sign: float) -> float:
     """0.05 to 0.95: always weaker than the image itself."""
     return 0.95 - 0.9 * share
 
 
-STRENGTHS: dict[str, Callable[[float, float], float]] = {
-    "identity": _unused,
-    "autocontrast": _unused,
-    "equalize": _unused,
+_OWN: dict[str, Callable[[float, float], float]] = {
     "brightness": _factor,
     "contrast": _factor,
     "colour": _factor,
     "sharpness": _factor,
     "posterize": lambda share, sign: 8.0 - max(1, math.ceil(4 * share)),
     "solarize": lambda share, sign: (256.0 - max(1, math.ceil(255 * share))) / 255.0,
-    "hue": lambda share, sign: 0.5 * share * sign,
-    "blur": lambda share, sign: 0.1 + 1.9 * share,
 }
+"""Where the range is another than RandAugment's."""
+STRENGTHS = {one.name: _OWN.get(one.name, one.strength) for one in ALL_OPERATIONS}
 """Of every operation, from a share uniform in [0, 1] and a sign: factor, 4 to 7 bits, threshold of
 1/255 to 1, turn of the colour circle, deviation in pixels."""
 _OF_OPERATIONS = tuple(STRENGTHS[operation.name] for operation in ALL_OPERATIONS)

@@ -131,9 +131,15 @@ def read_plan(place: str | Path, study: str, profile: str | None) -> WrittenPlan
         ConfigError: the file is damaged, or was written by another version of the program; names
             the file and says what to do.
     """
-    content = Folder.open(place).child(STUDIES, study).read(plan_file_name(profile))
-    if content is None:
-        return None
+    content = _content(place, study, profile)
+    return None if content is None else _decoded(content, place, study, profile)
+
+
+def _content(place: str | Path, study: str, profile: str | None) -> bytes | None:
+    return Folder.open(place).child(STUDIES, study).read(plan_file_name(profile))
+
+
+def _decoded(content: bytes, place: str | Path, study: str, profile: str | None) -> WrittenPlan:
     file = f"{place}/{plan_file(study, profile)}"
     try:
         return PLAN.decode(content, file)
@@ -152,11 +158,10 @@ def read_plan(place: str | Path, study: str, profile: str | None) -> WrittenPlan
 def content_of(plan: WrittenPlan, place: str | Path) -> bytes:
     """The plan's file as it lies below an output folder or storage, byte for byte; anew where there
     is none, or another plan."""
-    name = plan_file_name(plan.profile)
-    there = Folder.open(place).child(STUDIES, plan.name).read(name)
-    if there is not None and read_plan(place, plan.name, plan.profile) == plan:
-        return there
-    return PLAN.encode(plan)
+    there = _content(place, plan.name, plan.profile)
+    if there is None or _decoded(there, place, plan.name, plan.profile) != plan:
+        return PLAN.encode(plan)
+    return there
 
 
 def planned_studies(place: str | Path) -> tuple[str, ...]:
