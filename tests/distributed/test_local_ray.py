@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from rml_platform.launch.ray_session import ray_session
+from rml_platform.launch.session.ray_session import ray_session
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 

@@ -11,7 +11,6 @@ import pytest
 from ray import cloudpickle
 
 import tests.support.platform.fake_trainer
-from rml_platform.launch.ray_session import ray_session
 from rml_platform.launch.scheduling.turns import Place, Turns
 from rml_platform.launch.scheduling.wishes import (
     LiveWishes,
@@ -20,6 +19,7 @@ from rml_platform.launch.scheduling.wishes import (
     with_priority,
     write_wishes,
 )
+from rml_platform.launch.session.ray_session import ray_session
 from rml_platform.run.run_folder import RunFolder
 from rml_trainers.config import ScheduleConfig
 from rml_trainers.data.prepared.cache import PreparedData

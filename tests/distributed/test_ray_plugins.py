@@ -8,7 +8,7 @@ import pytest
 
 from rml_platform.launch.launch import new_launch_id
 from rml_platform.launch.output_layout import OutputLayout
-from rml_platform.launch.ray_session import ray_session
+from rml_platform.launch.session.ray_session import ray_session
 from rml_platform.launch.sizing import task_of
 from rml_platform.planning.plan import plan_run
 from rml_platform.plugins import load_plugin

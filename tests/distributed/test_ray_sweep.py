@@ -9,7 +9,7 @@ from ray import cloudpickle
 
 import tests.support.platform.fake_trainer
 from rml_platform.launch.on_ray import watch
-from rml_platform.launch.ray_session import ray_session
+from rml_platform.launch.session.ray_session import ray_session
 from rml_platform.run.attempt import WorkerContext
 from rml_platform.run.checkpoints import CheckpointStore
 from rml_platform.run.execute import execute

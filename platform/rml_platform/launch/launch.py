@@ -26,13 +26,13 @@ from rml_platform.launch.outcomes import (
     write_losses,
 )
 from rml_platform.launch.output_layout import OutputLayout
-from rml_platform.launch.ray_session import ray_session
 from rml_platform.launch.scheduling.budgets import NO_TERMS, Terms, budget_of
 from rml_platform.launch.scheduling.notices import Notifier, notifying, tell_failure, watching
 from rml_platform.launch.scheduling.queue_state import telling
 from rml_platform.launch.scheduling.search import Searches
 from rml_platform.launch.scheduling.turns import Judge, Turns, places_of
 from rml_platform.launch.scheduling.wishes import CANCELLED, WAITS_FOR_ROOM, LiveWishes
+from rml_platform.launch.session.ray_session import ray_session
 from rml_platform.launch.sizing import (
     check_names,
     execution_note,

@@ -9,7 +9,7 @@ import torch
 
 from rml_platform.environment import code_version
 from rml_platform.launch.output_layout import OutputLayout
-from rml_platform.launch.ray_session import ray_session
+from rml_platform.launch.session.ray_session import ray_session
 from rml_platform.planning.cost import runs_at_once
 from rml_platform.planning.machine import Machine
 from rml_platform.planning.plan import PlannedRun

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import ray
 
-from rml_platform.launch import ray_session as module
-from rml_platform.launch.ray_session import (
+from rml_platform.launch.session import ray_session as module
+from rml_platform.launch.session.ray_session import (
     ENVIRONMENT,
     ClusterError,
     ClusterLostError,
