@@ -7,25 +7,25 @@ import os
 import secrets
 import signal
 import socket
-import sys
 import tempfile
 import threading
-import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from rml_platform.environment import usable_cores
-from rml_platform.launch.stop_signals import (
-    StoppedBySignal,
-    interrupt_main_thread,
-    signal_that_came,
-    stopping_on_signals,
+from rml_platform.launch.session.errors import ClusterError, ClusterLostError
+from rml_platform.launch.session.ray_watch import (
+    PROBE_TIMEOUT_S,
+    HeadProbe,
+    RayWatch,
+    what_died,
 )
+from rml_platform.launch.stop_signals import StoppedBySignal, stopping_on_signals
 from rml_platform.plugins import SHIPPED
 from rml_platform.run.files.temporary import temporary_folder
-from rml_trainers.errors import ConfigError, RmlError
+from rml_trainers.errors import ConfigError
 from rml_trainers.settings.plugins import Plugin
 
 if TYPE_CHECKING:
@@ -56,29 +56,12 @@ ENVIRONMENT = {
 
 
 LOOPBACK = "127.0.0.1"
-WATCH_EVERY_S = 1.0
-LEAVE_AFTER_S = 10.0
-PROBE_TIMEOUT_S = 5.0
-LOST_AFTER_S = 30.0
-"""How long the head of a cluster may not answer: its own processes give up after 60 s, and take
-this one with them without a word that a person could use."""
 
 SWEEP = "rml_platform.launch.on_ray.sweep"
 """Takes a second to load, with Tune."""
 
 ON_WORKERS = ("RAY_TRAIN_", "RAY_CHDIR_")
 """What the processes of a cluster must be told too; a local Ray inherits everything."""
-
-
-class ClusterError(RmlError):
-    """Ray could not be started here, or the cluster not be reached."""
-
-
-class ClusterLostError(ClusterError):
-    """Ray died under a launch; what was done is in the run folders, and launching again goes on."""
-
-    exit_code = 75
-    """`EX_TEMPFAIL` of sysexits.h: try again, nothing has to be changed."""
 
 
 @contextlib.contextmanager
@@ -111,11 +94,11 @@ def ray_session(
     with contextlib.ExitStack() as stack:
         if address is not None:
             _connect(address, ship)
-            watch = _RayWatch(_HeadProbe().what_is_lost)
+            watch = RayWatch(HeadProbe().what_is_lost)
         else:
             _load_meanwhile(SWEEP)
             _start_local(stack.enter_context(_session_folder()), with_train, num_cpus, num_gpus)
-            watch = _RayWatch(what_died)
+            watch = RayWatch(what_died)
         stack.enter_context(stopping_on_signals())  # Ray has just taken SIGTERM for itself
         try:
             yield
@@ -139,87 +122,6 @@ def _leave_nothing_behind() -> None:
     with contextlib.suppress(ray.exceptions.RayError):
         if ray.is_initialized():
             remove_own()
-
-
-def what_died() -> str:
-    """What a person has to know of the local Ray: empty while its own processes live."""
-    import ray
-
-    node = ray._private.worker._global_node
-    dead = [] if node is None else [kind for kind, _ in node.dead_processes()]
-    parts = sorted({"gcs_server", "raylet"}.intersection(dead))
-    if not parts:
-        return ""
-    return (
-        f"Ray died on this machine ({' and '.join(parts)}; memory full?); nothing is lost, launch "
-        "again"
-    )
-
-
-class _HeadProbe:
-    """Asks the head of a cluster for a sign of life."""
-
-    def __init__(self) -> None:
-        self._last_answer = time.monotonic()
-
-    def what_is_lost(self) -> str:
-        """Empty unless the head has not answered for too long."""
-        import ray
-
-        client = ray._private.worker.global_worker.gcs_client
-        try:
-            client.internal_kv_exists(b"rml", b"rml", PROBE_TIMEOUT_S)
-        except Exception:  # Ray raises RpcError, RaySystemError and others of its own
-            silent_s = time.monotonic() - self._last_answer
-            if silent_s > LOST_AFTER_S:
-                return (
-                    f"the head of the Ray cluster has not answered for {silent_s:.0f} s; nothing "
-                    "is lost, launch again when it is back"
-                )
-        else:
-            self._last_answer = time.monotonic()
-        return ""
-
-
-class _RayWatch:
-    """Ends the launch when Ray died under it: Tune would wait for its runs for ever.
-
-    The main thread is interrupted first. Where it is inside a call of Ray that will never return to
-    Python, the process is ended instead: everything that a launch knows is in the run folders.
-    """
-
-    def __init__(self, look: Callable[[], str]) -> None:
-        self.found_lost = ""
-        self.stop = threading.Event()
-        self._look = look
-        threading.Thread(target=self._watch, name="ray-watch", daemon=True).start()
-
-    def _watch(self) -> None:
-        while not self.stop.wait(WATCH_EVERY_S):
-            lost = self._look()
-            if lost and not self.stop.is_set():
-                came = signal_that_came()
-                if came is None:
-                    self.found_lost = lost
-                    interrupt_main_thread()
-                # Otherwise Ray got the same signal as this process, which is on its way out.
-                if not self.stop.wait(LEAVE_AFTER_S):
-                    _leave(lost, ClusterLostError.exit_code if came is None else 128 + came)
-                return
-
-
-def _leave(lost: str, exit_code: int) -> NoReturn:
-    """End this process and what is left of its Ray without the main thread."""
-    import ray
-
-    sys.stdout.write("\x1b[?25h" if sys.stdout.isatty() else "")  # the live view hides the cursor
-    sys.stdout.flush()
-    sys.stderr.write(f"rml: {lost}\n")
-    sys.stderr.flush()
-    node = ray._private.worker._global_node
-    if node is not None:
-        node.kill_all_processes(check_alive=False, allow_graceful=False)
-    os._exit(exit_code)
 
 
 def _load_meanwhile(module: str) -> None:

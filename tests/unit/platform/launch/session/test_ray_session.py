@@ -15,12 +15,9 @@ import pytest
 import ray
 
 from rml_platform.launch.session import ray_session as module
-from rml_platform.launch.session.ray_session import (
-    ENVIRONMENT,
-    ClusterError,
-    ClusterLostError,
-    ray_session,
-)
+from rml_platform.launch.session import ray_watch
+from rml_platform.launch.session.errors import ClusterError, ClusterLostError
+from rml_platform.launch.session.ray_session import ENVIRONMENT, ray_session
 from rml_platform.launch.stop_signals import StoppedBySignal, exit_code_of
 
 
@@ -130,7 +127,7 @@ def test_folders_of_killed_launchers_are_swept_away_and_no_others(
 def test_a_ray_that_died_interrupts_the_launch(
     calls: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch, sigint: Any
 ) -> None:
-    monkeypatch.setattr(module, "WATCH_EVERY_S", 0.01)
+    monkeypatch.setattr(ray_watch, "WATCH_EVERY_S", 0.01)
     monkeypatch.setattr(module, "what_died", lambda: "Ray died")
     before = signal.signal(signal.SIGINT, sigint)  # ignored in what a shell starts with `&`
     try:
@@ -150,9 +147,9 @@ def test_the_part_of_ray_that_died_is_named(monkeypatch: pytest.MonkeyPatch) -> 
             return [("log_monitor", None), ("gcs_server", None)]
 
     monkeypatch.setattr(ray._private.worker, "_global_node", Node())
-    assert "gcs_server; memory full?" in module.what_died()
+    assert "gcs_server; memory full?" in ray_watch.what_died()
     monkeypatch.setattr(Node, "dead_processes", lambda self: [("log_monitor", None)])
-    assert module.what_died() == ""
+    assert ray_watch.what_died() == ""
 
 
 def test_a_head_that_stays_silent_is_lost_and_one_that_comes_back_is_not(
@@ -170,7 +167,7 @@ def test_a_head_that_stays_silent_is_lost_and_one_that_comes_back_is_not(
     clock = iter(range(0, 1000, 20))
     monkeypatch.setattr(time, "monotonic", lambda: float(next(clock)))
     monkeypatch.setattr(ray._private.worker.global_worker, "gcs_client", client, raising=False)
-    probe = module._HeadProbe()
+    probe = ray_watch.HeadProbe()
     assert probe.what_is_lost() == ""
     client.is_away = False
     assert probe.what_is_lost() == ""
