@@ -17,7 +17,7 @@ import psutil
 from rml_platform.chaos.checks.left_behind import STAYS
 from rml_platform.chaos.launches import POLL_S, descendants, title
 from rml_platform.chaos.tracking_server import free_port
-from rml_platform.launch.session.ray_session import LOOPBACK, prepare_environment
+from rml_platform.launch.session.ray_environment import LOOPBACK, prepare_environment
 
 CPUS_PER_NODE = 2
 NODES = 2

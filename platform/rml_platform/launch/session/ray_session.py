@@ -4,18 +4,17 @@ import contextlib
 import importlib
 import logging
 import os
-import secrets
 import signal
 import socket
 import tempfile
 import threading
-import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rml_platform.environment import usable_cores
 from rml_platform.launch.session.errors import ClusterError, ClusterLostError
+from rml_platform.launch.session.ray_environment import ENVIRONMENT, LOOPBACK, prepare_environment
 from rml_platform.launch.session.ray_watch import (
     PROBE_TIMEOUT_S,
     HeadProbe,
@@ -30,32 +29,6 @@ from rml_trainers.settings.plugins import Plugin
 
 if TYPE_CHECKING:
     from ray.job_config import JobConfig
-
-ENVIRONMENT = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    # default 2.0: every checkpoint would wait that long
-    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
-    "RAY_TRAIN_METRICS_ENABLED": "0",
-    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_DEDUP_LOGS": "0",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    # Ctrl-C must reach us: the run folders, not Tune's state, are what we resume
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",
-    "TUNE_GLOBAL_CHECKPOINT_S": "3600",
-    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
-    "GLOG_minloglevel": "3",
-    # default 60: too short on a machine that is busy with other work
-    "RAY_DASHBOARD_STARTUP_TIMEOUT_S": "180",
-    "RAY_DASHBOARD_SUBPROCESS_MODULE_WAIT_READY_TIMEOUT": "120",
-    # default 15: beside any other busy process training would nearly stand still
-    "RAY_worker_niceness": "0",
-}
-
-
-LOOPBACK = "127.0.0.1"
 
 SWEEP = "rml_platform.launch.on_ray.sweep"
 """Takes a second to load, with Tune."""
@@ -231,20 +204,3 @@ def is_on_loopback_only(address: str) -> bool:
     with contextlib.suppress(OSError), socket.create_connection((own, int(port)), PROBE_TIMEOUT_S):
         return False
     return True
-
-
-def prepare_environment(*, local: bool) -> None:
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    warnings.filterwarnings("ignore", module=r"ray\..*")
-    token_file = Path.home() / ".ray" / "auth_token"
-    known = {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys()
-    if local:
-        # What Ray does on Windows and macOS, where clusters are not supported: its processes listen
-        # on the loopback interface only.
-        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-        # One process less per run.
-        os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
-    if local and not known and not token_file.exists():
-        # Ray guards local clusters by a token that it would otherwise write into the home folder.
-        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)

@@ -30,7 +30,7 @@ from rml_benchmarks.measuring.tables import Table
 from rml_benchmarks.measuring.timing import compare
 from rml_benchmarks.part import Bench
 from rml_benchmarks.parts.product.cell import NUM_CELLS, Cells, train_bare
-from rml_platform.launch.session.ray_session import ENVIRONMENT, LOOPBACK
+from rml_platform.launch.session.ray_environment import ENVIRONMENT, LOOPBACK
 from rml_trainers.config import RunConfig
 from rml_trainers.data.splitting.splits import Split
 

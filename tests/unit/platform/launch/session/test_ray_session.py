@@ -17,7 +17,8 @@ import ray
 from rml_platform.launch.session import ray_session as module
 from rml_platform.launch.session import ray_watch
 from rml_platform.launch.session.errors import ClusterError, ClusterLostError
-from rml_platform.launch.session.ray_session import ENVIRONMENT, ray_session
+from rml_platform.launch.session.ray_environment import ENVIRONMENT
+from rml_platform.launch.session.ray_session import ray_session
 from rml_platform.launch.stop_signals import StoppedBySignal, exit_code_of
 
 
