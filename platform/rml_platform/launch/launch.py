@@ -18,6 +18,7 @@ from rich.console import Console
 from rml_platform.launch.claiming import LaunchClaims
 from rml_platform.launch.direct import carry_out_here
 from rml_platform.launch.live_view import LiveView, poll_seconds
+from rml_platform.launch.on_ray.carrying_out import on_ray, ray_ahead
 from rml_platform.launch.outcomes import (
     LaunchReport,
     close,
@@ -32,17 +33,11 @@ from rml_platform.launch.scheduling.queue_state import telling
 from rml_platform.launch.scheduling.search import Searches
 from rml_platform.launch.scheduling.turns import Judge, Turns, places_of
 from rml_platform.launch.scheduling.wishes import CANCELLED, WAITS_FOR_ROOM, LiveWishes
-from rml_platform.launch.session.ray_session import ray_session
 from rml_platform.launch.sizing import (
     check_names,
-    execution_note,
-    execution_of,
-    plugins_of_tasks,
-    sized,
     task_of,
 )
 from rml_platform.launch.stop_signals import exit_code_of, stopping_on_signals
-from rml_platform.planning.machine import Machine
 from rml_platform.planning.plan import Plan
 from rml_platform.planning.plan_file.writing import study_labels
 from rml_platform.run.faults.lease import lease
@@ -51,10 +46,8 @@ from rml_platform.run.files.temporary import sweep
 from rml_platform.run.run_folder import CANCEL_FILE, RunFolder
 from rml_platform.run.shared_stages import StageEnds, mark_shared
 from rml_platform.run.task import RunTask
-from rml_platform.study.cells import Study
 from rml_platform.tracking.opening import open_tracker
 from rml_platform.tracking.several_studies import StudyPublishers
-from rml_trainers.errors import ConfigError
 
 CarryOut = Callable[..., Mapping[str, str]]
 """Carries tasks out in the order that `turns` gives; returns what Ray says of those that were
@@ -78,9 +71,8 @@ def launch(
     trainer_class: Callable[..., Any] | None = None,
     carry_out: CarryOut | None = None,
 ) -> LaunchReport:
-    """Bring every run of one or several plans to its end, those of all plans in one queue;
-    Ctrl-C, SIGTERM and SIGHUP stop cleanly and are told in the report. A run that several studies
-    have is trained once, with the resources and rules of the first.
+    """Bring every run of the plans to its end, in one queue. Ctrl-C, SIGTERM and SIGHUP stop it
+    cleanly. A run of several studies is trained once, with the resources and rules of the first.
 
     Args:
         tracking_uri: MLflow server or database, or `none`; default: SQLite under the root.
@@ -99,22 +91,23 @@ def launch(
     started = time.monotonic()
     report = LaunchReport()
     console = console or Console()
+    note = note_on(console)
     plans = (plans,) if isinstance(plans, Plan) else tuple(plans)
     studies = _labels_of(plans)
     try:
-        with stopping_on_signals():
-            publisher = _opened(tracking_uri, layout, studies, note_on(console))
+        is_own = with_ray and address is None and carry_out is None
+        with stopping_on_signals(), ray_ahead(plans, layout.storage, is_own) as ahead:
+            publisher = _opened(tracking_uri, layout, studies, note)
             carry_out = functools.partial(
-                carry_out or (_carry_out if with_ray else carry_out_here),
+                carry_out or (on_ray(ahead) if with_ray else carry_out_here),
                 studies={plan.study.name: plan.study for plan in plans},
                 address=address,
                 max_concurrent=max_concurrent,
                 ship=ship,
                 trainer_class=trainer_class,
-                on_note=note_on(console),
+                on_note=note,
             )
-            own = new_launch_id()
-            with notifying(notify, own, note_on(console), studies, report) as notifier:
+            with notifying(notify, own := new_launch_id(), note, studies, report) as notifier:
                 asked = (console, report, terms, notifier, own, system_metrics)
                 _Launch(plans, layout, data_root, publisher, *asked).bring_to_end(carry_out)
     except KeyboardInterrupt as stop:
@@ -339,57 +332,3 @@ def note_on(console: Console) -> Callable[[str], None]:
 def new_launch_id() -> str:
     """Unique and sortable."""
     return time.strftime("%Y%m%d-%H%M%S-") + uuid.uuid4().hex[:4]
-
-
-def _carry_out(
-    tasks: Sequence[RunTask],
-    *,
-    turns: Turns,
-    studies: Mapping[str, Study],
-    address: str | None,
-    max_concurrent: int | None,
-    ship: bool,
-    trainer_class: Callable[..., Any] | None,
-    on_note: Callable[[str], None],
-) -> dict[str, str]:
-    if ship and address is None:
-        raise ConfigError("--ship sends the code to the nodes of a cluster: give its --address")
-    machine = Machine.here()
-    is_local = address is None
-    needed = {name: studies[name] for name in dict.fromkeys(task.study for task in tasks)}
-    for text in dict.fromkeys(execution_note(study, address) for study in needed.values()):
-        if text:
-            on_note(text)
-    with ray_session(
-        address,
-        with_train=any(
-            execution_of(study, is_local=is_local) == "train" for study in needed.values()
-        ),
-        num_cpus=machine.cores,
-        num_gpus=machine.gpus,
-        ship=plugins_of_tasks(tasks) if ship else None,
-    ):
-        from rml_platform.launch.on_ray.fleet.fitting import check_fits, gpus_there
-        from rml_platform.launch.on_ray.fleet.newcomers import Newcomers
-        from rml_platform.launch.on_ray.fleet.readiness import Readiness
-        from rml_platform.launch.on_ray.sweep import sweep
-
-        gpus = gpus_there()
-        tasks = [sized(task, studies[task.study], gpus, is_local=is_local) for task in tasks]
-        for name, study in needed.items():
-            check_fits(study, [task for task in tasks if task.study == name])
-        newcomers = None
-        if not is_local:
-            readiness = Readiness(tasks, on_note, is_shipped=ship)
-            newcomers = Newcomers(readiness.judge, on_note)
-            readiness.make()
-            tasks = readiness.tasks
-        return sweep(
-            tasks,
-            max_concurrent=max_concurrent,
-            rules={name: study.retry for name, study in needed.items()},
-            on_note=on_note,
-            trainer_class=trainer_class,
-            turns=turns,
-            newcomers=newcomers,
-        )

@@ -11,8 +11,7 @@ from ray import PlacementGroupID, tune
 from ray.core.generated import gcs_pb2
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 
-LAUNCH_MARK = "rml.launch"
-"""Key in the metadata of a Ray job that tells a launch's from other people's."""
+from rml_platform.launch.session.ray_environment import LAUNCH_MARK
 
 STATE = gcs_pb2.PlacementGroupTableData.PlacementGroupState
 WAITING = (STATE.PENDING, STATE.PREPARED, STATE.RESCHEDULING)

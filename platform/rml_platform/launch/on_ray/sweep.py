@@ -4,13 +4,15 @@ Tune schedules and bounds; it keeps no state that we read, and it tries nothing 
 of a run is in the run's folder, and `RunQueue` decides what follows from it.
 """
 
+import contextlib
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import ray
 from ray import tune
+from ray.tune.execution import class_cache
 from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.search import Searcher
 
@@ -140,6 +142,7 @@ def sweep(
     trainer_class: Callable[..., TrainerLike] | None = None,
     turns: Turns | None = None,
     newcomers: Newcomers | None = None,
+    is_local: bool = False,
 ) -> dict[str, str]:
     """Carry out runs of one launch on the connected Ray.
 
@@ -147,7 +150,7 @@ def sweep(
 
     As many at once as its nodes hold, which is looked at again and again; at most `max_concurrent`.
     Nodes that join are kept out until `newcomers` has asked them; by default they are like the
-    others.
+    others. `is_local`: all processes of that Ray have this one's environment already.
 
     Returns when every run has come to an end; one that failed does not stop the others. The result
     names the runs that ended without writing an outcome themselves, with what is known of it.
@@ -184,9 +187,26 @@ def sweep(
         with (
             repeated(watch.look, poll_s, "watch"),
             repeated(newcomers.look, LOOK_EVERY_S, "newcomers"),
+            _in_this_environment() if is_local else contextlib.nullcontext(),
         ):
             tuner.fit()
     return queue.lost
+
+
+@contextlib.contextmanager
+def _in_this_environment() -> Iterator[None]:
+    """Tune's processes begin as those that Ray has ready.
+
+    Otherwise Tune names environment variables for each, and Ray starts another process that has
+    them, in which Python and Ray are loaded twice.
+    """
+    before = (class_cache.DEFAULT_ENV_VARS, class_cache.ENV_VARS_TO_PROPAGATE)
+    class_cache.DEFAULT_ENV_VARS = {}
+    class_cache.ENV_VARS_TO_PROPAGATE = frozenset()
+    try:
+        yield
+    finally:
+        class_cache.DEFAULT_ENV_VARS, class_cache.ENV_VARS_TO_PROPAGATE = before
 
 
 def _cell(tasks: Sequence[RunTask], trainer_class: Callable[..., TrainerLike] | None) -> Any:

@@ -1,9 +1,13 @@
-"""What Ray is told by environment variables before it is imported."""
+"""What Ray is told before anything is started: environment variables, and whose job it is."""
 
 import os
 import secrets
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ray.job_config import JobConfig
 
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -31,6 +35,9 @@ ENVIRONMENT = {
 
 LOOPBACK = "127.0.0.1"
 
+LAUNCH_MARK = "rml.launch"
+"""Key in the metadata of a Ray job that tells a launch's from other people's."""
+
 
 def prepare_environment(*, local: bool) -> None:
     for name, value in ENVIRONMENT.items():
@@ -47,3 +54,10 @@ def prepare_environment(*, local: bool) -> None:
     if local and not known and not token_file.exists():
         # Ray guards local clusters by a token that it would otherwise write into the home folder.
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+
+
+def job_config() -> "JobConfig":
+    """Marks this driver's job as a launch of ours, for `placement_groups.remove_orphans`."""
+    from ray.job_config import JobConfig
+
+    return JobConfig(metadata={LAUNCH_MARK: "1"})

@@ -1,37 +1,31 @@
 """Starting and stopping Ray: a quiet one of our own on this machine, or somebody's cluster."""
 
 import contextlib
-import importlib
 import logging
 import os
-import signal
 import socket
-import tempfile
-import threading
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from rml_platform.environment import usable_cores
 from rml_platform.launch.session.errors import ClusterError, ClusterLostError
-from rml_platform.launch.session.ray_environment import ENVIRONMENT, LOOPBACK, prepare_environment
+from rml_platform.launch.session.local_ray import LocalRay
+from rml_platform.launch.session.ray_environment import (
+    ENVIRONMENT,
+    LOOPBACK,
+    job_config,
+    prepare_environment,
+)
 from rml_platform.launch.session.ray_watch import (
     PROBE_TIMEOUT_S,
     HeadProbe,
     RayWatch,
     what_died,
 )
-from rml_platform.launch.stop_signals import StoppedBySignal, stopping_on_signals
+from rml_platform.launch.stop_signals import stopping_on_signals
 from rml_platform.plugins import SHIPPED
 from rml_platform.run.files.temporary import temporary_folder
 from rml_trainers.errors import ConfigError
 from rml_trainers.settings.plugins import Plugin
-
-if TYPE_CHECKING:
-    from ray.job_config import JobConfig
-
-SWEEP = "rml_platform.launch.on_ray.sweep"
-"""Takes a second to load, with Tune."""
 
 ON_WORKERS = ("RAY_TRAIN_", "RAY_CHDIR_")
 """What the processes of a cluster must be told too; a local Ray inherits everything."""
@@ -45,16 +39,21 @@ def ray_session(
     num_cpus: int | None = None,
     num_gpus: int | None = None,
     ship: Sequence[Plugin] | None = None,
+    ahead: LocalRay | None = None,
 ) -> Iterator[None]:
     """Ray for the duration of a launch.
 
-    `ship`: plug-ins that are sent along to a cluster with the code of the project; None to go by
-    what is installed there.
-
     Without an address a new local one is started that only this machine can reach, and is gone with
-    everything it started when the context ends or this process dies. Only `train` needs its
-    dashboard process, which frees the resources of a Ray Train group whose controller was killed.
+    everything it started when the context ends or this process dies.
 
+    Args:
+        with_train: a local Ray has what `execution: train` needs.
+        num_cpus: of a local Ray; default: the cores that this process may use.
+        num_gpus: of a local Ray; default: what Ray finds.
+        ship: plug-ins that are sent along to a cluster with the code of the project; None to go by
+            what is installed there.
+        ahead: a local Ray that was begun before, with all this; one that has ended by now is of no
+            use, and another is started.
     Raises:
         ClusterError: Ray cannot be started, or not be reached at `address`.
     """
@@ -69,10 +68,12 @@ def ray_session(
             _connect(address, ship)
             watch = RayWatch(HeadProbe().what_is_lost)
         else:
-            _load_meanwhile(SWEEP)
-            _start_local(stack.enter_context(_session_folder()), with_train, num_cpus, num_gpus)
+            if ahead is None or ahead.is_closed:
+                ahead = LocalRay(with_train=with_train, num_cpus=num_cpus, num_gpus=num_gpus)
+            stack.callback(ahead.close)
+            ahead.wait()
             watch = RayWatch(what_died)
-        stack.enter_context(stopping_on_signals())  # Ray has just taken SIGTERM for itself
+        stack.enter_context(stopping_on_signals())  # where Ray has just taken SIGTERM for itself
         try:
             yield
         except KeyboardInterrupt:
@@ -97,73 +98,6 @@ def _leave_nothing_behind() -> None:
             remove_own()
 
 
-def _load_meanwhile(module: str) -> None:
-    """Load what a launch needs next while Ray starts its processes, which is mostly waiting."""
-
-    def load() -> None:
-        with contextlib.suppress(ImportError):  # who imports it next is told why
-            importlib.import_module(module)
-
-    threading.Thread(target=load, name=f"load-{module}", daemon=True).start()
-
-
-@contextlib.contextmanager
-def _session_folder() -> Iterator[str]:
-    """Folder for Ray's sockets and logs, named after this process; those of killed launchers are
-    swept away.
-
-    Socket paths are limited to 107 characters, so a long TMPDIR is not used.
-    """
-    place = Path(tempfile.gettempdir())
-    place = place if len(str(place)) < 16 else Path("/tmp")
-    with temporary_folder("rml-ray-", place) as folder:
-        # Ray opens its folder to everybody; the one around it is this user's alone.
-        inner = folder / "r"
-        inner.mkdir()
-        yield str(inner)
-
-
-def _start_local(folder: str, with_train: bool, num_cpus: int | None, num_gpus: int | None) -> None:
-    """Start Ray, a second time if need be: it gives its own processes 30 s, which a busy machine
-    can exceed."""
-    import ray
-
-    # Where Ray was imported before its environment was prepared.
-    ray._private.ray_constants.ENABLE_RAY_CLUSTER = False
-    for is_last in (False, True):
-        try:
-            ray.init(
-                address="local",
-                num_cpus=num_cpus or usable_cores(),
-                num_gpus=num_gpus,
-                include_dashboard=with_train,
-                dashboard_host=LOOPBACK,
-                _temp_dir=folder,
-                job_config=_job_config(),
-                log_to_driver=False,
-                logging_level=logging.CRITICAL,
-            )
-            return
-        except SystemExit:  # what Ray's own handler makes of a SIGTERM while it starts
-            raise StoppedBySignal(signal.SIGTERM) from None
-        except Exception as error:  # Ray raises bare Exception, RuntimeError and its own kinds here
-            ray.shutdown()
-            if is_last:
-                raise ClusterError(
-                    f"Ray could not be started on this machine: {error}. Is the machine very busy, "
-                    "or /tmp full? `rml doctor` checks it; nothing is lost, launch again"
-                ) from error
-
-
-def _job_config() -> "JobConfig":
-    """Marks this driver's job as a launch of ours, for `placement_groups.remove_orphans`."""
-    from ray.job_config import JobConfig
-
-    from rml_platform.launch.on_ray.placement_groups import LAUNCH_MARK
-
-    return JobConfig(metadata={LAUNCH_MARK: "1"})
-
-
 def _connect(address: str, ship: Sequence[Plugin] | None) -> None:
     import ray
 
@@ -181,7 +115,7 @@ def _connect(address: str, ship: Sequence[Plugin] | None) -> None:
                     "env_vars": {**told, SHIPPED: "1"},
                     "py_modules": pack(folder, ship),
                 }
-            ray.init(address=address, runtime_env=environment, job_config=_job_config(), **quiet)
+            ray.init(address=address, runtime_env=environment, job_config=job_config(), **quiet)
     except ConfigError:
         raise
     except Exception as error:

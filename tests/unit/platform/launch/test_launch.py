@@ -1,6 +1,7 @@
 """What a launch does with runs that are done, running, dead or failed; Ray itself is tested under
 distributed/."""
 
+import contextlib
 import io
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
@@ -89,10 +90,16 @@ class Grid:
         return {}
 
 
+def carry_out_by(monkeypatch: pytest.MonkeyPatch, carry_out: Callable[..., object]) -> None:
+    """In the place of Ray, of which none is begun."""
+    monkeypatch.setattr(module, "ray_ahead", lambda *what: contextlib.nullcontext())
+    monkeypatch.setattr(module, "on_ray", lambda ahead: carry_out)
+
+
 @pytest.fixture
 def grid(tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> Grid:
     grid = Grid(tmp_path, store.uri)
-    monkeypatch.setattr(module, "_carry_out", grid.carry_out)
+    carry_out_by(monkeypatch, grid.carry_out)
     return grid
 
 
@@ -178,7 +185,7 @@ def test_what_fails_for_good_and_the_end_are_told(
         return run_here(tasks, RetryConfig(), pytest.fail, FakeTrainer, rest["turns"])
 
     monkeypatch.setattr("rml_platform.launch.scheduling.notices.requests.post", post)
-    monkeypatch.setattr(module, "_carry_out", carry_out)
+    carry_out_by(monkeypatch, carry_out)
     grid.launch(notify=["http://host"])
     assert told == [
         f"http://host rml: {grid.bad} failed: NonFiniteLossError: loss is nan at step 3",
@@ -289,7 +296,7 @@ def test_a_run_that_is_taken_over_in_the_middle_is_followed(
         assert board.take(claim, board.newest())
         return grid.carry_out(tasks, turns=Turns())
 
-    monkeypatch.setattr(module, "_carry_out", overtaken)
+    carry_out_by(monkeypatch, overtaken)
     board = ClaimBoard(grid.run(grid.good).folder)
 
     def finish() -> None:
@@ -320,11 +327,11 @@ def test_ctrl_c_is_a_clean_stop_and_the_next_launch_goes_on(
         execute(tasks[0], WorkerContext(writer=tasks[0].launch_id), Stopped)
         return {}
 
-    monkeypatch.setattr(module, "_carry_out", interrupted)
+    carry_out_by(monkeypatch, interrupted)
     report = grid.launch()
     assert (report.exit_code, report.left) == (130, [grid.good, grid.bad])
     assert grid.run(grid.good).record().state == "cut_off"
-    monkeypatch.setattr(module, "_carry_out", grid.carry_out)
+    carry_out_by(monkeypatch, grid.carry_out)
     assert grid.launch().done == [grid.good]
     result = grid.run(grid.good).result()
     assert result is not None
@@ -334,8 +341,8 @@ def test_ctrl_c_is_a_clean_stop_and_the_next_launch_goes_on(
 def test_a_run_whose_process_ray_lost_for_good_is_a_failed_run(
     grid: Grid, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        module, "_carry_out", lambda tasks, **rest: {grid.good: "Traceback …\nActorDiedError: gone"}
+    carry_out_by(
+        monkeypatch, lambda tasks, **rest: {grid.good: "Traceback …\nActorDiedError: gone"}
     )
     report = grid.launch()
     assert report.failed[grid.good].message == "its process was lost: ActorDiedError: gone"

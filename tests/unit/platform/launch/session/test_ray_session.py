@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,9 +18,10 @@ import ray
 from rml_platform.launch.session import ray_session as module
 from rml_platform.launch.session import ray_watch
 from rml_platform.launch.session.errors import ClusterError, ClusterLostError
+from rml_platform.launch.session.local_ray import LocalRay
 from rml_platform.launch.session.ray_environment import ENVIRONMENT
 from rml_platform.launch.session.ray_session import ray_session
-from rml_platform.launch.stop_signals import StoppedBySignal, exit_code_of
+from rml_platform.launch.stop_signals import StoppedBySignal, exit_code_of, stopping_on_signals
 
 
 @pytest.fixture
@@ -186,7 +188,7 @@ def test_what_ray_takes_for_itself_is_taken_back(
 
     monkeypatch.setattr(ray, "init", init)
     before = signal.getsignal(signum)
-    with pytest.raises(StoppedBySignal) as stop, ray_session(None, with_train=True):
+    with pytest.raises(StoppedBySignal) as stop, ray_session("auto", with_train=True):
         os.kill(os.getpid(), signum)
     assert exit_code_of(stop.value) == 128 + signum
     signal.signal(signum, before)  # outside a launch Ray's handler is put back
@@ -195,12 +197,42 @@ def test_what_ray_takes_for_itself_is_taken_back(
 def test_a_sigterm_while_ray_starts_is_a_stop(
     calls: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    may_run = threading.Event()
+
     def init(**options: object) -> None:
-        raise SystemExit(1)  # Ray's own handler
+        os.kill(os.getpid(), signal.SIGTERM)
+        may_run.wait()
 
     monkeypatch.setattr(ray, "init", init)
-    with pytest.raises(StoppedBySignal), ray_session(None, with_train=True):
+    monkeypatch.setattr(LocalRay, "close", lambda self: may_run.set())
+    with (
+        pytest.raises(StoppedBySignal),
+        stopping_on_signals(),
+        ray_session(None, with_train=True),
+    ):
         raise AssertionError("not reached")
+
+
+def test_a_ray_that_was_begun_before_is_taken_and_a_closed_one_is_not(
+    calls: list[dict[str, object]],
+) -> None:
+    ahead = LocalRay(with_train=False, num_cpus=3)
+    ahead.wait_begun()
+    with ray_session(None, with_train=False, ahead=ahead):
+        (call,) = calls
+    assert (call["num_cpus"], ahead.is_closed) == (3, True)
+    with ray_session(None, with_train=False, num_cpus=1, ahead=ahead):
+        assert [one["num_cpus"] for one in calls] == [3, 1]
+    ahead.close()
+
+
+def test_ray_is_what_it_was_after_a_start_with_little(calls: list[dict[str, object]]) -> None:
+    node = ray._private.node.Node
+    before = (ray._private.parameter.RayParams, node.start_api_server, node.start_raylet)
+    with ray_session(None, with_train=False):
+        pass
+    after = (ray._private.parameter.RayParams, node.start_api_server, node.start_raylet)
+    assert after == before
 
 
 def test_ctrl_c_stays_ctrl_c(calls: list[dict[str, object]]) -> None:

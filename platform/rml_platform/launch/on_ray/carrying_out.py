@@ -1,0 +1,120 @@
+"""What a launch has to do, on a Ray that is joined or started for it, checked, and left again."""
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypedDict
+
+from rml_dashboards.contract.run_folder import RESULT_FILE, RUNS
+from rml_platform.launch.scheduling.turns import Turns
+from rml_platform.launch.session.local_ray import LocalRay
+from rml_platform.launch.session.ray_session import ray_session
+from rml_platform.launch.sizing import execution_note, execution_of, plugins_of_tasks, sized
+from rml_platform.planning.machine import Machine
+from rml_platform.planning.plan import Plan
+from rml_platform.run.storage import Folder
+from rml_platform.run.task import RunTask
+from rml_platform.study.cells import Study
+from rml_trainers.errors import ConfigError
+
+
+class _Size(TypedDict):
+    """What a local Ray needs to know."""
+
+    with_train: bool
+    num_cpus: int
+    num_gpus: int
+
+
+def _size(studies: Iterable[Study]) -> _Size:
+    machine = Machine.here()
+    return {
+        "with_train": any(execution_of(study, is_local=True) == "train" for study in studies),
+        "num_cpus": machine.cores,
+        "num_gpus": machine.gpus,
+    }
+
+
+@contextlib.contextmanager
+def ray_ahead(plans: Sequence[Plan], storage: str, is_wanted: bool) -> Iterator[LocalRay | None]:
+    """Begin to start a Ray of this machine where some run has no result yet, for `on_ray`; it ends
+    with the context at the latest.
+
+    The launch meanwhile opens its tracker, which takes about as long.
+    """
+    if not (is_wanted and _is_something_left(plans, storage)):
+        yield None
+        return
+    ahead = LocalRay(**_size(plan.study for plan in plans))
+    try:
+        ahead.wait_begun()
+        yield ahead
+    finally:
+        ahead.close()
+
+
+def _is_something_left(plans: Sequence[Plan], storage: str) -> bool:
+    """Whether a run has no result; False where looking would take its time, on object storage."""
+    runs = Folder.open(storage).child(RUNS).local
+    if runs is None:
+        return False
+    return not all(
+        (runs / run.run_id / RESULT_FILE).is_file() for plan in plans for run in plan.runs
+    )
+
+
+def on_ray(ahead: LocalRay | None) -> Callable[..., dict[str, str]]:
+    """Carries out tasks on Ray, on the one that was begun before where there is one."""
+    return functools.partial(_carry_out, ahead=ahead)
+
+
+def _carry_out(
+    tasks: Sequence[RunTask],
+    *,
+    turns: Turns,
+    studies: Mapping[str, Study],
+    address: str | None,
+    max_concurrent: int | None,
+    ship: bool,
+    trainer_class: Callable[..., Any] | None,
+    on_note: Callable[[str], None],
+    ahead: LocalRay | None,
+) -> dict[str, str]:
+    if ship and address is None:
+        raise ConfigError("--ship sends the code to the nodes of a cluster: give its --address")
+    is_local = address is None
+    needed = {name: studies[name] for name in dict.fromkeys(task.study for task in tasks)}
+    for text in dict.fromkeys(execution_note(study, address) for study in needed.values()):
+        if text:
+            on_note(text)
+    with ray_session(
+        address,
+        **_size(needed.values()),
+        ship=plugins_of_tasks(tasks) if ship else None,
+        ahead=ahead,
+    ):
+        from rml_platform.launch.on_ray.fleet.fitting import check_fits, gpus_there
+        from rml_platform.launch.on_ray.fleet.newcomers import Newcomers
+        from rml_platform.launch.on_ray.fleet.readiness import Readiness
+        from rml_platform.launch.on_ray.sweep import sweep
+
+        gpus = gpus_there()
+        tasks = [sized(task, studies[task.study], gpus, is_local=is_local) for task in tasks]
+        for name, study in needed.items():
+            check_fits(study, [task for task in tasks if task.study == name])
+        newcomers = None
+        if not is_local:
+            readiness = Readiness(tasks, on_note, is_shipped=ship)
+            newcomers = Newcomers(readiness.judge, on_note)
+            readiness.make()
+            tasks = readiness.tasks
+        return sweep(
+            tasks,
+            max_concurrent=max_concurrent,
+            rules={name: study.retry for name, study in needed.items()},
+            on_note=on_note,
+            trainer_class=trainer_class,
+            turns=turns,
+            newcomers=newcomers,
+            is_local=is_local,
+        )

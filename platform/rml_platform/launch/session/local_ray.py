@@ -1,0 +1,182 @@
+"""A Ray of this machine alone: nobody else reaches it, and it goes with the process that started
+it."""
+
+import contextlib
+import functools
+import importlib
+import logging
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from rml_platform.environment import usable_cores
+from rml_platform.launch.session.errors import ClusterError
+from rml_platform.launch.session.ray_environment import LOOPBACK, job_config, prepare_environment
+from rml_platform.run.files.temporary import temporary_folder
+
+SWEEP = "rml_platform.launch.on_ray.sweep"
+"""What a launch needs next; takes a second to load, with Tune."""
+
+
+class LocalRay:
+    """Ray on this machine, which a thread starts: that is mostly waiting for processes, and a
+    launch has other things to see to meanwhile."""
+
+    def __init__(
+        self, *, with_train: bool, num_cpus: int | None = None, num_gpus: int | None = None
+    ) -> None:
+        """Begin to start Ray.
+
+        Args:
+            with_train: Ray's dashboard is started too; it frees the resources of a Ray Train group
+                whose controller was killed.
+            num_cpus: default: the cores that this process may use.
+            num_gpus: default: what Ray finds.
+        """
+        self.is_closed = False
+        self._begun = threading.Event()
+        self._runs = threading.Event()
+        self._is_over = threading.Event()
+        self._error: BaseException | None = None
+        self._folders = contextlib.ExitStack()
+        prepare_environment(local=True)
+        folder = self._folders.enter_context(_session_folder())
+        options = (folder, with_train, num_cpus or usable_cores(), num_gpus)
+        threading.Thread(target=self._start, args=options, name="ray", daemon=True).start()
+
+    def wait_begun(self) -> None:
+        """Return when others may use this process: the thread only waits for Ray's processes from
+        now on, or could not start them. Before, whatever runs beside it makes it late."""
+        self._begun.wait()
+
+    def wait(self) -> None:
+        """Return when Ray runs. Raises ClusterError."""
+        self._runs.wait()
+        if self._error is not None:
+            raise self._error
+
+    def close(self) -> None:
+        """End Ray and all that it has started."""
+        if self.is_closed:
+            return
+        self._runs.wait()
+        self.is_closed = True
+        with contextlib.suppress(ImportError):  # `wait` has told it
+            import ray
+
+            ray.shutdown()
+        self._is_over.set()
+        self._folders.close()
+
+    def _start(self, *options: Any) -> None:
+        try:
+            _start(self._begun.set, *options)
+            importlib.import_module(SWEEP)
+        except BaseException as error:  # told to whom waits for it
+            self._error = error
+        self._begun.set()
+        self._runs.set()
+        # The kernel ends Ray's processes with the thread that has started them.
+        self._is_over.wait()
+
+
+@contextlib.contextmanager
+def _session_folder() -> Iterator[str]:
+    """Folder for Ray's sockets and logs, named after this process; those of killed launchers are
+    swept away.
+
+    Socket paths are limited to 107 characters, so a long TMPDIR is not used.
+    """
+    place = Path(tempfile.gettempdir())
+    place = place if len(str(place)) < 16 else Path("/tmp")
+    with temporary_folder("rml-ray-", place) as folder:
+        # Ray opens its folder to everybody; the one around it is this user's alone.
+        inner = folder / "r"
+        inner.mkdir()
+        yield str(inner)
+
+
+def _start(
+    tell: Callable[[], None], folder: str, with_train: bool, num_cpus: int, num_gpus: int | None
+) -> None:
+    """Start Ray, a second time if need be: it gives its own processes 30 s, which a busy machine
+    can exceed. `tell` is called as soon as Ray only waits for them."""
+    import ray
+
+    # Where Ray was imported before its environment was prepared.
+    ray._private.ray_constants.ENABLE_RAY_CLUSTER = False
+    # Ray warns of a handler for SIGTERM that it cannot set in a thread: this launch has its own.
+    logging.getLogger("ray").setLevel(logging.CRITICAL)
+    for is_last in (False, True):
+        try:
+            with _with_little(tell, with_dashboard=with_train):
+                ray.init(
+                    address="local",
+                    num_cpus=num_cpus,
+                    num_gpus=num_gpus,
+                    include_dashboard=with_train,
+                    dashboard_host=LOOPBACK,
+                    _temp_dir=folder,
+                    job_config=job_config(),
+                    log_to_driver=False,
+                    logging_level=logging.CRITICAL,
+                )
+            return
+        except Exception as error:  # Ray raises bare Exception, RuntimeError and its own kinds here
+            ray.shutdown()
+            if is_last:
+                raise ClusterError(
+                    f"Ray could not be started on this machine: {error}. Is the machine very busy, "
+                    "or /tmp full? `rml doctor` checks it; nothing is lost, launch again"
+                ) from error
+
+
+@contextlib.contextmanager
+def _with_little(tell: Callable[[], None], *, with_dashboard: bool) -> Iterator[None]:
+    """Ray starts without what nothing here asks for: each of these processes takes half a second
+    of a core while a launch waits for its first step.
+
+    They are the monitor of the autoscaler, which this machine does not have; what sends the logs of
+    workers to the driver, which we do not want; and, for which `ray.init` has no option either,
+    where no dashboard is wanted its process and all but the frame of its agent.
+
+    `tell` is called when the last process is on its way, after which Ray waits.
+    """
+    import ray
+
+    node = ray._private.node.Node
+    start_raylet = node.start_raylet
+
+    def start_and_tell(self: Any, *args: Any) -> None:
+        start_raylet(self, *args)
+        tell()
+
+    little: list[tuple[Any, str, Any]] = [
+        (
+            ray._private.parameter,
+            "RayParams",
+            functools.partial(
+                ray._private.parameter.RayParams, include_log_monitor=False, no_monitor=True
+            ),
+        ),
+        (node, "start_raylet", start_and_tell),
+    ]
+    if not with_dashboard:
+        little.append((node, "start_api_server", _no_dashboard))
+        # Ray's way to a small agent: as if what the dashboard needs were not installed.
+        little.append((ray._private.utils, "get_dashboard_dependency_error", lambda: "not wanted"))
+    before = [(place, name, getattr(place, name)) for place, name, _ in little]
+    try:
+        for place, name, value in little:
+            setattr(place, name, value)
+        yield
+    finally:
+        for place, name, value in before:
+            setattr(place, name, value)
+
+
+def _no_dashboard(node: Any, **options: Any) -> None:
+    """In the place of `Node.start_api_server`."""
+    node._webui_url = ""
