@@ -104,7 +104,13 @@ class Folder:
             raise ConfigError(f"{name!r} names no file or folder below {self.path}")
 
     def _names(self, kind: Any) -> list[str]:
-        found = self.filesystem.get_file_info(fs.FileSelector(self.path, allow_not_found=True))
+        selector = fs.FileSelector(self.path, allow_not_found=True)
+        try:
+            found = self.filesystem.get_file_info(selector)
+        except FileNotFoundError:
+            # A folder that another process makes between pyarrow's listing, which misses it, and
+            # its look whether the folder is there: told as missing although it may be missing.
+            found = self.filesystem.get_file_info(selector)
         return sorted(
             i.base_name for i in found if i.type == kind and not i.base_name.startswith(".")
         )

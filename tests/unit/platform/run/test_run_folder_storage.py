@@ -127,3 +127,18 @@ def test_deleting_what_is_not_there_is_no_error(folder: Folder) -> None:
     folder.delete("nothing")
     folder.delete_all()
     assert not folder.exists()
+
+
+def test_a_folder_that_appears_while_it_is_listed_is_no_error(tmp_path: Path) -> None:
+    """As pyarrow's listing: it misses the folder, then sees that the folder is there after all."""
+    real = fs.LocalFileSystem()
+
+    class Late:
+        def get_file_info(self, selector: fs.FileSelector) -> object:
+            if (tmp_path / "new").exists():
+                return real.get_file_info(selector)
+            (tmp_path / "new").mkdir()
+            (tmp_path / "new" / "a").touch()
+            raise FileNotFoundError(errno.ENOENT, "Cannot list directory")
+
+    assert Folder(Late(), str(tmp_path / "new")).files() == ["a"]
