@@ -18,7 +18,7 @@ import ray
 from rml_platform.launch.session import ray_session as module
 from rml_platform.launch.session import ray_watch
 from rml_platform.launch.session.errors import ClusterError, ClusterLostError
-from rml_platform.launch.session.local_ray import LocalRay
+from rml_platform.launch.session.local_ray import PRELOAD, LocalRay
 from rml_platform.launch.session.ray_environment import ENVIRONMENT
 from rml_platform.launch.session.ray_session import ray_session
 from rml_platform.launch.stop_signals import StoppedBySignal, exit_code_of, stopping_on_signals
@@ -254,3 +254,26 @@ def test_a_cluster_that_listens_on_loopback_only_is_joined_there(
 @pytest.mark.parametrize("address", ["auto", "ray://127.0.0.1:10001", "192.0.2.7:6379"])
 def test_other_addresses_are_nothing_special(address: str) -> None:
     assert not module.is_on_loopback_only(address)
+
+
+@pytest.mark.usefixtures("calls")
+@pytest.mark.parametrize(
+    "cores, asked, told",
+    [(2, None, "torch"), (64, None, None), (2, "numpy", "numpy"), (64, "numpy", "numpy")],
+)
+def test_waiting_processes_load_torch_where_they_are_few(
+    cores: int,
+    asked: str | None,
+    told: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(PRELOAD, asked or "")
+    if asked is None:
+        monkeypatch.delenv(PRELOAD)
+    seen: list[str | None] = []
+    monkeypatch.setattr(ray, "init", lambda **options: seen.append(os.environ.get(PRELOAD)))
+    local = LocalRay(with_train=False, num_cpus=cores, num_gpus=0)
+    local.wait()
+    local.close()
+    assert seen == [told]
+    assert os.environ.get(PRELOAD) == asked
