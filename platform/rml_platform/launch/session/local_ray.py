@@ -15,7 +15,7 @@ from typing import Any
 from rml_platform.environment import usable_cores
 from rml_platform.launch.session.errors import ClusterError
 from rml_platform.launch.session.ray_environment import LOOPBACK, job_config, prepare_environment
-from rml_platform.run.files.temporary import temporary_folder
+from rml_platform.run.files.temporary import SHORT, temporary_folder
 
 SWEEP = "rml_platform.launch.on_ray.sweep"
 """What a launch needs next; takes a second to load, with Tune."""
@@ -95,7 +95,7 @@ def _session_folder() -> Iterator[str]:
     Socket paths are limited to 107 characters, so a long TMPDIR is not used.
     """
     place = Path(tempfile.gettempdir())
-    place = place if len(str(place)) < 16 else Path("/tmp")
+    place = place if len(str(place)) < 16 else SHORT
     with temporary_folder("rml-ray-", place) as folder:
         # Ray opens its folder to everybody; the one around it is this user's alone.
         inner = folder / "r"

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import psutil
 
+SHORT = Path("/tmp")
+"""Where a folder for sockets lies if the system's temporary folder has a long name."""
+
 OWNER = re.compile(r"rml-[a-z]+-(\d+)-")
 """The process that a folder belongs to, in the folder's name."""
 
@@ -37,10 +40,10 @@ def sweep(prefix: str = "rml-*-", place: Path | None = None) -> None:
 
     Args:
         prefix: default: that of every such folder of the project.
-        place: as above.
+        place: default: everywhere that they are made.
     """
-    place = place or Path(tempfile.gettempdir())
-    for old in place.glob(f"{prefix}*-*"):
-        own = OWNER.match(old.name)
-        if own is not None and not psutil.pid_exists(int(own[1])):
-            shutil.rmtree(old, ignore_errors=True)
+    for here in (place,) if place else {Path(tempfile.gettempdir()), SHORT}:
+        for old in here.glob(f"{prefix}*-*"):
+            own = OWNER.match(old.name)
+            if own is not None and not psutil.pid_exists(int(own[1])):
+                shutil.rmtree(old, ignore_errors=True)

@@ -4,8 +4,12 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
+import pytest
+
+from rml_platform.run.files import temporary
 from rml_platform.run.files.temporary import sweep, temporary_folder
 
 
@@ -29,3 +33,17 @@ def test_whatever_killed_processes_left_is_swept_at_once(tmp_path: Path) -> None
         (tmp_path / name).mkdir()
     sweep(place=tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == stays
+
+
+def test_a_launch_also_sweeps_where_sockets_lie_if_the_temporary_folder_has_a_long_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    long, short = tmp_path / "long", tmp_path / "short"
+    for place in (long, short):
+        (place / f"rml-ray-{dead.pid}-a").mkdir(parents=True)
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(long))
+    monkeypatch.setattr(temporary, "SHORT", short)
+    sweep()
+    assert not [*long.iterdir(), *short.iterdir()]
