@@ -14,6 +14,8 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import yaml
+
 from rml_benchmarks.processes.own_commands import ROOT, environment, rml
 
 RECORDS = "records.zip"
@@ -26,7 +28,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words.add_argument("--to", type=Path, help="its results; default: beside the study file")
     words.add_argument("--out", type=Path, default=Path("outputs"), help="where runs are trained")
     words.add_argument("--profile", help="another size of the study")
-    words.add_argument("--paired", default="RML", help="row that every other is compared with")
+    words.add_argument(
+        "--paired", help="row that every other is compared with; default: RML, or else the first"
+    )
     words.add_argument("--write-only", action="store_true", help="train nothing")
     words.add_argument("--with-ray", action="store_true", help="several runs at once")
     chosen = words.parse_args(arguments)
@@ -59,10 +63,17 @@ def _steps(
     yield ("records", "pack", name, *out, *profile, "--to", records)
     yield ("records", "unpack", records, "--out", fresh)
     read = (name, "--out", fresh, *profile, "--tracking-uri", "none")
-    compared = ("--statistics", "--paired", chosen.paired, "--latex")
+    paired = chosen.paired or _main_row(ROOT / name)
+    compared = ("--statistics", "--paired", paired, "--latex")
     yield ("tables", *read, *compared, "--to", str(to))
     yield ("figures", *read, "--to", str(to))
-    yield ("report", *read, "--paired", chosen.paired, "--light", "--to", f"{to}/report.html")
+    yield ("report", *read, "--paired", paired, "--light", "--to", f"{to}/report.html")
+
+
+def _main_row(study: Path) -> str:
+    """The row that a study is about."""
+    labels = [str(row["label"]) for row in yaml.safe_load(study.read_text())["rows"]]
+    return "RML" if "RML" in labels else labels[0]
 
 
 if __name__ == "__main__":
