@@ -40,7 +40,8 @@ def test_a_launch_also_sweeps_where_sockets_lie_if_the_temporary_folder_has_a_lo
 ) -> None:
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    long, short = tmp_path / "long", tmp_path / "short"
+    long = tmp_path / "long"
+    short = tmp_path / "short"
     for place in (long, short):
         (place / f"rml-ray-{dead.pid}-a").mkdir(parents=True)
     monkeypatch.setattr(tempfile, "gettempdir", lambda: str(long))
