@@ -26,9 +26,9 @@ from rml_platform.run.run_folder import RunFolder
 from rml_platform.study.schema import load_run_config
 from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.errors import ConfigError
+from tests.support.platform.clusters.local_cluster import LocalCluster, local_cluster
 from tests.support.platform.documented_plugins import RUN, write_plugins
 from tests.support.platform.fake_trainer import SLOW, FakeTrainer
-from tests.support.platform.clusters.local_cluster import LocalCluster, local_cluster
 from tests.support.platform.object_store import s3_endpoint as s3_endpoint
 from tests.support.platform.object_store import s3_uri as s3_uri
 from tests.support.platform.plugins import no_plugin_stays

@@ -98,7 +98,7 @@ def _carry_out(
         from rml_platform.launch.on_ray.fleet.readiness import Readiness
         from rml_platform.launch.on_ray.sweep import sweep
 
-        gpus = gpus_there()
+        gpus = gpus_there(needed.values())
         tasks = [sized(task, studies[task.study], gpus, is_local=is_local) for task in tasks]
         for name, study in needed.items():
             check_fits(study, [task for task in tasks if task.study == name])

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Sequence
 
 import ray
 
+from rml_platform.launch.on_ray.fleet import autoscaler
 from rml_platform.launch.on_ray.fleet.gpu_share import check_share
 from rml_platform.launch.on_ray.fleet.room import (
     ACCELERATOR,
     Node,
     most_by_autoscaler,
-    most_gpus_by_autoscaler,
     nodes_now,
     runs_on,
     workers_on,
@@ -19,10 +19,23 @@ from rml_platform.study.cells import Study
 from rml_trainers.errors import ConfigError
 
 
-def gpus_there() -> float:
-    """GPUs that the connected Ray has, or may grow to have."""
-    there: float = ray.cluster_resources().get("GPU", 0.0)
-    return max(there, most_gpus_by_autoscaler())
+def gpus_there(studies: Iterable[Study]) -> float:
+    """GPUs that the connected Ray has, or is known to be able to grow to have.
+
+    Raises ConfigError where a study leaves it to the cluster whether its runs get a GPU, and the
+    cluster does not tell: there is none now, and an autoscaler that may add some.
+    """
+    now: float = ray.cluster_resources().get("GPU", 0.0)
+    limits = autoscaler.limits()
+    there = max(now, limits.get("GPU", 0.0))
+    open_studies = [study for study in studies if study.resources.gpus_per_worker == "auto"]
+    if open_studies and there < 1 and not limits and autoscaler.is_at_work():
+        raise ConfigError(
+            f"{open_studies[0].source}: resources.gpus_per_worker: auto: the cluster has no GPU "
+            "now, and its autoscaler does not tell whether it would add one; write "
+            "gpus_per_worker: 1, or 0 to train without"
+        )
+    return there
 
 
 def check_fits(study: Study, tasks: Sequence[RunTask]) -> None:
@@ -55,5 +68,5 @@ def _refusal(task: RunTask, nodes: Sequence[Node]) -> str:
     return (
         f"one run asks for {task.num_workers} × ({each}){together}{labels}; the cluster has "
         f"{total['CPU']:g} cores and {total['GPU']:g} GPUs{seen} in all, on {len(nodes)} nodes, "
-        "and no autoscaler that would add some"
+        "and no autoscaler that tells of itself and would add some"
     )

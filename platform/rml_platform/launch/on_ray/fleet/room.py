@@ -9,8 +9,11 @@ from typing import Any
 import ray
 import ray.util.client
 
+from rml_platform.launch.on_ray.fleet import autoscaler
 from rml_platform.run.task import RunTask
 
+AHEAD = 4
+"""Runs that wait for room where an autoscaler does not tell how far it goes."""
 LOOK_EVERY_S = 2.0
 ACCELERATOR = "accelerator_type:"
 """Prefix of the resource that Ray gives a node for the kind of its GPUs."""
@@ -80,28 +83,19 @@ def matches(value: str | None, wanted: str) -> bool:
 
 
 def most_by_autoscaler(task: RunTask) -> int:
-    """How many such runs the cluster may grow to hold; 0 where nothing makes it grow.
+    """How many such runs may be handed out on a cluster that something makes grow; 0 where nothing
+    does.
 
     By its resources in all: an autoscaler that launches other kinds of node than a run needs is
-    found out by waiting.
+    found out by waiting. One that does not tell how far it goes is asked for a few runs more than
+    there is room for, and for as many again once they have it.
     """
-    most = _most()
-    if not most:
-        return 0
-    countable = {"CPU", "GPU", *most}  # kinds of accelerator need not be declared
-    need = {name: n for name, n in need_of_worker(task).items() if name in countable}
-    return _times(most, need) // task.num_workers
-
-
-def most_gpus_by_autoscaler() -> float:
-    """GPUs that the cluster may grow to have; 0 where nothing makes it grow."""
-    return _most().get("GPU", 0.0)
-
-
-def _most() -> dict[str, float]:
-    if ray.util.client.ray.is_connected():  # over ray:// that cannot be asked
-        return {}
-    return ray._private.state.state.get_max_resources_from_cluster_config() or {}
+    most = autoscaler.limits()
+    if most:
+        countable = {"CPU", "GPU", *most}  # kinds of accelerator need not be declared
+        need = {name: n for name, n in need_of_worker(task).items() if name in countable}
+        return _times(most, need) // task.num_workers
+    return runs_on(nodes_now(), task) + AHEAD if autoscaler.is_at_work() else 0
 
 
 class Room:
