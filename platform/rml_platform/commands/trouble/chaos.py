@@ -48,13 +48,14 @@ def chaos(
     killed and stopped, nodes go and come, files are damaged, MLflow is away. Then it is launched
     until it is done, and what was lost, done twice, changed or left behind is counted. Without
     --address a cluster of three nodes is started on this machine; with it, nothing is done to the
-    cluster itself. Ctrl-C ends it with the tally so far. Exit code 1: something was not as it
-    should be; its folder is kept.
+    cluster itself. Ctrl-C and SIGTERM end it with the tally so far. Exit code 1: something was not
+    as it should be; its folder is kept.
     """
     from rml_platform.chaos.checks.tally import Account, in_words, render
     from rml_platform.chaos.faults.catalogue import FAULTS
     from rml_platform.chaos.faults.fault import GROUNDS
     from rml_platform.chaos.monkey import Monkey, possible
+    from rml_platform.launch.stop_signals import exit_code_of, stopping_on_signals
 
     if list_:
         for name, one in FAULTS.items():
@@ -69,16 +70,17 @@ def chaos(
     options += ["--data-root", str(data_root)] if data_root else []
     monkey = Monkey(study=file.resolve(), out=out, options=tuple(options), address=address)
     accounts = list[Account]()
-    stopped = False
+    stopped_with: int | None = None
     try:
-        for account in monkey.play(names, on or GROUNDS, rounds=rounds, seed=seed):
-            accounts.append(account)
-            typer.echo(in_words(account))
-    except KeyboardInterrupt:
-        stopped = True
+        with stopping_on_signals():
+            for account in monkey.play(names, on or GROUNDS, rounds=rounds, seed=seed):
+                accounts.append(account)
+                typer.echo(in_words(account))
+    except KeyboardInterrupt as stop:
+        stopped_with = exit_code_of(stop)
     typer.echo(f"\nrml chaos {file.name} --rounds {rounds} --seed {seed}\n\n{render(accounts)}")
-    if stopped:
-        raise typer.Exit(130)
+    if stopped_with is not None:
+        raise typer.Exit(stopped_with)
     if not all(account.is_clean for account in accounts):
         raise typer.Exit(1)
 
