@@ -295,7 +295,7 @@ class _Launch:
             reason = why or reasons.get(run_id, WAITS_FOR_ROOM)
             if self._is_cancelled(run_id):
                 self._report.held_back[run_id] = CANCELLED
-            elif reason != WAITS_FOR_ROOM:
+            elif not reason.startswith(WAITS_FOR_ROOM):
                 self._report.held_back[run_id] = reason
 
     def _is_cancelled(self, run_id: str) -> bool:

@@ -15,6 +15,7 @@ from rml_platform.run.faults.retry_policy import (
     Trouble,
     classify,
     decide,
+    faults_on,
     node_to_exclude,
 )
 from rml_platform.run.run_folder import Failure, Heartbeat, RunFolder, RunRecord
@@ -53,8 +54,9 @@ class RunQueue:
         self._history = dict[str, list[Trouble]]()
         self._hung = set[str]()
         self._ended_attempts = dict[str, tuple[int, Process]]()
-        self._excluded = set[str]()
-        """Nodes that the whole launch keeps off, where there are others."""
+        self._excluded = dict[str, int]()
+        """Nodes that the whole launch keeps off where there are others, and how many faults speak
+        against each."""
         self._rules = rules
         self._on_note = on_note
         self._is_stuck = False
@@ -68,6 +70,11 @@ class RunQueue:
         task = replace(task, avoid=tuple(sorted({*task.avoid, *self._excluded})))
         self._under_way[task.run_id] = task
         return task
+
+    def excluded(self) -> dict[str, int]:
+        """The nodes that the whole launch keeps off where there are others for a run, with the
+        number of faults for which it does. May be asked by any thread."""
+        return self._excluded.copy()
 
     @property
     def is_over(self) -> bool:
@@ -123,11 +130,13 @@ class RunQueue:
     def _judge_node(self, node: str, task: RunTask) -> None:
         if node in self._excluded:
             return
-        if node_to_exclude(self._history.values(), node, self.rules_of(task)):
-            self._excluded.add(node)
+        histories = self._history.values()
+        if node_to_exclude(histories, node, self.rules_of(task)):
+            self._excluded[node] = sum(faults_on(histories, node))
+            self._turns.about_room = "; ".join(why_kept_out(self._excluded))
             self._on_note(
-                f"node {node[:12]} is kept off from here on where there are others: runs have died "
-                "or hung on it again and again"
+                f"node {node[:12]} is kept out from here on, except for runs that no other node "
+                f"can take: runs have died or hung on it {self._excluded[node]} times"
             )
 
     def _kind(self, run_id: str, failure: Failure | None, error: str) -> FailureClass:
@@ -160,6 +169,11 @@ class RunQueue:
         if not is_news:  # what it waits for is told by who watches
             return
         self._on_note(f"{task.run_id} is tried again after step {step} ({why}){how}")
+
+
+def why_kept_out(faults: Mapping[str, int]) -> list[str]:
+    """What is said of each node that a launch keeps off, given the number of its faults."""
+    return [f"node {node[:12]} is kept out after {n} faults" for node, n in faults.items()]
 
 
 def can_halve_batch(task: RunTask) -> bool:

@@ -28,7 +28,7 @@ from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.errors import ConfigError
 from tests.support.platform.clusters.local_cluster import LocalCluster, local_cluster
 from tests.support.platform.documented_plugins import RUN, write_plugins
-from tests.support.platform.fake_trainer import SLOW, FakeTrainer
+from tests.support.platform.fake_trainer import GOOD, SLOW, FakeTrainer
 from tests.support.platform.object_store import s3_endpoint as s3_endpoint
 from tests.support.platform.object_store import s3_uri as s3_uri
 from tests.support.platform.plugins import no_plugin_stays
@@ -103,6 +103,28 @@ def test_each_node_brings_the_images_once_from_an_object_store(
     logs = [(run.folder.read("log.txt") or b"").decode() for run in runs]
     assert sum("is on this node" in log for log in logs) == 2
     assert len({record.heartbeat.node for record in records if record.heartbeat}) == 2
+
+
+def test_a_run_keeps_off_a_node_only_where_another_can_take_it(
+    cluster: LocalCluster, tiny_data: PreparedData, tmp_path: Path
+) -> None:
+    from rml_platform.launch.on_ray.fleet.room import nodes_now
+    from rml_platform.launch.on_ray.nodes import free_by_node, kept_out
+    from rml_platform.launch.on_ray.sweep import sweep
+
+    task = task_for(fake_config(GOOD), tiny_data, tmp_path, "run")
+    with ray_session(cluster.address, with_train=False):
+        (node,) = [one.id for one in nodes_now() if one.labels.get("zone") == "a"]
+        task = dataclasses.replace(task, avoid=(node,))
+        assert kept_out(task) == {node}
+        only = dataclasses.replace(task, labels=(("zone", "a"),))
+        assert kept_out(only) == frozenset()
+        assert set(free_by_node()) >= {node}
+        assert sweep([only], trainer_class=FakeTrainer) == {}
+    record = RunFolder.of(str(tmp_path), "run").record()
+    assert record.state == "done", record.failure
+    assert record.heartbeat is not None
+    assert record.heartbeat.node == node
 
 
 @pytest.mark.long

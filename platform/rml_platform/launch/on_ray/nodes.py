@@ -1,33 +1,43 @@
 """Which nodes of the connected Ray an attempt may be on."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 
 import ray
 
+from rml_platform.launch.on_ray.fleet.room import nodes_now, open_to
 from rml_platform.run.task import RunTask
 
 NODE_ID = "ray.io/node-id"
 """Label that Ray gives every node."""
 
 
-def elsewhere(avoid: Sequence[str], never: Sequence[str] = ()) -> dict[str, str]:
-    """Label selector for every node but some.
+def kept_out(task: RunTask) -> frozenset[str]:
+    """Ids of the nodes that a run keeps off now although they could take it: those to avoid, where
+    the others that are alive hold the run; none of them where they do not."""
+    if not task.avoid:
+        return frozenset()
+    nodes = [node for node in nodes_now() if node.id not in task.unusable]
+    left = open_to(task, nodes, task.avoid)
+    return frozenset(node.id for node in nodes) - {node.id for node in left}
 
-    Args:
-        avoid: nodes that are taken all the same where no other is left.
-        never: nodes that are not.
-    """
+
+def off(nodes: Iterable[str]) -> dict[str, str]:
+    """Label selector for every node but some; empty where all will do."""
     alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
-    out = alive.intersection(never)
-    if alive.difference(out, avoid):
-        out |= alive.intersection(avoid)
-    return {NODE_ID: f"!in({','.join(sorted(out))})"} if out else {}
+    out = sorted(alive.intersection(nodes))
+    return {NODE_ID: f"!in({','.join(out)})"} if out else {}
 
 
 def label_selector(task: RunTask) -> dict[str, str]:
     """Where a run may be: on nodes with the labels that its study asks for, not on those that it
     has to keep off."""
-    return dict(task.labels) | elsewhere(task.avoid, task.unusable)
+    return dict(task.labels) | off(kept_out(task).union(task.unusable))
+
+
+def free_by_node() -> Mapping[str, Mapping[str, float]]:
+    """What nobody uses at the moment, by node and resource. Not to be had over `ray://`."""
+    found: dict[str, dict[str, float]] = ray._private.state.available_resources_per_node()
+    return found
 
 
 def cluster_resources() -> dict[str, float]:

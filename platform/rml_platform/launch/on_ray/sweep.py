@@ -20,7 +20,7 @@ from rml_platform.launch.direct import run_direct
 from rml_platform.launch.live_view import poll_seconds
 from rml_platform.launch.on_ray.fleet.newcomers import LOOK_EVERY_S, Newcomers
 from rml_platform.launch.on_ray.fleet.room import Room, need_of_worker
-from rml_platform.launch.on_ray.nodes import elsewhere, label_selector
+from rml_platform.launch.on_ray.nodes import label_selector, off
 from rml_platform.launch.on_ray.placement_groups import NamedGroup, remove_orphans
 from rml_platform.launch.on_ray.watch import Watch
 from rml_platform.launch.run_queue import RunQueue
@@ -158,7 +158,13 @@ def sweep(
     queue = RunQueue(tasks, rules or RetryConfig(), on_note, turns)
     newcomers = newcomers or Newcomers(None, on_note)
     unusable = newcomers.unusable
-    room = Room(tasks, at_most=max_concurrent, on_note=on_note, unusable=unusable)
+    room = Room(
+        tasks,
+        at_most=max_concurrent,
+        on_note=on_note,
+        unusable=unusable,
+        avoid=queue.excluded,
+    )
     silence = Silence()
     for name in ("ray.tune", "ray.train"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
@@ -228,7 +234,7 @@ def _cell(tasks: Sequence[RunTask], trainer_class: Callable[..., TrainerLike] | 
         # and no CPU.
         task = _placed(sizes[config["run_id"]], config)
         is_driver = task.execution == "train"
-        only = elsewhere((), task.unusable) if is_driver else label_selector(task)
+        only = off(task.unusable) if is_driver else label_selector(task)
         cell = {"CPU": 0, "memory": 1} if is_driver else need_of_worker(task)
         labels = {"bundle_label_selector": [only]} if only else {}
         return NamedGroup([cell], name=own, **labels)

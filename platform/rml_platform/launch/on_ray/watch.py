@@ -5,14 +5,15 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from dataclasses import dataclass
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from rml_platform.launch.on_ray.nodes import free_by_node, kept_out
 from rml_platform.launch.on_ray.placement_groups import is_any_waiting
-from rml_platform.launch.run_queue import RunQueue
+from rml_platform.launch.run_queue import RunQueue, why_kept_out
 from rml_platform.run.codec import DamagedFileError
 from rml_platform.run.run_folder import Heartbeat, RunFolder
 from rml_platform.run.task import Process, RunTask
@@ -72,7 +73,7 @@ class Watch:
         self._has_actor = has_actor
         self._starts = dict[str, Pace]()
         self._paces = dict[str, Pace]()
-        self._waiting = Waiting(on_note)
+        self._waiting = Waiting(on_note, queue.excluded)
 
     def look(self) -> None:
         """Once around the runs that are under way; to be called again and again."""
@@ -137,9 +138,12 @@ class Waiting:
     """Says which runs wait for room on the cluster, each time that this changes."""
 
     on_note: Callable[[str], None]
+    excluded: Callable[[], Mapping[str, int]] = dict
+    """Nodes that the launch keeps off, with the number of faults on each."""
     _since_s: float | None = None
     _told: str = ""
-    _free: Callable[[], dict[str, float]] = field(default=lambda: dict(ray.available_resources()))
+    _free: Callable[[], Mapping[str, Mapping[str, float]]] = free_by_node
+    _kept_out: Callable[[RunTask], Collection[str]] = kept_out
     _is_any_waiting: Callable[[], bool] = is_any_waiting
 
     def look(self, tasks: list[RunTask], now_s: float) -> None:
@@ -152,16 +156,27 @@ class Waiting:
         if now_s - self._since_s < WAITING_AFTER_S:
             return
         # A run that has its room and is starting up takes that room from what is free, too.
-        text = what_lacks(tasks[0], self._free(), len(tasks)) if self._is_any_waiting() else ""
+        text = self._what_lacks(tasks) if self._is_any_waiting() else ""
         if text and text != self._told:
             self.on_note(text)
         self._told = text
 
+    def _what_lacks(self, tasks: Sequence[RunTask]) -> str:
+        out = self._kept_out(tasks[0])
+        free = [there for node, there in self._free().items() if node not in out]
+        text = what_lacks(tasks[0], free, len(tasks))
+        faults = {node: n for node, n in self.excluded().items() if node in out}
+        return "; ".join((text, *why_kept_out(faults))) if text else ""
 
-def what_lacks(task: RunTask, free: dict[str, float], num_runs: int) -> str:
-    """What a run waits for; empty where there is room for it in all."""
+
+def what_lacks(task: RunTask, free: Sequence[Mapping[str, float]], num_runs: int) -> str:
+    """What a run waits for; empty where there is room for it in all.
+
+    Args:
+        free: of each node that it may be on, by resource.
+    """
     for name, amount in (("GPU", task.gpus_per_worker), ("CPU", task.cpus_per_worker)):
-        there = free.get(name, 0.0)
+        there = sum(node.get(name, 0.0) for node in free)
         if amount > 0 and there < amount * task.num_workers:
             need = f"{task.num_workers} × {amount:g} {name}"
             return f"waiting for {need}, {there:g} free ({num_runs} runs not begun)"

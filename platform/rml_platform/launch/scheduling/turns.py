@@ -118,6 +118,8 @@ class Turns:
         self._started = Counter[str]()
         """Cells by study."""
         self._num_added = 0
+        self.about_room = ""
+        """What else is to be said of runs that wait for room."""
         self._under_way: tuple[RunTask, ...] = ()
         self._started_last: RunTask | None = None
         self._beginnings = Beginnings(ends or StageEnds())
@@ -163,8 +165,9 @@ class Turns:
             others = self._under_way if under_way is None else under_way
             asked = {study: wishes.now() for study, wishes in self._wishes.items()}
             reason = self._reasoning(asked, others)
+            room = "; ".join(filter(None, (WAITS_FOR_ROOM, self.about_room)))
             return {
-                waiting.task.run_id: reason(waiting.task, rows) or WAITS_FOR_ROOM
+                waiting.task.run_id: reason(waiting.task, rows) or room
                 for rows, waiting in self._in_order(asked)
             }
 

@@ -204,11 +204,16 @@ def node_to_exclude(histories: Iterable[Sequence[Trouble]], node: str, rules: Re
     it that it is more likely broken than they."""
     if rules.node_faults == "unlimited" or not node:
         return False
-    against = [
+    against = faults_on(histories, node)
+    return sum(against) >= rules.node_faults and sum(count > 0 for count in against) > 1
+
+
+def faults_on(histories: Iterable[Sequence[Trouble]], node: str) -> list[int]:
+    """How many failures of each run speak against a node."""
+    return [
         sum(trouble.node == node and trouble.kind in SPEAKS_AGAINST for trouble in history)
         for history in histories
     ]
-    return sum(against) >= rules.node_faults and sum(count > 0 for count in against) > 1
 
 
 def retries_for(kind: FailureClass, rules: RetryConfig) -> Retries:

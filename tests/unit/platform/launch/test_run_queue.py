@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from rml_platform.launch.run_queue import RunQueue, can_halve_batch
+from rml_platform.launch.scheduling.turns import Turns
 from rml_platform.run.attempt import WorkerContext
 from rml_platform.run.execute import execute
 from rml_platform.run.faults.claims import Claim, ClaimBoard
@@ -179,7 +180,8 @@ def test_waiting_for_room_is_told_once_and_has_an_end(grid: Grid) -> None:
 def test_a_node_on_which_runs_die_again_and_again_is_kept_off_by_all(grid: Grid) -> None:
     names = ["run-1", "run-2", "run-3"]
     tasks = [replace(grid.task, run_id=name) for name in names]
-    grid.queue = RunQueue(tasks, RetryConfig(node_faults=3), grid.notes.append)
+    turns = Turns()
+    grid.queue = RunQueue(tasks, RetryConfig(node_faults=3), grid.notes.append, turns)
     for name in ("run-1", "run-2", "run-3"):
         folder = RunFolder.of(grid.task.storage, name)
         task = grid.queue.next()
@@ -187,7 +189,9 @@ def test_a_node_on_which_runs_die_again_and_again_is_kept_off_by_all(grid: Grid)
         assert (task.run_id, task.avoid) == (name, ())
         folder.write_heartbeat(beat(task, "node-a"))
         grid.queue.ended(name, KILLED)
-    assert "node node-a is kept off from here on" in " ".join(grid.notes)
+    assert "node node-a is kept out from here on" in " ".join(grid.notes)
+    assert grid.queue.excluded() == {"node-a": 3}
+    assert set(turns.reasons(()).values()) == {"resources; node node-a is kept out after 3 faults"}
     again = grid.queue.next()
     assert again is not None
     assert again.avoid == ("node-a",)

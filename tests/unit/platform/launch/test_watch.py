@@ -197,7 +197,9 @@ def test_what_a_run_waits_for_is_said_once(task: RunTask) -> None:
     notes: list[str] = []
     free = {"CPU": 8.0, "GPU": 1.0}
     groups = ["starting"]
-    waiting = Waiting(notes.append, _free=lambda: free, _is_any_waiting=lambda: "waiting" in groups)
+    waiting = Waiting(
+        notes.append, _free=lambda: {"node-a": free}, _is_any_waiting=lambda: "waiting" in groups
+    )
     waiting.look([wide], 60)
     waiting.look([wide], 60 + WAITING_AFTER_S)
     assert notes == [], "it has its room, which is why nothing is free"
@@ -216,5 +218,25 @@ def test_what_a_run_waits_for_is_said_once(task: RunTask) -> None:
 
 def test_a_run_that_has_room_waits_for_nothing(task: RunTask) -> None:
     wide = replace(task, num_workers=2, gpus_per_worker=1)
-    assert what_lacks(wide, {"CPU": 2.0, "GPU": 2.0}, 1) == ""
-    assert what_lacks(task, {}, 3) == "waiting for 1 × 1 CPU, 0 free (3 runs not begun)"
+    assert what_lacks(wide, [{"CPU": 1.0, "GPU": 1.0}, {"CPU": 1.0, "GPU": 1.0}], 1) == ""
+    assert what_lacks(task, [], 3) == "waiting for 1 × 1 CPU, 0 free (3 runs not begun)"
+
+
+def test_a_wait_beside_nodes_that_are_kept_out_names_them(task: RunTask) -> None:
+    notes: list[str] = []
+    kept = {"node-b"}
+    waiting = Waiting(
+        notes.append,
+        excluded=lambda: {"node-b": 3, "node-gone": 4},
+        _free=lambda: {"node-a": {}, "node-b": {"CPU": 8.0}},
+        _is_any_waiting=lambda: True,
+        _kept_out=lambda task: kept,
+    )
+    waiting.look([task], 60)
+    waiting.look([task], 60 + WAITING_AFTER_S)
+    assert notes == [
+        "waiting for 1 × 1 CPU, 0 free (1 runs not begun); node node-b is kept out after 3 faults"
+    ]
+    kept.clear()
+    waiting.look([task], 61 + WAITING_AFTER_S)
+    assert len(notes) == 1, "it may be on the node now, which has room"

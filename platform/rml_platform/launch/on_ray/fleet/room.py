@@ -72,6 +72,13 @@ def runs_on(nodes: Iterable[Node], task: RunTask) -> int:
     return sum(held) // task.num_workers
 
 
+def open_to(task: RunTask, nodes: Sequence[Node], avoid: Collection[str]) -> list[Node]:
+    """The nodes that a run may be on: without those to avoid where the others hold it, else all,
+    because it would wait for ever."""
+    others = [node for node in nodes if node.id not in avoid]
+    return others if runs_on(others, task) > 0 else list(nodes)
+
+
 def matches(value: str | None, wanted: str) -> bool:
     """Whether a label of a node is what a selector asks for, in Ray's grammar: `x`, `!x`,
     `in(x,y)`, `!in(x,y)`."""
@@ -108,6 +115,7 @@ class Room:
         at_most: int | None,
         on_note: Callable[[str], None],
         unusable: Callable[[], Collection[str]] = frozenset,
+        avoid: Callable[[], Collection[str]] = frozenset,
         look: Callable[[], list[Node]] = nodes_now,
         autoscaled: Callable[[RunTask], int] = most_by_autoscaler,
     ) -> None:
@@ -116,11 +124,13 @@ class Room:
             tasks: of the sweep, of one size or several.
             at_most: a person's limit.
             unusable: ids of the nodes that no run may be on.
+            avoid: ids of the nodes that runs keep off where there are others for them.
         """
         self._sizes = {size_of(task): task for task in tasks}
         self._at_most = at_most
         self._on_note = on_note
         self._unusable = unusable
+        self._avoid = avoid
         self._look = look
         self._autoscaled = autoscaled
         self._held: dict[Size, int] | None = None
@@ -150,7 +160,10 @@ class Room:
         self._looked_s = now_s
         unusable = self._unusable()
         nodes = [node for node in self._look() if node.id not in unusable]
-        held = {size: runs_on(nodes, task) for size, task in self._sizes.items()}
+        avoid = self._avoid()
+        held = {
+            size: runs_on(open_to(task, nodes, avoid), task) for size, task in self._sizes.items()
+        }
         self._tell(held)
         self._held = held
         self._room = {

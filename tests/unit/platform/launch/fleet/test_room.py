@@ -7,7 +7,14 @@ from typing import Any
 import pytest
 
 from rml_platform.launch.on_ray.fleet import room as module
-from rml_platform.launch.on_ray.fleet.room import Node, Room, matches, need_of_worker, runs_on
+from rml_platform.launch.on_ray.fleet.room import (
+    Node,
+    Room,
+    matches,
+    need_of_worker,
+    open_to,
+    runs_on,
+)
 from rml_platform.run.task import RunTask
 from rml_trainers.data.prepared.cache import PreparedData
 from tests.support.platform.fake_trainer import GOOD
@@ -96,6 +103,28 @@ def test_labels_are_matched_as_ray_matches_them(
     assert matches(value, wanted) is is_match
 
 
+def test_nodes_to_avoid_are_left_out_only_where_the_others_hold_the_run(task: RunTask) -> None:
+    small = node("small", {"CPU": 1})
+    large = node("large", {"CPU": 4})
+    fast = node("fast", {"CPU": 4, "GPU": 1, "accelerator_type:A100": 1})
+    spot = node("spot", {"CPU": 4}, market="spot")
+    wide = changed(task, cpus_per_worker=2)
+    on_gpu = changed(task, gpus_per_worker=1, accelerator="A100")
+    on_spot = changed(task, labels=(("market", "spot"),))
+    two = changed(task, num_workers=2, placement="one_node")
+    nodes = [small, large, fast, spot]
+
+    def names(run: RunTask, avoid: set[str], there: list[Node] = nodes) -> list[str]:
+        return [one.id for one in open_to(run, there, avoid)]
+
+    assert names(task, {"large"}) == ["small", "fast", "spot"]
+    assert names(wide, {"large"}, [small, large]) == ["small", "large"], "too few resources"
+    assert names(two, {"large"}, [small, large]) == ["small", "large"], "not together on one"
+    assert names(on_gpu, {"fast"}) == [one.id for one in nodes], "the only one of its kind"
+    assert names(on_spot, {"spot", "large"}) == [one.id for one in nodes], "the only label"
+    assert names(task, {"large", "gone"}, [large]) == ["large"]
+
+
 class Cluster:
     """Nodes that come and go, seen each time that the room looks."""
 
@@ -103,6 +132,7 @@ class Cluster:
         self.nodes = [node("a", {"CPU": 2})]
         self.autoscaled = 0
         self.unusable = set[str]()
+        self.avoid = set[str]()
         self.said: list[str] = []
         monkeypatch.setattr(module, "LOOK_EVERY_S", 0.0)
 
@@ -112,6 +142,7 @@ class Cluster:
             at_most=at_most,
             on_note=self.said.append,
             unusable=lambda: self.unusable,
+            avoid=lambda: self.avoid,
             look=lambda: self.nodes,
             autoscaled=lambda task: self.autoscaled,
         )
@@ -134,11 +165,17 @@ def test_what_comes_and_goes_counts_at_once(task: RunTask, monkeypatch: pytest.M
     assert [most(room, task), most(room, task)] == [5, 5]
     cluster.unusable.add("b")
     assert most(room, task) == 2
+    cluster.unusable.clear()
+    cluster.avoid.add("b")
+    assert most(room, task) == 2
+    del cluster.nodes[0]
+    assert most(room, task) == 3, "no other node is left"
     cluster.nodes.clear()
     assert most(room, task) == 1  # one waits, and says so
     assert cluster.said == [
         "the cluster has grown: it holds 5 runs at once now",
         "the cluster has shrunk: it holds 2 runs at once now",
+        "the cluster has grown: it holds 3 runs at once now",
         "the cluster has shrunk: it holds 0 runs at once now",
     ]
 
