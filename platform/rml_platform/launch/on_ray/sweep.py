@@ -171,14 +171,9 @@ def sweep(
     with temporary_folder("rml-tune-") as folder:
         tuner = tune.Tuner(
             _cell(tasks, trainer_class),
-            tune_config=tune.TuneConfig(
-                search_alg=Handout(queue, room, unusable, silence.errors, on_note),
-                num_samples=-1,
-                # Tune's own bound: the room is the Handout's affair. As many may wait for theirs.
-                max_concurrent_trials=min(max_concurrent or MOST_AT_ONCE, len(tasks)),
-                reuse_actors=True,
-                trial_name_creator=_run_id_of,
-                trial_dirname_creator=_run_id_of,
+            tune_config=_tune_config(
+                Handout(queue, room, unusable, silence.errors, on_note),
+                min(max_concurrent or MOST_AT_ONCE, len(tasks)),
             ),
             run_config=tune.RunConfig(
                 name=tasks[0].launch_id,
@@ -197,6 +192,18 @@ def sweep(
         ):
             tuner.fit()
     return queue.lost
+
+
+def _tune_config(handout: Handout, at_most: int) -> tune.TuneConfig:
+    return tune.TuneConfig(
+        search_alg=handout,
+        num_samples=-1,
+        # Tune's own bound: the room is the Handout's affair. As many may wait for theirs.
+        max_concurrent_trials=at_most,
+        reuse_actors=True,
+        trial_name_creator=_run_id_of,
+        trial_dirname_creator=_run_id_of,
+    )
 
 
 @contextlib.contextmanager
