@@ -228,7 +228,7 @@ def test_a_storage_with_a_password_is_refused_before_it_is_written_anywhere(
         OutputLayout(root=tmp_path, storage=storage)
     assert "cr@et" not in str(caught.value)
     study = write_study(tmp_path)
-    for command in ("launch", "run"):
+    for command in ("launch", "run", "plan", "status", "cancel"):
         with pytest.raises(ConfigError) as refused:
             rml(command, study, "--out", tmp_path / "out", "--storage", storage)
         assert "cr@et" not in str(refused.value)

@@ -24,6 +24,16 @@ POSTGRES = ("postgresql", "postgres")
 POSTGRES_DRIVERS = ("psycopg2", "psycopg")
 
 
+DATABASES = ("postgresql", "postgres", "mysql", "mssql")
+"""How the URIs of databases on a server begin."""
+
+
+def until_given_up(uri: str, seconds: int) -> dict[str, int]:
+    """Arguments that make the driver of a database on a server stop waiting for it; MLflow's own
+    are not to be had, and one that is not there takes it minutes."""
+    return {"connect_timeout": seconds} if uri.startswith(("postgres", "mysql")) else {}
+
+
 def postgres_driver() -> str | None:
     """A package that talks to PostgreSQL and is installed, None where there is none."""
     return next((name for name in POSTGRES_DRIVERS if importlib.util.find_spec(name)), None)

@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 from mlflow.exceptions import MlflowException
+from sqlalchemy import NullPool, create_engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from rml_dashboards.contract.metric_keys import (
@@ -32,8 +33,10 @@ from rml_dashboards.contract.metric_keys import (
     to_mlflow_key,
 )
 from rml_dashboards.contract.store_uri import (
+    DATABASES,
     shown_uri,
     sqlite_file,
+    until_given_up,
     with_driver,
     without_litter,
 )
@@ -51,6 +54,7 @@ IS_FINISHED = pc.field("status") == "FINISHED"
 MOST_LEFT_OUT = 600
 """Runs that one statement may exclude by their ids; where more have ended within the last hour,
 they are read again."""
+ANSWERS_WITHIN_S = 5
 CLOCK_SKEW_MS = 3_600_000
 HAS_RUN_ID = f"tags.`{Tag.RUN_ID}` LIKE '%'"
 OURS = tuple(f"{place}/" for place in (FINAL, VAL, HOLDOUT, TRAIN))
@@ -253,9 +257,17 @@ def impatient_client(tracking_uri: str) -> Iterator[MlflowClient]:
     before = os.environ.get(name)
     os.environ.setdefault(name, "2")
     try:
+        if tracking_uri.startswith(DATABASES):
+            _ask_database(tracking_uri)
         with without_litter(tracking_uri):
             client = MlflowClient(with_driver(tracking_uri))
         yield client
     finally:
         if before is None:
             os.environ.pop(name, None)  # another thread's client may have done so
+
+
+def _ask_database(uri: str) -> None:
+    """Raise SQLAlchemyError within seconds where a database does not let itself be opened."""
+    arguments = until_given_up(uri, ANSWERS_WITHIN_S)
+    create_engine(with_driver(uri), poolclass=NullPool, connect_args=arguments).connect().close()

@@ -15,7 +15,7 @@ from rml_platform.commands.options import (
     Overrides,
     Plugins,
     Profile,
-    Storage,
+    StorageToWrite,
     StudyFiles,
     TrackingUri,
 )
@@ -87,7 +87,7 @@ def launch(
     plugin: Plugins = None,
     profile: Profile = None,
     out: Out = DEFAULT_OUT,
-    storage: Storage = None,
+    storage: StorageToWrite = None,
     data_root: DataRoot = None,
     tracking_uri: TrackingUri = None,
     address: Address = None,
@@ -112,9 +112,11 @@ def launch(
     from rml_platform.launch.output_layout import OutputLayout
     from rml_platform.planning.plan_file.writing import write_down
     from rml_platform.planning.plan_from_file import planned
+    from rml_platform.tracking.reaching import check_reachable
 
     console = Console()
     layout = OutputLayout(root=out, storage=storage or str(out))
+    check_reachable(tracking_uri)
     studies = list(dict.fromkeys(studies))
     plan_of = functools.partial(planned, out=out, data_root=data_root, tell_data=True)
     plans = [plan_of(one, set_, profile, is_local=address is None) for one in studies]

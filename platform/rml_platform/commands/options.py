@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from rml_platform.launch.output_layout import DEFAULT_OUT as DEFAULT_OUT
+from rml_platform.run.files.reaching import check_storage
 
 STUDY_OR_NAME = "STUDY.yaml|NAME"
 StudyOrName = Annotated[
@@ -61,15 +62,31 @@ Profile = Annotated[
     str | None, typer.Option(help="Another size of the study, by its name in the file.")
 ]
 Out = Annotated[Path, typer.Option(help="Where prepared data, runs, tracking and tables go.")]
-Storage = Annotated[
-    str | None,
-    typer.Option(
-        help=(
-            "Where run folders and checkpoints go: a path or URI (s3://…) all nodes reach; "
-            "default: --out."
-        )
-    ),
+
+
+def _reached(context: typer.Context, storage: str | None) -> str | None:
+    return _looked_at(context, storage, is_written=False)
+
+
+def _reached_and_written(context: typer.Context, storage: str | None) -> str | None:
+    return _looked_at(context, storage, is_written=True)
+
+
+def _looked_at(context: typer.Context, storage: str | None, *, is_written: bool) -> str | None:
+    """Before anything is planned or prepared: that takes its time."""
+    if storage is not None and not context.resilient_parsing:
+        check_storage(storage, is_written=is_written)
+    return storage
+
+
+_STORAGE_HELP = (
+    "Where run folders and checkpoints go: a path or URI (s3://…) all nodes reach; default: --out."
+)
+Storage = Annotated[str | None, typer.Option(callback=_reached, help=_STORAGE_HELP)]
+StorageToWrite = Annotated[
+    str | None, typer.Option("--storage", callback=_reached_and_written, help=_STORAGE_HELP)
 ]
+"""Of commands that put something there: its folder is made."""
 DataRoot = Annotated[
     Path | None,
     typer.Option(envvar="RML_DATA", help="Folder that holds the data sets (camvid/, …)."),

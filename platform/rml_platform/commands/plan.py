@@ -13,7 +13,7 @@ from rml_platform.commands.options import (
     Overrides,
     Plugins,
     Profile,
-    Storage,
+    StorageToWrite,
     StudyFiles,
 )
 
@@ -45,7 +45,7 @@ def plan(
     plugin: Plugins = None,
     profile: Profile = None,
     out: Out = DEFAULT_OUT,
-    storage: Storage = None,
+    storage: StorageToWrite = None,
     data_root: DataRoot = None,
     address: Address = None,
     price: PriceOption = None,

@@ -11,7 +11,7 @@ from rml_platform.commands.options import (
     Out,
     Overrides,
     Plugins,
-    Storage,
+    StorageToWrite,
     TrackingUri,
 )
 
@@ -23,7 +23,7 @@ def run(
     set_: Overrides = None,
     plugin: Plugins = None,
     out: Out = DEFAULT_OUT,
-    storage: Storage = None,
+    storage: StorageToWrite = None,
     data_root: DataRoot = None,
     tracking_uri: TrackingUri = None,
 ) -> None:
@@ -38,10 +38,12 @@ def run(
     from rml_platform.planning.plan import plan_run
     from rml_platform.planning.plan_from_file import preparing
     from rml_platform.study.schema import load_run_config
+    from rml_platform.tracking.reaching import check_reachable
     from rml_platform.views.summary import print_run
     from rml_trainers.data.prepared.cache import PreparedData
 
     console = Console()
+    check_reachable(tracking_uri)
     with preparing(Console(stderr=True)) as tell:
         run_config = load_run_config(config, set_ or ())
         planned = plan_run(

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from rml_dashboards.contract.uris import has_secrets, without_secrets
-from rml_trainers.errors import ConfigError
+from rml_platform.run.files.reaching import check_no_secret
 
 DEFAULT_OUT = Path("outputs")
 
@@ -20,13 +19,7 @@ class OutputLayout:
     another place."""
 
     def __post_init__(self) -> None:
-        if has_secrets(self.storage):
-            raise ConfigError(
-                f"storage {without_secrets(self.storage)}: a password in it would be written into "
-                "the records of runs; give it to the storage's own client instead: AWS_PROFILE, or "
-                "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, for s3://, "
-                "GOOGLE_APPLICATION_CREDENTIALS for gs://, on every node"
-            )
+        check_no_secret(self.storage)
 
     @property
     def artifacts(self) -> Path:

@@ -33,12 +33,12 @@ from rml_dashboards.contract.store_uri import (
 from rml_dashboards.contract.tags import Tag
 from rml_dashboards.contract.uris import without_secrets
 from rml_platform.run.metric_log import Measurement
+from rml_platform.tracking.reaching import check_reachable
 from rml_platform.tracking.tracker import TrackingError
 
 BATCH_METRICS = 1000
 """MLflow's limit of one log_batch call; 100 parameters or tags."""
 BATCH_PARAMS = 100
-CHECK_TIMEOUT_S = 5
 MAX_PARAM = 6000
 MAX_DIGEST = 36
 MAX_TAG = 5000
@@ -77,12 +77,17 @@ class MlflowStore:
 
     def __init__(self, uri: str, artifact_root: Path | None) -> None:
         """`artifact_root`: folder for the artifacts of new experiments; None leaves them to the
-        server."""
+        server.
+
+        Raises:
+            TrackingError: the store does not answer, or cannot be opened.
+        """
         self.uri = uri
         self.shown_uri = shown_uri(uri)
         """For messages: without the password that a database's URI may hold."""
         self._artifact_root = artifact_root
         self._experiments: dict[str, str] = {}
+        check_reachable(uri)
         with _one_error(f"cannot open the tracking store {self.shown_uri}"):
             _limit_patience()
             import mlflow
@@ -106,8 +111,6 @@ class MlflowStore:
             "leave it out"
         )
         with _one_error(what), self._alone_at_the_file():
-            if self.uri.startswith(("http://", "https://")):
-                requests.get(f"{self.uri.rstrip('/')}/health", timeout=CHECK_TIMEOUT_S)
             self._client.search_experiments(max_results=1)
             self._follow_moved_artifacts()
 

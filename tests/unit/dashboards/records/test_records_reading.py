@@ -127,3 +127,14 @@ def test_an_unreachable_server_is_an_error(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(DashboardError, match=r"the MLflow store .* cannot be read"):
         read_records("http://127.0.0.1:9", tmp_path / "ledger")
+
+
+def test_a_database_that_is_not_there_is_asked_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("psycopg2", reason="no driver of PostgreSQL is installed")
+    from mlflow.store.db import utils as databases
+
+    monkeypatch.delattr(databases, "create_sqlalchemy_engine_with_retry")  # takes two minutes
+    with pytest.raises(DashboardError, match=r"store postgresql://me:\*\*\*@.* cannot be read"):
+        read_records("postgresql://me:s3cret@127.0.0.1:9/runs", tmp_path / "ledger")

@@ -15,6 +15,7 @@ from mlflow.tracking._tracking_service import utils as mlflow_utils
 
 from rml_platform.run.metric_log import Measurement
 from rml_platform.tracking import mlflow_store as tracking
+from rml_platform.tracking import reaching
 from rml_platform.tracking.mlflow_store import MlflowStore, StoredRun
 from rml_platform.tracking.opening import tracking_uri_or_default
 from rml_platform.tracking.tracker import TrackingError
@@ -271,14 +272,32 @@ def closed_port() -> int:
 
 def test_a_server_that_is_not_there_is_one_clear_error() -> None:
     uri = f"http://127.0.0.1:{closed_port()}"
-    with pytest.raises(
-        TrackingError, match=f"MLflow at {uri} cannot be used; start it, correct the tracking URI"
-    ):
-        MlflowStore(uri, None).check()
+    with pytest.raises(TrackingError) as told:
+        MlflowStore(uri, None)
+    assert str(told.value).startswith(
+        f"MLflow at {uri} cannot be reached ([Errno 111] Connection refused): start it, or correct"
+    )
+
+
+def test_a_database_that_is_not_there_is_asked_once_and_told_without_its_password(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("psycopg2", reason="no driver of PostgreSQL is installed")
+    from mlflow.store.db import utils as databases
+
+    monkeypatch.delattr(databases, "create_sqlalchemy_engine_with_retry")  # takes two minutes
+    port = closed_port()
+    with pytest.raises(TrackingError) as told:
+        MlflowStore(f"postgresql://me:s3cret@127.0.0.1:{port}/runs", None)
+    said = str(told.value)
+    assert said.startswith(f"MLflow at postgresql://me:***@127.0.0.1:{port}/runs cannot be reached")
+    assert "Connection refused): start it, or correct --tracking-uri;" in said
+    assert "\n" not in said
+    assert "s3cret" not in said
 
 
 def test_a_server_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tracking, "CHECK_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(reaching, "ANSWERS_WITHIN_S", 0.1)
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
