@@ -16,6 +16,7 @@ from rml_platform.launch.on_ray.fleet.room import Node
 from rml_platform.plugins import hash_here
 from rml_platform.run.faults.lease import LAUNCHES
 from rml_platform.run.files.inputs import in_place
+from rml_platform.run.files.temporary import sweep
 from rml_platform.run.storage import Folder
 from rml_platform.run.task import StoredInput
 from rml_trainers.errors import RmlError
@@ -61,7 +62,9 @@ class NoAnswer:
 
 
 def answer(question: Question) -> Answer:
-    """This machine's answer."""
+    """This machine's answer. It first removes the temporary folders that killed processes have left
+    on it, which may hold whole checkpoints: no run need come here that would."""
+    sweep()
     return Answer(
         version=package_version("rml"),
         code=code_hash(),

@@ -1,5 +1,9 @@
 """Nodes that differ are refused before anything starts, and what they lack is stored once."""
 
+import os
+import subprocess
+import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -84,6 +88,20 @@ def test_what_one_node_lacks_is_stored_once(task: RunTask, nodes: Nodes) -> None
     index = InputStore(task.storage).index(name)
     assert index is not None
     assert "train.arrow" in index
+
+
+def test_what_killed_workers_left_on_a_node_is_removed_when_it_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    left = tmp_path / f"rml-work-{dead.pid}-abc"
+    (left / "checkpoint").mkdir(parents=True)
+    alive = tmp_path / f"rml-work-{os.getpid()}-abc"
+    alive.mkdir()
+    answer(Question(storage=str(tmp_path), launch_id="launch", plugins=(), inputs=()))
+    assert list(tmp_path.iterdir()) == [alive]
 
 
 def test_an_object_store_has_it_whoever_joins_later(
