@@ -22,8 +22,8 @@ class CodeVersion:
     """Version of this project's code."""
 
     version: str
-    """`git describe` in a checkout (tag or abbreviated commit), else the version of the installed
-    package."""
+    """`git describe` in a checkout (tag of a release, commits since, abbreviated commit), else the
+    version of the installed package."""
     dirty: bool
     """Whether the packages in the checkout differ from that commit. Studies, notes and tests may: a
     run's settings are recorded with it."""
@@ -41,6 +41,9 @@ class Environment:
     """Distribution name → version; "missing" where it is not installed."""
 
 
+RELEASES = "v[0-9]*.[0-9]*.[0-9]*"
+"""Tags of releases (`v1.2.3`), as git matches them; a tag that somebody made for themselves names
+no version."""
 PACKAGES = ("torch", "torchvision", "timm", "ray", "mlflow", "numpy", "pyarrow", "pandas")
 
 
@@ -83,7 +86,7 @@ def code_version() -> CodeVersion:
     # A package installed into some other project's checkout must not take that project's commit for
     # its own.
     if (root / ".git").exists() and (root / "platform" / "rml_platform").is_dir():
-        described = _git(root, "describe", "--tags", "--always")
+        described = _git(root, "describe", "--tags", "--match", RELEASES, "--always")
         if described is not None:
             changed = _git(root, "status", "--porcelain", "--", *FOLDERS_OF_PACKAGES)
             return CodeVersion(version=described, dirty=changed is not None)

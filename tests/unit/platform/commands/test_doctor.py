@@ -126,6 +126,38 @@ def test_code_version_outside_a_checkout(tmp_path: Path, monkeypatch: pytest.Mon
     assert found == environment.CodeVersion(version=environment.package_version("rml"), dirty=False)
 
 
+def test_only_the_tag_of_a_release_names_the_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "platform" / "rml_platform"
+    package.mkdir(parents=True)
+    monkeypatch.setattr("rml_platform.__file__", str(package / "__init__.py"))
+
+    def git(*words: str) -> str:
+        person = ["-c", "user.name=me", "-c", "user.email=me@example.org"]
+        command = ["git", "-C", str(tmp_path), *person, *words]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    def version() -> str:
+        environment.code_version.cache_clear()
+        return environment.code_version().version
+
+    try:
+        git("init")
+        git("commit", "--allow-empty", "-m", "first")
+        for mine in ("good", "v2-of-mine", "vNext.1.2"):
+            git("tag", mine)
+        commit = git("rev-parse", "--short", "HEAD")
+        assert version() == commit
+        git("tag", "v1.2.3")
+        assert version() == "v1.2.3"
+        git("commit", "--allow-empty", "-m", "second")
+        git("tag", "-a", "better", "-m", "mine")
+        assert version() == f"v1.2.3-1-g{git('rev-parse', '--short', 'HEAD')}"
+    finally:
+        environment.code_version.cache_clear()
+
+
 @pytest.mark.parametrize("fast", [True, False])
 def test_without_a_gpu_it_says_what_helps(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fast: bool
