@@ -46,7 +46,8 @@ def execute(
     finally:
         attempt.give_back()
         release_memory()  # the process may wait for its next run, beside others that train
-        spare_what_is_loaded()
+    # After a failure its traceback may still hold networks, which would be kept for good.
+    spare_what_is_loaded()
     return "done"
 
 

@@ -2,6 +2,7 @@
 launch knows."""
 
 import errno
+import functools
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -265,11 +266,15 @@ def test_the_first_of_several_failures_is_the_reason(task: RunTask) -> None:
 def test_memory_is_given_back_whatever_became_of_the_run(
     task: RunTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    released: list[str] = []
-    monkeypatch.setattr("rml_platform.run.execute.release_memory", lambda: released.append("now"))
+    done: list[str] = []
+    for name in ("release_memory", "spare_what_is_loaded"):
+        monkeypatch.setattr(
+            f"rml_platform.run.execute.{name}", functools.partial(done.append, name)
+        )
     assert execute(failing(task), CONTEXT, FakeTrainer) == "failed"
+    assert done == ["release_memory"], "what a failed run left is not to be kept for good"
     assert execute(replace(task, launch_id="launch-2"), CONTEXT, FakeTrainer) == "done"
-    assert len(released) == 2
+    assert done[1:] == ["release_memory", "spare_what_is_loaded"]
 
 
 def test_every_worker_does_what_rank_0_found_settled(task: RunTask) -> None:
