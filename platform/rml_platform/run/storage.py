@@ -61,6 +61,14 @@ class Folder:
         except FileNotFoundError:
             return None
 
+    def state_of(self, name: str) -> tuple[int, int | None] | None:
+        """Size in bytes and time of the last change (in ns, where the filesystem knows it) of a
+        file, by which a change is seen without reading it; None if it is not there. Raises
+        ConfigError as `child`."""
+        self._check_below(name)
+        found = self.filesystem.get_file_info(f"{self.path}/{name}")
+        return (found.size, found.mtime_ns) if found.type == fs.FileType.File else None
+
     def write(self, name: str, content: bytes) -> None:
         """Write a file whole: a reader sees the old content or the new, never half of it.
 

@@ -95,12 +95,12 @@ class Watch:
 
     def _follow_start(self, task: RunTask, now_s: float) -> None:
         """A run that an actor has, and that has not reported yet: what it brings to its node first
-        stands in its log."""
+        stands in its log, which grows and is looked at again and again: not its content."""
         run_id = task.run_id
         if not self._has_actor(run_id):
             self._starts.pop(run_id, None)
             return
-        place = RunFolder.of(task.storage, run_id).folder.read("log.txt")
+        place = RunFolder.of(task.storage, run_id).folder.state_of("log.txt")
         pace = self._starts.setdefault(run_id, Pace(0, place, now_s))
         pace.move(place, now_s)
         waited_s = now_s - pace.since_s

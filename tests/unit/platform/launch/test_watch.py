@@ -20,6 +20,7 @@ from rml_platform.launch.on_ray.watch import (
 from rml_platform.launch.run_queue import RunQueue
 from rml_platform.run.reporters import note
 from rml_platform.run.run_folder import Heartbeat, RunFolder
+from rml_platform.run.storage import Folder
 from rml_platform.run.task import Process, RunTask
 from rml_platform.study.retry_config import RetryConfig
 from rml_trainers.data.prepared.cache import PreparedData
@@ -161,7 +162,7 @@ def test_what_an_attempt_said_last_is_not_held_against_the_next(
 
 
 def test_a_run_that_does_not_begin_in_its_actor_is_taken_from_it(
-    task: RunTask, killed: list[tuple[int, str]]
+    task: RunTask, killed: list[tuple[int, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = Watched(task)
     run.has_actor = False
@@ -172,9 +173,11 @@ def test_a_run_that_does_not_begin_in_its_actor_is_taken_from_it(
     run.pass_time(50)
     run.pass_time(BEGINS_WITHIN_S)
     note(RunFolder.of(task.storage, task.run_id), "info", "images: 10 of 90 GB are here")
-    run.pass_time(50)
-    assert run.ended == []
-    run.pass_time(10 * BEGINS_WITHIN_S + 501)
+    with monkeypatch.context() as patch:
+        patch.setattr(Folder, "read", lambda folder, name: pytest.fail(f"{name} is read whole"))
+        run.pass_time(50)
+        assert run.ended == []
+        run.pass_time(10 * BEGINS_WITHIN_S + 501)
     assert run.ended == ["run-1"]
     assert run.notes[-1].startswith("run-1 has not begun within 18")
     run.queue.ended("run-1", "ActorDiedError: it died")

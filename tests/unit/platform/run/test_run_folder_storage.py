@@ -32,6 +32,18 @@ def test_reading_gives_back_what_was_written(folder: Folder) -> None:
     assert folder.files() == ["a.json"]
 
 
+def test_a_change_of_a_file_is_seen_without_reading_it(folder: Folder) -> None:
+    assert folder.state_of("log.txt") is None
+    folder.write("log.txt", b"one\n")
+    before = folder.state_of("log.txt")
+    assert folder.state_of("log.txt") == before
+    folder.write("log.txt", b"one\ntwo\n")
+    after = folder.state_of("log.txt")
+    assert before is not None and after is not None
+    assert (before[0], after[0]) == (4, 8)
+    assert Folder(folder.filesystem, folder.path.rpartition("/")[0]).state_of(folder.name) is None
+
+
 def test_a_name_with_folders_is_written_into_them(folder: Folder) -> None:
     folder.write("city 0 ü/deep/im08.png", b"png")
     folder.write("city 0 ü/deep/im08.png", b"new")
