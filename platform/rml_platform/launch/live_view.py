@@ -17,6 +17,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from rml_platform.planning.costs.forecast import trained
 from rml_platform.run.faults.repeated import repeated
 from rml_platform.run.run_folder import RunFolder, RunRecord, to_keep
 from rml_platform.tracking.several_studies import Synchronises
@@ -235,20 +236,23 @@ def _row(run_id: str, record: RunRecord) -> Iterable[RenderableType]:
 
 
 def _own_seconds_left(record: RunRecord) -> float | None:
-    """From the run's own pace so far, evaluations and checkpoints included."""
+    """From the run's own pace so far, evaluations and checkpoints included, its start left out."""
     beat = record.heartbeat
-    if beat is None or beat.step <= 0:
+    seconds, steps = trained(record)
+    if beat is None or steps <= 0:
         return None
-    return beat.seconds / beat.step * (beat.num_steps - beat.step)
+    return seconds / steps * (beat.num_steps - beat.step)
 
 
 def seconds_left(records: dict[str, RunRecord]) -> float | None:
     """Until the whole grid is done, taking runs not begun to be as long as the mean of the others;
     None: no idea."""
-    beats = [
-        r.heartbeat for r in records.values() if r.heartbeat is not None and r.heartbeat.step > 0
+    whole = [
+        r.heartbeat.start_up_s + seconds / steps * r.heartbeat.num_steps
+        for r in records.values()
+        for seconds, steps in [trained(r)]
+        if r.heartbeat is not None and steps > 0
     ]
-    whole = [beat.seconds / beat.step * beat.num_steps for beat in beats]
     if not whole:
         return None
     moving = [

@@ -82,6 +82,7 @@ class Attempt:
         self.launch_number = earlier.launch_attempt + 1 if earlier and same_launch else 1
         self.seconds_before = earlier.seconds if earlier else 0.0
         self.first_step = earlier.first_step if earlier else 0
+        self.start_up = (earlier.start_up_s, earlier.start_up_steps) if earlier else (0.0, 0)
         # What did not fit into memory once is not tried whole again by the next launch.
         self.micro_batches = max(task.micro_batches, earlier.micro_batches if earlier else 1)
 
@@ -322,6 +323,7 @@ class Attempt:
         self, device: torch.device, found: SoundCheckpoint | None, begin_from: Path | None
     ) -> Heartbeat:
         taken_over = self.shared_stages.step_of(begin_from.name) if begin_from else 0
+        start_up_s, start_up_steps = self.start_up
         return Heartbeat(
             launch_id=self.task.launch_id,
             launcher=self.task.launcher,
@@ -335,6 +337,8 @@ class Attempt:
             step=found.step if found else 0,
             checkpoint_step=found.step if found else -1,
             seconds=self.seconds_before,
+            start_up_s=start_up_s,
+            start_up_steps=start_up_steps,
             first_step=self.first_step if found else taken_over,
         )
 

@@ -72,6 +72,13 @@ class Heart:
         """Wall time spent on the run, earlier attempts included."""
         return self._seconds_before + time.monotonic() - self._started
 
+    def end_start_up(self, step: int) -> None:
+        """This attempt reports steps for the first time: where it is."""
+        beat = self.heartbeat
+        own_s = self.seconds - self._seconds_before
+        made = step - max(beat.step, beat.first_step)
+        self.update(start_up_s=beat.start_up_s + own_s, start_up_steps=beat.start_up_steps + made)
+
     def write(self) -> None:
         self.check()
         use = self._device_use()
@@ -175,12 +182,16 @@ class RunReporter(WorkerReporter):
         self._saved_at = time.time()
         self._run = run
         self._heart = heart
+        self._has_reported = False
         self.metrics = MetricLog(run.folder)
         self._notes = [
             line for line in (run.folder.read("log.txt") or b"").decode().splitlines() if line
         ]
 
     def on_step(self, progress: Progress, scalars: dict[str, float]) -> None:
+        if not self._has_reported:
+            self._heart.end_start_up(progress.step)
+            self._has_reported = True
         speed = (
             {"seconds_per_step": progress.seconds_per_step} if progress.seconds_per_step > 0 else {}
         )

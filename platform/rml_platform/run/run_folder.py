@@ -93,6 +93,11 @@ class Heartbeat:
     """Step of the newest checkpoint that is safely stored (-1: none)."""
     seconds: float = 0.0
     """Wall time spent on the run so far, over all attempts."""
+    start_up_s: float = 0.0
+    """Of it, what attempts took until their first report of steps: libraries, images,
+    compilation."""
+    start_up_steps: int = 0
+    """Steps that were made in that time."""
     first_step: int = 0
     """Step that the run began at itself; what lies before it was taken over from another run."""
     gpu_percent: float | None = None

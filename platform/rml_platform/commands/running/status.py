@@ -35,8 +35,9 @@ def status(
     """
     from rml_platform.launch.scheduling.queue_state import queues
     from rml_platform.launch.scheduling.wishes import read_wishes
+    from rml_platform.planning.costs.measured import probes_like
     from rml_platform.run.many_runs import records_of
-    from rml_platform.views.runs.standing import standing
+    from rml_platform.views.runs.standing import devices_of, standing
 
     plan = asked.plan_of(study)
     place = asked.place
@@ -44,7 +45,10 @@ def status(
     def look() -> "Standing":
         records = records_of(place, (run.run_id for run in plan.runs))
         wishes = read_wishes(place, plan.name, plan.profile)
-        return standing(plan, records, frozenset(wishes.cancelled), queues(place))
+        kinds = [run.kind for run in plan.runs]
+        probes = probes_like(asked.out, kinds, devices_of(plan, records))
+        cancelled = frozenset(wishes.cancelled)
+        return standing(plan, records, cancelled, queues(place), probes=probes)
 
     if watch:
         _watch(look, as_json=json)

@@ -110,14 +110,21 @@ class Paces:
             place[key].add(*trained(now))
 
 
+ENOUGH = 0.05
+"""Part of a run's steps after which a pace tells more than a probe: it has seen evaluations."""
+
+
 def trained(record: RunRecord) -> tuple[float, int]:
     """Seconds that a run has taken so far over all attempts, and the steps that it made itself in
-    them."""
+    them. Of one that is not done without what its attempts took to start up: of what is left it is
+    no part, and at the beginning it is nearly all."""
     beat = record.heartbeat
     first = beat.first_step if beat else 0
     if record.result is not None:
         return record.result.seconds, record.result.steps - first
-    return (beat.seconds, beat.step - first) if beat else (0.0, 0)
+    if beat is None:
+        return 0.0, 0
+    return beat.seconds - beat.start_up_s, beat.step - first - beat.start_up_steps
 
 
 def forecast(
@@ -169,16 +176,21 @@ def seconds_left(
     steps = run.num_steps - step
     own = _Pace()
     own.add(*trained(record))
-    if own.per_step is not None:
-        return steps * own.per_step, "its own pace"
-    of_kind = paces.of_kind.get(run.kind)
-    if run.kind and of_kind is not None and of_kind.per_step is not None:
-        return steps * of_kind.per_step, "runs of its kind"
+    of_kind = paces.of_kind.get(run.kind, _Pace()) if run.kind else _Pace()
+    of_method = paces.of_method.get(run.method, _Pace())
+    measured: tuple[tuple[_Pace, Source], ...] = (
+        (own, "its own pace"),
+        (of_kind, "runs of its kind"),
+        (of_method, "runs of its method"),
+    )
+    for pace, source in measured[:2]:
+        if pace.per_step is not None and pace.steps >= ENOUGH * run.num_steps:
+            return steps * pace.per_step, source
     if probe is not None:
         return probe.seconds(run.stages, step, run.warm_up_steps), "probe"
-    of_method = paces.of_method.get(run.method)
-    if of_method is not None and of_method.per_step is not None:
-        return steps * of_method.per_step, "runs of its method"
+    for pace, source in measured:
+        if pace.per_step is not None:
+            return steps * pace.per_step, source
     stated = stated_seconds_left(run.stages, step)
     if stated is not None:
         return stated / devices.count, "stated"

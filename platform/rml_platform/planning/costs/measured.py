@@ -1,7 +1,7 @@
 """What was measured of kinds of runs: sizes of recorded runs, and probes kept by machine."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,6 +74,29 @@ def read_probes(out: Path, machine: str, kinds: Iterable[str]) -> dict[str, Prob
             except DamagedFileError:
                 folder.delete(name)
     return found
+
+
+def probes_like(out: Path, kinds: Iterable[str], devices: Collection[str]) -> dict[str, Probe]:
+    """Of each kind the newest probe of one of some devices, of whichever host; of any device where
+    there is none to go by."""
+    wanted = set(kinds)
+    folder = Folder.open(out).child(PROBES)
+    found = dict[str, Probe]()
+    for name in folder.files():
+        try:
+            probe = PROBE.decode(folder.read(name) or b"", f"{folder.path}/{name}")
+        except DamagedFileError:  # `rml plan --probe` measures it again
+            continue
+        fits = not devices or probe.machine.rpartition(" of ")[0] in devices
+        is_newer = probe.kind not in found or probe.time > found[probe.kind].time
+        if probe.kind in wanted and fits and is_newer:
+            found[probe.kind] = probe
+    return found
+
+
+def device_text(device: str, cpus_per_worker: float) -> str:
+    """A device as the machine of a probe names it, from the name that a run has recorded."""
+    return f"{cpus_per_worker:g} cores" if device == "cpu" else device
 
 
 def _name(kind: str, machine: str) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from rml_platform.planning.costs.kinds import kind_of
-from rml_platform.planning.costs.measured import Probe, write_probe
+from rml_platform.planning.costs.measured import Probe, device_text, write_probe
 from rml_platform.planning.machine import Machine
 from rml_platform.planning.plan import PlannedRun
 from rml_platform.run.checkpoints import NUM_TO_KEEP
@@ -32,7 +32,7 @@ def probed_machine(resources: ResourcesConfig) -> str:
     host = socket.gethostname()
     if resources.gpus(Machine.here().gpus) > 0:
         return f"{torch.cuda.get_device_name()} of {host}"
-    return f"{resources.cpus_per_worker:g} cores of {host}"
+    return f"{device_text('cpu', resources.cpus_per_worker)} of {host}"
 
 
 def probe(run: PlannedRun, resources: ResourcesConfig) -> Probe:

@@ -18,6 +18,7 @@ from rml_platform.planning.costs.forecast import (
     forecast,
     total,
 )
+from rml_platform.planning.costs.measured import Probe, device_text
 from rml_platform.planning.plan_file.written_plan import WrittenPlan, WrittenRun
 from rml_platform.run.run_folder import RunRecord
 
@@ -102,10 +103,12 @@ def standing(
     cancelled: frozenset[str],
     queues: Sequence[QueueState],
     now: float | None = None,
+    probes: Mapping[str, Probe] | None = None,
 ) -> Standing:
-    """Put together what the plan, the run folders, people's wishes and the launches say."""
+    """Put together what the plan, the run folders, people's wishes, the launches and probes (by
+    kind) say."""
     devices = Devices.of(plan.resources, _gpus(records))
-    left = {one.run_id: one for one in forecast(plan, records, devices=devices)}
+    left = {one.run_id: one for one in forecast(plan, records, probes=probes, devices=devices)}
     runs = []
     for run in plan.runs:
         record = records[run.run_id]
@@ -124,6 +127,13 @@ def standing(
         devices=devices,
         time=time.time() if now is None else now,
     )
+
+
+def devices_of(plan: WrittenPlan, records: Mapping[str, RunRecord]) -> frozenset[str]:
+    """What the runs so far were trained on, as probes name it."""
+    beats = (record.heartbeat for record in records.values())
+    cpus = plan.resources.cpus_per_worker
+    return frozenset(device_text(beat.device, cpus) for beat in beats if beat is not None)
 
 
 def _gpus(records: Mapping[str, RunRecord]) -> float:

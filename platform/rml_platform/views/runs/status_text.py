@@ -61,10 +61,14 @@ def _run(run: RunStanding, now: float, *, on_gpus: bool) -> tuple[Cell, ...]:
         "" if run.miou is None else in_per_cent(run.miou),
         "" if run.steps_per_second is None else f"{run.steps_per_second:.3g}",
         *gpu,
-        duration(run.seconds_left) if is_running and run.seconds_left is not None else "",
+        _left(run.seconds_left) if is_running else "",
         f"{max(0.0, now - beat.time):.0f} s ago" if beat and is_running else "",
         why if len(why) <= LONGEST_REASON else f"{why[:LONGEST_REASON]}…",
     )
+
+
+def _left(seconds: float | None) -> str:
+    return "unknown" if seconds is None else duration(seconds)
 
 
 def _troubles(now: Standing) -> Iterator[Text]:
@@ -115,6 +119,6 @@ def _sums(now: Standing) -> Iterator[str]:
         )
     if sum_.num_unknown:
         yield (
-            f"left: {sum_.num_unknown} runs; how long they take is unknown until one of them has "
-            "trained"
+            f"left: {sum_.num_unknown} runs, ETA unknown until one of them has trained some steps "
+            "(rml plan --probe measures them before)"
         )

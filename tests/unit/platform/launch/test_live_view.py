@@ -1,6 +1,7 @@
 """The view of a grid: what is counted, how long it takes, how it looks."""
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -80,6 +81,15 @@ def test_time_left_counts_waiting_runs_at_the_pace_of_the_others() -> None:
 
 def test_time_left_is_at_least_that_of_the_slowest_run() -> None:
     assert seconds_left({"a": running(10, 10.0), "b": running(90, 9.0)}) == 90.0
+
+
+def test_time_left_is_without_the_start_of_a_run() -> None:
+    record = running(20, 70.0)
+    assert record.heartbeat is not None
+    beat = replace(record.heartbeat, start_up_s=60.0, start_up_steps=10)
+    records = {"a": replace(record, heartbeat=beat)}
+    assert seconds_left(records) == 80
+    assert seconds_left(records | {"b": RunRecord(state="new")}) == 80 + 60 + 100
 
 
 def test_nothing_is_guessed_before_a_run_has_a_pace() -> None:

@@ -65,6 +65,19 @@ def test_the_heartbeat_names_a_checkpoint_only_once_it_is_stored(
     assert beat.heartbeat.checkpoint_step == 6
 
 
+def test_the_time_to_the_first_report_is_kept_apart_over_all_attempts(run: RunFolder) -> None:
+    before = beat_of(step=4, first_step=2, seconds=100.0, start_up_s=30.0, start_up_steps=1)
+    beat = Heart(run, before)
+    reporter = RunReporter(run, beat, lambda progress, folder: None)
+    reporter.on_step(progress(6), {})
+    first = beat.heartbeat
+    assert first.start_up_steps == 1 + 2
+    assert 30 < first.start_up_s <= 30 + beat.seconds - 100
+    reporter.on_step(progress(8), {})
+    assert (beat.heartbeat.step, beat.heartbeat.start_up_steps) == (8, 3)
+    assert beat.heartbeat.start_up_s == first.start_up_s
+
+
 def test_values_that_are_not_finite_are_not_metrics(run: RunFolder) -> None:
     beat = heart(run)
     reporter = RunReporter(run, beat, lambda progress, folder: None)

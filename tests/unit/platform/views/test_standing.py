@@ -9,12 +9,13 @@ import pytest
 from rich.console import Console
 
 from rml_platform.launch.scheduling.queue_state import QueueState, queues, telling
+from rml_platform.planning.costs.measured import Probe
 from rml_platform.planning.plan_file.written_plan import WrittenPlan
 from rml_platform.run.run_folder import Failure, RunRecord
 from rml_platform.run.task import Process
 from rml_platform.study.schema import load_study
 from rml_platform.views.runs.cost_table import hours, size
-from rml_platform.views.runs.standing import Standing, as_json, standing
+from rml_platform.views.runs.standing import Standing, as_json, devices_of, standing
 from rml_platform.views.runs.status_text import status_text
 from tests.support.platform.plans import written
 from tests.support.platform.studies import write_study
@@ -95,7 +96,31 @@ def test_the_text_tells_pace_device_and_what_is_left(now: Standing) -> None:
     assert "0.25 steps/s together" in text
     # 60, 20 and 60 s of those that have begun, 60 s of another of their kind.
     assert "left: about 0.0556 GPU-hours, 3 min with 1 at once (from its own pace; runs of" in text
-    assert "left: 3 runs; how long they take is unknown" in text
+    assert "left: 3 runs, ETA unknown until one of them has trained some steps" in text
+
+
+def test_a_run_that_starts_up_has_no_eta_unless_a_probe_was_made(plan: WrittenPlan) -> None:
+    run = plan.runs[0]
+    records = {run.run_id: RunRecord(state="new") for run in plan.runs}
+    beginning = replace(BEAT, step=1, seconds=90, start_up_s=90, start_up_steps=1)
+    records[run.run_id] = RunRecord(state="running", heartbeat=beginning)
+    unknown = standing(plan, records, frozenset(), [], now=1003)
+    assert " unknown  3 s ago" in text_of(unknown)
+    assert as_json(unknown)["runs"][0]["seconds_left"] is None
+    assert devices_of(plan, records) == {"H100"}
+    probe = Probe(
+        kind=run.kind,
+        machine="H100 of host",
+        warm_up_s=2,
+        stage_s=2,
+        evaluation_s=1,
+        evaluation_every=0,
+        run_bytes=1,
+        time=0,
+    )
+    known = standing(plan, records, frozenset(), [], now=1003, probes={run.kind: probe})
+    assert known.runs[0].seconds_left == 7 * 2 + 1
+    assert "(from probe)" in text_of(known)
 
 
 def test_json_has_the_same_and_no_not_a_number(now: Standing) -> None:

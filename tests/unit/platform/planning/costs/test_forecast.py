@@ -18,6 +18,8 @@ from rml_platform.planning.costs.kinds import kind_of
 from rml_platform.planning.costs.measured import (
     Probe,
     bytes_of_kinds,
+    device_text,
+    probes_like,
     read_probes,
     write_probe,
 )
@@ -111,6 +113,54 @@ def test_what_was_taken_over_is_not_counted_as_trained() -> None:
     assert trained(running(step=6, seconds=10, first_step=4)) == (10, 2)
     assert trained(done(seconds=12, first_step=4)) == (12, 4)
     assert trained(RunRecord(state="new")) == (0, 0)
+
+
+def starting(step: int, seconds: float, start_up: tuple[float, int]) -> RunRecord:
+    start_up_s, steps = start_up
+    known = replace(beat(step, seconds), start_up_s=start_up_s, start_up_steps=steps)
+    return RunRecord(state="running", heartbeat=known)
+
+
+def test_the_time_to_the_first_steps_is_not_taken_for_the_pace(plan: WrittenPlan) -> None:
+    beginning = starting(1, 90, (90, 1))
+    assert trained(beginning) == (0, 0)
+    assert forecast(plan, records(plan, beginning), devices=CORE)[0].seconds is None
+    later = starting(3, 94, (90, 1))
+    left = forecast(plan, records(plan, later), devices=CORE)
+    assert [(one.source, one.seconds) for one in left[:2]] == [
+        ("its own pace", 5 * 2),
+        ("runs of its kind", 8 * 2),
+    ]
+
+
+def test_a_probe_counts_until_a_run_has_made_enough_steps(plan: WrittenPlan) -> None:
+    stages = (replace(plan.runs[0].stages[-1], last_step=1000, hash=None),)
+    long = replace(plan.runs[0], stages=stages)
+    plan = replace(plan, runs=(long, replace(plan.runs[1], stages=stages)))
+    probes = {long.kind: replace(PROBE, kind=long.kind)}
+    early = records(plan, starting(20, 100, (90, 10)))
+    with_probe = forecast(plan, early, probes=probes, devices=CORE)
+    assert {one.source for one in with_probe} == {"probe"}
+    alone = forecast(plan, early, devices=CORE)
+    assert [one.source for one in alone] == ["its own pace", "runs of its kind"]
+    enough = records(plan, starting(60, 140, (90, 10)))
+    sources = [one.source for one in forecast(plan, enough, probes=probes, devices=CORE)]
+    assert sources == ["its own pace", "runs of its kind"]
+
+
+def test_a_probe_is_found_by_the_device_of_the_runs(tmp_path: Path) -> None:
+    for machine, time in (("2 cores of a", 3), ("H100 of a", 1), ("H100 of b", 2)):
+        write_probe(tmp_path, replace(PROBE, kind="k", machine=machine, time=time))
+    (tmp_path / "probes" / "k-damaged.json").write_text("{")
+
+    def found(*devices: str) -> list[str]:
+        return [probe.machine for probe in probes_like(tmp_path, ["k", ""], devices).values()]
+
+    assert found(device_text("H100", 1)) == ["H100 of b"]
+    assert found(device_text("cpu", 2)) == ["2 cores of a"]
+    assert found() == ["2 cores of a"]
+    assert found("A100") == []
+    assert probes_like(tmp_path, ["other"], ()) == {}
 
 
 def test_rows_add_up_to_the_whole(plan: WrittenPlan) -> None:
