@@ -17,7 +17,8 @@ from rml_trainers.config import (
     TeacherConfig,
 )
 from rml_trainers.data.sources.scenes import ScenesConfig
-from rml_trainers.methods.comparators.adv_ssl import AdvSslConfig
+from rml_trainers.methods.comparators.adversarial.adv_ssl import AdvSslConfig
+from rml_trainers.methods.comparators.adversarial.s4gan import S4GanConfig
 from rml_trainers.methods.comparators.augseg import AugSegConfig
 from rml_trainers.methods.comparators.classmix import ClassMixConfig
 from rml_trainers.methods.comparators.cowmix import CowMixConfig
@@ -26,7 +27,6 @@ from rml_trainers.methods.comparators.cutmix_seg import CutMixSegConfig
 from rml_trainers.methods.comparators.dmt import DmtConfig
 from rml_trainers.methods.comparators.ict import IctConfig
 from rml_trainers.methods.comparators.meta_pseudo_label import MetaPseudoLabelConfig
-from rml_trainers.methods.comparators.s4gan import S4GanConfig
 from rml_trainers.methods.comparators.unimatch import UniMatchConfig
 from rml_trainers.methods.comparators.unimatch_v2 import UniMatchV2Config
 from rml_trainers.methods.paper.iml import ImlConfig

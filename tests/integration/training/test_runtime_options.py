@@ -12,7 +12,7 @@ from rml_trainers.config import BatchConfig, RunConfig, RuntimeConfig
 from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.data.splitting.splits import make_split
 from rml_trainers.methods import METHODS
-from rml_trainers.methods.comparators.adv_ssl import AdvSslConfig
+from rml_trainers.methods.comparators.adversarial.adv_ssl import AdvSslConfig
 from rml_trainers.methods.comparators.cps import CpsConfig
 from rml_trainers.methods.comparators.unimatch import UniMatchConfig
 from rml_trainers.networks.accelerate import lean_batchnorm

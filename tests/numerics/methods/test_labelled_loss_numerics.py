@@ -11,9 +11,9 @@ import torch
 from rml_trainers.config import LabelledLossConfig, RunConfig, ScheduleConfig, replace
 from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.data.splitting.splits import make_split
-from rml_trainers.methods.comparators.adv_ssl import AdvSslConfig
+from rml_trainers.methods.comparators.adversarial.adv_ssl import AdvSslConfig
+from rml_trainers.methods.comparators.adversarial.s4gan import S4GanConfig
 from rml_trainers.methods.comparators.dmt import DmtConfig
-from rml_trainers.methods.comparators.s4gan import S4GanConfig
 from rml_trainers.methods.paper.iml import ImlConfig
 from rml_trainers.noise.config import NoiseConfig
 from rml_trainers.students.losses import hard_cross_entropy, labelled_cross_entropy

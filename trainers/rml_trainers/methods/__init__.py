@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from rml_trainers.methods.comparators.adv_ssl import AdversarialLearning, AdvSslConfig
+from rml_trainers.methods.comparators.adversarial.adv_ssl import AdversarialLearning, AdvSslConfig
+from rml_trainers.methods.comparators.adversarial.s4gan import S4Gan, S4GanConfig
 from rml_trainers.methods.comparators.augseg import AugSeg, AugSegConfig
 from rml_trainers.methods.comparators.classmix import ClassMixConfig, ClassMixMethod
 from rml_trainers.methods.comparators.cowmix import CowMixConfig, CowMixSeg
@@ -19,7 +20,6 @@ from rml_trainers.methods.comparators.meta_pseudo_label import (
     MetaPseudoLabelConfig,
     MetaPseudoLabels,
 )
-from rml_trainers.methods.comparators.s4gan import S4Gan, S4GanConfig
 from rml_trainers.methods.comparators.unimatch import UniMatch, UniMatchConfig
 from rml_trainers.methods.comparators.unimatch_v2 import UniMatchV2, UniMatchV2Config
 from rml_trainers.methods.method import Method, MethodContext

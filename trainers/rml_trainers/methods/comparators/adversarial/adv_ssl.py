@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from rml_trainers import IGNORE_LABEL
 from rml_trainers.configuration import configuration, require
-from rml_trainers.methods.comparators.discriminators import (
+from rml_trainers.methods.comparators.adversarial.discriminators import (
     AgainstDiscriminator,
     FullyConvolutional,
     Predicted,
