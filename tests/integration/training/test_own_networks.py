@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from rml_trainers.config import OptimiserConfig, TeacherConfig
 from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.data.splitting.splits import make_split
 from rml_trainers.methods import METHODS, MethodEntry
 from rml_trainers.methods.paper.mean_teacher import MeanTeacherConfig
-from rml_trainers.students.own_networks import OwnNetwork
+from rml_trainers.students.own_networks import OwnNetwork, as_a_head
 from rml_trainers.training.reporting import MemoryReporter
 from rml_trainers.training.trainer import Trainer
 from tests.support.adversarial import Adversarial
@@ -80,3 +81,28 @@ def test_its_learning_rate_decays_over_the_stage() -> None:
     for progress in (0.0, 0.5):
         network.minimise(layer(torch.ones(1, 2)).sum(), progress)
     assert rates == [0.5, 0.125]
+
+
+def test_a_head_learns_from_the_students_loss_and_its_teacher_follows() -> None:
+    """At the head's rate, by the gradient that was left in it; the teacher begins as its copy."""
+    optimiser = OptimiserConfig(lr=0.1, head_lr_factor=5.0, momentum=0.0, weight_decay=0.0)
+    layer = torch.nn.Linear(2, 1, bias=False)
+    before = layer.weight.detach().clone()
+    head = OwnNetwork(layer, as_a_head(optimiser), teacher=TeacherConfig(ema_decay=0.75))
+    head.to(torch.device("cpu"))
+    layer(torch.tensor([[1.0, 2.0]])).sum().backward()
+    head.take_gradients(0.0, step=7)
+    assert layer.weight.grad is None, "the next step would add to it"
+    after = before - 0.5 * torch.tensor([[1.0, 2.0]])
+    torch.testing.assert_close(layer.weight.detach(), after)
+    assert head.teacher is not None
+    torch.testing.assert_close(head.teacher.weight, 0.75 * before + 0.25 * after)
+
+    other = OwnNetwork(
+        torch.nn.Linear(2, 1, bias=False), as_a_head(optimiser), teacher=TeacherConfig()
+    )
+    other.load_tensors(head.tensors())
+    assert all(
+        torch.equal(tensor, other.tensors()[name]) for name, tensor in head.tensors().items()
+    )
+    assert set(head.tensors()) >= {"module/weight", "teacher/weight"}

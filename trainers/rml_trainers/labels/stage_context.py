@@ -14,6 +14,8 @@ class StageContext:
     """One stage of one run, as a worker sees it when it begins."""
 
     stage: int
+    num_steps: int
+    """Optimiser steps of the stage."""
     learners: Learners
     data: PreparedData
     split: Split

@@ -12,7 +12,11 @@ from rml_trainers.data.loading.loaders import Batch, InitialLabels, LabelledCrop
 from rml_trainers.labels.stage_context import StageContext
 from rml_trainers.networks.network import SegmentationNetwork
 from rml_trainers.settings.contract import MethodConfig
-from rml_trainers.settings.optimisation import LabelledLossConfig
+from rml_trainers.settings.optimisation import (
+    LabelledLossConfig,
+    OptimiserConfig,
+    TeacherConfig,
+)
 from rml_trainers.students.learners import Learners, to_unit_range
 from rml_trainers.students.losses import labelled_cross_entropy, log_softmax, valid_counts
 from rml_trainers.students.micro_batches import MicroBatch
@@ -35,6 +39,9 @@ class StepResult:
     own_losses: dict[str, Tensor] = field(default_factory=dict)
     """Loss of each of the method's own networks, by name: on detached predictions, so that it
     reaches no student. They are minimised in this order, after the students' step."""
+    taught: tuple[str, ...] = ()
+    """Names of the method's own networks that `loss` has gradients for, as a head of a student;
+    they take their step after the students'."""
     afterwards: Callable[[], "StepResult"] | None = None
     """What other students learn once this loss has been taken, from the weights as they are then.
     Gradients were cleared; a student without any in either loss stands still in it."""
@@ -53,6 +60,10 @@ class MethodContext:
     """See `EvaluationConfig`."""
     labelled_loss: LabelledLossConfig = field(default_factory=LabelledLossConfig)
     """The run's own L_s."""
+    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+    """Of the students, for a head of the method's own."""
+    teacher: TeacherConfig = field(default_factory=TeacherConfig)
+    """How mean teachers move, for that of a head of the method's own."""
     seed: int = 0
     """Of the run, for networks of the method's own."""
 

@@ -52,6 +52,16 @@ def mean_over_workers(count: Tensor) -> Tensor:
     return sum_over_workers(count.clone()) / world_size()
 
 
+def gathered(tensor: Tensor) -> Tensor:
+    """Tensors of all workers [N, …], the same shape in each, one behind the other in the order of
+    ranks."""
+    if world_size() == 1:
+        return tensor
+    parts = [torch.empty_like(tensor) for _ in range(world_size())]
+    dist.all_gather(parts, tensor)
+    return torch.cat(parts)
+
+
 def broadcast(tensors: Iterable[Tensor]) -> None:
     """Overwrite each tensor with rank 0's."""
     if world_size() > 1:

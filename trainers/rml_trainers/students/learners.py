@@ -231,13 +231,15 @@ class Learners:
             return self._forwards[labeller][number](_channels_last(images))
 
     @torch.no_grad()
-    def replay(self, number: int, images: Tensor) -> SegmentationOutput:
-        """Output of a student as it is when it learns (dropout, batch statistics), without
-        gradient."""
-        network = self.student(number)
+    def replay(
+        self, number: int, images: Tensor, labeller: Labeller = "students"
+    ) -> SegmentationOutput:
+        """Output of a student, or of its mean teacher, as a student is when it learns (dropout,
+        batch statistics), without gradient."""
+        network = self.student(number) if labeller == "students" else self.teacher(number)
         network.train()
         with self.autocast():
-            return self._forwards["students"][number](_channels_last(images))
+            return self._forwards[labeller][number](_channels_last(images))
 
     @torch.no_grad()
     def predict(self, labeller: Labeller, images: Tensor) -> tuple[SegmentationOutput, ...]:

@@ -5,9 +5,13 @@ The method builds them in its constructor, names them in `own_networks()` and, i
 one loss for each in `StepResult.own_losses`, computed on detached predictions. The trainer moves
 them to the device, lets each minimise its loss once the students have taken their step, and keeps
 them in the checkpoint.
+
+A head that learns from the students' own loss has no loss beside it: the step names it in
+`StepResult.taught`, and the trainer takes the gradients that the students' loss has left in it.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+import copy
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -15,6 +19,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from rml_trainers.runtime.distributed import average_buffers, average_gradients
+from rml_trainers.settings.optimisation import OptimiserConfig, TeacherConfig
+from rml_trainers.students.ema import MeanTeacherUpdate
+from rml_trainers.students.fused_optimiser import fused_optimiser
 from rml_trainers.students.named_tensors import under
 
 
@@ -26,22 +33,38 @@ class OwnNetwork:
         make_optimiser: from the parameters. It must keep its state on the device, or a step would
             wait for it: Adam only with `fused=True`.
         poly_power: of the polynomial decay of the learning rate over a stage, as for the students.
+        teacher: keep a mean teacher of the network, which moves as those of the students do.
     """
+
+    teacher: nn.Module | None = None
+    _move_teacher: MeanTeacherUpdate | None = None
 
     def __init__(
         self,
         module: nn.Module,
         make_optimiser: Callable[[Iterator[nn.Parameter]], Optimizer],
         poly_power: float = 0.9,
+        teacher: TeacherConfig | None = None,
     ) -> None:
         self.module = module
         self._optimiser = make_optimiser(module.parameters())
         self._initial_lr = [float(group["lr"]) for group in self._optimiser.param_groups]
         self._poly_power = poly_power
+        self._teacher_config = teacher
+        if teacher is not None:
+            self.teacher = copy.deepcopy(module).requires_grad_(False)
 
     def to(self, device: torch.device) -> None:
         """Before the first step; the optimiser keeps hold of the parameters."""
         self.module.to(device)
+        if self.teacher is not None and self._teacher_config is not None:
+            self.teacher.to(device)
+            self._move_teacher = MeanTeacherUpdate(
+                self.module,
+                self.teacher,
+                self._teacher_config.ema_decay,
+                warm_up=self._teacher_config.ema_warm_up,
+            )
 
     @contextmanager
     def fixed(self) -> Iterator[nn.Module]:
@@ -62,17 +85,35 @@ class OwnNetwork:
         Workers average their gradients and statistics, so that all hold the same network. `losses`
         and `mean_over_workers` make the mean of the workers' losses the loss of the whole batch.
         """
-        for group, lr in zip(self._optimiser.param_groups, self._initial_lr, strict=True):
-            group["lr"] = lr * (1 - progress) ** self._poly_power
         self._optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        self._update(progress)
+
+    def take_gradients(self, progress: float, step: int) -> None:
+        """Update from the gradients that the students' loss has brought, forget them, and move the
+        mean teacher.
+
+        Args:
+            progress: as for `minimise`.
+            step: of the run, from 0.
+        """
+        self._update(progress)
+        self._optimiser.zero_grad(set_to_none=True)
+        if self._move_teacher is not None:
+            self._move_teacher(step)
+
+    def _update(self, progress: float) -> None:
+        for group, lr in zip(self._optimiser.param_groups, self._initial_lr, strict=True):
+            group["lr"] = lr * (1 - progress) ** self._poly_power
         average_gradients(self.module.parameters())
         self._optimiser.step()
         average_buffers(self.module)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Weights, buffers and the optimiser's state."""
+        """Weights, buffers, those of the mean teacher, and the optimiser's state."""
         kept = {f"module/{name}": tensor for name, tensor in self.module.state_dict().items()}
+        if self.teacher is not None:
+            kept |= {f"teacher/{name}": x for name, x in self.teacher.state_dict().items()}
         for i, slot in self._optimiser.state_dict()["state"].items():
             kept |= {
                 f"optimiser/{i}/{name}": value
@@ -84,11 +125,19 @@ class OwnNetwork:
     def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
         """Take back what `tensors` gave."""
         self.module.load_state_dict(under(tensors, "module/"))
+        if self.teacher is not None:
+            self.teacher.load_state_dict(under(tensors, "teacher/"))
         slots: dict[int, dict[str, Tensor]] = {}
         for name, tensor in under(tensors, "optimiser/").items():
             number, key = name.split("/")
             slots.setdefault(int(number), {})[key] = tensor.clone()
         self._optimiser.load_state_dict({**self._optimiser.state_dict(), "state": slots})
+
+
+def as_a_head(config: OptimiserConfig) -> Callable[[Iterator[nn.Parameter]], Optimizer]:
+    """The run's optimiser at the rate of a student's head."""
+    lr = config.lr * config.head_lr_factor
+    return lambda parameters: fused_optimiser([{"params": list(parameters), "lr": lr}], config)
 
 
 class OwnNetworks:
@@ -107,6 +156,11 @@ class OwnNetworks:
         """One step of each network that has a loss, in the order of the losses."""
         for name, loss in losses.items():
             self._networks[name].minimise(loss, progress)
+
+    def take_gradients(self, names: Iterable[str], progress: float, step: int) -> None:
+        """One step of each network named, from what the students' loss has left in it."""
+        for name in names:
+            self._networks[name].take_gradients(progress, step)
 
     def tensors(self) -> dict[str, Tensor]:
         return {

@@ -20,6 +20,8 @@ def make_method(config: RunConfig, num_classes: int) -> Method:
         monitor_pseudo_labels=config.evaluation.monitor_pseudo_labels,
         monitor_coupling=config.evaluation.monitor_coupling,
         labelled_loss=config.labelled_loss,
+        optimiser=config.optimiser,
+        teacher=config.teacher,
         seed=config.seed,
     )
     return build_method(config.method, context)

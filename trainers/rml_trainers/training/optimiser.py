@@ -1,11 +1,12 @@
 """SGD or AdamW with polynomial decay; the head learns faster than the backbone."""
 
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import nn
 
 from rml_trainers.settings.optimisation import OptimiserConfig
+from rml_trainers.students.fused_optimiser import fused_optimiser
 from rml_trainers.students.learners import Learners
 
 
@@ -25,7 +26,7 @@ class Optimiser:
             {"params": backbone, "factor": 1.0},
             {"params": head, "factor": config.head_lr_factor},
         ]
-        self.inner = _build([group for group in groups if group["params"]], config)
+        self.inner = fused_optimiser([group for group in groups if group["params"]], config)
 
     def clear(self) -> None:
         """Forget the gradients, before a step's first backward pass."""
@@ -68,22 +69,3 @@ class Optimiser:
             kept = torch.empty_like(like) if tensor.shape == like.shape else like.new_empty(())
             slots.setdefault(int(number), {})[name or "momentum_buffer"] = kept.copy_(tensor)
         self.inner.load_state_dict({**self.inner.state_dict(), "state": slots})
-
-
-def _build(groups: list[dict[str, Any]], config: OptimiserConfig) -> torch.optim.Optimizer:
-    """Fused, so that a step neither loops over parameters nor waits for the device."""
-    if config.kind == "adamw":
-        return torch.optim.AdamW(
-            groups,
-            lr=config.lr,
-            betas=(config.momentum, config.second_moment),
-            weight_decay=config.weight_decay,
-            fused=True,
-        )
-    return torch.optim.SGD(
-        groups,
-        lr=config.lr,
-        momentum=config.momentum,
-        weight_decay=config.weight_decay,
-        fused=True,
-    )

@@ -193,6 +193,7 @@ class Trainer:
         """What the method is told when a stage begins."""
         return StageContext(
             stage=stage,
+            num_steps=next(each.num_steps for each in self.stages if each.index == stage),
             learners=self.learners,
             data=self.data,
             split=self.split,
@@ -236,6 +237,7 @@ class Trainer:
             result = replace(result, scalars={**result.scalars, **later.scalars})
         self.learners.after_step(self.step)
         self.own_networks.minimise(result.own_losses, progress)
+        self.own_networks.take_gradients(result.taught, progress, self.step)
         return result
 
     def _after_step(self, stage: Stage) -> None:
