@@ -21,6 +21,7 @@ from rml_trainers.methods.comparators.adversarial.adv_ssl import AdvSslConfig
 from rml_trainers.methods.comparators.adversarial.s4gan import S4GanConfig
 from rml_trainers.methods.comparators.augseg import AugSegConfig
 from rml_trainers.methods.comparators.classmix import ClassMixConfig
+from rml_trainers.methods.comparators.contrastive.u2pl import U2plConfig
 from rml_trainers.methods.comparators.cowmix import CowMixConfig
 from rml_trainers.methods.comparators.cps import CpsConfig
 from rml_trainers.methods.comparators.cutmix_seg import CutMixSegConfig
@@ -60,6 +61,16 @@ METHOD_CONFIGS: dict[str, MethodConfig] = {
     "cps": CpsConfig(),
     "dmt": DmtConfig(fractions=(0.5, 1.0)),
     "augseg": AugSegConfig(threshold=0.2),
+    "u2pl": U2plConfig(
+        anchor_threshold=0.1,
+        low_rank=1,
+        negatives="paper",
+        num_queries=8,
+        num_negatives=4,
+        representation_width=8,
+        queue_size=12,
+        first_queue_size=20,
+    ),
     "unimatch": UniMatchConfig(threshold=0.2),
     "unimatch_v2": UniMatchV2Config(threshold=0.2),
 }

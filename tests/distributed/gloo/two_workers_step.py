@@ -16,11 +16,12 @@ from torch import distributed as dist
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
 
-from rml_trainers.config import BatchConfig, OptimiserConfig, RunConfig
+from rml_trainers.config import BatchConfig, OptimiserConfig, RunConfig, replace
 from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.data.prepared.prepare import ensure_prepared
 from rml_trainers.data.splitting.splits import make_split
 from rml_trainers.methods import METHODS, MethodEntry
+from rml_trainers.methods.comparators.contrastive.u2pl import U2plConfig
 from rml_trainers.methods.comparators.unimatch import UniMatchConfig
 from rml_trainers.methods.paper.mean_teacher import MeanTeacherConfig
 from rml_trainers.networks.deeplab_v2 import DeepLabV2Config
@@ -29,16 +30,16 @@ from rml_trainers.runtime.distributed import leave_group
 from rml_trainers.training.reporting import MemoryReporter
 from rml_trainers.training.trainer import Trainer
 from tests.support.adversarial import Adversarial
-from tests.support.tiny import tiny_config
+from tests.support.tiny import METHOD_CONFIGS, tiny_config
 
 
 def config_of(method: str, accumulate: int = 1) -> RunConfig:
     """Without what differs by worker and by micro-batch: batch statistics and dropout."""
-    changes = (
-        {"method": UniMatchConfig(threshold=0.0, channel_dropout=0.0)}
-        if method == "unimatch"
-        else {}
-    )
+    methods = {
+        "unimatch": UniMatchConfig(threshold=0.0, channel_dropout=0.0),
+        "u2pl": U2plConfig(contrast_weight=0.0),
+    }
+    changes = {"method": methods[method]} if method in methods else {}
     return tiny_config(
         method,
         network=DeepLabV2Config(
@@ -82,6 +83,34 @@ def compare(method: str, alone: dict[str, Tensor], shared: dict[str, Tensor]) ->
         assert torch.equal(of_rank_0, shared[name]), f"{method}: the workers' {name} differ"
 
 
+def compare_contrast(data: PreparedData, work_dir: Path) -> None:
+    """Each worker draws anchors of its own; what U2PL keeps is the same in both, and filled."""
+    config = replace(config_of("u2pl"), method=METHOD_CONFIGS["u2pl"])
+    split = make_split(data.names("train"), config.split)
+    trainer = Trainer(
+        config,
+        data,
+        split,
+        device=torch.device("cpu"),
+        reporter=MemoryReporter(),
+        work_dir=work_dir,
+    )
+    trainer.method.begin_stage(trainer.stage_context(1))
+    for step in range(2):
+        batch = trainer.batches.batch(1, step, with_unlabelled=True)
+        trainer.train_on(batch, warm_up=False, progress=0.0)
+    kept = {
+        **trainer.method.tensors(),
+        **trainer.own_networks.tensors(),
+        **trainer.learners.students.state_dict(),
+    }
+    assert int(kept["bank/num_added"].min()) > 0
+    for name, tensor in kept.items():
+        of_rank_0 = tensor.clone()
+        dist.broadcast(of_rank_0, src=0)
+        assert torch.equal(of_rank_0, tensor), f"the workers' {name} differ"
+
+
 def main(folder: Path, methods: list[str]) -> None:
     torch.set_num_threads(1)
     METHODS["mean_teacher"] = MethodEntry(MeanTeacherConfig, Adversarial)
@@ -96,6 +125,8 @@ def main(folder: Path, methods: list[str]) -> None:
         )  # it runs its student on the whole batch
         for accumulate in (1, 2) if in_pieces else (1,):
             compare(method, alone[method], two_steps(method, data, work_dir, accumulate))
+    if "u2pl" in methods:
+        compare_contrast(data, work_dir)
     leave_group()
 
 

@@ -60,6 +60,9 @@ class MethodContext:
     """See `EvaluationConfig`."""
     labelled_loss: LabelledLossConfig = field(default_factory=LabelledLossConfig)
     """The run's own L_s."""
+    feature_widths: tuple[int, ...] = ()
+    """Channels of each student's feature (`SegmentationOutput.feature`), for a head of the method's
+    own."""
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     """Of the students, for a head of the method's own."""
     teacher: TeacherConfig = field(default_factory=TeacherConfig)

@@ -12,14 +12,17 @@ from rml_trainers.noise.strong_view import StrongView, strong_view
 from rml_trainers.students.learners import Learners, LearnerSettings
 
 
-def make_method(config: RunConfig, num_classes: int) -> Method:
-    """The method of a run."""
+def make_method(config: RunConfig, num_classes: int, learners: Learners) -> Method:
+    """The method of a run, for these students."""
     context = MethodContext(
         num_classes=num_classes,
         unsupervised_weight=config.unsupervised_weight,
         monitor_pseudo_labels=config.evaluation.monitor_pseudo_labels,
         monitor_coupling=config.evaluation.monitor_coupling,
         labelled_loss=config.labelled_loss,
+        feature_widths=tuple(
+            learners.student(i).feature_width for i in range(learners.num_students)
+        ),
         optimiser=config.optimiser,
         teacher=config.teacher,
         seed=config.seed,

@@ -92,7 +92,6 @@ class Trainer:
         self.reporter = reporter
         self.work_dir = work_dir
         self.stages = stages_of(config)
-        self.method = make_method(config, data.num_classes)
         require_images(self.split, needs_unlabelled=config.method.uses_unlabelled)
         self.identity = identity_hash(config, split_hash=split.hash, data_hash=data.content_hash)
         self._stage_ends = {
@@ -101,6 +100,7 @@ class Trainer:
         }
         in_pieces = with_micro_batches(config, micro_batches)
         self.learners = make_learners(in_pieces, data.num_classes, device)
+        self.method = make_method(config, data.num_classes, self.learners)
         self.own_networks = OwnNetworks(self.method.own_networks(), device)
         self.batches = TrainingBatches(
             data,

@@ -1,0 +1,1 @@
+"""Published methods that compare cells with cells of other classes."""
