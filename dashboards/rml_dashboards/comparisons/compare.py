@@ -52,6 +52,30 @@ def compare_rows(table: Table, against: str, floor: NoiseFloor | None = None) ->
         DashboardError: no row of this name has a scored run.
     """
     runs = scored_runs(table)
+    differences, notes = row_differences(table, against, floor)
+    columns = common_columns(table)
+    ranking, why = _ranking(table, runs, columns)
+    return Comparison(
+        table=table,
+        against=against,
+        differences=differences,
+        overall=_overall(runs, columns, against, table.spec.higher_is_better),
+        ranking=ranking,
+        floor=floor or table.floor,
+        notes=(*notes, *why),
+    )
+
+
+def row_differences(
+    table: Table, against: str, floor: NoiseFloor | None = None
+) -> tuple[pd.DataFrame, list[str]]:
+    """`Comparison.differences`, and what is left out of them.
+
+    Args:
+        floor: as of `compare_rows`.
+    Raises:
+        DashboardError: no row of this name has a scored run.
+    """
     kept, notes = comparable_runs(table, against)
     better = {column.label: table.spec.is_higher_better(column) for column in table.spec.columns}
     differences = paired_differences(kept, against, higher_is_better=better)
@@ -61,18 +85,7 @@ def compare_rows(table: Table, against: str, floor: NoiseFloor | None = None) ->
         for mean, column in zip(differences["mean"], differences["column"], strict=True)
     ]
     differences["below_floor"] = np.asarray(hidden, dtype=bool)
-    notes += unpaired(kept, differences, against)
-    columns = common_columns(table)
-    ranking, why = _ranking(table, runs, columns)
-    return Comparison(
-        table=table,
-        against=against,
-        differences=differences,
-        overall=_overall(runs, columns, against, table.spec.higher_is_better),
-        ranking=ranking,
-        floor=floor,
-        notes=(*notes, *why),
-    )
+    return differences, notes + unpaired(kept, differences, against)
 
 
 def comparable_runs(table: Table, against: str) -> tuple[pd.DataFrame, list[str]]:

@@ -25,10 +25,7 @@ def load_figures(specs: Sequence[FigureSpec], reader: RecordReader) -> list[Fill
     Raises DashboardError when the records cannot be read, or when no run has a metric that a figure
     asks for.
     """
-    drawn = [run for spec in specs for run in spec.runs]
-    wanted = {run.run_id for run in drawn} | {
-        other.run_id for run in drawn for other in run.shared_stages
-    }
+    wanted = frozenset().union(*(spec.run_ids for spec in specs))
     metrics = {metric.key for spec in specs for metric in spec.metrics}
     # What figures draw comes from the histories; of the records they show the states only.
     records = reader.records(wanted, metrics=())

@@ -84,6 +84,12 @@ class FigureSpec:
     y_range: tuple[float, float] | None = None
     log_y: bool = False
 
+    @property
+    def run_ids(self) -> frozenset[str]:
+        """Every run whose records it may be drawn from."""
+        shared = (other.run_id for run in self.runs for other in run.shared_stages)
+        return frozenset(run.run_id for run in self.runs) | frozenset(shared)
+
     def __post_init__(self) -> None:
         _check(
             FILE_NAME.fullmatch(self.name) is not None,

@@ -10,6 +10,7 @@ from rml_dashboards.contract.planned import StudyPlan
 from rml_dashboards.errors import DashboardError
 from rml_dashboards.records.reader import RecordReader
 from rml_dashboards.records.snapshot import snapshot_of
+from rml_dashboards.studies.plan import usual_reference
 from rml_dashboards.studies.table import cell_specs, table_spec
 from rml_dashboards.tables.entries import Table
 from rml_dashboards.tables.html import RunLink
@@ -18,7 +19,6 @@ from rml_dashboards.tables.publish import load_table
 MOST_COMPARED = 400
 """Cells up to which paired differences are reckoned for the page; each takes some hundredths of a
 second."""
-SUPERVISED = "supervised"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +109,7 @@ def _comparison(
     labels = [row.label for row in plan.rows]
     if against is not None and against not in labels:
         raise DashboardError(f"{plan.name}: no row {against!r}; rows: {', '.join(labels)}")
-    row = against or _first_row(plan)
+    row = against or usual_reference(plan)
     if not row:
         return None, "No row is run."
     num_cells = len(plan.rows) * len(plan.columns)
@@ -122,12 +122,3 @@ def _comparison(
         return compare_rows(table, row), ""
     except DashboardError as error:
         return None, f"{error}."
-
-
-def _first_row(plan: StudyPlan) -> str:
-    methods: dict[str, set[str]] = {}
-    for cell, run in plan.cells:
-        methods.setdefault(cell.row, set()).add(run.method)
-    run_rows = [row.label for row in plan.rows if row.label in methods]
-    supervised = (row for row in run_rows if methods[row] == {SUPERVISED})
-    return next(supervised, run_rows[0] if run_rows else "")

@@ -17,14 +17,13 @@ from rml_dashboards.records.reader import RecordReader
 from rml_dashboards.records.records import Records
 from rml_dashboards.records.snapshot import snapshot_of
 from rml_dashboards.studies.figures import CURVES, curve_specs
+from rml_dashboards.studies.plan import SUPERVISED
 from rml_dashboards.studies.table import cell_specs, table_spec
 from rml_dashboards.tables.entries import Table
 from rml_dashboards.tables.per_class import class_tables
 from rml_dashboards.tables.publish import load_table
 
 SECONDS_KEY = f"{FINAL}/{SECONDS}"
-SUPERVISED = "supervised"
-"""Method that gains are counted from, where a figure does not name a row."""
 LEARNING = (
     ("learning", "Scores during training", {"": "val/miou"}),
     ("loss", "Training loss", {"": "train/loss"}),

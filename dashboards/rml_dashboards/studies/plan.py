@@ -23,6 +23,8 @@ class _Format:
     format: int
 
 
+SUPERVISED = "supervised"
+"""Method that others are compared with, where nobody names a row."""
 _PLAN = pydantic.TypeAdapter(StudyPlan)
 _FORMAT = pydantic.TypeAdapter(_Format)
 
@@ -36,6 +38,17 @@ def check_no_search(plan: StudyPlan) -> None:
             "report. Launch what won as a study without `search`; runs that are done count "
             "there"
         )
+
+
+def usual_reference(plan: StudyPlan) -> str:
+    """The row that others are compared with where nobody names one: the first that is supervised
+    throughout, else the first that is run; empty where none is."""
+    methods: dict[str, set[str]] = {}
+    for cell, run in plan.cells:
+        methods.setdefault(cell.row, set()).add(run.method)
+    run_rows = [row.label for row in plan.rows if row.label in methods]
+    supervised = (row for row in run_rows if methods[row] == {SUPERVISED})
+    return next(supervised, run_rows[0] if run_rows else "")
 
 
 def plan_of_json(content: bytes, file: str) -> StudyPlan:
