@@ -1,6 +1,6 @@
 """What a run measured over its steps, thinned out so that a browser can draw it."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -58,7 +58,7 @@ def thinned(steps: Numbers, values: Numbers, num_points: int) -> list[tuple[floa
     return list(zip(steps[places].tolist(), values[places].tolist(), strict=True))
 
 
-def in_order(metrics: Collection[str]) -> list[str]:
+def in_order(metrics: Iterable[str]) -> list[str]:
     """Names of metrics: loss and mIoU first, those of single classes last."""
     first = {LOSS: 0, VAL_MIOU: 1}
     return sorted(metrics, key=lambda key: (first.get(key, 2), is_class_metric(key), key))

@@ -48,7 +48,7 @@ def run_facts(storage: RunStorage, run_id: str) -> RunFacts:
         settings=settings,
         task={name: shown(task[name]) for name in told if name in task},
         scores=_scores(result),
-        pictures=tuple(sorted(_pictures(storage, run_id))),
+        pictures=tuple(sorted(picture_names(storage, run_id))),
     )
 
 
@@ -76,7 +76,7 @@ def run_page(storage: RunStorage, snapshot: Snapshot, run_id: str, now: float) -
 
 def picture(storage: RunStorage, run_id: str, name: str) -> bytes | None:
     """Content of a picture of a run; None where it has none of that name, or it is no PNG."""
-    if name not in _pictures(storage, run_id):
+    if name not in picture_names(storage, run_id):
         return None
     content = storage.read(run_id, PICTURES, *name.split("/"))
     return content if content is not None and content.startswith(PNG) else None
@@ -165,5 +165,6 @@ def _tail(content: bytes | None) -> list[str]:
     return text.splitlines()[-LOG_LINES:]
 
 
-def _pictures(storage: RunStorage, run_id: str) -> list[str]:
+def picture_names(storage: RunStorage, run_id: str) -> list[str]:
+    """Names of a run's pictures, as `city/image.png`."""
     return [name for name in storage.names_below(run_id, PICTURES) if name.endswith(".png")]

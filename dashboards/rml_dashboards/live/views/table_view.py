@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from rml_dashboards.errors import DashboardError
@@ -18,6 +19,7 @@ from rml_dashboards.tables.publish import load_table
 from rml_dashboards.tables.render import legend
 from rml_dashboards.tables.texts import Grid, grid
 
+NOTHING = Grid(header=(), lines=())
 LEDGER_S = 30.0
 """How often a tracker may be asked for news."""
 
@@ -104,45 +106,75 @@ class LedgerRecords:
         return int(time.time() // LEDGER_S)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Filled:
+    """A table as it was filled."""
+
+    basis: object
+    """What it was made of."""
+    head: dict[str, Any]
+    layout: Grid
+    table: Table | None = None
+    """None where it could not be filled; the head says why."""
+
+
 class TableViews:
     """Tables of studies, each filled anew when one of its runs has come to another state."""
 
     def __init__(self, source: RecordSource) -> None:
         self._source = source
         self._lock = threading.Lock()
-        self._filled: dict[str, tuple[object, dict[str, Any], Grid]] = {}
+        self._filled: dict[str, _Filled] = {}
 
     def page(
         self, study: ShownStudy, snapshot: Snapshot, offset: int, limit: int
     ) -> dict[str, Any]:
         """Lines of the table from `offset` on, with its title, legend and footnotes."""
+        filled = self._now(study, snapshot)
+        lines = filled.layout.lines[offset : offset + limit]
+        return filled.head | {
+            "version": snapshot.version,
+            "offset": offset,
+            "total": len(filled.layout.lines),
+            "lines": [[[cell.kind, cell.text] for cell in line] for line in lines],
+        }
+
+    def table(self, study: ShownStudy, snapshot: Snapshot) -> tuple[object, Table]:
+        """The filled table, and what tells it from the same table before or after.
+
+        Raises:
+            DashboardError: it cannot be filled.
+        """
+        filled = self._now(study, snapshot)
+        if filled.table is None:
+            raise DashboardError(filled.head["problem"])
+        return filled.basis, filled.table
+
+    def reader(self, snapshot: Snapshot) -> RecordReader:
+        """Where the tables come from."""
+        return self._source.reader(snapshot)
+
+    def _now(self, study: ShownStudy, snapshot: Snapshot) -> "_Filled":
         with self._lock:
             basis = self._basis(study, snapshot)
             known = self._filled.get(study.key)
-            if known is None or known[0] != basis:
-                known = (basis, *self._fill(study, snapshot))
+            if known is None or known.basis != basis:
+                known = self._fill(study, snapshot, basis)
                 self._filled[study.key] = known
-        _, head, layout = known
-        lines = layout.lines[offset : offset + limit]
-        return head | {
-            "version": snapshot.version,
-            "offset": offset,
-            "total": len(layout.lines),
-            "lines": [[[cell.kind, cell.text] for cell in line] for line in lines],
-        }
+        return known
 
     def _basis(self, study: ShownStudy, snapshot: Snapshot) -> object:
         runs = tuple(_what_counts(snapshot, run.run_id) for run in study.plan.runs)
         return study.plan.written_at, self._source.moment(), runs
 
-    def _fill(self, study: ShownStudy, snapshot: Snapshot) -> tuple[dict[str, Any], Grid]:
+    def _fill(self, study: ShownStudy, snapshot: Snapshot, basis: object) -> "_Filled":
         try:
             reader = self._source.reader(snapshot)
             table = load_table(table_spec(study.plan), cell_specs(study.plan), reader)
         except DashboardError as error:
-            return {"problem": str(error)}, Grid(header=(), lines=())
+            return _Filled(basis=basis, head={"problem": str(error)}, layout=NOTHING)
         layout = grid(table)
-        return _head(table, layout), layout
+        return _Filled(basis=basis, head=_head(table, layout), layout=layout, table=table)
 
 
 def _head(table: Table, layout: Grid) -> dict[str, Any]:

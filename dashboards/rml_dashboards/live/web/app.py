@@ -17,6 +17,7 @@ from rml_dashboards.live.reading.storage import RunStorage
 from rml_dashboards.live.reading.watch import Snapshot, Watch
 from rml_dashboards.live.views.comparison import compared
 from rml_dashboards.live.views.curves import MAX_METRICS, curves, wanted_metrics
+from rml_dashboards.live.views.rows import RowViews, row_pictures
 from rml_dashboards.live.views.run_list import Filter, run_page, suggestions
 from rml_dashboards.live.views.run_views import picture
 from rml_dashboards.live.views.run_views import run_page as one_run
@@ -27,7 +28,7 @@ from rml_dashboards.live.web.events import Looking
 from rml_dashboards.records.reader import Histories, to_histories
 from rml_dashboards.records.run_folder_reader import RunFolderReader
 
-PAGES = ("/", "/study", "/run", "/compare")
+PAGES = ("/", "/study", "/rows", "/run", "/compare")
 """Addresses of pages; the one HTML file finds out what it shows from its own address."""
 TYPES = {
     ".html": "text/html",
@@ -48,6 +49,7 @@ class Live:
     storage: RunStorage
     reader: RunFolderReader
     tables: TableViews
+    rows: RowViews
     looking: Looking
     recorded: RecordedCurves | None = None
     """Curves of runs that have no folder."""
@@ -194,6 +196,60 @@ def _table(
     study: Study, now: Now, live: LiveNow, offset: Offset = 0, limit: Limit = 100
 ) -> JSONResponse:
     return JSONResponse(live.tables.page(study, now, offset, limit))
+
+
+def _column(study: Study, column: Name) -> str:
+    if column not in [one.label for one in study.plan.columns]:
+        raise HTTPException(404, "no such column")
+    return column
+
+
+Column = Annotated[str, Depends(_column)]
+
+
+@_DATA.get("/rows")
+def _rows(
+    study: Study, column: Column, now: Now, live: LiveNow, offset: Offset = 0, limit: Limit = 50
+) -> JSONResponse:
+    return JSONResponse(live.rows.scores(study, now, column, offset, limit))
+
+
+@_DATA.get("/rows/differences")
+def _differences(
+    study: Study,
+    column: Column,
+    against: Name,
+    now: Now,
+    live: LiveNow,
+    offset: Offset = 0,
+    limit: Limit = 50,
+) -> JSONResponse:
+    return JSONResponse(live.rows.differences(study, now, column, against, offset, limit))
+
+
+@_DATA.get("/rows/curves")
+def _row_curves(
+    study: Study,
+    column: Column,
+    metric: Name,
+    row: Annotated[list[Name], Query(max_length=MAX_LINES)],
+    now: Now,
+    live: LiveNow,
+) -> JSONResponse:
+    return JSONResponse(live.rows.curves(study, now, column, metric, row))
+
+
+@_DATA.get("/rows/pictures")
+def _row_pictures(
+    study: Study,
+    column: Column,
+    now: Now,
+    live: LiveNow,
+    seed: int | None = None,
+    offset: Offset = 0,
+    limit: Limit = 50,
+) -> JSONResponse:
+    return JSONResponse(row_pictures(live.storage, study, now, column, seed, offset, limit))
 
 
 @_DATA.get("/run")

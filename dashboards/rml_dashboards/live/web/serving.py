@@ -19,6 +19,7 @@ from rml_dashboards.live.reading.recorded import RecordedRuns
 from rml_dashboards.live.reading.recorded_curves import RecordedCurves
 from rml_dashboards.live.reading.storage import RunStorage
 from rml_dashboards.live.reading.watch import Watch
+from rml_dashboards.live.views.rows import RowViews
 from rml_dashboards.live.views.table_view import (
     FolderRecords,
     LedgerRecords,
@@ -71,12 +72,12 @@ def open_live(shown: Shown, every_s: float | None = None) -> Live:
         raise DashboardError(
             f"no plan of {', '.join(missing)} under {where}; `rml plan STUDY.yaml` writes one"
         )
+    tables = TableViews(FolderRecords(shown.storage) if tracker is None else LedgerRecords(tracker))
     return Live(
         storage=storage,
         reader=RunFolderReader(shown.storage),
-        tables=TableViews(
-            FolderRecords(shown.storage) if tracker is None else LedgerRecords(tracker)
-        ),
+        tables=tables,
+        rows=RowViews(tables),
         looking=Looking(watch, every_s),
         recorded=None if tracker is None else RecordedCurves(tracker),
     )

@@ -50,6 +50,10 @@ def asked(path: str, **parameters: object) -> str:
         ("matrix?key=grid", {"rows", "columns", "total"}),
         ("runs?key=grid", {"runs", "total"}),
         ("table?key=grid", {"header", "lines", "legend", "notes"}),
+        ("rows?key=grid&column=1/8", {"rows", "total", "domain", "choices"}),
+        ("rows/differences?key=grid&column=1/8&against=RML", {"lines", "notes"}),
+        ("rows/curves?key=grid&column=1/8&metric=val/miou&row=RML", {"curves", "metrics"}),
+        ("rows/pictures?key=grid&column=1/8", {"rows", "names", "seeds"}),
         ("run?id=grid-0-0-0", {"state", "settings", "scores", "log", "pictures"}),
         ("curves?id=grid-0-0-0&metric=train/loss&metric=val/miou", {"curves", "metrics"}),
         ("compare?a=grid-0-0-0&b=grid-0-0-1", {"differing", "iou", "pictures"}),
@@ -72,7 +76,7 @@ def test_a_picture_is_sent_as_it_lies_there(client: TestClient) -> None:
     assert answer.content == picture(0)
 
 
-@pytest.mark.parametrize("path", ["/", "/study", "/run", "/compare"])
+@pytest.mark.parametrize("path", ["/", "/study", "/rows", "/run", "/compare"])
 def test_pages_are_one_file_without_data(path: str, client: TestClient) -> None:
     answer = client.get(path)
     assert answer.headers["content-type"] == "text/html; charset=utf-8"

@@ -1,4 +1,4 @@
-// Line charts as SVG: one metric of one or two runs, with a cursor for mouse and keyboard.
+// Line charts as SVG: one metric of some runs or rows, with a cursor for mouse and keyboard.
 
 import { h, put, svg } from "./dom.js";
 import { isShare, number, whole } from "./text.js";
@@ -18,11 +18,14 @@ export function ticks(low, high, count, least = 0) {
 
 /**
  * A figure of one metric.
- * @param lines [{label, points: [[step, value]], live: [[step, value]]}]; live: told since the newest checkpoint
+ * Lines that it is updated with: [{label, look, points: [[step, value, spread]], live: [[step, value]]}]; look: a class of the
+ * style sheet, by default that of the line's place; spread: half the width of the band, null: none; live: told since the
+ * newest checkpoint.
+ * @param height of the drawing, in pixels
  */
-export function chart(metric) {
+export function chart(metric, height = HEIGHT) {
   const share = isShare(metric);
-  const drawing = svg("svg", { class: "chart", height: HEIGHT, width: 100, tabindex: 0, role: "img", "data-focus": `chart ${metric}` });
+  const drawing = svg("svg", { class: "chart", height, width: 100, tabindex: 0, role: "img", "data-focus": `chart ${metric}` });
   const readout = h("p", { class: "readout" });
   const legend = h("p", { class: "legend" });
   const figure = h("figure", { class: "curve" }, h("figcaption", null, metric, share ? " (%)" : ""), drawing, legend, readout);
@@ -31,24 +34,27 @@ export function chart(metric) {
   let cursor = null;
 
   const shown = (value) => (share ? (100 * value).toFixed(1) : number(value));
+  const look = (place) => lines[place].look ?? `run${place}`;
+  const keyOf = (place) => (lines[place].look ? `key ${look(place)}` : look(place)); // one list is enough
+  const full = ([, value, spread]) => shown(value) + (spread === null || spread === undefined ? "" : ` ± ${shown(spread)}`);
 
   function draw() {
     const width = Math.max(240, figure.clientWidth);
     const all = lines.flatMap((line) => [...line.points, ...line.live]);
     drawing.setAttribute("width", width);
-    drawing.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
+    drawing.setAttribute("viewBox", `0 0 ${width} ${height}`);
     drawing.setAttribute("aria-label", `${metric}. ${lines.map(told).join(" ")} Arrow keys read values.`);
     if (!all.length) return;
     const x = scale(all.map(([step]) => step), SPACE.left, width - SPACE.right);
-    const y = scale(all.map(([, value]) => value), HEIGHT - SPACE.bottom, SPACE.top, 0.05);
-    drawing.replaceChildren(...axes(x, y, width), ...lines.flatMap((line, place) => paths(line, place, x, y)), ...marks(x, y));
+    const y = scale(all.flatMap(([, value, spread]) => (spread ? [value - spread, value + spread] : [value])), height - SPACE.bottom, SPACE.top, 0.05);
+    drawing.replaceChildren(...axes(x, y, width), ...lines.flatMap((line, place) => band(line, place, x, y)), ...lines.flatMap((line, place) => paths(line, place, x, y)), ...marks(x, y));
   }
 
   function told({ label, points, live }) {
     const values = [...points, ...live];
     if (!values.length) return `${label}: nothing recorded.`;
     const [first, last] = [values[0], values.at(-1)];
-    return `${label}: from ${shown(first[1])} at step ${first[0]} to ${shown(last[1])} at step ${last[0]}.`;
+    return `${label}: from ${full(first)} at step ${first[0]} to ${full(last)} at step ${last[0]}.`;
   }
 
   function axes(x, y, width) {
@@ -56,24 +62,31 @@ export function chart(metric) {
       svg("line", { class: "grid", x1: SPACE.left, x2: width - SPACE.right, y1: y.at(value), y2: y.at(value) }),
       svg("text", { class: "tick", x: SPACE.left - 6, y: y.at(value) + 4, "text-anchor": "end" }, share ? String(Number((100 * value).toFixed(2))) : String(Number(value.toPrecision(4))))]);
     const along = ticks(x.low, x.high, Math.max(2, width / 110), 1).map((value) =>
-      svg("text", { class: "tick", x: x.at(value), y: HEIGHT - 8, "text-anchor": value === x.high ? "end" : "middle" }, whole(value)));
-    return [...across.flat(), ...along, svg("line", { class: "axis", x1: SPACE.left, x2: width - SPACE.right, y1: HEIGHT - SPACE.bottom, y2: HEIGHT - SPACE.bottom })];
+      svg("text", { class: "tick", x: x.at(value), y: height - 8, "text-anchor": value === x.high ? "end" : "middle" }, whole(value)));
+    return [...across.flat(), ...along, svg("line", { class: "axis", x1: SPACE.left, x2: width - SPACE.right, y1: height - SPACE.bottom, y2: height - SPACE.bottom })];
+  }
+
+  function band({ points }, place, x, y) {
+    const wide = points.filter(([, , spread]) => spread);
+    if (wide.length < 2) return wide.map(([step, value, spread]) => svg("line", { class: `whisker ${look(place)}`, x1: x.at(step), x2: x.at(step), y1: y.at(value - spread), y2: y.at(value + spread) }));
+    const edge = (sign) => wide.map(([step, value, spread]) => `${x.at(step).toFixed(1)} ${y.at(value + sign * spread).toFixed(1)}`);
+    return [svg("path", { class: `band ${look(place)}`, d: `M${[...edge(1), ...edge(-1).reverse()].join("L")}Z` })];
   }
 
   function paths({ points, live }, place, x, y) {
     const path = (values) => values.map(([step, value], i) => `${i ? "L" : "M"}${x.at(step).toFixed(1)} ${y.at(value).toFixed(1)}`).join("");
     const since = live.length ? [...points.slice(-1), ...live] : [];
-    const dots = points.length + live.length <= 30 ? [...points, ...live].map(([step, value]) => svg("circle", { class: `dot run${place}`, cx: x.at(step), cy: y.at(value), r: 2.5 })) : [];
-    return [svg("path", { class: `line run${place}`, d: path(points) }), svg("path", { class: `line live run${place}`, d: path(since) }), ...dots];
+    const dots = points.length + live.length <= 30 ? [...points, ...live].map(([step, value]) => svg("circle", { class: `dot ${look(place)}`, cx: x.at(step), cy: y.at(value), r: 2.5 })) : [];
+    return [svg("path", { class: `line ${look(place)}`, d: path(points) }), svg("path", { class: `line live ${look(place)}`, d: path(since) }), ...dots];
   }
 
   function marks(x, y) {
     if (cursor === null) return [];
     const step = steps[cursor];
     const near = lines.map((line) => nearest([...line.points, ...line.live], step));
-    put(readout, `Step ${whole(step)}: `, near.map((point, place) => (point ? h("span", { class: `value run${place}` }, lines.length > 1 ? `${lines[place].label} ` : "", shown(point[1])) : "")));
-    return [svg("line", { class: "cursor", x1: x.at(step), x2: x.at(step), y1: SPACE.top, y2: HEIGHT - SPACE.bottom }),
-      ...near.map((point, place) => (point ? svg("circle", { class: `mark run${place}`, cx: x.at(point[0]), cy: y.at(point[1]), r: 4 }) : svg("g")))];
+    put(readout, `Step ${whole(step)}: `, near.map((point, place) => (point ? h("span", { class: `value ${keyOf(place)}` }, lines.length > 1 ? `${lines[place].label} ` : "", full(point)) : "")));
+    return [svg("line", { class: "cursor", x1: x.at(step), x2: x.at(step), y1: SPACE.top, y2: height - SPACE.bottom }),
+      ...near.map((point, place) => (point ? svg("circle", { class: `mark ${look(place)}`, cx: x.at(point[0]), cy: y.at(point[1]), r: 4 }) : svg("g")))];
   }
 
   function move(to) {
@@ -102,8 +115,8 @@ export function chart(metric) {
     steps = [...new Set(lines.flatMap((line) => [...line.points, ...line.live]).map(([step]) => step))].sort((a, b) => a - b);
     if (cursor !== null) cursor = Math.min(cursor, steps.length - 1);
     const isLive = lines.some((line) => line.live.length);
-    put(legend, lines.length > 1 ? lines.map((line, place) => h("span", { class: `key run${place}` }, line.label)) : "", isLive ? h("span", { class: "quiet" }, "dashed: said since the newest checkpoint") : "");
-    if (!readout.hasChildNodes()) put(readout, lines.map((line, place) => { const last = [...line.points, ...line.live].at(-1); return last ? h("span", { class: `value run${place}` }, `${lines.length > 1 ? `${line.label} ` : ""}last ${shown(last[1])}`) : ""; }));
+    put(legend, lines.length > 1 && !lines[0].look ? lines.map((line, place) => h("span", { class: `key ${look(place)}` }, line.label)) : "", isLive ? h("span", { class: "quiet" }, "dashed: said since the newest checkpoint") : "");
+    if (!readout.hasChildNodes()) put(readout, lines.map((line, place) => { const last = [...line.points, ...line.live].at(-1); return last ? h("span", { class: `value ${keyOf(place)}` }, `${lines.length > 1 ? `${line.label} ` : ""}last ${full(last)}`) : ""; }));
     draw();
   }
   return { figure, update };

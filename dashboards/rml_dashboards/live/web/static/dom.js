@@ -62,7 +62,7 @@ function likeCards(node, head) {
   for (const row of node.querySelectorAll("tbody tr")) {
     [...row.cells].forEach((cell, place) => {
       cell.setAttribute("role", cell.tagName === "TH" ? "rowheader" : "cell");
-      if (place && row.cells.length === head.length) cell.dataset.label = head[place];
+      if (place && row.cells.length === head.length) cell.dataset.label ??= head[place].dataset?.label ?? head[place];
     });
   }
 }

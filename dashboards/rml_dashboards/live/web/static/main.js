@@ -5,11 +5,12 @@ import { show as showBasket } from "./basket.js";
 import { comparison } from "./compare.js";
 import { h, put } from "./dom.js";
 import { listen, oneAtATime } from "./events.js";
+import { rows } from "./rows.js";
 import { run } from "./run.js";
 import { studies } from "./studies.js";
 import { study } from "./study.js";
 
-const PAGES = { "/": studies, "/study": study, "/run": run, "/compare": comparison };
+const PAGES = { "/": studies, "/study": study, "/rows": rows, "/run": run, "/compare": comparison };
 const content = document.getElementById("content");
 const linkText = document.getElementById("link");
 

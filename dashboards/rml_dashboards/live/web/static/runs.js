@@ -55,10 +55,11 @@ function field(name, label, input) {
   return h("div", { class: "field" }, h("label", { for: `filter-${name}` }, label), input);
 }
 
-function choice(name, label, values, filters, filter) {
-  const select = h("select", { id: `filter-${name}`, onchange: (event) => filter(name, event.target.value) }, h("option", { value: "" }, "all"),
+/** A labelled list of values; `canBeAll`: with a first one that stands for all of them. */
+export function choice(name, label, values, chosen, onChoice, canBeAll = true) {
+  const select = h("select", { id: `filter-${name}`, "data-focus": `choice ${name}`, onchange: (event) => onChoice(name, event.target.value) }, canBeAll ? h("option", { value: "" }, "all") : "",
     values.map(([value, text]) => h("option", { value }, text)));
-  select.value = filters[name];
+  select.value = chosen[name];
   return field(name, label, select);
 }
 

@@ -94,7 +94,8 @@ function results(key) {
       told.notes.length ? h("ol", { class: "notes" }, told.notes.map((note) => h("li", null, note))) : "",
       told.warnings.length ? h("ul", { class: "problem" }, told.warnings.map((text) => h("li", null, text))) : "");
   }
-  return { node: h("section", { id: "results", "aria-labelledby": "results-title" }, h("h2", { id: "results-title" }, "Results"), body), refresh };
+  const beside = h("p", null, link("/rows", { key, focus: "rows" }, "Rows beside each other"), ": curves over seeds, single scores, paired differences, the same images.");
+  return { node: h("section", { id: "results", "aria-labelledby": "results-title" }, h("h2", { id: "results-title" }, "Results"), beside, body), refresh };
 }
 
 function about(head) {
