@@ -35,7 +35,8 @@ class RecordedRuns:
         self, num_steps: Mapping[str, int], now: float
     ) -> tuple[dict[str, RunStatus], tuple[str, ...]]:
         """Status of each of these runs that is recorded, and why the tracker cannot be read now;
-        then what it said before counts.
+        then what it said before counts. Where nothing is wanted of it, or every wanted run is known
+        to be done, it does not matter whether it can be read, and nothing is told.
 
         Args:
             num_steps: steps of each wanted run, which a finished one has done.
@@ -47,14 +48,19 @@ class RecordedRuns:
                 self._problem = ()
             except DashboardError as error:
                 self._problem = (str(error),)
-        if self._runs.empty or not num_steps:
+        if not num_steps:
+            return {}, ()
+        if self._runs.empty:
             return {}, self._problem
         own = self._runs[self._runs["run_id"].isin(list(num_steps))]
         found = {
             str(run["run_id"]): _status(run, num_steps[str(run["run_id"])])
             for run in own.to_dict("records")
         }
-        return found, self._problem
+        is_known = len(found) == len(num_steps) and all(
+            one.state == "done" for one in found.values()
+        )
+        return found, () if is_known else self._problem
 
 
 def _status(run: Mapping[Any, Any], num_steps: int) -> RunStatus:

@@ -1,6 +1,7 @@
 """Runs without a folder here are shown as the tracker has them; a folder knows better, and a
 tracker that is away hides nothing."""
 
+import shutil
 import time
 from collections.abc import Collection
 from pathlib import Path
@@ -89,3 +90,38 @@ def test_news_come_in_time_and_a_tracker_that_is_away_hides_nothing(tmp_path: Pa
     assert watch.snapshot.status("grid-0-0-1").state == "done"
     assert watch.snapshot.status("grid-0-0-0").state == "done"
     assert watch.snapshot.problems == ("the tracker is away",)
+
+
+def test_a_tracker_that_nobody_needs_may_be_away(tmp_path: Path) -> None:
+    """Whether it cannot be read matters as long as a run is wanted of it that is not done."""
+    grid = LiveGrid.make(tmp_path, rows=("RML",), columns=("1/8",), num_seeds=2)
+    for folder in (tmp_path / "runs").iterdir():
+        shutil.rmtree(folder)
+    tracker = Tracker(recorded("grid-0-0-0", 0.5), recorded("grid-0-0-1", status="RUNNING"))
+    watch = watch_of(tmp_path, tracker)
+    now = time.time()
+    watch.look(now)
+    tracker.is_away = True
+    watch.look(now + EVERY_S)
+    assert watch.snapshot.problems == ("the tracker is away",)
+    grid.put("grid-0-0-1", "running")
+    change = watch.look(now + EVERY_S + 1)
+    assert watch.snapshot.problems == (), "the other run is known to be done"
+    assert change is not None and change.are_plans_new, "the page is told"
+    grid.put("grid-0-0-0", "done")
+    watch.look(now + EVERY_S + 2)
+    assert watch.snapshot.problems == ()
+
+
+def test_a_tracker_that_is_back_is_told_of_no_more(tmp_path: Path) -> None:
+    grid_in(tmp_path)
+    tracker = Tracker(recorded("grid-0-0-1", status="RUNNING"))
+    watch = watch_of(tmp_path, tracker)
+    now = time.time()
+    tracker.is_away = True
+    watch.look(now)
+    assert watch.snapshot.problems == ("the tracker is away",)
+    tracker.is_away = False
+    change = watch.look(now + EVERY_S)
+    assert watch.snapshot.problems == ()
+    assert change is not None and change.are_plans_new

@@ -12,7 +12,16 @@ export class Refused extends Error {
 export async function get(name, parameters = {}) {
   const answer = await fetch(address(`/api/${name}`, parameters), { credentials: "same-origin", headers: { Accept: "application/json" } });
   if (!answer.ok) throw new Refused(answer.status, await reason(answer));
-  return answer.json();
+  const told = await answer.json();
+  begun ??= told.version;
+  return told;
+}
+
+let begun;
+
+/** The version of the first answer, which what is shown first is at least as old as. */
+export function firstVersion() {
+  return begun;
 }
 
 async function reason(answer) {

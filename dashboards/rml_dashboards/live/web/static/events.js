@@ -2,12 +2,14 @@
 // none: browsers keep few connections to one server, and many open pages would use them up.
 
 const AGAIN_MS = 5000;
+const WRONG_MS = 15_000;
 
 /**
  * @param onNews called with {runs, studies, plans, isAll}; isAll: anything may have changed
+ * @param begun the version that is shown before the first news
  * @param onLink called with true or false: whether the server is heard
  */
-export function listen(onNews, onLink) {
+export function listen(begun, onNews, onLink) {
   let last = null;
   let source = null;
   let timer;
@@ -20,7 +22,7 @@ export function listen(onNews, onLink) {
     const isFirst = last === null;
     last = told;
     if (isHello) {
-      if (!isSame && !isFirst) onNews({ runs: [], studies: [], plans: true, isAll: true });
+      if (isFirst ? told.version !== begun : !isSame) onNews({ runs: [], studies: [], plans: true, isAll: true });
     } else {
       onNews({ runs: told.runs, studies: told.studies, plans: told.plans, isAll: !isNext || !told.are_all });
     }
@@ -48,6 +50,18 @@ export function listen(onNews, onLink) {
   addEventListener("pagehide", leave);
   addEventListener("pageshow", (event) => event.persisted && connect());
   if (!document.hidden) connect();
+}
+
+/**
+ * Does work again after a while as long as something is wrong that no news tell of, a tracker that is away say.
+ * Call what it returns after each try: with whether it is still wrong.
+ */
+export function again(work) {
+  let timer;
+  return function tried(isWrong) {
+    clearTimeout(timer);
+    if (isWrong) timer = setTimeout(() => (document.hidden ? tried(true) : work().catch(() => tried(true))), WRONG_MS);
+  };
 }
 
 /** The same work, but never twice at once, and once more after news that came meanwhile. */
