@@ -14,6 +14,7 @@ from tests.support.dashboards.live_server import Served, live_of, served
 PAGES = {
     "studies": "/",
     "study": "/study?key=grid",
+    "rows": "/rows?key=grid",
     "run": "/run?id=grid-0-0-0",
     "running": "/run?id=grid-0-0-2",
     "failed": "/run?id=grid-0-1-0",

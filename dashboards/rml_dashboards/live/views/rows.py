@@ -33,6 +33,8 @@ DRAWN_FIRST = 8
 """The same before somebody chooses."""
 MOST_PICTURES = 200
 """Names of pictures in one answer."""
+MOST_TRIED = 5
+"""Seeds, and runs of each, that are looked at for pictures before somebody chooses."""
 MOST_KEPT = 32
 """Answers that are kept, the newest."""
 CURVES_S = 10.0
@@ -253,22 +255,16 @@ def row_pictures(
     """Of each row of a column the run of one seed with the names of its pictures.
 
     Args:
-        seed: None, or one that the column does not have: the first of those under which most rows
-            are done.
+        seed: None, or one that the column does not have: of those under which most rows are done
+            the first that has left pictures.
     """
     runs: dict[int, dict[str, PlannedRun]] = {}
     for cell, run in study.plan.cells:
         if cell.column == column:
             runs.setdefault(cell.seed, {})[cell.row] = run
-    done = Counter(
-        {
-            one: sum(snapshot.status(run.run_id).state == "done" for run in own.values())
-            for one, own in runs.items()
-        }
-    )
-    if seed not in runs:
-        seed = max(done, key=lambda one: done[one], default=None)
-    own = {} if seed is None else runs[seed]
+    if seed is None or seed not in runs:
+        seed = _seed_with_pictures(storage, snapshot, runs)
+    own = runs.get(seed, {})
     labels = [row.label for row in study.plan.rows if row.label in own]
     shown = [
         {
@@ -291,3 +287,18 @@ def row_pictures(
         "offset": offset,
         "rows": shown,
     }
+
+
+def _seed_with_pictures(
+    storage: RunStorage, snapshot: Snapshot, runs: Mapping[int, Mapping[str, PlannedRun]]
+) -> int:
+    """The seed whose pictures are shown before somebody chooses; 0 where there is none at all."""
+    done = {
+        seed: [run.run_id for run in own.values() if snapshot.status(run.run_id).state == "done"]
+        for seed, own in runs.items()
+    }
+    order = sorted(runs, key=lambda seed: -len(done[seed]))
+    for seed in order[:MOST_TRIED]:
+        if any(picture_names(storage, run_id) for run_id in done[seed][:MOST_TRIED]):
+            return seed
+    return order[0] if order else 0

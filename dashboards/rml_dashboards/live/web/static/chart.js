@@ -1,6 +1,7 @@
 // Line charts as SVG: one metric of some runs or rows, with a cursor for mouse and keyboard.
 
 import { h, put, svg } from "./dom.js";
+import { again } from "./events.js";
 import { isShare, number, whole } from "./text.js";
 
 const HEIGHT = 220;
@@ -21,14 +22,15 @@ export function ticks(low, high, count, least = 0) {
  * Lines that it is updated with: [{label, look, points: [[step, value, spread]], live: [[step, value]]}]; look: a class of the
  * style sheet, by default that of the line's place; spread: half the width of the band, null: none; live: told since the
  * newest checkpoint.
- * @param height of the drawing, in pixels
+ * @param isLarge whether it is as high as its width allows, for a chart that stands alone
  */
-export function chart(metric, height = HEIGHT) {
+export function chart(metric, isLarge = false) {
   const share = isShare(metric);
-  const drawing = svg("svg", { class: "chart", height, width: 100, tabindex: 0, role: "img", "data-focus": `chart ${metric}` });
+  const drawing = svg("svg", { class: "chart", height: HEIGHT, width: 100, tabindex: 0, role: "img", "data-focus": `chart ${metric}` });
   const readout = h("p", { class: "readout" });
   const legend = h("p", { class: "legend" });
   const figure = h("figure", { class: "curve" }, h("figcaption", null, metric, share ? " (%)" : ""), drawing, legend, readout);
+  let height = HEIGHT;
   let lines = [];
   let steps = [];
   let cursor = null;
@@ -40,6 +42,8 @@ export function chart(metric, height = HEIGHT) {
 
   function draw() {
     const width = Math.max(240, figure.clientWidth);
+    height = isLarge ? Math.round(Math.max(HEIGHT, Math.min(520, 0.45 * width))) : HEIGHT;
+    drawing.setAttribute("height", height);
     const all = lines.flatMap((line) => [...line.points, ...line.live]);
     drawing.setAttribute("width", width);
     drawing.setAttribute("viewBox", `0 0 ${width} ${height}`);
@@ -67,10 +71,11 @@ export function chart(metric, height = HEIGHT) {
   }
 
   function band({ points }, place, x, y) {
-    const wide = points.filter(([, , spread]) => spread);
+    const wide = points.filter(([, , spread]) => typeof spread === "number");
     if (wide.length < 2) return wide.map(([step, value, spread]) => svg("line", { class: `whisker ${look(place)}`, x1: x.at(step), x2: x.at(step), y1: y.at(value - spread), y2: y.at(value + spread) }));
     const edge = (sign) => wide.map(([step, value, spread]) => `${x.at(step).toFixed(1)} ${y.at(value + sign * spread).toFixed(1)}`);
-    return [svg("path", { class: `band ${look(place)}`, d: `M${[...edge(1), ...edge(-1).reverse()].join("L")}Z` })];
+    const opacity = 0.16 * Math.min(1, 4 / lines.length); // so that of many bands the lines stay the first thing seen
+    return [svg("path", { class: `band ${look(place)}`, "fill-opacity": opacity, d: `M${[...edge(1), ...edge(-1).reverse()].join("L")}Z` })];
   }
 
   function paths({ points, live }, place, x, y) {
@@ -116,7 +121,7 @@ export function chart(metric, height = HEIGHT) {
     if (cursor !== null) cursor = Math.min(cursor, steps.length - 1);
     const isLive = lines.some((line) => line.live.length);
     put(legend, lines.length > 1 && !lines[0].look ? lines.map((line, place) => h("span", { class: `key ${look(place)}` }, line.label)) : "", isLive ? h("span", { class: "quiet" }, "dashed: said since the newest checkpoint") : "");
-    if (!readout.hasChildNodes()) put(readout, lines.map((line, place) => { const last = [...line.points, ...line.live].at(-1); return last ? h("span", { class: `value ${keyOf(place)}` }, `${lines.length > 1 ? `${line.label} ` : ""}last ${full(last)}`) : ""; }));
+    if (cursor === null) put(readout, lines.map((line, place) => { const last = [...line.points, ...line.live].at(-1); return last ? h("span", { class: `value ${keyOf(place)}` }, `${lines.length > 1 ? `${line.label} ` : ""}last ${full(last)}`) : ""; }));
     draw();
   }
   return { figure, update };
@@ -149,12 +154,15 @@ export function charts(load, labels) {
   let chosen = null;
   let known = "";
 
+  const tried = again(refresh);
+
   async function refresh() {
     const wanted = chosen ?? ["train/loss", "val/miou"];
     const told = await load(wanted);
     const problems = [...new Set(told.map((one) => one.problem).filter(Boolean))].join(" ");
     if (problem.textContent !== problems) problem.textContent = problems;
     problem.hidden = !problems;
+    tried(problems !== "");
     const names = [...new Set(told.flatMap((one) => one.metrics))];
     if (chosen === null) chosen = wanted.filter((name) => names.includes(name));
     if (chosen.length === 0 && names.length) {

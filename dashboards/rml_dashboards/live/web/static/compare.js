@@ -16,15 +16,18 @@ export async function comparison({ content, crumbs, parameters }) {
   const head = h("div");
   const rest = h("div");
   const curves = charts((metrics) => Promise.all(ids.map((id) => get("curves", { id, metric: metrics }))), SIDES);
-  put(content, h("h1", null, "Two runs"), head, section("curves", "Curves", curves.node), rest);
+  const differing = h("div");
+  const numbers = h("div");
+  put(content, h("h1", null, "Two runs"), head, h("div", { class: "sections" }, differing, h("div", null, section("curves", "Curves", curves.node), numbers)), rest);
   let shownPictures = "";
 
   async function show() {
-    put(head, names(told), differences(told));
+    put(head, names(told));
+    put(differing, differences(told));
     const pictures = told.pictures.join("\n");
-    if (pictures !== shownPictures || !rest.hasChildNodes()) put(rest, h("div", { id: "numbers" }), images(told));
+    if (pictures !== shownPictures || !rest.hasChildNodes()) put(rest, images(told));
     shownPictures = pictures;
-    put(document.getElementById("numbers"), scores(told));
+    put(numbers, scores(told));
     await curves.refresh();
   }
 

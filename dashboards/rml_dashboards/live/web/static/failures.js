@@ -7,7 +7,8 @@ import { cellName } from "./text.js";
 
 const RUNS = 10;
 
-export function failures(key) {
+/** @param tell called with how many there are */
+export function failures(key, tell) {
   const body = h("div");
   const node = h("section", { id: "failures", "aria-labelledby": "failures-title", hidden: true }, h("h2", { id: "failures-title" }, "Failures"), body);
   const opened = new Map();
@@ -16,6 +17,7 @@ export function failures(key) {
   async function refresh() {
     const told = await get("runs", { key, state: "failed", offset, limit: RUNS });
     node.hidden = told.total === 0;
+    tell(told.total);
     put(body, h("ul", { class: "failures" }, told.runs.map((run) => one(run, opened))), pager("failures", told, RUNS, (to) => { offset = to; refresh(); }));
   }
   return { node, refresh };

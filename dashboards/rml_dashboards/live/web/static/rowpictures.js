@@ -24,7 +24,7 @@ export function rowPictures({ key, chosen, keep }) {
     const now = JSON.stringify([told.rows, image, told.is_same_data, offset, chosen.column]);
     if (now === shown) return;
     shown = now;
-    if (!image) return put(body, h("p", { class: "quiet" }, told.seed === null ? "The study has no run in this column." : `No run of seed ${told.seed} has left pictures in its folder here.`));
+    if (!image) return put(body, h("p", { class: "quiet" }, !told.seeds.length ? "The study has no run in this column." : `No run of seed ${told.seed} has left pictures in its folder here.`));
     const first = told.rows.find((one) => one.pictures.includes(image));
     put(body, told.is_same_data ? "" : h("p", { class: "problem" }, "The rows have seen different data; pictures of one name need not show the same image."),
       h("ul", { class: "panels" }, [0, 1].map((panel) => one(first, image, panel, h("span", { class: "quiet" }, PANELS[panel]), `${image}: ${PANELS[panel]}`)),

@@ -3,6 +3,7 @@
 import { get } from "./api.js";
 import { chart } from "./chart.js";
 import { address, h, link, put, spoken, table } from "./dom.js";
+import { again } from "./events.js";
 import { pager } from "./pager.js";
 import { rowPictures } from "./rowpictures.js";
 import { section } from "./run.js";
@@ -46,8 +47,11 @@ export async function rows({ content, crumbs, parameters }) {
   put(content, h("h1", null, `${key}: rows beside each other`), h("form", { class: "filters", "aria-label": "What is shown", onsubmit: (event) => event.preventDefault() }, columns),
     h("div", { class: "sections" }, parts.map((part) => part.node)));
 
+  const tried = again(refresh);
   async function refresh() {
-    for (const part of parts) await part.refresh();
+    const wrong = [];
+    for (const part of parts) wrong.push(await part.refresh());
+    tried(wrong.includes(true));
   }
   await refresh();
   return {
@@ -83,10 +87,15 @@ function curves({ key, chosen, keep, labels }) {
       return refresh();
     }
     choices(told.metrics, metric, wanted);
-    if (drawn?.metric !== metric) drawn = { metric, ...chart(metric, 320) };
+    if (drawn?.metric !== metric) drawn = { metric, ...chart(metric, true) };
     if (!told.curves.length) put(body, told.problem ? problem(told.problem) : h("p", { class: "quiet" }, `Nothing has been measured of ${metric} yet.`));
     else if (!body.contains(drawn.figure)) put(body, drawn.figure);
     drawn.update(told.curves.map((one) => ({ label: `${one.row} (n = ${one.n === one.n_expected ? one.n : `${one.n} of ${one.n_expected}`})`, look: lookOf(labels, one.row), points: one.points, live: [] })));
+    tell(told);
+    return told.problem !== "";
+  }
+
+  function tell(told) {
     const isWide = told.curves.some((one) => one.n > 1);
     put(said, h("p", { class: "quiet" }, `Line: mean over seeds${isWide ? "; band: ± one sample standard deviation" : ""}. Arrow keys read values.`), notes(told.notes));
   }
@@ -127,10 +136,14 @@ function scores({ key, chosen, labels }) {
 
   async function refresh() {
     const told = await get("rows", { key, column: chosen.column, offset, limit: ROWS });
-    if (told.problem) return put(body, problem(told.problem));
+    if (told.problem) {
+      put(body, problem(told.problem));
+      return true;
+    }
     const head = ["Row", "Runs", "Mean ± sd", "95 % interval", stripHead("Single scores", told.domain, told.digits)];
     put(body, table(`${told.measure} of every run of ${chosen.column}`, head, told.rows.map((one) => line(one, told)), { className: "beside-rows cards", name: "row-scores" }),
-      pager("row scores", told, ROWS, (to) => { offset = to; refresh(); }));
+      pager("row scores", told, ROWS, (to) => { offset = to; refresh(); }), notes(told.warnings));
+    return told.warnings.length > 0;
   }
 
   function line(row, told) {

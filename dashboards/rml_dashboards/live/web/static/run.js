@@ -16,13 +16,15 @@ export async function run({ content, crumbs, parameters }) {
   const said = h("p", { role: "status", class: "spoken" });
   const rest = h("div");
   const curves = charts(async (metrics) => [await get("curves", { id, metric: metrics })], [id]);
+  const numbers = h("div");
   put(content, h("h1", null, h("code", null, id)), said, head, compareWith(id),
-    h("section", { "aria-labelledby": "curves-title" }, h("h2", { id: "curves-title" }, "Curves"), curves.node), rest);
+    h("div", { class: "sections" }, section("curves", "Curves", curves.node), numbers), rest);
 
   async function show() {
     if (said.textContent !== word(told.state)) said.textContent = word(told.state);
     put(head, standing(told), failure(told));
-    put(rest, scores(told), pictures(told), told.failure ? "" : log(told), settings(told));
+    put(numbers, scores(told));
+    put(rest, pictures(told), told.failure ? "" : log(told), settings(told));
     await curves.refresh();
   }
 

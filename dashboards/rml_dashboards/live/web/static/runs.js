@@ -74,10 +74,15 @@ function line(run) {
   const cells = run.cells.map((cell, index) => [index ? h("br") : "", cellName(cell)]);
   return h("tr", null,
     h("th", { scope: "row" }, pickBox(run.run_id), " ", link("/run", { id: run.run_id, focus: `run ${run.run_id}` }, run.run_id)),
-    h("td", null, state(run.state), run.reason ? h("div", { class: run.state === "waiting" ? "quiet" : "reason short" }, run.reason) : ""),
-    h("td", null, bar(run.num_steps ? Math.min(1, run.step / run.num_steps) : 0, `progress of ${run.run_id}`)),
-    h("td", null, cells.slice(0, 3), cells.length > 3 ? ` and ${cells.length - 3} more` : ""),
-    h("td", null, percent(run.miou)), h("td", null, number(run.loss)), h("td", null, run.seconds_per_step ? number(run.seconds_per_step, 2) : "–"),
-    h("td", null, run.device || "–", run.host ? h("div", { class: "quiet" }, run.host) : "", gpuUse(run.gpu).map(([name, value]) => h("div", { class: "quiet" }, `${name} ${value}`))),
-    h("td", null, run.state === "running" ? ago(run.seen) : "–"));
+    h("td", { class: "state-cell" }, state(run.state), run.reason ? h("div", { class: run.state === "waiting" ? "quiet" : "reason short" }, run.reason) : ""),
+    h("td", { class: run.state === "done" ? "told" : null }, bar(run.num_steps ? Math.min(1, run.step / run.num_steps) : 0, `progress of ${run.run_id}`)),
+    h("td", { class: "place-cell" }, cells.slice(0, 3), cells.length > 3 ? ` and ${cells.length - 3} more` : ""),
+    value(percent(run.miou)), value(number(run.loss)), value(run.seconds_per_step ? number(run.seconds_per_step, 2) : "–"),
+    h("td", { class: run.device || run.host ? "device-cell" : "told" }, run.device || "–", run.host ? h("div", { class: "quiet" }, run.host) : "", gpuUse(run.gpu).map(([name, value]) => h("div", { class: "quiet" }, `${name} ${value}`))),
+    value(run.state === "running" ? ago(run.seen) : "–"));
+}
+
+/** A cell that a card leaves out where it says nothing; `told`: or nothing new. */
+export function value(text) {
+  return h("td", { class: text === "–" ? "told" : null }, text);
 }

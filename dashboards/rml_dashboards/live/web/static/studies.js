@@ -18,7 +18,7 @@ export async function studies({ content, crumbs }) {
     if (said.textContent !== text) said.textContent = text;
     put(body, problems(told.problems),
       told.studies.length
-        ? table("Studies and how far they are", ["Study", "Cells", "Runs", "Progress", "Left"], told.studies.map(row), { hideCaption: true, className: "cards" })
+        ? table("Studies and how far they are", ["Study", "Cells", "Runs", "Progress", "Left"], told.studies.map(row), { hideCaption: true, className: "studies cards" })
         : h("p", null, "No study has been planned here yet: ", h("code", null, "rml plan STUDY.yaml"), "."));
   }
 

@@ -1,10 +1,11 @@
-// One study: progress, matrix of cells, failures, results, and its runs with filters.
+// One study: progress, matrix of cells, results, failures, and its runs with filters.
 
 import { get } from "./api.js";
 import { h, link, put, table } from "./dom.js";
+import { again } from "./events.js";
 import { failures } from "./failures.js";
 import { pager } from "./pager.js";
-import { runList } from "./runs.js";
+import { runList, value } from "./runs.js";
 import { problems } from "./studies.js";
 import { bar, duration, left, state, states, whole, word } from "./text.js";
 
@@ -15,11 +16,14 @@ export async function study({ content, crumbs, parameters }) {
   const key = parameters.get("key") ?? "";
   const head = await get("study", { key });
   crumbs([["Studies", "/"], [key, null]]);
-  const parts = [top(key, head), matrix(key), failures(key), results(key), runList(key, head, parameters), about(head)];
-  const jumps = [["Cells", "#cells"], ["Results", "#results"], ["Runs", "#runs"], ["Settings", "#about"]];
+  const jumps = h("nav", { class: "jumps", "aria-label": "Sections" });
+  const [summary, cells, scores] = [top(key, head), matrix(key), results(key)];
+  const failed = failures(key, (num) => put(jumps, [["Cells", "#cells"], ["Results", "#results"], ...(num ? [[`Failures (${whole(num)})`, "#failures"]] : []), ["Runs", "#runs"], ["Settings", "#about"]]
+    .map(([text, href]) => h("a", { href, "data-focus": href }, text))));
+  const below = [failed, runList(key, head, parameters), about(head)];
+  const parts = [summary, cells, scores, ...below];
   put(content, h("h1", null, key), head.title && head.title !== head.name ? h("p", { class: "title" }, head.title) : "",
-    parts[0].node, h("nav", { class: "jumps", "aria-label": "Sections" }, jumps.map(([text, href]) => h("a", { href }, text))),
-    parts.slice(1).map((part) => part.node));
+    summary.node, jumps, h("div", { class: "sections" }, cells.node, scores.node), below.map((part) => part.node));
   const fresh = async () => { for (const part of parts) await part.refresh(); };
   await fresh();
   if (location.hash) document.querySelector(`[id="${CSS.escape(location.hash.slice(1))}"]`)?.scrollIntoView();
@@ -64,7 +68,7 @@ function rows(key, told) {
   return told.rows.flatMap((row) => {
     const line = h("tr", null, h("th", { scope: "row" }, row.label),
       row.cells.map((cell, place) => h("td", null, cell ? cellLink(key, row.label, told.columns[place], cell) : h("span", { class: "quiet" }, "not asked for"))),
-      h("td", null, bar(row.progress.fraction, `progress of ${row.label}`)), h("td", null, left(row.progress, true)));
+      h("td", { class: row.progress.fraction === 1 ? "told" : null }, bar(row.progress.fraction, `progress of ${row.label}`)), value(left(row.progress, true)));
     if (!row.group || row.group === group) return [line];
     group = row.group;
     return [h("tr", { class: "group" }, h("th", { scope: "rowgroup", colspan: told.columns.length + 3 }, group)), line];
@@ -81,9 +85,11 @@ function cellLink(key, row, column, cell) {
 
 function results(key) {
   const body = h("div");
+  const tried = again(() => refresh());
   let offset = 0;
   async function refresh() {
     const told = await get("table", { key, offset, limit: LINES });
+    tried(told.problem !== "" || told.warnings.length > 0);
     if (told.problem) return put(body, h("p", { class: "problem" }, told.problem));
     const lines = told.lines.map((line) => {
       if (line[0][0] === "group") return h("tr", { class: "group" }, h("th", { scope: "rowgroup", colspan: told.header.length }, line[0][1]));
