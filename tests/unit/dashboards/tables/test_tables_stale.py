@@ -3,6 +3,7 @@ averaged with others, never best, and no pass of a check."""
 
 import functools
 import io
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -47,9 +48,10 @@ def html_text(table: Table) -> str:
 def latex_text(table: Table) -> str:
     """Without LaTeX's spelling of the letters that matter here."""
     text = latex(table)
-    for letters, letter in ((r"\ensuremath{\dagger}", "†"), (r"\textasciigrave{}", "`")):
-        text = text.replace(letters, letter)
-    return text
+    text = text.replace(r"\ensuremath{\dagger}", "†")
+    text = re.sub(r"\\texttt\{(.*?)\}", r"`\1`", text)
+    raised = re.compile(r"\\textsuperscript\{(.*?)\}")
+    return raised.sub(lambda marks: f" [{marks[1].replace(', ', '] [')}]", text)
 
 
 FORMATS: dict[str, Callable[[Table], str]] = {
