@@ -5,13 +5,18 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from rml_dashboards.contract.metric_keys import FINAL, IOU
+from rml_dashboards.contract.metric_names import axis_label
 from rml_dashboards.diagrams.diagram import Diagram, Material, entries_of, rows_axis
 from rml_dashboards.errors import DashboardError
 from rml_dashboards.figures.chart import Axis, Chart, Mark, Panel, Points, as_values
 from rml_dashboards.tables.entries import Table
 
 CLASS_INCHES = 0.26
+ROW_INCHES = 0.03
+"""Least room for a class, and for each row within it."""
 VALUES = ["table", "row", "class", "mean", "std", "n"]
+CLASS_IOU = f"{FINAL}/{IOU}"
 SPREAD = 0.6
 """Share of a class's line over which its rows are spread."""
 
@@ -40,7 +45,7 @@ def _chart(material: Material) -> Chart:
     panels = tuple(
         Panel(
             marks=tuple(_marks(material, table, rows)),
-            x=Axis(label=f"IoU × {table.spec.scale:g}" if table.spec.scale != 1 else "IoU"),
+            x=Axis(label=axis_label([CLASS_IOU], table.spec.scale)),
             title=table.spec.title.rpartition(", ")[2] if len(tables) > 1 else "",
         )
         for table in tables
@@ -50,7 +55,7 @@ def _chart(material: Material) -> Chart:
         panels=panels,
         y=dataclasses.replace(rows_axis(names), limits=(most - 0.5, -0.5)),
         legend=material.legend(rows),
-        height=0.7 + CLASS_INCHES * most,
+        height=0.7 + max(CLASS_INCHES, ROW_INCHES * len(rows)) * most,
     )
 
 

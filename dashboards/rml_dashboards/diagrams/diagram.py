@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from rml_dashboards.comparisons.cells import scored_runs
+from rml_dashboards.contract.metric_names import axis_label
 from rml_dashboards.figures.chart import Axis, Chart, Key, Look
 from rml_dashboards.figures.style import row_look
 from rml_dashboards.tables.entries import Table
@@ -36,18 +37,25 @@ class Material:
         there = set(scored_runs(self.table)["column"]) if len(self.table.values) else set()
         return [one.label for one in self.table.spec.columns if one.label in there]
 
-    def look(self, row: str, line: str = "") -> Look:
-        """Colour and marker of a row, the same in every diagram."""
-        return row_look([one.label for one in self.table.spec.rows].index(row), line)
+    def look(self, row: str, *, is_joined: bool = False) -> Look:
+        """How a row looks, the same in every diagram; `is_joined`: whether a line joins its
+        points."""
+        rows = [one.label for one in self.table.spec.rows]
+        return row_look(rows.index(row), is_joined=is_joined)
 
-    def legend(self, rows: list[str]) -> tuple[Key, ...]:
-        return tuple(Key(label=row, look=self.look(row), row=row) for row in rows)
+    def legend(self, rows: list[str], *, is_joined: bool = False) -> tuple[Key, ...]:
+        return tuple(
+            Key(label=row, look=self.look(row, is_joined=is_joined), row=row) for row in rows
+        )
+
+    def metric(self, column: str) -> str:
+        """Key of the metric that a column shows."""
+        spec = self.table.spec
+        return next(spec.metric_of(one) for one in spec.columns if one.label == column)
 
     def unit(self, column: str) -> str:
-        """Label of an axis of scores."""
-        spec = self.table.spec
-        metric = next(spec.metric_of(one) for one in spec.columns if one.label == column)
-        return f"{metric}{f' × {spec.scale:g}' if spec.scale != 1 else ''}"
+        """Label of an axis of scores: quantity and unit."""
+        return axis_label([self.metric(column)], self.table.spec.scale)
 
 
 @dataclass(frozen=True, kw_only=True)

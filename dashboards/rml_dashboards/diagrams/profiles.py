@@ -11,14 +11,13 @@ from rml_dashboards.figures.chart import (
     Axis,
     Band,
     Chart,
-    Key,
     Look,
     Mark,
     Panel,
     Points,
     as_values,
 )
-from rml_dashboards.figures.style import BAND_OPACITY, LINE_STYLES
+from rml_dashboards.figures.style import MARKERS_PER_CURVE, band_opacity
 
 DRAWN_THRESHOLDS = 31
 """More cannot be told apart in a panel, and each takes a bootstrap per row."""
@@ -45,23 +44,28 @@ def profile(material: Material) -> Diagram:
 
 def _chart(material: Material, frame: pd.DataFrame) -> Chart:
     rows = [row for row in material.rows() if row in set(frame["row"])]
-    looks = {
-        row: Look(colour=material.look(row).colour, line=LINE_STYLES[place % len(LINE_STYLES)])
+    looks = {row: material.look(row, is_joined=True) for row in rows}
+    marks = [
+        mark
         for place, row in enumerate(rows)
-    }
-    marks = [mark for row in rows for mark in _marks(row, frame[frame["row"] == row], looks[row])]
-    x = Axis(label=f"score τ ({material.unit(common_columns(material.table)[0])})")
+        for mark in _marks(row, frame[frame["row"] == row], looks[row], (place, len(rows)))
+    ]
+    x = Axis(label=f"score τ: {material.unit(common_columns(material.table)[0])}", most_ticks=6)
     return Chart(
         title=material.title,
         panels=(Panel(marks=tuple(marks), x=x),),
         y=Axis(label="share of runs above τ", limits=(-0.03, 1.03)),
-        legend=tuple(Key(label=row, look=looks[row], row=row) for row in rows),
+        legend=material.legend(rows, is_joined=True),
     )
 
 
-def _marks(row: str, own: pd.DataFrame, look: Look) -> Iterator[Mark]:
+def _marks(row: str, own: pd.DataFrame, look: Look, place: tuple[int, int]) -> Iterator[Mark]:
+    """A row's profile; `place`: which of how many rows it is."""
     x = as_values(own["threshold"])
-    yield Points(row=row, x=x, y=as_values(own["share"]), look=look, is_stepped=True)
+    share = as_values(own["share"])
+    every = max(1, len(x) // MARKERS_PER_CURVE)
+    first = place[0] * every // place[1]  # markers of profiles that coincide do not
+    yield Points(row=row, x=x, y=share, look=look, is_stepped=True, markers_at=(first, every))
     if own["low"].notna().all():
         yield Band(
             row=row,
@@ -69,6 +73,6 @@ def _marks(row: str, own: pd.DataFrame, look: Look) -> Iterator[Mark]:
             low=as_values(own["low"]),
             high=as_values(own["high"]),
             colour=look.colour,
-            opacity=BAND_OPACITY,
+            opacity=band_opacity(place[1]),
             is_stepped=True,
         )

@@ -17,6 +17,8 @@ BAR_INCHES = 0.1
 BAR_STEP = BAR_INCHES / LABEL_INCHES
 TICK = -0.3
 """Height of a tick, in lines, up from the axis."""
+MOST_NAMED_RANKS = 12
+"""More numbers would run into each other."""
 CHARACTER_INCHES = 0.055
 CD_HEIGHT = -1.9
 """Of the measure above the axis, in lines."""
@@ -79,9 +81,11 @@ def _label_room(ranking: Ranking) -> float:
 def _scale(num_rows: int) -> Iterator[Mark]:
     """The axis of ranks, as in Demšar's: above everything that hangs from it."""
     yield Stroke(x=[1, num_rows], y=[0, 0])
+    step = next(step for step in (1, 2, 5, 10, num_rows) if num_rows <= step * MOST_NAMED_RANKS)
     for rank in range(1, num_rows + 1):
         yield Stroke(x=[rank] * 2, y=[0, TICK])
-        yield Text(x=rank, y=TICK, text=str(rank))
+        if rank == 1 or rank % step == 0:
+            yield Text(x=rank, y=TICK, text=str(rank))
 
 
 def _bars(ranking: Ranking) -> Iterator[Mark]:

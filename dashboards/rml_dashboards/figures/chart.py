@@ -30,6 +30,8 @@ class Look:
     """By matplotlib's names; empty: none."""
     line: str = ""
     """`-`, `--`, `:` or `-.`; empty: points that no line joins."""
+    is_open: bool = False
+    """Whether only the edge of a marker is drawn."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +112,7 @@ class Axis:
     """Places and their names; empty: as many round numbers as fit."""
     most_ticks: int | None = None
     counts: bool = False
-    """Whether its numbers are whole and large, so that thousands are set apart."""
+    """Whether it counts: its numbers are whole, and thousands are set apart."""
     margin: float | None = None
     """Room at both ends, as a share of the axis."""
     has_grid: bool = True

@@ -5,13 +5,14 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from rml_dashboards.contract.metric_names import axis_label, metric_name
 from rml_dashboards.figures.chart import DIM, Axis, Band, Chart, Key, Look, Mark, Panel, Points
 from rml_dashboards.figures.curves import Curve, FilledFigure
+from rml_dashboards.figures.specification import MetricSpec
 from rml_dashboards.figures.style import (
-    BAND_OPACITY,
-    BANDS_AT_FULL_OPACITY,
     LINE_STYLES,
     MARKERS_PER_CURVE,
+    band_opacity,
     row_look,
 )
 
@@ -43,12 +44,11 @@ def curve_chart(filled: FilledFigure) -> Chart:
 def y_label(filled: FilledFigure) -> str:
     """What the figure says of its vertical axis: quantity and unit."""
     spec = filled.spec
-    scale = f" × {spec.scale:g}" if spec.scale != 1 else ""
-    return spec.y_label or "\n".join(f"{metric.key}{scale}" for metric in spec.metrics)
+    return spec.y_label or axis_label([metric.key for metric in spec.metrics], spec.scale)
 
 
 def _marks(curve: Curve, filled: FilledFigure) -> Iterator[Mark]:
-    look = _look(filled, curve.row, _line_style(filled, curve))
+    look = _look(filled, curve.row, _line_style(filled, curve.metric))
     every = max(1, len(curve.x) // MARKERS_PER_CURVE)
     place = filled.spec.rows.index(curve.row)
     # markers of curves that coincide do not
@@ -75,21 +75,19 @@ def _marks(curve: Curve, filled: FilledFigure) -> Iterator[Mark]:
         )
 
 
-def _line_style(filled: FilledFigure, curve: Curve) -> str:
-    """Of its metric; where there is one only, of its row, which a grey print needs beside the
-    marker."""
+def _line_style(filled: FilledFigure, metric: MetricSpec) -> str | None:
+    """That of a metric; None where there is one only, so that it is the row's."""
     metrics = filled.spec.metrics
-    place = metrics.index(curve.metric) if len(metrics) > 1 else filled.spec.rows.index(curve.row)
-    return LINE_STYLES[place % len(LINE_STYLES)]
+    return LINE_STYLES[metrics.index(metric) % len(LINE_STYLES)] if len(metrics) > 1 else None
 
 
 def _band_opacity(filled: FilledFigure) -> float:
     bands = Counter(curve.column for curve in filled.curves if curve.n > 1)
-    return BAND_OPACITY * min(1.0, BANDS_AT_FULL_OPACITY / max(bands.values()))
+    return band_opacity(max(bands.values()))
 
 
-def _look(filled: FilledFigure, row: str, line: str) -> Look:
-    return row_look(filled.spec.rows.index(row), line)
+def _look(filled: FilledFigure, row: str, line: str | None) -> Look:
+    return row_look(filled.spec.rows.index(row), is_joined=True, line=line)
 
 
 def _legend(filled: FilledFigure) -> Iterator[Key]:
@@ -98,12 +96,13 @@ def _legend(filled: FilledFigure) -> Iterator[Key]:
     for row in filled.spec.rows:
         own = [curve for curve in filled.curves if curve.row == row]
         if own:
-            line = "-" if len(filled.spec.metrics) > 1 else _line_style(filled, own[0])
+            line = "-" if len(filled.spec.metrics) > 1 else None
             label = f"{row} ({seeds_text(own)})"
             yield Key(label=label, look=_look(filled, row, line), row=row)
     if len(filled.spec.metrics) > 1:
-        for metric, line in zip(filled.spec.metrics, LINE_STYLES, strict=False):
-            yield Key(label=metric.label, look=Look(colour=DIM, line=line))
+        for metric in filled.spec.metrics:
+            look = Look(colour=DIM, line=_line_style(filled, metric) or "-")
+            yield Key(label=metric.label or metric_name(metric.key), look=look)
     if any(curve.n > 1 for curve in filled.curves):
         yield Key(label="± std over seeds", look=Look(colour=DIM), is_band=True)
 

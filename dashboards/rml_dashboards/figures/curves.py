@@ -3,7 +3,7 @@ them."""
 
 import difflib
 import itertools
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -137,13 +137,14 @@ def _lacking(
         return  # the study does not run this row for this column, or it cannot have this metric
     name = _place(spec, runs)
     drawn = set(reported["seed"])
-    absent = [
-        f"seed {seed} {f'has no `{metric.key}`' if state == 'done' else state}"
-        for seed, state in zip(runs["seed"], runs["state"], strict=True)
-        if seed not in drawn
-    ]
+    absent: dict[str, list[int]] = {}
+    for seed, state in zip(runs["seed"], runs["state"], strict=True):
+        if seed not in drawn:
+            why = f"`{metric.key}` not recorded" if state == "done" else state
+            absent.setdefault(why, []).append(seed)
     if absent:
-        yield f"{name}: {len(drawn)} of {len(runs)} runs: {', '.join(absent)}."
+        reasons = ", ".join(f"{seeds_named(seeds)} {why}" for why, seeds in absent.items())
+        yield f"{name}: {len(drawn)} of {len(runs)} runs: {reasons}."
     if drawn and not runs["state"].eq("done").any():
         yield f"{name}: none of its runs has finished; drawn is what they have reported."
     steps = reported.groupby("x")["seed"].nunique()
@@ -156,9 +157,19 @@ def _lacking(
 
 
 def _is_foreign(runs: pd.DataFrame, reported: pd.DataFrame) -> bool:
-    """Whether the runs of a row have all finished and none of them has the metric: its method does
-    not measure it."""
-    return bool(reported.empty and runs["state"].eq("done").all())
+    """Whether some runs of a row have finished and none has the metric: its method does not measure
+    it."""
+    return bool(reported.empty and runs["state"].eq("done").any())
+
+
+def seeds_named(seeds: Sequence[int]) -> str:
+    """`seed 2`, `seeds 2, 5`, and `seeds 1 to 11` where none between them lacks."""
+    ordered = sorted(seeds)
+    if len(ordered) == 1:
+        return f"seed {ordered[0]}"
+    if len(ordered) > 2 and ordered[-1] - ordered[0] == len(ordered) - 1:
+        return f"seeds {ordered[0]} to {ordered[-1]}"
+    return f"seeds {', '.join(map(str, ordered))}"
 
 
 def _about_all(spec: FigureSpec, runs: pd.DataFrame, values: pd.DataFrame) -> Iterator[str]:

@@ -106,7 +106,8 @@ def _(mark: Text, area: Axes) -> None:
 
 
 def _look(look: Look) -> dict[str, Any]:
-    return {"color": look.colour, "marker": look.marker or None, "linestyle": look.line}
+    drawn = {"color": look.colour, "marker": look.marker or None, "linestyle": look.line}
+    return drawn | ({"markerfacecolor": "white"} if look.is_open else {})
 
 
 def _handle(key: Key) -> Artist:
@@ -131,7 +132,9 @@ def _set_axis(area: Axes, side: str, axis: Axis) -> None:
         own.set_minor_locator(NullLocator())
         own.set_ticklabels([name for _, name in axis.ticks])
     elif axis.most_ticks is not None:
-        own.set_major_locator(MaxNLocator(axis.most_ticks, steps=STEPS))
+        own.set_major_locator(
+            MaxNLocator(axis.most_ticks, steps=STEPS, integer=axis.counts, min_n_ticks=1)
+        )
     if axis.counts:
         own.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     if axis.margin is not None:

@@ -16,8 +16,11 @@ from rml_dashboards.figures.chart import Look
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito (2008) without yellow, which nobody sees on white paper."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<")
-"""Nine, so that colour and marker together name 63 rows."""
 LINE_STYLES = ("-", "--", ":", "-.")
+"""Seven colours, four dashes, nine markers: their numbers have no common divisor, so each goes
+round on its own. Colour and dash together name 28 rows, dash and marker, which a grey print keeps,
+36; of points that no line joins colour and marker name 63, and in grey the marker, filled or open,
+and how dark it is, 36."""
 MARKERS_PER_CURVE = 8
 BAND_OPACITY = 0.18
 BANDS_AT_FULL_OPACITY = 4
@@ -55,6 +58,7 @@ STYLE = {
     "grid.linewidth": 0.6,
     "legend.fontsize": 7.5,
     "legend.frameon": False,
+    "legend.handlelength": 2.6,
     "lines.linewidth": 1.3,
     "lines.markersize": 3.8,
     "svg.hashsalt": "rml",
@@ -124,10 +128,25 @@ def framed(
     return figure, axes[:num_panels]
 
 
-def row_look(place: int, line: str = "") -> Look:
-    """Colour and marker of the row at a place, and how its points are joined."""
-    colour = COLOURS[place % len(COLOURS)]
-    return Look(colour=colour, marker=MARKERS[place % len(MARKERS)], line=line)
+def row_look(place: int, *, is_joined: bool, line: str | None = None) -> Look:
+    """How the row at a place looks, the same in every figure.
+
+    Args:
+        is_joined: whether a line joins its points.
+        line: the line's style where it says something else than which row it is.
+    """
+    own_line = LINE_STYLES[place % len(LINE_STYLES)] if line is None else line
+    return Look(
+        colour=COLOURS[place % len(COLOURS)],
+        marker=MARKERS[place % len(MARKERS)],
+        line=own_line if is_joined else "",
+        is_open=place // len(MARKERS) % 2 == 1,
+    )
+
+
+def band_opacity(num_bands: int) -> float:
+    """Of each of so many bands in one panel."""
+    return BAND_OPACITY * min(1.0, BANDS_AT_FULL_OPACITY / max(1, num_bands))
 
 
 def num_legend_columns(handles: Sequence[Artist], width: float) -> int:

@@ -151,24 +151,27 @@ class _Source:
             if known:
                 is_score = name != "loss"
                 scale = self._plan.table.scale if is_score else 1.0
-                unit = f"mIoU × {scale:g}" if is_score and scale != 1 else ""
                 found.append(
                     PlannedFigure(
                         name=self._free(name),
-                        title=f"{self._plan.title}: {title}",
+                        title=self._title(title),
                         metrics=known,
                         scale=scale,
-                        y_label=unit,
                     )
                 )
         return [*found, *self._diagrams()]
 
     def _diagrams(self) -> Iterator[PlannedFigure]:
         for kind in DIAGRAMS:
-            title = f"{self._plan.title}: {TITLES[kind]}"
+            title = self._title(TITLES[kind])
             figure = PlannedFigure(name=self._free(kind), kind=kind, title=title)
             if self.diagram(figure).chart is not None:
                 yield figure
+
+    def _title(self, title: str) -> str:
+        """What a figure of a study that declares none is called."""
+        own = self._plan.title
+        return f"{own} {title}" if own.endswith(("?", "!", ".")) else f"{own}: {title}"
 
     def _free(self, name: str) -> str:
         """Files of the study's name are its table's."""

@@ -183,8 +183,8 @@ def _look(look: Look, size: float | None) -> Plot:
     own: Plot = {"mode": "+".join(parts) or "lines"}
     if look.marker:
         px = MARKER_PX if size is None else round(1.8 * size, 1)
-        symbol = SYMBOLS[look.marker]
-        edge = {"width": 0}
+        symbol = SYMBOLS[look.marker] + ("-open" if look.is_open else "")
+        edge = {"width": 1.5 if look.is_open else 0}
         own["marker"] = {
             "color": _colour(look.colour),
             "symbol": symbol,
@@ -272,9 +272,20 @@ def _axis(axis: Axis, marks: Sequence[object]) -> Plot:
         own["ticktext"] = [_plain(name) for _, name in axis.ticks]
     elif axis.most_ticks is not None:
         own["nticks"] = axis.most_ticks
+        if axis.counts and _span(axis, marks) <= axis.most_ticks:
+            own["dtick"] = 1
     if axis.counts:
         own["tickformat"] = ",d"
     return own
+
+
+def _span(axis: Axis, marks: Sequence[object]) -> float:
+    """How far the numbers on a horizontal axis lie apart."""
+    ends = list(axis.limits or ())
+    ends += [
+        x for mark in marks if isinstance(mark, Points) for x in _numbers(mark.x) if x is not None
+    ]
+    return max(ends, default=0.0) - min(ends, default=0.0)
 
 
 def _ends(low: float, high: float) -> list[float]:

@@ -1,5 +1,6 @@
 """Diagrams of a table: what they draw, in which size, and that a grey print tells rows apart."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,13 @@ from rml_dashboards.diagrams.diagram import Material
 from rml_dashboards.diagrams.kinds import DIAGRAMS
 from rml_dashboards.diagrams.trends import share_text
 from rml_dashboards.errors import DashboardError
+from rml_dashboards.figures.chart import Points
+from rml_dashboards.figures.chart import Text as Words
 from rml_dashboards.figures.drawing import figure_of, pictures
 from rml_dashboards.figures.style import METADATA, SMALLEST_POINTS
-from rml_dashboards.tables.specification import ColumnSpec
+from rml_dashboards.tables.specification import ColumnSpec, RowSpec
 from tests.support.dashboards.small_diagrams import COLUMNS, SHARES, material, score
-from tests.support.dashboards.small_tables import table_of
+from tests.support.dashboards.small_tables import runs_of, table_of
 
 
 def drawn(kind: FigureKind) -> Figure:
@@ -47,7 +50,7 @@ def test_rows_differ_in_more_than_colour(kind: FigureKind) -> None:
     lines = [line for axes in figure.axes for line in axes.get_lines()]
     by_colour: dict[str, set[object]] = {}
     for line in lines:
-        shape = line.get_linestyle() if kind == "profile" else line.get_marker()
+        shape = line.get_marker()
         if shape not in ("None", "", None):
             by_colour.setdefault(str(line.get_color()), set()).add(shape)
     rows = [shapes for colour, shapes in by_colour.items() if colour not in ("black", "#555555")]
@@ -69,6 +72,76 @@ def test_gains_are_paired_differences_by_share() -> None:
     assert own["labelled_share"].tolist() == [1 / 16, 1 / 8, 1 / 4]
     assert own["mean"].tolist() == pytest.approx([10.0] * 3)
     assert "Supervised" not in set(values["row"])
+
+
+def two_metrics() -> Material:
+    """Two columns of each of two metrics, with two shares of labels."""
+    shares = {"1/8": 1 / 8, "1/4": 1 / 4, "1/8, accuracy": 1 / 8, "1/4, accuracy": 1 / 4}
+    columns = tuple(
+        ColumnSpec(label=label, metric="final/accuracy" if "accuracy" in label else None)
+        for label in shares
+    )
+    runs = [
+        run
+        for place, row in enumerate(("Supervised", "RML"))
+        for column in shares
+        for run in runs_of(row, 0.5 + place / 10, 0.6 + place / 10, column=column)
+    ]
+    rows = (RowSpec(label="Supervised"), RowSpec(label="RML"))
+    table = table_of(runs, rows=rows, columns=columns, num_seeds=2)
+    hours = dict.fromkeys(table.values["run_id"], 2.0)
+    return Material(
+        table=table, title="T", labelled_share=shares, against="Supervised", hours=hours
+    )
+
+
+def test_gains_of_two_metrics_are_not_joined() -> None:
+    made = DIAGRAMS["gain"](two_metrics())
+    assert [panel.title for panel in made.chart.panels] == ["mIoU (%)", "pixel accuracy (%)"]
+    lines = [
+        [mark for mark in panel.marks if isinstance(mark, Points)] for panel in made.chart.panels
+    ]
+    assert [[mark.told for mark in of_panel] for of_panel in lines] == [
+        [("1/8", "1/4")],
+        [("1/8, accuracy", "1/4, accuracy")],
+    ]
+    assert made.chart.y.label == "gain over Supervised"
+
+
+def test_a_metric_with_one_share_of_labels_has_no_trend() -> None:
+    whole = two_metrics()
+    some = {column: share for column, share in whole.labelled_share.items() if column != "1/4"}
+    made = DIAGRAMS["gain"](replace(whole, labelled_share=some))
+    assert set(made.values["column"]) == {"1/8, accuracy", "1/4, accuracy"}
+    assert made.chart.y.label == "gain over Supervised\npixel accuracy (%)"
+
+
+def test_cost_and_scores_name_the_metric_of_each_column() -> None:
+    cost = DIAGRAMS["cost"](two_metrics()).chart
+    assert cost.y.label == "score"
+    assert [panel.title for panel in cost.panels] == [
+        "1/8: mIoU (%)",
+        "1/4: mIoU (%)",
+        "1/8, accuracy: pixel accuracy (%)",
+        "1/4, accuracy: pixel accuracy (%)",
+    ]
+    scores = DIAGRAMS["scores"](two_metrics()).chart
+    assert [panel.x.label for panel in scores.panels][1:3] == ["mIoU (%)", "pixel accuracy (%)"]
+
+
+def test_numbers_of_many_ranks_do_not_run_into_each_other() -> None:
+    rows = [f"m{i}" for i in range(36)]
+    runs = [
+        run
+        for place, row in enumerate(rows)
+        for column in COLUMNS[:2]
+        for run in runs_of(row, 0.3 + place / 100, column=column)
+    ]
+    columns = tuple(ColumnSpec(label=column) for column in COLUMNS[:2])
+    table = table_of(runs, rows=tuple(RowSpec(label=row) for row in rows), columns=columns)
+    (panel,) = DIAGRAMS["ranks"](Material(table=table, title="T")).chart.panels
+    named = [mark.text for mark in panel.marks if isinstance(mark, Words) and mark.text.isdigit()]
+    assert named == ["1", *(str(rank) for rank in range(5, 36, 5))]
 
 
 def test_ranks_are_those_of_the_comparison() -> None:

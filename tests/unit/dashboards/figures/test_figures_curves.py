@@ -52,7 +52,7 @@ def test_runs_that_lack_are_counted_and_named() -> None:
     assert curve.mean.tolist() == list(THREE["RML-1/8-0"][TV].values()), (
         "an unfinished run is not in the mean"
     )
-    assert figure.notes == ("RML: 1 of 4 runs: seed 1 failed, seed 2 missing, seed 3 missing.",)
+    assert figure.notes == ("RML: 1 of 4 runs: seed 1 failed, seeds 2, 3 missing.",)
     assert figure.values.groupby("seed")["in_mean"].all().to_dict() == {0: True, 1: False}
 
 
@@ -69,6 +69,12 @@ def test_a_row_without_the_metric_has_no_curve_and_the_note_says_so() -> None:
     spec = FigureSpec(**{**vars(spec), "runs": spec.runs[:4]})
     figure = figure_of(spec, reports)
     assert [curve.row for curve in figure.curves] == ["RML"]
+    assert figure.notes == (f"`{TV}` is not measured by the runs of Supervised.",)
+
+
+def test_a_row_that_has_only_begun_and_cannot_have_the_metric_says_so_once() -> None:
+    reports = {**THREE, "Supervised-1/8-0": {"train/loss": {10: 1.0}}}
+    figure = figure_of(spec_of("RML", "Supervised"), reports)
     assert figure.notes == (f"`{TV}` is not measured by the runs of Supervised.",)
 
 
@@ -159,7 +165,7 @@ def test_a_metric_that_nobody_recorded_names_the_nearest() -> None:
 def test_nothing_recorded_is_no_curve() -> None:
     figure = figure_of(spec_of("RML"), {})
     assert figure.curves == ()
-    assert figure.notes == ("RML: 0 of 3 runs: seed 0 missing, seed 1 missing, seed 2 missing.",)
+    assert figure.notes == ("RML: 0 of 3 runs: seeds 0 to 2 missing.",)
 
 
 def test_scores_of_several_protocols_and_uncommitted_code_are_marked() -> None:

@@ -15,7 +15,8 @@ from rml_dashboards.figures.curve_chart import curve_chart, seeds_text, y_label
 from rml_dashboards.figures.drawing import draw, pictures
 from rml_dashboards.figures.publish import drawn_curves, index, write_figures
 from rml_dashboards.figures.specification import MetricSpec
-from rml_dashboards.figures.style import COLOURS, encoded, in_style
+from rml_dashboards.figures.style import COLOURS, encoded, in_style, row_look
+from rml_dashboards.figures.web.interactive import interactive
 from rml_dashboards.records.mlflow_reader import MlflowReader
 from tests.support.dashboards.small_figures import TV, figure_of, only_curve, spec_of
 from tests.support.recorded import NOON, Store
@@ -83,7 +84,7 @@ def test_the_index_names_every_run_and_what_lacks(filled: Store, tmp_path: Path)
         "seed 2 missing",
     ):
         assert part in text
-    assert "IML: 0 of 3 runs: seed 0 failed, seed 1 missing, seed 2 missing." in text
+    assert "IML: 0 of 3 runs: seed 0 failed, seeds 1, 2 missing." in text
     for run in filled.client.search_runs([filled.experiment()]):
         assert f"| {run.data.tags['rml.run_id']} " in text
         assert run.info.run_id in text
@@ -164,7 +165,7 @@ def test_panels_colours_line_styles_and_bands() -> None:
     assert left.get_ylim() == (0, 1)
     labels = [text.get_text() for text in drawn.legends[0].get_texts()]
     assert labels == ["IML (n = 2)", "RML (n = 1 to 2 of 2)", "after", "before", "± std over seeds"]
-    assert y_label(figure) == "train/a × 100\ntrain/b × 100"
+    assert y_label(figure) == "a × 100\nb × 100"
     assert "1/8" in index([drawn_curves(figure)])
 
 
@@ -177,3 +178,44 @@ def test_a_logarithmic_axis_keeps_bands_above_zero() -> None:
     assert (np.asarray(band.get_paths()[0].vertices, dtype=float)[:, 1] > 0).all()
     assert seeds_text([only_curve(figure)]) == "n = 2"
     assert Image.open(io.BytesIO(pictures(curve_chart(figure))["png"])).size[0] > 500
+
+
+def test_up_to_28_rows_are_told_apart_in_colour_and_36_in_grey() -> None:
+    lines = [row_look(place, is_joined=True) for place in range(36)]
+    assert len({(look.colour, look.line) for look in lines[:28]}) == 28
+    assert len({(look.line, look.marker) for look in lines}) == 36
+    points = [row_look(place, is_joined=False) for place in range(36)]
+    assert len({(look.colour, look.marker) for look in points}) == 36
+    assert not any(look.line for look in points)
+    alike: dict[tuple[str, bool], list[float]] = {}
+    for look in points:
+        alike.setdefault((look.marker, look.is_open), []).append(lightness(look.colour))
+    gaps = [abs(one - other) for one, other in alike.values()]
+    assert len(gaps) == 18 and min(gaps) > 0.08
+
+
+def lightness(colour: str) -> float:
+    """Of a colour on a grey printer, 0 to 1 (ITU-R BT.601)."""
+    red, green, blue = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
+    return 0.299 * red + 0.587 * green + 0.114 * blue
+
+
+@pytest.mark.parametrize("last", [2, 4, 30, 12_000])
+def test_an_axis_of_steps_has_whole_steps(last: int) -> None:
+    reports = {"RML-1/8-0": {TV: {0: 0.9, last: 0.5}}}
+    chart = curve_chart(figure_of(spec_of("RML", num_seeds=1), reports))
+    (panel,) = draw(chart).axes
+    ticks = panel.get_xticks()
+    assert len(ticks) >= 2 and (ticks == np.round(ticks)).all()
+    in_browser = interactive(chart)["layout"]["xaxis"]
+    assert in_browser.get("dtick") == (1 if last <= 6 else None)
+
+
+def test_axes_and_legends_call_metrics_as_people_do() -> None:
+    metrics = (MetricSpec(key="val/miou"), MetricSpec(key="val/student_2/miou", label="student"))
+    both = {metric.key: {1: 0.5, 2: 0.6} for metric in metrics}
+    figure = figure_of(spec_of("RML", num_seeds=1, metrics=metrics, scale=100), {"RML-1/8-0": both})
+    drawn = draw(curve_chart(figure))
+    assert drawn.axes[0].get_ylabel() == "mIoU (%)"
+    labels = [text.get_text() for text in drawn.legends[0].get_texts()]
+    assert labels == ["RML (n = 1)", "mIoU", "student"]

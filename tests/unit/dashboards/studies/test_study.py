@@ -80,7 +80,7 @@ def test_a_declared_figure_is_a_figure(study: Study) -> None:
     assert "loss" in study.figures()
     figure = study.figure("loss")
     assert isinstance(figure, Figure)
-    assert figure.axes[0].get_ylabel() == "train/loss"
+    assert figure.axes[0].get_ylabel() == "training loss"
     with pytest.raises(DashboardError, match="no figure 'los'"):
         study.figure("los")
 
