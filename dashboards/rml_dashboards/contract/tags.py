@@ -40,6 +40,8 @@ class Tag(StrEnum):
     """`true` where the code had uncommitted changes."""
     HOST = "rml.host"
     DEVICE = "rml.device"
+    DEVICES = "rml.devices"
+    """What the run holds while it trains: `2 GPU`, or `4 core` where it has no GPU."""
     ATTEMPT = "rml.attempt"
     """Starts of the run so far."""
     MICRO_BATCHES = "rml.micro_batches"
@@ -109,11 +111,34 @@ def task_tags(task: Mapping[str, Any]) -> dict[str, str]:
         Tag.RESULT_VERSION: task.get("result_version", FIRST_RESULTS),
     }
     plugins = [f"{plugin['name']}@{plugin['hash']}" for plugin in task.get("plugins", ())]
+    if "num_workers" in task:
+        tags[Tag.DEVICES] = _devices_text(task)
     if task.get("repeat_of"):
         tags[Tag.REPEAT_OF] = task["repeat_of"]
     if plugins:
         tags[Tag.PLUGINS] = " ".join(plugins)
     return {tag.value: str(value) for tag, value in tags.items()}
+
+
+def _devices_text(task: Mapping[str, Any]) -> str:
+    gpus = task["num_workers"] * task["gpus_per_worker"]
+    cores = task["num_workers"] * task["cpus_per_worker"]
+    return f"{gpus:g} GPU" if gpus else f"{cores:g} core"
+
+
+def devices_of(text: str, device: str) -> tuple[float, str]:
+    """How many devices a run holds, and which: `GPU` or `core`.
+
+    Args:
+        text: value of the tag of the devices; empty where the run has none: then it is one device.
+        device: value of the tag of the device. A run that was given no GPU and trained on one holds
+            that.
+    """
+    has_gpu = device not in ("", "cpu")
+    count, _, unit = text.partition(" ")
+    if not unit or (unit == "core" and has_gpu):
+        return 1.0, "GPU" if has_gpu else "core"
+    return float(count), unit
 
 
 def heartbeat_tags(heartbeat: Mapping[str, Any]) -> dict[str, str]:

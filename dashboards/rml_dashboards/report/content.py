@@ -1,16 +1,18 @@
 """Everything of a study that a report shows, read once."""
 
+import re
 from dataclasses import dataclass
 
 import pandas as pd
 
 from rml_dashboards.comparisons.compare import Comparison, compare_rows
-from rml_dashboards.contract.metric_keys import FINAL, SECONDS
 from rml_dashboards.contract.planned import StudyPlan
 from rml_dashboards.errors import DashboardError
 from rml_dashboards.records.reader import RecordReader
 from rml_dashboards.records.snapshot import snapshot_of
+from rml_dashboards.studies.cost import SECONDS_KEY, device_hours
 from rml_dashboards.studies.plan import usual_reference
+from rml_dashboards.studies.pseudo_labels import pseudo_label_quality
 from rml_dashboards.studies.table import cell_specs, table_spec
 from rml_dashboards.tables.entries import Table
 from rml_dashboards.tables.html import RunLink
@@ -19,26 +21,34 @@ from rml_dashboards.tables.publish import load_table
 MOST_COMPARED = 400
 """Cells up to which paired differences are reckoned for the page; each takes some hundredths of a
 second."""
+PRICE = re.compile(
+    r"\s*(?P<before>[^\d\s.,/+-]*)\s*(?P<amount>\d+(?:\.\d+)?)\s*(?P<after>[^\d\s.,/+-]*)"
+    r"\s*(?:/\s*h(?:our)?)?\s*"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Price:
-    """What an hour of a run costs."""
+    """What an hour of a device costs: of a GPU, or of a core where runs have none."""
 
     per_hour: float
     currency: str = ""
 
     @classmethod
     def parse(cls, text: str) -> "Price":
-        """From `1.20` or `1.20 EUR`. Raises DashboardError for anything else."""
-        number, _, currency = text.strip().partition(" ")
-        try:
-            per_hour = float(number)
-        except ValueError:
-            per_hour = -1.0
-        if not 0 <= per_hour < float("inf"):
-            raise DashboardError(f"price {text!r}: expected a number and a currency, as 1.20 EUR")
-        return cls(per_hour=per_hour, currency=currency.strip())
+        """From `1.20`, `1.20 EUR`, `1.20 EUR/h` or `$1.20/h`, as `rml plan` takes it. Raises
+        DashboardError for anything else."""
+        found = PRICE.fullmatch(text)
+        if found is None or (found["before"] and found["after"]):
+            raise DashboardError(
+                f"price {text!r}: expected a number and a currency for an hour of one device, as "
+                "1.20 EUR"
+            )
+        return cls(per_hour=float(found["amount"]), currency=found["before"] or found["after"])
+
+    def of(self, device_hours: float) -> str:
+        """What so many hours cost, in words."""
+        return f"{self.per_hour * device_hours:,.2f} {self.currency}".strip()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -49,8 +59,10 @@ class StudyContent:
     table: Table
     runs: pd.DataFrame
     """Recorded runs of the study, one line each: RUN_COLUMNS and final scores."""
-    hours: dict[str, float]
-    """Run id → wall-clock hours over all attempts."""
+    hours: pd.DataFrame
+    """Hours and device-hours by row, see `device_hours`."""
+    pseudo_labels: pd.DataFrame
+    """How right the pseudo labels were, see `pseudo_label_quality`."""
     comparison: Comparison | None
     why_no_comparison: str
     reader: RecordReader
@@ -81,17 +93,18 @@ def read_content(
     """
     wanted = {run.run_id for run in plan.runs}
     once = snapshot_of(reader, wanted)
+    # first, because it reads the most: what is asked for later is among it
+    pseudo_labels = pseudo_label_quality(plan, once)
     table = load_table(table_spec(plan), cell_specs(plan), once)
-    records = once.records(wanted, {f"{FINAL}/{SECONDS}"})
+    records = once.records(wanted, {SECONDS_KEY})
     runs = records.runs[records.runs["run_id"].isin(wanted)].reset_index(drop=True)
-    seconds = records.scores[records.scores["metric"] == f"{FINAL}/{SECONDS}"]
-    hours = dict(zip(seconds["run_id"], seconds["value"] / 3600, strict=True))
     comparison, why = _comparison(plan, table, against)
     return StudyContent(
         plan=plan,
         table=table,
         runs=runs,
-        hours={run_id: hour for run_id, hour in hours.items() if run_id in wanted},
+        hours=device_hours(plan, records),
+        pseudo_labels=pseudo_labels,
         comparison=comparison,
         why_no_comparison=why,
         reader=once,

@@ -25,7 +25,9 @@ def figures_parts(content: StudyContent, prefix: str) -> list[str]:
                 f"{content.plan.name}.",
             ),
         ]
-    drawn = drawn_figures(content.plan, content.reader, thin=thinned, is_lenient=True)
+    drawn = drawn_figures(
+        content.plan, content.reader, thin=thinned, is_lenient=True, with_pseudo_labels=True
+    )
     is_alive = not content.is_light
     parts = [part for figure in drawn for part in figure_parts(figure, is_alive=is_alive)]
     if not parts:

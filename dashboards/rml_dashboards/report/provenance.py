@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable
 
 from rml_dashboards.report.content import StudyContent
+from rml_dashboards.report.cost import cost_parts
 from rml_dashboards.report.tables import html_table
 from rml_dashboards.studies.differences import ABSENT, base_differences
 from rml_dashboards.writing.page import attributes_text, element
@@ -20,6 +21,7 @@ def provenance_parts(content: StudyContent, prefix: str) -> list[str]:
     plan = content.plan
     shared = [[key, _value(value)] for key, value in sorted(plan.settings.items())]
     parts = [element("h3", "Provenance", id=f"{prefix}provenance"), *_facts(content)]
+    parts += cost_parts(content)
     parts += ["<details><summary>Settings</summary>"]
     if shared:
         parts += html_table(
@@ -54,7 +56,6 @@ def failures_parts(content: StudyContent, prefix: str) -> list[str]:
 def _facts(content: StudyContent) -> list[str]:
     plan = content.plan
     runs = content.runs
-    hours = sum(content.hours.values())
     facts = {
         "study file": f"{plan.source} (sha256 {plan.source_hash[:12]})",
         "profile": plan.profile or "",
@@ -69,12 +70,7 @@ def _facts(content: StudyContent) -> list[str]:
             f"{host}{f' ({device})' if device else ''}"
             for host, device in zip(runs["host"], runs["device"], strict=True)
         ),
-        "time": f"{hours:.2f} hours of {len(content.hours)} finished runs, over all attempts",
     }
-    if content.price is not None:
-        price = content.price
-        total = f"{hours * price.per_hour:.2f} {price.currency}".strip()
-        facts["price"] = f"{total}, at {price.per_hour:g} {price.currency} per hour of a run"
     lines = [[name, text] for name, text in facts.items() if text]
     return html_table("What the numbers rest on", ["", ""], lines, "facts wrapped")
 

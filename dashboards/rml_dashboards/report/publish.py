@@ -16,6 +16,7 @@ from rml_dashboards.report.figures import figures_parts
 from rml_dashboards.report.gallery import gallery_parts
 from rml_dashboards.report.matrix import matrix_parts
 from rml_dashboards.report.provenance import anchor, failures_parts, provenance_parts
+from rml_dashboards.report.pseudo_labels import pseudo_labels_parts
 from rml_dashboards.report.tables import tables_parts
 from rml_dashboards.writing.files import write_text
 from rml_dashboards.writing.page import element, page
@@ -24,12 +25,15 @@ from rml_dashboards.writing.pipe_table import one_line
 CHAPTERS = {
     "cells": matrix_parts,
     "tables": tables_parts,
+    "labels": pseudo_labels_parts,
     "figures": figures_parts,
     "predictions": gallery_parts,
     "failures": failures_parts,
     "provenance": provenance_parts,
 }
 """In the order of the page, by the end of their anchors."""
+NAMES = {"labels": "pseudo labels"}
+"""Of chapters that are not called as their anchors end."""
 
 
 def write_report(contents: Sequence[StudyContent], path: Path) -> Path:
@@ -99,7 +103,9 @@ def _contents(contents: Sequence[StudyContent]) -> list[str]:
     """Links to the chapters of every study."""
     lines = ['<nav aria-label="Contents">']
     for number, content in enumerate(contents, start=1):
-        links = "".join(f"<li>{anchor(name, f's{number}-{name}')}</li>" for name in CHAPTERS)
+        links = "".join(
+            f"<li>{anchor(NAMES.get(name, name), f's{number}-{name}')}</li>" for name in CHAPTERS
+        )
         if len(contents) > 1:
             lines.append(anchor(one_line(content.table.spec.title), f"s{number}-study"))
         lines.append(f"<ul>{links}</ul>")

@@ -5,7 +5,6 @@ import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Sequence
 
-from rml_dashboards.contract.metric_keys import FINAL, SECONDS
 from rml_dashboards.contract.planned import PlannedFigure, StudyPlan
 from rml_dashboards.diagrams.diagram import Material
 from rml_dashboards.diagrams.kinds import DIAGRAMS
@@ -16,25 +15,24 @@ from rml_dashboards.figures.publish import Drawn, drawn_curves, load_figures
 from rml_dashboards.records.reader import RecordReader
 from rml_dashboards.records.records import Records
 from rml_dashboards.records.snapshot import snapshot_of
+from rml_dashboards.studies.cost import SECONDS_KEY, hours_by_run
 from rml_dashboards.studies.figures import CURVES, curve_specs
 from rml_dashboards.studies.plan import SUPERVISED
+from rml_dashboards.studies.pseudo_labels import AFTER, BEFORE
 from rml_dashboards.studies.table import cell_specs, table_spec
 from rml_dashboards.tables.entries import Table
 from rml_dashboards.tables.per_class import class_tables
 from rml_dashboards.tables.publish import load_table
 
-SECONDS_KEY = f"{FINAL}/{SECONDS}"
+PSEUDO_LABELS = (
+    "pseudo_labels",
+    "Pseudo labels on the unlabelled images",
+    {"after rectification": AFTER, "before": BEFORE},
+)
 LEARNING = (
     ("learning", "Scores during training", {"": "val/miou"}),
     ("loss", "Training loss", {"": "train/loss"}),
-    (
-        "pseudo_labels",
-        "Pseudo labels on the unlabelled images",
-        {
-            "after rectification": "train/pseudo_label_1_miou",
-            "before": "train/pseudo_label_1_unrectified_miou",
-        },
-    ),
+    PSEUDO_LABELS,
 )
 """Name, title and metrics of the curves of a study that declares no figures."""
 TITLES = {
@@ -58,17 +56,22 @@ def drawn_figures(
     *,
     thin: Callable[[FilledFigure], FilledFigure] = _as_it_is,
     is_lenient: bool = False,
+    with_pseudo_labels: bool = False,
 ) -> list[Drawn]:
     """The study's figures, in their order. One that has nothing to draw yet says so.
 
     Args:
         thin: takes points out of curves before they are drawn.
         is_lenient: a figure that asks for a metric which no run has says so in its place.
+        with_pseudo_labels: also how right the pseudo labels were, where that is recorded and no
+            figure of the study draws it.
     Raises:
         DashboardError: none of the recorded runs has a metric that a figure asks for.
     """
     source = _Source(plan, reader)
-    figures = plan.figures or source.defaults()
+    figures = [*(plan.figures or source.defaults())]
+    if with_pseudo_labels and not any(map(_draws_pseudo_labels, figures)):
+        figures += source.curves([PSEUDO_LABELS])
     asked = [figure for figure in figures if figure.kind == CURVES]
     try:
         loaded = load_figures(curve_specs(plan, asked), source.reader)
@@ -78,6 +81,10 @@ def drawn_figures(
             raise
         curves = iter([_curves_or_why_not(plan, one, source.reader, thin) for one in asked])
     return [next(curves) if figure.kind == CURVES else source.diagram(figure) for figure in figures]
+
+
+def _draws_pseudo_labels(figure: PlannedFigure) -> bool:
+    return figure.kind == CURVES and bool({AFTER, BEFORE} & set(figure.keys_by_label.values()))
 
 
 def _curves_or_why_not(
@@ -142,11 +149,15 @@ class _Source:
 
     def defaults(self) -> list[PlannedFigure]:
         """Curves of what was recorded, and the diagrams that this table can have."""
-        learning = {key for _, _, metrics in LEARNING for key in metrics.values()}
-        histories = self.reader.histories({run.run_id for run in self._plan.runs}, learning)
+        return [*self.curves(LEARNING), *self._diagrams()]
+
+    def curves(self, wanted: Sequence[tuple[str, str, dict[str, str]]]) -> list[PlannedFigure]:
+        """Those of some figures, given by name, title and metrics, that have something recorded."""
+        keys = {key for _, _, metrics in wanted for key in metrics.values()}
+        histories = self.reader.histories({run.run_id for run in self._plan.runs}, keys)
         recorded = frozenset().union(*histories.keys.values())
         found = []
-        for name, title, metrics in LEARNING:
+        for name, title, metrics in wanted:
             known = {label: key for label, key in metrics.items() if key in recorded}
             if known:
                 is_score = name != "loss"
@@ -159,7 +170,7 @@ class _Source:
                         scale=scale,
                     )
                 )
-        return [*found, *self._diagrams()]
+        return found
 
     def _diagrams(self) -> Iterator[PlannedFigure]:
         for kind in DIAGRAMS:
@@ -211,9 +222,7 @@ class _Source:
         return next((row for row in rows if methods.get(row) == {SUPERVISED}), "")
 
     def _hours(self) -> dict[str, float]:
-        scores = self._records.scores
-        own = scores[scores["metric"] == SECONDS_KEY]
-        return dict(zip(own["run_id"], own["value"] / 3600, strict=True))
+        return hours_by_run(self._records)
 
 
 def _labelled_shares(plan: StudyPlan, columns: Sequence[str]) -> dict[str, float]:

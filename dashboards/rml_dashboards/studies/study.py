@@ -27,9 +27,11 @@ from rml_dashboards.figures.publish import load_figures
 from rml_dashboards.figures.tidy import TIDY
 from rml_dashboards.records.opening import open_records
 from rml_dashboards.records.reader import RecordReader
+from rml_dashboards.studies.cost import SECONDS_KEY, device_hours
 from rml_dashboards.studies.drawn import drawn_figure, figure_names
 from rml_dashboards.studies.figures import figure_spec
 from rml_dashboards.studies.find import find_plan
+from rml_dashboards.studies.pseudo_labels import pseudo_label_quality
 from rml_dashboards.studies.table import cell_specs, table_spec
 from rml_dashboards.tables.entries import Table
 from rml_dashboards.tables.publish import load_table
@@ -147,6 +149,17 @@ class Study:
         (filled,) = load_figures([figure_spec(self.plan, figure)], self._reader)
         columns = [name for name in TIDY if name not in ("figure", "label", "x", "in_mean")]
         return filled.values[columns]
+
+    def pseudo_labels(self) -> pd.DataFrame:
+        """How right the pseudo labels were: row, column, metric, n, mean, std over finished runs of
+        what each measured last (fractions); empty where none has measured it."""
+        return pseudo_label_quality(self.plan, self._reader)
+
+    def hours(self) -> pd.DataFrame:
+        """What finished runs took: row, device (`GPU`, or `core` where they had none), runs, hours
+        (wall clock, over all attempts), device_hours."""
+        run_ids = {run.run_id for run in self.plan.runs}
+        return device_hours(self.plan, self._reader.records(run_ids, {SECONDS_KEY}))
 
     def figures(self) -> list[str]:
         """Names of the figures that `figure` draws: those that the study declares, else those that

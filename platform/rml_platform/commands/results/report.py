@@ -14,7 +14,9 @@ from rml_platform.commands.plan_options import PlanOptions, takes_plan_options
 PriceOption = Annotated[
     str | None,
     typer.Option(
-        "--price", metavar="'1.20 EUR'", help="What an hour of a run costs, to add it up."
+        "--price",
+        metavar="'1.20 EUR'",
+        help="What an hour of one GPU costs, or of one core where runs have none, to add it up.",
     ),
 ]
 PairedOption = Annotated[

@@ -26,7 +26,7 @@ from rml_dashboards.report.publish import CHAPTERS, report, write_report
 from rml_dashboards.tables.html import run_links
 from rml_platform.cli import app
 from tests.support.dashboards.html_pages import MARKUP, Read
-from tests.support.dashboards.recorded_study import SCORES, RecordedStudy
+from tests.support.dashboards.recorded_study import SCORES, RecordedStudy, measure
 from tests.support.platform.command import rml
 from tests.support.platform.hostile_names import HOSTILE_NAMES
 from tests.support.platform.plan_on_disk import OWN_IMAGES
@@ -191,9 +191,87 @@ def test_what_the_numbers_rest_on(page: tuple[str, Read], there: RecordedStudy) 
     cells = found.texts("td")
     place = cells.index("method.name")
     assert cells[place : place + 3] == ["method.name", "supervised", "rml"]
-    seconds = 9.0 * 3
-    assert f"{seconds / 3600:.2f} hours of 3 finished runs" in told
-    assert f"{2 * seconds / 3600:.2f} EUR, at 2 EUR per hour of a run" in told
+    assert lines_under(found, "Time that the runs took")["all"] == ["3", "0.01", "0.01", "0.01 EUR"]
+    assert any("Price: 2 EUR per core-hour." in text for text in found.texts("p"))
+    assert any("The time of 1 recorded run without a result" in text for text in found.texts("p"))
+
+
+def lines_under(found: Read, caption: str) -> dict[str, list[str]]:
+    """A table of the page: heading of each line → its cells."""
+    lines: dict[str, list[str]] = {}
+    now = ""
+    inside = False
+    for tag, own, text in found.elements:
+        said = "".join(text).strip()
+        inside = said == caption if tag == "caption" else inside
+        if inside and tag == "th" and own.get("scope") == "row":
+            now = said
+            lines[now] = []
+        elif inside and tag == "td":
+            lines[now].append(said)
+    return lines
+
+
+def test_hours_are_counted_by_row_and_in_all_and_paid(tmp_path: Path) -> None:
+    """Four runs of nine seconds: two of a row held two GPUs each, one of the others two cores."""
+    made = RecordedStudy.make(tmp_path)
+    held = {"num_workers": 2, "gpus_per_worker": 0.0, "cpus_per_worker": 1.0}
+    for seed in (0, 1):
+        ask(made, made.run_id("RML", seed), **{**held, "gpus_per_worker": 1.0})
+    ask(made, made.run_id("Supervised", 0), **held)
+    content = content_of(made, price=Price.parse("$1000/h"))
+    assert content.hours["device_hours"].tolist() == pytest.approx([27 / 3600, 36 / 3600])
+    _, found = read([content])
+    lines = lines_under(found, "Time that the runs took")
+    assert lines == {
+        "Supervised": ["2", "0.01", "–", "0.01", "0.00 $"],
+        "RML": ["2", "0.01", "0.01", "–", "10.00 $"],
+        "all": ["4", "0.01", "0.01", "0.01", "10.00 $"],
+    }
+    assert any("Price: 1000 $ per GPU-hour." in text for text in found.texts("p"))
+
+
+def ask(there: RecordedStudy, run_id: str, **asked: object) -> None:
+    """Change what was asked for of a run."""
+    file = there.out / "runs" / run_id / "task.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **asked}))
+
+
+@pytest.mark.parametrize(
+    ("text", "amount", "currency"),
+    [("1.20", 1.2, ""), ("1.20 EUR", 1.2, "EUR"), ("2 EUR/h", 2, "EUR"), ("€2.5/h", 2.5, "€")],
+)
+def test_a_price_is_written_as_people_write_it(text: str, amount: float, currency: str) -> None:
+    price = Price.parse(text)
+    assert (price.per_hour, price.currency) == (amount, currency)
+
+
+@pytest.mark.parametrize("text", ["", "EUR", "-1 EUR", "$1 EUR", "inf", "1.2.3"])
+def test_what_is_no_price_is_refused(text: str) -> None:
+    with pytest.raises(DashboardError, match="expected a number and a currency"):
+        Price.parse(text)
+
+
+LABELS = "train/pseudo_label_1_miou"
+BEFORE = "train/pseudo_label_1_unrectified_miou"
+
+
+def test_how_right_the_pseudo_labels_were_is_always_told(tmp_path: Path) -> None:
+    """The study declares a figure of the loss alone."""
+    made = RecordedStudy.make(tmp_path)
+    for seed, last in ((0, 0.5), (1, 0.6)):
+        values = {LABELS: {4: 0.1, 8: last}, BEFORE: {8: last - 0.1}, "train/loss": {4: 1.0}}
+        measure(made.out, made.run_id("RML", seed), values)
+    _, found = read([content_of(made)])
+    caption = "mIoU (%) of the pseudo labels on unlabelled images"
+    assert lines_under(found, caption) == {"RML": ["2", "45.0 ± 7.1", "55.0 ± 7.1"]}
+    assert [text for text in found.texts("figcaption") if "Pseudo labels" in text]
+
+
+def test_pseudo_labels_that_nobody_measured_are_told_as_such(there: RecordedStudy) -> None:
+    _, found = read([content_of(there)])
+    assert any("monitor_pseudo_labels: true asks for it" in text for text in found.texts("p"))
+    assert not any("Pseudo labels" in text for text in found.texts("figcaption"))
 
 
 def test_a_light_report_has_pictures_only_and_the_same_bytes_each_time(
@@ -272,7 +350,7 @@ def test_the_command_writes_one_file(there: RecordedStudy, tmp_path: Path) -> No
     with pytest.raises(DashboardError, match="no row 'Rml'; rows: Supervised, RML"):
         rml("report", "own", *place, "--paired", "Rml")
     with pytest.raises(DashboardError, match="expected a number and a currency"):
-        rml("report", "own", *place, "--price", "EUR 2")
+        rml("report", "own", *place, "--price", "EUR")
 
 
 def test_a_figure_of_what_no_run_recorded_says_so_and_the_others_are_drawn(tmp_path: Path) -> None:

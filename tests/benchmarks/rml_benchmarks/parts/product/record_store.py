@@ -61,7 +61,7 @@ class MadeRun:
         return BEGAN_MS + (self.number + 1) * APART_MS
 
     def tags(self) -> dict[str, str]:
-        """18, every one that a run has."""
+        """19, every one that a run has."""
         own = {tag.value: f"{tag.short} of this run" for tag in Tag if tag not in RARE}
         return own | {
             Tag.RUN_ID: self.run_id,

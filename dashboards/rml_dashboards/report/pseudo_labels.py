@@ -1,0 +1,57 @@
+"""How right the pseudo labels were, in every report whose runs have measured it."""
+
+import pandas as pd
+
+from rml_dashboards.contract.metric_names import axis_label
+from rml_dashboards.report.content import StudyContent
+from rml_dashboards.report.tables import html_table
+from rml_dashboards.studies.pseudo_labels import AFTER, BEFORE
+from rml_dashboards.writing.page import element
+from rml_dashboards.writing.pipe_table import NOTHING
+
+HEADINGS = {BEFORE: "before rectification", AFTER: "as used"}
+
+
+def pseudo_labels_parts(content: StudyContent, prefix: str) -> list[str]:
+    """A line per row and column: mean ± std over the runs at their last measurement."""
+    heading = element("h3", "Pseudo labels", id=f"{prefix}labels")
+    frame = content.pseudo_labels
+    if frame.empty:
+        return [
+            heading,
+            element(
+                "p",
+                "No run has measured how right its pseudo labels are; "
+                "evaluation.monitor_pseudo_labels: true asks for it.",
+            ),
+        ]
+    scale = content.plan.table.scale
+    metrics = [metric for metric in HEADINGS if metric in set(frame["metric"])]
+    named = len(content.plan.columns) > 1
+    lines = []
+    for (row, column), own in frame.groupby(["row", "column"], sort=False):
+        place = [str(row), *([str(column)] if named else []), str(own["n"].max())]
+        by_metric = own.set_index("metric")
+        lines.append([*place, *(_number(by_metric, metric, scale) for metric in metrics)])
+    header = [content.plan.table.row_heading, *(["column"] if named else []), "runs"]
+    header += [HEADINGS[metric] for metric in metrics]
+    caption = f"{axis_label(['val/miou'], scale)} of the pseudo labels on unlabelled images"
+    return [
+        heading,
+        *html_table(caption, header, lines),
+        element(
+            "p",
+            "Against the truth of the unlabelled images, which training does not see; mean ± "
+            "sample standard deviation over finished runs, each at its last measurement. How it "
+            "came to be stands among the figures.",
+            class_="note",
+        ),
+    ]
+
+
+def _number(by_metric: pd.DataFrame, metric: str, scale: float) -> str:
+    if metric not in by_metric.index:
+        return NOTHING
+    line = by_metric.loc[metric]
+    spread = "" if line["n"] < 2 else f" ± {scale * line['std']:.1f}"
+    return f"{scale * line['mean']:.1f}{spread}"
