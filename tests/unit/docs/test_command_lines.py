@@ -4,7 +4,6 @@ import re
 
 import pytest
 
-from rml_platform.commands import options
 from tests.support.documentation.command_lines import (
     UnknownCommandError,
     check,
@@ -14,12 +13,6 @@ from tests.support.documentation.command_lines import (
 from tests.support.documentation.pages import REASONS, Block, Page, blocks, pages
 
 SHELL = blocks("sh", "bash", "shell", "console")
-
-
-@pytest.fixture(autouse=True)
-def no_storage_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those of the documentation are nowhere."""
-    monkeypatch.setattr(options, "check_storage", lambda storage, *, is_written: None)
 
 
 def place(block: Block) -> str:

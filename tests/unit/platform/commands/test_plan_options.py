@@ -9,6 +9,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from rml_platform.commands import options
 from rml_platform.commands.groups import records, tracking
 from rml_platform.commands.plan_options import PlanOptions, takes_plan_options
 from rml_platform.commands.results import figures, report, tables
@@ -39,6 +40,7 @@ def test_every_command_about_a_plan_has_all_of_them(command: Callable[..., None]
 
 def test_what_is_typed_arrives_in_one_value(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RML_DATA", raising=False)
+    monkeypatch.setattr(options, "check_storage", lambda storage, *, is_written: None)
     got: list[tuple[str, PlanOptions, int]] = []
     app = typer.Typer()
 
