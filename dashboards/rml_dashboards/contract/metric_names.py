@@ -41,6 +41,12 @@ def metric_name(key: str) -> str:
     return _named(key).whole
 
 
+def is_share(key: str) -> bool:
+    """Whether a metric is a share, between 0 and 1 as it is recorded; False where that is not
+    known."""
+    return _named(key).is_share
+
+
 def axis_label(keys: Sequence[str], scale: float) -> str:
     """Quantity and unit of an axis that shows metrics, each times `scale`.
 

@@ -266,7 +266,7 @@ class _Builder:
         drawn = self._drawn_rows()
         run = [row.label for row in drawn if row.columns]
         quoted = [row.label for row in drawn if not row.columns]
-        yield from self._others.problems(drawn, columns)
+        yield from self._others.problems(drawn, self.columns(), self.table().scale)
         for path, text in figure_problems(config.name, config.figures, run, quoted, columns):
             yield self._problem(path, text)
 

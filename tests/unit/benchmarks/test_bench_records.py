@@ -30,7 +30,7 @@ def test_the_store_holds_runs_of_our_usual_size(uri: str) -> None:
     run = MlflowClient(uri).get_run(first.mlflow_run_id)
     rml_tags = {key for key in run.data.tags if key.startswith("rml.")}
     sizes = (len(run.data.params), len(run.data.metrics), len(rml_tags))
-    assert sizes == (NUM_PARAMS, 38, 18)
+    assert sizes == (NUM_PARAMS, 38, 19)
     assert run.info.end_time == BEGAN_MS + 600_000
 
 

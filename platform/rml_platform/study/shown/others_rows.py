@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from rml_platform.study.cells import Row
+from rml_dashboards.contract.metric_names import PER_CENT, is_share
+from rml_platform.study.cells import Column, Row
 from rml_platform.study.shown.others import Placed
 from rml_platform.study.shown.others_config import ImportedConfig, PublishedConfig
 from rml_platform.study.study_file import ReportedConfig
@@ -49,18 +50,24 @@ class Others:
         labels = dict.fromkeys(run.row for run in self.imported)
         return tuple(Row(label=label, reported={}, group=IMPORTED_GROUP) for label in labels)
 
-    def problems(self, rows: Sequence[Row], columns: Sequence[str]) -> Iterator[str]:
-        """Columns that the study does not have, rows that are its own, and runs given twice.
+    def problems(
+        self, rows: Sequence[Row], columns: Sequence[Column], scale: float
+    ) -> Iterator[str]:
+        """Columns that the study does not have, numbers in another unit than the table's, rows that
+        are its own, and runs given twice.
 
         Args:
             rows: those of the study, multiplied by its axes.
+            scale: of the table: what recorded scores are multiplied by.
         """
+        labels = [column.label for column in columns]
         for placed in (*self._published, *self._imported):
             column = placed.value.column
-            if column not in columns:
+            if column not in labels:
                 yield f"{placed.place}: column = {column!r}: no such column; " + suggest(
-                    column, columns
+                    column, labels
                 )
+        yield from unit_problems((*self._published, *self._imported), columns, scale)
         taken = {row.label for row in rows} | {placed.value.row for placed in self._published}
         seen = Counter[tuple[str, str, int, str]]()
         for placed in self._imported:
@@ -77,6 +84,40 @@ class Others:
                     f"{placed.place}: seed {run.seed} of row {run.row!r}, column {run.column!r} is "
                     "given twice; tell them apart by seed or split"
                 )
+
+
+def unit_problems(
+    numbers: Sequence[Placed], columns: Sequence[Column], scale: float
+) -> Iterator[str]:
+    """Shares (mIoU, accuracy) that are more than a whole, or of which a whole file is written as
+    fractions where the table multiplies them: 0.761 beside our 76.1."""
+    shares = {column.label for column in columns if is_share(column.metric)}
+    by_file: dict[str, list[Placed]] = {}
+    for placed in numbers:
+        if placed.value.column in shares:
+            by_file.setdefault(placed.place.rpartition(":")[0], []).append(placed)
+    for own in by_file.values():
+        largest = max(own, key=_number)
+        name = "mean" if isinstance(largest.value, PublishedConfig) else "value"
+        where = f"{largest.place}: {name} = {_number(largest):g}"
+        unit = "in per cent" if scale == PER_CENT else f"in units of 1/{scale:g}"
+        if _number(largest) > scale:
+            in_units = f"; write {_number(largest) / PER_CENT:g} if it is in per cent"
+            yield (
+                f"{where}: more than {scale:g}, which is the whole in this table "
+                f"(table.scale: {scale:g}){in_units if scale == 1 else ''}"
+            )
+        elif scale > 1 and 0 < _number(largest) <= 1:
+            yield (
+                f"{where}: the table is {unit} (table.scale: {scale:g}), and no number of this "
+                f"file is more than 1; if they are fractions, write {_number(largest) * scale:g} "
+                "for this one, and so on"
+            )
+
+
+def _number(placed: Placed) -> float:
+    value = placed.value
+    return float(value.mean if isinstance(value, PublishedConfig) else value.value)
 
 
 def _with_reported(row: Row, more: dict[str, list[ReportedConfig]]) -> Row:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 import rml_dashboards as rd
 from rml_dashboards.studies.study import Study
@@ -96,6 +97,52 @@ def test_what_is_wrong_is_said_with_its_line(
 ) -> None:
     with pytest.raises(ConfigError, match=part):
         load_study(study_file(tmp_path, **{key: content}))
+
+
+FRACTIONS = "the table is in per cent .*no number of this file is more than 1"
+
+
+@pytest.mark.parametrize(
+    ("key", "content", "part"),
+    [
+        (
+            "publications",
+            "row,column,mean\nA,1/4,0.55\nA,1/2,0.761\n",
+            rf"csv:3.*0\.761: {FRACTIONS}",
+        ),
+        ("publications", "numbers:\n - {row: A, column: 1/4, mean: 0.761}\n", FRACTIONS),
+        ("imports", IMPORTED.replace(",60.", ",0.60"), rf"csv:3: value = 0\.609: {FRACTIONS}"),
+        ("imports", IMPORTED.replace("60.9", "609"), "csv:3: value = 609: more than 100, which is"),
+    ],
+)
+def test_numbers_in_another_unit_than_the_table_are_refused(
+    key: str, content: str, part: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=part):
+        load_study(study_file(tmp_path, **{key: content}))
+
+
+def test_per_cent_beside_a_table_of_fractions_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(IMPORTED)
+    text = f"{in_fractions()}imports: [t.csv]\n"
+    with pytest.raises(ConfigError, match=r"value = 60\.9: more than 1, .* write 0\.609 if it is"):
+        load_study(write_study(tmp_path, text))
+    (tmp_path / "t.csv").write_text(IMPORTED.replace(",60.", ",0.60"))
+    assert [run.value for run in load_study(write_study(tmp_path, text)).imported] == [0.601, 0.609]
+
+
+def test_one_small_number_among_others_is_believed(tmp_path: Path) -> None:
+    """A class that is hardly ever found has an IoU of half a per cent."""
+    content = IMPORTED.replace("60.1", "0.5")
+    study = load_study(study_file(tmp_path, imports=content))
+    assert [run.value for run in study.imported] == [0.5, 60.9]
+
+
+def in_fractions() -> str:
+    """The small study with a table of fractions."""
+    values = yaml.safe_load(STUDY)
+    values["table"] = {**values.get("table", {}), "scale": 1}
+    return yaml.safe_dump(values, sort_keys=False)
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
