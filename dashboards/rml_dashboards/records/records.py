@@ -63,7 +63,9 @@ def records_of(
         metrics: keys of the scores to give, also of those that the first network has under a
             shorter key; one that ends in `/` stands for all that begin so. None: all.
     """
-    there = table.filter(~pc.field("deleted"))
+    # to filter is to copy the scores of all runs
+    some_deleted = pc.any(table.column("deleted")).as_py()
+    there = table.filter(~pc.field("deleted")) if some_deleted else table
     frame, repeated = _one_per_run_id(_run_frame(there))
     places = frame.pop("place").to_numpy()
     scores = pairs_of(there, "scores")

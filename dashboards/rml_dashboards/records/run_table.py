@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from rml_dashboards.records.recorded_run import RecordedRun
 
@@ -74,7 +73,8 @@ def pairs_of(table: pa.Table, column: str) -> Pairs:
     value_type = SCHEMA.field(column).type.item_type
     keys: Any = pa.chunked_array([_child(chunk, chunk.keys) for chunk in chunks], pa.string())
     values: Any = pa.chunked_array([_child(chunk, chunk.items) for chunk in chunks], value_type)
-    encoded: Any = pc.dictionary_encode(keys.combine_chunks())
+    # numbers of keys, and not the texts of all of them, become one piece
+    encoded: Any = keys.dictionary_encode().unify_dictionaries().combine_chunks()
     return Pairs(
         rows=np.repeat(np.arange(len(lengths)), lengths),
         codes=encoded.indices.to_numpy().astype(np.int64),

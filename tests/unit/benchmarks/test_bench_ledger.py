@@ -33,10 +33,20 @@ def test_the_made_ledger_is_the_one_that_reading_the_store_leaves(
         assert [key for key, _ in own.as_py()] == [key for key, _ in other.as_py()]
 
 
-def test_the_part_says_how_costs_grow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_part_says_how_costs_grow(
+    tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def made(file: Path, num_runs: int) -> str:
+        shutil.copy(empty_store, file)
+        return make_store(file, num_runs)
+
     monkeypatch.setattr(ledger, "in_fresh_process", lambda call, *given: call(*given))
-    (table,) = ledger.run(Bench(setting=SMALLEST, folder=tmp_path, num_runs=1000))
+    monkeypatch.setattr(ledger, "make_store", made)
+    first, table = ledger.run(Bench(setting=SMALLEST, folder=tmp_path, num_runs=200))
+    assert isinstance(first, Table)
+    assert [line[0] for line in first.rows] == [100, 200, "ratio"]
+    assert all(isinstance(number, float) and number > 0 for number in first.rows[1][1:])
     assert isinstance(table, Table)
     small, large, ratio = table.rows
-    assert (small[:2], large[:2], ratio[0]) == ((100, 20), (1000, 200), "ratio")
+    assert (small[:2], large[:2], ratio[0]) == ((100, 20), (200, 40), "ratio")
     assert float(ratio[5]) == pytest.approx(float(large[5]) / float(small[5]))

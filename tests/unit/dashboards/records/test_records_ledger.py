@@ -1,5 +1,6 @@
 """The ledger: only what changed is read again, and a store that changed or vanished is noticed."""
 
+import gc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,9 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import ViewType
+from mlflow.exceptions import MlflowException
 
+from rml_dashboards.errors import DashboardError
 from rml_dashboards.records import mlflow_reader
 from rml_dashboards.records.ledger import Ledger, ledger_path, load_ledger, save_ledger
 from rml_dashboards.records.mlflow_reader import CLOCK_SKEW_MS, update
@@ -47,6 +50,51 @@ def test_finished_runs_are_not_read_twice(store: Store, tmp_path: Path, fetched:
     assert fetched == []
     assert second.runs.equals(first.runs)
     assert second.scores.equals(first.scores)
+
+
+@pytest.mark.parametrize("most_alike", [600, 2, 0], ids=["by time", "both", "by token"])
+def test_every_page_begins_where_the_last_one_ended(
+    most_alike: int,
+    store: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fetched: list[str],
+) -> None:
+    """Nine runs, five of which began in the same millisecond, in pages of two."""
+    monkeypatch.setattr(mlflow_reader, "PAGE_SIZE", 2)
+    monkeypatch.setattr(mlflow_reader, "MOST_LEFT_OUT", most_alike)
+    starts = [0, 1, *[2] * 5, 3, 4]
+    for number, start in enumerate(starts):
+        store.add(f"r{number}", 0.1, start_ms=NOON + start)
+    found = read_records(store.uri, tmp_path)
+    assert sorted(found.runs["run_id"]) == [f"r{number}" for number in range(len(starts))]
+    assert sorted(fetched) == sorted(found.runs["run_id"]), "each once"
+
+
+@pytest.mark.parametrize("was_on", [True, False])
+def test_reading_does_not_look_for_cycles_and_leaves_everything_as_it_was(
+    was_on: bool, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.add("a", 0.1)
+    seen: list[bool] = []
+    search: Callable[..., Any] = MlflowClient.search_runs
+
+    def fail(*args: Any, **kwargs: Any) -> Any:
+        seen.append(gc.isenabled())
+        if len(seen) == 3:
+            raise MlflowException("gone")
+        return search(*args, **kwargs)
+
+    monkeypatch.setattr(MlflowClient, "search_runs", fail)
+    before = gc.isenabled()
+    try:
+        gc.enable() if was_on else gc.disable()
+        with pytest.raises(DashboardError, match="gone"):
+            read_records(store.uri, tmp_path)
+        assert gc.isenabled() is was_on
+    finally:
+        gc.enable() if before else gc.disable()
+    assert seen == [False] * 3
 
 
 def test_a_run_that_ended_by_a_slow_clock_is_found(
