@@ -35,6 +35,8 @@ def task_of(
         storage=layout.storage if "://" in layout.storage else str(Path(layout.storage).resolve()),
         prepared_folder=prepared_folder_text(run.prepared_folder, layout.storage),
         class_names=run.class_names,
+        num_labelled=len(run.split.labelled),
+        num_unlabelled=len(run.split.unlabelled),
         data_root=str(data_root.resolve()) if data_root else None,
         split_hash=run.split_hash,
         data_hash=run.data_hash,

@@ -177,6 +177,10 @@ class RunTask:
     class_names: tuple[str, ...] = ()
     """Of the run's images, in the order of their numbers; empty in tasks written before this field
     was there."""
+    num_labelled: int = 0
+    """Images of its split with labels; 0 in tasks written before this field was there."""
+    num_unlabelled: int = 0
+    """Images of its split without labels, likewise."""
     plugins: tuple[Plugin, ...] = ()
     """What has to be loaded before the configuration can be read and the run be scored."""
     micro_batches: int = 1

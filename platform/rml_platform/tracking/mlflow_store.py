@@ -7,7 +7,6 @@ TrackingError.
 
 import contextlib
 import hashlib
-import json
 import logging
 import os
 import sqlite3
@@ -66,10 +65,11 @@ class DataSet:
 
     name: str
     digest: str
-    """Hash of the images."""
-    split: str
-    split_hash: str
-    class_names: tuple[str, ...]
+    source: str
+    profile: str
+    """Where it comes from and what is known of it, as JSON."""
+    context: str
+    """What it was used for."""
 
 
 class MlflowStore:
@@ -150,6 +150,17 @@ class MlflowStore:
                     self._experiments[name] = found.experiment_id
         return self._experiments[name]
 
+    def experiment_tags(self, name: str) -> dict[str, str]:
+        found = self.experiment(name)
+        with _one_error(f"cannot read the MLflow experiment {name!r}"):
+            return dict(self._client.get_experiment(found).tags)
+
+    def tag_experiment(self, name: str, tags: Mapping[str, str]) -> None:
+        found = self.experiment(name)
+        with _one_error(f"cannot tag the MLflow experiment {name!r}"):
+            for key, value in tags.items():
+                self._client.set_experiment_tag(found, key, value)
+
     def _follow_moved_artifacts(self) -> None:
         """Artifacts of an output folder that was moved or copied are where it lies now.
 
@@ -217,9 +228,7 @@ class MlflowStore:
         quote = '"' if "'" in run_id else "'"
         query = f"tags.`{tag}` = {quote}{run_id}{quote}"
         found = self._client.search_runs(experiments, query, ViewType.ALL, max_results=100)
-        return sorted(
-            found, key=lambda run: (run.info.lifecycle_stage == "deleted", run.info.start_time)
-        )
+        return sorted(found, key=lambda r: (r.info.lifecycle_stage == "deleted", r.info.start_time))
 
     def _close(self, strays: Sequence[Any]) -> None:
         """A stray that holds nothing is deleted as MLflow deletes (it can be restored); one that
@@ -256,21 +265,21 @@ class MlflowStore:
             for i in range(0, len(rows), BATCH_PARAMS):
                 self._client.log_batch(mlflow_run, params=rows[i : i + BATCH_PARAMS])
 
-    def add_data(self, mlflow_run: str, data: DataSet) -> None:
+    def add_data(self, mlflow_run: str, sets: Sequence[DataSet]) -> None:
         """Say what a run was trained on; saying it again changes nothing."""
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
-        profile = {"split": data.split, "classes": len(data.class_names)}
-        dataset = Dataset(
-            name=data.name,
-            digest=f"{data.digest}-{data.split_hash}"[:MAX_DIGEST],
-            source_type="rml",
-            source=json.dumps({"data": data.name, "split": data.split}),
-            profile=json.dumps(profile),
-        )
-        tags = [InputTag("mlflow.data.context", "training")]
-        with _one_error(f"cannot write the data set of MLflow run {mlflow_run}"):
-            self._client.log_inputs(mlflow_run, [DatasetInput(dataset, tags)])
+        inputs = [
+            DatasetInput(
+                Dataset(
+                    data.name, data.digest[:MAX_DIGEST], "rml", data.source, None, data.profile
+                ),
+                [InputTag("mlflow.data.context", data.context)],
+            )
+            for data in sets
+        ]
+        with _one_error(f"cannot write the data sets of MLflow run {mlflow_run}"):
+            self._client.log_inputs(mlflow_run, inputs)
 
     def look(self, mlflow_run: str) -> StoredRun | None:
         """What is there of an MLflow run, restored if somebody deleted it; None if it is gone for

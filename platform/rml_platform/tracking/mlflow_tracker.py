@@ -22,6 +22,7 @@ from rml_platform.run.metric_log import Measurement
 from rml_platform.run.run_folder import RunFolder
 from rml_platform.tracking.file_tracker import note_study, noted_studies
 from rml_platform.tracking.mlflow_store import MlflowStore, StoredRun
+from rml_platform.tracking.pages import RunPage
 from rml_platform.tracking.run_facts import RunFacts
 from rml_platform.tracking.tracker import NO_LABELS, OnNote, Sent
 
@@ -234,8 +235,9 @@ class MlflowTracker:
         if self._store.lacks(there, parameters):
             # First what the parameters stand for: where they are, all of it is.
             self._upload(run, mlflow_run, ["config.yaml"])
-            self._store.set_tags(mlflow_run, facts.description())
-            self._store.add_data(mlflow_run, facts.data_set())
+            page = RunPage(experiment=self._store.experiment(facts.task.study), run=mlflow_run)
+            self._store.set_tags(mlflow_run, facts.description(page))
+            self._store.add_data(mlflow_run, facts.data_sets())
             self._store.add_parameters(mlflow_run, parameters, there)
         return _Published.of(mlflow_run, there)
 

@@ -15,6 +15,7 @@ from rml_platform.run.metric_log import Measurement, pieces
 from rml_platform.run.run_folder import Heartbeat, Result, RunFolder, RunRecord
 from rml_platform.run.task import Process, RunTask
 from rml_platform.tracking.mlflow_store import DataSet
+from rml_platform.tracking.pages import RunPage
 from rml_platform.tracking.tracker import OnNote
 
 
@@ -65,9 +66,13 @@ class RunFacts:
             tags[Tag.FAILURE] = ""
         return tags
 
-    def description(self) -> dict[str, str]:
+    def description(self, page: RunPage) -> dict[str, str]:
         """Tags in which MLflow shows a run to a person: what it is, in Markdown, and what it was
-        made by. Written when the run is made, since a person may change them."""
+        made by. Written when the run is made, since a person may change them.
+
+        Args:
+            page: where MLflow shows it.
+        """
         task = self.task
         tags = task_tags(dataclasses.asdict(task))
         words = (
@@ -75,6 +80,8 @@ class RunFacts:
             f"seed {tags[Tag.SEED]}",
             f"* trained by the study `{task.study}`, code `{task.code_version}`"
             + (" with uncommitted changes" if task.dirty else ""),
+            f"* [pictures]({page.of('predictions')}), "
+            f"[table, report and figures of the study]({page.of_summary(task.study)})",
             f"* masks of your own images: `rml predict {self.run.run_id} IMAGE.png`",
         )
         return {
@@ -84,16 +91,32 @@ class RunFacts:
             "mlflow.source.type": "PROJECT",
         }
 
-    def data_set(self) -> DataSet:
-        """The images that it was trained on."""
-        tags = task_tags(dataclasses.asdict(self.task))
-        return DataSet(
-            name=tags[Tag.DATA],
-            digest=self.task.data_hash,
-            split=tags[Tag.SPLIT],
-            split_hash=self.task.split_hash,
-            class_names=self.task.class_names,
-        )
+    def data_sets(self) -> list[DataSet]:
+        """The images that it was trained on, those with labels and those without; as one where the
+        task does not say how many there are of each."""
+        task = self.task
+        tags = task_tags(dataclasses.asdict(task))
+        data = tags[Tag.DATA]
+        counts = {"labelled": task.num_labelled, "unlabelled": task.num_unlabelled}
+        known = {part: num for part, num in counts.items() if num}
+        names = {part: f"{data}, {num} {part}" for part, num in known.items()} or {"training": data}
+        return [
+            DataSet(
+                name=name,
+                digest=f"{task.data_hash}-{task.split_hash}",
+                source=json.dumps({"data": data, "split": tags[Tag.SPLIT]}),
+                profile=json.dumps(
+                    {
+                        **({"num_rows": known[part]} if part in known else {}),
+                        **known,
+                        "split": tags[Tag.SPLIT],
+                        "classes": len(task.class_names),
+                    }
+                ),
+                context=part,
+            )
+            for part, name in names.items()
+        ]
 
     def pieces(self, after: int, on_note: OnNote) -> list[tuple[int, list[Measurement]]]:
         """What was measured after a step and counts: up to the newest checkpoint, or to the end;

@@ -35,6 +35,7 @@ def send_summary(
     if uri == NO_TRACKER or not recorded:
         return
     from rml_platform.tracking.mlflow_store import MlflowStore  # loads MLflow
+    from rml_platform.tracking.saved_views import publish_views
     from rml_platform.tracking.summary_run import StudySummary, publish_summary
     from rml_platform.tracking.tracker import TrackingError
 
@@ -50,7 +51,8 @@ def send_summary(
         files=_places(plan, files, out),
     )
     try:
-        publish_summary(MlflowStore(uri, out / "mlartifacts"), summary)
+        store = MlflowStore(uri, out / "mlartifacts")
+        publish_views(store, plan, publish_summary(store, summary))
     except TrackingError as error:
         on_note(f"{error}. The summary of {plan.name} in MLflow is as it was before")
 

@@ -1,6 +1,7 @@
 """From run folders to a tracker, MLflow or none: every value once, one record per run, nothing lost
 while the tracker is away."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -99,11 +100,31 @@ def test_mlflow_shows_a_person_what_a_run_is(mlflow_scene: MlflowScene) -> None:
     note = run.data.tags["mlflow.note.content"]
     assert note.startswith("**supervised** on scenes, split `french/4/12345`, seed 0\n\n* ")
     assert "rml predict run-1 " in note
+    page = f"#/experiments/{run.info.experiment_id}/runs"
+    assert f"[pictures]({page}/{run.info.run_id}/artifacts/predictions)" in note
+    assert f"[table, report and figures of the study]({page}?searchFilter=tags." in note
     assert run.data.tags["mlflow.source.name"] == "study (abc1234)"
     client = mlflow_scene.client
     client.set_tag(run.info.run_id, "mlflow.note.content", "mine")
     mlflow_scene.publisher("another").sync([mlflow_scene.run], closing=True)
     assert mlflow_scene.runs()[0].data.tags["mlflow.note.content"] == "mine"
+
+
+def test_mlflow_shows_how_many_images_have_labels(mlflow_scene: MlflowScene) -> None:
+    task = replace(mlflow_scene.task, num_labelled=4, num_unlabelled=16)
+    mlflow_scene.train(task)
+    mlflow_scene.publisher().sync([mlflow_scene.run])
+    mlflow_scene.publisher("another").sync([mlflow_scene.run], closing=True)
+    (run,) = mlflow_scene.runs()
+    used = {one.dataset.name: one for one in run.inputs.dataset_inputs}
+    assert set(used) == {"scenes, 4 labelled", "scenes, 16 unlabelled"}
+    for name, part in (("scenes, 4 labelled", "labelled"), ("scenes, 16 unlabelled", "unlabelled")):
+        told = json.loads(used[name].dataset.profile)
+        assert (told["labelled"], told["unlabelled"]) == (4, 16)
+        assert told["num_rows"] == told[part]
+        assert told["split"] == "french/4/12345"
+        assert used[name].dataset.digest == f"{task.data_hash}-{task.split_hash}"
+        assert {tag.value for tag in used[name].tags} == {part}
 
 
 def test_mlflow_groups_runs_by_their_place_in_a_study(mlflow_scene: MlflowScene) -> None:
