@@ -13,6 +13,8 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
+from rml_platform.run.files.temporary import remove_open
+
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 
@@ -41,7 +43,8 @@ class _Stopper:
     def __call__(self, signum: int, frame: FrameType | None) -> None:
         if self.came is not None:
             # Somebody is in a hurry. What has to outlive the launch is in the run folders, and the
-            # processes of a local Ray follow this one.
+            # processes of a local Ray follow this one; their folder would be left.
+            remove_open()
             os._exit(128 + signum)
         self.came = signum
         raise StoppedBySignal(signum)

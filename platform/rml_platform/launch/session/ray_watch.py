@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from rml_platform.launch.session.errors import ClusterLostError
 from rml_platform.launch.stop_signals import interrupt_main_thread, signal_that_came
+from rml_platform.run.files.temporary import remove_open
 
 WATCH_EVERY_S = 1.0
 LEAVE_AFTER_S = 10.0
@@ -96,4 +97,5 @@ def _leave(lost: str, exit_code: int) -> NoReturn:
     node = ray._private.worker._global_node
     if node is not None:
         node.kill_all_processes(check_alive=False, allow_graceful=False)
+    remove_open()
     os._exit(exit_code)

@@ -16,6 +16,8 @@ SHORT = Path("/tmp")
 OWNER = re.compile(r"rml-[a-z]+-(\d+)-")
 """The process that a folder belongs to, in the folder's name."""
 
+_open = set[Path]()
+
 
 @contextlib.contextmanager
 def temporary_folder(prefix: str, place: Path | None = None) -> Iterator[Path]:
@@ -29,10 +31,25 @@ def temporary_folder(prefix: str, place: Path | None = None) -> Iterator[Path]:
     """
     place = place or Path(tempfile.gettempdir())
     sweep(prefix, place)
-    with tempfile.TemporaryDirectory(
+    made = tempfile.TemporaryDirectory(
         prefix=f"{prefix}{os.getpid()}-", dir=place, ignore_cleanup_errors=True
-    ) as folder:
-        yield Path(folder)
+    )
+    own = Path(made.name)
+    _open.add(own)
+    try:
+        with made:
+            yield own
+    finally:
+        _open.discard(own)  # not before it is gone: a signal may come while it goes
+
+
+def remove_open() -> None:
+    """Remove the folders of this process that are there: it is about to end without leaving their
+    contexts."""
+    for folder in _open.copy():
+        own = OWNER.match(folder.name)
+        if own is not None and int(own[1]) == os.getpid():  # not those that a fork inherited
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def sweep(prefix: str = "rml-*-", place: Path | None = None) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -69,6 +70,30 @@ def test_the_signal_is_known_where_somebody_else_made_an_exception_of_it() -> No
 
 def test_a_second_one_ends_at_once() -> None:
     assert ended("os.kill(os.getpid(), signal.SIGTERM)") == (143, "")
+
+
+def test_a_second_one_leaves_no_temporary_folder(tmp_path: Path) -> None:
+    program = """
+import os, pathlib, signal
+from rml_platform.launch.stop_signals import stopping_on_signals
+from rml_platform.run.files.temporary import temporary_folder
+here = pathlib.Path.cwd()
+with stopping_on_signals(), temporary_folder("rml-ray-", here) as folder:
+    (folder / "r").mkdir()
+    with temporary_folder("rml-tune-", here):
+        pass
+    print(len(list(here.iterdir())), flush=True)
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+        signal.pause()
+    finally:
+        os.kill(os.getpid(), signal.SIGTERM)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (143, "1\n", "")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_nohup_stays_nohup() -> None:
