@@ -1,6 +1,7 @@
 """`rml cancel` and `rml prioritise`: what a launch that runs, and every later one, is asked to
 do."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -61,7 +62,9 @@ def cancel(
         _stop(place, left_to_do, now)
         if left_to_do:
             options = _options(plan, asked.out, asked.storage)
-            typer.echo(f"no launch starts them until: rml cancel {study}{options} --undo")
+            which = "".join(f" {shlex.quote(name)}" for name in names or ())
+            undo_them = f"rml cancel {shlex.quote(study)}{which}{options} --undo"
+            typer.echo(f"no launch starts them until: {undo_them}")
 
 
 def _unfinished(place: str, runs: "Sequence[WrittenRun]") -> "list[WrittenRun]":
@@ -72,14 +75,13 @@ def _unfinished(place: str, runs: "Sequence[WrittenRun]") -> "list[WrittenRun]":
 
 
 def _options(plan: "WrittenPlan", out: Path, storage: str | None) -> str:
-    from rml_dashboards.contract.uris import has_secrets
-
     given = {
         "--profile": plan.profile,
         "--out": None if out == DEFAULT_OUT else str(out),
-        "--storage": None if storage is None or has_secrets(storage) else storage,
+        "--storage": storage,
     }
-    return "".join(f" {name} {value}" for name, value in given.items() if value is not None)
+    told = (f" {name} {shlex.quote(value)}" for name, value in given.items() if value is not None)
+    return "".join(told)
 
 
 def _stop(place: str, runs: "Sequence[WrittenRun]", now: bool) -> None:
@@ -99,7 +101,8 @@ def _stop(place: str, runs: "Sequence[WrittenRun]", now: bool) -> None:
         typer.echo("nothing to cancel: all these runs are done")
         return
     if len(runs) > len(running):
-        typer.echo(f"cancelled before they run: {len(runs) - len(running)} runs")
+        number = len(runs) - len(running)
+        typer.echo(f"cancelled before they run: {number} {'run' if number == 1 else 'runs'}")
 
 
 def _take_back(place: str, runs: "Sequence[WrittenRun]") -> None:

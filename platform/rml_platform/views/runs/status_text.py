@@ -1,11 +1,13 @@
 """How `rml status` shows where the runs of a study stand."""
 
+import itertools
 from collections.abc import Iterator
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
 from rml_platform.launch.live_view import duration
+from rml_platform.launch.scheduling.wishes import WAITS_FOR_ROOM
 from rml_platform.planning.costs.forecast import by_row
 from rml_platform.views.runs.cost_table import hours, size
 from rml_platform.views.runs.standing import RunStanding, Standing
@@ -106,7 +108,10 @@ def _sums(now: Standing) -> Iterator[str]:
     yield f"{len(now.runs)} runs for {len(now.plan.cells)} cells: {parts}"
     for queue in now.queues:
         launcher = queue.launcher
-        yield f"launch {queue.launch_id} is at it (process {launcher.pid} on {launcher.host})"
+        turns = (run for run, why in queue.waiting.items() if why.startswith(WAITS_FOR_ROOM))
+        following = "".join(f"; next: {run}" for run in itertools.islice(turns, 1))
+        who = f"process {launcher.pid} on {launcher.host}"
+        yield f"launch {queue.launch_id} is at it ({who}){following}"
     pace = sum(run.steps_per_second or 0 for run in now.runs)
     if pace:
         yield f"{pace:.3g} steps/s together"

@@ -101,7 +101,11 @@ def test_rows_and_runs_are_cancelled_and_taken_back(there: PlanOnDisk, plan: Wri
     running, failed = begin(there, plan)
     out = ("--out", there.out)
     first, *others = (run.run_id for run in plan.runs if run.cells[0].row == "RML")
-    rml("cancel", "own", "RML", *out)
+    told = rml("cancel", "own", "RML", *out).splitlines()
+    assert told == [
+        "cancelled before they run: 2 runs",
+        f"no launch starts them until: rml cancel own RML --out {there.out} --undo",
+    ]
     assert read_wishes(str(there.out), "own", None).cancelled == (first, *others)
     assert running.stop_requested() == "never"
     rml("cancel", "own", running.run_id, "--now", *out)

@@ -92,7 +92,8 @@ def test_the_text_tells_pace_device_and_what_is_left(now: Standing) -> None:
     text = text_of(now)
     assert "ValueError: no" in text
     assert "8 runs for 8 cells: 1 running, 3 waiting, 1 failed, 1 cancelled, 2 to do" in text
-    assert f"launch now is at it (process {ME.pid} on {ME.host})" in text
+    following = now.plan.runs[4].run_id
+    assert f"launch now is at it (process {ME.pid} on {ME.host}); next: {following}\n" in text
     assert "0.25 steps/s together" in text
     # 60, 20 and 60 s of those that have begun, 60 s of another of their kind.
     assert "left: about 0.0556 GPU-hours, 3 min with 1 at once (from its own pace; runs of" in text
