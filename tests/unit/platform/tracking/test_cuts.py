@@ -57,7 +57,11 @@ class Place:
             "status": run.info.status,
             "histories": histories,
             "parameters": run.data.params,
-            "tags": {key: value for key, value in run.data.tags.items() if key != "rml.host"},
+            "tags": {
+                key: value.replace(run.info.run_id, "its id")
+                for key, value in run.data.tags.items()
+                if key != "rml.host"
+            },
             "files": files,
         }
 
