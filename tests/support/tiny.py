@@ -22,6 +22,7 @@ from rml_trainers.methods.comparators.adversarial.s4gan import S4GanConfig
 from rml_trainers.methods.comparators.augseg import AugSegConfig
 from rml_trainers.methods.comparators.classmix import ClassMixConfig
 from rml_trainers.methods.comparators.contrastive.u2pl import U2plConfig
+from rml_trainers.methods.comparators.correlation.corrmatch import CorrMatchConfig
 from rml_trainers.methods.comparators.cowmix import CowMixConfig
 from rml_trainers.methods.comparators.cps import CpsConfig
 from rml_trainers.methods.comparators.cutmix_seg import CutMixSegConfig
@@ -71,6 +72,7 @@ METHOD_CONFIGS: dict[str, MethodConfig] = {
         queue_size=12,
         first_queue_size=20,
     ),
+    "corrmatch": CorrMatchConfig(initial_threshold=0.15, num_segments=6, correlation_width=8),
     "unimatch": UniMatchConfig(threshold=0.2),
     "unimatch_v2": UniMatchV2Config(threshold=0.2),
 }

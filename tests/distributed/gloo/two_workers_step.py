@@ -32,6 +32,9 @@ from rml_trainers.training.trainer import Trainer
 from tests.support.adversarial import Adversarial
 from tests.support.tiny import METHOD_CONFIGS, tiny_config
 
+DRAWING = ("u2pl", "corrmatch")
+"""Methods that draw on the device, each worker for itself."""
+
 
 def config_of(method: str, accumulate: int = 1) -> RunConfig:
     """Without what differs by worker and by micro-batch: batch statistics and dropout."""
@@ -83,9 +86,9 @@ def compare(method: str, alone: dict[str, Tensor], shared: dict[str, Tensor]) ->
         assert torch.equal(of_rank_0, shared[name]), f"{method}: the workers' {name} differ"
 
 
-def compare_contrast(data: PreparedData, work_dir: Path) -> None:
-    """Each worker draws anchors of its own; what U2PL keeps is the same in both, and filled."""
-    config = replace(config_of("u2pl"), method=METHOD_CONFIGS["u2pl"])
+def compare_kept(method: str, data: PreparedData, work_dir: Path) -> None:
+    """Each worker draws for its own images; what the method keeps is the same in both."""
+    config = replace(config_of(method), method=METHOD_CONFIGS[method])
     split = make_split(data.names("train"), config.split)
     trainer = Trainer(
         config,
@@ -104,11 +107,12 @@ def compare_contrast(data: PreparedData, work_dir: Path) -> None:
         **trainer.own_networks.tensors(),
         **trainer.learners.students.state_dict(),
     }
-    assert int(kept["bank/num_added"].min()) > 0
+    if method == "u2pl":
+        assert int(kept["bank/num_added"].min()) > 0
     for name, tensor in kept.items():
         of_rank_0 = tensor.clone()
         dist.broadcast(of_rank_0, src=0)
-        assert torch.equal(of_rank_0, tensor), f"the workers' {name} differ"
+        assert torch.equal(of_rank_0, tensor), f"{method}: the workers' {name} differ"
 
 
 def main(folder: Path, methods: list[str]) -> None:
@@ -125,8 +129,8 @@ def main(folder: Path, methods: list[str]) -> None:
         )  # it runs its student on the whole batch
         for accumulate in (1, 2) if in_pieces else (1,):
             compare(method, alone[method], two_steps(method, data, work_dir, accumulate))
-    if "u2pl" in methods:
-        compare_contrast(data, work_dir)
+    for method in DRAWING:
+        compare_kept(method, data, work_dir)
     leave_group()
 
 

@@ -39,9 +39,10 @@ def trainer_of(config: RunConfig, data: PreparedData, work_dir: Path) -> Trainer
     return trainer
 
 
-MEANS_OF_PIECES = {"s4gan"}
+MEANS_OF_PIECES = {"s4gan", "corrmatch"}
 """Methods with a loss that is no sum over pixels: in micro-batches it is the mean of the pieces,
-as its docs say. (S4GAN's discriminator also drops channels of its own.)"""
+as its docs say. (S4GAN's discriminator also drops channels of its own.) CorrMatch's head has the
+statistics of its piece, and draws regions for it."""
 
 
 def steps(trainer: Trainer, num_steps: int = 1) -> tuple[dict[str, Tensor], dict[str, float]]:

@@ -12,6 +12,7 @@ from rml_trainers.methods.comparators.adversarial.s4gan import S4Gan, S4GanConfi
 from rml_trainers.methods.comparators.augseg import AugSeg, AugSegConfig
 from rml_trainers.methods.comparators.classmix import ClassMixConfig, ClassMixMethod
 from rml_trainers.methods.comparators.contrastive.u2pl import U2pl, U2plConfig
+from rml_trainers.methods.comparators.correlation.corrmatch import CorrMatch, CorrMatchConfig
 from rml_trainers.methods.comparators.cowmix import CowMixConfig, CowMixSeg
 from rml_trainers.methods.comparators.cps import CpsConfig, CrossPseudoSupervision
 from rml_trainers.methods.comparators.cutmix_seg import CutMixSeg, CutMixSegConfig
@@ -60,6 +61,7 @@ METHODS: dict[str, MethodEntry] = {
     "dmt": MethodEntry(DmtConfig, DynamicMutualTraining),
     "augseg": MethodEntry(AugSegConfig, AugSeg),
     "u2pl": MethodEntry(U2plConfig, U2pl),
+    "corrmatch": MethodEntry(CorrMatchConfig, CorrMatch),
     "unimatch": MethodEntry(UniMatchConfig, UniMatch),
     "unimatch_v2": MethodEntry(UniMatchV2Config, UniMatchV2),
 }

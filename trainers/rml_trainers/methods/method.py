@@ -63,6 +63,9 @@ class MethodContext:
     feature_widths: tuple[int, ...] = ()
     """Channels of each student's feature (`SegmentationOutput.feature`), for a head of the method's
     own."""
+    last_map_widths: tuple[int, ...] = ()
+    """Channels of the last map that each student's head begins with
+    (`SegmentationOutput.head_input`)."""
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     """Of the students, for a head of the method's own."""
     teacher: TeacherConfig = field(default_factory=TeacherConfig)

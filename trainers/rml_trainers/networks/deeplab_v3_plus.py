@@ -90,6 +90,7 @@ class DeepLabV3Plus(SegmentationNetwork):
             mean=backbone.mean,
             std=backbone.std,
             feature_width=width,
+            last_map_width=backbone.feature_width,
             projection_width=None,
             align_corners=True,
             batchnorm=config.batchnorm,

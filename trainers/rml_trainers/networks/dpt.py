@@ -173,6 +173,7 @@ class DPT(SegmentationNetwork):
             mean=backbone.mean,
             std=backbone.std,
             feature_width=width,
+            last_map_width=backbone.feature_width,
             projection_width=None,
             align_corners=True,
             batchnorm="trainable",

@@ -51,6 +51,7 @@ class SegmentationNetwork(nn.Module, ABC):
         mean: Sequence[float],
         std: Sequence[float],
         feature_width: int,
+        last_map_width: int | None = None,
         projection_width: int | None,
         align_corners: bool,
         batchnorm: BatchNormMode,
@@ -61,6 +62,8 @@ class SegmentationNetwork(nn.Module, ABC):
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, -1, 1, 1))
         self.feature_width = feature_width
+        self.last_map_width = last_map_width or feature_width
+        """Channels of the last of the maps that the head begins with (`head_input`)."""
         self.projection_width = projection_width
         self.align_corners = align_corners
         self.batchnorm = batchnorm

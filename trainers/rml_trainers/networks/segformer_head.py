@@ -76,6 +76,7 @@ class SegformerHead(SegmentationNetwork):
             mean=backbone.mean,
             std=backbone.std,
             feature_width=width,
+            last_map_width=backbone.widths[-1],
             projection_width=None,
             align_corners=False,
             batchnorm=config.batchnorm,

@@ -14,15 +14,15 @@ from rml_trainers.students.learners import Learners, LearnerSettings
 
 def make_method(config: RunConfig, num_classes: int, learners: Learners) -> Method:
     """The method of a run, for these students."""
+    students = [learners.student(i) for i in range(learners.num_students)]
     context = MethodContext(
         num_classes=num_classes,
         unsupervised_weight=config.unsupervised_weight,
         monitor_pseudo_labels=config.evaluation.monitor_pseudo_labels,
         monitor_coupling=config.evaluation.monitor_coupling,
         labelled_loss=config.labelled_loss,
-        feature_widths=tuple(
-            learners.student(i).feature_width for i in range(learners.num_students)
-        ),
+        feature_widths=tuple(student.feature_width for student in students),
+        last_map_widths=tuple(student.last_map_width for student in students),
         optimiser=config.optimiser,
         teacher=config.teacher,
         seed=config.seed,

@@ -24,7 +24,7 @@ PAPER = {
     "figure4": (12, 8),
     "ablations": (48, 16),
     "ablations_robust": (33, 11),
-    "comparators": (57, 19),
+    "comparators": (60, 20),
 }
 """Cells of a study at the paper's size and in miniature."""
 

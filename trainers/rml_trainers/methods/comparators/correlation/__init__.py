@@ -1,0 +1,1 @@
+"""Published methods that spread labels between cells that are alike."""
