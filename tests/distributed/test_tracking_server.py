@@ -17,6 +17,7 @@ import requests
 from mlflow import MlflowClient
 
 from rml_dashboards.contract.store_uri import with_driver
+from rml_dashboards.records import mlflow_reader
 from rml_dashboards.records.mlflow_reader import MlflowReader
 from rml_platform.run.run_folder import RunFolder
 from rml_platform.tracking.mlflow_store import MlflowStore
@@ -83,8 +84,9 @@ def publisher_to(uri: str, after: int = 0) -> Publisher:
 
 
 def test_a_server_on_postgresql_that_is_killed_loses_and_doubles_nothing(
-    tiny_data: PreparedData, tmp_path: Path
+    tiny_data: PreparedData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(mlflow_reader, "PAGE_SIZE", 1)  # each run is a page of its own
     scene = Scene(tiny_data, tmp_path)
     scene.train(scene.bad_task)
     out = tmp_path / "server"
@@ -108,6 +110,8 @@ def test_a_server_on_postgresql_that_is_killed_loses_and_doubles_nothing(
         with serving(out, port, "--backend-store-uri", database):
             assert publisher_to(url).sync([scene.run], closing=True) == []
             assert _sent_by_sync(scene, url) == "1 runs: 1 had everything; 0 values sent"
+            through_it = MlflowReader(url, tmp_path / "ledger").records()
+            assert list(through_it.runs["run_id"]) == ["run-1"]
             files = MlflowClient(url)
             (run,) = files.search_runs([files.get_experiment_by_name("study").experiment_id])
             names = {file.path for file in files.list_artifacts(run.info.run_id)}

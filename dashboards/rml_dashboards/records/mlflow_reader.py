@@ -143,8 +143,8 @@ def update(ledger: Ledger, client: MlflowClient) -> tuple[Ledger, list[str]]:
         ledger = Ledger()
     names = {i: e.name for i, e in experiments.items()}
     deleted = join_tables(_search(client, names, "", ViewType.DELETED_ONLY))
-    is_finished = pc.equal(ledger.table.column("status"), "FINISHED")
-    known = ledger.table if pc.all(is_finished).as_py() else ledger.table.filter(is_finished)
+    some_open = len(ledger.table.filter(~IS_FINISHED)) > 0
+    known = ledger.table.filter(IS_FINISHED) if some_open else ledger.table
     for condition in _changed(ledger):
         found = join_tables(_search(client, names, condition, ViewType.ACTIVE_ONLY))
         known = _replaced(known, _newest(found))
