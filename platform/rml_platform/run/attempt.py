@@ -293,7 +293,10 @@ class Attempt:
                     micro_batches=self.micro_batches,
                 ),
             )
-            message += f". `rml replay {self.task.run_id}` shows what became of it first"
+            message += (
+                f". `rml replay {self.task.run_id}` (with --out or --storage as the launch had "
+                "them) shows what became of it first"
+            )
         return Failure(
             kind=type(error).__name__,
             message=message,

@@ -42,17 +42,19 @@ def print_launch(
         console.print(Text(f"failed: {run_id}: {failure.kind}: {failure.message}", style="red"))
     if report.untracked:
         note = (
-            f"not in MLflow yet, it could not be reached: {', '.join(report.untracked)}; "
-            "launch "
-            "again to send them"
+            f"not in MLflow yet, it could not be reached: {', '.join(report.untracked)}; the table "
+            "is made from the run folders, which hold everything"
         )
-        console.print(Text(note, style="yellow"))
+        console.print(Text(note, style="yellow"), soft_wrap=True)
     if plan.search is not None:
         _print_search(plan, layout, console)
-    no_table = bool(report.untracked) or plan.search is not None
-    files = [] if no_table else _print_table(plan, layout, tracking_uri, console)
+    source = NO_TRACKER if report.untracked else tracking_uri
+    files = [] if plan.search else _print_table(plan, layout, source, console)
     _print_places(layout, tracking_uri, files, console)
     where = f"{_of_study(plan)}{_places(layout)}{_tracking(tracking_uri)}"
+    if report.untracked:
+        command = f"rml tracking sync {shlex.quote(str(study_file))}{where}"
+        _print_next(command, "send them once MLflow is back; a further launch does, too", console)
     if plan.figures and files:
         command = f"rml figures {shlex.quote(str(study_file))}{where}"
         _print_next(command, f"draw {', '.join(figure.name for figure in plan.figures)}", console)

@@ -167,6 +167,21 @@ def test_the_end_of_a_launch_says_how_to_draw_them(
     assert "rml figures" not in other
 
 
+def test_the_end_of_a_launch_without_mlflow_has_a_table_and_says_how_to_send_the_runs(
+    planned: WrittenPlan, tmp_path: Path
+) -> None:
+    layout = OutputLayout(root=tmp_path / "out", storage=str(tmp_path / "out"))
+    console = Console(record=True, width=200)
+    gone = "http://127.0.0.1:9"
+    report = LaunchReport(done=["r"], untracked=["r"])
+    print_launch(planned, report, layout, gone, Path("study.yaml"), console)
+    said = console.export_text()
+    assert "not in MLflow yet, it could not be reached: r; the table is made from the run" in said
+    assert "Method" in said
+    sync = f"rml tracking sync study.yaml --out {tmp_path / 'out'} --tracking-uri {gone}"
+    assert f"{sync}  # send them once MLflow is back" in said
+
+
 def test_a_study_without_figures_has_none(tmp_path: Path) -> None:
     study: Study = load_study(write_study(tmp_path))
     assert study.figures == ()
