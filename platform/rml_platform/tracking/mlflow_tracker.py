@@ -22,8 +22,8 @@ from rml_platform.run.metric_log import Measurement
 from rml_platform.run.run_folder import RunFolder
 from rml_platform.tracking.file_tracker import note_study, noted_studies
 from rml_platform.tracking.mlflow_store import MlflowStore, StoredRun
-from rml_platform.tracking.pages import RunPage
 from rml_platform.tracking.run_facts import RunFacts
+from rml_platform.tracking.shown.pages import RunPage
 from rml_platform.tracking.tracker import NO_LABELS, OnNote, Sent
 
 

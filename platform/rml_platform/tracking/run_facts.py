@@ -15,7 +15,7 @@ from rml_platform.run.metric_log import Measurement, pieces
 from rml_platform.run.run_folder import Heartbeat, Result, RunFolder, RunRecord
 from rml_platform.run.task import Process, RunTask
 from rml_platform.tracking.mlflow_store import DataSet
-from rml_platform.tracking.pages import RunPage
+from rml_platform.tracking.shown.pages import RunPage
 from rml_platform.tracking.tracker import OnNote
 
 

@@ -35,8 +35,8 @@ def send_summary(
     if uri == NO_TRACKER or not recorded:
         return
     from rml_platform.tracking.mlflow_store import MlflowStore  # loads MLflow
-    from rml_platform.tracking.saved_views import publish_views
-    from rml_platform.tracking.summary_run import StudySummary, publish_summary
+    from rml_platform.tracking.shown.saved_views import publish_views
+    from rml_platform.tracking.shown.summary_run import StudySummary, publish_summary
     from rml_platform.tracking.tracker import TrackingError
 
     layout = grid(table)

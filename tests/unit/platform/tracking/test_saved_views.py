@@ -9,7 +9,7 @@ import pytest
 
 from rml_platform.planning.plan_file.written_plan import WrittenPlan
 from rml_platform.tracking.mlflow_store import MlflowStore
-from rml_platform.tracking.saved_views import NOTE, TAG, publish_views, study_views
+from rml_platform.tracking.shown.saved_views import NOTE, TAG, publish_views, study_views
 from tests.support.platform.plan_on_disk import PlanOnDisk
 from tests.support.recorded import Store
 

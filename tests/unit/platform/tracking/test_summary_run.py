@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from mlflow.entities import Run
 
-from rml_platform.tracking import summary_run
 from rml_platform.tracking.mlflow_store import MAX_TAG, MlflowStore
-from rml_platform.tracking.summary_run import StudySummary, publish_summary
+from rml_platform.tracking.shown import summary_run
+from rml_platform.tracking.shown.summary_run import StudySummary, publish_summary
 from rml_platform.tracking.tracker import TrackingError
 from tests.support.recorded import Store, read_records
 

@@ -13,7 +13,7 @@ from rml_dashboards.contract.metric_keys import FINAL_MIOU, to_mlflow_key
 from rml_dashboards.contract.planned import StudyPlan
 from rml_dashboards.contract.tags import PREFIX
 from rml_platform.tracking.mlflow_store import MlflowStore
-from rml_platform.tracking.pages import RunPage, runs_page
+from rml_platform.tracking.shown.pages import RunPage, runs_page
 
 TAG = "mlflow.sharedViewState."
 NOTE = "mlflow.note.content"

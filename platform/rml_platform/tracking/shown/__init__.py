@@ -1,0 +1,1 @@
+"""What MLflow shows people: views, addresses, the summary run of a study."""
