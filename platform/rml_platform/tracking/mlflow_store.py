@@ -15,7 +15,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import requests
 from filelock import FileLock
@@ -32,6 +31,7 @@ from rml_dashboards.contract.store_uri import (
 from rml_dashboards.contract.tags import Tag
 from rml_dashboards.contract.uris import without_secrets
 from rml_platform.run.metric_log import Measurement
+from rml_platform.tracking.moved_artifacts import follow_moved_artifacts
 from rml_platform.tracking.reaching import check_reachable
 from rml_platform.tracking.tracker import TrackingError
 
@@ -112,7 +112,7 @@ class MlflowStore:
         )
         with _one_error(what), self._alone_at_the_file():
             self._client.search_experiments(max_results=1)
-            self._follow_moved_artifacts()
+            follow_moved_artifacts(self._client, self.uri, self._artifact_root)
 
     @contextlib.contextmanager
     def _alone_at_the_file(self) -> Iterator[None]:
@@ -160,31 +160,6 @@ class MlflowStore:
         with _one_error(f"cannot tag the MLflow experiment {name!r}"):
             for key, value in tags.items():
                 self._client.set_experiment_tag(found, key, value)
-
-    def _follow_moved_artifacts(self) -> None:
-        """Artifacts of an output folder that was moved or copied are where it lies now.
-
-        MLflow makes every place absolute and has no call to change it, so the places are changed in
-        the database: only in the one of the output folder itself, and only of experiments whose
-        artifacts came along or are gone from the old place.
-        """
-        from mlflow.entities import ViewType
-
-        file = sqlite_file(self.uri)
-        root = self._artifact_root.resolve() if self._artifact_root else None
-        if file is None or root is None or file.resolve().parent != root.parent:
-            return
-        moved = []
-        for experiment in self._client.search_experiments(view_type=ViewType.ALL):
-            before = experiment.artifact_location
-            old = _local_folder(before)
-            if old is None or old.parent.name != root.name or old.parent == root:
-                continue
-            now = root / old.name
-            if now.is_dir() or not old.is_dir():
-                moved.append((before, now.as_uri()))
-        if moved:
-            _change_places(file, moved)
 
     def _made(self, name: str, where: str | None, tags: dict[str, str]) -> str:
         """Id of a new experiment, or of the one of this name that somebody else has just made."""
@@ -343,29 +318,6 @@ class MlflowStore:
                 self._client.update_run(mlflow_run, status=status)
             else:
                 self._client.set_terminated(mlflow_run, status=status)
-
-
-def _local_folder(location: str) -> Path | None:
-    """Folder of a `file:` URI; None for artifacts that lie elsewhere."""
-    parts = urlsplit(location)
-    return Path(unquote(parts.path)) if parts.scheme == "file" and not parts.netloc else None
-
-
-def _change_places(file: Path, moved: Sequence[tuple[str, str]]) -> None:
-    """Write new artifact locations of experiments, and of the runs in them, into MLflow's
-    database."""
-    with contextlib.closing(sqlite3.connect(file)) as database, database:
-        for before, now in moved:
-            database.execute(
-                "UPDATE experiments SET artifact_location = ? WHERE artifact_location = ?",
-                (now, before),
-            )
-            inside = f"{before}/"
-            database.execute(
-                "UPDATE runs SET artifact_uri = ? || substr(artifact_uri, ?) "
-                "WHERE substr(artifact_uri, 1, ?) = ?",
-                (f"{now}/", len(inside) + 1, len(inside), inside),
-            )
 
 
 def _limit_patience() -> None:
