@@ -23,6 +23,7 @@ from rml_dashboards.contract.metric_keys import to_mlflow_key
 from rml_dashboards.contract.names import PLAIN_NAME
 from rml_dashboards.contract.states import Status
 from rml_dashboards.contract.store_uri import (
+    DATABASES,
     shown_uri,
     sqlite_file,
     with_driver,
@@ -80,14 +81,16 @@ class MlflowStore:
         server.
 
         Raises:
-            TrackingError: the store does not answer, or cannot be opened.
+            TrackingError: the store cannot be opened. A database must answer now, because MLflow's
+                client opens it; a server need not before it is asked something.
         """
         self.uri = uri
         self.shown_uri = shown_uri(uri)
         """For messages: without the password that a database's URI may hold."""
         self._artifact_root = artifact_root
         self._experiments: dict[str, str] = {}
-        check_reachable(uri)
+        if uri.startswith(DATABASES):
+            check_reachable(uri)
         with _one_error(f"cannot open the tracking store {self.shown_uri}"):
             _limit_patience()
             import mlflow

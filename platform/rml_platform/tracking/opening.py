@@ -8,6 +8,7 @@ from rml_dashboards.contract.store_uri import (
     tracking_uri_or_default as tracking_uri_or_default,
 )
 from rml_platform.tracking.file_tracker import FileTracker
+from rml_platform.tracking.reaching import check_reachable
 from rml_platform.tracking.tracker import Tracker, TrackingError
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def open_mlflow(tracking_uri: str | None, out: Path, artifact_root: Path) -> "Ml
     """Tracker of an MLflow store; arguments as of `open_tracker`.
 
     Raises:
-        TrackingError: the store cannot be opened, or the URI is `none`.
+        TrackingError: the store does not answer, cannot be opened, or the URI is `none`.
     """
     uri = tracking_uri_or_default(tracking_uri, out)
     if uri == NO_TRACKER:
@@ -40,6 +41,7 @@ def open_mlflow(tracking_uri: str | None, out: Path, artifact_root: Path) -> "Ml
             "--tracking-uri none: there is no tracker to send runs to; give that of an MLflow "
             "server or database"
         )
+    check_reachable(uri)
     from rml_platform.tracking.mlflow_store import MlflowStore  # loads MLflow
     from rml_platform.tracking.mlflow_tracker import MlflowTracker
 

@@ -35,6 +35,7 @@ def send_summary(
     if uri == NO_TRACKER or not recorded:
         return
     from rml_platform.tracking.mlflow_store import MlflowStore  # loads MLflow
+    from rml_platform.tracking.reaching import check_reachable
     from rml_platform.tracking.shown.saved_views import publish_views
     from rml_platform.tracking.shown.summary_run import StudySummary, publish_summary
     from rml_platform.tracking.tracker import TrackingError
@@ -51,6 +52,7 @@ def send_summary(
         files=_places(plan, files, out),
     )
     try:
+        check_reachable(uri)
         store = MlflowStore(uri, out / "mlartifacts")
         publish_views(store, plan, publish_summary(store, summary))
     except TrackingError as error:

@@ -17,7 +17,7 @@ from rml_platform.run.metric_log import Measurement
 from rml_platform.tracking import mlflow_store as tracking
 from rml_platform.tracking import reaching
 from rml_platform.tracking.mlflow_store import MlflowStore, StoredRun
-from rml_platform.tracking.opening import tracking_uri_or_default
+from rml_platform.tracking.opening import open_tracker, tracking_uri_or_default
 from rml_platform.tracking.tracker import TrackingError
 from tests.support.recorded import Store
 
@@ -270,10 +270,10 @@ def closed_port() -> int:
         return int(free.getsockname()[1])
 
 
-def test_a_server_that_is_not_there_is_one_clear_error() -> None:
+def test_a_server_that_is_not_there_is_one_clear_error(tmp_path: Path) -> None:
     uri = f"http://127.0.0.1:{closed_port()}"
     with pytest.raises(TrackingError) as told:
-        MlflowStore(uri, None)
+        open_tracker(uri, tmp_path, tmp_path)
     assert str(told.value).startswith(
         f"MLflow at {uri} cannot be reached ([Errno 111] Connection refused): start it, or correct"
     )
