@@ -7,7 +7,7 @@ import { again } from "./events.js";
 import { pager } from "./pager.js";
 import { rowPictures } from "./rowpictures.js";
 import { section } from "./run.js";
-import { choice } from "./runs.js";
+import { choice, value } from "./runs.js";
 import { strip, stripHead } from "./strip.js";
 import { whole } from "./text.js";
 
@@ -155,7 +155,7 @@ function scores({ key, chosen, labels }) {
     return h("tr", null, h("th", { scope: "row" }, row.label, row.group ? h("div", { class: "quiet" }, row.group) : ""),
       h("td", null, runsOf(row, text)),
       h("td", null, row.mean === null ? row.status : [text(row.mean), row.std === null ? "" : ` ± ${text(row.std)}`]),
-      h("td", null, range(row.ci_low, row.ci_high, text)),
+      value(range(row.ci_low, row.ci_high, text)),
       h("td", { class: "strip-cell" }, strip(told.domain, { values, mean: row.mean, low: isInterval ? row.ci_low : null, high: row.ci_high }, label, lookOf(labels, row.label))));
   }
   return { node: section("row-scores", "Single scores", body, h("p", { class: "quiet" }, "Dots: runs; upright line: their mean; bar: 95 % interval of the mean, from five runs on.")), refresh, first: () => { offset = 0; } };
@@ -203,9 +203,9 @@ function differences({ key, chosen, keep, labels }) {
     return h("tr", null, h("th", { scope: "row" }, row.row),
       h("td", null, String(row.n)),
       h("td", null, text(row.mean), row.std === null ? "" : ` ± ${decimal(row.std, told.digits)}`, row.is_below_floor ? h("div", { class: "quiet" }, "no more than rounding does") : ""),
-      h("td", null, range(row.ci_low, row.ci_high, text)),
-      h("td", null, p),
-      h("td", null, row.is_tested ? decimal(row.effect_size, 2) : "–"),
+      value(range(row.ci_low, row.ci_high, text)),
+      value(p),
+      value(row.is_tested ? decimal(row.effect_size, 2) : "–"),
       h("td", { class: "strip-cell" }, strip(told.domain, { values, mean: row.mean, low: row.is_tested ? row.ci_low : null, high: row.ci_high }, label, lookOf(labels, row.row), true)));
   }
 
