@@ -2,6 +2,7 @@
 printer."""
 
 import functools
+import textwrap
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +25,8 @@ from rml_dashboards.figures.style import (
 )
 
 THIN = 0.8
+LETTERS_PER_INCH = 12
+"""Of a label along an axis, which is shorter than its panel."""
 STEPS = [1, 2, 2.5, 5, 10]
 """What the distance between two ticks may begin with."""
 
@@ -49,9 +52,13 @@ def draw(chart: Chart) -> Figure:
         area.set_title(panel.title)
         _set_axis(area, "x", panel.x)
         _set_axis(area, "y", chart.y)
-        if place % PANELS_IN_A_LINE:
-            area.set_ylabel("")
+        area.set_ylabel("" if place % PANELS_IN_A_LINE else _in_lines(chart.y.label, height))
     return figure
+
+
+def _in_lines(label: str, height: float) -> str:
+    """A label that is to be no longer than an axis of a panel so high (inches)."""
+    return "\n".join(textwrap.wrap(label, int(LETTERS_PER_INCH * height)))
 
 
 @functools.singledispatch

@@ -2,6 +2,7 @@
 its runs."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -219,3 +220,15 @@ def test_axes_and_legends_call_metrics_as_people_do() -> None:
     assert drawn.axes[0].get_ylabel() == "mIoU (%)"
     labels = [text.get_text() for text in drawn.legends[0].get_texts()]
     assert labels == ["RML (n = 1)", "mIoU", "student"]
+
+
+def test_a_label_is_no_longer_than_its_axis() -> None:
+    said = "total variation distance of the two networks that label the images"
+    spec = replace(spec_of("RML", num_seeds=1), y_label=said)
+    figure = draw(curve_chart(figure_of(spec, {"RML-1/8-0": {TV: {0: 0.9, 10: 0.5}}})))
+    figure.draw_without_rendering()
+    (area,) = figure.axes
+    assert area.get_ylabel().replace("\n", " ") == said
+    drawn = area.yaxis.label.get_window_extent()
+    axis = area.get_window_extent()
+    assert drawn.height < 1.1 * axis.height
