@@ -31,6 +31,12 @@ class RunStatus:
     num_stages: int = 0
     seconds: float = 0.0
     """Wall time spent on it so far."""
+    start_up_s: float = 0.0
+    """Of it, what attempts took until their first report of steps."""
+    start_up_steps: int = 0
+    """Steps that were made in that time."""
+    first_step: int = 0
+    """Step that the run began at itself; what lies before it was taken over from another run."""
     seconds_per_step: float = 0.0
     loss: float | None = None
     miou: float | None = None
@@ -45,6 +51,15 @@ class RunStatus:
     """Why the last attempt failed: kind and message, cut; or why it waits."""
     gpu: Mapping[str, float | str] = field(default_factory=dict)
     damaged: tuple[str, ...] = ()
+
+    @property
+    def seconds_of_a_step(self) -> float | None:
+        """Evaluations and checkpoints included, over all steps that the run made itself; of one
+        that is not done without what its attempts took to start up. None where nothing tells."""
+        is_done = self.state == "done"
+        seconds = self.seconds - (0.0 if is_done else self.start_up_s)
+        steps = self.step - self.first_step - (0 if is_done else self.start_up_steps)
+        return seconds / steps if steps > 0 and seconds > 0 else None
 
 
 NOT_BEGUN = RunStatus()
@@ -100,7 +115,7 @@ def _heartbeat(value: Any) -> dict[str, Any]:
         "node": str(value.get("node", "")),
         "host": str(value.get("worker", {}).get("host", "")),
     }
-    whole = ("step", "num_steps", "stage", "num_stages", "attempt")
+    whole = ("step", "num_steps", "stage", "num_stages", "attempt", "start_up_steps", "first_step")
     gpu = {
         str(key): item
         for key, item in value.items()
@@ -111,6 +126,7 @@ def _heartbeat(value: Any) -> dict[str, Any]:
         **{name: int(value.get(name, 0)) for name in whole},
         "seen": float(value["time"]),
         "seconds": finite(value.get("seconds")) or 0.0,
+        "start_up_s": finite(value.get("start_up_s")) or 0.0,
         "seconds_per_step": finite(value.get("seconds_per_step")) or 0.0,
         "loss": finite(value.get("loss")),
         "miou": finite(value.get("miou")),

@@ -1,6 +1,6 @@
 """How far runs are: counts per state, steps, and run time left."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -52,16 +52,18 @@ class Progress:
 
 def pace_of(plan: StudyPlan, snapshot: Snapshot) -> Pace:
     """Pace of a study, measured over its runs."""
-    steps: Counter[str] = Counter()
-    seconds: Counter[str] = Counter()
+    steps = Counter[str]()
+    seconds = defaultdict[str, float](float)
     at_once = 0
     for run in plan.runs:
         status = snapshot.statuses.get(run.run_id)
         if status is not None:
             at_once += status.state == "running"
-            if status.step > 0 and status.seconds > 0:
-                steps[run.method] += status.step
-                seconds[run.method] += status.seconds  # type: ignore[assignment]
+            own = status.seconds_of_a_step
+            if own is not None:
+                made = status.step - status.first_step
+                steps[run.method] += made
+                seconds[run.method] += made * own
     return Pace(
         seconds_per_step={method: seconds[method] / steps[method] for method in steps},
         begins=_begins(plan.runs),
@@ -95,8 +97,9 @@ def seconds_left(run: PlannedRun, status: RunStatus, pace: Pace) -> float | None
     """Run time that a run has before it, by its own pace or by that of its method; None where no
     run of its method has trained."""
     rate = pace.seconds_per_step.get(run.method)
-    if status.state == "running" and status.step > 0 and status.seconds > 0:
-        rate = status.seconds / status.step
+    own = status.seconds_of_a_step
+    if status.state == "running" and own is not None:
+        rate = own
     if rate is None:
         return None
     total = run.stages[-1].last_step if run.stages else status.num_steps

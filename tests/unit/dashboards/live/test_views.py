@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from rml_dashboards.contract.states import RunState
+from rml_dashboards.live.reading.run_status import RunStatus
 from rml_dashboards.live.reading.watch import Snapshot
 from rml_dashboards.live.views.comparison import compared
 from rml_dashboards.live.views.curves import curves, thinned
@@ -76,6 +77,21 @@ def test_time_left_is_reckoned_from_the_study_s_own_pace(tmp_path: Path) -> None
     grid.put("grid-0-0-1", "failed")
     _, second = progress_by_row(live)
     assert second["eta_seconds"] is None, "nothing is at work"
+
+
+@pytest.mark.parametrize(
+    "status, expected",
+    [
+        ({}, None),
+        ({"step": 10, "seconds": 20.0}, 2.0),
+        ({"step": 10, "seconds": 20.0, "start_up_s": 15.0, "start_up_steps": 5}, 1.0),
+        ({"step": 5, "seconds": 15.0, "start_up_s": 15.0, "start_up_steps": 5}, None),
+        ({"step": 60, "seconds": 20.0, "first_step": 50}, 2.0),
+        ({"step": 10, "seconds": 20.0, "start_up_s": 15.0, "state": "done"}, 2.0),
+    ],
+)
+def test_a_start_is_no_part_of_a_pace(status: dict[str, Any], expected: float | None) -> None:
+    assert RunStatus(**{"state": "running", **status}).seconds_of_a_step == expected
 
 
 @pytest.mark.parametrize(("priority", "expected"), [({}, (950, 1450)), ({"b": 1}, (1450, 950))])
