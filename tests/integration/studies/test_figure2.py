@@ -35,7 +35,7 @@ def cells(profile: str | None = None) -> dict[tuple[str, str], RunConfig]:
 
 def test_it_is_the_papers_experiment() -> None:
     study = load_study(STUDY)
-    assert plan_without_images(study, "").num_cells == 45 and len(study.seeds) == 5
+    assert plan_without_images(study, "").num_cells == 90 and len(study.seeds) == 10
     assert {figure.metric for figure in study.figures} >= {"train/coupling_tv_train_set"}
     for config in cells().values():
         assert (config.data.name, config.network.name, config.split.num_labelled) == (

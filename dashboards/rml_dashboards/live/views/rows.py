@@ -104,7 +104,8 @@ class RowViews:
         except DashboardError as error:
             return head | {"problem": str(error), "total": 0, "lines": [], "notes": []}
         lines = found.lines.iloc[offset : offset + limit]
-        tested = found.lines[found.lines["n"].map(is_tested)]
+        is_compared = found.lines["n"].map(is_tested).astype(bool)  # also where there is no line
+        tested = found.lines[is_compared]
         intervals = [*tested["ci_low"], *tested["ci_high"]]
         return head | {
             "problem": "",

@@ -101,6 +101,19 @@ def test_differences_that_cannot_be_had_say_why(client: TestClient) -> None:
     assert "no row of this name has a scored run" in told["problem"]
 
 
+def test_rows_without_a_common_seed_have_no_differences(tmp_path: Path) -> None:
+    """As while a grid begins: one row has its first runs, the others have none."""
+    grid = LiveGrid.make(
+        tmp_path,
+        rows=("Supervised", "IML"),
+        columns=("1/8",),
+        num_seeds=2,
+        state_of=lambda number: "done" if number < 2 else "new",
+    )
+    told = asked(client_of(live_of(grid.out)), "/differences", against="Supervised")
+    assert (told["problem"], told["total"], told["lines"]) == ("", 0, [])
+
+
 def test_curves_are_means_over_the_seeds_that_have_them(client: TestClient, grid: LiveGrid) -> None:
     rows = [["val/miou", step, step, value] for step, value in ((500, 0.2), (1000, 0.4))]
     grid.write("grid-0-0-0", "metrics/end.json", rows)
