@@ -132,6 +132,9 @@ def all_files_of_a_run_gone(arena: Arena, rng: Random) -> str:
     """Somebody tidies up and deletes the checkpoints of a run that is not done."""
     run_id, pid = any_worker(arena, rng)
     kill_launches(arena)
+    if run_id in arena.done():  # it came to its end meanwhile, and nobody will train it again
+        arena.launch()
+        raise MissedError(f"{run_id} was done before its launch was dead")
     arena.run(run_id).folder.child("checkpoints").delete_all()
     arena.launch()
     return f"the checkpoints of {run_id} are deleted ({signal.SIGKILL.name} to {pid} before)"
