@@ -19,6 +19,7 @@ from rml_platform.chaos.faults.catalogue import FAULTS
 from rml_platform.chaos.faults.fault import CLUSTER, LOCAL, PROCESS, Fault
 from rml_platform.chaos.launches import Launch
 from rml_platform.chaos.tracking_server import TrackingServer
+from rml_platform.launch.stop_signals import stopping_on_signals
 from rml_platform.run.run_folder import RunFolder
 from rml_trainers.errors import ConfigError, RmlError
 
@@ -119,7 +120,9 @@ class Monkey:
             if chosen:
                 with self._grounds(wants_cluster) as found:
                     for draw in chosen:
-                        yield self._round(draw, found[draw.grounds], expected)
+                        with stopping_on_signals():  # where Ray's nodes have taken SIGTERM
+                            account = self._round(draw, found[draw.grounds], expected)
+                        yield account
 
     @contextmanager
     def _grounds(self, wants_cluster: bool) -> Iterator[Mapping[str, Grounds]]:
