@@ -43,7 +43,7 @@ def check_fits(study: Study, tasks: Sequence[RunTask]) -> None:
     grow, or where a part of a GPU is not known to be enough for them."""
     task = tasks[0]
     nodes = nodes_now()
-    if runs_on(nodes, task) < 1 and most_by_autoscaler(task) < 1:
+    if runs_on(nodes, task) < 1 and most_by_autoscaler(task, nodes) < 1:
         raise ConfigError(f"{study.source}: resources: {_refusal(task, nodes)}")
     try:
         check_share(tasks, _kinds(node for node in nodes if workers_on(node, task) > 0))

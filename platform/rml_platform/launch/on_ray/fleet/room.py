@@ -89,20 +89,23 @@ def matches(value: str | None, wanted: str) -> bool:
     return (value in values) != is_negated
 
 
-def most_by_autoscaler(task: RunTask) -> int:
+def most_by_autoscaler(task: RunTask, nodes: Iterable[Node]) -> int:
     """How many such runs may be handed out on a cluster that something makes grow; 0 where nothing
     does.
 
     By its resources in all: an autoscaler that launches other kinds of node than a run needs is
     found out by waiting. One that does not tell how far it goes is asked for a few runs more than
     there is room for, and for as many again once they have it.
+
+    Args:
+        nodes: those of now that runs may be on.
     """
     most = autoscaler.limits()
     if most:
         countable = {"CPU", "GPU", *most}  # kinds of accelerator need not be declared
         need = {name: n for name, n in need_of_worker(task).items() if name in countable}
         return _times(most, need) // task.num_workers
-    return runs_on(nodes_now(), task) + AHEAD if autoscaler.is_at_work() else 0
+    return runs_on(nodes, task) + AHEAD if autoscaler.is_at_work() else 0
 
 
 class Room:
@@ -117,7 +120,7 @@ class Room:
         unusable: Callable[[], Collection[str]] = frozenset,
         avoid: Callable[[], Collection[str]] = frozenset,
         look: Callable[[], list[Node]] = nodes_now,
-        autoscaled: Callable[[RunTask], int] = most_by_autoscaler,
+        autoscaled: Callable[[RunTask, Iterable[Node]], int] = most_by_autoscaler,
     ) -> None:
         """
         Args:
@@ -167,7 +170,8 @@ class Room:
         self._tell(held)
         self._held = held
         self._room = {
-            size: max(1, held[size], self._autoscaled(task)) for size, task in self._sizes.items()
+            size: max(1, held[size], self._autoscaled(task, nodes))
+            for size, task in self._sizes.items()
         }
 
     def _tell(self, held: Mapping["Size", int]) -> None:

@@ -58,7 +58,11 @@ class SimulatedFleet:
             for i in range(self.num_nodes)
         ]
         room = Room(
-            tasks, at_most=None, on_note=on_note, look=lambda: nodes, autoscaled=lambda task: 0
+            tasks,
+            at_most=None,
+            on_note=on_note,
+            look=lambda: nodes,
+            autoscaled=lambda task, nodes: 0,
         )
         while not queue.is_over:
             self._begin_all(_next_runs(queue, room))

@@ -58,8 +58,7 @@ def test_runs_that_are_handed_out_for_an_autoscaler(
     autoscaler: Grows, most: int, task: RunTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "autoscaler", autoscaler)
-    monkeypatch.setattr(module, "nodes_now", lambda: [NODE])
-    assert module.most_by_autoscaler(task) == most
+    assert module.most_by_autoscaler(task, [NODE]) == most
 
 
 @pytest.mark.parametrize(

@@ -144,7 +144,7 @@ class Cluster:
             unusable=lambda: self.unusable,
             avoid=lambda: self.avoid,
             look=lambda: self.nodes,
-            autoscaled=lambda task: self.autoscaled,
+            autoscaled=lambda task, nodes: self.autoscaled,
         )
 
 
