@@ -16,7 +16,7 @@ QUANTITIES = {
     "kept": "share of pixels kept",
 }
 """Shares, in per cent where they are multiplied by 100."""
-SECONDS = "wall time"
+WALL_TIME = "wall time"
 COUPLING = "total variation distance"
 PSEUDO_LABEL = re.compile(r"pseudo_label(?:_(\d+))?(_unrectified)?_(miou|accuracy|kept)")
 LOSS = re.compile(r"loss_([a-z_]+?)(?:_(\d+))?")
@@ -86,7 +86,7 @@ def _of_training(metric: str) -> _Name | None:
     if metric == "loss":
         return _Name("training loss")
     if metric == "seconds":
-        return _Name(SECONDS, unit="s")
+        return _Name(WALL_TIME, unit="s")
     if metric.startswith("coupling_tv"):
         pair = metric.rpartition("_")[2]
         return _Name(COUPLING, f"of {pair}" if pair in ("students", "teachers") else "")

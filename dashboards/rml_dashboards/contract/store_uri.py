@@ -29,8 +29,8 @@ DATABASES = ("postgresql", "postgres", "mysql", "mssql")
 
 
 def until_given_up(uri: str, seconds: int) -> dict[str, int]:
-    """Arguments that make the driver of a database on a server stop waiting for it; MLflow's own
-    are not to be had, and one that is not there takes it minutes."""
+    """Arguments that make the driver of a database on a server stop waiting for it after so long.
+    MLflow takes none of them, and waits for minutes."""
     return {"connect_timeout": seconds} if uri.startswith(("postgres", "mysql")) else {}
 
 

@@ -57,8 +57,13 @@ class RunStatus:
         """Evaluations and checkpoints included, over all steps that the run made itself; of one
         that is not done without what its attempts took to start up. None where nothing tells."""
         is_done = self.state == "done"
-        seconds = self.seconds - (0.0 if is_done else self.start_up_s)
-        steps = self.step - self.first_step - (0 if is_done else self.start_up_steps)
+        seconds, steps = names.seconds_and_steps(
+            seconds=self.seconds,
+            step=self.step,
+            first_step=self.first_step,
+            start_up_s=0.0 if is_done else self.start_up_s,
+            start_up_steps=0 if is_done else self.start_up_steps,
+        )
         return seconds / steps if steps > 0 and seconds > 0 else None
 
 

@@ -21,8 +21,9 @@ SWEEP = "rml_platform.launch.on_ray.sweep"
 """What a launch needs next; takes a second to load, with Tune."""
 
 PRELOAD = "RAY_preload_python_modules"
-
+"""Setting of Ray: what its waiting processes import."""
 MOST_CORES_WITH_TORCH = 8
+"""Ray has a process waiting for each core; up to so many of them load torch."""
 
 
 class LocalRay:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from rml_dashboards.contract.run_folder import seconds_and_steps
 from rml_platform.planning.cost import first_steps, stated_seconds_left
 from rml_platform.planning.costs.measured import Probe
 from rml_platform.planning.plan_file.written_plan import WrittenPlan, WrittenRun
@@ -116,15 +117,20 @@ ENOUGH = 0.05
 
 def trained(record: RunRecord) -> tuple[float, int]:
     """Seconds that a run has taken so far over all attempts, and the steps that it made itself in
-    them. Of one that is not done without what its attempts took to start up: of what is left it is
-    no part, and at the beginning it is nearly all."""
+    them; of one that is not done without its starts."""
     beat = record.heartbeat
     first = beat.first_step if beat else 0
     if record.result is not None:
         return record.result.seconds, record.result.steps - first
     if beat is None:
         return 0.0, 0
-    return beat.seconds - beat.start_up_s, beat.step - first - beat.start_up_steps
+    return seconds_and_steps(
+        seconds=beat.seconds,
+        step=beat.step,
+        first_step=first,
+        start_up_s=beat.start_up_s,
+        start_up_steps=beat.start_up_steps,
+    )
 
 
 def forecast(
