@@ -22,7 +22,7 @@ a { color: var(--link); }
 :focus-visible { outline: 2px solid var(--link); outline-offset: 2px; }
 .scroll { overflow-x: auto; max-width: 100%; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-caption { text-align: left; font-weight: 600; padding-bottom: 0.4rem; }
+caption { text-align: left; font-weight: 600; padding: 0.6rem 0 0.4rem; }
 th, td { padding: 0.25rem 0.7rem; text-align: right; vertical-align: top; white-space: nowrap; }
 thead th { border-bottom: 2px solid var(--line); vertical-align: bottom; }
 tbody th, th:first-child { text-align: left; font-weight: 400; }

@@ -13,6 +13,7 @@ from pathlib import Path
 import yaml
 
 from rml_dashboards.contract.study_plan import source_hash
+from rml_trainers.configuration import suggest
 from rml_trainers.errors import ConfigError
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
@@ -76,7 +77,9 @@ def read_document(path: Path) -> Document:
         content = path.read_bytes()
         text = content.decode()
     except FileNotFoundError as error:
-        raise ConfigError(f"{path}: no such file") from error
+        others = [file.name for file in path.parent.glob("*.y*ml")]
+        hint = f"; {suggest(path.name, others)}" if others else ""
+        raise ConfigError(f"{path}: no such file{hint}") from error
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read as text ({error})") from error
     value, places = _parse(text, str(path), with_lines=True)

@@ -132,7 +132,9 @@ def test_an_unreachable_server_is_an_error(tmp_path: Path, monkeypatch: pytest.M
 def test_a_database_that_is_not_there_is_asked_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("psycopg2", reason="no driver of PostgreSQL is installed")
+    pytest.importorskip(
+        "psycopg2", reason="needs a driver of PostgreSQL: pip install psycopg2-binary"
+    )
     from mlflow.store.db import utils as databases
 
     monkeypatch.delattr(databases, "create_sqlalchemy_engine_with_retry")  # takes two minutes

@@ -29,7 +29,8 @@ DOCUMENT = r"""\documentclass{article}
 
 needs_latex = pytest.mark.skipif(
     shutil.which("pdflatex") is None,
-    reason="compiles the tables with pdflatex, which is not installed here",
+    reason="compiles the tables with pdflatex, which is not on the path (Debian: apt-get install "
+    "texlive-latex-extra texlive-science)",
 )
 
 
@@ -98,7 +99,10 @@ def printed(document: str, folder: Path) -> str:
     )
     assert done.returncode == 0, done.stdout.decode(errors="replace")[-2000:]
     if shutil.which("pdftotext") is None:
-        pytest.skip("what the compiled document says is read with pdftotext, not installed here")
+        pytest.skip(
+            "what the compiled document says is read with pdftotext, which is not on the path "
+            "(Debian: apt-get install poppler-utils)"
+        )
     text = subprocess.run(
         ["pdftotext", "-layout", "t.pdf", "-"], cwd=folder, stdout=PIPE, check=True
     )

@@ -75,6 +75,12 @@ def test_what_could_surprise_is_refused(tmp_path: Path, text: str, parts: list[s
         assert part in error
 
 
+def test_a_file_with_another_ending_is_found(tmp_path: Path) -> None:
+    (tmp_path / "grid.yaml").touch()
+    with pytest.raises(ConfigError, match=r"grid\.yml: no such file; did you mean 'grid\.yaml'\?"):
+        read_document(tmp_path / "grid.yml")
+
+
 def test_a_file_that_is_not_there_or_not_text(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such file"):
         read_document(tmp_path / "absent.yaml")

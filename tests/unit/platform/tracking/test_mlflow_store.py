@@ -282,7 +282,9 @@ def test_a_server_that_is_not_there_is_one_clear_error(tmp_path: Path) -> None:
 def test_a_database_that_is_not_there_is_asked_once_and_told_without_its_password(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    pytest.importorskip("psycopg2", reason="no driver of PostgreSQL is installed")
+    pytest.importorskip(
+        "psycopg2", reason="needs a driver of PostgreSQL: pip install psycopg2-binary"
+    )
     from mlflow.store.db import utils as databases
 
     monkeypatch.delattr(databases, "create_sqlalchemy_engine_with_retry")  # takes two minutes
