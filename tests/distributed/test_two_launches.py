@@ -10,26 +10,22 @@ import pytest
 from mlflow import MlflowClient
 
 from rml_platform.run.run_folder import RunFolder
-from tests.support.platform.studies import write_study
+from tests.support.platform.studies import SMALLEST, write_study
 from tests.support.recorded import recorded_runs
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 
-STUDY = """\
+HEAD = """\
 name: twice
 execution: direct
 resources: {cpus_per_worker: 1}
-base:
-  data: {name: scenes, size_px: [32, 48], num_train: 10, num_val: 3}
-  split: {num_labelled: 4}
-  method: {name: supervised}
-  network: {backbone: test_resnet, weights: none, aspp_branches: 2}
-  geometry: {crop_px: [24, 32]}
-  batch: {labelled: 2}
+"""
+REST = """\
   schedule: {warm_up_steps: 40, stage_steps: []}
   runtime: {device: cpu, log_every_steps: 10, checkpoint_every_steps: 20, num_read_ahead: 0}
 seeds: [0, 1, 2]
 """
+STUDY = HEAD + SMALLEST + REST
 
 
 def test_two_launches_at_once_train_every_run_once(tmp_path: Path) -> None:

@@ -9,24 +9,20 @@ from pathlib import Path
 import pytest
 
 from tests.support.platform.clusters.growing_cluster import growing_cluster
-from tests.support.platform.studies import write_study
+from tests.support.platform.studies import SMALLEST, write_study
 
 pytestmark = [pytest.mark.ray, pytest.mark.long, pytest.mark.timeout(600)]
 
-STUDY = """\
+HEAD = """\
 name: grows
 resources: {RESOURCES}
-base:
-  data: {name: scenes, size_px: [32, 48], num_train: 10, num_val: 3}
-  split: {num_labelled: 4}
-  method: {name: supervised}
-  network: {backbone: test_resnet, weights: none, aspp_branches: 2}
-  geometry: {crop_px: [24, 32]}
-  batch: {labelled: 2}
+"""
+REST = """\
   schedule: {warm_up_steps: 200, stage_steps: []}
   runtime: {device: cpu, log_every_steps: 10, num_read_ahead: 0}
 seeds: [0, 1, 2]
 """
+STUDY = HEAD + SMALLEST + REST
 
 
 def launch(folder: Path, address: str, resources: str) -> "subprocess.CompletedProcess[str]":

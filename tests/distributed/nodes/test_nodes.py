@@ -32,7 +32,7 @@ from tests.support.platform.fake_trainer import GOOD, SLOW, FakeTrainer
 from tests.support.platform.object_store import s3_endpoint as s3_endpoint
 from tests.support.platform.object_store import s3_uri as s3_uri
 from tests.support.platform.plugins import no_plugin_stays
-from tests.support.platform.studies import write_study
+from tests.support.platform.studies import SMALLEST, write_study
 from tests.support.platform.tasks import fake_config, task_for
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
@@ -40,21 +40,17 @@ LOOKS_AT_A_JOB = 1200
 """As often a job of the cluster is looked at, five times a second, until its first run trains or
 it ends: on a busy machine Ray can lose one without a word."""
 
-STUDY = """\
+HEAD = """\
 name: growing
 execution: direct
 resources: {labels: {zone: growing}}
-base:
-  data: {name: scenes, size_px: [32, 48], num_train: 10, num_val: 3}
-  split: {num_labelled: 4}
-  method: {name: supervised}
-  network: {backbone: test_resnet, weights: none, aspp_branches: 2}
-  geometry: {crop_px: [24, 32]}
-  batch: {labelled: 2}
+"""
+REST = """\
   schedule: {warm_up_steps: 1000000, stage_steps: []}
   runtime: {device: cpu, log_every_steps: 10, checkpoint_every_steps: 50, num_read_ahead: 0}
 seeds: [0, 1]
 """
+STUDY = HEAD + SMALLEST + REST
 
 
 @pytest.fixture(scope="module")

@@ -31,6 +31,17 @@ profiles:
     seeds: [7]
 """
 
+SMALLEST = """\
+base:
+  data: {name: scenes, size_px: [32, 48], num_train: 10, num_val: 3}
+  split: {num_labelled: 4}
+  method: {name: supervised}
+  network: {backbone: test_resnet, weights: none, aspp_branches: 2}
+  geometry: {crop_px: [24, 32]}
+  batch: {labelled: 2}
+"""
+"""The settings of a run that trains in a second; schedule and runtime are to follow."""
+
 
 def write_study(folder: Path, text: str = STUDY) -> Path:
     """The text as a file called study.yaml."""
