@@ -52,7 +52,8 @@ class RunQueue:
             self._turns.add(task)
         self._under_way = dict[str, RunTask]()
         self._history = dict[str, list[Trouble]]()
-        self._hung = set[str]()
+        self._known_ends = dict[str, FailureClass]()
+        """What the attempts that are about to end are going to end of."""
         self._ended_attempts = dict[str, tuple[int, Process]]()
         self._excluded = dict[str, int]()
         """Nodes that the whole launch keeps off where there are others, and how many faults speak
@@ -91,7 +92,12 @@ class RunQueue:
 
     def note_hang(self, run_id: str) -> None:
         """The attempt that is about to end was killed because it hung."""
-        self._hung.add(run_id)
+        self._known_ends[run_id] = FailureClass.HANG
+
+    def note_no_room(self, run_id: str) -> None:
+        """The attempt that is about to end is taken back before it began: what it waits for will
+        not come."""
+        self._known_ends[run_id] = FailureClass.NO_ROOM
 
     def has_ended(self, run_id: str, beat: Heartbeat) -> bool:
         """Whether a word is the last of an attempt that has come back: it is still there until the
@@ -140,9 +146,8 @@ class RunQueue:
             )
 
     def _kind(self, run_id: str, failure: Failure | None, error: str) -> FailureClass:
-        if run_id in self._hung:
-            self._hung.discard(run_id)
-            return FailureClass.HANG
+        if run_id in self._known_ends:
+            return self._known_ends.pop(run_id)
         if failure is not None:
             return classify((failure.kind,), failure.message)
         kind = classify((), error)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from ray import cloudpickle
+from ray.util.placement_group import placement_group
 
 import tests.support.platform.fake_trainer
 from rml_platform.launch.launch import new_launch_id
@@ -105,22 +106,56 @@ def test_a_run_keeps_off_a_node_only_where_another_can_take_it(
     cluster: LocalCluster, tiny_data: PreparedData, tmp_path: Path
 ) -> None:
     from rml_platform.launch.on_ray.fleet.room import nodes_now
-    from rml_platform.launch.on_ray.nodes import free_by_node, kept_out
+    from rml_platform.launch.on_ray.nodes import free_by_node, places
     from rml_platform.launch.on_ray.sweep import sweep
 
     task = task_for(fake_config(GOOD), tiny_data, tmp_path, "run")
     with ray_session(cluster.address, with_train=False):
         (node,) = [one.id for one in nodes_now() if one.labels.get("zone") == "a"]
         task = dataclasses.replace(task, avoid=(node,))
-        assert kept_out(task) == {node}
+        assert places(task).kept_out == {node}
         only = dataclasses.replace(task, labels=(("zone", "a"),))
-        assert kept_out(only) == frozenset()
+        assert places(only).kept_out == frozenset()
+        assert places(only).open == {node}
         assert set(free_by_node()) >= {node}
         assert sweep([only], trainer_class=FakeTrainer) == {}
     record = RunFolder.of(str(tmp_path), "run").record()
     assert record.state == "done", record.failure
     assert record.heartbeat is not None
     assert record.heartbeat.node == node
+
+
+def test_a_run_that_waits_for_a_node_that_dies_takes_one_that_was_kept_out(
+    cluster: LocalCluster, tiny_data: PreparedData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rml_platform.launch.on_ray import watch
+    from rml_platform.launch.on_ray.sweep import sweep
+
+    monkeypatch.setattr(watch, "WAITING_AFTER_S", 2.0)
+    there = {name: cluster.add(labels={"zone": "pair"}) for name in ("bad", "good")}
+    labels = (("zone", "pair"),)
+    avoid = (there["bad"].node_id,)
+    notes: list[str] = []
+    with ray_session(cluster.address, with_train=False):
+        only = {"ray.io/node-id": there["good"].node_id}
+        taken = placement_group([{"CPU": 1}], bundle_label_selector=[only])
+        assert taken.wait(30)
+        task = task_for(fake_config(GOOD), tiny_data, tmp_path, "run")
+        task = dataclasses.replace(task, avoid=avoid, labels=labels)
+
+        def on_note(text: str) -> None:
+            notes.append(text)
+            if text.startswith("waiting for") and len(notes) == 1:
+                cluster.kill(there["good"])
+
+        assert sweep([task], trainer_class=FakeTrainer, on_note=on_note) == {}
+    cluster.kill(there["bad"])
+    record = RunFolder.of(str(tmp_path), "run").record()
+    assert record.state == "done", record.failure
+    assert record.heartbeat is not None
+    assert record.heartbeat.node == there["bad"].node_id
+    assert notes[0].startswith("waiting for 1 × 1 CPU, 0 free"), notes
+    assert any("it may now be on one that was kept out" in note for note in notes), notes
 
 
 @pytest.mark.long

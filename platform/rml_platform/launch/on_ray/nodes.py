@@ -1,24 +1,36 @@
 """Which nodes of the connected Ray an attempt may be on."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 import ray
 
-from rml_platform.launch.on_ray.fleet.room import nodes_now, open_to
+from rml_platform.launch.on_ray.fleet.room import nodes_now, open_to, workers_on
 from rml_platform.run.task import RunTask
 
 NODE_ID = "ray.io/node-id"
 """Label that Ray gives every node."""
 
 
-def kept_out(task: RunTask) -> frozenset[str]:
-    """Ids of the nodes that a run keeps off now although they could take it: those to avoid, where
-    the others that are alive hold the run; none of them where they do not."""
-    if not task.avoid:
-        return frozenset()
+@dataclass(frozen=True)
+class Places:
+    """Ids of the nodes that are alive, for one run."""
+
+    open: frozenset[str]
+    """Those that it may be on, which are large enough for one of its workers."""
+    kept_out: frozenset[str]
+    """Those that it keeps off although they could take it: those to avoid, where the others that
+    are alive hold the run; none of them where they do not."""
+
+
+def places(task: RunTask) -> Places:
+    """Where a run may be as the cluster is now, whoever uses it."""
     nodes = [node for node in nodes_now() if node.id not in task.unusable]
     left = open_to(task, nodes, task.avoid)
-    return frozenset(node.id for node in nodes) - {node.id for node in left}
+    return Places(
+        open=frozenset(node.id for node in left if workers_on(node, task) > 0),
+        kept_out=frozenset(node.id for node in nodes) - {node.id for node in left},
+    )
 
 
 def off(nodes: Iterable[str]) -> dict[str, str]:
@@ -31,7 +43,7 @@ def off(nodes: Iterable[str]) -> dict[str, str]:
 def label_selector(task: RunTask) -> dict[str, str]:
     """Where a run may be: on nodes with the labels that its study asks for, not on those that it
     has to keep off."""
-    return dict(task.labels) | off(kept_out(task).union(task.unusable))
+    return dict(task.labels) | off(places(task).kept_out.union(task.unusable))
 
 
 def free_by_node() -> Mapping[str, Mapping[str, float]]:

@@ -8,6 +8,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -23,6 +24,7 @@ from rml_platform.launch.on_ray.fleet.room import Room, need_of_worker
 from rml_platform.launch.on_ray.nodes import label_selector, off
 from rml_platform.launch.on_ray.placement_groups import NamedGroup, remove_orphans
 from rml_platform.launch.on_ray.watch import Watch
+from rml_platform.launch.on_ray.withdrawal import InOrder, Withdrawal
 from rml_platform.launch.run_queue import RunQueue
 from rml_platform.launch.scheduling.turns import Turns
 from rml_platform.run.attempt import TrainerLike
@@ -166,6 +168,8 @@ def sweep(
         avoid=queue.excluded,
     )
     silence = Silence()
+    in_order = InOrder()
+    withdrawal = Withdrawal(in_order, unusable, queue.note_no_room, on_note)
     for name in ("ray.tune", "ray.train"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     with temporary_folder("rml-tune-") as folder:
@@ -173,15 +177,10 @@ def sweep(
             _cell(tasks, trainer_class),
             tune_config=_tune_config(
                 Handout(queue, room, unusable, silence.errors, on_note),
+                in_order,
                 min(max_concurrent or MOST_AT_ONCE, len(tasks)),
             ),
-            run_config=tune.RunConfig(
-                name=tasks[0].launch_id,
-                storage_path=str(folder),
-                failure_config=tune.FailureConfig(max_failures=0),
-                callbacks=[silence],
-                verbose=0,
-            ),
+            run_config=_tune_run_config(tasks[0].launch_id, folder, [silence, withdrawal]),
         )
         watch = Watch(queue, on_note, silence.end_attempt, silence.has_actor)
         poll_s = poll_seconds(RunFolder.of(task.storage, task.run_id) for task in tasks)
@@ -194,9 +193,21 @@ def sweep(
     return queue.lost
 
 
-def _tune_config(handout: Handout, at_most: int) -> tune.TuneConfig:
+def _tune_run_config(name: str, folder: Path, callbacks: list[tune.Callback]) -> tune.RunConfig:
+    """Tune tries nothing again and prints nothing of its own."""
+    return tune.RunConfig(
+        name=name,
+        storage_path=str(folder),
+        failure_config=tune.FailureConfig(max_failures=0),
+        callbacks=callbacks,
+        verbose=0,
+    )
+
+
+def _tune_config(handout: Handout, in_order: InOrder, at_most: int) -> tune.TuneConfig:
     return tune.TuneConfig(
         search_alg=handout,
+        scheduler=in_order,
         num_samples=-1,
         # Tune's own bound: the room is the Handout's affair. As many may wait for theirs.
         max_concurrent_trials=at_most,

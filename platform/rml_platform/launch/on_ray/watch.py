@@ -5,13 +5,13 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from rml_platform.launch.on_ray.nodes import free_by_node, kept_out
+from rml_platform.launch.on_ray.nodes import Places, free_by_node, places
 from rml_platform.launch.on_ray.placement_groups import is_any_waiting
 from rml_platform.launch.run_queue import RunQueue, why_kept_out
 from rml_platform.run.codec import DamagedFileError
@@ -143,7 +143,7 @@ class Waiting:
     _since_s: float | None = None
     _told: str = ""
     _free: Callable[[], Mapping[str, Mapping[str, float]]] = free_by_node
-    _kept_out: Callable[[RunTask], Collection[str]] = kept_out
+    _places: Callable[[RunTask], Places] = places
     _is_any_waiting: Callable[[], bool] = is_any_waiting
 
     def look(self, tasks: list[RunTask], now_s: float) -> None:
@@ -162,10 +162,10 @@ class Waiting:
         self._told = text
 
     def _what_lacks(self, tasks: Sequence[RunTask]) -> str:
-        out = self._kept_out(tasks[0])
-        free = [there for node, there in self._free().items() if node not in out]
+        here = self._places(tasks[0])
+        free = [there for node, there in self._free().items() if node in here.open]
         text = what_lacks(tasks[0], free, len(tasks))
-        faults = {node: n for node, n in self.excluded().items() if node in out}
+        faults = {node: n for node, n in self.excluded().items() if node in here.kept_out}
         return "; ".join((text, *why_kept_out(faults))) if text else ""
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from rml_platform.launch.on_ray import watch as module
+from rml_platform.launch.on_ray.nodes import Places
 from rml_platform.launch.on_ray.watch import (
     BEGINS_WITHIN_S,
     WAITING_AFTER_S,
@@ -201,7 +202,10 @@ def test_what_a_run_waits_for_is_said_once(task: RunTask) -> None:
     free = {"CPU": 8.0, "GPU": 1.0}
     groups = ["starting"]
     waiting = Waiting(
-        notes.append, _free=lambda: {"node-a": free}, _is_any_waiting=lambda: "waiting" in groups
+        notes.append,
+        _free=lambda: {"node-a": free, "node-of-another-zone": {"GPU": 8.0}},
+        _places=lambda task: Places(open=frozenset({"node-a"}), kept_out=frozenset()),
+        _is_any_waiting=lambda: "waiting" in groups,
     )
     waiting.look([wide], 60)
     waiting.look([wide], 60 + WAITING_AFTER_S)
@@ -227,19 +231,21 @@ def test_a_run_that_has_room_waits_for_nothing(task: RunTask) -> None:
 
 def test_a_wait_beside_nodes_that_are_kept_out_names_them(task: RunTask) -> None:
     notes: list[str] = []
-    kept = {"node-b"}
+    places = [
+        Places(open=frozenset({"node-a", "node-b"}), kept_out=frozenset()),
+        Places(open=frozenset({"node-a"}), kept_out=frozenset({"node-b"})),
+    ]
     waiting = Waiting(
         notes.append,
         excluded=lambda: {"node-b": 3, "node-gone": 4},
         _free=lambda: {"node-a": {}, "node-b": {"CPU": 8.0}},
         _is_any_waiting=lambda: True,
-        _kept_out=lambda task: kept,
+        _places=lambda task: places.pop(),
     )
     waiting.look([task], 60)
     waiting.look([task], 60 + WAITING_AFTER_S)
     assert notes == [
         "waiting for 1 × 1 CPU, 0 free (1 runs not begun); node node-b is kept out after 3 faults"
     ]
-    kept.clear()
     waiting.look([task], 61 + WAITING_AFTER_S)
     assert len(notes) == 1, "it may be on the node now, which has room"

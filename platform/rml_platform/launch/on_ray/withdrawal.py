@@ -1,0 +1,112 @@
+"""Takes runs back that wait on the cluster for what will not come."""
+
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ray import tune
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler
+
+from rml_platform.launch.on_ray.fleet.room import Node, matches, nodes_now
+from rml_platform.launch.on_ray.nodes import NODE_ID
+
+LOOK_EVERY_S = 5.0
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """What one part of a placement group asks for."""
+
+    need: Mapping[str, float]
+    """By resource."""
+    labels: Mapping[str, str]
+    """Label selector of its node."""
+
+    def is_stuck(self, nodes: Sequence[Node]) -> bool:
+        """Whether no node may take it, and one could if it did not have to keep off nodes."""
+        fitting = [node for node in nodes if _holds(node.resources, self.need)]
+        anywhere = {name: wanted for name, wanted in self.labels.items() if name != NODE_ID}
+        may_be_taken = any(_has_labels(node, self.labels) for node in fitting)
+        return not may_be_taken and any(_has_labels(node, anywhere) for node in fitting)
+
+
+def _holds(there: Mapping[str, float], need: Mapping[str, float]) -> bool:
+    return all(there.get(name, 0.0) + 1e-6 >= amount for name, amount in need.items())
+
+
+def _has_labels(node: Node, wanted: Mapping[str, str]) -> bool:
+    return all(matches(node.labels.get(name), value) for name, value in wanted.items())
+
+
+def bundles_of(request: tune.PlacementGroupFactory) -> list[Bundle]:
+    """What a trial asks for, part by part."""
+    needs = request.bundles
+    labels = request._kwargs.get("bundle_label_selector") or [{}] * len(needs)
+    return [Bundle(need, wanted) for need, wanted in zip(needs, labels, strict=True)]
+
+
+class InOrder(FIFOScheduler):  # type: ignore[misc]
+    """Tune's own order; knows who can take a trial back."""
+
+    controller: Any = None
+
+    def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
+        self.controller = tune_controller
+        super().on_trial_add(tune_controller, trial)
+
+    # Tune writes its parts down, to be restored from; nothing of ours is.
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class Withdrawal(tune.Callback):  # type: ignore[misc]
+    """Takes back runs that still keep off nodes although the others are gone: Ray never looks at a
+    request for room again, and they would wait for ever. The queue hands them out afresh.
+
+    Works between two steps of Tune, so that no run begins while it is taken back.
+    """
+
+    def __init__(
+        self,
+        scheduler: InOrder,
+        unusable: Callable[[], Collection[str]],
+        on_withdrawn: Callable[[str], None],
+        on_note: Callable[[str], None],
+        look: Callable[[], list[Node]] = nodes_now,
+    ) -> None:
+        """
+        Args:
+            unusable: ids of the nodes that no run may be on.
+            on_withdrawn: is told the id of a run before it is taken back.
+        """
+        self._scheduler = scheduler
+        self._unusable = unusable
+        self._on_withdrawn = on_withdrawn
+        self._on_note = on_note
+        self._look = look
+        self._looked_s = float("-inf")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+    def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        now_s = time.monotonic()
+        if now_s - self._looked_s < LOOK_EVERY_S:
+            return
+        self._looked_s = now_s
+        waiting = [trial for trial in trials if trial.status == Trial.PENDING]
+        if not waiting:
+            return
+        unusable = self._unusable()
+        nodes = [node for node in self._look() if node.id not in unusable]
+        for trial in waiting:
+            if any(part.is_stuck(nodes) for part in bundles_of(trial.placement_group_factory)):
+                run_id = str(trial.config["run_id"])
+                self._on_note(
+                    f"{run_id} has waited for nodes that are gone: it may now be on one that was "
+                    "kept out"
+                )
+                self._on_withdrawn(run_id)
+                self._scheduler.controller.stop_trial(trial)

@@ -1,0 +1,90 @@
+"""Runs that wait for what will not come are taken back."""
+
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ray import tune
+from ray.tune.experiment import Trial
+
+from rml_platform.launch.on_ray import withdrawal as module
+from rml_platform.launch.on_ray.fleet.room import Node
+from rml_platform.launch.on_ray.withdrawal import Bundle, InOrder, Withdrawal
+
+OFF_A = {"ray.io/node-id": "!in(a)"}
+
+
+def nodes(names: str) -> list[Node]:
+    """Nodes with four cores, but for a small one called `s`."""
+    return [
+        Node(
+            id=name,
+            host=name,
+            resources={"CPU": 1.0 if name == "s" else 4.0},
+            labels={"ray.io/node-id": name, "zone": "x"},
+        )
+        for name in names
+    ]
+
+
+@pytest.mark.parametrize(
+    ("there", "labels", "is_stuck"),
+    [
+        ("ab", OFF_A, False),
+        ("a", OFF_A, True),
+        ("a", OFF_A | {"zone": "x"}, True),
+        ("a", OFF_A | {"zone": "y"}, False),
+        ("as", OFF_A, True),
+        ("s", OFF_A, False),
+        ("", OFF_A, False),
+        ("a", {}, False),
+    ],
+)
+def test_a_request_is_stuck_where_only_nodes_that_it_keeps_off_could_take_it(
+    there: str, labels: dict[str, str], is_stuck: bool
+) -> None:
+    assert Bundle({"CPU": 2.0}, labels).is_stuck(nodes(there)) is is_stuck
+
+
+def trial(run_id: str, status: str, **labels: Any) -> Any:
+    request = tune.PlacementGroupFactory([{"CPU": 2}], **labels)
+    return SimpleNamespace(
+        config={"run_id": run_id}, status=status, placement_group_factory=request
+    )
+
+
+def test_only_runs_that_wait_and_are_stuck_are_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    happened: list[str] = []
+    there = ["ab"]
+    in_order = InOrder()
+    stop = SimpleNamespace(
+        stop_trial=lambda trial: happened.append(f"stopped {trial.config['run_id']}")
+    )
+    off_a = {"bundle_label_selector": [OFF_A]}
+    trials = [
+        trial("stuck", Trial.PENDING, **off_a),
+        trial("free", Trial.PENDING),
+        trial("trains", Trial.RUNNING, **off_a),
+    ]
+    in_order.on_trial_add(stop, trials[0])
+    withdrawal = Withdrawal(
+        in_order,
+        unusable=lambda: {"n"},
+        on_withdrawn=lambda run_id: happened.append(f"told {run_id}"),
+        on_note=lambda text: happened.append(text),
+        look=lambda: nodes(there[0]),
+    )
+    withdrawal.on_step_end(1, trials)
+    there[0] = "an"  # the new one has not been asked so far
+    withdrawal.on_step_end(2, trials)
+    assert happened == [], "a moment later nobody looks again"
+    clock[0] += module.LOOK_EVERY_S
+    withdrawal.on_step_end(3, trials)
+    assert happened == [
+        "stuck has waited for nodes that are gone: it may now be on one that was kept out",
+        "told stuck",
+        "stopped stuck",
+    ]
