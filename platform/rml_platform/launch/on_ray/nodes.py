@@ -33,8 +33,17 @@ def places(task: RunTask) -> Places:
     )
 
 
+def kept_out(task: RunTask) -> frozenset[str]:
+    """Ids of the nodes that a run keeps off now although they could take it."""
+    # Most runs have none to avoid, and each look is a question to the head.
+    return places(task).kept_out if task.avoid else frozenset()
+
+
 def off(nodes: Iterable[str]) -> dict[str, str]:
     """Label selector for every node but some; empty where all will do."""
+    nodes = set(nodes)
+    if not nodes:
+        return {}
     alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
     out = sorted(alive.intersection(nodes))
     return {NODE_ID: f"!in({','.join(out)})"} if out else {}
@@ -43,7 +52,7 @@ def off(nodes: Iterable[str]) -> dict[str, str]:
 def label_selector(task: RunTask) -> dict[str, str]:
     """Where a run may be: on nodes with the labels that its study asks for, not on those that it
     has to keep off."""
-    return dict(task.labels) | off(places(task).kept_out.union(task.unusable))
+    return dict(task.labels) | off(kept_out(task).union(task.unusable))
 
 
 def free_by_node() -> Mapping[str, Mapping[str, float]]:

@@ -16,7 +16,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from rml_platform.launch.on_ray.fleet.room import size_of
 from rml_platform.launch.on_ray.mailbox import Mailbox
-from rml_platform.launch.on_ray.nodes import places
+from rml_platform.launch.on_ray.nodes import kept_out
 from rml_platform.launch.on_ray.worker import train_group
 from rml_platform.run.task import RUN_TASK, RunTask
 
@@ -49,7 +49,7 @@ class Slot:
             nodes: set[str] = ray.get(self._mailbox.nodes.remote())
         except ray.exceptions.RayError:
             return False
-        return nodes.isdisjoint(places(task).kept_out.union(task.unusable))
+        return nodes.isdisjoint(kept_out(task).union(task.unusable))
 
     def run(self, task: RunTask) -> str | None:
         """Train a run; what Ray Train says where its group ended under it, empty where it did not.

@@ -36,6 +36,8 @@ from rml_platform.study.retry_config import RetryConfig
 from rml_trainers.errors import RmlError
 
 MOST_AT_ONCE = 1000
+TASK = "task"
+"""The task of a run as JSON, in the configuration of its Tune trial."""
 SAID = "said"
 """What Ray Train said of an attempt, in the report of its Tune trial."""
 
@@ -50,6 +52,8 @@ class Silence(TrialProgressCallback):  # type: ignore[misc]
         self._actors = dict[str, Any]()
 
     def _print(self, msg: str) -> None: ...
+
+    def on_trial_result(self, *_: Any, **info: Any) -> None: ...
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._actors[_run_id_of(trial)] = trial.temporary_state.ray_actor
@@ -91,6 +95,7 @@ class Handout(Searcher):  # type: ignore[misc]
         self._on_note = on_note
         self._run_of_trial = dict[str, str]()
         self._ended = list[tuple[str, str]]()
+        self._may_be_orphans = True
 
     def set_search_properties(
         self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any
@@ -102,15 +107,14 @@ class Handout(Searcher):  # type: ignore[misc]
         task = self._queue.next() if self._room.has_room(self._queue.under_way()) else None
         if task is None:
             return str(Searcher.FINISHED) if self._queue.is_over else None
-        if orphans := remove_orphans():
+        if self._may_be_orphans and (orphans := remove_orphans()):
             self._on_note(f"{orphans} placement groups of processes that died are removed")
+        self._may_be_orphans = False
         self._run_of_trial[trial_id] = task.run_id
-        return {
-            "run_id": task.run_id,
-            "avoid": list(task.avoid),
-            "unusable": sorted(self._unusable()),
-            "micro_batches": task.micro_batches,
-        }
+        # As JSON: the configuration of a plug-in's class could not be unpickled before its plug-in
+        # is loaded, which the run itself does.
+        here = replace(task, unusable=tuple(sorted(self._unusable())))
+        return {"run_id": task.run_id, TASK: RUN_TASK.encode(here).decode()}
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -123,7 +127,10 @@ class Handout(Searcher):  # type: ignore[misc]
         self._ended = []
         for trial_id, said in ended:
             run_id = self._run_of_trial.pop(trial_id)
-            self._queue.ended(run_id, self._errors.pop(trial_id, said))
+            error = self._errors.pop(trial_id, said)
+            # Asking Ray for its groups takes longer than the rest of handing a run out.
+            self._may_be_orphans = self._may_be_orphans or bool(error)
+            self._queue.ended(run_id, error)
 
     # Tune writes its state down at the start and now and then, to be restored from; ours is in the
     # run folders, and consoles and locks cannot be written down.
@@ -235,22 +242,16 @@ def _in_this_environment() -> Iterator[None]:
 
 def _cell(tasks: Sequence[RunTask], trainer_class: Callable[..., TrainerLike] | None) -> Any:
     """What Tune calls for each run, with what it needs of the cluster."""
-    sizes = {task.run_id: task for task in tasks}
-    # As JSON: the configuration of a plug-in's class could not be unpickled before its plug-in is
-    # loaded, which the run itself does.
-    by_id = {task.run_id: RUN_TASK.encode(task) for task in tasks}
     own = f"rml.{tasks[0].launch_id}"
 
+    # What they close over is sent and loaded for every run: no tasks are in it.
     def run_cell(config: dict[str, Any]) -> dict[str, str]:
-        run_id = config["run_id"]
-        task = RUN_TASK.decode(by_id[run_id], f"the task of {run_id}")
-        task = replace(_placed(task, config), micro_batches=config["micro_batches"])
-        return {SAID: _run_cell(task, trainer_class)}
+        return {SAID: _run_cell(_task_of(config), trainer_class)}
 
     def resources(config: dict[str, Any]) -> tune.PlacementGroupFactory:
         # The driver of a worker group only waits: it takes one byte, because Tune wants something,
         # and no CPU.
-        task = _placed(sizes[config["run_id"]], config)
+        task = _task_of(config)
         is_driver = task.execution == "train"
         only = off(task.unusable) if is_driver else label_selector(task)
         cell = {"CPU": 0, "memory": 1} if is_driver else need_of_worker(task)
@@ -260,11 +261,9 @@ def _cell(tasks: Sequence[RunTask], trainer_class: Callable[..., TrainerLike] | 
     return tune.with_resources(run_cell, resources)
 
 
-def _placed(task: RunTask, config: dict[str, Any]) -> RunTask:
-    """A task that knows which nodes this attempt has to keep off."""
-    return replace(
-        task, avoid=tuple(config.get("avoid", ())), unusable=tuple(config.get("unusable", ()))
-    )
+def _task_of(config: Mapping[str, Any]) -> RunTask:
+    """The task that a trial has to carry out."""
+    return RUN_TASK.decode(config[TASK], f"the task of {config['run_id']}")
 
 
 class RunFailed(RmlError):
