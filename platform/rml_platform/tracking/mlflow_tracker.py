@@ -5,10 +5,8 @@ MLflow is asked, so that a value is told once whatever died in between.
 """
 
 import contextlib
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
@@ -18,6 +16,7 @@ from rml_dashboards.contract.states import STATUS_OF_STATE, Status
 from rml_dashboards.contract.tags import Tag, studies_text
 from rml_platform.run.checkpoints import CheckpointStore
 from rml_platform.run.codec import Codec, DamagedFileError
+from rml_platform.run.files.temporary import temporary_folder
 from rml_platform.run.metric_log import Measurement
 from rml_platform.run.run_folder import RunFolder
 from rml_platform.tracking.file_tracker import note_study, noted_studies
@@ -322,21 +321,21 @@ class MlflowTracker:
         published.status = status
 
     def _upload_checkpoint(self, run: RunFolder, mlflow_run: str, on_note: OnNote) -> None:
-        with tempfile.TemporaryDirectory(prefix="rml-") as scratch:
-            found = CheckpointStore(run.folder, "").newest_sound(Path(scratch), on_note)
+        with temporary_folder("rml-upload-") as scratch:
+            found = CheckpointStore(run.folder, "").newest_sound(scratch, on_note)
             if found is not None:
                 self._store.upload(mlflow_run, found.folder, "checkpoint")
 
     def _upload(self, run: RunFolder, mlflow_run: str, names: list[str]) -> None:
-        with tempfile.TemporaryDirectory(prefix="rml-") as scratch:
+        with temporary_folder("rml-upload-") as scratch:
             for name in names:
                 if run.folder.child(name).exists():
                     self._store.upload(
-                        mlflow_run, run.folder.child(name).download(Path(scratch) / name), name
+                        mlflow_run, run.folder.child(name).download(scratch / name), name
                     )
                 elif (content := run.folder.read(name)) is not None:
-                    (Path(scratch) / name).write_bytes(content)
-                    self._store.upload(mlflow_run, Path(scratch) / name, None)
+                    (scratch / name).write_bytes(content)
+                    self._store.upload(mlflow_run, scratch / name, None)
 
     def _remember(self, run: RunFolder, published: _Published) -> None:
         now = PublishedState(

@@ -1,7 +1,6 @@
 """What `rml replay` does and prints: the steps in which a run met a loss that is no number, made
 again in this process. Nothing is written to the run's folder."""
 
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from rml_platform.plugins import load_again
 from rml_platform.run.checkpoints import CheckpointStore
 from rml_platform.run.faults.non_finite import NonFinite, read_non_finite
 from rml_platform.run.files.inputs import on_this_node
+from rml_platform.run.files.temporary import temporary_folder
 from rml_platform.run.run_folder import RunFolder
 from rml_platform.run.task import RunTask
 from rml_trainers.data.prepared.cache import PreparedData
@@ -53,9 +53,9 @@ def replay(
     load_again(task.plugins)
     with (
         on_this_node(task, on_note) as here,
-        tempfile.TemporaryDirectory(prefix="rml-replay-") as scratch,
+        temporary_folder("rml-replay-") as scratch,
     ):
-        trainer = _trainer(here, run, met, Path(scratch), on_note)
+        trainer = _trainer(here, run, met, scratch, on_note)
         steps = list[ReplayedStep]()
 
         def tell(step: ReplayedStep) -> None:

@@ -3,7 +3,6 @@
 import dataclasses
 import socket
 import statistics
-import tempfile
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -15,6 +14,7 @@ from rml_platform.planning.costs.measured import Probe, device_text, write_probe
 from rml_platform.planning.machine import Machine
 from rml_platform.planning.plan import PlannedRun
 from rml_platform.run.checkpoints import NUM_TO_KEEP
+from rml_platform.run.files.temporary import temporary_folder
 from rml_platform.study.study_file import ResourcesConfig
 from rml_trainers.config import RunConfig, ScheduleConfig, replace
 from rml_trainers.data.prepared.cache import PreparedData
@@ -49,11 +49,9 @@ def probe(run: PlannedRun, resources: ResourcesConfig) -> Probe:
         torch.set_num_threads(config.runtime.threads or max(1, int(resources.cpus_per_worker)))
     watch = Stopwatch()
     try:
-        with tempfile.TemporaryDirectory(prefix="rml-probe-") as scratch:
+        with temporary_folder("rml-probe-") as scratch:
             data = PreparedData.open(run.prepared_folder)
-            Trainer(
-                config, data, run.split, device=device, reporter=watch, work_dir=Path(scratch)
-            ).fit()
+            Trainer(config, data, run.split, device=device, reporter=watch, work_dir=scratch).fit()
     finally:
         torch.set_num_threads(threads)
         release_memory()

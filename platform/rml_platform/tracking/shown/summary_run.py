@@ -5,12 +5,12 @@ of, and whoever comes next brings it up to date.
 """
 
 import json
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rml_dashboards.contract.tags import SUMMARY
+from rml_platform.run.files.temporary import temporary_folder
 from rml_platform.tracking.mlflow_store import MAX_TAG, MlflowStore
 
 TABLE_FILE = "table.json"
@@ -49,8 +49,8 @@ def publish_summary(store: MlflowStore, summary: StudySummary) -> str:
     """
     found = store.find(summary.name, SUMMARY)
     run = found or store.create(summary.study, summary.name, SUMMARY)
-    with tempfile.TemporaryDirectory(prefix="rml-") as scratch:
-        table = Path(scratch) / TABLE_FILE
+    with temporary_folder("rml-upload-") as scratch:
+        table = scratch / TABLE_FILE
         table.write_text(json.dumps({"columns": _each_once(summary.header), "data": summary.lines}))
         store.upload(run, table, None)
     for file, place in summary.files.items():

@@ -1,7 +1,6 @@
 """A network of a recorded run, found wherever its output folder lies now."""
 
 import difflib
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast, get_args
@@ -10,6 +9,7 @@ import torch
 
 from rml_dashboards.contract.uris import without_secrets
 from rml_platform.run.checkpoints import CheckpointStore
+from rml_platform.run.files.temporary import temporary_folder
 from rml_platform.run.run_folder import RunFolder
 from rml_platform.run.storage import Folder
 from rml_platform.run.task import RunTask, as_found
@@ -57,8 +57,8 @@ def load_recorded(
     class_names = class_names_of(task)
     run = RunFolder.of(task.storage, task.run_id)
     damaged = list[str]()
-    with tempfile.TemporaryDirectory(prefix="rml-predict-") as scratch:
-        found = CheckpointStore(run.folder, "predict").newest_sound(Path(scratch), damaged.append)
+    with temporary_folder("rml-predict-") as scratch:
+        found = CheckpointStore(run.folder, "predict").newest_sound(scratch, damaged.append)
         if found is None:
             reasons = "".join(f"\n  {text}" for text in damaged) or "; it has written none so far"
             raise CheckpointError(f"run {task.run_id}: no sound checkpoint{reasons}")
