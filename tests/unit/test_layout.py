@@ -305,3 +305,17 @@ def test_no_asserted_time_in_tests() -> None:
         if timed.search(line)
     ]
     assert not found
+
+
+def test_every_temporary_folder_of_the_platform_is_one_that_is_swept() -> None:
+    """A process that is killed leaves its folder, with checkpoints in it: only those that name
+    their process are found and removed."""
+    own = {"files/temporary.py"}
+    makers = [
+        str(file)
+        for file in (ROOT / "platform" / "rml_platform").rglob("*.py")
+        if re.search(r"\b(TemporaryDirectory|mkdtemp)\(", file.read_text())
+        and "chaos" not in file.parts
+        and "/".join(file.parts[-2:]) not in own
+    ]
+    assert makers == []
