@@ -68,11 +68,20 @@ class Silence(TrialProgressCallback):  # type: ignore[misc]
         return run_id in self._actors
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._actors.pop(_run_id_of(trial), None)
+        self._forget(trial)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._actors.pop(_run_id_of(trial), None)
+        self._forget(trial)
         self.errors[trial.trial_id] = str(trial.get_error() or "no reason given")
+
+    def _forget(self, trial: Any) -> None:
+        """Drop what Tune would keep of every trial until the launch ends, thousands of them."""
+        run_id = _run_id_of(trial)
+        self._actors.pop(run_id, None)
+        trial.set_config({"run_id": run_id})
+        trial.evaluated_params = {}
+        trial.run_metadata.metric_analysis.clear()
+        trial.run_metadata.metric_n_steps.clear()
 
 
 class Handout(Searcher):  # type: ignore[misc]

@@ -22,6 +22,7 @@ from rich.console import Console
 from rml_benchmarks.measuring.publishing import Result
 from rml_benchmarks.measuring.tables import Table
 from rml_benchmarks.part import Bench
+from rml_benchmarks.parts.product.handing_out import handed_out
 from rml_benchmarks.parts.product.simulated_fleet import SimulatedFleet
 
 SIZES = (1_000, 3_000, 10_000)
@@ -96,6 +97,7 @@ def run(bench: Bench) -> Iterator[Result]:
             ),
         ),
     )
+    yield handed_out(bench.folder)
 
 
 def measured(num_cells: int, folder: Path) -> Costs:
