@@ -114,7 +114,8 @@ class RunQueue:
         if record.result is not None or _belongs_to_another(folder, task):
             return
         own = record.failure_of(task.launch_id)
-        trouble = Trouble(self._kind(run_id, own, error), _node(record.heartbeat, task))
+        node = own.node if own is not None and own.node else _node(record.heartbeat, task)
+        trouble = Trouble(self._kind(run_id, own, error), node)
         history = self._history.setdefault(run_id, [])
         history.append(trouble)
         self._judge_node(trouble.node, task)
@@ -136,7 +137,8 @@ class RunQueue:
             self._turns.about_room = "; ".join(why_kept_out(self._excluded))
             self._on_note(
                 f"node {node[:12]} is kept out from here on, except for runs that no other node "
-                f"can take: runs have died or hung on it {self._excluded[node]} times"
+                f"can take: runs have died, hung or lost their GPU on it {self._excluded[node]} "
+                "times"
             )
 
     def _kind(self, run_id: str, failure: Failure | None, error: str) -> FailureClass:
@@ -206,6 +208,7 @@ def _account(error: str, history: Sequence[Trouble]) -> str:
     what = {
         FailureClass.LOST: "killed or died",
         FailureClass.HANG: "killed because it hung",
+        FailureClass.DEVICE: "failed over its GPU",
         FailureClass.NO_ROOM: "without room for its workers within a minute; free some and launch "
         "again:",
     }.get(kind, kind.value.replace("_", " "))

@@ -17,6 +17,7 @@ from rml_dashboards.contract.run_folder import RESULT_FILE
 from rml_platform.plugins import load_again
 from rml_platform.run.checkpoints import CheckpointStore, SoundCheckpoint
 from rml_platform.run.faults.claims import Claim, ClaimBoard, FencedError, give_back
+from rml_platform.run.faults.given_device import given_device
 from rml_platform.run.faults.non_finite import NonFinite, write_non_finite
 from rml_platform.run.files.inputs import on_this_node
 from rml_platform.run.files.pictures import write_pictures
@@ -31,7 +32,7 @@ from rml_trainers.config import RunConfig
 from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.data.splitting.splits import Split, make_split
 from rml_trainers.errors import ConfigError, NonFiniteLossError
-from rml_trainers.runtime.device import choose_device, peak_memory, watch_peak_memory
+from rml_trainers.runtime.device import peak_memory, watch_peak_memory
 from rml_trainers.runtime.device_use import device_use
 from rml_trainers.scoring.score import Evaluation
 from rml_trainers.training.reporting import Progress, Reporter
@@ -155,7 +156,7 @@ class Attempt:
     def _train(self, trainer_class: Callable[..., TrainerLike]) -> None:
         config = self.task.config
         context = self.context
-        device = choose_device(config.runtime.device, context.local_index)
+        device = given_device(self.task, context.local_index)
         if device.type == "cpu":
             torch.set_num_threads(config.runtime.threads or max(1, int(self.task.cpus_per_worker)))
         with self._scratch() as scratch, contextlib.ExitStack() as stack:
@@ -304,6 +305,7 @@ class Attempt:
             attempt=self.number,
             launch_id=self.task.launch_id,
             time=time.time(),
+            node=self.context.node,
         )
 
     def _split(self, config: RunConfig, data: PreparedData) -> Split:

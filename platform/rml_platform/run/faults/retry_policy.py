@@ -37,6 +37,8 @@ class FailureClass(StrEnum):
     """It made no step for too long and was killed."""
     COMMUNICATION = "communication"
     """NCCL or gloo broke, and no worker died."""
+    DEVICE = "device"
+    """Its GPU is broken, or is not there although it was given one."""
     OUT_OF_MEMORY = "out_of_memory"
     CHECKPOINT = "checkpoint"
 
@@ -58,6 +60,7 @@ WORKERS_DIED = frozenset({FailureClass.LOST, FailureClass.PREEMPTED, FailureClas
 _BY_ERROR_TYPE = {
     "ConfigError": FailureClass.CONFIG,
     "DeviceError": FailureClass.CONFIG,
+    "MissingGpuError": FailureClass.DEVICE,
     "DataError": FailureClass.DATA,
     "NonFiniteLossError": FailureClass.NON_FINITE,
     "Cancelled": FailureClass.CANCELLED,
@@ -93,6 +96,22 @@ _BY_MESSAGE = (
             re.IGNORECASE,
         ),
         FailureClass.DISK_FULL,
+    ),
+    # What is no mistake of a program. "illegal memory access" and "unspecified launch failure" may
+    # be one of a kernel; ours are those of torch and its libraries, which check their indices (that
+    # is told as a "device-side assert", and stays the code's), and a few tries elsewhere tell.
+    (
+        re.compile(
+            r"uncorrectable (ECC|NVLink) error|unspecified launch failure|illegal memory access|"
+            r"illegal instruction was encountered|hardware stack error|GPU is lost|"
+            r"fallen off the bus|No CUDA GPUs are available|no CUDA-capable device|"
+            r"CUDA-capable device\(s\) is/are busy|device not ready|system not yet initialized|"
+            r"cudaError(DevicesUnavailable|SystemNotReady|ECCUncorrectable)|"
+            r"CUDA (driver )?error: (unknown error|initialization error)|"
+            r"Unexpected error from cudaGetDeviceCount|\bNVML\b|\bXid\b",
+            re.IGNORECASE,
+        ),
+        FailureClass.DEVICE,
     ),
     (re.compile(r"WorkerGroupStartupTimeoutError"), FailureClass.NO_ROOM),
     (
@@ -162,9 +181,18 @@ class Decision:
 
 
 GIVE_UP = Decision()
-SPEAKS_AGAINST = frozenset({FailureClass.LOST, FailureClass.HANG, FailureClass.COMMUNICATION})
+SPEAKS_AGAINST = frozenset(
+    {FailureClass.LOST, FailureClass.HANG, FailureClass.COMMUNICATION, FailureClass.DEVICE}
+)
 """Kinds that, repeated on one node, are the node's."""
-BLAMES_NODE = frozenset({FailureClass.HANG, FailureClass.COMMUNICATION, FailureClass.OUT_OF_MEMORY})
+BLAMES_NODE = frozenset(
+    {
+        FailureClass.HANG,
+        FailureClass.COMMUNICATION,
+        FailureClass.DEVICE,
+        FailureClass.OUT_OF_MEMORY,
+    }
+)
 """Kinds that speak against a node at once; a process that died does so the second time."""
 
 
