@@ -19,6 +19,7 @@ from rml_platform.run.checkpoints import CheckpointStore, SoundCheckpoint
 from rml_platform.run.faults.claims import Claim, ClaimBoard, FencedError, give_back
 from rml_platform.run.faults.given_device import given_device
 from rml_platform.run.faults.non_finite import NonFinite, write_non_finite
+from rml_platform.run.faults.outages import through_outages
 from rml_platform.run.files.inputs import on_this_node
 from rml_platform.run.files.pictures import write_pictures
 from rml_platform.run.files.temporary import temporary_folder
@@ -116,7 +117,7 @@ class Attempt:
         known = held.claim if held else None
         is_ours = known is not None and known.launch_id == self.task.launch_id
         is_free = known is None or known.is_given_back
-        self._claimed_alone = is_free
+        self._claimed_alone = self._claimed_alone or is_free  # asked again after an outage
         return (is_ours or is_free) and self.claims.take(claim, held)
 
     def is_fenced(self) -> bool:
@@ -194,15 +195,11 @@ class Attempt:
             watch_peak_memory(device)
             evaluations = trainer.fit()
             if isinstance(reporter, RunReporter):
-                heart.check()
-                reporter.metrics.close()
+                reporter.close()
                 self._write_pictures(scratch, data, device, reporter)
-                heart.check()
                 is_whole = found is None and begin_from is None
                 memory = _device_memory(device) if is_whole else None
-                self.run.write_result(
-                    replace(self._result(evaluations, heart, device), memory=memory)
-                )
+                reporter.finish(replace(self._result(evaluations, heart, device), memory=memory))
 
     @contextlib.contextmanager
     def _scratch(self) -> Iterator[Path]:
@@ -233,11 +230,10 @@ class Attempt:
     def _write_pictures(
         self, scratch: Path, data: PreparedData, device: torch.device, reporter: Reporter
     ) -> None:
-        found = self.store.newest_sound(scratch, lambda text: reporter.on_note("warning", text))
-        if found is None:
-            return
         try:
-            write_pictures(self.run.folder, found.folder, self.task.config, data, device)
+            found = self.store.newest_sound(scratch, lambda text: reporter.on_note("warning", text))
+            if found is not None:
+                write_pictures(self.run.folder, found.folder, self.task.config, data, device)
         except FencedError:
             raise
         # Whatever it is, the run itself is finished: it is told, and no reason to fail the run.
@@ -248,7 +244,7 @@ class Attempt:
 
     def deliver(self, progress: Progress, folder: Path | None) -> None:
         if folder is not None and self.micro_batches == 1:  # otherwise its bits are its own
-            self.shared_stages.leave(progress.step, folder)
+            through_outages(lambda: self.shared_stages.leave(progress.step, folder))
         self.context.agree(None)  # no rank is left behind by a step that is stored
         if folder is not None:
             self.store.save(progress.step, self.number, folder)
@@ -263,7 +259,7 @@ class Attempt:
             writer, checkpoint = name.split("/")
             folder = self.store.folder.child(writer, checkpoint).download(scratch / checkpoint)
             return SoundCheckpoint(0, name, folder)
-        found = self.store.newest_sound(scratch, self.warnings.append)
+        found = through_outages(lambda: self.store.newest_sound(scratch, self.warnings.append))
         self.context.agree(found.name if found else None)
         self.store.discard_newer_than(found.step if found else -1)
         return found

@@ -29,6 +29,8 @@ class RetryConfig:
     """NCCL or gloo broke although no worker died."""
     device: Retries = 2
     """Its GPU is broken, or is not there although the cluster gave it one; on another node."""
+    storage: Retries = 5
+    """The storage was away for more than two minutes, for which a worker waits by itself."""
     out_of_memory: Retries = 1
     """A neighbour on the same device may have gone; its own need does not shrink."""
     on_oom: Literal["elsewhere", "halve_batch"] = "elsewhere"
@@ -50,7 +52,7 @@ class RetryConfig:
 
     def __post_init__(self) -> None:
         counted = ("preempted", "no_room", "lost", "hang", "communication", "device")
-        for name in (*counted, "out_of_memory", "checkpoint", "node_faults"):
+        for name in (*counted, "storage", "out_of_memory", "checkpoint", "node_faults"):
             retries = getattr(self, name)
             require(
                 retries == "unlimited" or retries >= 0,

@@ -1,7 +1,9 @@
 """What follows from the end of an attempt: done, tried again (how, where), given up."""
 
+import errno
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -132,6 +134,34 @@ def test_a_node_without_its_gpu_is_avoided_at_once_and_given_up_after_two_more_t
     failure = grid.folder.failure()
     assert failure is not None
     assert failure.kind == "MissingGpuError"
+
+
+@pytest.mark.parametrize("method", ["record", "forget_failure"])
+def test_an_end_that_the_storage_does_not_tell_is_asked_again(
+    grid: Grid, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    task = grid.queue.next()
+    assert task is not None
+    grid.queue.note_hang("run-1")
+    grid.folder.begin(task)
+    grid.folder.write_heartbeat(beat(task, "node-a"))
+    away = OSError(errno.ETIMEDOUT, "Connection timed out")
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, method, Mock(side_effect=away))
+        for _ in range(3):
+            with pytest.raises(OSError, match="timed out"):
+                grid.queue.ended("run-1", KILLED)
+            assert grid.queue.under_way() == [task]
+    assert grid.notes == []
+    grid.queue.ended("run-1", KILLED)
+    assert grid.notes == ["run-1 is tried again after step 0 (hang)"]
+    assert grid.attempt().avoid == ("node-a",)
+
+
+def test_a_run_whose_storage_was_away_for_long_is_tried_again(grid: Grid) -> None:
+    grid.attempt(OSError(errno.EIO, "Input/output error"), node="node-a")
+    assert grid.notes == ["run-1 is tried again after step 2 (storage)"]
+    assert grid.attempt().avoid == (), "every node has the same storage"
 
 
 def test_out_of_memory_is_tried_once_more_elsewhere(grid: Grid) -> None:
