@@ -203,8 +203,8 @@ def sweep(
         watch = Watch(queue, on_note, silence.end_attempt, silence.has_actor)
         poll_s = poll_seconds(RunFolder.of(task.storage, task.run_id) for task in tasks)
         with (
-            repeated(watch.look, poll_s, "watch"),
-            repeated(newcomers.look, LOOK_EVERY_S, "newcomers"),
+            repeated(watch.look, poll_s, "watch", on_note),
+            repeated(newcomers.look, LOOK_EVERY_S, "newcomers", on_note),
             _in_this_environment() if is_local else contextlib.nullcontext(),
         ):
             tuner.fit()
