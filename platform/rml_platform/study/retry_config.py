@@ -18,9 +18,10 @@ class RetryConfig:
 
     preempted: Retries = "unlimited"
     """Its node went away or was drained."""
-    no_room: Retries = 60
-    """There was no room for its workers, for about a minute each time; counted from the last time
-    that it was under way."""
+    no_room: Retries = "unlimited"
+    """There was no room for its workers, for about a minute each time; a number is counted from the
+    last time that it was under way. Its launch says what it waits for; one whose nodes can never
+    hold it is refused before anything starts."""
     lost: Retries = 5
     """Its process died and its node lives."""
     hang: Retries = 2

@@ -64,6 +64,7 @@ def test_preemption_has_no_limit_and_uses_up_nothing_of_the_others() -> None:
 
 def test_waiting_for_room_counts_from_the_last_time_under_way() -> None:
     waiting = Trouble(FailureClass.NO_ROOM)
+    assert decide([waiting] * 1000, RULES).is_tried_again, "a day without nodes loses no run"
     rules = replace(RULES, no_room=2)
     assert decide([waiting] * 2, rules).is_tried_again
     assert not decide([waiting] * 3, rules).is_tried_again
