@@ -12,6 +12,7 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
+import ray
 from ray.exceptions import (
     GetTimeoutError,
     NodeDiedError,
@@ -210,10 +211,10 @@ def test_a_node_that_dies_when_it_is_asked_again_is_forgotten(task: RunTask, nod
 def test_silence_is_told_from_an_answer(
     error: Exception, is_silent: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(probe.ray, "get", Mock(side_effect=error))
-    monkeypatch.setattr(probe.ray, "remote", lambda **options: Mock())
+    monkeypatch.setattr(ray, "get", Mock(side_effect=error))
+    monkeypatch.setattr(ray, "remote", lambda **options: Mock())
     cancelled = Mock()
-    monkeypatch.setattr(probe.ray, "cancel", cancelled)
+    monkeypatch.setattr(ray, "cancel", cancelled)
     monkeypatch.setattr(probe, "NodeAffinitySchedulingStrategy", Mock())
     question = Question(storage="", launch_id="", plugins=(), inputs=())
     found = probe.ask(NODES[:1], question)["a"]

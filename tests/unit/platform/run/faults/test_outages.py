@@ -123,9 +123,13 @@ def test_nothing_else_is_waited_for() -> None:
 
 def test_the_patience_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+
     monkeypatch.setattr(outages, "FIRST_PAUSE_S", 1.0)
-    monkeypatch.setattr(outages.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(outages.time, "sleep", lambda s: now.__setitem__(0, now[0] + s))
+    monkeypatch.setattr("rml_platform.run.faults.outages.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("rml_platform.run.faults.outages.time.sleep", sleep)
 
     def work() -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
