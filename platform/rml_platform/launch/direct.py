@@ -1,6 +1,8 @@
 """Runs in this very process, without Ray: what `execution: direct`, `rml run` and
 `rml launch --without-ray` share."""
 
+import functools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,6 +12,7 @@ from rml_platform.launch.scheduling.turns import Turns
 from rml_platform.planning.machine import Machine
 from rml_platform.run.attempt import Outcome, TrainerLike, WorkerContext
 from rml_platform.run.execute import execute
+from rml_platform.run.faults.outages import through_outages
 from rml_platform.run.task import RunTask
 from rml_platform.study.cells import Study
 from rml_platform.study.retry_config import RetryConfig
@@ -45,9 +48,9 @@ def run_here(
     cores = Machine.here().cores
     sized = [replace(task, execution="direct", cpus_per_worker=cores) for task in tasks]
     queue = RunQueue(sized, rules, on_note, turns)
-    while (now := queue.next()) is not None:
+    while (now := through_outages(queue.next, for_s=math.inf)) is not None:
         run_direct(now, trainer_class)
-        queue.ended(now.run_id, "")
+        through_outages(functools.partial(queue.ended, now.run_id, ""), for_s=math.inf)
     return queue.lost
 
 

@@ -257,7 +257,7 @@ class _Launch:
                     self._budget.stop_what_is_over(turns.under_way())
                     self._searches.look(turns.under_way())
 
-                watch = repeated(stop, self._poll_s, "budget")
+                watch = repeated(stop, self._poll_s, "budget", self._on_note)
                 with told, watch:
                     lost = carry_out(tasks, turns=turns)
             kept = {i: text for i, text in lost.items() if self.claims.holds(i)}

@@ -109,29 +109,43 @@ class RunQueue:
 
         Args:
             error: what Ray says of it; empty where the attempt returned by itself.
+        Raises:
+            OSError: the storage does not answer; nothing was decided, and this may be asked again.
         """
-        task = self._under_way.pop(run_id)
-        self._is_stuck = False  # what waited for this run, or for its share, may go on
+        task = self._under_way[run_id]
         folder = RunFolder.of(task.storage, run_id)
         record = folder.record()
-        if record.heartbeat is not None:
-            beat = record.heartbeat
-            self._ended_attempts[run_id] = (beat.attempt, beat.worker)
         if record.result is not None or _belongs_to_another(folder, task):
+            self._put_back(task, record.heartbeat)
             return
-        own = record.failure_of(task.launch_id)
-        trouble = Trouble(self._kind(run_id, own, error), _node(record.heartbeat, task))
-        history = self._history.setdefault(run_id, [])
-        history.append(trouble)
-        self._judge_node(trouble.node, task)
+        history = [*self._history.get(run_id, ()), self._trouble(task, record, error)]
         decision = decide(history, self.rules_of(task), can_halve_batch=can_halve_batch(task))
         if decision.is_tried_again:
-            history[-1] = replace(trouble, led_to_halving=decision.halve_batch)
-            self._try_again(folder, task, trouble, decision, record)
-            return
-        if own is None:
+            folder.forget_failure()
+        else:
+            self._turns.on_given_up(run_id)
+        # From here on nothing asks the storage any more, which may be away half-way.
+        self._put_back(task, record.heartbeat)
+        self._known_ends.pop(run_id, None)
+        self._history[run_id] = history
+        self._judge_node(history[-1].node, task)
+        if decision.is_tried_again:
+            history[-1] = replace(history[-1], led_to_halving=decision.halve_batch)
+            self._try_again(task, decision, record)
+        elif record.failure_of(task.launch_id) is None:
             self.lost[run_id] = _account(error, history)
-        self._turns.on_given_up(run_id)
+
+    def _put_back(self, task: RunTask, beat: Heartbeat | None) -> None:
+        """The attempt that was under way is no more; `beat` is its last word."""
+        del self._under_way[task.run_id]
+        self._is_stuck = False  # what waited for this run, or for its share, may go on
+        if beat is not None:
+            self._ended_attempts[task.run_id] = (beat.attempt, beat.worker)
+
+    def _trouble(self, task: RunTask, record: RunRecord, error: str) -> Trouble:
+        own = record.failure_of(task.launch_id)
+        node = own.node if own is not None and own.node else _node(record.heartbeat, task)
+        return Trouble(self._kind(task.run_id, own, error), node)
 
     def _judge_node(self, node: str, task: RunTask) -> None:
         if node in self._excluded:
@@ -142,27 +156,21 @@ class RunQueue:
             self._turns.about_room = "; ".join(why_kept_out(self._excluded))
             self._on_note(
                 f"node {node[:12]} is kept out from here on, except for runs that no other node "
-                f"can take: runs have died or hung on it {self._excluded[node]} times"
+                f"can take: runs have died, hung or lost their GPU on it {self._excluded[node]} "
+                "times"
             )
 
     def _kind(self, run_id: str, failure: Failure | None, error: str) -> FailureClass:
         if run_id in self._known_ends:
-            return self._known_ends.pop(run_id)
+            return self._known_ends[run_id]
         if failure is not None:
             return classify((failure.kind,), failure.message)
         kind = classify((), error)
         # It wrote nothing down, so it did not fail by itself.
         return FailureClass.LOST if kind is FailureClass.CODE else kind
 
-    def _try_again(
-        self,
-        folder: RunFolder,
-        task: RunTask,
-        trouble: Trouble,
-        decision: Decision,
-        record: RunRecord,
-    ) -> None:
-        folder.forget_failure()
+    def _try_again(self, task: RunTask, decision: Decision, record: RunRecord) -> None:
+        trouble = self._history[task.run_id][-1]
         cuts = 2 if decision.halve_batch else 1
         again = replace(task, avoid=decision.avoid, micro_batches=cuts * task.micro_batches)
         self._turns.add(again, tries=len(self._history[task.run_id]))
@@ -211,6 +219,7 @@ def _account(error: str, history: Sequence[Trouble]) -> str:
     what = {
         FailureClass.LOST: "killed or died",
         FailureClass.HANG: "killed because it hung",
+        FailureClass.DEVICE: "failed over its GPU",
         FailureClass.NO_ROOM: "without room for its workers within a minute; free some and launch "
         "again:",
     }.get(kind, kind.value.replace("_", " "))

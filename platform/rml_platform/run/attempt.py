@@ -17,7 +17,9 @@ from rml_dashboards.contract.run_folder import RESULT_FILE
 from rml_platform.plugins import load_again
 from rml_platform.run.checkpoints import CheckpointStore, SoundCheckpoint
 from rml_platform.run.faults.claims import Claim, ClaimBoard, FencedError, give_back
+from rml_platform.run.faults.given_device import given_device
 from rml_platform.run.faults.non_finite import NonFinite, write_non_finite
+from rml_platform.run.faults.outages import through_outages
 from rml_platform.run.files.inputs import on_this_node
 from rml_platform.run.files.pictures import write_pictures
 from rml_platform.run.files.temporary import temporary_folder
@@ -31,7 +33,7 @@ from rml_trainers.config import RunConfig
 from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.data.splitting.splits import Split, make_split
 from rml_trainers.errors import ConfigError, NonFiniteLossError
-from rml_trainers.runtime.device import choose_device, peak_memory, watch_peak_memory
+from rml_trainers.runtime.device import peak_memory, watch_peak_memory
 from rml_trainers.runtime.device_use import device_use
 from rml_trainers.scoring.score import Evaluation
 from rml_trainers.training.reporting import Progress, Reporter
@@ -115,7 +117,7 @@ class Attempt:
         known = held.claim if held else None
         is_ours = known is not None and known.launch_id == self.task.launch_id
         is_free = known is None or known.is_given_back
-        self._claimed_alone = is_free
+        self._claimed_alone = self._claimed_alone or is_free  # asked again after an outage
         return (is_ours or is_free) and self.claims.take(claim, held)
 
     def is_fenced(self) -> bool:
@@ -155,7 +157,7 @@ class Attempt:
     def _train(self, trainer_class: Callable[..., TrainerLike]) -> None:
         config = self.task.config
         context = self.context
-        device = choose_device(config.runtime.device, context.local_index)
+        device = given_device(self.task, context.local_index)
         if device.type == "cpu":
             torch.set_num_threads(config.runtime.threads or max(1, int(self.task.cpus_per_worker)))
         with self._scratch() as scratch, contextlib.ExitStack() as stack:
@@ -193,15 +195,11 @@ class Attempt:
             watch_peak_memory(device)
             evaluations = trainer.fit()
             if isinstance(reporter, RunReporter):
-                heart.check()
-                reporter.metrics.close()
+                reporter.close()
                 self._write_pictures(scratch, data, device, reporter)
-                heart.check()
                 is_whole = found is None and begin_from is None
                 memory = _device_memory(device) if is_whole else None
-                self.run.write_result(
-                    replace(self._result(evaluations, heart, device), memory=memory)
-                )
+                reporter.finish(replace(self._result(evaluations, heart, device), memory=memory))
 
     @contextlib.contextmanager
     def _scratch(self) -> Iterator[Path]:
@@ -232,11 +230,10 @@ class Attempt:
     def _write_pictures(
         self, scratch: Path, data: PreparedData, device: torch.device, reporter: Reporter
     ) -> None:
-        found = self.store.newest_sound(scratch, lambda text: reporter.on_note("warning", text))
-        if found is None:
-            return
         try:
-            write_pictures(self.run.folder, found.folder, self.task.config, data, device)
+            found = self.store.newest_sound(scratch, lambda text: reporter.on_note("warning", text))
+            if found is not None:
+                write_pictures(self.run.folder, found.folder, self.task.config, data, device)
         except FencedError:
             raise
         # Whatever it is, the run itself is finished: it is told, and no reason to fail the run.
@@ -247,7 +244,7 @@ class Attempt:
 
     def deliver(self, progress: Progress, folder: Path | None) -> None:
         if folder is not None and self.micro_batches == 1:  # otherwise its bits are its own
-            self.shared_stages.leave(progress.step, folder)
+            through_outages(lambda: self.shared_stages.leave(progress.step, folder))
         self.context.agree(None)  # no rank is left behind by a step that is stored
         if folder is not None:
             self.store.save(progress.step, self.number, folder)
@@ -262,7 +259,7 @@ class Attempt:
             writer, checkpoint = name.split("/")
             folder = self.store.folder.child(writer, checkpoint).download(scratch / checkpoint)
             return SoundCheckpoint(0, name, folder)
-        found = self.store.newest_sound(scratch, self.warnings.append)
+        found = through_outages(lambda: self.store.newest_sound(scratch, self.warnings.append))
         self.context.agree(found.name if found else None)
         self.store.discard_newer_than(found.step if found else -1)
         return found
@@ -304,6 +301,7 @@ class Attempt:
             attempt=self.number,
             launch_id=self.task.launch_id,
             time=time.time(),
+            node=self.context.node,
         )
 
     def _split(self, config: RunConfig, data: PreparedData) -> Split:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from rml_platform.run.faults.outages import is_outage, through_outages
 from rml_platform.run.storage import Folder
 from rml_trainers.checkpoint.folder import verify_checkpoint
 from rml_trainers.errors import CheckpointError
@@ -69,11 +70,12 @@ class CheckpointStore:
         Raises CheckpointError when it cannot be written; the checkpoints before it are intact then.
         """
         own = self.folder.child(self.writer)
+        name = checkpoint_name(step, attempt)
         try:
-            own.upload(source, checkpoint_name(step, attempt), last=MANIFEST, gives_up=True)
+            through_outages(lambda: own.upload(source, name, last=MANIFEST, gives_up=True))
         except OSError as error:
             raise _cannot_save(own, step, error) from error
-        self.prune()
+        through_outages(self.prune)
 
     def newest_sound(
         self, scratch: Path, on_damaged: Callable[[str], None]
@@ -117,7 +119,9 @@ class CheckpointStore:
 
 
 def _cannot_save(folder: Folder, step: int, error: OSError) -> CheckpointError:
+    why = error.strerror or str(error)
+    remedy = "see that the storage answers" if is_outage(why) else "free some space"
     return CheckpointError(
-        f"cannot save the checkpoint of step {step} to {folder.path}: {error.strerror or error}. "
-        "The checkpoint before it is intact: free some space and launch again to go on from there"
+        f"cannot save the checkpoint of step {step} to {folder.path}: {why}. "
+        f"The checkpoint before it is intact: {remedy} and launch again to go on from there"
     )

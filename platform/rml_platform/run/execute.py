@@ -1,10 +1,12 @@
 """Carries out one RunTask in this process: the same for a Ray Train worker, a Tune actor and
 `rml run`."""
 
+import functools
 from collections.abc import Callable
 from typing import cast
 
 from rml_platform.run.attempt import Attempt, Outcome, TrainerLike, WorkerContext
+from rml_platform.run.faults.outages import through_outages
 from rml_platform.run.faults.retry_policy import WORKERS_DIED, classify
 from rml_platform.run.reporters import Cancelled
 from rml_platform.run.task import RunTask
@@ -24,22 +26,23 @@ def execute(
         from rml_trainers.training.trainer import Trainer
 
         trainer_class = Trainer
-    attempt = Attempt(task, context)
-    if (
-        outcome := context.agree(attempt.outcome_so_far() if attempt.is_first else None)
-    ) is not None:
+    attempt = through_outages(lambda: Attempt(task, context))
+    so_far = through_outages(attempt.outcome_so_far) if attempt.is_first else None
+    outcome = context.agree(so_far)
+    if outcome is not None:
         return cast(Outcome, outcome)
     try:
         attempt.train(trainer_class)
     except Exception as error:
         if _is_collateral(error, context.world_size):
             raise
-        if attempt.is_fenced():
+        if through_outages(attempt.is_fenced):
             if context.world_size > 1:
                 raise
             return "fenced"
-        if attempt.written_failure() is None:
-            attempt.run.write_failure(attempt.failure(error))
+        if through_outages(attempt.written_failure) is None:
+            failure = through_outages(functools.partial(attempt.failure, error))
+            through_outages(lambda: attempt.run.write_failure(failure))
         if context.world_size > 1:
             raise
         return "cancelled" if isinstance(error, Cancelled) else "failed"

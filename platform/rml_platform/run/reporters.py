@@ -11,8 +11,9 @@ from types import TracebackType
 
 from rml_dashboards.contract.metric_keys import TRAIN, VAL, score_metrics
 from rml_platform.run.faults.claims import FencedError
+from rml_platform.run.faults.outages import through_outages
 from rml_platform.run.metric_log import MetricLog
-from rml_platform.run.run_folder import Heartbeat, RunFolder, StopWish
+from rml_platform.run.run_folder import Heartbeat, Result, RunFolder, StopWish
 from rml_trainers.errors import RmlError
 from rml_trainers.runtime.device_use import DeviceUse
 from rml_trainers.scoring.score import Evaluation
@@ -116,7 +117,7 @@ class Heart:
             self._changed.set()
 
     def __enter__(self) -> "Heart":
-        self.write()
+        through_outages(self.write)
         self._thread.start()
         return self
 
@@ -213,12 +214,29 @@ class RunReporter(WorkerReporter):
     def on_checkpoint(self, progress: Progress, folder: Path | None) -> None:
         """Metrics first, then the checkpoint: whatever moment the process dies at, no value is lost
         or told twice. Neither is written once another attempt has the run."""
-        self._heart.check()
-        self.metrics.close_piece(progress.step)
+        self._write(lambda: self.metrics.close_piece(progress.step))
         self._deliver(progress, folder)
         self._advance(progress, checkpoint_step=progress.step)
         if progress.step < progress.num_steps:
             self._stop_here(progress)
+
+    def close(self) -> None:
+        """Write the rest of a finished run's metrics. Raises FencedError."""
+        self._write(self.metrics.close)
+
+    def finish(self, result: Result) -> None:
+        """Write the result of a finished run. Raises FencedError."""
+        self._write(lambda: self._run.write_result(result))
+
+    def _write(self, work: Callable[[], None]) -> None:
+        """Write something that may be written twice, once the storage answers, unless the run is
+        another attempt's by then. Raises FencedError."""
+
+        def checked() -> None:
+            self._heart.check()
+            work()
+
+        through_outages(checked)
 
     def _stop_here(self, progress: Progress) -> None:
         """Stop where nothing is lost, if somebody asks for it or the next checkpoint would come
@@ -228,15 +246,15 @@ class RunReporter(WorkerReporter):
         self._saved_at = now
         where = f"after the checkpoint of step {progress.step} of {progress.num_steps}"
         if self._heart.stop_wish != "never":
-            why = self._run.why_stopped()
+            why = through_outages(self._run.why_stopped)
             raise Cancelled(f"stopped {where}: {why}" if why else f"cancelled {where}")
         if self._stop_by is not None and now + pause > self._stop_by:
             raise Cancelled(f"stopped {where}: {DEADLINE}")
 
     def on_note(self, kind: str, text: str) -> None:
-        self._heart.check()
         self._notes.append(_log_line(kind, text))
-        self._run.folder.write("log.txt", ("\n".join(self._notes) + "\n").encode())
+        content = ("\n".join(self._notes) + "\n").encode()
+        self._write(lambda: self._run.folder.write("log.txt", content))
 
     def _advance(self, progress: Progress, **more: object) -> None:
         place = {

@@ -119,6 +119,9 @@ class Failure:
     attempt: int
     launch_id: str
     time: float
+    node: str = ""
+    """Node of the cluster that it happened on, which a heartbeat may not have told; empty without
+    one."""
 
 
 @dataclass(frozen=True, kw_only=True)

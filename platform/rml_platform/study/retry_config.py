@@ -18,15 +18,20 @@ class RetryConfig:
 
     preempted: Retries = "unlimited"
     """Its node went away or was drained."""
-    no_room: Retries = 60
-    """There was no room for its workers, for about a minute each time; counted from the last time
-    that it was under way."""
+    no_room: Retries = "unlimited"
+    """There was no room for its workers, for about a minute each time; a number is counted from the
+    last time that it was under way. Its launch says what it waits for; one whose nodes can never
+    hold it is refused before anything starts."""
     lost: Retries = 5
     """Its process died and its node lives."""
     hang: Retries = 2
     """It made no step for too long and was killed."""
     communication: Retries = 3
     """NCCL or gloo broke although no worker died."""
+    device: Retries = 2
+    """Its GPU is broken, or is not there although the cluster gave it one; on another node."""
+    storage: Retries = 5
+    """The storage was away for more than two minutes, for which a worker waits by itself."""
     out_of_memory: Retries = 1
     """A neighbour on the same device may have gone; its own need does not shrink."""
     on_oom: Literal["elsewhere", "halve_batch"] = "elsewhere"
@@ -38,7 +43,7 @@ class RetryConfig:
     kept."""
     node_faults: Retries = 3
     """From so many failures of several runs on one node on (processes that died or hung, broken
-    communication) the whole launch keeps off it where there are others."""
+    GPUs or communication) the whole launch keeps off it where there are others."""
     hang_factor: float = 20.0
     """A run is hung when it reports nothing for so many times the longest pause between two of its
     reports so far, evaluations and checkpoints included …"""
@@ -47,8 +52,8 @@ class RetryConfig:
     reading."""
 
     def __post_init__(self) -> None:
-        counted = ("preempted", "no_room", "lost", "hang", "communication")
-        for name in (*counted, "out_of_memory", "checkpoint", "node_faults"):
+        counted = ("preempted", "no_room", "lost", "hang", "communication", "device")
+        for name in (*counted, "storage", "out_of_memory", "checkpoint", "node_faults"):
             retries = getattr(self, name)
             require(
                 retries == "unlimited" or retries >= 0,

@@ -28,6 +28,7 @@ from rml_platform.launch.on_ray.withdrawal import InOrder, Withdrawal
 from rml_platform.launch.run_queue import RunQueue
 from rml_platform.launch.scheduling.turns import Turns
 from rml_platform.run.attempt import TrainerLike
+from rml_platform.run.faults.outages import is_outage
 from rml_platform.run.faults.repeated import repeated
 from rml_platform.run.files.temporary import temporary_folder
 from rml_platform.run.run_folder import RunFolder
@@ -105,6 +106,7 @@ class Handout(Searcher):  # type: ignore[misc]
         self._run_of_trial = dict[str, str]()
         self._ended = list[tuple[str, str]]()
         self._may_be_orphans = True
+        self._is_outage_told = False
 
     def set_search_properties(
         self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any
@@ -112,8 +114,7 @@ class Handout(Searcher):  # type: ignore[misc]
         return True
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        self._settle()
-        task = self._queue.next() if self._room.has_room(self._queue.under_way()) else None
+        task = self._next()
         if task is None:
             return str(Searcher.FINISHED) if self._queue.is_over else None
         if self._may_be_orphans and (orphans := remove_orphans()):
@@ -131,15 +132,31 @@ class Handout(Searcher):  # type: ignore[misc]
         # What Ray says of an error comes after this call.
         self._ended.append((trial_id, str((result or {}).get(SAID, ""))))
 
+    def _next(self) -> RunTask | None:
+        """The run to start now, None where there is none or the storage does not tell: then Tune
+        asks again soon, and what has ended until then is kept."""
+        try:
+            self._settle()
+            task = self._queue.next() if self._room.has_room(self._queue.under_way()) else None
+        except OSError as error:
+            if not is_outage(str(error)):
+                raise
+            if not self._is_outage_told:
+                self._on_note(f"the storage is away, no run is started until it answers: {error}")
+            self._is_outage_told = True
+            return None
+        self._is_outage_told = False
+        return task
+
     def _settle(self) -> None:
-        ended = self._ended
-        self._ended = []
-        for trial_id, said in ended:
-            run_id = self._run_of_trial.pop(trial_id)
-            error = self._errors.pop(trial_id, said)
+        while self._ended:
+            trial_id, said = self._ended[0]
+            error = self._errors.get(trial_id, said)
+            self._queue.ended(self._run_of_trial[trial_id], error)
             # Asking Ray for its groups takes longer than the rest of handing a run out.
             self._may_be_orphans = self._may_be_orphans or bool(error)
-            self._queue.ended(run_id, error)
+            del self._ended[0], self._run_of_trial[trial_id]
+            self._errors.pop(trial_id, None)
 
     # Tune writes its state down at the start and now and then, to be restored from; ours is in the
     # run folders, and consoles and locks cannot be written down.
@@ -201,8 +218,8 @@ def sweep(
         watch = Watch(queue, on_note, silence.end_attempt, silence.has_actor)
         poll_s = poll_seconds(RunFolder.of(task.storage, task.run_id) for task in tasks)
         with (
-            repeated(watch.look, poll_s, "watch"),
-            repeated(newcomers.look, LOOK_EVERY_S, "newcomers"),
+            repeated(watch.look, poll_s, "watch", on_note),
+            repeated(newcomers.look, LOOK_EVERY_S, "newcomers", on_note),
             _in_this_environment() if is_local else contextlib.nullcontext(),
         ):
             tuner.fit()

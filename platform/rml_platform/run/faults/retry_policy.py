@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from rml_platform.run.faults.outages import OUTAGE, is_outage
 from rml_platform.study.retry_config import Retries, RetryConfig
 
 
@@ -37,6 +38,10 @@ class FailureClass(StrEnum):
     """It made no step for too long and was killed."""
     COMMUNICATION = "communication"
     """NCCL or gloo broke, and no worker died."""
+    DEVICE = "device"
+    """Its GPU is broken, or is not there although it was given one."""
+    STORAGE = "storage"
+    """Its storage was away for longer than a worker waits for it."""
     OUT_OF_MEMORY = "out_of_memory"
     CHECKPOINT = "checkpoint"
 
@@ -58,6 +63,7 @@ WORKERS_DIED = frozenset({FailureClass.LOST, FailureClass.PREEMPTED, FailureClas
 _BY_ERROR_TYPE = {
     "ConfigError": FailureClass.CONFIG,
     "DeviceError": FailureClass.CONFIG,
+    "MissingGpuError": FailureClass.DEVICE,
     "DataError": FailureClass.DATA,
     "NonFiniteLossError": FailureClass.NON_FINITE,
     "Cancelled": FailureClass.CANCELLED,
@@ -79,7 +85,11 @@ _BY_ERROR_TYPE = {
     "BrokenPipeError": FailureClass.LOST,
 }
 _WRITES = (FailureClass.DATA, FailureClass.CHECKPOINT)
-"""Kinds of error that are also raised by who finds the disk full while writing such a thing."""
+"""Kinds of error that are also raised by who finds the disk full, or the storage away, while
+reading or writing such a thing."""
+_OS_ERRORS = ("OSError", "TimeoutError", "ConnectionRefusedError", "ConnectionAbortedError")
+"""Types whose text says whether a storage is away. A missing file or a forbidden folder has a type
+of its own, and is the code's fault or the configuration's."""
 _GUESSES = re.compile(r"Some common causes include:.*")
 """What Ray writes behind every death of a process, whatever it died of: memory among others."""
 _BY_MESSAGE = (
@@ -93,6 +103,26 @@ _BY_MESSAGE = (
             re.IGNORECASE,
         ),
         FailureClass.DISK_FULL,
+    ),
+    (
+        re.compile(rf"\b({'|'.join(_OS_ERRORS)}): .*({OUTAGE})", re.IGNORECASE),
+        FailureClass.STORAGE,
+    ),
+    # What is no mistake of a program. "illegal memory access" and "unspecified launch failure" may
+    # be one of a kernel; ours are those of torch and its libraries, which check their indices (that
+    # is told as a "device-side assert", and stays the code's), and a few tries elsewhere tell.
+    (
+        re.compile(
+            r"uncorrectable (ECC|NVLink) error|unspecified launch failure|illegal memory access|"
+            r"illegal instruction was encountered|hardware stack error|GPU is lost|"
+            r"fallen off the bus|No CUDA GPUs are available|no CUDA-capable device|"
+            r"CUDA-capable device\(s\) is/are busy|device not ready|system not yet initialized|"
+            r"cudaError(DevicesUnavailable|SystemNotReady|ECCUncorrectable)|"
+            r"CUDA (driver )?error: (unknown error|initialization error)|"
+            r"Unexpected error from cudaGetDeviceCount|\bNVML\b|\bXid\b",
+            re.IGNORECASE,
+        ),
+        FailureClass.DEVICE,
     ),
     (re.compile(r"WorkerGroupStartupTimeoutError"), FailureClass.NO_ROOM),
     (
@@ -130,11 +160,15 @@ def classify(error_types: Sequence[str], message: str) -> FailureClass:
     if innermost not in (FailureClass.CODE, FailureClass.LOST, *_WRITES):
         return innermost
     facts = _GUESSES.sub("", message)
+    if error_types and error_types[-1] in _OS_ERRORS:
+        facts = f"{error_types[-1]}: {facts}"  # as it stands in a traceback
     by_text = next(
         (kind for pattern, kind in _BY_MESSAGE if pattern.search(facts)),
         FailureClass.CODE,
     )
     if innermost in _WRITES:
+        if by_text is not FailureClass.DISK_FULL and is_outage(facts):
+            return FailureClass.STORAGE
         return by_text if by_text is FailureClass.DISK_FULL else innermost
     return by_text if by_text is not FailureClass.CODE else innermost
 
@@ -162,9 +196,18 @@ class Decision:
 
 
 GIVE_UP = Decision()
-SPEAKS_AGAINST = frozenset({FailureClass.LOST, FailureClass.HANG, FailureClass.COMMUNICATION})
+SPEAKS_AGAINST = frozenset(
+    {FailureClass.LOST, FailureClass.HANG, FailureClass.COMMUNICATION, FailureClass.DEVICE}
+)
 """Kinds that, repeated on one node, are the node's."""
-BLAMES_NODE = frozenset({FailureClass.HANG, FailureClass.COMMUNICATION, FailureClass.OUT_OF_MEMORY})
+BLAMES_NODE = frozenset(
+    {
+        FailureClass.HANG,
+        FailureClass.COMMUNICATION,
+        FailureClass.DEVICE,
+        FailureClass.OUT_OF_MEMORY,
+    }
+)
 """Kinds that speak against a node at once; a process that died does so the second time."""
 
 

@@ -1,7 +1,9 @@
 """What follows from the end of an attempt: done, tried again (how, where), given up."""
 
+import errno
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -11,10 +13,11 @@ from rml_platform.run.attempt import WorkerContext
 from rml_platform.run.execute import execute
 from rml_platform.run.faults.claims import Claim, ClaimBoard
 from rml_platform.run.run_folder import Heartbeat, RunFolder
-from rml_platform.run.task import Process, RunTask
+from rml_platform.run.task import Process, RunTask, config_to_json
 from rml_platform.study.retry_config import RetryConfig
 from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.errors import DataError
+from rml_trainers.runtime.options import RuntimeConfig
 from rml_trainers.settings.batch import BatchConfig
 from tests.support.platform.fake_trainer import GOOD, NON_FINITE, FakeTrainer
 from tests.support.platform.tasks import beat_of, fake_config, task_for
@@ -116,6 +119,49 @@ def test_a_run_that_hung_is_tried_again_elsewhere(grid: Grid) -> None:
     grid.die(KILLED, node="node-a")
     assert grid.attempt().avoid == ("node-a",)
     assert grid.notes == ["run-1 is tried again after step 0 (hang)"]
+
+
+def test_a_node_without_its_gpu_is_avoided_at_once_and_given_up_after_two_more_tries(
+    grid: Grid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    auto = replace(grid.task.config, runtime=RuntimeConfig(device="auto"))
+    grid.task = replace(grid.task, config_json=config_to_json(auto), gpus_per_worker=1.0)
+    grid.begin(RetryConfig())
+    tries = [grid.attempt(node=node) for node in ("node-a", "node-b", "node-c")]
+    assert [task.avoid for task in tries] == [(), ("node-a",), ("node-a", "node-b")]
+    assert grid.queue.is_over
+    failure = grid.folder.failure()
+    assert failure is not None
+    assert failure.kind == "MissingGpuError"
+
+
+@pytest.mark.parametrize("method", ["record", "forget_failure"])
+def test_an_end_that_the_storage_does_not_tell_is_asked_again(
+    grid: Grid, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    task = grid.queue.next()
+    assert task is not None
+    grid.queue.note_hang("run-1")
+    grid.folder.begin(task)
+    grid.folder.write_heartbeat(beat(task, "node-a"))
+    away = OSError(errno.ETIMEDOUT, "Connection timed out")
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, method, Mock(side_effect=away))
+        for _ in range(3):
+            with pytest.raises(OSError, match="timed out"):
+                grid.queue.ended("run-1", KILLED)
+            assert grid.queue.under_way() == [task]
+    assert grid.notes == []
+    grid.queue.ended("run-1", KILLED)
+    assert grid.notes == ["run-1 is tried again after step 0 (hang)"]
+    assert grid.attempt().avoid == ("node-a",)
+
+
+def test_a_run_whose_storage_was_away_for_long_is_tried_again(grid: Grid) -> None:
+    grid.attempt(OSError(errno.EIO, "Input/output error"), node="node-a")
+    assert grid.notes == ["run-1 is tried again after step 2 (storage)"]
+    assert grid.attempt().avoid == (), "every node has the same storage"
 
 
 def test_out_of_memory_is_tried_once_more_elsewhere(grid: Grid) -> None:

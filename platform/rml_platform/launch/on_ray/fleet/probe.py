@@ -59,6 +59,21 @@ class NoAnswer:
     """A node that gave no answer, and why."""
 
     reason: str
+    is_silent: bool = False
+    """It said nothing at all, because it died, is very busy or lost the process that was asked: it
+    may yet answer."""
+
+
+SILENT = (
+    ray.exceptions.GetTimeoutError,
+    ray.exceptions.LocalRayletDiedError,
+    ray.exceptions.NodeDiedError,
+    ray.exceptions.ObjectLostError,
+    ray.exceptions.OutOfMemoryError,
+    ray.exceptions.TaskUnschedulableError,
+    ray.exceptions.WorkerCrashedError,
+)
+"""What Ray says of a task that came to no end of its own."""
 
 
 def answer(question: Question) -> Answer:
@@ -92,7 +107,9 @@ def _answered(reference: Any, until_s: float) -> Answer | NoAnswer:
         found: Answer = ray.get(reference, timeout=max(0.0, until_s - time.monotonic()))
     except ray.exceptions.GetTimeoutError:
         ray.cancel(reference, force=True)
-        return NoAnswer(f"gave no answer within {ANSWER_WITHIN_S:.0f} s")
+        return NoAnswer(f"gave no answer within {ANSWER_WITHIN_S:.0f} s", is_silent=True)
+    except SILENT as error:
+        return NoAnswer(f"gave no answer ({_last_line(error)})", is_silent=True)
     except ray.exceptions.RuntimeEnvSetupError as error:
         return NoAnswer(f"could not take the code that was sent along ({_last_line(error)})")
     except ray.exceptions.RayError as error:

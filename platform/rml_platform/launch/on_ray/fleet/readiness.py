@@ -6,14 +6,19 @@ from dataclasses import replace
 
 from rml_dashboards.contract.uris import without_secrets
 from rml_platform.environment import code_hash
+from rml_platform.launch.on_ray.fleet.newcomers import Unfit
 from rml_platform.launch.on_ray.fleet.probe import Answer, NoAnswer, Question, answer, ask
 from rml_platform.launch.on_ray.fleet.room import Node, nodes_now, size_of, workers_on
+from rml_platform.run.faults.outages import is_outage
 from rml_platform.run.files.input_store import InputStore
 from rml_platform.run.files.inputs import InputFinder, LocalInput
 from rml_platform.run.task import RunTask
 from rml_trainers.errors import ConfigError
 
 NUM_NAMED = 5
+TIMES_ASKED = 2
+"""A node that is alive and says nothing may be very busy, or have lost the process that was
+asked."""
 Ask = Callable[[Sequence[Node], Question], Mapping[str, Answer | NoAnswer]]
 
 
@@ -27,9 +32,12 @@ class Readiness:
         *,
         is_shipped: bool = False,
         ask_nodes: Ask = ask,
+        look: Callable[[], list[Node]] = nodes_now,
     ) -> None:
-        """`is_shipped`: the code was sent along, so that a node cannot have another.
-
+        """
+        Args:
+            is_shipped: the code was sent along, so that a node cannot have another.
+            look: at the nodes that are alive.
         Raises:
             ConfigError: a file that a run reads is not on this machine.
         """
@@ -52,10 +60,12 @@ class Readiness:
         self._on_note = on_note
         self._is_shipped = is_shipped
         self._ask = ask_nodes
+        self._look = look
         self._in_storage = set[str]()
 
     def make(self, nodes: Sequence[Node] | None = None) -> None:
-        """Ask the nodes, refuse where one cannot do it, and store what one lacks.
+        """Ask the nodes, refuse where one cannot do it, and store what one lacks. Nodes that have
+        died meanwhile are forgotten.
 
         Inputs are stored where a node does not have them in place, and always where the storage is
         not a folder: nodes that join later have to find them.
@@ -63,8 +73,9 @@ class Readiness:
         Raises:
             ConfigError: nodes run other code, or do not reach the storage; names them.
         """
-        nodes = self._concerned(nodes_now() if nodes is None else nodes)
-        answers = self._ask(nodes, self._question)
+        nodes = self._concerned(self._look() if nodes is None else nodes)
+        answers = self._answers(nodes)
+        nodes = [node for node in nodes if node.id in answers]
         own = replace(answer(replace(self._question, plugins=(), inputs=())), lacking=frozenset())
         bad = {node.id: why for node in nodes if (why := self._fault(answers[node.id], own))}
         if bad:
@@ -73,7 +84,7 @@ class Readiness:
         lacking = set[str]().union(*(one.lacking for one in found))
         self._store(set(self._inputs) if "://" in self._storage else lacking)
 
-    def judge(self, nodes: Sequence[Node]) -> dict[str, str]:
+    def judge(self, nodes: Sequence[Node]) -> dict[str, Unfit]:
         """Nodes that joined later and cannot do it, by id, with the reason."""
         answers = self._ask(self._concerned(nodes), self._question)
         own = answer(replace(self._question, plugins=(), inputs=()))
@@ -83,7 +94,24 @@ class Readiness:
                 missing = found.lacking - self._in_storage
                 if missing:
                     self._store(missing)
-        return {id_: why for id_, why in faults.items() if why}
+        return {id_: Unfit(why, _may_pass(answers[id_])) for id_, why in faults.items() if why}
+
+    def _answers(self, nodes: Sequence[Node]) -> dict[str, Answer | NoAnswer]:
+        """The answers of nodes by id. Those that say nothing are asked again, and left out where
+        they are no longer alive."""
+        answers = dict(self._ask(nodes, self._question))
+        for times_left in reversed(range(TIMES_ASKED)):
+            silent = _silent(answers)
+            if not silent:
+                break
+            alive = {node.id for node in self._look()}
+            answers = {id_: found for id_, found in answers.items() if id_ not in silent - alive}
+            again = [node for node in nodes if node.id in silent & alive]
+            if again and times_left:
+                names = ", ".join(node.host or node.id[:8] for node in again[:NUM_NAMED])
+                self._on_note(f"{len(again)} nodes gave no answer and are asked again: {names}")
+                answers |= self._ask(again, self._question)
+        return answers
 
     def _concerned(self, nodes: Sequence[Node]) -> list[Node]:
         """Nodes that something of this launch may be on: with Ray Train all, because the drivers of
@@ -144,3 +172,17 @@ class Readiness:
             f"{len(bad)} of {len(nodes)} nodes cannot carry out this launch, nothing was started: "
             f"{'; '.join((*named, *more))}. {remedy}"
         )
+
+
+def _silent(answers: Mapping[str, Answer | NoAnswer]) -> set[str]:
+    """Ids of the nodes that said nothing."""
+    return {
+        id_ for id_, found in answers.items() if isinstance(found, NoAnswer) and found.is_silent
+    }
+
+
+def _may_pass(found: Answer | NoAnswer) -> bool:
+    """Whether what is wrong with a node may be right the next time that it is asked."""
+    if isinstance(found, NoAnswer):
+        return found.is_silent
+    return is_outage(found.storage_error)

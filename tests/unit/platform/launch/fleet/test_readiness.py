@@ -4,16 +4,28 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
+import ray
+from ray.exceptions import (
+    GetTimeoutError,
+    NodeDiedError,
+    RayTaskError,
+    RuntimeEnvSetupError,
+    TaskUnschedulableError,
+    WorkerCrashedError,
+)
 
-from rml_platform.launch.on_ray.fleet.newcomers import Newcomers
+from rml_platform.launch.on_ray.fleet import probe
+from rml_platform.launch.on_ray.fleet.newcomers import AGAIN_AFTER_S, Newcomers, Unfit
 from rml_platform.launch.on_ray.fleet.probe import Answer, NoAnswer, Question, answer
-from rml_platform.launch.on_ray.fleet.readiness import Readiness
+from rml_platform.launch.on_ray.fleet.readiness import TIMES_ASKED, Readiness
 from rml_platform.launch.on_ray.fleet.room import Node
 from rml_platform.run.faults.lease import lease
 from rml_platform.run.files.input_store import InputStore
@@ -42,17 +54,23 @@ class Nodes:
     def __init__(self) -> None:
         self.changes: dict[str, dict[str, Any]] = {}
         self.silent: dict[str, str] = {}
+        """Nodes without rml, and what is said of them."""
+        self.late: Counter[str] = Counter()
+        """Nodes that say nothing the first times, and how often."""
         self.asked: list[str] = []
 
     def __call__(self, nodes: Sequence[Node], question: Question) -> dict[str, Answer | NoAnswer]:
         self.asked += [node.id for node in nodes]
         own = answer(question)
-        return {
-            node.id: NoAnswer(self.silent[node.id])
-            if node.id in self.silent
-            else replace(own, **self.changes.get(node.id, {}))
-            for node in nodes
-        }
+        return {node.id: self._answer(node.id, own) for node in nodes}
+
+    def _answer(self, id_: str, own: Answer) -> Answer | NoAnswer:
+        if self.late[id_] > 0:
+            self.late[id_] -= 1
+            return NoAnswer("gave no answer within 180 s", is_silent=True)
+        if id_ in self.silent:
+            return NoAnswer(self.silent[id_])
+        return replace(own, **self.changes.get(id_, {}))
 
 
 @pytest.fixture
@@ -66,6 +84,7 @@ def task(tiny_data: PreparedData, tmp_path: Path) -> RunTask:
 
 
 def made(task: RunTask, nodes: Nodes, **options: Any) -> Readiness:
+    options = {"look": lambda: NODES, **options}
     readiness = Readiness([task], lambda text: None, ask_nodes=nodes, **options)
     with lease(task.storage, task.launch_id):
         readiness.make(NODES)
@@ -149,6 +168,61 @@ def test_a_node_without_an_answer_is_refused_and_shipping_is_said(
         made(task, nodes, is_shipped=True)
 
 
+def test_a_node_that_is_late_is_asked_again(task: RunTask, nodes: Nodes) -> None:
+    nodes.late["b"] = 1
+    made(task, nodes)
+    assert nodes.asked == ["a", "b", "b"]
+
+
+def test_a_node_that_lives_and_never_answers_is_named(task: RunTask, nodes: Nodes) -> None:
+    nodes.late["b"] = 100
+    with pytest.raises(ConfigError, match=r"1 of 2 nodes .*host-b \(b\) gave no answer within"):
+        made(task, nodes)
+    assert nodes.late["b"] == 100 - TIMES_ASKED
+
+
+def test_a_node_that_dies_while_it_is_asked_is_forgotten(task: RunTask, nodes: Nodes) -> None:
+    nodes.late["b"] = 100
+    made(task, nodes, look=lambda: NODES[:1])
+    assert nodes.asked == ["a", "b"]
+    nodes.silent["a"] = "has no rml"
+    with pytest.raises(ConfigError, match=r"^1 of 1 nodes .*host-a \(a\) has no rml"):
+        made(task, nodes, look=lambda: NODES[:1])
+
+
+def test_a_node_that_dies_when_it_is_asked_again_is_forgotten(task: RunTask, nodes: Nodes) -> None:
+    nodes.late["b"] = 100
+    looks = iter([NODES, NODES[:1]])
+    made(task, nodes, look=lambda: next(looks))
+    assert nodes.asked == ["a", "b", "b"]
+
+
+@pytest.mark.parametrize(
+    ("error", "is_silent"),
+    [
+        (GetTimeoutError("late"), True),
+        (NodeDiedError("dead"), True),
+        (TaskUnschedulableError("the node is gone"), True),
+        (WorkerCrashedError(), True),
+        (RuntimeEnvSetupError("no space"), False),
+        (RayTaskError("answer", "ModuleNotFoundError: rml_platform", ImportError()), False),
+    ],
+)
+def test_silence_is_told_from_an_answer(
+    error: Exception, is_silent: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray, "get", Mock(side_effect=error))
+    monkeypatch.setattr(ray, "remote", lambda **options: Mock())
+    cancelled = Mock()
+    monkeypatch.setattr(ray, "cancel", cancelled)
+    monkeypatch.setattr(probe, "NodeAffinitySchedulingStrategy", Mock())
+    question = Question(storage="", launch_id="", plugins=(), inputs=())
+    found = probe.ask(NODES[:1], question)["a"]
+    assert isinstance(found, NoAnswer)
+    assert found.is_silent is is_silent
+    assert cancelled.called is isinstance(error, GetTimeoutError)
+
+
 def test_a_node_that_holds_no_run_is_asked_only_where_it_may_drive_one(
     task: RunTask, nodes: Nodes
 ) -> None:
@@ -189,6 +263,56 @@ def test_who_joins_later_is_asked_and_kept_out_until_it_has_answered(
     assert nodes.asked == ["a", "b", "c", "d"]
     assert InputStore(task.storage).index(name) is not None
     there.remove(there[-1])
+    assert newcomers.unusable() == set()
+
+
+def test_a_newcomer_that_is_late_is_asked_again(task: RunTask, nodes: Nodes) -> None:
+    readiness = made(task, nodes)
+    there = list(NODES)
+    said: list[str] = []
+    now = [0.0]
+    newcomers = Newcomers(readiness.judge, said.append, look=lambda: there, clock=lambda: now[0])
+    there.append(node("c"))
+    nodes.late["c"] = 2
+    with lease(task.storage, task.launch_id):
+        newcomers.look()
+        newcomers.look()
+        assert nodes.asked == ["a", "b", "c"], "it is given time"
+        for _ in range(2):
+            assert newcomers.unusable() == {"c"}
+            now[0] += AGAIN_AFTER_S
+            newcomers.look()
+    assert newcomers.unusable() == set()
+    assert said == [
+        "node host-c joined and is not used yet: it gave no answer within 180 s; it is asked again",
+        "node host-c is used from here on",
+    ]
+
+
+def test_a_newcomer_whose_storage_is_away_is_asked_again(task: RunTask, nodes: Nodes) -> None:
+    readiness = made(task, nodes)
+    nodes.changes = {
+        "c": {"storage_error": "OSError: [Errno 110] Connection timed out"},
+        "d": {"storage_error": "it does not find there what this launch has written"},
+    }
+    faults = readiness.judge([node("c"), node("d")])
+    assert {id_: fault.may_pass for id_, fault in faults.items()} == {"c": True, "d": False}
+
+
+def test_nothing_is_said_of_a_newcomer_that_dies_while_it_is_asked(
+    task: RunTask, nodes: Nodes
+) -> None:
+    readiness = made(task, nodes)
+    there = list(NODES)
+
+    def judge(new: Sequence[Node]) -> Mapping[str, Unfit]:
+        there.remove(new[0])
+        return readiness.judge(new)
+
+    newcomers = Newcomers(judge, pytest.fail, look=lambda: list(there))
+    there.append(node("c"))
+    nodes.late["c"] = 1
+    newcomers.look()
     assert newcomers.unusable() == set()
 
 

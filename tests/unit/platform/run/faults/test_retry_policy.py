@@ -19,6 +19,7 @@ from rml_platform.study.retry_config import RetryConfig
 
 RULES = RetryConfig()
 OOM = FailureClass.OUT_OF_MEMORY
+DEVICE = FailureClass.DEVICE
 
 
 def tries(kind: FailureClass, rules: RetryConfig) -> int:
@@ -63,6 +64,7 @@ def test_preemption_has_no_limit_and_uses_up_nothing_of_the_others() -> None:
 
 def test_waiting_for_room_counts_from_the_last_time_under_way() -> None:
     waiting = Trouble(FailureClass.NO_ROOM)
+    assert decide([waiting] * 1000, RULES).is_tried_again, "a day without nodes loses no run"
     rules = replace(RULES, no_room=2)
     assert decide([waiting] * 2, rules).is_tried_again
     assert not decide([waiting] * 3, rules).is_tried_again
@@ -91,8 +93,19 @@ def test_budgets_are_separate() -> None:
     assert not decide([memory, lost, memory], RULES).is_tried_again
 
 
+def test_broken_gpus_of_several_runs_exclude_their_node() -> None:
+    broken = Trouble(FailureClass.DEVICE, "a")
+    assert node_to_exclude([[broken], [broken], [broken]], "a", replace(RULES, node_faults=3))
+
+
 @pytest.mark.parametrize(
-    "kind", [FailureClass.HANG, FailureClass.COMMUNICATION, FailureClass.OUT_OF_MEMORY]
+    "kind",
+    [
+        FailureClass.HANG,
+        FailureClass.COMMUNICATION,
+        FailureClass.DEVICE,
+        FailureClass.OUT_OF_MEMORY,
+    ],
 )
 def test_the_next_attempt_avoids_the_node(kind: FailureClass) -> None:
     assert decide([Trouble(kind, "b"), Trouble(FailureClass.LOST, "a")], RULES).avoid == ("b",)
@@ -168,6 +181,27 @@ def test_memory_is_halved_as_long_as_it_can_be_and_then_looked_for_elsewhere() -
             FailureClass.LOST,
         ),
         (("ActorDiedError", "ConfigError"), "lr = -1", FailureClass.CONFIG),
+        (("AcceleratorError",), "CUDA error: uncorrectable ECC error encountered", DEVICE),
+        (("RuntimeError",), "CUDA error: unspecified launch failure", DEVICE),
+        (("RuntimeError",), "CUDA error: an illegal memory access was encountered", DEVICE),
+        (("AcceleratorError",), "CUDA error: device-side assert triggered", FailureClass.CODE),
+        (("RuntimeError",), "No CUDA GPUs are available", DEVICE),
+        (
+            ("AcceleratorError",),
+            "CUDA error: CUDA-capable device(s) is/are busy or unavailable",
+            DEVICE,
+        ),
+        (("RuntimeError",), "CUDA error: device not ready", DEVICE),
+        (("RuntimeError",), "cudaErrorDevicesUnavailable", DEVICE),
+        (("RuntimeError",), "Can't initialize NVML", DEVICE),
+        (("RuntimeError",), "NVRM: Xid (PCI:0000:3b:00): 79, GPU has fallen off the bus.", DEVICE),
+        (
+            ("DistBackendError",),
+            "NCCL watchdog thread terminated with exception: CUDA error: uncorrectable ECC error",
+            DEVICE,
+        ),
+        (("MissingGpuError",), "this worker was given 1 GPU, and torch sees 0", DEVICE),
+        (("DeviceError",), "torch sees no usable GPU on this machine", FailureClass.CONFIG),
         (("Cancelled",), "cancelled at step 3 of 8", FailureClass.CANCELLED),
         (("ZeroDivisionError",), "division by zero", FailureClass.CODE),
         ((), "", FailureClass.CODE),
