@@ -12,6 +12,7 @@ from rml_platform.launch.session.local_ray import LocalRay
 from rml_platform.launch.session.ray_environment import (
     ENVIRONMENT,
     LOOPBACK,
+    check_address,
     job_config,
     prepare_environment,
 )
@@ -55,8 +56,11 @@ def ray_session(
         ahead: a local Ray that was begun before, with all this; one that has ended by now is of no
             use, and another is started.
     Raises:
+        ConfigError: `address` is of a client of Ray.
         ClusterError: Ray cannot be started, or not be reached at `address`.
     """
+    if address is not None:
+        check_address(address)
     prepare_environment(local=address is None)
     import ray
 

@@ -22,6 +22,7 @@ from rml_platform.launch.session.local_ray import PRELOAD, LocalRay
 from rml_platform.launch.session.ray_environment import ENVIRONMENT
 from rml_platform.launch.session.ray_session import ray_session
 from rml_platform.launch.stop_signals import StoppedBySignal, exit_code_of, stopping_on_signals
+from rml_trainers.errors import ConfigError
 
 
 @pytest.fixture
@@ -251,9 +252,18 @@ def test_a_cluster_that_listens_on_loopback_only_is_joined_there(
         assert module.is_on_loopback_only(f"127.0.0.1:{port}") is expected
 
 
-@pytest.mark.parametrize("address", ["auto", "ray://127.0.0.1:10001", "192.0.2.7:6379"])
+@pytest.mark.parametrize("address", ["auto", "head:6379", "192.0.2.7:6379"])
 def test_other_addresses_are_nothing_special(address: str) -> None:
     assert not module.is_on_loopback_only(address)
+
+
+def test_a_client_s_address_is_refused_before_ray_is_asked(calls: list[dict[str, object]]) -> None:
+    with (
+        pytest.raises(ConfigError, match=r"^ray://head:10001: .*ray job submit"),
+        ray_session("ray://head:10001", with_train=False),
+    ):
+        pass
+    assert not calls
 
 
 @pytest.mark.usefixtures("calls")
