@@ -27,7 +27,7 @@ from rml_platform.launch.outcomes import (
     write_losses,
 )
 from rml_platform.launch.output_layout import OutputLayout
-from rml_platform.launch.scheduling.budgets import NO_TERMS, Terms, budget_of
+from rml_platform.launch.scheduling.budgets import DEADLINE_PASSED, NO_TERMS, Terms, budget_of
 from rml_platform.launch.scheduling.notices import Notifier, notifying, tell_failure, watching
 from rml_platform.launch.scheduling.queue_state import telling
 from rml_platform.launch.scheduling.search import Searches
@@ -210,6 +210,9 @@ class _Launch:
             try:
                 with self._lease, view, watching(self._notifier, open_runs):
                     while pending := self._one_round(pending, carry_out):
+                        if self._budget.is_past_deadline:
+                            self._report.held_back |= dict.fromkeys(pending, DEADLINE_PASSED)
+                            break
                         self._wait()
             finally:
                 self._end()
@@ -260,6 +263,9 @@ class _Launch:
                 watch = repeated(stop, self._poll_s, "budget")
                 with told, watch:
                     lost = carry_out(tasks, turns=turns)
+            else:
+                for task in tasks:  # it says why of those that wait
+                    turns.add(task)
             kept = {i: text for i, text in lost.items() if self.claims.holds(i)}
             write_losses(kept, self.folders, self.launch_id)
         finally:

@@ -4,6 +4,7 @@ distributed/."""
 import contextlib
 import io
 import subprocess
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -285,6 +286,26 @@ def test_a_launch_that_only_follows_can_be_stopped(
     while_followed(monkeypatch, stop)
     report = grid.launch()
     assert (report.running_elsewhere, report.left, report.exit_code) == ([grid.good], [], 130)
+
+
+def test_a_deadline_ends_a_launch_that_follows_another_one(
+    grid: Grid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Other(grid, Process.current())
+    while_followed(monkeypatch)  # it does not wait once
+    report = grid.launch(terms=Terms(deadline=time.time()))
+    assert (report.running_elsewhere, report.left) == ([grid.good], [grid.bad])
+    assert report.over_budget == dict.fromkeys([grid.good, grid.bad], "the deadline has passed")
+    assert (grid.trained, report.exit_code) == ([], 3)
+
+
+def test_before_its_deadline_a_launch_follows_another_one(
+    grid: Grid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Other(grid, Process.current())
+    while_followed(monkeypatch, lambda: None, other.leave)
+    report = grid.launch(terms=Terms(deadline=time.time() + 1e6))
+    assert (report.done, report.over_budget) == ([grid.good], {})
 
 
 def test_a_run_that_is_taken_over_in_the_middle_is_followed(
