@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from rich.console import Console
@@ -283,10 +284,13 @@ def test_a_launch_that_only_follows_can_be_stopped(
     def stop() -> None:
         raise KeyboardInterrupt
 
+    ahead = Mock()
+    monkeypatch.setattr(module, "ray_ahead", lambda *what: contextlib.nullcontext(ahead))
     Other(grid, Process.current())
     while_followed(monkeypatch, stop)
     report = grid.launch()
     assert (report.running_elsewhere, report.left, report.exit_code) == ([grid.good], [], 130)
+    ahead.close.assert_called_once()  # others may have its GPUs meanwhile
 
 
 def test_a_deadline_ends_a_launch_that_follows_another_one(
