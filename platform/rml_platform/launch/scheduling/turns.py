@@ -158,10 +158,15 @@ class Turns:
     def may_any_start(self, tasks: Iterable[RunTask]) -> bool:
         """Whether one of some runs, none of which waits here yet, could be started now if nothing
         was under way."""
+        return any(not self.why_not(task, ()) for task in tasks)
+
+    def why_not(self, task: RunTask, under_way: Sequence[RunTask]) -> str:
+        """Why a run that does not wait here could not be started now beside those under way; empty
+        where it could."""
         with self._lock:
             asked = {study: wishes.now() for study, wishes in self._wishes.items()}
-            reason = self._reasoning(asked, ())
-            return any(not reason(t, self._places.get(t.run_id, NOWHERE)) for t in tasks)
+            reason = self._reasoning(asked, under_way)
+            return reason(task, self._places.get(task.run_id, NOWHERE))
 
     def reasons(self, under_way: Sequence[RunTask] | None = None) -> dict[str, str]:
         """Why each waiting run waits, in the order in which they will be started.
