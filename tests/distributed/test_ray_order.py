@@ -85,3 +85,29 @@ def test_wishes_reach_the_launch_that_runs(tiny_data: PreparedData, tmp_path: Pa
     results = {i: record.result.time for i, record in records.items() if record.result}
     assert sorted(results, key=lambda run_id: results[run_id]) == ["C0", "C1", "A1", "B1"]
     assert turns.reasons(()) == {"B0": "cancelled"}
+
+
+def test_a_run_that_waits_for_room_hears_that_it_is_cancelled(
+    tiny_data: PreparedData, tmp_path: Path
+) -> None:
+    """It asks for more cores than there are, as on a cluster that has to grow for it."""
+    from rml_platform.launch.on_ray.placement_groups import is_any_waiting
+    from rml_platform.launch.on_ray.sweep import sweep
+
+    large = replace(task_for(fake_config(0), tiny_data, tmp_path, "A0"), cpus_per_worker=2)
+
+    def ask() -> None:
+        wait_until(is_any_waiting)
+        write_wishes(str(tmp_path), "s", None, with_cancelled(Wishes(), ["A0"]))
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    wishes = LiveWishes(str(tmp_path), "s", None, dict.fromkeys(ROWS, 0), pytest.fail)
+    turns = Turns({"A0": (Place("s", ("A",), 0, 0),)}, {"s": wishes})
+    said: list[str] = []
+    assert sweep([large], on_note=said.append, trainer_class=FakeTrainer, turns=turns) == {}
+    asking.join()
+    assert said == ["A0 waits for room no longer: cancelled"]
+    assert turns.reasons(()) == {"A0": "cancelled"}
+    assert RunFolder.of(str(tmp_path), "A0").record().state == "new"
+    assert not is_any_waiting()

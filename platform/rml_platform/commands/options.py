@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from rml_platform.launch.output_layout import DEFAULT_OUT as DEFAULT_OUT
+from rml_platform.launch.session.ray_environment import check_address
 from rml_platform.run.files.reaching import check_storage
 
 STUDY_OR_NAME = "STUDY.yaml|NAME"
@@ -103,9 +104,13 @@ TrackingUri = Annotated[
 ]
 
 
-def _of_a_cluster(address: str | None) -> str | None:
+def _of_a_cluster(context: typer.Context, address: str | None) -> str | None:
     """`RAY_ADDRESS=local` asks for what no address asks for."""
-    return None if address in ("", "local") else address
+    if address in (None, "", "local"):
+        return None
+    if not context.resilient_parsing:
+        check_address(address)
+    return address
 
 
 Address = Annotated[
@@ -113,6 +118,6 @@ Address = Annotated[
     typer.Option(
         envvar="RAY_ADDRESS",
         callback=_of_a_cluster,
-        help="Ray cluster to use (host:port, ray://…, auto); default: a local Ray of its own.",
+        help="Ray cluster to use (host:port, auto); default: a local Ray of its own.",
     ),
 ]

@@ -27,7 +27,7 @@ from rml_platform.launch.outcomes import (
     write_losses,
 )
 from rml_platform.launch.output_layout import OutputLayout
-from rml_platform.launch.scheduling.budgets import NO_TERMS, Terms, budget_of
+from rml_platform.launch.scheduling.budgets import DEADLINE_PASSED, NO_TERMS, Terms, budget_of
 from rml_platform.launch.scheduling.notices import Notifier, notifying, tell_failure, watching
 from rml_platform.launch.scheduling.queue_state import telling
 from rml_platform.launch.scheduling.search import Searches
@@ -109,7 +109,8 @@ def launch(
             )
             with notifying(notify, own := new_launch_id(), note, studies, report) as notifier:
                 asked = (console, report, terms, notifier, own, system_metrics)
-                _Launch(plans, layout, data_root, publisher, *asked).bring_to_end(carry_out)
+                idle = ahead.close if ahead else lambda: None
+                _Launch(plans, layout, data_root, publisher, *asked).bring_to_end(carry_out, idle)
     except KeyboardInterrupt as stop:
         report.stopped_with = exit_code_of(stop)
     report.seconds = time.monotonic() - started
@@ -187,9 +188,13 @@ class _Launch:
         self._poll_s = poll_seconds(self.folders.values())
         self._on_started: Callable[[str], None] = lambda run_id: None
 
-    def bring_to_end(self, carry_out: CarryOut) -> None:
+    def bring_to_end(self, carry_out: CarryOut, on_idle: Callable[[], None]) -> None:
         """Carry out what is left of the plan, and follow what another launch is at; the report
-        says what became of each run, also when this is interrupted."""
+        says what became of each run, also when this is interrupted.
+
+        Args:
+            on_idle: lets others have what this launch holds of the machine, while it only follows.
+        """
         sweep()  # of a launch that was killed; this one may have nothing to do that would
         pending = triage(self.folders, self._report, self._on_note)
         done = [self.folders[run_id] for run_id in self._report.done_before]
@@ -210,6 +215,10 @@ class _Launch:
             try:
                 with self._lease, view, watching(self._notifier, open_runs):
                     while pending := self._one_round(pending, carry_out):
+                        if self._budget.is_past_deadline:
+                            self._report.held_back |= dict.fromkeys(pending, DEADLINE_PASSED)
+                            break
+                        on_idle()
                         self._wait()
             finally:
                 self._end()
@@ -248,7 +257,7 @@ class _Launch:
         self.tasks |= {task.run_id: task for task in tasks}  # once, of thousands
         try:
             lost: Mapping[str, str] = {}
-            if self._may_any_start(tasks):
+            if turns.may_any_start(tasks):  # otherwise Ray is not needed at all
                 told = telling(
                     self._storage, self.launch_id, lambda: (turns.under_way(), turns.reasons())
                 )
@@ -260,6 +269,9 @@ class _Launch:
                 watch = repeated(stop, self._poll_s, "budget", self._on_note)
                 with told, watch:
                     lost = carry_out(tasks, turns=turns)
+            else:
+                for task in tasks:  # it says why of those that wait
+                    turns.add(task)
             kept = {i: text for i, text in lost.items() if self.claims.holds(i)}
             write_losses(kept, self.folders, self.launch_id)
         finally:
@@ -279,13 +291,6 @@ class _Launch:
 
     def _tell_failure(self, run_id: str) -> None:
         tell_failure(self._notifier, run_id, self.folders[run_id].record())
-
-    def _may_any_start(self, tasks: Sequence[RunTask]) -> bool:
-        """Whether Ray is needed at all."""
-        turns = Turns(self._places, self._wishes, self._judging)
-        for task in tasks:
-            turns.add(task)
-        return turns.next(()) is not None
 
     def _note_held_back(self, turns: Turns) -> None:
         """Why runs that are left were not started, where it was not for want of time."""

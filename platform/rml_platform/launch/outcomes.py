@@ -29,7 +29,8 @@ class LaunchReport:
     left: list[str] = field(default_factory=list)
     """Stopped on the way or never started; launching again goes on with them."""
     held_back: dict[str, str] = field(default_factory=dict)
-    """Those of them that were not started for a reason of their own, with the reason."""
+    """Those of them that were not started for a reason of their own, and those of another launch
+    that the deadline ended this one before, with the reason."""
     untracked: list[str] = field(default_factory=list)
     """Not yet in MLflow, because it was away; the next launch sends them."""
     stopped_with: int | None = None

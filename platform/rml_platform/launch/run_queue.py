@@ -54,6 +54,8 @@ class RunQueue:
         self._history = dict[str, list[Trouble]]()
         self._known_ends = dict[str, FailureClass]()
         """What the attempts that are about to end are going to end of."""
+        self._taken_back = set[str]()
+        """Runs whose attempts are about to end before they begin, because nobody wants them now."""
         self._ended_attempts = dict[str, tuple[int, Process]]()
         self._excluded = dict[str, int]()
         """Nodes that the whole launch keeps off where there are others, and how many faults speak
@@ -99,6 +101,17 @@ class RunQueue:
         not come."""
         self._known_ends[run_id] = FailureClass.NO_ROOM
 
+    def take_back_unwanted(self, run_id: str) -> str:
+        """Why a run that was handed out and waits for room may no longer be started; empty where it
+        may. Where it may not, its attempt is about to be ended and is none: the run waits for its
+        turn, as before."""
+        task = self._under_way[run_id]
+        others = [other for other in self.under_way() if other.run_id != run_id]
+        reason = self._turns.why_not(task, others)
+        if reason:
+            self._taken_back.add(run_id)
+        return reason
+
     def has_ended(self, run_id: str, beat: Heartbeat) -> bool:
         """Whether a word is the last of an attempt that has come back: it is still there until the
         next one begins."""
@@ -113,6 +126,11 @@ class RunQueue:
             OSError: the storage does not answer; nothing was decided, and this may be asked again.
         """
         task = self._under_way[run_id]
+        if run_id in self._taken_back:
+            self._taken_back.remove(run_id)
+            self._put_back(task, None)
+            self._turns.add(task, tries=len(self._history.get(run_id, ())))
+            return
         folder = RunFolder.of(task.storage, run_id)
         record = folder.record()
         if record.result is not None or _belongs_to_another(folder, task):

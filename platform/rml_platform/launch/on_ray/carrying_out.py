@@ -2,11 +2,13 @@
 
 import contextlib
 import functools
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypedDict
 
 from rml_dashboards.contract.run_folder import RESULT_FILE, RUNS
 from rml_platform.launch.scheduling.turns import Turns
+from rml_platform.launch.session.gpu_locks import HeldGpus, gpu_names, take_free, wait_for_free
 from rml_platform.launch.session.local_ray import LocalRay
 from rml_platform.launch.session.ray_session import ray_session
 from rml_platform.launch.sizing import execution_note, execution_of, plugins_of_tasks, sized
@@ -23,29 +25,40 @@ class _Size(TypedDict):
 
     with_train: bool
     num_cpus: int
-    num_gpus: int
 
 
 def _size(studies: Iterable[Study]) -> _Size:
-    machine = Machine.here()
     return {
         "with_train": any(execution_of(study, is_local=True) == "train" for study in studies),
-        "num_cpus": machine.cores,
-        "num_gpus": machine.gpus,
+        "num_cpus": Machine.here().cores,
     }
+
+
+def _gpus_of_a_run(studies: Iterable[Study]) -> int:
+    """The most GPUs of this machine that one run asks for, as far as there are so many."""
+    there = Machine.here().gpus
+    asked = (study.resources.workers * study.resources.gpus(there) for study in studies)
+    return min(there, math.ceil(max(asked, default=0)))
 
 
 @contextlib.contextmanager
 def ray_ahead(plans: Sequence[Plan], storage: str, is_wanted: bool) -> Iterator[LocalRay | None]:
-    """Begin to start a Ray of this machine where some run has no result yet, for `on_ray`; it ends
-    with the context at the latest.
+    """Begin to start a Ray of this machine where some run has no result yet and there are GPUs for
+    it, for `on_ray`; it ends with the context at the latest.
 
     The launch meanwhile opens its tracker, which takes about as long.
     """
     if not (is_wanted and _is_something_left(plans, storage)):
         yield None
         return
-    ahead = LocalRay(**_size(plan.study for plan in plans))
+    studies = [plan.study for plan in plans]
+    needed = _gpus_of_a_run(studies)
+    gpus = take_free(gpu_names(Machine.here().gpus if needed else 0))
+    if len(gpus.names) < needed or gpus.others:  # the launch tells it where it has to do something
+        gpus.release()
+        yield None
+        return
+    ahead = LocalRay(**_size(studies), gpus=gpus)
     try:
         ahead.wait_begun()
         yield ahead
@@ -87,9 +100,20 @@ def _carry_out(
     for text in dict.fromkeys(execution_note(study, address) for study in needed.values()):
         if text:
             on_note(text)
+    gpus = HeldGpus()
+    if is_local and (ahead is None or ahead.is_closed):
+        of_a_run = _gpus_of_a_run(needed.values())
+        names = gpu_names(Machine.here().gpus if of_a_run else 0)
+        found = wait_for_free(names, of_a_run, lambda: turns.may_any_start(tasks), on_note)
+        if found is None:
+            for task in tasks:  # it says why of those that wait
+                turns.add(task)
+            return {}
+        gpus = found
     with ray_session(
         address,
         **_size(needed.values()),
+        gpus=gpus,
         ship=plugins_of_tasks(tasks) if ship else None,
         ahead=ahead,
     ):

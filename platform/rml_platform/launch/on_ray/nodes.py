@@ -56,7 +56,7 @@ def label_selector(task: RunTask) -> dict[str, str]:
 
 
 def free_by_node() -> Mapping[str, Mapping[str, float]]:
-    """What nobody uses at the moment, by node and resource. Not to be had over `ray://`."""
+    """What nobody uses at the moment, by node and resource."""
     found: dict[str, dict[str, float]] = ray._private.state.available_resources_per_node()
     return found
 

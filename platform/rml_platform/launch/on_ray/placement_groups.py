@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
-import ray.util.client
 from ray import PlacementGroupID, tune
 from ray.core.generated import gcs_pb2
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
@@ -51,7 +50,7 @@ def remove_own() -> int:
 
 
 def is_any_waiting() -> bool:
-    """Whether a group of this launch waits for room. Over `ray://` that is not known: False."""
+    """Whether a group of this launch waits for room."""
     own = ray.get_runtime_context().get_job_id()
     return any(group.is_waiting for group in _groups() if group.job_id == own)
 
@@ -67,8 +66,6 @@ class _Group:
 
 def _groups() -> list[_Group]:
     """The groups that launches of ours hold on the connected Ray."""
-    if ray.util.client.ray.is_connected():  # ray://: what is asked for here is not to be had
-        return []
     state = ray._private.state.state
     state._connect_and_get_accessor()
     accessor = state._global_state_accessor

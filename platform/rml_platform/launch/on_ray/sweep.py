@@ -202,7 +202,9 @@ def sweep(
     )
     silence = Silence()
     in_order = InOrder()
-    withdrawal = Withdrawal(in_order, unusable, queue.note_no_room, on_note)
+    withdrawal = Withdrawal(
+        in_order, unusable, queue.note_no_room, on_note, queue.take_back_unwanted
+    )
     for name in ("ray.tune", "ray.train"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     with temporary_folder("rml-tune-") as folder:

@@ -1,4 +1,4 @@
-"""Takes runs back that wait on the cluster for what will not come."""
+"""Takes runs back that wait on the cluster for what will not come, or that nobody wants by now."""
 
 import time
 from collections import deque
@@ -74,7 +74,9 @@ class InOrder(FIFOScheduler):  # type: ignore[misc]
 
 class Withdrawal(tune.Callback):  # type: ignore[misc]
     """Takes back runs that still keep off nodes although the others are gone: Ray never looks at a
-    request for room again, and they would wait for ever. The queue hands them out afresh.
+    request for room again, and they would wait for ever. The queue hands them out afresh. Those
+    that were cancelled meanwhile, or come too late for a deadline or budget, give up their request,
+    for which an autoscaler would bring nodes.
 
     Works between two steps of Tune, so that no run begins while it is taken back.
     """
@@ -85,17 +87,21 @@ class Withdrawal(tune.Callback):  # type: ignore[misc]
         unusable: Callable[[], Collection[str]],
         on_withdrawn: Callable[[str], None],
         on_note: Callable[[str], None],
+        why_unwanted: Callable[[str], str] = lambda run_id: "",
         look: Callable[[], list[Node]] = nodes_now,
     ) -> None:
         """
         Args:
             unusable: ids of the nodes that no run may be on.
-            on_withdrawn: is told the id of a run before it is taken back.
+            on_withdrawn: is told the id of a run before it is taken back for want of nodes.
+            why_unwanted: tells of the id of a run why it is to be taken back; empty where it is
+                wanted.
         """
         self._scheduler = scheduler
         self._unusable = unusable
         self._on_withdrawn = on_withdrawn
         self._on_note = on_note
+        self._why_unwanted = why_unwanted
         self._look = look
         self._looked_s = float("-inf")
 
@@ -113,8 +119,11 @@ class Withdrawal(tune.Callback):  # type: ignore[misc]
         unusable = self._unusable()
         nodes = [node for node in self._look() if node.id not in unusable]
         for trial in waiting:
-            if any(part.is_stuck(nodes) for part in bundles_of(trial.placement_group_factory)):
-                run_id = str(trial.config["run_id"])
+            run_id = str(trial.config["run_id"])
+            if why := self._why_unwanted(run_id):
+                self._on_note(f"{run_id} waits for room no longer: {why}")
+                self._scheduler.controller.stop_trial(trial)
+            elif any(part.is_stuck(nodes) for part in bundles_of(trial.placement_group_factory)):
                 self._on_note(
                     f"{run_id} has waited for nodes that are gone: it may now be on one that was "
                     "kept out"

@@ -27,6 +27,9 @@ from rml_trainers.errors import ConfigError
 Judge = Callable[[RunTask], str]
 """Why a waiting run may not be started now; empty where it may."""
 
+DEADLINE_PASSED = "the deadline has passed"
+"""What is said of runs that it left."""
+
 LOOK_EVERY_S = 0.5
 _UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 
@@ -139,6 +142,11 @@ class Budget:
         self._under_way = set[str]()
         self._lock = threading.Lock()
 
+    @property
+    def is_past_deadline(self) -> bool:
+        """Whether the launch has to end."""
+        return self._deadline is not None and self._clock() >= self._deadline
+
     def why_stopped(self, run_id: str) -> str:
         """Why a run was stopped on its way; empty where no budget did that."""
         if run_id in self.stopped:
@@ -147,7 +155,7 @@ class Budget:
             return ""
         failure = self._folders[run_id].record().failure_of(self._launch_id)
         was_stopped = failure is not None and failure.message.endswith(f": {DEADLINE}")
-        return "the deadline has passed" if was_stopped else ""
+        return DEADLINE_PASSED if was_stopped else ""
 
     def refusal(self, task: RunTask, under_way: Sequence[RunTask]) -> str:
         """Why a run may not be started beside those under way; empty where it may."""
@@ -179,7 +187,7 @@ class Budget:
                 left_s = self._deadline - self._clock()
                 need_s = self._seconds_left(task)
                 if left_s <= 0:
-                    return "the deadline has passed"
+                    return DEADLINE_PASSED
                 if need_s is not None and need_s > left_s:
                     return f"takes {duration(need_s)}; {duration(left_s)} until the deadline"
             pairs = zip(self._limits, promised, strict=True)

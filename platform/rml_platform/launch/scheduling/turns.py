@@ -11,7 +11,7 @@ import heapq
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from rml_platform.launch.scheduling.wishes import (
@@ -154,6 +154,19 @@ class Turns:
                     self._on_started(waiting.task.run_id)
                     return waiting.task
         return None
+
+    def may_any_start(self, tasks: Iterable[RunTask]) -> bool:
+        """Whether one of some runs, none of which waits here yet, could be started now if nothing
+        was under way."""
+        return any(not self.why_not(task, ()) for task in tasks)
+
+    def why_not(self, task: RunTask, under_way: Sequence[RunTask]) -> str:
+        """Why a run that does not wait here could not be started now beside those under way; empty
+        where it could."""
+        with self._lock:
+            asked = {study: wishes.now() for study, wishes in self._wishes.items()}
+            reason = self._reasoning(asked, under_way)
+            return reason(task, self._places.get(task.run_id, NOWHERE))
 
     def reasons(self, under_way: Sequence[RunTask] | None = None) -> dict[str, str]:
         """Why each waiting run waits, in the order in which they will be started.

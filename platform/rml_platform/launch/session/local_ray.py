@@ -14,6 +14,7 @@ from typing import Any
 
 from rml_platform.environment import usable_cores
 from rml_platform.launch.session.errors import ClusterError
+from rml_platform.launch.session.gpu_locks import HeldGpus, only_visible
 from rml_platform.launch.session.ray_environment import LOOPBACK, job_config, prepare_environment
 from rml_platform.run.files.temporary import SHORT, temporary_folder
 
@@ -31,7 +32,7 @@ class LocalRay:
     launch has other things to see to meanwhile."""
 
     def __init__(
-        self, *, with_train: bool, num_cpus: int | None = None, num_gpus: int | None = None
+        self, *, with_train: bool, num_cpus: int | None = None, gpus: HeldGpus | None = None
     ) -> None:
         """Begin to start Ray.
 
@@ -39,7 +40,7 @@ class LocalRay:
             with_train: Ray's dashboard is started too; it frees the resources of a Ray Train group
                 whose controller was killed.
             num_cpus: default: the cores that this process may use.
-            num_gpus: default: what Ray finds.
+            gpus: held for it, and released when it ends; default: what Ray finds.
         """
         self.is_closed = False
         self._begun = threading.Event()
@@ -49,7 +50,9 @@ class LocalRay:
         self._folders = contextlib.ExitStack()
         prepare_environment(local=True)
         folder = self._folders.enter_context(_session_folder())
-        options = (folder, with_train, num_cpus or usable_cores(), num_gpus)
+        if gpus is not None:
+            self._folders.callback(gpus.release)
+        options = (folder, with_train, num_cpus or usable_cores(), gpus)
         threading.Thread(target=self._start, args=options, name="ray", daemon=True).start()
 
     def wait_begun(self) -> None:
@@ -105,7 +108,7 @@ def _session_folder() -> Iterator[str]:
 
 
 def _start(
-    tell: Callable[[], None], folder: str, with_train: bool, num_cpus: int, num_gpus: int | None
+    tell: Callable[[], None], folder: str, with_train: bool, num_cpus: int, gpus: HeldGpus | None
 ) -> None:
     """Start Ray, a second time if need be: it gives its own processes 30 s, which a busy machine
     can exceed. `tell` is called as soon as Ray only waits for them."""
@@ -117,11 +120,15 @@ def _start(
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     for is_last in (False, True):
         try:
-            with _with_torch(num_cpus), _with_little(tell, with_dashboard=with_train):
+            with (
+                _with_torch(num_cpus),
+                _with_little(tell, with_dashboard=with_train),
+                only_visible(gpus or HeldGpus()),
+            ):
                 ray.init(
                     address="local",
                     num_cpus=num_cpus,
-                    num_gpus=num_gpus,
+                    num_gpus=None if gpus is None else len(gpus.names),
                     include_dashboard=with_train,
                     dashboard_host=LOOPBACK,
                     _temp_dir=folder,

@@ -6,6 +6,8 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rml_trainers.errors import ConfigError
+
 if TYPE_CHECKING:
     from ray.job_config import JobConfig
 
@@ -37,6 +39,17 @@ LOOPBACK = "127.0.0.1"
 
 LAUNCH_MARK = "rml.launch"
 """Key in the metadata of a Ray job that tells a launch's from other people's."""
+
+
+def check_address(address: str) -> None:
+    """Raise ConfigError for an address that Ray gives to its clients and submitters, `ray://…` and
+    `http://…`: what a launch asks of a cluster is not to be had through them."""
+    if "://" in address:
+        raise ConfigError(
+            f"{address}: a launch has to be on the cluster's own network, and joins it by "
+            "--address host:port or auto (RAY_ADDRESS says the same); from outside run it on the "
+            "cluster: ray job submit --address http://HEAD:8265 -- rml launch …"
+        )
 
 
 def prepare_environment(*, local: bool) -> None:

@@ -8,10 +8,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rml_platform.launch.session.errors import ClusterError, ClusterLostError
+from rml_platform.launch.session.gpu_locks import HeldGpus
 from rml_platform.launch.session.local_ray import LocalRay
 from rml_platform.launch.session.ray_environment import (
     ENVIRONMENT,
     LOOPBACK,
+    check_address,
     job_config,
     prepare_environment,
 )
@@ -37,7 +39,7 @@ def ray_session(
     *,
     with_train: bool,
     num_cpus: int | None = None,
-    num_gpus: int | None = None,
+    gpus: HeldGpus | None = None,
     ship: Sequence[Plugin] | None = None,
     ahead: LocalRay | None = None,
 ) -> Iterator[None]:
@@ -49,14 +51,17 @@ def ray_session(
     Args:
         with_train: a local Ray has what `execution: train` needs.
         num_cpus: of a local Ray; default: the cores that this process may use.
-        num_gpus: of a local Ray; default: what Ray finds.
+        gpus: held for a local Ray, which releases them; default: what Ray finds.
         ship: plug-ins that are sent along to a cluster with the code of the project; None to go by
             what is installed there.
         ahead: a local Ray that was begun before, with all this; one that has ended by now is of no
             use, and another is started.
     Raises:
+        ConfigError: `address` is of a client of Ray.
         ClusterError: Ray cannot be started, or not be reached at `address`.
     """
+    if address is not None:
+        check_address(address)
     prepare_environment(local=address is None)
     import ray
 
@@ -69,7 +74,7 @@ def ray_session(
             watch = RayWatch(HeadProbe().what_is_lost)
         else:
             if ahead is None or ahead.is_closed:
-                ahead = LocalRay(with_train=with_train, num_cpus=num_cpus, num_gpus=num_gpus)
+                ahead = LocalRay(with_train=with_train, num_cpus=num_cpus, gpus=gpus)
             stack.callback(ahead.close)
             ahead.wait()
             watch = RayWatch(what_died)

@@ -45,6 +45,13 @@ def test_the_ray_up_file_fits_rays_own_schema() -> None:
     assert any(target.endswith("auth_token") for target in config["file_mounts"])
 
 
+def test_a_launch_on_ray_up_outlives_the_connection_that_started_it() -> None:
+    text = (DEPLOY / "ray-up.yaml").read_text()
+    execs = re.findall(r"^# +ray exec (.*)$", text, re.MULTILINE)
+    assert execs and all(words.startswith("--tmux ") for words in execs)
+    assert any("tmux" in command for command in loaded("ray-up.yaml")["head_setup_commands"])
+
+
 def test_the_rayjob_has_what_kuberay_asks_for() -> None:
     """No schema of it comes in a package; these are the fields that its reference requires, and
     those that rml cannot do without."""
@@ -61,6 +68,7 @@ def test_the_rayjob_has_what_kuberay_asks_for() -> None:
     }
     assert set(spec) == known
     assert spec["shutdownAfterJobFinishes"] is True, "Kueue admits no other"
+    assert spec["ttlSecondsAfterFinished"] <= 300, "so long the cluster stays when the job is done"
     cluster = spec["rayClusterSpec"]
     assert cluster["authOptions"] == {"mode": "token"}
     groups = [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
@@ -107,7 +115,8 @@ def test_shell_in_them_is_sound() -> None:
     task = loaded("skypilot.yaml")
     texts = [(DEPLOY / "slurm.sh").read_text(), task["setup"], task["run"]]
     up = loaded("ray-up.yaml")
-    texts += [*up["setup_commands"], *up["head_start_ray_commands"]]
+    parts = ("setup_commands", "head_setup_commands", "head_start_ray_commands")
+    texts += [command for part in parts for command in up[part]]
     assert [_check_shell(text) for text in texts] == [""] * len(texts)
     assert _check_shell("echo $1"), "the checker does find something"
 

@@ -4,10 +4,12 @@ distributed/."""
 import contextlib
 import io
 import subprocess
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from rich.console import Console
@@ -243,7 +245,8 @@ def test_what_another_launch_leaves_unfinished_is_taken_over(
 ) -> None:
     other = Other(grid, Process.current())
     while_followed(monkeypatch, other.leave)
-    assert grid.launch().done == [grid.good]
+    long_before = Terms(deadline=time.time() + 1e6)
+    assert grid.launch(terms=long_before).done == [grid.good]
 
 
 def test_a_launch_that_is_killed_is_taken_over_at_once(
@@ -281,10 +284,24 @@ def test_a_launch_that_only_follows_can_be_stopped(
     def stop() -> None:
         raise KeyboardInterrupt
 
+    ahead = Mock()
+    monkeypatch.setattr(module, "ray_ahead", lambda *what: contextlib.nullcontext(ahead))
     Other(grid, Process.current())
     while_followed(monkeypatch, stop)
     report = grid.launch()
     assert (report.running_elsewhere, report.left, report.exit_code) == ([grid.good], [], 130)
+    ahead.close.assert_called_once()  # others may have its GPUs meanwhile
+
+
+def test_a_deadline_ends_a_launch_that_follows_another_one(
+    grid: Grid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Other(grid, Process.current())
+    while_followed(monkeypatch)  # it does not wait once
+    report = grid.launch(terms=Terms(deadline=time.time()))
+    assert (report.running_elsewhere, report.left) == ([grid.good], [grid.bad])
+    assert report.over_budget == dict.fromkeys([grid.good, grid.bad], "the deadline has passed")
+    assert (grid.trained, report.exit_code) == ([], 3)
 
 
 def test_a_run_that_is_taken_over_in_the_middle_is_followed(

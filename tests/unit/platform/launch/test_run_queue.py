@@ -1,6 +1,7 @@
 """What follows from the end of an attempt: done, tried again (how, where), given up."""
 
 import errno
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import Mock
@@ -105,6 +106,31 @@ def test_a_lost_process_is_replaced_as_often_as_the_rules_say_and_then_accounted
     assert grid.queue.is_over
     assert "killed or died 3 times in this launch" in grid.queue.lost["run-1"]
     assert grid.notes == ["run-1 is tried again after step 0 (lost)"] * 2
+
+
+def test_a_run_that_waits_and_may_not_start_any_more_is_left_until_it_may(grid: Grid) -> None:
+    reasons = {"run-1": ""}
+    seen: list[list[str]] = []
+
+    def gate(under_way: Sequence[RunTask], started: RunTask | None) -> Callable[[RunTask], str]:
+        seen.append([task.run_id for task in under_way])
+        return lambda task: reasons.get(task.run_id, "")
+
+    other = replace(grid.task, run_id="run-2")
+    turns = Turns(gate=gate)
+    grid.queue = RunQueue([grid.task, other], RetryConfig(no_room=0), grid.notes.append, turns)
+    assert [grid.queue.next(), grid.queue.next()] == [grid.task, other]
+    assert grid.queue.take_back_unwanted("run-1") == ""
+    assert seen[-1] == ["run-2"], "a run does not stand in its own way"
+    reasons["run-1"] = "the deadline has passed"
+    assert grid.queue.take_back_unwanted("run-1") == "the deadline has passed"
+    grid.queue.ended("run-1", "")
+    assert grid.queue.next() is None
+    assert not grid.queue.is_over, "the other one is under way"
+    assert (grid.queue.lost, grid.notes, grid.folder.failure()) == ({}, [], None)
+    assert turns.reasons() == {"run-1": "the deadline has passed"}
+    reasons.clear()
+    assert grid.queue.next() == grid.task
 
 
 def test_the_loss_of_a_node_has_no_limit(grid: Grid) -> None:

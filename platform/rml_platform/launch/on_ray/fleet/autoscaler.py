@@ -9,7 +9,6 @@ import json
 from typing import Any
 
 import ray
-import ray.util.client
 
 SINGLE = "node_"
 """Version 1 also runs on a cluster that was made by hand, where it adds nothing and calls each node
@@ -18,15 +17,11 @@ a type of its own, by this prefix and its id."""
 
 def limits() -> dict[str, float]:
     """The most of each resource that the cluster can have; empty where nothing tells it."""
-    if ray.util.client.ray.is_connected():  # over ray:// that cannot be asked
-        return {}
     return ray._private.state.state.get_max_resources_from_cluster_config() or {}
 
 
 def is_at_work() -> bool:
     """Whether an autoscaler reports what it is at."""
-    if ray.util.client.ray.is_connected():
-        return False
     return _reports_as_version_2() or _reports_as_version_1()
 
 

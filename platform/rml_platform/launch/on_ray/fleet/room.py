@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
-import ray.util.client
 
 from rml_platform.launch.on_ray.fleet import autoscaler
 from rml_platform.run.task import RunTask
@@ -198,7 +197,5 @@ def _times(there: Mapping[str, float], need: Mapping[str, float]) -> int:
 
 
 def _draining() -> Collection[str]:
-    if ray.util.client.ray.is_connected():
-        return ()
     found: dict[str, Any] = ray._private.state.state.get_draining_nodes()
     return found.keys()

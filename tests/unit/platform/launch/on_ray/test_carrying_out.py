@@ -2,11 +2,17 @@
 
 import functools
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from rml_platform.launch.on_ray import carrying_out
-from rml_platform.planning.plan import make_plan
+from rml_platform.launch.output_layout import OutputLayout
+from rml_platform.launch.scheduling.turns import Turns
+from rml_platform.launch.session import gpu_locks
+from rml_platform.launch.sizing import task_of
+from rml_platform.planning.machine import Machine
+from rml_platform.planning.plan import Plan, make_plan
 from rml_platform.study.schema import load_study
 from tests.support.platform.studies import write_study
 
@@ -23,31 +29,116 @@ seeds: [1, 2]
 """
 
 
-def test_ray_is_begun_only_where_a_run_is_left(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def plan(tmp_path: Path) -> Plan:
     study = load_study(write_study(tmp_path, STUDY))
-    plan = make_plan(study, data_root=None, cache_root=tmp_path / "cache")
-    begun: list[dict[str, object]] = []
+    return make_plan(study, data_root=None, cache_root=tmp_path / "cache")
+
+
+@pytest.fixture
+def begun(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Sizes of the local Rays that were begun."""
+    sizes: list[Any] = []
 
     class FakeRay:
-        def __init__(self, **size: object) -> None:
-            begun.append(size)
+        is_closed = False
+
+        def __init__(self, **size: Any) -> None:
+            self.size = size
+            sizes.append(size)
 
         def wait_begun(self) -> None: ...
 
         def close(self) -> None:
-            begun.append({})
+            self.size["gpus"].release()
 
     monkeypatch.setattr(carrying_out, "LocalRay", FakeRay)
+    return sizes
+
+
+@pytest.fixture
+def two_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(gpu_locks.VISIBLE, raising=False)
+    monkeypatch.setattr(gpu_locks, "SHORT", tmp_path)
+    monkeypatch.setattr(Machine, "here", lambda: Machine(cores=4, gpus=2))
+
+
+@pytest.mark.usefixtures("two_gpus")
+@pytest.mark.parametrize("taken", [[], ["0"], ["0", "1"]])
+def test_ray_is_begun_before_it_is_needed_only_with_all_gpus(
+    taken: list[str], plan: Plan, begun: list[Any], tmp_path: Path
+) -> None:
+    other = gpu_locks.take_free(taken)
+    with carrying_out.ray_ahead([plan], str(tmp_path), True) as ray:
+        assert (ray is None) is bool(taken)
+        assert [size["gpus"].names for size in begun] == ([] if taken else [("0", "1")])
+        assert gpu_locks.take_free(["1"]).names == (("1",) if taken == ["0"] else ())
+    other.release()
+    free = gpu_locks.take_free(["0", "1"])
+    assert free.names == ("0", "1")
+    free.release()
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_a_study_without_gpus_takes_none(begun: list[Any], tmp_path: Path) -> None:
+    study = load_study(write_study(tmp_path, STUDY), ("resources.gpus_per_worker=0",))
+    plan = make_plan(study, data_root=None, cache_root=tmp_path / "cache")
+    with carrying_out.ray_ahead([plan], str(tmp_path), True):
+        assert begun[0]["gpus"].names == ()
+
+
+@pytest.mark.usefixtures("two_gpus")
+@pytest.mark.parametrize("reason", ["", "the deadline has passed"])
+def test_a_launch_waits_for_a_gpu_as_long_as_a_run_may_start(
+    reason: str, plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Begun(Exception):
+        """Ray is started."""
+
+    def begin(address: str | None, **size: Any) -> None:
+        held = size["gpus"]
+        held.release()
+        raise Begun(held.names)
+
+    monkeypatch.setattr(carrying_out, "ray_session", begin)
+    other = gpu_locks.take_free(["0", "1"])
+    monkeypatch.setattr(gpu_locks, "_wait", other.release)
+    layout = OutputLayout(root=tmp_path, storage=str(tmp_path))
+    tasks = [task_of(run, "tiny", layout, None, "launch-1") for run in plan.runs]
+    turns = Turns(gate=lambda under_way, started: lambda task: reason)
+    said: list[str] = []
+    carry_out = functools.partial(
+        carrying_out.on_ray(None),
+        tasks,
+        turns=turns,
+        studies={"tiny": plan.study},
+        address=None,
+        max_concurrent=None,
+        ship=False,
+        trainer_class=None,
+        on_note=said.append,
+    )
+    if reason:
+        assert carry_out() == {}
+        assert set(turns.reasons(()).values()) == {reason}
+        other.release()
+    else:
+        with pytest.raises(Begun, match=r"0.*1"):
+            carry_out()
+        assert "waiting for 1 GPU of this machine: another launch of yours" in said[0]
+
+
+def test_ray_is_begun_only_where_a_run_is_left(
+    plan: Plan, begun: list[Any], tmp_path: Path
+) -> None:
     ahead = functools.partial(carrying_out.ray_ahead, [plan], str(tmp_path))
     with ahead(False) as ray:
         assert (ray, begun) == (None, [])
     with ahead(True) as ray:
         assert (begun[0]["with_train"], len(begun)) == (False, 1)
-    assert (ray is not None, begun[1:]) == (True, [{}])
+    assert ray is not None
     for run_id in (run.run_id for run in plan.runs):
         (tmp_path / "runs" / run_id).mkdir(parents=True)
         (tmp_path / "runs" / run_id / "result.json").touch()
     with ahead(True) as ray:
-        assert (ray, len(begun)) == (None, 2)
+        assert (ray, len(begun)) == (None, 1)

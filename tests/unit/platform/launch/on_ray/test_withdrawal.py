@@ -54,6 +54,25 @@ def trial(run_id: str, status: str, **labels: Any) -> Any:
     )
 
 
+def test_a_run_that_is_wanted_no_longer_gives_up_its_request() -> None:
+    happened: list[str] = []
+    in_order = InOrder()
+    trials = [trial(name, Trial.PENDING) for name in ("late", "wanted")]
+    trials.append(trial("trains", Trial.RUNNING))
+    stop = SimpleNamespace(stop_trial=lambda trial: happened.append(trial.config["run_id"]))
+    in_order.on_trial_add(stop, trials[0])
+    withdrawal = Withdrawal(
+        in_order,
+        unusable=frozenset,
+        on_withdrawn=pytest.fail,
+        on_note=lambda text: happened.append(text),
+        why_unwanted=lambda run_id: "" if run_id == "wanted" else "cancelled",
+        look=lambda: nodes("ab"),
+    )
+    withdrawal.on_step_end(1, trials)
+    assert happened == ["late waits for room no longer: cancelled", "late"]
+
+
 def test_only_runs_that_wait_and_are_stuck_are_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])

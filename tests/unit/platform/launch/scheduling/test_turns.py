@@ -116,6 +116,21 @@ def test_a_cancelled_run_is_not_started_until_it_is_taken_back(
     assert list(rest(turns)) == ["A0", "B1"]
 
 
+def test_whether_any_could_start_takes_none_of_them_out(task: RunTask, tmp_path: Path) -> None:
+    places = grid(("s", "A"))
+    turns = Turns(places, live(tmp_path), lambda under_way, started: lambda one: why)
+    tasks = [replace(task, run_id=run_id) for run_id in places]
+    why = ""
+    assert turns.may_any_start(tasks)
+    write_wishes(str(tmp_path), "s", None, with_cancelled(Wishes(), ["A0"]))
+    assert turns.may_any_start(tasks)
+    assert not turns.may_any_start(tasks[:1])
+    assert not turns.may_any_start([])
+    why = "no money"
+    assert not turns.may_any_start(tasks)
+    assert len(turns) == 0
+
+
 def test_a_gate_has_the_last_word(task: RunTask) -> None:
     places = grid(("s", "AB"))
     closed = Turns(

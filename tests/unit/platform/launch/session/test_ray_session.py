@@ -18,10 +18,12 @@ import ray
 from rml_platform.launch.session import ray_session as module
 from rml_platform.launch.session import ray_watch
 from rml_platform.launch.session.errors import ClusterError, ClusterLostError
+from rml_platform.launch.session.gpu_locks import HeldGpus
 from rml_platform.launch.session.local_ray import PRELOAD, LocalRay
 from rml_platform.launch.session.ray_environment import ENVIRONMENT
 from rml_platform.launch.session.ray_session import ray_session
 from rml_platform.launch.stop_signals import StoppedBySignal, exit_code_of, stopping_on_signals
+from rml_trainers.errors import ConfigError
 
 
 @pytest.fixture
@@ -226,6 +228,24 @@ def test_a_ray_that_was_begun_before_is_taken_and_a_closed_one_is_not(
     ahead.close()
 
 
+def test_a_local_ray_sees_the_gpus_that_are_held_for_it_until_it_ends(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, calls: list[dict[str, object]]
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2")
+    seen: list[str | None] = []
+    monkeypatch.setattr(
+        ray, "init", lambda **options: seen.append(f"{options['num_gpus']} of {visible()}")
+    )
+
+    def visible() -> str | None:
+        return os.environ.get("CUDA_VISIBLE_DEVICES")
+
+    with (tmp_path / "lock").open("w") as lock:
+        with ray_session(None, with_train=False, gpus=HeldGpus(("1", "2"), (lock,))):
+            assert (seen, visible(), lock.closed) == (["2 of 1,2"], "0,1,2", False)
+        assert lock.closed
+
+
 def test_ray_is_what_it_was_after_a_start_with_little(calls: list[dict[str, object]]) -> None:
     node = ray._private.node.Node
     before = (ray._private.parameter.RayParams, node.start_api_server, node.start_raylet)
@@ -251,9 +271,18 @@ def test_a_cluster_that_listens_on_loopback_only_is_joined_there(
         assert module.is_on_loopback_only(f"127.0.0.1:{port}") is expected
 
 
-@pytest.mark.parametrize("address", ["auto", "ray://127.0.0.1:10001", "192.0.2.7:6379"])
+@pytest.mark.parametrize("address", ["auto", "head:6379", "192.0.2.7:6379"])
 def test_other_addresses_are_nothing_special(address: str) -> None:
     assert not module.is_on_loopback_only(address)
+
+
+def test_a_client_s_address_is_refused_before_ray_is_asked(calls: list[dict[str, object]]) -> None:
+    with (
+        pytest.raises(ConfigError, match=r"^ray://head:10001: .*ray job submit"),
+        ray_session("ray://head:10001", with_train=False),
+    ):
+        pass
+    assert not calls
 
 
 @pytest.mark.usefixtures("calls")
@@ -272,7 +301,7 @@ def test_waiting_processes_load_torch_where_they_are_few(
         monkeypatch.delenv(PRELOAD)
     seen: list[str | None] = []
     monkeypatch.setattr(ray, "init", lambda **options: seen.append(os.environ.get(PRELOAD)))
-    local = LocalRay(with_train=False, num_cpus=cores, num_gpus=0)
+    local = LocalRay(with_train=False, num_cpus=cores, gpus=HeldGpus())
     local.wait()
     local.close()
     assert seen == [told]
