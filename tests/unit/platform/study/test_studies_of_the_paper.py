@@ -248,3 +248,10 @@ def test_what_is_shared_is_not_paid_twice() -> None:
         stated_seconds_left(own, step) or 0 for own, step in zip(stages, begin, strict=True)
     )
     assert shared < 0.85 * whole
+
+
+@pytest.mark.parametrize("name", ["table2", "table3"])
+def test_numbers_of_s4gan_and_no_others_speak_of_its_second_branch(name: str) -> None:
+    for row in study(name).rows:
+        for quoted in (number for own in row.reported.values() for number in own):
+            assert ("MLMT" in quoted.note) == row.label.startswith("S4GAN"), row.label
