@@ -18,7 +18,7 @@ QUANTITIES = {
 """Shares, in per cent where they are multiplied by 100."""
 WALL_TIME = "wall time"
 COUPLING = "total variation distance"
-PSEUDO_LABEL = re.compile(r"pseudo_label(?:_(\d+))?(_unrectified)?_(miou|accuracy|kept)")
+PSEUDO_LABEL = re.compile(r"pseudo_label(?:_(\d+))?(_unrectified)?_(miou|iou|accuracy|kept)")
 LOSS = re.compile(r"loss_([a-z_]+?)(?:_(\d+))?")
 PER_CENT = 100.0
 
@@ -90,13 +90,14 @@ def _of_training(metric: str) -> _Name | None:
     if metric.startswith("coupling_tv"):
         pair = metric.rpartition("_")[2]
         return _Name(COUPLING, f"of {pair}" if pair in ("students", "teachers") else "")
-    labels = PSEUDO_LABEL.fullmatch(metric)
+    kind, _, class_name = metric.partition("/")
+    labels = PSEUDO_LABEL.fullmatch(kind)
     if labels:
         number, before, what = labels.groups()
-        numbered = f"of pseudo labels {number or ''}".strip()
-        return _Name(
-            QUANTITIES[what], numbered + (" before rectification" if before else ""), is_share=True
-        )
+        parts = [f"of {class_name}"] if class_name else []
+        parts += [f"of pseudo labels {number or ''}".strip()]
+        whose = ", ".join(parts) + (" before rectification" if before else "")
+        return _Name(QUANTITIES[what], whose, is_share=True)
     loss = LOSS.fullmatch(metric)
     if loss:
         whose = f" {loss[2]}" if loss[2] else ""

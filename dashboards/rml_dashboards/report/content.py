@@ -12,7 +12,7 @@ from rml_dashboards.records.reader import RecordReader
 from rml_dashboards.records.snapshot import snapshot_of
 from rml_dashboards.studies.cost import SECONDS_KEY, device_hours
 from rml_dashboards.studies.plan import usual_reference
-from rml_dashboards.studies.pseudo_labels import pseudo_label_quality
+from rml_dashboards.studies.pseudo_labels import pseudo_label_classes, pseudo_label_quality
 from rml_dashboards.studies.table import cell_specs, table_spec
 from rml_dashboards.tables.entries import Table
 from rml_dashboards.tables.html import RunLink
@@ -63,6 +63,8 @@ class StudyContent:
     """Hours and device-hours by row, see `device_hours`."""
     pseudo_labels: pd.DataFrame
     """How right the pseudo labels were, see `pseudo_label_quality`."""
+    pseudo_label_classes: pd.DataFrame
+    """The same of single classes, see `pseudo_label_classes`."""
     comparison: Comparison | None
     why_no_comparison: str
     reader: RecordReader
@@ -105,6 +107,7 @@ def read_content(
         runs=runs,
         hours=device_hours(plan, records),
         pseudo_labels=pseudo_labels,
+        pseudo_label_classes=pseudo_label_classes(plan, once),
         comparison=comparison,
         why_no_comparison=why,
         reader=once,

@@ -1,5 +1,7 @@
 """How right the pseudo labels were, in every report whose runs have measured it."""
 
+import math
+
 import pandas as pd
 
 from rml_dashboards.contract.metric_names import axis_label
@@ -7,9 +9,14 @@ from rml_dashboards.report.content import StudyContent
 from rml_dashboards.report.tables import html_table
 from rml_dashboards.studies.pseudo_labels import AFTER, BEFORE
 from rml_dashboards.writing.page import element
-from rml_dashboards.writing.pipe_table import NOTHING
+from rml_dashboards.writing.pipe_table import NOTHING, one_line
 
 HEADINGS = {BEFORE: "before rectification", AFTER: "as used"}
+CLASS_HEADINGS = {
+    "before": "before rectification",
+    "after": "as used",
+    "difference": "difference",
+}
 
 
 def pseudo_labels_parts(content: StudyContent, prefix: str) -> list[str]:
@@ -46,12 +53,50 @@ def pseudo_labels_parts(content: StudyContent, prefix: str) -> list[str]:
             "came to be stands among the figures.",
             class_="note",
         ),
+        *_classes_parts(content),
     ]
+
+
+def _classes_parts(content: StudyContent) -> list[str]:
+    """Behind a fold, a table for each row and column: IoU of every class before and after."""
+    frame = content.pseudo_label_classes
+    if frame.empty:
+        return []
+    scale = content.plan.table.scale
+    unit = axis_label(["val/iou"], scale)
+    named = len(content.plan.columns) > 1
+    parts = ["<details><summary>Pseudo labels of single classes</summary>"]
+    for (row, column), own in frame.groupby(["row", "column"], sort=False):
+        is_rectified = bool(own["before"].notna().any())
+        shown = CLASS_HEADINGS if is_rectified else {"after": CLASS_HEADINGS["after"]}
+        lines = [
+            [
+                str(line["class"]),
+                str(line["n"]),
+                *(_mean_and_spread(line[name], line[f"{name}_std"], scale) for name in shown),
+            ]
+            for _, line in own.iterrows()
+        ]
+        of_column = f", {one_line(str(column))}" if named else ""
+        caption = f"{unit} of the pseudo labels of single classes: {one_line(str(row))}{of_column}"
+        parts += html_table(caption, ["class", "runs", *shown.values()], lines)
+    said = (
+        "Each run at the last measurement in which the class occurred; a difference is taken "
+        "within a run."
+    )
+    return [*parts, element("p", said, class_="note"), "</details>"]
 
 
 def _number(by_metric: pd.DataFrame, metric: str, scale: float) -> str:
     if metric not in by_metric.index:
         return NOTHING
     line = by_metric.loc[metric]
-    spread = "" if line["n"] < 2 else f" ± {scale * line['std']:.1f}"
-    return f"{scale * line['mean']:.1f}{spread}"
+    return _mean_and_spread(line["mean"], line["std"], scale)
+
+
+def _mean_and_spread(mean: float, std: float, scale: float) -> str:
+    """A mean over one run has no spread (NaN)."""
+    if math.isnan(mean):
+        return NOTHING
+    spread = "" if math.isnan(std) else f" ± {scale * std:.1f}"
+    return f"{scale * mean:.1f}{spread}"

@@ -31,7 +31,7 @@ from rml_dashboards.studies.cost import SECONDS_KEY, device_hours
 from rml_dashboards.studies.drawn import drawn_figure, figure_names
 from rml_dashboards.studies.figures import figure_spec
 from rml_dashboards.studies.find import find_plan
-from rml_dashboards.studies.pseudo_labels import pseudo_label_quality
+from rml_dashboards.studies.pseudo_labels import pseudo_label_classes, pseudo_label_quality
 from rml_dashboards.studies.table import cell_specs, table_spec
 from rml_dashboards.tables.entries import Table
 from rml_dashboards.tables.publish import load_table
@@ -154,6 +154,12 @@ class Study:
         """How right the pseudo labels were: row, column, metric, n, mean, std over finished runs of
         what each measured last (fractions); empty where none has measured it."""
         return pseudo_label_quality(self.plan, self._reader)
+
+    def pseudo_label_classes(self) -> pd.DataFrame:
+        """The same of every class: row, column, class, n, then mean and standard deviation of its
+        IoU before rectification, after it, and of the difference; empty where none has measured
+        it."""
+        return pseudo_label_classes(self.plan, self._reader)
 
     def hours(self) -> pd.DataFrame:
         """What finished runs took: row, device (`GPU`, or `core` where they had none), runs, hours

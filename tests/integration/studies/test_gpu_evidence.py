@@ -5,8 +5,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
-from rml_benchmarks.gpu_evidence import Clock, Evidence, main
+from rml_benchmarks import settings
+from rml_benchmarks.gpu_evidence import SETTINGS, Clock, Evidence, main
+from rml_trainers.networks import build_network
+from rml_trainers.noise.config import NoiseConfig
 
 ABSENT = ("ray", "mlflow", "sqlalchemy")
 pytestmark = pytest.mark.timeout(600)
@@ -46,3 +50,32 @@ def test_what_there_was_no_time_for_is_missing_by_name(
     assert evidence.problems == ["the time was up before seeds [0]"]
     assert main(["--dry", "--minutes", "0", "--only", "steps", "--to", str(tmp_path / "to")]) == 1
     assert "missing: the steps of small were not measured" in capsys.readouterr().out
+
+
+def test_the_steps_half_measures_a_step_and_writes_its_table(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    to = tmp_path / "to"
+    assert main(["--dry", "--minutes", "10", "--only", "steps", "--to", str(to)]) == 0
+    assert "missing" not in capfd.readouterr().out
+    assert [file.name for file in to.iterdir()] == ["steps_small.md"]
+    lines = (to / "steps_small.md").read_text().splitlines()
+    assert any(line.startswith("small, changed: deeplab_v2 test_resnet") for line in lines)
+    (step,) = [line for line in lines if line.startswith("| rml | ")]
+    assert " ms " in step
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_the_network_of_every_setting_takes_its_crops_and_its_images(name: str) -> None:
+    """Sizes, layers and backbones as they will be on the GPU: on torch's meta device, which
+    computes nothing and takes no memory. `--dry` measures none of these settings."""
+    setting = settings.SETTINGS[name]
+    labelled, _ = setting.batch
+    with torch.device("meta"):
+        network = build_network(setting.network, setting.num_classes, NoiseConfig())
+        for size_px in (setting.crop_px, setting.size_px):
+            output = network(torch.empty(labelled, 3, *size_px))
+            logits = network.upsample(output.logits, size_px)
+            assert logits.shape == (labelled, setting.num_classes, *size_px)
+            logits.float().mean().backward()
+    assert all(weight.grad is not None for weight in network.parameters())

@@ -1,5 +1,6 @@
 """Every method trains, reports, scores and checkpoints; a new one is tested on arrival."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,7 @@ def test_a_run_trains_every_stage_and_scores_at_its_end(
         assert 0 <= scalars["coupling_tv"] <= 1
     if method == "rml":
         assert "pseudo_label_2_unrectified_miou" in scalars
+        assert f"pseudo_label_2_unrectified_iou/{tiny_data.class_names[0]}" in scalars
         assert 0 <= scalars["omega_entropy_1"] <= 1
         assert 0 <= scalars["rectified_2"] <= 1
 
@@ -160,6 +162,13 @@ def test_pseudo_labels_are_counted_from_one_evaluation_to_the_next(
     evaluation = EvaluationConfig(batch=3, every_steps=4, monitor_pseudo_labels=True)
     _, reporter = train(tiny_config("iml", evaluation=evaluation), tiny_data, scratch)
     assert [p.step for p, s in reporter.steps if "pseudo_label_1_miou" in s] == [8, 12]
+    for _, scalars in reporter.steps:
+        by_class = [scalars.get(f"pseudo_label_1_iou/{name}") for name in tiny_data.class_names]
+        if "pseudo_label_1_miou" not in scalars:
+            assert by_class == [None] * tiny_data.num_classes
+            continue
+        scored = [iou for iou in by_class if iou is not None and not math.isnan(iou)]
+        assert scalars["pseudo_label_1_miou"] == pytest.approx(sum(scored) / len(scored))
     assert [p.step for p, s in reporter.steps if "loss" in s] == [3, 4, 7, 8, 11, 12]
 
 

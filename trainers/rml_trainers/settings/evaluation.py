@@ -39,9 +39,9 @@ class EvaluationConfig:
     num_holdout: int = 0
     """`best_holdout`: labelled training images that are taken out of training altogether."""
     monitor_pseudo_labels: bool = False
-    """Also measure the mIoU of the pseudo labels against the hidden truth of the unlabelled crops
-    (paper, Fig. 4): over all crops between two evaluations where there are extra ones
-    (`every_steps`), else between two reports."""
+    """Also measure the mIoU of the pseudo labels, and the IoU of each class, against the hidden
+    truth of the unlabelled crops (paper, Fig. 4): over all crops between two evaluations where
+    there are extra ones (`every_steps`), else between two reports."""
     monitor_coupling: Literal["off", "batch", "train_set"] = "batch"
     """Total variation distance between the soft outputs of two labelling networks (paper, Fig. 2):
     `batch` on the weak views of each step, which costs no forward; `train_set` also over all

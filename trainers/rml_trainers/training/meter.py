@@ -1,6 +1,7 @@
 """Sums of what steps report, kept on the device and read only at report time."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -8,14 +9,19 @@ from torch import Tensor
 from rml_trainers.errors import NonFiniteLossError
 from rml_trainers.methods.method import StepResult
 from rml_trainers.runtime.distributed import rank, sum_over_workers, world_size
-from rml_trainers.scoring.metrics import mean_iou
+from rml_trainers.scoring.metrics import iou_by_class, mean_iou
 
 
 class Meter:
     """Means of scalars and sums of confusion matrices since the last report; part of the
-    checkpoint."""
+    checkpoint.
 
-    def __init__(self) -> None:
+    Args:
+        class_names: K names, in the order of the rows of the confusion matrices.
+    """
+
+    def __init__(self, class_names: Sequence[str]) -> None:
+        self._class_names = tuple(class_names)
         self._names: tuple[str, ...] = ()
         self._scalars: Tensor | None = None
         """float64 [N + 1]: a sum for each name, then the number of steps."""
@@ -46,6 +52,9 @@ class Meter:
         Without confusions these go on summing: few crops give a noisy mIoU, and a mean of noisy
         mIoUs is not the mIoU.
 
+        Returns:
+            By name. Of the confusion matrix `pseudo_label_1`: `pseudo_label_1_miou` and, of each
+            class, `pseudo_label_1_iou/<class>`, NaN where the class did not occur.
         Raises:
             NonFiniteLossError: the loss was NaN or infinite in at least one of the steps.
         """
@@ -56,10 +65,16 @@ class Meter:
         self._scalars = None
         if with_confusions:
             for name, confusion in sorted(self._confusions.items()):
-                means[f"{name}_miou"] = mean_iou(sum_over_workers(confusion).cpu().numpy())
+                means |= self._scores(name, sum_over_workers(confusion))
             self._confusions = {}
         self._check(means["loss"], step, num_steps)
         return means
+
+    def _scores(self, name: str, confusion: Tensor) -> dict[str, float]:
+        counts = confusion.cpu().numpy()
+        by_class = zip(self._class_names, iou_by_class(counts).tolist(), strict=True)
+        of_classes = {f"{name}_iou/{class_name}": iou for class_name, iou in by_class}
+        return {f"{name}_miou": mean_iou(counts), **of_classes}
 
     def check(self, step: int) -> None:
         """Raise NonFiniteLossError if the loss went wrong since the last report. Waits for the

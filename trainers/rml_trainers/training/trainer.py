@@ -110,7 +110,7 @@ class Trainer:
             world_size=world_size(),
         )
         self.optimiser = Optimiser(self.learners, config.optimiser)
-        self.meter = Meter()
+        self.meter = Meter(self.data.class_names)
         self.step = 0
         self.chosen = ChosenEvaluation(config.evaluation)
         self._clock = Clock()
@@ -210,7 +210,7 @@ class Trainer:
             if stage.index > 1 and self.config.schedule.students_restart:
                 self.learners.restart_students()
             self.optimiser = Optimiser(self.learners, self.config.optimiser)
-        self.meter = Meter()
+        self.meter = Meter(self.data.class_names)
 
     def _train_step(self, stage: Stage, step: int, batch: Batch) -> None:
         """One optimiser step. Nothing in here waits for the device."""

@@ -189,9 +189,10 @@ def _column(column: Column) -> PlannedColumn:
 
 def is_higher_better(key: str) -> bool:
     """Whether the best value of a metric is its highest, as far as is known: what METRICS says of a
-    score; of anything else, that it is unless its name says `loss`, `seconds` or `error`."""
-    name = metric_of_key(key)
-    metric = METRICS.get(name.partition("/")[0])
+    score; of anything else, that it is unless its name, without that of a class, says `loss`,
+    `seconds` or `error`."""
+    name = metric_of_key(key).partition("/")[0]
+    metric = METRICS.get(name)
     if metric is not None:
         return metric.higher_is_better
     return not set(LOWER_IS_BETTER) & set(name.split("_"))

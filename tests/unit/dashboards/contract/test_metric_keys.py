@@ -130,6 +130,8 @@ def test_what_was_not_scored_is_no_metric_of_a_finished_run() -> None:
         ("final/teacher_1/iou/a/b", "iou/a/b", True),
         ("final/iou/teacher_1", "iou/teacher_1", True),
         ("train/loss", "loss", False),
+        ("train/pseudo_label_1_miou", "pseudo_label_1_miou", False),
+        ("train/pseudo_label_1_iou/a/b", "pseudo_label_1_iou/a/b", True),
         ("other", "other", False),
     ],
 )

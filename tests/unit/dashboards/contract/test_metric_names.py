@@ -18,6 +18,11 @@ from rml_dashboards.contract.metric_names import axis_label, metric_name
         ("train/loss_supervised_1", "loss (supervised 1)"),
         ("train/pseudo_label_1_miou", "mIoU of pseudo labels 1"),
         ("train/pseudo_label_1_unrectified_miou", "mIoU of pseudo labels 1 before rectification"),
+        ("train/pseudo_label_1_iou/night sky", "IoU of night sky, of pseudo labels 1"),
+        (
+            "train/pseudo_label_2_unrectified_iou/a/b",
+            "IoU of a/b, of pseudo labels 2 before rectification",
+        ),
         ("train/coupling_tv_train_set_students", "total variation distance of students"),
         ("train/coupling_tv", "total variation distance"),
         ("train/my_own_scalar", "my own scalar"),

@@ -13,7 +13,7 @@ import pytest
 from rml_platform.planning.run_id import run_id
 from rml_platform.run.task import config_from_json, config_to_json
 from rml_platform.study.schema import load_run_config
-from rml_trainers import RESULT_VERSION
+from rml_trainers import RESULT_VERSION, methods, networks
 from rml_trainers.config import RunConfig
 
 SCENES = "data: {name: scenes}\nsplit: {num_labelled: 8}\n"
@@ -41,6 +41,13 @@ METHODS = {
     "cps": "{weight: 6.0, on_labelled: true}",
     "dmt": "{gamma_agree: 5.0}",
     "unimatch": "{threshold: 0.0, channel_dropout: 0.3}",
+    "unimatch_v2": "{threshold: 0.9, plain_fraction: 0.25}",
+    "augseg": "{threshold: null, max_operations: 2}",
+    "u2pl": "{mixing: cutout, low_rank: 2, negatives: paper}",
+    "corrmatch": "{initial_threshold: 0.0, num_segments: 64}",
+    "adv_ssl": "{semi_start: 50, adversarial_weight: 0.1}",
+    "s4gan": "{self_training_threshold: 0.7, discriminator_lr: 1.0e-5}",
+    "meta_pseudo_label": "{uda_weight: 1.0, uda_ramp_steps: 50}",
 }
 DATA = {
     "camvid": "{name: camvid, folder: other}",
@@ -50,6 +57,8 @@ DATA = {
     "mnist": "{name: mnist}",
 }
 MLP = "method: {name: rml, min_cells: 1}\nnetwork: {name: mlp}\ngeometry: {crop_px: [28, 28]}\n"
+V3_PLUS = "{name: deeplab_v3_plus, backbone: resnet50, output_stride: 8, weights: none}"
+DPT = "{name: dpt, backbone: vit_small_patch14_dinov2, weights: none}"
 SETR = "{name: setr, backbone: vit_base_patch14_dinov2, decoder: naive, weights: none}"
 
 RUNS = {
@@ -64,6 +73,15 @@ RUNS = {
         for name, data in DATA.items()
     },
     "setr": f"{SCENES}method: {{name: rml}}\nnetwork: {SETR}\n",
+    **{
+        f"{name}, defaults": f"{SCENES}method: {{name: rml}}\nnetwork: {{name: {name}}}\n"
+        for name in ("deeplab_v3_plus", "dpt", "segformer_head")
+    },
+    "deeplab_v3_plus, set": f"{SCENES}method: {{name: cps}}\nnetwork: {V3_PLUS}\n",
+    "dpt and deeplab_v3_plus": f"{SCENES}method: {{name: iml}}\nnetwork: {DPT}\n"
+    f"peer_network: {V3_PLUS}\n",
+    "segformer_head, set": f"{SCENES}method: {{name: unimatch_v2}}\n"
+    "network: {name: segformer_head, backbone: convnext_tiny, decoder_width: 256}\n",
     "pair": f"{SCENES}method: {{name: iml}}\npeer_network: {SETR}\nsync_batchnorm: true\n",
     "projected": f"{SCENES}method: {{name: rml, feature: projected}}\n"
     "network: {name: deeplab_v2, output_stride: 16, projection_width: 64}\nprecision: bfloat16\n",
@@ -83,6 +101,13 @@ RECORDED = {
     "cps, defaults": "scenes-8-cps-s0-ad2fca94",
     "dmt, defaults": "scenes-8-dmt-s0-1a16dc76",
     "unimatch, defaults": "scenes-8-unimatch-s0-269e5c25",
+    "unimatch_v2, defaults": "scenes-8-unimatch_v2-s0-af305d31",
+    "augseg, defaults": "scenes-8-augseg-s0-f17454cb",
+    "u2pl, defaults": "scenes-8-u2pl-s0-1ba57cc0",
+    "corrmatch, defaults": "scenes-8-corrmatch-s0-a0afe0c5",
+    "adv_ssl, defaults": "scenes-8-adv_ssl-s0-faf8cf0a",
+    "s4gan, defaults": "scenes-8-s4gan-s0-4840d299",
+    "meta_pseudo_label, defaults": "scenes-8-meta_pseudo_label-s0-e56917ef",
     "supervised, set": "scenes-8-supervised-s3-b501ca33",
     "pseudo_label, set": "scenes-8-pseudo_label-s3-0bc462f1",
     "mean_teacher, set": "scenes-8-mean_teacher-s3-d421611a",
@@ -96,12 +121,25 @@ RECORDED = {
     "cps, set": "scenes-8-cps-s3-d4a6a2bc",
     "dmt, set": "scenes-8-dmt-s3-44d7f20b",
     "unimatch, set": "scenes-8-unimatch-s3-7b8e846f",
+    "unimatch_v2, set": "scenes-8-unimatch_v2-s3-3282f81f",
+    "augseg, set": "scenes-8-augseg-s3-e56d1a28",
+    "u2pl, set": "scenes-8-u2pl-s3-361557aa",
+    "corrmatch, set": "scenes-8-corrmatch-s3-b5164555",
+    "adv_ssl, set": "scenes-8-adv_ssl-s3-18961332",
+    "s4gan, set": "scenes-8-s4gan-s3-df614666",
+    "meta_pseudo_label, set": "scenes-8-meta_pseudo_label-s3-e90f1776",
     "camvid": "camvid-8-iml-s0-b413c218",
     "cityscapes": "cityscapes-8-iml-s0-8b4d1d3c",
     "voc": "voc-8-iml-s0-e1e8a468",
     "folder": "folder-8-iml-s0-2e122ce7",
     "mnist": "mnist-8-rml-s0-d1fce866",
     "setr": "scenes-8-rml-s0-54fc6b42",
+    "deeplab_v3_plus, defaults": "scenes-8-rml-s0-33cb31f8",
+    "dpt, defaults": "scenes-8-rml-s0-3bf65f8d",
+    "segformer_head, defaults": "scenes-8-rml-s0-bbedcecf",
+    "deeplab_v3_plus, set": "scenes-8-cps-s0-04fbc105",
+    "dpt and deeplab_v3_plus": "scenes-8-iml-s0-684cc238",
+    "segformer_head, set": "scenes-8-unimatch_v2-s0-f177ec4d",
     "pair": "scenes-8-iml-s0-af688b6e",
     "projected": "scenes-8-rml-s0-c3544197",
 }
@@ -115,6 +153,16 @@ def config_of(name: str, folder: Path) -> RunConfig:
     file = folder / "run.yaml"
     file.write_text(RUNS[name])
     return load_run_config(file)
+
+
+def test_every_method_and_network_has_a_recorded_id(tmp_path: Path) -> None:
+    assert set(METHODS) == set(methods.METHODS)
+    recorded = {name for run in RUNS for name in network_names(config_of(run, tmp_path))}
+    assert recorded == set(networks.NETWORKS)
+
+
+def network_names(config: RunConfig) -> list[str]:
+    return [network.name for network in config.student_networks]
 
 
 @pytest.mark.parametrize("name", RUNS)

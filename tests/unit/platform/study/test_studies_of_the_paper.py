@@ -248,3 +248,35 @@ def test_what_is_shared_is_not_paid_twice() -> None:
         stated_seconds_left(own, step) or 0 for own, step in zip(stages, begin, strict=True)
     )
     assert shared < 0.85 * whole
+
+
+@pytest.mark.parametrize("name", ["table2", "table3"])
+def test_numbers_of_s4gan_and_no_others_speak_of_its_second_branch(name: str) -> None:
+    for row in study(name).rows:
+        for quoted in (number for own in row.reported.values() for number in own):
+            assert ("MLMT" in quoted.note) == row.label.startswith("S4GAN"), row.label
+
+
+def test_networks_of_today_are_trained_as_published_and_with_rml() -> None:
+    """The method that was published on a network stands beside RML with the same recipe."""
+    by_row = {run.cells[0].row: run.config for run in planned("networks").runs}
+    assert len(planned("networks").runs) == 3 * len(by_row) == 21
+    published = {
+        "dpt": by_row["UniMatch V2, DPT"],
+        "deeplab_v3_plus": by_row["UniMatch, Deeplabv3+"],
+    }
+    assert [config.method.name for config in published.values()] == ["unimatch_v2", "unimatch"]
+    for name, other in published.items():
+        (rml,) = [
+            config
+            for config in by_row.values()
+            if config.method.name == "rml" and config.network.name == name
+        ]
+        assert other.network == rml.network and rml.peer_network is None
+        for part in ("optimiser", "geometry", "batch", "teacher", "labelled_loss", "split"):
+            assert getattr(other, part) == getattr(rml, part), part
+        assert other.schedule.total_steps == rml.schedule.total_steps
+        assert rml.evaluation.inference_px == rml.geometry.crop_px, "windows as large as crops"
+    small = planned("networks", "small")
+    assert {run.config.data.name for run in small.runs} == {"scenes"}
+    assert all(getattr(run.config.network, "weights", "") == "none" for run in small.runs)

@@ -127,6 +127,7 @@ def test_a_table_of_one_direction_says_it_once(tmp_path: Path) -> None:
         ("final/seconds", False),
         ("train/calibration_error", False),
         ("train/pseudo_label_1_miou", True),
+        ("train/pseudo_label_1_iou/net_loss_area", True),
         ("train/closs", True),
     ],
 )

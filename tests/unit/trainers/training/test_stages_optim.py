@@ -1,5 +1,6 @@
 """Stages, the learning-rate schedule, mean teachers and the report window."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -84,6 +85,9 @@ def test_a_warming_teacher_is_the_plain_mean_of_its_students_first_steps() -> No
         assert teacher.weight.item() == pytest.approx(expected)
 
 
+CLASSES = ("sky", "road (wet)")
+
+
 def _result(loss: float) -> StepResult:
     value = torch.tensor(loss)
     counts = torch.eye(2, dtype=torch.int64)
@@ -91,16 +95,21 @@ def _result(loss: float) -> StepResult:
 
 
 def test_the_meter_averages_scalars_sums_counts_and_starts_afresh() -> None:
-    meter = Meter()
+    meter = Meter(CLASSES)
     for loss in (1.0, 2.0, 6.0):
         meter.add(_result(loss))
-    assert meter.read(3) == {"loss": pytest.approx(3.0), "pseudo_label_1_miou": 1.0}
+    assert meter.read(3) == {
+        "loss": pytest.approx(3.0),
+        "pseudo_label_1_miou": 1.0,
+        "pseudo_label_1_iou/sky": 1.0,
+        "pseudo_label_1_iou/road (wet)": 1.0,
+    }
     meter.add(_result(5.0))
     assert meter.read(4)["loss"] == 5.0
 
 
 def test_confusions_can_go_on_summing_over_several_reports() -> None:
-    meter = Meter()
+    meter = Meter(CLASSES)
     meter.add(_result(1.0))
     assert meter.read(1, with_confusions=False) == {"loss": 1.0}
     wrong = StepResult(
@@ -109,8 +118,23 @@ def test_confusions_can_go_on_summing_over_several_reports() -> None:
         confusions={"pseudo_label_1": torch.tensor([[0, 1], [0, 0]])},
     )
     meter.add(wrong)
-    assert meter.read(2) == {"loss": 0.0, "pseudo_label_1_miou": pytest.approx((1 / 2 + 1 / 2) / 2)}
+    assert meter.read(2) == {
+        "loss": 0.0,
+        "pseudo_label_1_miou": pytest.approx((1 / 2 + 1 / 2) / 2),
+        "pseudo_label_1_iou/sky": pytest.approx(1 / 2),
+        "pseudo_label_1_iou/road (wet)": pytest.approx(1 / 2),
+    }
     assert meter.tensors() == {}
+
+
+def test_a_class_that_did_not_occur_has_no_iou_and_lowers_no_mean() -> None:
+    loss = torch.zeros(())
+    counts = torch.tensor([[3, 0], [0, 0]])
+    meter = Meter(CLASSES)
+    meter.add(StepResult(loss=loss, scalars={"loss": loss}, confusions={"pseudo_label_1": counts}))
+    found = meter.read(1)
+    assert found["pseudo_label_1_iou/sky"] == found["pseudo_label_1_miou"] == 1.0
+    assert math.isnan(found["pseudo_label_1_iou/road (wet)"])
 
 
 def test_the_sums_of_all_workers_go_into_the_checkpoint_once(
@@ -118,7 +142,7 @@ def test_the_sums_of_all_workers_go_into_the_checkpoint_once(
 ) -> None:
     """Two workers, the second played here: what rank 0 saves and both take back is the sum, not
     twice rank 0's."""
-    meters = [Meter(), Meter()]
+    meters = [Meter(CLASSES), Meter(CLASSES)]
     for meter, loss in zip(meters, (1.0, 5.0), strict=True):
         meter.add(_result(loss))
     sums = {
@@ -129,7 +153,7 @@ def test_the_sums_of_all_workers_go_into_the_checkpoint_once(
     restored = []
     for number in (0, 1):
         monkeypatch.setattr("rml_trainers.training.meter.rank", lambda number=number: number)
-        meter = Meter()
+        meter = Meter(CLASSES)
         meter.load_tensors(saved)
         restored.append(meter.tensors())
         meter.gather()
@@ -141,7 +165,7 @@ def test_the_sums_of_all_workers_go_into_the_checkpoint_once(
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_one_bad_loss_in_the_window_is_an_error_that_says_what_to_do(bad: float) -> None:
-    meter = Meter()
+    meter = Meter(CLASSES)
     for loss in (1.0, bad, 1.0):
         meter.add(_result(loss))
     with pytest.raises(NonFiniteLossError, match=r"up to 3.*optimiser\.lr"):

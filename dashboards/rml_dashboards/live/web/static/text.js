@@ -57,7 +57,7 @@ export function ago(time) {
 
 /** Whether a metric is a share of one, and shown in per cent. */
 export function isShare(metric) {
-  return /(^|\/)(.*iou|iou\/.*|.*accuracy|f1|.*dice)$/.test(metric);
+  return /(^|\/)(.*iou(\/.*)?|.*accuracy|f1|.*dice)$/.test(metric);
 }
 
 /** A score of a metric, in per cent where it is a share. */
