@@ -33,6 +33,7 @@ from rml_platform.launch.scheduling.queue_state import telling
 from rml_platform.launch.scheduling.search import Searches
 from rml_platform.launch.scheduling.turns import Judge, Turns, places_of
 from rml_platform.launch.scheduling.wishes import CANCELLED, WAITS_FOR_ROOM, LiveWishes
+from rml_platform.launch.session.local_ray import LocalRay
 from rml_platform.launch.sizing import (
     check_names,
     task_of,
@@ -109,8 +110,7 @@ def launch(
             )
             with notifying(notify, own := new_launch_id(), note, studies, report) as notifier:
                 asked = (console, report, terms, notifier, own, system_metrics)
-                idle = ahead.close if ahead else lambda: None
-                _Launch(plans, layout, data_root, publisher, *asked).bring_to_end(carry_out, idle)
+                _Launch(plans, layout, data_root, publisher, *asked).bring_to_end(carry_out, ahead)
     except KeyboardInterrupt as stop:
         report.stopped_with = exit_code_of(stop)
     report.seconds = time.monotonic() - started
@@ -188,12 +188,13 @@ class _Launch:
         self._poll_s = poll_seconds(self.folders.values())
         self._on_started: Callable[[str], None] = lambda run_id: None
 
-    def bring_to_end(self, carry_out: CarryOut, on_idle: Callable[[], None]) -> None:
+    def bring_to_end(self, carry_out: CarryOut, ahead: LocalRay | None) -> None:
         """Carry out what is left of the plan, and follow what another launch is at; the report
         says what became of each run, also when this is interrupted.
 
         Args:
-            on_idle: lets others have what this launch holds of the machine, while it only follows.
+            ahead: a Ray that was started beforehand; while this launch only follows, others have
+                what it holds of the machine.
         """
         sweep()  # of a launch that was killed; this one may have nothing to do that would
         pending = triage(self.folders, self._report, self._on_note)
@@ -218,7 +219,8 @@ class _Launch:
                         if self._budget.is_past_deadline:
                             self._report.held_back |= dict.fromkeys(pending, DEADLINE_PASSED)
                             break
-                        on_idle()
+                        if ahead is not None:
+                            ahead.close()
                         self._wait()
             finally:
                 self._end()

@@ -81,6 +81,19 @@ def on_ray(ahead: LocalRay | None) -> Callable[..., dict[str, str]]:
     return functools.partial(_carry_out, ahead=ahead)
 
 
+def _gpus_for(
+    tasks: Sequence[RunTask],
+    studies: Iterable[Study],
+    turns: Turns,
+    on_note: Callable[[str], None],
+) -> HeldGpus | None:
+    """GPUs of this machine that no other launch has, waited for; None where meanwhile none of the
+    runs may be started any more."""
+    of_a_run = _gpus_of_a_run(studies)
+    names = gpu_names(Machine.here().gpus if of_a_run else 0)
+    return wait_for_free(names, of_a_run, lambda: turns.may_any_start(tasks), on_note)
+
+
 def _carry_out(
     tasks: Sequence[RunTask],
     *,
@@ -100,20 +113,17 @@ def _carry_out(
     for text in dict.fromkeys(execution_note(study, address) for study in needed.values()):
         if text:
             on_note(text)
-    gpus = HeldGpus()
+    held: HeldGpus | None = HeldGpus()
     if is_local and (ahead is None or ahead.is_closed):
-        of_a_run = _gpus_of_a_run(needed.values())
-        names = gpu_names(Machine.here().gpus if of_a_run else 0)
-        found = wait_for_free(names, of_a_run, lambda: turns.may_any_start(tasks), on_note)
-        if found is None:
-            for task in tasks:  # it says why of those that wait
-                turns.add(task)
-            return {}
-        gpus = found
+        held = _gpus_for(tasks, needed.values(), turns, on_note)
+    if held is None:
+        for task in tasks:  # it says why of those that wait
+            turns.add(task)
+        return {}
     with ray_session(
         address,
         **_size(needed.values()),
-        gpus=gpus,
+        gpus=held,
         ship=plugins_of_tasks(tasks) if ship else None,
         ahead=ahead,
     ):

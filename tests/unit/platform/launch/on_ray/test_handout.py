@@ -28,6 +28,8 @@ def said() -> list[str]:
 @pytest.fixture
 def handout(queue: Any, said: list[str], monkeypatch: pytest.MonkeyPatch) -> Handout:
     monkeypatch.setattr(sweep, "remove_orphans", lambda: 0)
+    monkeypatch.setattr(sweep, "replace", lambda task, **changes: task)
+    monkeypatch.setattr(sweep, "RUN_TASK", Mock())
     return Handout(queue, Mock(), set, {"trial": "it died"}, said.append)
 
 
