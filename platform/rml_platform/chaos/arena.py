@@ -91,7 +91,9 @@ class Arena:
     """How long one launch may take before it counts as stuck."""
     launches: list[Launch] = field(default_factory=list)
     struck: list[str] = field(default_factory=list)
-    """What was done so far, in words."""
+    """What was done so far, and what could not be done, in words."""
+    faults_done: list[str] = field(default_factory=list)
+    """Names of the faults that found something to strike."""
     rewritten: set[str] = field(default_factory=set)
     """Runs whose result was written anew although nobody had damaged it."""
     forgiven: set[str] = field(default_factory=set)

@@ -165,7 +165,7 @@ class Monkey:
             arena = self._arena(stack, folder.resolve(), grounds, draw, expected)
             stack.callback(arena.end)
             try:
-                _strike(arena, draw)
+                strike_all(arena, draw)
                 arena.bring_to_end(lambda: is_in_order(arena, expected))
             except StuckError as error:
                 account.note("crashed", [str(error)])
@@ -219,7 +219,7 @@ def planned_runs(out: Path) -> list[str]:
     return [str(run["run_id"]) for run in runs]
 
 
-def _strike(arena: Arena, draw: Draw) -> None:
+def strike_all(arena: Arena, draw: Draw) -> None:
     """Everything that a round does to its study; ends early where the study does."""
     arena.launch()
     for moment, name in draw.moments:
@@ -227,9 +227,15 @@ def _strike(arena: Arena, draw: Draw) -> None:
             arena.struck.append(f"{name}: not done, the study had come to its end")
             continue
         try:
-            arena.struck.append(f"{name}: {FAULTS[name].strike(arena, draw.rng)}")
+            what = FAULTS[name].strike(arena, draw.rng)
         except MissedError as error:
             arena.struck.append(f"{name}: not done, {error}")
+            continue
+        except StuckError:
+            arena.faults_done.append(name)
+            raise
+        arena.struck.append(f"{name}: {what}")
+        arena.faults_done.append(name)
 
 
 def possible(fault: Fault, address: str | None) -> bool:
