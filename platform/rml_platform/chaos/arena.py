@@ -6,12 +6,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
-
-import psutil
 
 from rml_dashboards.contract.run_folder import RESULT_FILE
-from rml_platform.chaos.launches import MARK, POLL_S, Launch, descendants
+from rml_platform.chaos.grounds import Grounds
+from rml_platform.chaos.launches import MARK, POLL_S, Launch
 from rml_platform.chaos.tracking_server import TrackingServer
 from rml_platform.run.codec import DamagedFileError
 from rml_platform.run.run_folder import Heartbeat, RunFolder
@@ -27,48 +25,6 @@ class MissedError(RmlError):
 
 class StuckError(RmlError):
     """A launch that does not come to its end."""
-
-
-class Grounds(Protocol):
-    """What launches stand on, and what can be done to it."""
-
-    name: str
-
-    def options(self) -> list[str]:
-        """Of `rml launch`."""
-
-    def processes(self) -> list[psutil.Process]:
-        """What carries runs out and is no child of a launch."""
-
-    def heal(self) -> None:
-        """Undo what faults have done to it, as far as that has to be done by hand."""
-
-    def make_room(self) -> None:
-        """See to it that a launch can be carried out at all."""
-
-    def left(self) -> list[str]:
-        """What launches that are over have left on it."""
-
-
-class OnThisMachine:
-    """Launches that need nothing but this machine."""
-
-    def __init__(self, name: str, *options: str) -> None:
-        self.name = name
-        self._options = options
-
-    def options(self) -> list[str]:
-        return list(self._options)
-
-    def processes(self) -> list[psutil.Process]:
-        return []
-
-    def heal(self) -> None: ...
-
-    def make_room(self) -> None: ...
-
-    def left(self) -> list[str]:
-        return []
 
 
 @dataclass(kw_only=True)
@@ -145,12 +101,12 @@ class Arena:
                     yield run_id, beat
 
     def workers(self) -> dict[str, Heartbeat]:
-        """Runs whose process lives on this machine and trains."""
+        """Runs whose process lives and trains."""
         done = set(self.done())
         return {
             run_id: beat
             for run_id, beat in self.beats()
-            if run_id not in done and beat.state == "running" and beat.worker.is_gone() is False
+            if run_id not in done and beat.state == "running" and self.grounds.trains(beat)
         }
 
     def progress(self) -> float:
@@ -159,11 +115,6 @@ class Arena:
         steps = sum(self.steps[run_id] for run_id in done)
         steps += sum(beat.step for run_id, beat in self.beats() if run_id not in done)
         return steps / sum(self.steps.values())
-
-    def processes(self) -> list[psutil.Process]:
-        """Everything that carries out runs at the moment, apart from the launches themselves."""
-        own = [process for one in self.living for process in descendants(one.process.pid)]
-        return [*own, *self.grounds.processes()]
 
     def look(self) -> None:
         """Notice results that are written a second time."""

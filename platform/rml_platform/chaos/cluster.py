@@ -9,13 +9,15 @@ import os
 import shutil
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from rml_platform.chaos.checks.left_behind import STAYS
-from rml_platform.chaos.launches import POLL_S, descendants, title
+from rml_platform.chaos.grounds import OnThisMachine
+from rml_platform.chaos.launches import POLL_S, Launch, descendants, title
 from rml_platform.chaos.tracking_server import free_port
 from rml_platform.launch.session.ray_environment import LOOPBACK, prepare_environment
 
@@ -39,12 +41,11 @@ QUICK_TO_NOTICE = {
 """A node that is gone is noticed after seconds instead of half a minute."""
 
 
-class OwnCluster:
+class OwnCluster(OnThisMachine):
     """The cluster, while the context is open. To be used in the main thread only."""
 
-    name = "cluster"
-
     def __init__(self, nodes: int = NODES, cpus_per_node: float = CPUS_PER_NODE) -> None:
+        super().__init__("cluster")
         self._num_nodes = nodes
         self._cpus = cpus_per_node
         self._cluster: Any = None
@@ -145,7 +146,7 @@ class OwnCluster:
         if all(node.dead_processes() for node in self.nodes):
             self.heal()
 
-    def left(self) -> list[str]:
+    def left(self, launches: Sequence[Launch]) -> list[str]:
         state = self._cluster.global_state
         groups = state.placement_group_table().values()
         found = [f"placement group {g['name']}" for g in groups if g["state"] != "REMOVED"]
@@ -162,7 +163,6 @@ class OwnCluster:
         return found
 
     def forget_left(self) -> None:
-        """What is there now is none of the next round's."""
         self._seen_temporary = {path.name for path in self.temporary.iterdir()}
 
     def _settings(self) -> dict[str, Any]:

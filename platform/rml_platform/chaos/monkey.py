@@ -10,13 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-from rml_platform.chaos.arena import Arena, Grounds, MissedError, OnThisMachine, StuckError
+from rml_platform.chaos.arena import Arena, MissedError, StuckError
 from rml_platform.chaos.checks.fingerprints import Fingerprint, fingerprint
 from rml_platform.chaos.checks.tally import Account, examine, is_in_order
 from rml_platform.chaos.checks.tracking import make_empty
 from rml_platform.chaos.cluster import OwnCluster
 from rml_platform.chaos.faults.catalogue import FAULTS
 from rml_platform.chaos.faults.fault import CLUSTER, LOCAL, PROCESS, Fault
+from rml_platform.chaos.given_cluster import GivenCluster
+from rml_platform.chaos.grounds import Grounds, OnThisMachine
 from rml_platform.chaos.launches import Launch
 from rml_platform.chaos.tracking_server import TrackingServer
 from rml_platform.launch.stop_signals import stopping_on_signals
@@ -132,7 +134,8 @@ class Monkey:
                 LOCAL: OnThisMachine(LOCAL),
             }
         elif self.address is not None:
-            yield {CLUSTER: OnThisMachine(CLUSTER, "--address", self.address)}
+            with GivenCluster(self.address) as given:
+                yield {CLUSTER: given}
         else:
             with OwnCluster() as cluster:
                 yield {CLUSTER: cluster}
@@ -196,9 +199,8 @@ class Monkey:
             server = stack.enter_context(TrackingServer(folder / "mlflow", empty))
         else:
             shutil.copyfile(empty, out / "mlflow.db")
-        if isinstance(grounds, OwnCluster):
-            grounds.heal()
-            grounds.forget_left()
+        grounds.heal()
+        grounds.forget_left()
         return Arena(
             study=self.study,
             options=(*self.options, *ALWAYS, *QUICK_RULES),

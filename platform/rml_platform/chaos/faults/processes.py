@@ -2,62 +2,53 @@
 
 import signal
 import time
-from collections.abc import Callable
-from contextlib import suppress
 from random import Random
 
 import psutil
 
 from rml_platform.chaos.arena import Arena, MissedError
 from rml_platform.chaos.faults.fault import Strike
-from rml_platform.chaos.launches import title, wait_until_gone
-
-SOON_S = 10.0
-"""How long a fault looks for something to strike."""
+from rml_platform.chaos.launches import wait_until_gone
+from rml_platform.chaos.targets import Target
 
 
 def on_worker(signum: signal.Signals) -> Strike:
     """A signal to the process that trains one of the runs."""
 
     def strike(arena: Arena, rng: Random) -> str:
-        run_id, pid = any_worker(arena, rng)
-        psutil.Process(pid).send_signal(signum)
-        return f"{signum.name} to process {pid}, which trains {run_id}"
+        run_id, target = any_worker(arena, rng)
+        _send(target, signum)
+        return f"{signum.name} to {target}, which trains {run_id}"
 
     return strike
 
 
-def any_worker(arena: Arena, rng: Random) -> tuple[str, int]:
-    """Run and process number of one of the runs that are trained on this machine."""
+def any_worker(arena: Arena, rng: Random) -> tuple[str, Target]:
+    """One of the runs that are trained, and the process that does so."""
     workers = arena.workers()
     if not workers:
-        raise MissedError("no run is trained on this machine at the moment")
+        raise MissedError("no run is trained at the moment")
     run_id = rng.choice(sorted(workers))
-    return run_id, workers[run_id].worker.pid
+    return run_id, arena.grounds.trainer(workers[run_id])
 
 
 def on_actor(name: str, signum: signal.Signals) -> Strike:
     """A signal to one of Ray's processes whose title holds a name."""
 
     def strike(arena: Arena, rng: Random) -> str:
-        found = soon(lambda: [p for p in arena.processes() if name in title(p)])
+        found = arena.grounds.actors(name, arena.living)
         if not found:
             raise MissedError(f"there is no process of Ray with {name} in its title")
-        target = rng.choice(sorted(found, key=lambda process: process.pid))
-        said = title(target)
-        with suppress(psutil.NoSuchProcess):
-            target.send_signal(signum)
-        return f"{signum.name} to process {target.pid} ({said})"
+        target = rng.choice(sorted(found, key=lambda one: (one.node, one.process.pid)))
+        _send(target, signum)
+        return f"{signum.name} to {target} ({target.name})"
 
     return strike
 
 
-def soon(look: Callable[[], list[psutil.Process]]) -> list[psutil.Process]:
-    """What is found, as soon as something is."""
-    end = time.monotonic() + SOON_S
-    while not (found := look()) and time.monotonic() < end:
-        time.sleep(0.1)
-    return found
+def _send(target: Target, signum: signal.Signals) -> None:
+    if not target.send(signum):
+        raise MissedError(f"{target} had ended by then")
 
 
 def on_launch(signum: signal.Signals) -> Strike:
@@ -97,13 +88,11 @@ def launch_and_follower_killed(arena: Arena, rng: Random) -> str:
 def worker_stopped_for_a_while(arena: Arena, rng: Random) -> str:
     """A process stands still for some seconds and goes on, as in a swap storm or on a file system
     that hangs."""
-    run_id, pid = any_worker(arena, rng)
+    run_id, target = any_worker(arena, rng)
     seconds = rng.uniform(2, 6)
-    worker = psutil.Process(pid)
-    worker.suspend()
+    _send(target, signal.SIGSTOP)
     try:
         time.sleep(seconds)
     finally:
-        with suppress(psutil.NoSuchProcess):
-            worker.resume()
-    return f"process {pid}, which trains {run_id}, stood still for {seconds:.1f} s"
+        target.send(signal.SIGCONT)
+    return f"{target}, which trains {run_id}, stood still for {seconds:.1f} s"

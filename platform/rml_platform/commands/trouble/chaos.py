@@ -67,7 +67,7 @@ def chaos(
     killed and stopped, nodes go and come, files are damaged, MLflow is away. Then it is launched
     until it is done, and what was lost, done twice, changed or left behind is counted. Without
     --address a cluster of three nodes is started on this machine; with it, nothing is done to the
-    cluster itself. Ctrl-C and SIGTERM end it with the tally so far. Exit code 1: something was not
+    cluster itself, and --out has to be a folder that all of its machines share. Ctrl-C and SIGTERM end it with the tally so far. Exit code 1: something was not
     as it should be, and its folder is kept; or no fault of any round could be done.
     """
     from rml_platform.chaos.checks.tally import Account, render
@@ -96,7 +96,10 @@ def chaos(
                 _tell(account, seed, tally)
     except KeyboardInterrupt as stop:
         stopped_with = exit_code_of(stop)
-    typer.echo(f"\nrml chaos {file.name} --rounds {rounds} --seed {seed}\n\n{render(accounts)}")
+    finally:  # a cluster whose head is lost ends it as well
+        if accounts:
+            said = f"rml chaos {file.name} --rounds {rounds} --seed {seed}"
+            typer.echo(f"\n{said}\n\n{render(accounts)}")
     raise typer.Exit(_exit_code(accounts) if stopped_with is None else stopped_with)
 
 

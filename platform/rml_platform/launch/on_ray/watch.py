@@ -5,7 +5,7 @@ import contextlib
 import signal
 import time
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import ray
 
@@ -186,20 +186,9 @@ def kill(worker: Process, node: str) -> None:
     if worker.is_gone() is None:
         # A node that is gone has taken the process with it.
         with contextlib.suppress(ray.exceptions.RayError):
-            send(worker, node, signal.SIGKILL)
+            call_on(node, Process.send, worker, signal.SIGKILL, within_s=KILL_WITHIN_S)
     else:
         worker.send(signal.SIGKILL)
-
-
-def send(worker: Process, node: str, signum: int) -> bool:
-    """Send a process of a node a signal; False where it had gone.
-
-    Raises:
-        ray.exceptions.RayError: the node is gone, or does not get to it.
-    """
-    # Its node knows the process by its number and start, whatever is written of the machine.
-    there = replace(worker, machine="")
-    return call_on(node, Process.send, there, signum, within_s=KILL_WITHIN_S)
 
 
 def _beat_of(task: RunTask) -> Heartbeat | None:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from rml_platform.chaos.arena import Arena, OnThisMachine
+from rml_platform.chaos.arena import Arena
+from rml_platform.chaos.grounds import OnThisMachine
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ def test_checkpoints_of_a_run_that_came_to_its_end_meanwhile_stay(
     is_done: bool, idle_arena: Arena, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     launched: list[Arena] = []
-    monkeypatch.setattr(files, "any_worker", lambda arena, rng: ("run-1", 1))
+    monkeypatch.setattr(files, "any_worker", lambda arena, rng: ("run-1", "process 1"))
     monkeypatch.setattr(files, "kill_launches", lambda arena: None)
     monkeypatch.setattr(Arena, "done", lambda self: ["run-1"] if is_done else [])
     monkeypatch.setattr(Arena, "launch", lambda self: launched.append(self))

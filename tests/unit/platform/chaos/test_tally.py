@@ -11,10 +11,11 @@ import psutil
 import pytest
 from mlflow import MlflowClient
 
-from rml_platform.chaos.arena import Arena, OnThisMachine
+from rml_platform.chaos.arena import Arena
 from rml_platform.chaos.checks import left_behind
 from rml_platform.chaos.checks.fingerprints import Fingerprint, fingerprint
 from rml_platform.chaos.checks.tally import COLUMNS, Account, Column, examine, render
+from rml_platform.chaos.grounds import OnThisMachine
 from rml_platform.chaos.launches import MARK, title
 from rml_platform.run.attempt import WorkerContext
 from rml_platform.run.execute import execute

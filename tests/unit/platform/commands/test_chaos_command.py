@@ -13,6 +13,7 @@ from rml_platform.chaos.checks.tally import Account
 from rml_platform.chaos.faults.catalogue import FAULTS
 from rml_platform.chaos.monkey import Monkey
 from rml_platform.cli import app
+from rml_platform.launch.session.errors import ClusterLostError
 from rml_trainers.errors import ConfigError
 from tests.support.platform.command import rml
 from tests.support.platform.studies import write_study
@@ -110,6 +111,19 @@ def test_a_tally_file_gets_a_line_per_round(
 def test_a_tally_that_cannot_be_written_is_told_before_the_first_round(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"--tally .* cannot be written: No such file"):
         rml("chaos", write_study(tmp_path), "--tally", tmp_path / "none" / "tally.txt")
+
+
+def test_a_cluster_that_is_lost_ends_it_with_the_tally_so_far(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def play(*args: object, **options: object) -> Iterator[Account]:
+        yield Account(**ONE, done=("disk-full",))
+        raise ClusterLostError("the head of the Ray cluster has not answered")
+
+    monkeypatch.setattr(Monkey, "play", play)
+    done = CliRunner().invoke(app, ["chaos", str(write_study(tmp_path))])
+    assert isinstance(done.exception, ClusterLostError)
+    assert "1 of 1 rounds in order" in done.output
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
