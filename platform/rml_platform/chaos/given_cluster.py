@@ -181,6 +181,11 @@ def processes_here(jobs: Collection[str]) -> list[str]:
     ]
 
 
+def process_here(pid: int) -> Process:
+    """A process of the node whose task this is."""
+    return Process.of(pid)
+
+
 def _environments() -> Iterator[tuple[psutil.Process, dict[str, str]]]:
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
@@ -210,6 +215,6 @@ def _target(actor: Actor) -> Target | None:
     from rml_platform.launch.on_ray.nodes import call_on
 
     with contextlib.suppress(ray.exceptions.RayError):
-        process = call_on(actor.node, Process.of, actor.pid, within_s=DONE_WITHIN_S)
+        process = call_on(actor.node, process_here, actor.pid, within_s=DONE_WITHIN_S)
         return Target(process, actor.name, actor.node)
     return None

@@ -67,8 +67,9 @@ def chaos(
     killed and stopped, nodes go and come, files are damaged, MLflow is away. Then it is launched
     until it is done, and what was lost, done twice, changed or left behind is counted. Without
     --address a cluster of three nodes is started on this machine; with it, nothing is done to the
-    cluster itself, and --out has to be a folder that all of its machines share. Ctrl-C and SIGTERM end it with the tally so far. Exit code 1: something was not
-    as it should be, and its folder is kept; or no fault of any round could be done.
+    cluster itself, and --out has to be a folder that all of its machines share. Ctrl-C and SIGTERM
+    end it with the tally so far. Exit code 1: something was not as it should be, and its folder is
+    kept; or no fault of any round could be done.
     """
     from rml_platform.chaos.checks.tally import Account, render
     from rml_platform.chaos.faults.catalogue import FAULTS
