@@ -34,6 +34,11 @@ FAULTS: dict[str, Fault] = {
         strike=processes.on_actor("TrainController", signal.SIGKILL),
         grounds=(CLUSTER,),
     ),
+    "controller-crashed": Fault(
+        what="SIGSEGV in the controller of a Ray Train group",
+        strike=processes.on_actor("TrainController", signal.SIGSEGV),
+        grounds=(CLUSTER,),
+    ),
     "actor-killed": Fault(
         what="SIGKILL to the Tune actor of a run",
         strike=processes.on_actor("ImplicitFunc", signal.SIGKILL),
@@ -46,6 +51,9 @@ FAULTS: dict[str, Fault] = {
     ),
     "launch-killed": Fault(
         what="SIGKILL to the launch", strike=processes.on_launch(signal.SIGKILL)
+    ),
+    "launch-crashed": Fault(
+        what="SIGSEGV in the launch", strike=processes.on_launch(signal.SIGSEGV)
     ),
     "launch-stopped": Fault(
         what="SIGTERM to the launch, as every scheduler sends it",

@@ -11,6 +11,9 @@ from rml_platform.chaos.faults.fault import Strike
 from rml_platform.chaos.launches import wait_until_gone
 from rml_platform.chaos.targets import Target
 
+CRASHES = (signal.SIGSEGV, signal.SIGABRT)
+"""A process that one of them ends says where it was."""
+
 
 def on_worker(signum: signal.Signals) -> Strike:
     """A signal to the process that trains one of the runs."""
@@ -58,6 +61,7 @@ def on_launch(signum: signal.Signals) -> Strike:
         launch = arena.launches[-1]
         if launch.exit_code is not None:
             raise MissedError("the launch has ended already")
+        launch.is_crash_meant = signum in CRASHES
         launch.send(signum)
         if not launch.wait(arena.patience_s):
             raise arena.stuck()
