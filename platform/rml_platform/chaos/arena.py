@@ -43,6 +43,8 @@ class Arena:
     grounds: Grounds
     tracking_uri: str
     tracking: TrackingServer | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Of every launch, beside what every round sets."""
     patience_s: float = 600.0
     """How long one launch may take before it counts as stuck."""
     launches: list[Launch] = field(default_factory=list)
@@ -69,7 +71,7 @@ class Arena:
         launch = Launch(
             [*arguments, *self.options, *self.grounds.options()],
             self.folder / f"launch-{number}.log",
-            environment,
+            {**environment, **self.environment},
         )
         self.launches.append(launch)
         return launch

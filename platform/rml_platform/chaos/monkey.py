@@ -19,6 +19,7 @@ from rml_platform.chaos.faults.catalogue import FAULTS
 from rml_platform.chaos.faults.fault import CLUSTER, LOCAL, PROCESS, Fault
 from rml_platform.chaos.given_cluster import GivenCluster
 from rml_platform.chaos.grounds import Grounds, OnThisMachine
+from rml_platform.chaos.holding import python_path, write_hook
 from rml_platform.chaos.launches import Launch
 from rml_platform.chaos.tracking_server import TrackingServer
 from rml_platform.launch.stop_signals import stopping_on_signals
@@ -120,14 +121,14 @@ class Monkey:
         for wants_cluster in (False, True):
             chosen = [draw for draw in draws if (draw.grounds == CLUSTER) is wants_cluster]
             if chosen:
-                with self._grounds(wants_cluster) as found:
+                with self._grounds(wants_cluster, _hooked(chosen)) as found:
                     for draw in chosen:
                         with stopping_on_signals():  # where Ray's nodes have taken SIGTERM
                             account = self._round(draw, found[draw.grounds], expected)
                         yield account
 
     @contextmanager
-    def _grounds(self, wants_cluster: bool) -> Iterator[Mapping[str, Grounds]]:
+    def _grounds(self, wants_cluster: bool, is_hooked: bool) -> Iterator[Mapping[str, Grounds]]:
         if not wants_cluster:
             yield {
                 PROCESS: OnThisMachine(PROCESS, "--without-ray"),
@@ -137,7 +138,7 @@ class Monkey:
             with GivenCluster(self.address) as given:
                 yield {CLUSTER: given}
         else:
-            with OwnCluster() as cluster:
+            with OwnCluster(is_hooked=is_hooked) as cluster:
                 yield {CLUSTER: cluster}
 
     def undisturbed(self) -> dict[str, Fingerprint]:
@@ -199,6 +200,9 @@ class Monkey:
             server = stack.enter_context(TrackingServer(folder / "mlflow", empty))
         else:
             shutil.copyfile(empty, out / "mlflow.db")
+        environment = {}
+        if _hooked([draw]) and draw.grounds != CLUSTER:  # there its nodes start the processes
+            environment = {"PYTHONPATH": python_path(write_hook(folder / "hook"))}
         grounds.heal()
         grounds.forget_left()
         return Arena(
@@ -210,6 +214,7 @@ class Monkey:
             grounds=grounds,
             tracking_uri=server.uri if server else f"sqlite:///{out / 'mlflow.db'}",
             tracking=server,
+            environment=environment,
         )
 
 
@@ -241,5 +246,9 @@ def strike_all(arena: Arena, draw: Draw) -> None:
 
 
 def possible(fault: Fault, address: str | None) -> bool:
-    """Whether a fault can be done at all: nobody's cluster but our own is broken."""
-    return address is None or not fault.owns_cluster
+    """Whether a fault can be done at all: nobody's cluster but our own is broken, or prepared."""
+    return address is None or not (fault.owns_cluster or fault.needs_hook)
+
+
+def _hooked(draws: Sequence[Draw]) -> bool:
+    return any(FAULTS[name].needs_hook for draw in draws for name in draw.faults)

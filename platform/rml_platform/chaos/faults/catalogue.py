@@ -29,6 +29,11 @@ FAULTS: dict[str, Fault] = {
         what="a process stands still for seconds and goes on",
         strike=processes.worker_stopped_for_a_while,
     ),
+    "worker-locked": Fault(
+        what="a C call that holds Python's lock for more than a minute",
+        strike=processes.worker_locked,
+        needs_hook=True,
+    ),
     "controller-killed": Fault(
         what="SIGKILL to the controller of a Ray Train group",
         strike=processes.on_actor("TrainController", signal.SIGKILL),

@@ -8,6 +8,7 @@ import psutil
 
 from rml_platform.chaos.arena import Arena, MissedError
 from rml_platform.chaos.faults.fault import Strike
+from rml_platform.chaos.holding import HOLD_S, awaits_signal, hold_signal
 from rml_platform.chaos.launches import wait_until_gone
 from rml_platform.chaos.targets import Target
 
@@ -49,7 +50,7 @@ def on_actor(name: str, signum: signal.Signals) -> Strike:
     return strike
 
 
-def _send(target: Target, signum: signal.Signals) -> None:
+def _send(target: Target, signum: int) -> None:
     if not target.send(signum):
         raise MissedError(f"{target} had ended by then")
 
@@ -100,3 +101,14 @@ def worker_stopped_for_a_while(arena: Arena, rng: Random) -> str:
     finally:
         target.send(signal.SIGCONT)
     return f"{target}, which trains {run_id}, stood still for {seconds:.1f} s"
+
+
+def worker_locked(arena: Arena, rng: Random) -> str:
+    """A call into C holds Python's lock for more than a minute: no thread of Python says anything,
+    while those of Ray, which are C++, answer."""
+    run_id, target = any_worker(arena, rng)
+    if not awaits_signal(target.process.pid):
+        raise MissedError(f"{target} was not started with the hook, or had ended by then")
+    _send(target, hold_signal())
+    time.sleep(HOLD_S)
+    return f"{target}, which trains {run_id}, held Python's lock for {HOLD_S} s"
