@@ -6,12 +6,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
-
-import psutil
 
 from rml_dashboards.contract.run_folder import RESULT_FILE
-from rml_platform.chaos.launches import MARK, POLL_S, Launch, descendants
+from rml_platform.chaos.grounds import Grounds
+from rml_platform.chaos.launches import MARK, POLL_S, Launch
 from rml_platform.chaos.tracking_server import TrackingServer
 from rml_platform.run.codec import DamagedFileError
 from rml_platform.run.run_folder import Heartbeat, RunFolder
@@ -27,48 +25,6 @@ class MissedError(RmlError):
 
 class StuckError(RmlError):
     """A launch that does not come to its end."""
-
-
-class Grounds(Protocol):
-    """What launches stand on, and what can be done to it."""
-
-    name: str
-
-    def options(self) -> list[str]:
-        """Of `rml launch`."""
-
-    def processes(self) -> list[psutil.Process]:
-        """What carries runs out and is no child of a launch."""
-
-    def heal(self) -> None:
-        """Undo what faults have done to it, as far as that has to be done by hand."""
-
-    def make_room(self) -> None:
-        """See to it that a launch can be carried out at all."""
-
-    def left(self) -> list[str]:
-        """What launches that are over have left on it."""
-
-
-class OnThisMachine:
-    """Launches that need nothing but this machine."""
-
-    def __init__(self, name: str, *options: str) -> None:
-        self.name = name
-        self._options = options
-
-    def options(self) -> list[str]:
-        return list(self._options)
-
-    def processes(self) -> list[psutil.Process]:
-        return []
-
-    def heal(self) -> None: ...
-
-    def make_room(self) -> None: ...
-
-    def left(self) -> list[str]:
-        return []
 
 
 @dataclass(kw_only=True)
@@ -87,11 +43,15 @@ class Arena:
     grounds: Grounds
     tracking_uri: str
     tracking: TrackingServer | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Of every launch, beside what every round sets."""
     patience_s: float = 600.0
     """How long one launch may take before it counts as stuck."""
     launches: list[Launch] = field(default_factory=list)
     struck: list[str] = field(default_factory=list)
-    """What was done so far, in words."""
+    """What was done so far, and what could not be done, in words."""
+    faults_done: list[str] = field(default_factory=list)
+    """Names of the faults that found something to strike."""
     rewritten: set[str] = field(default_factory=set)
     """Runs whose result was written anew although nobody had damaged it."""
     forgiven: set[str] = field(default_factory=set)
@@ -111,7 +71,7 @@ class Arena:
         launch = Launch(
             [*arguments, *self.options, *self.grounds.options()],
             self.folder / f"launch-{number}.log",
-            environment,
+            {**environment, **self.environment},
         )
         self.launches.append(launch)
         return launch
@@ -143,12 +103,12 @@ class Arena:
                     yield run_id, beat
 
     def workers(self) -> dict[str, Heartbeat]:
-        """Runs whose process lives on this machine and trains."""
+        """Runs whose process lives and trains."""
         done = set(self.done())
         return {
             run_id: beat
             for run_id, beat in self.beats()
-            if run_id not in done and beat.state == "running" and beat.worker.is_gone() is False
+            if run_id not in done and beat.state == "running" and self.grounds.trains(beat)
         }
 
     def progress(self) -> float:
@@ -157,11 +117,6 @@ class Arena:
         steps = sum(self.steps[run_id] for run_id in done)
         steps += sum(beat.step for run_id, beat in self.beats() if run_id not in done)
         return steps / sum(self.steps.values())
-
-    def processes(self) -> list[psutil.Process]:
-        """Everything that carries out runs at the moment, apart from the launches themselves."""
-        own = [process for one in self.living for process in descendants(one.process.pid)]
-        return [*own, *self.grounds.processes()]
 
     def look(self) -> None:
         """Notice results that are written a second time."""

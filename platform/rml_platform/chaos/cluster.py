@@ -9,19 +9,23 @@ import os
 import shutil
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from rml_platform.chaos.checks.left_behind import STAYS
-from rml_platform.chaos.launches import POLL_S, descendants, title
+from rml_platform.chaos.grounds import OnThisMachine
+from rml_platform.chaos.holding import python_path, write_hook
+from rml_platform.chaos.launches import POLL_S, Launch, descendants, title
 from rml_platform.chaos.tracking_server import free_port
 from rml_platform.launch.session.ray_environment import LOOPBACK, prepare_environment
 
 CPUS_PER_NODE = 2
 NODES = 2
 """Beside the head, which has no cores: what runs are trained on can go without the cluster."""
+SET_HERE = ("TMPDIR", "RAY_TMPDIR", "PYTHONPATH")
 NODE_KNOWN_WITHIN_S = 60.0
 RAYS_OWN = (
     *("ray::IDLE", "ray::DashboardAgent", "ray::RuntimeEnvAgent"),
@@ -39,12 +43,15 @@ QUICK_TO_NOTICE = {
 """A node that is gone is noticed after seconds instead of half a minute."""
 
 
-class OwnCluster:
+class OwnCluster(OnThisMachine):
     """The cluster, while the context is open. To be used in the main thread only."""
 
-    name = "cluster"
-
-    def __init__(self, nodes: int = NODES, cpus_per_node: float = CPUS_PER_NODE) -> None:
+    def __init__(
+        self, nodes: int = NODES, cpus_per_node: float = CPUS_PER_NODE, is_hooked: bool = False
+    ) -> None:
+        """`is_hooked`: whatever its nodes start has the hook of `holding.py`."""
+        super().__init__("cluster")
+        self._is_hooked = is_hooked
         self._num_nodes = nodes
         self._cpus = cpus_per_node
         self._cluster: Any = None
@@ -57,8 +64,10 @@ class OwnCluster:
         self._folder = Path(tempfile.mkdtemp(prefix="rml-chaos-", dir="/tmp"))
         self.temporary = self._folder / "t"
         self.temporary.mkdir()
-        self._before = {name: os.environ.get(name) for name in ("TMPDIR", "RAY_TMPDIR")}
+        self._before = {name: os.environ.get(name) for name in SET_HERE}
         os.environ.update(TMPDIR=str(self.temporary), RAY_TMPDIR=str(self._folder / "r"))
+        if self._is_hooked:
+            os.environ["PYTHONPATH"] = python_path(write_hook(self._folder / "hook"))
         (self._folder / "r" / "ray").mkdir(parents=True)  # Ray notes its address here
         try:
             self._start()
@@ -145,7 +154,7 @@ class OwnCluster:
         if all(node.dead_processes() for node in self.nodes):
             self.heal()
 
-    def left(self) -> list[str]:
+    def left(self, launches: Sequence[Launch]) -> list[str]:
         state = self._cluster.global_state
         groups = state.placement_group_table().values()
         found = [f"placement group {g['name']}" for g in groups if g["state"] != "REMOVED"]
@@ -162,7 +171,6 @@ class OwnCluster:
         return found
 
     def forget_left(self) -> None:
-        """What is there now is none of the next round's."""
         self._seen_temporary = {path.name for path in self.temporary.iterdir()}
 
     def _settings(self) -> dict[str, Any]:

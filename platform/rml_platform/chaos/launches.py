@@ -25,6 +25,8 @@ class Launch:
     def __init__(self, arguments: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:
         """Everything it prints goes to `log`."""
         self.log = log
+        self.is_crash_meant = False
+        """A fault has crashed it: what it says of that counts for nothing."""
         with log.open("wb") as file:
             self.process = subprocess.Popen(
                 [*RML, "launch", *arguments],

@@ -10,13 +10,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-from rml_platform.chaos.arena import Arena, Grounds, MissedError, OnThisMachine, StuckError
+from rml_platform.chaos.arena import Arena, MissedError, StuckError
 from rml_platform.chaos.checks.fingerprints import Fingerprint, fingerprint
 from rml_platform.chaos.checks.tally import Account, examine, is_in_order
 from rml_platform.chaos.checks.tracking import make_empty
 from rml_platform.chaos.cluster import OwnCluster
 from rml_platform.chaos.faults.catalogue import FAULTS
 from rml_platform.chaos.faults.fault import CLUSTER, LOCAL, PROCESS, Fault
+from rml_platform.chaos.given_cluster import GivenCluster
+from rml_platform.chaos.grounds import Grounds, OnThisMachine
+from rml_platform.chaos.holding import python_path, write_hook
 from rml_platform.chaos.launches import Launch
 from rml_platform.chaos.tracking_server import TrackingServer
 from rml_platform.launch.stop_signals import stopping_on_signals
@@ -118,23 +121,24 @@ class Monkey:
         for wants_cluster in (False, True):
             chosen = [draw for draw in draws if (draw.grounds == CLUSTER) is wants_cluster]
             if chosen:
-                with self._grounds(wants_cluster) as found:
+                with self._grounds(wants_cluster, _hooked(chosen)) as found:
                     for draw in chosen:
                         with stopping_on_signals():  # where Ray's nodes have taken SIGTERM
                             account = self._round(draw, found[draw.grounds], expected)
                         yield account
 
     @contextmanager
-    def _grounds(self, wants_cluster: bool) -> Iterator[Mapping[str, Grounds]]:
+    def _grounds(self, wants_cluster: bool, is_hooked: bool) -> Iterator[Mapping[str, Grounds]]:
         if not wants_cluster:
             yield {
                 PROCESS: OnThisMachine(PROCESS, "--without-ray"),
                 LOCAL: OnThisMachine(LOCAL),
             }
         elif self.address is not None:
-            yield {CLUSTER: OnThisMachine(CLUSTER, "--address", self.address)}
+            with GivenCluster(self.address) as given:
+                yield {CLUSTER: given}
         else:
-            with OwnCluster() as cluster:
+            with OwnCluster(is_hooked=is_hooked) as cluster:
                 yield {CLUSTER: cluster}
 
     def undisturbed(self) -> dict[str, Fingerprint]:
@@ -165,7 +169,7 @@ class Monkey:
             arena = self._arena(stack, folder.resolve(), grounds, draw, expected)
             stack.callback(arena.end)
             try:
-                _strike(arena, draw)
+                strike_all(arena, draw)
                 arena.bring_to_end(lambda: is_in_order(arena, expected))
             except StuckError as error:
                 account.note("crashed", [str(error)])
@@ -196,9 +200,11 @@ class Monkey:
             server = stack.enter_context(TrackingServer(folder / "mlflow", empty))
         else:
             shutil.copyfile(empty, out / "mlflow.db")
-        if isinstance(grounds, OwnCluster):
-            grounds.heal()
-            grounds.forget_left()
+        environment = {}
+        if _hooked([draw]) and draw.grounds != CLUSTER:  # there its nodes start the processes
+            environment = {"PYTHONPATH": python_path(write_hook(folder / "hook"))}
+        grounds.heal()
+        grounds.forget_left()
         return Arena(
             study=self.study,
             options=(*self.options, *ALWAYS, *QUICK_RULES),
@@ -208,6 +214,7 @@ class Monkey:
             grounds=grounds,
             tracking_uri=server.uri if server else f"sqlite:///{out / 'mlflow.db'}",
             tracking=server,
+            environment=environment,
         )
 
 
@@ -219,7 +226,7 @@ def planned_runs(out: Path) -> list[str]:
     return [str(run["run_id"]) for run in runs]
 
 
-def _strike(arena: Arena, draw: Draw) -> None:
+def strike_all(arena: Arena, draw: Draw) -> None:
     """Everything that a round does to its study; ends early where the study does."""
     arena.launch()
     for moment, name in draw.moments:
@@ -227,11 +234,21 @@ def _strike(arena: Arena, draw: Draw) -> None:
             arena.struck.append(f"{name}: not done, the study had come to its end")
             continue
         try:
-            arena.struck.append(f"{name}: {FAULTS[name].strike(arena, draw.rng)}")
+            what = FAULTS[name].strike(arena, draw.rng)
         except MissedError as error:
             arena.struck.append(f"{name}: not done, {error}")
+            continue
+        except StuckError:
+            arena.faults_done.append(name)
+            raise
+        arena.struck.append(f"{name}: {what}")
+        arena.faults_done.append(name)
 
 
 def possible(fault: Fault, address: str | None) -> bool:
-    """Whether a fault can be done at all: nobody's cluster but our own is broken."""
-    return address is None or not fault.owns_cluster
+    """Whether a fault can be done at all: nobody's cluster but our own is broken, or prepared."""
+    return address is None or not (fault.owns_cluster or fault.needs_hook)
+
+
+def _hooked(draws: Sequence[Draw]) -> bool:
+    return any(FAULTS[name].needs_hook for draw in draws for name in draw.faults)

@@ -1,6 +1,7 @@
 """RunTask: everything a worker needs to carry out one run, as one small value that travels as
 JSON."""
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -70,6 +71,15 @@ class Process:
         except psutil.AccessDenied:
             return False
         return not self.started or abs(started_s - int(self.started) / 100) > SAME_START_S
+
+    def send(self, signum: int) -> bool:
+        """Send it a signal, unless it has gone or its number is another process's by now, or it is
+        not of this machine: then False."""
+        if self.is_gone() is False:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signum)
+                return True
+        return False
 
 
 @functools.cache

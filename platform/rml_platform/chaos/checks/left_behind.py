@@ -20,7 +20,7 @@ STAYS = ("torchinductor_",)
 def left_behind(arena: Arena) -> list[str]:
     """One sentence for each thing that is still there after a while."""
     processes = after_a_while(lambda: _processes(arena))
-    on_grounds = after_a_while(arena.grounds.left)
+    on_grounds = after_a_while(lambda: arena.grounds.left(arena.launches))
     return [*processes, *on_grounds, *_temporary(arena), *_in_run_folders(arena)]
 
 

@@ -37,7 +37,11 @@ class Account:
     number: int
     grounds: str
     faults: tuple[str, ...]
+    """That were drawn."""
+    done: tuple[str, ...] = ()
+    """Of them, those that found something to strike."""
     struck: tuple[str, ...] = ()
+    """What was done, and what could not be done, in words."""
     launches: int = 0
     seconds: float = 0.0
     wrong: dict[Column, list[str]] = field(default_factory=dict)
@@ -61,9 +65,11 @@ def examine(arena: Arena, expected: Mapping[str, Fingerprint], account: Account)
     account.note("twice", [f"{i}: result written again" for i in sorted(arena.rewritten)])
     account.note("tracking", tracking(arena, found))
     account.note("left", left_behind(arena))
-    account.note("crashed", [text for launch in arena.launches if (text := _crash(launch.said))])
+    unmeant = [launch for launch in arena.launches if not launch.is_crash_meant]
+    account.note("crashed", [text for launch in unmeant if (text := _crash(launch.said))])
     account.launches = len(arena.launches)
     account.struck = tuple(arena.struck)
+    account.done = tuple(arena.faults_done)
 
 
 def fingerprints(
@@ -113,6 +119,8 @@ def _crash(said: str) -> str:
 def in_words(account: Account) -> str:
     """What was done in one round, and what came of it."""
     verdict = "in order" if account.is_clean else f"NOT in order: {dict(account.wrong)}"
+    if account.is_clean and not account.done:
+        verdict += ", but nothing was done"
     first = f"round {account.number} on {account.grounds}, {account.seconds:.0f} s: {verdict}"
     return "\n".join([first, *(f"    {text}" for text in account.struck)])
 
@@ -120,20 +128,43 @@ def in_words(account: Account) -> str:
 def render(accounts: Sequence[Account]) -> str:
     """The tally as plain text, in as many columns as a terminal has."""
     lines = [f"{column:>10}  {what}" for column, what in COLUMNS.items()]
-    lines += ["", f"{'round':>5} {'on':<8} {'faults':<52} launches {' '.join(COLUMNS)}"]
+    lines += ["", f"{'round':>5} {'on':<8} {'faults (not done)':<58} launches {' '.join(COLUMNS)}"]
     for one in accounts:
         counts = [f"{len(one.wrong.get(c, ())):>{len(c)}}" for c in COLUMNS]
-        faults = ", ".join(one.faults)
+        faults = ", ".join(name if name in one.done else f"({name})" for name in one.faults)
         lines.append(
-            f"{one.number:>5} {one.grounds:<8} {faults:<52} {one.launches:>8} {' '.join(counts)}"
+            f"{one.number:>5} {one.grounds:<8} {faults:<58} {one.launches:>8} {' '.join(counts)}"
         )
     totals = [f"{sum(len(a.wrong.get(c, ())) for a in accounts):>{len(c)}}" for c in COLUMNS]
     launches = sum(one.launches for one in accounts)
-    lines.append(f"{'all':>5} {'':<8} {'':<52} {launches:>8} {' '.join(totals)}")
+    lines.append(f"{'all':>5} {'':<8} {'':<58} {launches:>8} {' '.join(totals)}")
     wrong = [
         f"round {one.number}: {column}: {text}"
         for one in accounts
         for column, texts in one.wrong.items()
         for text in texts
     ]
-    return "\n".join([*lines, *(["", *wrong] if wrong else [])])
+    return "\n".join([*lines, "", _verdict(accounts), *(["", *wrong] if wrong else [])])
+
+
+def _verdict(accounts: Sequence[Account]) -> str:
+    """A round without a fault is in order, and shows nothing."""
+    clean = [one for one in accounts if one.is_clean]
+    idle = sum(not one.done for one in clean)
+    of_which = f", of which {idle} without a fault: nothing was done in them" if idle else ""
+    return f"{len(clean)} of {len(accounts)} rounds in order{of_which}"
+
+
+TALLY_HEADER = f"{'command':<37} {'round':>6}  {'time':>5}  {'faults done':<66} what was wrong"
+
+
+def tally_line(account: Account, seed: int) -> str:
+    """One round as one line of a file that keeps the rounds of many calls."""
+    command = f"--on {account.grounds} --seed {seed}"
+    faults = ", ".join(account.done) or "nothing was done"
+    wrong = [
+        f"{len(texts)} {column}: {'; '.join(texts)}" for column, texts in account.wrong.items()
+    ]
+    what = " ".join("; ".join(wrong).split()) or "0"
+    seconds = f"{account.seconds:.0f} s"
+    return f"{command:<37} {account.number:>6}  {seconds:>5}  {faults:<66} {what}"

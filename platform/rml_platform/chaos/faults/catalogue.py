@@ -29,9 +29,19 @@ FAULTS: dict[str, Fault] = {
         what="a process stands still for seconds and goes on",
         strike=processes.worker_stopped_for_a_while,
     ),
+    "worker-locked": Fault(
+        what="a C call that holds Python's lock for more than a minute",
+        strike=processes.worker_locked,
+        needs_hook=True,
+    ),
     "controller-killed": Fault(
         what="SIGKILL to the controller of a Ray Train group",
         strike=processes.on_actor("TrainController", signal.SIGKILL),
+        grounds=(CLUSTER,),
+    ),
+    "controller-crashed": Fault(
+        what="SIGSEGV in the controller of a Ray Train group",
+        strike=processes.on_actor("TrainController", signal.SIGSEGV),
         grounds=(CLUSTER,),
     ),
     "actor-killed": Fault(
@@ -46,6 +56,9 @@ FAULTS: dict[str, Fault] = {
     ),
     "launch-killed": Fault(
         what="SIGKILL to the launch", strike=processes.on_launch(signal.SIGKILL)
+    ),
+    "launch-crashed": Fault(
+        what="SIGSEGV in the launch", strike=processes.on_launch(signal.SIGSEGV)
     ),
     "launch-stopped": Fault(
         what="SIGTERM to the launch, as every scheduler sends it",

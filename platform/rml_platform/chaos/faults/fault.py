@@ -28,3 +28,6 @@ class Fault:
     """It is done to an MLflow server, so there has to be one."""
     owns_cluster: bool = False
     """It breaks nodes, which is done to a cluster of chaos's own only."""
+    needs_hook: bool = False
+    """Processes have to be started with a hook for it (`holding.py`), so it is not done where they
+    are started by a cluster that was there before."""

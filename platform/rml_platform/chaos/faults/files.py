@@ -1,19 +1,17 @@
 """Files that are damaged, clocks that were wrong when files were written, disks that are full."""
 
 import json
-import resource
 import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
-import psutil
-
 from rml_dashboards.contract.run_folder import HEARTBEAT_FILE, RESULT_FILE
 from rml_platform.chaos.arena import Arena, MissedError
 from rml_platform.chaos.faults.fault import Strike
 from rml_platform.chaos.faults.processes import any_worker
+from rml_platform.chaos.targets import Target
 
 DAY_S = 86400.0
 BIGGEST_BYTES = 32 * 1024
@@ -109,32 +107,29 @@ def disk_full(arena: Arena, rng: Random) -> str:
     A limit on the size of a file (EFBIG instead of ENOSPC) set on the living process, because
     filling a disk takes one's own. A launch that ends over it is launched again without it.
     """
-    run_id, pid = any_worker(arena, rng)
-    worker = psutil.Process(pid)
-    _, most = worker.rlimit(resource.RLIMIT_FSIZE)
-    worker.rlimit(resource.RLIMIT_FSIZE, (BIGGEST_BYTES, most))
+    run_id, target = any_worker(arena, rng)
+    if not target.limit_files(BIGGEST_BYTES):
+        raise MissedError(f"{target} had ended by then")
     launch = arena.launches[-1]
     end = time.monotonic() + arena.patience_s
-    while launch.exit_code is None and worker.is_running() and time.monotonic() < end:
-        if worker.status() == psutil.STATUS_ZOMBIE or pid not in _pids(arena):
-            break
+    while launch.exit_code is None and _trains(arena, target) and time.monotonic() < end:
         time.sleep(0.1)
-    if launch.exit_code is None and worker.is_running():
-        worker.rlimit(resource.RLIMIT_FSIZE, (most, most))
-    return f"no file of process {pid}, which trains {run_id}, beyond {BIGGEST_BYTES} bytes"
+    if launch.exit_code is None:
+        target.limit_files(None)
+    return f"no file of {target}, which trains {run_id}, beyond {BIGGEST_BYTES} bytes"
 
 
-def _pids(arena: Arena) -> set[int]:
-    return {beat.worker.pid for beat in arena.workers().values()}
+def _trains(arena: Arena, target: Target) -> bool:
+    return target.process in [beat.worker for beat in arena.workers().values()]
 
 
 def all_files_of_a_run_gone(arena: Arena, rng: Random) -> str:
     """Somebody tidies up and deletes the checkpoints of a run that is not done."""
-    run_id, pid = any_worker(arena, rng)
+    run_id, target = any_worker(arena, rng)
     kill_launches(arena)
     if run_id in arena.done():  # it came to its end meanwhile, and nobody will train it again
         arena.launch()
         raise MissedError(f"{run_id} was done before its launch was dead")
     arena.run(run_id).folder.child("checkpoints").delete_all()
     arena.launch()
-    return f"the checkpoints of {run_id} are deleted ({signal.SIGKILL.name} to {pid} before)"
+    return f"the checkpoints of {run_id} are deleted ({signal.SIGKILL.name} to {target} before)"

@@ -2,62 +2,57 @@
 
 import signal
 import time
-from collections.abc import Callable
-from contextlib import suppress
 from random import Random
 
 import psutil
 
 from rml_platform.chaos.arena import Arena, MissedError
 from rml_platform.chaos.faults.fault import Strike
-from rml_platform.chaos.launches import title, wait_until_gone
+from rml_platform.chaos.holding import HOLD_S, awaits_signal, hold_signal
+from rml_platform.chaos.launches import wait_until_gone
+from rml_platform.chaos.targets import Target
 
-SOON_S = 10.0
-"""How long a fault looks for something to strike."""
+CRASHES = (signal.SIGSEGV, signal.SIGABRT)
+"""A process that one of them ends says where it was."""
 
 
 def on_worker(signum: signal.Signals) -> Strike:
     """A signal to the process that trains one of the runs."""
 
     def strike(arena: Arena, rng: Random) -> str:
-        run_id, pid = any_worker(arena, rng)
-        psutil.Process(pid).send_signal(signum)
-        return f"{signum.name} to process {pid}, which trains {run_id}"
+        run_id, target = any_worker(arena, rng)
+        _send(target, signum)
+        return f"{signum.name} to {target}, which trains {run_id}"
 
     return strike
 
 
-def any_worker(arena: Arena, rng: Random) -> tuple[str, int]:
-    """Run and process number of one of the runs that are trained on this machine."""
+def any_worker(arena: Arena, rng: Random) -> tuple[str, Target]:
+    """One of the runs that are trained, and the process that does so."""
     workers = arena.workers()
     if not workers:
-        raise MissedError("no run is trained on this machine at the moment")
+        raise MissedError("no run is trained at the moment")
     run_id = rng.choice(sorted(workers))
-    return run_id, workers[run_id].worker.pid
+    return run_id, arena.grounds.trainer(workers[run_id])
 
 
 def on_actor(name: str, signum: signal.Signals) -> Strike:
     """A signal to one of Ray's processes whose title holds a name."""
 
     def strike(arena: Arena, rng: Random) -> str:
-        found = soon(lambda: [p for p in arena.processes() if name in title(p)])
+        found = arena.grounds.actors(name, arena.living)
         if not found:
             raise MissedError(f"there is no process of Ray with {name} in its title")
-        target = rng.choice(sorted(found, key=lambda process: process.pid))
-        said = title(target)
-        with suppress(psutil.NoSuchProcess):
-            target.send_signal(signum)
-        return f"{signum.name} to process {target.pid} ({said})"
+        target = rng.choice(sorted(found, key=lambda one: (one.node, one.process.pid)))
+        _send(target, signum)
+        return f"{signum.name} to {target} ({target.name})"
 
     return strike
 
 
-def soon(look: Callable[[], list[psutil.Process]]) -> list[psutil.Process]:
-    """What is found, as soon as something is."""
-    end = time.monotonic() + SOON_S
-    while not (found := look()) and time.monotonic() < end:
-        time.sleep(0.1)
-    return found
+def _send(target: Target, signum: int) -> None:
+    if not target.send(signum):
+        raise MissedError(f"{target} had ended by then")
 
 
 def on_launch(signum: signal.Signals) -> Strike:
@@ -67,6 +62,7 @@ def on_launch(signum: signal.Signals) -> Strike:
         launch = arena.launches[-1]
         if launch.exit_code is not None:
             raise MissedError("the launch has ended already")
+        launch.is_crash_meant = signum in CRASHES
         launch.send(signum)
         if not launch.wait(arena.patience_s):
             raise arena.stuck()
@@ -97,13 +93,22 @@ def launch_and_follower_killed(arena: Arena, rng: Random) -> str:
 def worker_stopped_for_a_while(arena: Arena, rng: Random) -> str:
     """A process stands still for some seconds and goes on, as in a swap storm or on a file system
     that hangs."""
-    run_id, pid = any_worker(arena, rng)
+    run_id, target = any_worker(arena, rng)
     seconds = rng.uniform(2, 6)
-    worker = psutil.Process(pid)
-    worker.suspend()
+    _send(target, signal.SIGSTOP)
     try:
         time.sleep(seconds)
     finally:
-        with suppress(psutil.NoSuchProcess):
-            worker.resume()
-    return f"process {pid}, which trains {run_id}, stood still for {seconds:.1f} s"
+        target.send(signal.SIGCONT)
+    return f"{target}, which trains {run_id}, stood still for {seconds:.1f} s"
+
+
+def worker_locked(arena: Arena, rng: Random) -> str:
+    """A call into C holds Python's lock for more than a minute: no thread of Python says anything,
+    while those of Ray, which are C++, answer."""
+    run_id, target = any_worker(arena, rng)
+    if not awaits_signal(target.process.pid):
+        raise MissedError(f"{target} was not started with the hook, or had ended by then")
+    _send(target, hold_signal())
+    time.sleep(HOLD_S)
+    return f"{target}, which trains {run_id}, held Python's lock for {HOLD_S} s"

@@ -1,12 +1,16 @@
-"""Which nodes of the connected Ray an attempt may be on."""
+"""Which nodes of the connected Ray an attempt may be on, and what is done on one of them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from rml_platform.launch.on_ray.fleet.room import nodes_now, open_to, workers_on
 from rml_platform.run.task import RunTask
+
+Found = TypeVar("Found")
 
 NODE_ID = "ray.io/node-id"
 """Label that Ray gives every node."""
@@ -64,3 +68,19 @@ def free_by_node() -> Mapping[str, Mapping[str, float]]:
 def cluster_resources() -> dict[str, float]:
     """What the connected Ray has in all, by resource."""
     return dict(ray.cluster_resources())
+
+
+def call_on(node: str, work: Callable[..., Found], *arguments: Any, within_s: float) -> Found:
+    """What a function of this package returns on a node, where it takes no core.
+
+    Args:
+        node: id of the node.
+        work: a function that can be imported there; not a method of a class or an object.
+        within_s: how long a process for it may take to start, and the function to return.
+    Raises:
+        ray.exceptions.RayError: the node is gone, or takes longer.
+    """
+    on_it = NodeAffinitySchedulingStrategy(node_id=node, soft=False)
+    task = ray.remote(num_cpus=0, max_retries=0)(work).options(scheduling_strategy=on_it)
+    found: Found = ray.get(task.remote(*arguments), timeout=within_s)
+    return found

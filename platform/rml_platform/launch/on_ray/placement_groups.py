@@ -2,6 +2,7 @@
 them any more."""
 
 import uuid
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,6 +48,15 @@ def remove_own() -> int:
     for group in left:
         remove_placement_group(PlacementGroup(group.id))
     return len(left)
+
+
+def names_of(jobs: Collection[str]) -> list[str]:
+    """Names of the groups that jobs of launches hold.
+
+    Args:
+        jobs: their ids.
+    """
+    return [group.name for group in _groups() if group.job_id in jobs]
 
 
 def is_any_waiting() -> bool:

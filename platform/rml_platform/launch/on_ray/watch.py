@@ -2,16 +2,14 @@
 waits for room says so."""
 
 import contextlib
-import os
 import signal
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import ray
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from rml_platform.launch.on_ray.nodes import Places, free_by_node, places
+from rml_platform.launch.on_ray.nodes import Places, call_on, free_by_node, places
 from rml_platform.launch.on_ray.placement_groups import is_any_waiting
 from rml_platform.launch.run_queue import RunQueue, why_kept_out
 from rml_platform.run.codec import DamagedFileError
@@ -186,20 +184,11 @@ def what_lacks(task: RunTask, free: Sequence[Mapping[str, float]], num_runs: int
 def kill(worker: Process, node: str) -> None:
     """End a process at once, on whichever node of the cluster it is."""
     if worker.is_gone() is None:
-        on_it = NodeAffinitySchedulingStrategy(node_id=node, soft=False)
-        killer = ray.remote(num_cpus=0, max_retries=0)(kill_here).options(scheduling_strategy=on_it)
         # A node that is gone has taken the process with it.
         with contextlib.suppress(ray.exceptions.RayError):
-            ray.get(killer.remote(worker.host, worker.pid, worker.started), timeout=KILL_WITHIN_S)
+            call_on(node, Process.send, worker, signal.SIGKILL, within_s=KILL_WITHIN_S)
     else:
-        kill_here(worker.host, worker.pid, worker.started)
-
-
-def kill_here(host: str, pid: int, started: str) -> None:
-    """End a process of this machine, unless it is another one by now."""
-    if Process(host=host, pid=pid, started=started).is_gone() is False:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+        worker.send(signal.SIGKILL)
 
 
 def _beat_of(task: RunTask) -> Heartbeat | None:

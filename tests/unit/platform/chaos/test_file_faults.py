@@ -5,25 +5,16 @@ from random import Random
 
 import pytest
 
-from rml_platform.chaos.arena import Arena, MissedError, OnThisMachine
+from rml_platform.chaos.arena import Arena, MissedError
 from rml_platform.chaos.faults import files
 
 
 @pytest.mark.parametrize("is_done", [True, False])
 def test_checkpoints_of_a_run_that_came_to_its_end_meanwhile_stay(
-    is_done: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    is_done: bool, idle_arena: Arena, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    arena = Arena(
-        study=tmp_path / "study.yaml",
-        options=(),
-        folder=tmp_path,
-        temporary=tmp_path,
-        steps={"run-1": 10},
-        grounds=OnThisMachine("process"),
-        tracking_uri="none",
-    )
     launched: list[Arena] = []
-    monkeypatch.setattr(files, "any_worker", lambda arena, rng: ("run-1", 1))
+    monkeypatch.setattr(files, "any_worker", lambda arena, rng: ("run-1", "process 1"))
     monkeypatch.setattr(files, "kill_launches", lambda arena: None)
     monkeypatch.setattr(Arena, "done", lambda self: ["run-1"] if is_done else [])
     monkeypatch.setattr(Arena, "launch", lambda self: launched.append(self))
@@ -32,8 +23,8 @@ def test_checkpoints_of_a_run_that_came_to_its_end_meanwhile_stay(
     checkpoint.touch()
     if is_done:
         with pytest.raises(MissedError, match="run-1 was done"):
-            files.all_files_of_a_run_gone(arena, Random(0))
+            files.all_files_of_a_run_gone(idle_arena, Random(0))
     else:
-        assert "run-1 are deleted" in files.all_files_of_a_run_gone(arena, Random(0))
+        assert "run-1 are deleted" in files.all_files_of_a_run_gone(idle_arena, Random(0))
     assert checkpoint.exists() is is_done
-    assert launched == [arena], "the study goes on either way"
+    assert launched == [idle_arena], "the study goes on either way"

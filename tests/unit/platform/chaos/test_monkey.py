@@ -1,5 +1,7 @@
 """What the monkey of `rml chaos` draws."""
 
+import contextlib
+import dataclasses
 import re
 from collections import Counter
 from pathlib import Path
@@ -7,19 +9,22 @@ from random import Random
 
 import pytest
 
+from rml_platform.chaos.arena import Arena, MissedError, StuckError
 from rml_platform.chaos.faults.catalogue import FAULTS
 from rml_platform.chaos.faults.fault import GROUNDS
 from rml_platform.chaos.faults.files import DAMAGES
 from rml_platform.chaos.monkey import (
     MOST_FAULTS,
     ChaosError,
+    Draw,
     Monkey,
     draw_rounds,
     planned_runs,
     possible,
+    strike_all,
 )
 from rml_platform.study.schema import load_study
-from rml_trainers.errors import ConfigError
+from rml_trainers.errors import ConfigError, RmlError
 from tests.support.platform.plans import written
 from tests.support.platform.studies import write_study
 
@@ -49,9 +54,8 @@ def test_faults_that_cannot_be_done_are_told() -> None:
 
 def test_nothing_is_done_to_somebody_elses_cluster() -> None:
     broken = {name for name, fault in FAULTS.items() if not possible(fault, "auto")}
-    assert broken == {name for name, fault in FAULTS.items() if fault.grounds == ("cluster",)} - {
-        "controller-killed"
-    }
+    of_nodes = {name for name, fault in FAULTS.items() if fault.grounds == ("cluster",)}
+    assert broken == of_nodes - {"controller-killed", "controller-crashed"} | {"worker-locked"}
     assert all(possible(fault, None) for fault in FAULTS.values())
 
 
@@ -76,6 +80,47 @@ def test_runs_of_a_study_that_was_another_one_do_not_count(tmp_path: Path) -> No
     (tmp_path / "out" / "runs" / "of-another-day").mkdir(parents=True)
     assert planned_runs(tmp_path / "out") == [run.run_id for run in plan.runs]
     assert planned_runs(tmp_path / "nothing") == []
+
+
+@pytest.mark.parametrize(
+    ("error", "done", "said"),
+    [
+        (None, ["worker-killed"], ["worker-killed: struck"]),
+        (MissedError("nobody is there"), [], ["worker-killed: not done, nobody is there"]),
+        (StuckError("it hangs"), ["worker-killed"], []),
+    ],
+    ids=["struck", "missed", "stuck"],
+)
+def test_a_fault_that_found_nothing_to_strike_was_not_done(
+    error: RmlError | None,
+    done: list[str],
+    said: list[str],
+    idle_arena: Arena,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def do(arena: Arena, rng: Random) -> str:
+        if error is not None:
+            raise error
+        return "struck"
+
+    monkeypatch.setattr(Arena, "launch", lambda self: None)
+    monkeypatch.setattr(Arena, "until", lambda self, moment: moment < 1)
+    fault = dataclasses.replace(FAULTS["worker-killed"], strike=do)
+    monkeypatch.setitem(FAULTS, "worker-killed", fault)
+    draw = Draw(1, "process", ((0.5, "worker-killed"),), Random(0))
+    with contextlib.suppress(StuckError):
+        strike_all(idle_arena, draw)
+    assert (idle_arena.faults_done, idle_arena.struck) == (done, said)
+
+
+def test_a_fault_that_comes_too_late_was_not_done(
+    idle_arena: Arena, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Arena, "launch", lambda self: None)
+    monkeypatch.setattr(Arena, "until", lambda self, moment: False)
+    strike_all(idle_arena, Draw(1, "process", ((0.5, "worker-killed"),), Random(0)))
+    assert not idle_arena.faults_done
+    assert idle_arena.struck == ["worker-killed: not done, the study had come to its end"]
 
 
 def test_the_documentation_says_of_every_fault_what_survives() -> None:

@@ -6,16 +6,19 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import psutil
 import pytest
 from mlflow import MlflowClient
 
-from rml_platform.chaos.arena import Arena, OnThisMachine
+from rml_platform.chaos.arena import Arena
 from rml_platform.chaos.checks import left_behind
 from rml_platform.chaos.checks.fingerprints import Fingerprint, fingerprint
 from rml_platform.chaos.checks.tally import COLUMNS, Account, Column, examine, render
-from rml_platform.chaos.launches import MARK, title
+from rml_platform.chaos.grounds import OnThisMachine
+from rml_platform.chaos.launches import MARK, Launch, title
 from rml_platform.run.attempt import WorkerContext
 from rml_platform.run.execute import execute
 from rml_platform.run.run_folder import RunFolder
@@ -187,3 +190,15 @@ def test_a_result_that_a_fault_has_damaged_may_be_written_again(
     arena.forgiven.add(RUN)
     write_result_again(arena)
     assert wrong(arena, expected) == {}
+
+
+@pytest.mark.parametrize("is_meant", [True, False])
+def test_a_launch_that_a_fault_has_crashed_may_say_so(
+    is_meant: bool, arena: Arena, expected: dict[str, Fingerprint]
+) -> None:
+    said = "*** SIGSEGV received\nStack trace:\n0x0 somewhere"
+    launch = SimpleNamespace(
+        said=said, is_crash_meant=is_meant, process=SimpleNamespace(pid=0), end=lambda: None
+    )
+    arena.launches.append(cast(Launch, launch))
+    assert wrong(arena, expected) == ({} if is_meant else {"crashed": ["0x0 somewhere"]})

@@ -196,6 +196,16 @@ def test_a_stopped_process_is_ended() -> None:
     assert process.wait() == -signal.SIGKILL
 
 
+def test_a_process_that_is_gone_gets_no_signal() -> None:
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    worker = Process.of(process.pid)
+    assert not replace(worker, host="elsewhere").send(signal.SIGKILL)
+    assert process.poll() is None
+    assert worker.send(signal.SIGKILL)
+    process.wait()
+    assert not worker.send(signal.SIGKILL)
+
+
 def test_what_a_run_waits_for_is_said_once(task: RunTask) -> None:
     wide = replace(task, num_workers=2, gpus_per_worker=1)
     notes: list[str] = []
