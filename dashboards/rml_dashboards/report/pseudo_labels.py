@@ -91,7 +91,7 @@ def _number(by_metric: pd.DataFrame, metric: str, scale: float) -> str:
     if metric not in by_metric.index:
         return NOTHING
     line = by_metric.loc[metric]
-    return _mean_and_spread(line["mean"], line["std"], scale)
+    return _mean_and_spread(float(line["mean"]), float(line["std"]), scale)
 
 
 def _mean_and_spread(mean: float, std: float, scale: float) -> str:

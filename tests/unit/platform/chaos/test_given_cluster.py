@@ -1,6 +1,7 @@
 """What is seen of a cluster through Ray, and how its processes are reached; without Ray."""
 
 import signal
+import time
 from collections.abc import Callable
 from random import Random
 from types import SimpleNamespace
@@ -103,7 +104,7 @@ def test_a_worker_on_another_machine_is_struck_there(arena: Arena, called: Calle
 def test_a_worker_stands_still_and_goes_on(
     arena: Arena, called: Called, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processes.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
     processes.worker_stopped_for_a_while(arena, Random(0))
     assert [args[1] for _, _, args in called] == [signal.SIGSTOP, signal.SIGCONT]
 

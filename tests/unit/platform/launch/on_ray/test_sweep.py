@@ -34,9 +34,12 @@ def test_a_run_travels_with_all_that_was_decided_about_it(
     tiny_data: PreparedData, tmp_path: Path, monkeypatch: Any
 ) -> None:
     asked: list[str] = []
-    monkeypatch.setattr(
-        "rml_platform.launch.on_ray.sweep.remove_orphans", lambda: asked.append("groups") or 0
-    )
+
+    def remove_orphans() -> int:
+        asked.append("groups")
+        return 0
+
+    monkeypatch.setattr("rml_platform.launch.on_ray.sweep.remove_orphans", remove_orphans)
     first, second = tasks(2, tiny_data, tmp_path)
     first = replace(first, micro_batches=4, avoid=("bad",))
     queue = RunQueue([first, second], RetryConfig(), asked.append)
