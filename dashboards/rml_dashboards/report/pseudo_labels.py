@@ -1,6 +1,7 @@
 """How right the pseudo labels were, in every report whose runs have measured it."""
 
 import math
+from typing import Any
 
 import pandas as pd
 
@@ -90,8 +91,8 @@ def _classes_parts(content: StudyContent) -> list[str]:
 def _number(by_metric: pd.DataFrame, metric: str, scale: float) -> str:
     if metric not in by_metric.index:
         return NOTHING
-    line = by_metric.loc[metric]
-    return _mean_and_spread(float(line["mean"]), float(line["std"]), scale)
+    line: Any = by_metric.loc[metric]
+    return _mean_and_spread(line["mean"], line["std"], scale)
 
 
 def _mean_and_spread(mean: float, std: float, scale: float) -> str:
