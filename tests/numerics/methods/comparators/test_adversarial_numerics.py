@@ -13,7 +13,7 @@ from torch import nn
 from rml_trainers.config import BatchConfig
 from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.methods.comparators.adversarial.adv_ssl import AdvSslConfig
-from rml_trainers.methods.comparators.adversarial.discriminators import AgainstDiscriminator
+from rml_trainers.methods.comparators.adversarial.judged import AgainstDiscriminator
 from rml_trainers.methods.comparators.adversarial.s4gan import S4GanConfig
 from rml_trainers.noise.config import GeometryConfig
 from rml_trainers.students.own_networks import OwnNetwork

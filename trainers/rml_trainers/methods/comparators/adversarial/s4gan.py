@@ -21,11 +21,13 @@ from torch import Tensor, nn
 from rml_trainers import IGNORE_LABEL
 from rml_trainers.configuration import configuration, require
 from rml_trainers.methods.comparators.adversarial.discriminators import (
-    AgainstDiscriminator,
     ImageWise,
-    Predicted,
     one_hot,
     told,
+)
+from rml_trainers.methods.comparators.adversarial.judged import (
+    AgainstDiscriminator,
+    Predicted,
 )
 from rml_trainers.methods.method import MethodContext
 from rml_trainers.noise.config import NoiseConfig
