@@ -41,6 +41,7 @@ METHODS = {
     "cps": "{weight: 6.0, on_labelled: true}",
     "dmt": "{gamma_agree: 5.0}",
     "unimatch": "{threshold: 0.0, channel_dropout: 0.3}",
+    "ecs": "{correction_start: 5, corrector_lr: 1.0e-4}",
 }
 DATA = {
     "camvid": "{name: camvid, folder: other}",
@@ -83,6 +84,7 @@ RECORDED = {
     "cps, defaults": "scenes-8-cps-s0-ad2fca94",
     "dmt, defaults": "scenes-8-dmt-s0-1a16dc76",
     "unimatch, defaults": "scenes-8-unimatch-s0-269e5c25",
+    "ecs, defaults": "scenes-8-ecs-s0-34a107c5",
     "supervised, set": "scenes-8-supervised-s3-b501ca33",
     "pseudo_label, set": "scenes-8-pseudo_label-s3-0bc462f1",
     "mean_teacher, set": "scenes-8-mean_teacher-s3-d421611a",
@@ -96,6 +98,7 @@ RECORDED = {
     "cps, set": "scenes-8-cps-s3-d4a6a2bc",
     "dmt, set": "scenes-8-dmt-s3-44d7f20b",
     "unimatch, set": "scenes-8-unimatch-s3-7b8e846f",
+    "ecs, set": "scenes-8-ecs-s3-d9f85a3d",
     "camvid": "camvid-8-iml-s0-b413c218",
     "cityscapes": "cityscapes-8-iml-s0-8b4d1d3c",
     "voc": "voc-8-iml-s0-e1e8a468",

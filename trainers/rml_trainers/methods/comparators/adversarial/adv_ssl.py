@@ -24,7 +24,7 @@ from rml_trainers.methods.comparators.adversarial.discriminators import (
     told,
 )
 from rml_trainers.methods.comparators.adversarial.judged import (
-    AgainstDiscriminator,
+    Judged,
     Predicted,
     masked_mean,
 )
@@ -79,7 +79,7 @@ class AdvSslConfig(MethodConfig):
         return StrongView()
 
 
-class AdversarialLearning(AgainstDiscriminator):
+class AdversarialLearning(Judged):
     """The student passes its softmax maps for labels; where D believes them, they teach it."""
 
     config: AdvSslConfig
@@ -113,7 +113,7 @@ class AdversarialLearning(AgainstDiscriminator):
         }
         return loss + self.context.unsupervised_weight * unsupervised, scalars, label
 
-    def discriminator_loss(self, seen: Predicted, module: nn.Module) -> Tensor:
+    def judge_loss(self, seen: Predicted, module: nn.Module) -> Tensor:
         prob = torch.cat([seen.log_prob, seen.log_prob_unlabelled]).exp()
         counted = torch.cat([seen.known, seen.inside])
         num_counted, num_known = valid_counts(counted, seen.known)

@@ -1,8 +1,10 @@
-"""The step that the adversarial comparators share: one student learns on labelled and unlabelled
-images, and a discriminator from what it predicted."""
+"""The step that the comparators of this folder share: one student learns on labelled and unlabelled
+images, and a second network, its judge, from what it predicted."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +14,7 @@ from rml_trainers.data.loading.loaders import Batch
 from rml_trainers.labels.stage_context import StageContext
 from rml_trainers.methods.comparators.adversarial.discriminators import adam
 from rml_trainers.methods.method import MethodContext, Stateless, StepResult, labelled_images
+from rml_trainers.networks.network import SegmentationNetwork
 from rml_trainers.runtime.randomness import seed_model_noise
 from rml_trainers.scoring.metrics import confusion_matrix
 from rml_trainers.settings.contract import MethodConfig
@@ -23,20 +26,21 @@ from rml_trainers.students.own_networks import OwnNetwork
 
 @dataclass(frozen=True)
 class Predicted:
-    """What the student made of some images; all maps at pixel resolution."""
+    """What the student made of some images; all maps at pixel resolution, made when they are first
+    asked for."""
 
+    student: SegmentationNetwork
+    """It upsamples its own logits."""
+    logits: tuple[Tensor, Tensor]
+    """On labelled and on unlabelled images, [B, K, h, w] each."""
     images: Tensor
     """γ(x_l), [B_l, 3, H, W] in [0, 1]."""
     label: Tensor
     """y_l, [B_l, H, W]."""
-    log_prob: Tensor
-    """[B_l, K, H, W]."""
     unlabelled: Tensor
     """γ(x_u), [B_u, 3, H, W] in [0, 1]."""
     inside: Tensor
     """bool [B_u, H, W], False where a crop overhangs its image."""
-    log_prob_unlabelled: Tensor
-    """[B_u, K, H, W]."""
     num_pieces: int = 1
     """The step is cut into as many pieces: what is no sum over pixels is the mean of theirs."""
 
@@ -45,22 +49,42 @@ class Predicted:
         """bool [B_l, H, W]: pixels with a label."""
         return self.label != IGNORE_LABEL
 
+    @cached_property
+    def log_prob(self) -> Tensor:
+        """[B_l, K, H, W]."""
+        return self._upsampled(self.logits[0])
 
-class AgainstDiscriminator(Stateless):
-    """Base of methods whose student learns labels, and to pass for labels before a discriminator.
+    @cached_property
+    def log_prob_unlabelled(self) -> Tensor:
+        """[B_u, K, H, W]."""
+        return self._upsampled(self.logits[1])
+
+    def _upsampled(self, logits: Tensor) -> Tensor:
+        """With gradient where the logits have one, whoever asks first: the map is kept."""
+        size = (self.label.shape[-2], self.label.shape[-1])
+        with torch.enable_grad():
+            return log_softmax(self.student.upsample(logits, size))
+
+
+class Judged(Stateless):
+    """Base of methods whose student learns labels, and from what a network of the method's own
+    makes of its predictions.
 
     The mean teachers move as always, but nothing here learns from them. Counts its steps in the
     stage, on the device.
     """
 
+    judge_name: ClassVar[str] = "discriminator"
+    """Of the judge, in checkpoints and reports."""
+
     def __init__(self, config: MethodConfig, context: MethodContext, *, lr: float) -> None:
         super().__init__(config, context)
-        seed_model_noise(context.seed, "initialise", "discriminator")
-        self.discriminator = OwnNetwork(self.build(), adam(lr))
+        seed_model_noise(context.seed, "initialise", self.judge_name)
+        self.judge = OwnNetwork(self.build(), adam(lr))
         self._num_steps: Tensor | None = None
 
     def build(self) -> nn.Module:
-        """The discriminator."""
+        """The judge."""
         raise NotImplementedError
 
     def student_loss(
@@ -69,17 +93,17 @@ class AgainstDiscriminator(Stateless):
         """Loss of the student on some images, what to report, and the labels that it gave itself.
 
         Args:
-            module: the discriminator, fixed.
+            module: the judge, fixed.
             num_known, num_inside: pixels of the whole batch that means go over.
         """
         raise NotImplementedError
 
-    def discriminator_loss(self, seen: Predicted, module: nn.Module) -> Tensor:
-        """Loss of the discriminator on a whole batch, on detached predictions."""
+    def judge_loss(self, seen: Predicted, module: nn.Module) -> Tensor:
+        """Loss of the judge on a whole batch, on detached predictions."""
         raise NotImplementedError
 
     def own_networks(self) -> dict[str, OwnNetwork]:
-        return {"discriminator": self.discriminator}
+        return {self.judge_name: self.judge}
 
     def begin_stage(self, context: StageContext) -> None:
         self._num_steps = torch.zeros((), device=context.learners.device)
@@ -98,41 +122,48 @@ class AgainstDiscriminator(Stateless):
         inside = batch.unlabelled.inside
         weak = to_unit_range(batch.unlabelled.image)
         num_known, num_inside = valid_counts(own.label != IGNORE_LABEL, inside)
+        student = learners.student(0)
         logits: list[tuple[Tensor, Tensor]] = []
         labels: list[Tensor] = []
 
         def loss_of(piece: MicroBatch) -> tuple[Tensor, Mapping[str, Tensor]]:
-            images = [piece.of(own.images), piece.of(weak)]
+            images = (piece.of(own.images), piece.of(weak))
             (output,) = learners.forward_students([torch.cat(images)], piece.students)
-            parts = torch.split(output.logits, [len(each) for each in images])
-            logits.append((parts[0].detach(), parts[1].detach()))
-            seen = _predicted(
-                learners, images, piece.of(own.label), piece.of(inside), parts, piece.num_pieces
+            on_labelled, on_weak = torch.split(output.logits, [len(each) for each in images])
+            logits.append((on_labelled.detach(), on_weak.detach()))
+            seen = Predicted(
+                student,
+                (on_labelled, on_weak),
+                images[0],
+                piece.of(own.label),
+                images[1],
+                piece.of(inside),
+                piece.num_pieces,
             )
-            with self.discriminator.fixed() as module:
+            with self.judge.fixed() as module:
                 loss, scalars, label = self.student_loss(seen, module, num_known, num_inside)
             labels.append(label)
             return loss, scalars
 
         learnt = learners.learn(loss_of)
-        with torch.no_grad():
-            parts = tuple(torch.cat(pieces) for pieces in zip(*logits, strict=True))
-            seen = _predicted(learners, [own.images, weak], own.label, inside, parts)
-        against = self.discriminator_loss(seen, self.discriminator.module)
+        on_labelled, on_weak = (torch.cat(pieces) for pieces in zip(*logits, strict=True))
+        seen = Predicted(student, (on_labelled, on_weak), own.images, own.label, weak, inside)
+        of_judge = self.judge_loss(seen, self.judge.module)
         if self._num_steps is not None:
             self._num_steps = self._num_steps + 1
         label = torch.cat(labels)
         kept = (label != IGNORE_LABEL).float().mean()
         scalars = {**learnt.scalars, "loss": learnt.loss.detach(), "pseudo_label_kept": kept}
-        scalars["loss_discriminator"] = against.detach()
+        scalars[f"loss_{self.judge_name}"] = of_judge.detach()
         return StepResult(
             loss=learnt.loss,
             scalars=scalars,
-            confusions=self._monitor(label, batch.unlabelled.truth),
-            own_losses={"discriminator": against},
+            confusions=self._monitor(label, seen, batch.unlabelled.truth),
+            own_losses={self.judge_name: of_judge},
         )
 
-    def _monitor(self, label: Tensor, truth: Tensor) -> dict[str, Tensor]:
+    def _monitor(self, label: Tensor, seen: Predicted, truth: Tensor) -> dict[str, Tensor]:
+        """Of the labels that the student was given."""
         if not self.context.monitor_pseudo_labels:
             return {}
         return {"pseudo_label_1": confusion_matrix(label, truth, self.num_classes)}
@@ -142,23 +173,6 @@ class AgainstDiscriminator(Stateless):
 
     def load_tensors(self, tensors: dict[str, Tensor]) -> None:
         self._num_steps = tensors["num_steps"].clone() if tensors else None
-
-
-def _predicted(
-    learners: Learners,
-    images: list[Tensor],
-    label: Tensor,
-    inside: Tensor,
-    logits: tuple[Tensor, ...],
-    num_pieces: int = 1,
-) -> Predicted:
-    """The student's own upsampling of its logits on labelled and on unlabelled images."""
-    size = (label.shape[-2], label.shape[-1])
-    student = learners.student(0)
-    log_prob = [log_softmax(student.upsample(maps, size)) for maps in logits]
-    return Predicted(
-        images[0], label, log_prob[0], images[1], inside, log_prob[1], num_pieces=num_pieces
-    )
 
 
 def masked_mean(values: Tensor, mask: Tensor, count: Tensor) -> Tensor:

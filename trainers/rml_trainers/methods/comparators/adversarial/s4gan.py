@@ -26,7 +26,7 @@ from rml_trainers.methods.comparators.adversarial.discriminators import (
     told,
 )
 from rml_trainers.methods.comparators.adversarial.judged import (
-    AgainstDiscriminator,
+    Judged,
     Predicted,
 )
 from rml_trainers.methods.method import MethodContext
@@ -79,7 +79,7 @@ class S4GanConfig(MethodConfig):
         return StrongView()
 
 
-class S4Gan(AgainstDiscriminator):
+class S4Gan(Judged):
     """The student's maps are to look like labels to D as a whole; those that do teach it."""
 
     config: S4GanConfig
@@ -114,7 +114,7 @@ class S4Gan(AgainstDiscriminator):
         }
         return supervised + self.context.unsupervised_weight * unsupervised, scalars, label
 
-    def discriminator_loss(self, seen: Predicted, module: nn.Module) -> Tensor:
+    def judge_loss(self, seen: Predicted, module: nn.Module) -> Tensor:
         fake, _ = module(seen.log_prob_unlabelled.exp(), full_range(seen.unlabelled))
         real, _ = module(one_hot(seen.label, self.num_classes), full_range(seen.images))
         return (told(fake, real=False).mean() + told(real, real=True).mean()) / 2
