@@ -18,6 +18,7 @@ from rml_trainers.config import (
 )
 from rml_trainers.data.sources.scenes import ScenesConfig
 from rml_trainers.methods.comparators.adversarial.adv_ssl import AdvSslConfig
+from rml_trainers.methods.comparators.adversarial.ecs import EcsConfig
 from rml_trainers.methods.comparators.adversarial.s4gan import S4GanConfig
 from rml_trainers.methods.comparators.augseg import AugSegConfig
 from rml_trainers.methods.comparators.classmix import ClassMixConfig
@@ -55,6 +56,7 @@ METHOD_CONFIGS: dict[str, MethodConfig] = {
     "meta_pseudo_label": MetaPseudoLabelConfig(uda_threshold=0.2, uda_ramp_steps=2),
     "adv_ssl": AdvSslConfig(semi_start=1, semi_threshold=0.45),
     "s4gan": S4GanConfig(self_training_threshold=0.3),
+    "ecs": EcsConfig(correction_start=0, corrector_lr=1e-4, corrector_width=8),
     "cutmix_seg": CutMixSegConfig(confidence=0.1),
     "cowmix": CowMixConfig(confidence=0.1),
     "classmix": ClassMixConfig(confidence=0.1),

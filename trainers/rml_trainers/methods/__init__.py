@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from rml_trainers.methods.comparators.adversarial.adv_ssl import AdversarialLearning, AdvSslConfig
+from rml_trainers.methods.comparators.adversarial.ecs import (
+    EcsConfig,
+    ErrorCorrectingSupervision,
+)
 from rml_trainers.methods.comparators.adversarial.s4gan import S4Gan, S4GanConfig
 from rml_trainers.methods.comparators.augseg import AugSeg, AugSegConfig
 from rml_trainers.methods.comparators.classmix import ClassMixConfig, ClassMixMethod
@@ -53,6 +57,7 @@ METHODS: dict[str, MethodEntry] = {
     "meta_pseudo_label": MethodEntry(MetaPseudoLabelConfig, MetaPseudoLabels),
     "adv_ssl": MethodEntry(AdvSslConfig, AdversarialLearning),
     "s4gan": MethodEntry(S4GanConfig, S4Gan),
+    "ecs": MethodEntry(EcsConfig, ErrorCorrectingSupervision),
     "cutmix_seg": MethodEntry(CutMixSegConfig, CutMixSeg),
     "cowmix": MethodEntry(CowMixConfig, CowMixSeg),
     "classmix": MethodEntry(ClassMixConfig, ClassMixMethod),

@@ -13,7 +13,7 @@ from torch import nn
 from rml_trainers.config import BatchConfig
 from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.methods.comparators.adversarial.adv_ssl import AdvSslConfig
-from rml_trainers.methods.comparators.adversarial.discriminators import AgainstDiscriminator
+from rml_trainers.methods.comparators.adversarial.judged import Judged
 from rml_trainers.methods.comparators.adversarial.s4gan import S4GanConfig
 from rml_trainers.noise.config import GeometryConfig
 from rml_trainers.students.own_networks import OwnNetwork
@@ -55,8 +55,8 @@ def layers(case: Case) -> list[nn.Conv2d]:
 
 def module(case: Case) -> nn.Module:
     method = case.method
-    assert isinstance(method, AgainstDiscriminator)
-    return method.discriminator.module
+    assert isinstance(method, Judged)
+    return method.judge.module
 
 
 def sigmoid(value: Array) -> Array:

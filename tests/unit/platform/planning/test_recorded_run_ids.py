@@ -48,6 +48,7 @@ METHODS = {
     "adv_ssl": "{semi_start: 50, adversarial_weight: 0.1}",
     "s4gan": "{self_training_threshold: 0.7, discriminator_lr: 1.0e-5}",
     "meta_pseudo_label": "{uda_weight: 1.0, uda_ramp_steps: 50}",
+    "ecs": "{correction_start: 5, corrector_lr: 1.0e-4}",
 }
 DATA = {
     "camvid": "{name: camvid, folder: other}",
@@ -108,6 +109,7 @@ RECORDED = {
     "adv_ssl, defaults": "scenes-8-adv_ssl-s0-faf8cf0a",
     "s4gan, defaults": "scenes-8-s4gan-s0-4840d299",
     "meta_pseudo_label, defaults": "scenes-8-meta_pseudo_label-s0-e56917ef",
+    "ecs, defaults": "scenes-8-ecs-s0-34a107c5",
     "supervised, set": "scenes-8-supervised-s3-b501ca33",
     "pseudo_label, set": "scenes-8-pseudo_label-s3-0bc462f1",
     "mean_teacher, set": "scenes-8-mean_teacher-s3-d421611a",
@@ -128,6 +130,7 @@ RECORDED = {
     "adv_ssl, set": "scenes-8-adv_ssl-s3-18961332",
     "s4gan, set": "scenes-8-s4gan-s3-df614666",
     "meta_pseudo_label, set": "scenes-8-meta_pseudo_label-s3-e90f1776",
+    "ecs, set": "scenes-8-ecs-s3-d9f85a3d",
     "camvid": "camvid-8-iml-s0-b413c218",
     "cityscapes": "cityscapes-8-iml-s0-8b4d1d3c",
     "voc": "voc-8-iml-s0-e1e8a468",

@@ -1,1 +1,1 @@
-"""Published methods that learn against a discriminator."""
+"""Published methods with a network that judges the student: a discriminator or a corrector."""

@@ -19,12 +19,14 @@ from torch import Tensor, nn
 from rml_trainers import IGNORE_LABEL
 from rml_trainers.configuration import configuration, require
 from rml_trainers.methods.comparators.adversarial.discriminators import (
-    AgainstDiscriminator,
     FullyConvolutional,
-    Predicted,
-    masked_mean,
     one_hot,
     told,
+)
+from rml_trainers.methods.comparators.adversarial.judged import (
+    Judged,
+    Predicted,
+    masked_mean,
 )
 from rml_trainers.methods.method import MethodContext
 from rml_trainers.noise.config import NoiseConfig
@@ -77,7 +79,7 @@ class AdvSslConfig(MethodConfig):
         return StrongView()
 
 
-class AdversarialLearning(AgainstDiscriminator):
+class AdversarialLearning(Judged):
     """The student passes its softmax maps for labels; where D believes them, they teach it."""
 
     config: AdvSslConfig
@@ -111,7 +113,7 @@ class AdversarialLearning(AgainstDiscriminator):
         }
         return loss + self.context.unsupervised_weight * unsupervised, scalars, label
 
-    def discriminator_loss(self, seen: Predicted, module: nn.Module) -> Tensor:
+    def judge_loss(self, seen: Predicted, module: nn.Module) -> Tensor:
         prob = torch.cat([seen.log_prob, seen.log_prob_unlabelled]).exp()
         counted = torch.cat([seen.known, seen.inside])
         num_counted, num_known = valid_counts(counted, seen.known)

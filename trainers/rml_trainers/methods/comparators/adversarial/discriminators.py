@@ -1,10 +1,6 @@
-"""Discriminators of the adversarial comparators, and what their steps share.
+"""Discriminators of the adversarial comparators, their optimiser and their loss."""
 
-One student learns on labelled and unlabelled images, and a discriminator from what it predicted.
-"""
-
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
 import torch
@@ -13,16 +9,6 @@ from torch.nn import functional
 from torch.optim import Optimizer
 
 from rml_trainers import IGNORE_LABEL
-from rml_trainers.data.loading.loaders import Batch
-from rml_trainers.labels.stage_context import StageContext
-from rml_trainers.methods.method import MethodContext, Stateless, StepResult, labelled_images
-from rml_trainers.runtime.randomness import seed_model_noise
-from rml_trainers.scoring.metrics import confusion_matrix
-from rml_trainers.settings.contract import MethodConfig
-from rml_trainers.students.learners import Learners, to_unit_range
-from rml_trainers.students.losses import log_softmax, valid_counts
-from rml_trainers.students.micro_batches import MicroBatch
-from rml_trainers.students.own_networks import OwnNetwork
 
 SLOPE = 0.2
 """Of the leaky ReLU (both methods' `model/discriminator.py`)."""
@@ -103,148 +89,3 @@ def one_hot(label: Tensor, num_classes: int) -> Tensor:
     known = label != IGNORE_LABEL
     classes = functional.one_hot(torch.where(known, label, 0), num_classes)
     return (classes * known.unsqueeze(-1)).permute(0, 3, 1, 2).float()
-
-
-@dataclass(frozen=True)
-class Predicted:
-    """What the student made of some images; all maps at pixel resolution."""
-
-    images: Tensor
-    """γ(x_l), [B_l, 3, H, W] in [0, 1]."""
-    label: Tensor
-    """y_l, [B_l, H, W]."""
-    log_prob: Tensor
-    """[B_l, K, H, W]."""
-    unlabelled: Tensor
-    """γ(x_u), [B_u, 3, H, W] in [0, 1]."""
-    inside: Tensor
-    """bool [B_u, H, W], False where a crop overhangs its image."""
-    log_prob_unlabelled: Tensor
-    """[B_u, K, H, W]."""
-    num_pieces: int = 1
-    """The step is cut into as many pieces: what is no sum over pixels is the mean of theirs."""
-
-    @property
-    def known(self) -> Tensor:
-        """bool [B_l, H, W]: pixels with a label."""
-        return self.label != IGNORE_LABEL
-
-
-class AgainstDiscriminator(Stateless):
-    """Base of methods whose student learns labels, and to pass for labels before a discriminator.
-
-    The mean teachers move as always, but nothing here learns from them. Counts its steps in the
-    stage, on the device.
-    """
-
-    def __init__(self, config: MethodConfig, context: MethodContext, *, lr: float) -> None:
-        super().__init__(config, context)
-        seed_model_noise(context.seed, "initialise", "discriminator")
-        self.discriminator = OwnNetwork(self.build(), adam(lr))
-        self._num_steps: Tensor | None = None
-
-    def build(self) -> nn.Module:
-        """The discriminator."""
-        raise NotImplementedError
-
-    def student_loss(
-        self, seen: Predicted, module: nn.Module, num_known: Tensor, num_inside: Tensor
-    ) -> tuple[Tensor, dict[str, Tensor], Tensor]:
-        """Loss of the student on some images, what to report, and the labels that it gave itself.
-
-        Args:
-            module: the discriminator, fixed.
-            num_known, num_inside: pixels of the whole batch that means go over.
-        """
-        raise NotImplementedError
-
-    def discriminator_loss(self, seen: Predicted, module: nn.Module) -> Tensor:
-        """Loss of the discriminator on a whole batch, on detached predictions."""
-        raise NotImplementedError
-
-    def own_networks(self) -> dict[str, OwnNetwork]:
-        return {"discriminator": self.discriminator}
-
-    def begin_stage(self, context: StageContext) -> None:
-        self._num_steps = torch.zeros((), device=context.learners.device)
-
-    def started(self, after: int) -> Tensor | float:
-        """1 from step `after` of the stage on, 0 before."""
-        if after == 0:
-            return 1.0
-        assert self._num_steps is not None, "the stage has not begun"
-        return (self._num_steps >= after).float()
-
-    def step(self, batch: Batch, learners: Learners) -> StepResult:
-        """One forward of the student on all images, and both losses."""
-        assert batch.unlabelled is not None
-        own = labelled_images(batch.labelled[0])
-        inside = batch.unlabelled.inside
-        weak = to_unit_range(batch.unlabelled.image)
-        num_known, num_inside = valid_counts(own.label != IGNORE_LABEL, inside)
-        logits: list[tuple[Tensor, Tensor]] = []
-        labels: list[Tensor] = []
-
-        def loss_of(piece: MicroBatch) -> tuple[Tensor, Mapping[str, Tensor]]:
-            images = [piece.of(own.images), piece.of(weak)]
-            (output,) = learners.forward_students([torch.cat(images)], piece.students)
-            parts = torch.split(output.logits, [len(each) for each in images])
-            logits.append((parts[0].detach(), parts[1].detach()))
-            seen = _predicted(
-                learners, images, piece.of(own.label), piece.of(inside), parts, piece.num_pieces
-            )
-            with self.discriminator.fixed() as module:
-                loss, scalars, label = self.student_loss(seen, module, num_known, num_inside)
-            labels.append(label)
-            return loss, scalars
-
-        learnt = learners.learn(loss_of)
-        with torch.no_grad():
-            parts = tuple(torch.cat(pieces) for pieces in zip(*logits, strict=True))
-            seen = _predicted(learners, [own.images, weak], own.label, inside, parts)
-        against = self.discriminator_loss(seen, self.discriminator.module)
-        if self._num_steps is not None:
-            self._num_steps = self._num_steps + 1
-        label = torch.cat(labels)
-        kept = (label != IGNORE_LABEL).float().mean()
-        scalars = {**learnt.scalars, "loss": learnt.loss.detach(), "pseudo_label_kept": kept}
-        scalars["loss_discriminator"] = against.detach()
-        return StepResult(
-            loss=learnt.loss,
-            scalars=scalars,
-            confusions=self._monitor(label, batch.unlabelled.truth),
-            own_losses={"discriminator": against},
-        )
-
-    def _monitor(self, label: Tensor, truth: Tensor) -> dict[str, Tensor]:
-        if not self.context.monitor_pseudo_labels:
-            return {}
-        return {"pseudo_label_1": confusion_matrix(label, truth, self.num_classes)}
-
-    def tensors(self) -> dict[str, Tensor]:
-        return {} if self._num_steps is None else {"num_steps": self._num_steps}
-
-    def load_tensors(self, tensors: dict[str, Tensor]) -> None:
-        self._num_steps = tensors["num_steps"].clone() if tensors else None
-
-
-def _predicted(
-    learners: Learners,
-    images: list[Tensor],
-    label: Tensor,
-    inside: Tensor,
-    logits: tuple[Tensor, ...],
-    num_pieces: int = 1,
-) -> Predicted:
-    """The student's own upsampling of its logits on labelled and on unlabelled images."""
-    size = (label.shape[-2], label.shape[-1])
-    student = learners.student(0)
-    log_prob = [log_softmax(student.upsample(maps, size)) for maps in logits]
-    return Predicted(
-        images[0], label, log_prob[0], images[1], inside, log_prob[1], num_pieces=num_pieces
-    )
-
-
-def masked_mean(values: Tensor, mask: Tensor, count: Tensor) -> Tensor:
-    """Sum of the values where the mask holds, divided by a count of at least 1."""
-    return torch.where(mask, values, 0).sum() / count.clamp(min=1)

@@ -21,11 +21,13 @@ from torch import Tensor, nn
 from rml_trainers import IGNORE_LABEL
 from rml_trainers.configuration import configuration, require
 from rml_trainers.methods.comparators.adversarial.discriminators import (
-    AgainstDiscriminator,
     ImageWise,
-    Predicted,
     one_hot,
     told,
+)
+from rml_trainers.methods.comparators.adversarial.judged import (
+    Judged,
+    Predicted,
 )
 from rml_trainers.methods.method import MethodContext
 from rml_trainers.noise.config import NoiseConfig
@@ -77,7 +79,7 @@ class S4GanConfig(MethodConfig):
         return StrongView()
 
 
-class S4Gan(AgainstDiscriminator):
+class S4Gan(Judged):
     """The student's maps are to look like labels to D as a whole; those that do teach it."""
 
     config: S4GanConfig
@@ -112,7 +114,7 @@ class S4Gan(AgainstDiscriminator):
         }
         return supervised + self.context.unsupervised_weight * unsupervised, scalars, label
 
-    def discriminator_loss(self, seen: Predicted, module: nn.Module) -> Tensor:
+    def judge_loss(self, seen: Predicted, module: nn.Module) -> Tensor:
         fake, _ = module(seen.log_prob_unlabelled.exp(), full_range(seen.unlabelled))
         real, _ = module(one_hot(seen.label, self.num_classes), full_range(seen.images))
         return (told(fake, real=False).mean() + told(real, real=True).mean()) / 2
