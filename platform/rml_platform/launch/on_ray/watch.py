@@ -173,11 +173,16 @@ def what_lacks(task: RunTask, free: Sequence[Mapping[str, float]], num_runs: int
     Args:
         free: of each node that it may be on, by resource.
     """
+    is_packed = task.placement == "one_node"
     for name, amount in (("GPU", task.gpus_per_worker), ("CPU", task.cpus_per_worker)):
-        there = sum(node.get(name, 0.0) for node in free)
-        if amount > 0 and there < amount * task.num_workers:
+        there = [node.get(name, 0.0) for node in free]
+        if is_packed:
+            there = [max(there, default=0.0)]
+        if amount > 0 and sum(int(left / amount + 1e-6) for left in there) < task.num_workers:
             need = f"{task.num_workers} × {amount:g} {name}"
-            return f"waiting for {need}, {there:g} free ({num_runs} runs not begun)"
+            place = " on one node" if is_packed and task.num_workers > 1 else ""
+            left = f"{sum(there):g} free"
+            return f"waiting for {need}{place}, {left} ({num_runs} runs not begun)"
     return ""
 
 

@@ -239,6 +239,17 @@ def test_a_run_that_has_room_waits_for_nothing(task: RunTask) -> None:
     assert what_lacks(task, [], 3) == "waiting for 1 × 1 CPU, 0 free (3 runs not begun)"
 
 
+def test_what_is_free_in_pieces_is_no_room(task: RunTask) -> None:
+    wide = replace(task, num_workers=2, gpus_per_worker=1)
+    halves = [{"CPU": 4.0, "GPU": 0.5}] * 4
+    assert what_lacks(wide, halves, 1) == "waiting for 2 × 1 GPU, 2 free (1 runs not begun)"
+    packed = replace(wide, placement="one_node")
+    apart = [{"CPU": 4.0, "GPU": 1.0}] * 2
+    expected = "waiting for 2 × 1 GPU on one node, 1 free (1 runs not begun)"
+    assert what_lacks(packed, apart, 1) == expected
+    assert what_lacks(packed, [{"CPU": 4.0, "GPU": 2.0}], 1) == ""
+
+
 def test_a_wait_beside_nodes_that_are_kept_out_names_them(task: RunTask) -> None:
     notes: list[str] = []
     places = [
