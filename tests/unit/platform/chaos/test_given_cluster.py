@@ -103,7 +103,7 @@ def test_a_worker_on_another_machine_is_struck_there(arena: Arena, called: Calle
 def test_a_worker_stands_still_and_goes_on(
     arena: Arena, called: Called, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processes.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr("rml_platform.chaos.faults.processes.time.sleep", lambda seconds: None)
     processes.worker_stopped_for_a_while(arena, Random(0))
     assert [args[1] for _, _, args in called] == [signal.SIGSTOP, signal.SIGCONT]
 
