@@ -90,8 +90,8 @@ def _classes_parts(content: StudyContent) -> list[str]:
 def _number(by_metric: pd.DataFrame, metric: str, scale: float) -> str:
     if metric not in by_metric.index:
         return NOTHING
-    line = by_metric.loc[metric]
-    return _mean_and_spread(line["mean"], line["std"], scale)
+    mean, std = (by_metric[name].to_dict()[metric] for name in ("mean", "std"))
+    return _mean_and_spread(mean, std, scale)
 
 
 def _mean_and_spread(mean: float, std: float, scale: float) -> str:

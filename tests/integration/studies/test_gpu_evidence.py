@@ -77,5 +77,5 @@ def test_the_network_of_every_setting_takes_its_crops_and_its_images(name: str) 
             output = network(torch.empty(labelled, 3, *size_px))
             logits = network.upsample(output.logits, size_px)
             assert logits.shape == (labelled, setting.num_classes, *size_px)
-            logits.float().mean().backward()
+            logits.float().mean().backward()  # type: ignore[no-untyped-call]
     assert all(weight.grad is not None for weight in network.parameters())
