@@ -14,6 +14,7 @@ from typing import Any
 
 import psutil
 
+from rml_platform.chaos.cluster import RAYS_OWN
 from rml_platform.chaos.grounds import SOON_S
 from rml_platform.chaos.launches import POLL_S, Launch, title
 from rml_platform.chaos.targets import DONE_WITHIN_S, Target
@@ -102,7 +103,8 @@ class GivenCluster:
 
         jobs = self._jobs_of(launches)
         found = [f"placement group {name}" for name in names_of(jobs)]
-        actors = [one for one in living_actors() if one.job in jobs]
+        ours = [one for one in living_actors() if one.job in jobs]
+        actors = [one for one in ours if not f"ray::{one.name}".startswith(RAYS_OWN)]
         found += [f"actor {one.name} (process {one.pid}, node {one.node[:8]})" for one in actors]
         found += [text for node in living_nodes() for text in _processes_on(node, jobs)]
         return [*found, *([] if self._is_shared(jobs) else self._still_taken())]
@@ -177,7 +179,9 @@ def processes_here(jobs: Collection[str]) -> list[str]:
     return [
         f"process {process.pid} ({title(process)})"
         for process, environment in _environments()
-        if environment.get(OF_JOB) in jobs and environment.get(OF_RAYLET) == raylet
+        if environment.get(OF_JOB) in jobs
+        and environment.get(OF_RAYLET) == raylet
+        and not title(process).startswith(RAYS_OWN)
     ]
 
 

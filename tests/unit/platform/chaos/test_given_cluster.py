@@ -156,6 +156,7 @@ def test_what_launches_leave_on_the_cluster_is_seen(
     grounds.forget_left()
     jobs.append(OF_LAUNCH)
     actors.append(TRAINS)
+    actors.append(Actor("_AutoscalingCoordinatorActor", "02", "node-b", 8))  # Ray's own, stays
     busy = {"CPU": 3.0, "GPU": 0.0}
     assert grounds.left([LAUNCH]) == [
         "placement group group-of-the-launch",
@@ -175,11 +176,16 @@ def test_what_launches_leave_on_the_cluster_is_seen(
 def test_processes_of_a_job_are_found_by_what_ray_wrote_into_their_environment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def process(pid: int, raylet: str, job: str) -> tuple[Any, dict[str, str]]:
-        named = SimpleNamespace(pid=pid, cmdline=lambda: [f"ray::{pid}"])
+    def process(pid: int, raylet: str, job: str, name: str) -> tuple[Any, dict[str, str]]:
+        named = SimpleNamespace(pid=pid, cmdline=lambda: [f"ray::{name}"])
         return named, {"RAY_RAYLET_PID": raylet, "RAY_JOB_ID": job}
 
-    there = [process(1, "10", "02"), process(2, "10", "03"), process(3, "11", "02")]
+    there = [
+        process(1, "10", "02", "Trains"),
+        process(2, "10", "02", "IDLE"),
+        process(3, "10", "03", "Trains"),
+        process(4, "11", "02", "Trains"),
+    ]
     monkeypatch.setattr(given_cluster, "_environments", lambda: iter(there))
     monkeypatch.setenv("RAY_RAYLET_PID", "10")
-    assert given_cluster.processes_here({"02"}) == ["process 1 (ray::1)"]
+    assert given_cluster.processes_here({"02"}) == ["process 1 (ray::Trains)"]
