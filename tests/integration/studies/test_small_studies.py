@@ -25,6 +25,7 @@ from rml_trainers.config import replace as with_parts
 from rml_trainers.data.prepared.prepare import ensure_prepared
 from rml_trainers.data.sources.scenes import ScenesConfig
 from rml_trainers.data.splitting.splits import make_split
+from rml_trainers.methods.comparators.adversarial.ecs import EcsConfig
 from rml_trainers.training.reporting import MemoryReporter
 from rml_trainers.training.trainer import Trainer
 
@@ -48,7 +49,11 @@ def shortened(config: RunConfig) -> RunConfig:
         stage_steps=(1,) * len(schedule.stage_steps),
         students_restart=schedule.students_restart,
     )
-    return with_parts(config, schedule=few, data=replace(config.data, num_train=60, num_val=2))
+    method = config.method
+    if isinstance(method, EcsConfig):  # otherwise no step would be left for unlabelled images
+        method = replace(method, correction_start=0)
+    data = replace(config.data, num_train=60, num_val=2)
+    return with_parts(config, schedule=few, data=data, method=method)
 
 
 def path_of(config: RunConfig) -> tuple[object, ...]:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,7 @@ def test_a_signal_ends_it_with_the_tally_so_far(
         try:
             yield Account(number=1, grounds="process", faults=("disk-full",))
             os.kill(os.getpid(), signum)
+            time.sleep(30)  # ends as soon as the signal is there: another thread may take it first
             yield Account(number=2, grounds="process", faults=("disk-full",))
         finally:
             is_cleaned_up.append(True)
