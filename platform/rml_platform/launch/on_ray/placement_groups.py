@@ -1,21 +1,28 @@
 """The placement groups of our launches: named after their launch, and removed when nobody is behind
 them any more."""
 
+import contextlib
 import uuid
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
+import psutil
 import ray
 from ray import PlacementGroupID, tune
 from ray.core.generated import gcs_pb2
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 
+from rml_platform.launch.on_ray.nodes import call_on
 from rml_platform.launch.session.ray_environment import LAUNCH_MARK
 
 STATE = gcs_pb2.PlacementGroupTableData.PlacementGroupState
 WAITING = (STATE.PENDING, STATE.PREPARED, STATE.RESCHEDULING)
 """States of a group that has not got its room yet, or not again."""
+
+CLEANER = "PlacementGroupCleaner"
+"""Class of the actor with which Ray Train removes the group of a controller that has died."""
+ENDED_WITHIN_S = 30.0
 
 
 class NamedGroup(tune.PlacementGroupFactory):  # type: ignore[misc]
@@ -38,6 +45,7 @@ def remove_orphans() -> int:
     orphans = [group for group in _groups() if group.is_orphan]
     for group in orphans:
         remove_placement_group(PlacementGroup(group.id))
+    _end_cleaners({job.hex() for job, is_dead in _launches().items() if is_dead})
     return len(orphans)
 
 
@@ -47,6 +55,7 @@ def remove_own() -> int:
     left = [group for group in _groups() if group.job_id == own]
     for group in left:
         remove_placement_group(PlacementGroup(group.id))
+    _end_cleaners({own})
     return len(left)
 
 
@@ -76,12 +85,9 @@ class _Group:
 
 def _groups() -> list[_Group]:
     """The groups that launches of ours hold on the connected Ray."""
-    state = ray._private.state.state
-    state._connect_and_get_accessor()
-    accessor = state._global_state_accessor
-    jobs = (gcs_pb2.JobTableData.FromString(raw) for raw in accessor.get_job_table())
-    ours = {job.job_id for job in jobs if LAUNCH_MARK in job.config.metadata}
-    found = map(gcs_pb2.PlacementGroupTableData.FromString, accessor.get_placement_group_table())
+    ours = _launches()
+    table = _accessor().get_placement_group_table()
+    found = map(gcs_pb2.PlacementGroupTableData.FromString, table)
     return [
         _Group(
             PlacementGroupID(group.placement_group_id),
@@ -93,6 +99,40 @@ def _groups() -> list[_Group]:
         for group in found
         if group.creator_job_id in ours and group.state != STATE.REMOVED
     ]
+
+
+def _launches() -> dict[bytes, bool]:
+    """The jobs that are launches of ours, by id, and whether each is over."""
+    jobs = (gcs_pb2.JobTableData.FromString(raw) for raw in _accessor().get_job_table())
+    return {job.job_id: job.is_dead for job in jobs if LAUNCH_MARK in job.config.metadata}
+
+
+def _accessor() -> Any:
+    state = ray._private.state.state
+    state._connect_and_get_accessor()
+    return state._global_state_accessor
+
+
+def _end_cleaners(jobs: Collection[str]) -> None:
+    """End the cleaners of jobs that are over. One whose controller was killed ends a thread instead
+    of itself and, being detached, would stay on the cluster for ever."""
+    if not jobs:
+        return
+    actors = ray._private.state.state.actor_table(None, None, "ALIVE").values()
+    for actor in actors:
+        if actor["ActorClassName"] == CLEANER and actor["JobID"] in jobs:
+            # A node that is gone has taken the actor with it.
+            with contextlib.suppress(ray.exceptions.RayError):
+                node = actor["Address"]["NodeID"]
+                call_on(node, _end_cleaner, actor["Pid"], within_s=ENDED_WITHIN_S)
+
+
+def _end_cleaner(pid: int) -> None:
+    """Runs on the actor's node; its number may be another process's by now."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        if process.cmdline()[:1] == [f"ray::{CLEANER}"]:
+            process.kill()
 
 
 def _is_maker_dead(group: Any) -> bool:
