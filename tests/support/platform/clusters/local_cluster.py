@@ -23,7 +23,8 @@ class LocalCluster:
         from ray.cluster_utils import Cluster
 
         self._cluster = Cluster()
-        self._start(num_cpus=0, include_dashboard=True, dashboard_port=0, temp_dir=folder)
+        any_port = {"dashboard_port": 0, "dashboard_agent_listen_port": 0}
+        self._start(num_cpus=0, include_dashboard=True, temp_dir=folder, **any_port)
         self.address: str = self._cluster.address
         self.jobs: str = f"http://{self._cluster.webui_url}"
 
