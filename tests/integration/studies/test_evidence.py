@@ -7,6 +7,7 @@ import pytest
 
 from rml_benchmarks.evidence import RECORDS, main
 from rml_benchmarks.processes.own_commands import ROOT
+from rml_platform.study.schema import load_study
 from tests.support.dashboards.html_pages import Read
 
 STUDIES = sorted(folder.name for folder in (ROOT / "search_spaces" / "results").glob("*/"))
@@ -45,7 +46,7 @@ def evidence(study: Path | str, to: Path, *words: str) -> None:
 @pytest.mark.parametrize("study", STUDIES)
 def test_what_is_shown_is_made_again_from_the_records(study: str, tmp_path: Path) -> None:
     kept = ROOT / "search_spaces" / "results" / study
-    assert (kept / RECORDS).stat().st_size < 2**20, "every clone has it"
+    assert (kept / RECORDS).stat().st_size < 2**21, "every clone has it"
     here = tmp_path / "here"
     here.mkdir()
     (here / RECORDS).write_bytes((kept / RECORDS).read_bytes())
@@ -63,7 +64,7 @@ def test_one_command_trains_what_is_missing_and_writes_everything(tmp_path: Path
     first = tmp_path / "first"
     evidence(study, first, "--profile", "dry")
     table = (first / "evidence_scenes-dry.md").read_text()
-    assert "17 runs" in table and "missing" not in table
+    assert f"{len(load_study(study).rows)} runs" in table and "missing" not in table
     assert (first / "report.html").is_file() and (first / "rectification-dry.pdf").is_file()
 
     again = tmp_path / "elsewhere" / "again"
