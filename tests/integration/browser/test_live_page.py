@@ -128,6 +128,7 @@ def test_names_that_mean_harm_are_text(open_page: OpenPage, grid: LiveGrid) -> N
         shown = page.locator("table.matrix tbody th").all_text_contents()
         assert shown == list(names)
         expect(page.locator("#failures")).to_contain_text(SCRIPT)
+        expect(page.get_by_text("● live")).to_be_visible()
         page.get_by_label("Row", exact=True).select_option("道路")
         expect(page.locator("table.runs tbody tr")).to_have_count(1)
         page.goto(f"{there.url}/run?id={run_id}")

@@ -40,7 +40,8 @@ def started(text: str, environment: dict[str, str]) -> "subprocess.Popen[str]":
     )
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.long  # on a busy machine it has taken more than a minute
+@pytest.mark.timeout(300)
 def test_no_thread_of_python_gets_on_while_the_lock_is_held(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -145,7 +145,12 @@ def test_a_signal_ends_it_with_the_tally_so_far(
             is_cleaned_up.append(True)
 
     monkeypatch.setattr(Monkey, "play", play)
-    done = CliRunner().invoke(app, ["chaos", str(write_study(tmp_path))])
+    # A shell starts what is in its background with SIGINT ignored, which is kept so.
+    before = signal.signal(signum, signal.default_int_handler)
+    try:
+        done = CliRunner().invoke(app, ["chaos", str(write_study(tmp_path))])
+    finally:
+        signal.signal(signum, before)
     assert done.exit_code == 128 + signum
     assert is_cleaned_up
     assert "round 1 on process" in done.output
