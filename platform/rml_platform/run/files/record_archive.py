@@ -5,8 +5,11 @@ figure and report of it again, and can train the runs that it lacks: a launch ta
 are in it as done. The same records give the same bytes, whenever and wherever they are packed.
 """
 
+import contextlib
 import json
 import re
+import shutil
+import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -31,6 +34,10 @@ FILES = (TASK_FILE, "log.txt", HEARTBEAT_FILE, RESULT_FILE)
 """Files of a run that are packed; its configuration is in its task. What belongs to a machine stays
 there: claims, and what an MLflow store has of it."""
 FOLDERS = (PIECES, PREDICTIONS, STUDIES)
+INNER = "records.zip"
+"""The one entry of an archive: a zip file of the records, which are not compressed one by one,
+because equal rows of many runs are what takes the space. Older archives are the inner file."""
+MAX_INNER_BYTES = 2**32
 MAX_FILE_BYTES = 64 * 2**20
 """Of one file in an archive: records are small, and a larger one would fill the memory."""
 ELSEWHERE: dict[str, Any] = {"data_root": None, "inputs": []}
@@ -78,12 +85,13 @@ def pack_records(
     temporary = archive.with_name(f".{archive.name}.tmp")
     archive.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with zipfile.ZipFile(temporary, "w") as packed:
+        with _written(temporary) as packed:
             for path, content in sorted(plans):
-                _add(packed, path, content)
+                packed.writestr(_entry(path, zipfile.ZIP_STORED), content)
             for run_id, run in done:
                 for path, content in _records_of(run, pictures=run_id in kept):
-                    _add(packed, f"{RUNS}/{run_id}/{path}", content)
+                    name = f"{RUNS}/{run_id}/{path}"
+                    packed.writestr(_entry(name, zipfile.ZIP_STORED), content)
         temporary.replace(archive)
     finally:
         temporary.unlink(missing_ok=True)
@@ -101,7 +109,7 @@ def unpack_records(archive: Path, out: Path, storage: str) -> Packed:
             run is done here with other scores. Nothing was written then.
     """
     try:
-        with zipfile.ZipFile(archive) as packed:
+        with opened_records(archive) as packed:
             names = _checked_names(archive, packed)
             fresh, left = _sorted_out(archive, packed, names, storage)
             for run_id in fresh:
@@ -146,11 +154,45 @@ def _placed(content: bytes, run: RunFolder, storage: str | None) -> bytes:
     return json.dumps(task, indent=1).encode()
 
 
-def _add(packed: zipfile.ZipFile, name: str, content: bytes) -> None:
+@contextlib.contextmanager
+def opened_records(archive: Path) -> Iterator[zipfile.ZipFile]:
+    """The zip file of the records in an archive. Raises ConfigError where it is too large."""
+    with zipfile.ZipFile(archive) as outer:
+        if outer.namelist() != [INNER]:
+            yield outer
+            return
+        size = outer.getinfo(INNER).file_size
+        if size > MAX_INNER_BYTES:
+            raise ConfigError(
+                f"{archive}: {INNER} in it has {size:,} bytes, and at most {MAX_INNER_BYTES:,} are "
+                "unpacked"
+            )
+        # Its entries are read in any order, which a compressed one is too slow for.
+        with tempfile.TemporaryFile() as laid, outer.open(INNER) as packed:
+            shutil.copyfileobj(packed, laid)
+            with zipfile.ZipFile(laid) as inner:
+                yield inner
+
+
+@contextlib.contextmanager
+def _written(archive: Path) -> Iterator[zipfile.ZipFile]:
+    with tempfile.TemporaryFile() as laid:
+        with zipfile.ZipFile(laid, "w") as inner:
+            yield inner
+        laid.seek(0)
+        entry = _entry(INNER, zipfile.ZIP_DEFLATED)
+        with (
+            zipfile.ZipFile(archive, "w") as outer,
+            outer.open(entry, "w", force_zip64=True) as packed,
+        ):
+            shutil.copyfileobj(laid, packed)
+
+
+def _entry(name: str, compress_type: int) -> zipfile.ZipInfo:
     entry = zipfile.ZipInfo(name, EPOCH)
-    entry.compress_type = zipfile.ZIP_DEFLATED
+    entry.compress_type = compress_type
     entry.external_attr = 0o644 << 16
-    packed.writestr(entry, content)
+    return entry
 
 
 def _checked_names(archive: Path, packed: zipfile.ZipFile) -> dict[str, list[str]]:

@@ -1,14 +1,22 @@
 """Records of runs in one zip file, and back."""
 
+import contextlib
 import json
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from rml_platform.run.codec import DamagedFileError
-from rml_platform.run.files.record_archive import Packed, pack_records, unpack_records
+from rml_platform.run.files import record_archive
+from rml_platform.run.files.record_archive import (
+    Packed,
+    opened_records,
+    pack_records,
+    unpack_records,
+)
 from rml_platform.run.run_folder import RESULT, Result, RunFolder
 from rml_trainers.errors import ConfigError
 from rml_trainers.scoring.score import Evaluation
@@ -61,6 +69,17 @@ def storage(tmp_path: Path) -> Path:
     return place
 
 
+@contextlib.contextmanager
+def flat(archive: Path) -> Iterator[zipfile.ZipFile]:
+    """The archive as older ones are, each record compressed alone; open for more."""
+    with opened_records(archive) as packed:
+        records = {name: packed.read(name) for name in packed.namelist()}
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as older:
+        for name, content in records.items():
+            older.writestr(name, content)
+        yield older
+
+
 def pack(storage: Path, to: Path, *pictures_of: list[str]) -> Packed:
     runs = [OTHER, DONE, BEGUN]
     return pack_records(str(storage), runs, [PLAN], to, pictures_of=pictures_of)
@@ -69,7 +88,8 @@ def pack(storage: Path, to: Path, *pictures_of: list[str]) -> Packed:
 def test_finished_runs_go_there_and_back_without_networks(storage: Path, tmp_path: Path) -> None:
     archive = tmp_path / "records.zip"
     assert pack(storage, archive) == Packed(runs=(DONE, OTHER), left=(BEGUN,))
-    names = zipfile.ZipFile(archive).namelist()
+    with opened_records(archive) as packed:
+        names = packed.namelist()
     assert not [name for name in names if "checkpoint" in name or "claims" in name]
     assert not [name for name in names if name.endswith(".png")]
 
@@ -83,12 +103,29 @@ def test_finished_runs_go_there_and_back_without_networks(storage: Path, tmp_pat
     assert (here / PLAN[0]).read_bytes() == PLAN[1]
 
 
+def test_an_older_archive_and_one_that_swells_as_a_whole(
+    storage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = tmp_path / "records.zip"
+    pack(storage, archive)
+    monkeypatch.setattr(record_archive, "MAX_INNER_BYTES", 100)
+    here = tmp_path / "here"
+    with pytest.raises(ConfigError, match="and at most 100 are unpacked"):
+        unpack_records(archive, here, str(here))
+    assert not here.exists()
+    monkeypatch.undo()
+    with flat(archive):
+        pass
+    assert unpack_records(archive, here, str(here)) == Packed(runs=(DONE, OTHER), left=())
+
+
 def test_paths_of_the_machine_stay_there(storage: Path, tmp_path: Path) -> None:
     task = {"storage": str(storage), "prepared_folder": "/a/b", "data_root": "/c", "study": "own"}
     (storage / "runs" / DONE / "task.json").write_text(json.dumps(task))
     archive = tmp_path / "records.zip"
     pack(storage, archive)
-    packed = json.loads(zipfile.ZipFile(archive).read(f"runs/{DONE}/task.json"))
+    with opened_records(archive) as inner:
+        packed = json.loads(inner.read(f"runs/{DONE}/task.json"))
     assert packed == {"storage": "", "prepared_folder": "", "data_root": None, "study": "own"}
     here = tmp_path / "here"
     unpack_records(archive, here, str(here))
@@ -111,7 +148,8 @@ def test_the_first_finished_run_of_a_group_keeps_its_pictures(
 ) -> None:
     archive = tmp_path / "records.zip"
     pack(storage, archive, [BEGUN, DONE, OTHER])
-    names = zipfile.ZipFile(archive).namelist()
+    with opened_records(archive) as packed:
+        names = packed.namelist()
     assert [n for n in names if n.endswith(".png")] == [f"runs/{DONE}/predictions/scene.png"]
 
 
@@ -172,7 +210,7 @@ def test_a_damaged_result_is_named_and_no_archive_written(storage: Path, tmp_pat
 def test_names_that_are_no_records_are_refused(name: str, storage: Path, tmp_path: Path) -> None:
     archive = tmp_path / "records.zip"
     pack(storage, archive)
-    with zipfile.ZipFile(archive, "a") as packed:
+    with flat(archive) as packed:
         packed.writestr(name, b"x")
     here = tmp_path / "here"
     with pytest.raises(ConfigError, match="is no record of a run or study"):
@@ -203,7 +241,7 @@ def test_a_file_that_swells_is_refused(storage: Path, tmp_path: Path) -> None:
     archive = tmp_path / "records.zip"
     pack(storage, archive)
     with (
-        zipfile.ZipFile(archive, "a", zipfile.ZIP_DEFLATED) as packed,
+        flat(archive) as packed,
         packed.open(f"runs/{DONE}/metrics/000000004.json", "w") as stream,
     ):
         for _ in range(65):
