@@ -1,9 +1,10 @@
 """The live page in a browser: it loads, follows the runs, filters, compares, and is let in."""
 
 import re
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from rml_dashboards.live.web.access import Access
 from tests.integration.browser.conftest import OpenPage
@@ -128,13 +129,42 @@ def test_names_that_mean_harm_are_text(open_page: OpenPage, grid: LiveGrid) -> N
         shown = page.locator("table.matrix tbody th").all_text_contents()
         assert shown == list(names)
         expect(page.locator("#failures")).to_contain_text(SCRIPT)
-        expect(page.get_by_text("● live")).to_be_visible()
         page.get_by_label("Row", exact=True).select_option("道路")
         expect(page.locator("table.runs tbody tr")).to_have_count(1)
         page.goto(f"{there.url}/run?id={run_id}")
         expect(page.locator("pre").last).to_have_text(SCRIPT)
         assert page.locator("img[src=x]").count() == 0
         page.close()  # or it would complain of the server that goes
+
+
+def test_an_answer_that_comes_late_does_not_undo_a_later_choice(
+    there: Served, open_page: OpenPage
+) -> None:
+    page = open_page(f"{there.url}/study?key=grid")
+    runs = page.locator("table.runs tbody tr")
+    expect(runs.first).to_be_visible()
+    everything = runs.count()
+    chosen = page.get_by_label("Row", exact=True)
+    row = chosen.locator("option").nth(1).get_attribute("value")
+    held: list[Route] = []
+
+    def hold_all(route: Route) -> None:
+        if parse_qs(urlsplit(route.request.url).query).get("row"):
+            route.continue_()
+        else:
+            held.append(route)
+
+    page.route("**/api/runs?*", hold_all)
+    with page.expect_request("**/api/runs?*"):
+        page.get_by_role("button", name="Show all").click()
+    chosen.select_option(row)
+    expect(runs).not_to_have_count(everything)
+    few = runs.count()
+    with page.expect_response("**/api/runs?*"):
+        held[0].continue_()
+    page.wait_for_timeout(300)
+    assert runs.count() == few < everything
+    page.close()
 
 
 def test_the_printed_address_lets_in_and_keeps_no_token(

@@ -82,3 +82,13 @@ export function oneAtATime(work) {
     }
   };
 }
+
+/** Answers may overtake each other: called before a question, it gives what tells after the answer
+ * whether nobody has asked since. */
+export function newest() {
+  let asked = 0;
+  return () => {
+    const mine = ++asked;
+    return () => mine === asked;
+  };
+}

@@ -3,6 +3,7 @@
 import { get } from "./api.js";
 import { pickBox } from "./basket.js";
 import { address, h, link, put, table } from "./dom.js";
+import { newest } from "./events.js";
 import { pager } from "./pager.js";
 import { ago, bar, cellName, gpuUse, number, percent, state, whole, word } from "./text.js";
 
@@ -15,10 +16,13 @@ export function runList(key, head, parameters) {
   const body = h("div");
   const said = h("p", { role: "status", class: "count" });
   let offset = 0;
+  const ask = newest();
   let timer;
 
   async function refresh() {
+    const isNewest = ask();
     const told = await get("runs", { key, ...filters, offset, limit: RUNS });
+    if (!isNewest()) return;
     const text = told.total === head.progress.runs ? `${whole(told.total)} runs` : `${whole(told.total)} of ${whole(head.progress.runs)} runs`;
     if (said.textContent !== text) said.textContent = text;
     put(body, table("Runs that pass the filters", HEAD, told.runs.map(line), { hideCaption: true, className: "runs cards" }), pager("runs", told, RUNS, go));
