@@ -167,6 +167,31 @@ def test_an_answer_that_comes_late_does_not_undo_a_later_choice(
     page.close()
 
 
+def test_a_choice_that_the_server_cannot_answer_is_said_and_asked_again(
+    there: Served, open_page: OpenPage
+) -> None:
+    page = open_page(f"{there.url}/study?key=grid", may_complain=True)
+    runs = page.locator("table.runs tbody tr")
+    expect(runs.first).to_be_visible()
+    everything = runs.count()
+    asked: list[str] = []
+
+    def refuse_twice(route: Route) -> None:
+        asked.append(route.request.url)
+        if len(asked) > 2:
+            route.continue_()
+        else:
+            route.fulfill(status=503, json={"problem": "the disk is away"})
+
+    page.route("**/api/runs?*", refuse_twice)
+    chosen = page.get_by_label("Row", exact=True)
+    chosen.select_option(chosen.locator("option").nth(1).get_attribute("value"))
+    expect(page.get_by_text("the disk is away")).to_be_visible()
+    expect(runs).not_to_have_count(everything)
+    expect(page.get_by_text("the disk is away")).to_be_hidden()
+    page.close()
+
+
 def test_the_printed_address_lets_in_and_keeps_no_token(
     grid: LiveGrid, open_page: OpenPage
 ) -> None:

@@ -2,9 +2,10 @@
 
 import json
 import re
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from rml_dashboards.errors import DashboardError
 from tests.integration.browser.conftest import OpenPage
@@ -49,6 +50,33 @@ def test_from_a_study_to_its_rows(there: Served, open_page: OpenPage) -> None:
     expect(pictures.last.locator("img")).to_have_js_property("naturalWidth", 288)
     name = "val_00000.png as RML predicts it"
     expect(pictures.last.locator("img")).to_have_attribute("alt", name)
+
+
+def test_the_answer_to_an_earlier_choice_does_not_replace_the_later_one(
+    there: Served, open_page: OpenPage
+) -> None:
+    page = open_page(there.url + ROWS)
+    table = page.locator("section", has=page.locator("#row-differences-title")).locator("table")
+    expect(table).to_contain_text("differences from Supervised")
+    held: list[Route] = []
+
+    def hold_rml(route: Route) -> None:
+        if parse_qs(urlsplit(route.request.url).query)["against"] == ["RML"]:
+            held.append(route)
+        else:
+            route.continue_()
+
+    page.route("**/api/rows/differences?*", hold_rml)
+    chosen = page.get_by_label("Differences from", exact=True)
+    with page.expect_request("**/api/rows/differences?*"):
+        chosen.select_option("RML")
+    chosen.select_option("IML")
+    expect(table).to_contain_text("differences from IML")
+    with page.expect_response("**/api/rows/differences?*"):
+        held[0].continue_()
+    page.wait_for_timeout(300)
+    expect(table).to_contain_text("differences from IML")
+    page.close()
 
 
 def test_differences_from_any_row_and_the_address_keeps_it(

@@ -1,7 +1,7 @@
 // Line charts as SVG: one metric of some runs or rows, with a cursor for mouse and keyboard.
 
 import { h, put, svg } from "./dom.js";
-import { again } from "./events.js";
+import { again, newest } from "./events.js";
 import { isShare, number, whole } from "./text.js";
 
 const HEIGHT = 220;
@@ -155,10 +155,13 @@ export function charts(load, labels) {
   let known = "";
 
   const tried = again(refresh);
+  const ask = newest();
 
   async function refresh() {
+    const isNewest = ask();
     const wanted = chosen ?? ["train/loss", "val/miou"];
     const told = await load(wanted);
+    if (!isNewest()) return;
     const problems = [...new Set(told.map((one) => one.problem).filter(Boolean))].join(" ");
     if (problem.textContent !== problems) problem.textContent = problems;
     problem.hidden = !problems;

@@ -2,6 +2,7 @@
 
 import { get } from "./api.js";
 import { h, link, put } from "./dom.js";
+import { newest } from "./events.js";
 import { pager } from "./pager.js";
 import { cellName } from "./text.js";
 
@@ -13,9 +14,12 @@ export function failures(key, tell) {
   const node = h("section", { id: "failures", "aria-labelledby": "failures-title", hidden: true }, h("h2", { id: "failures-title" }, "Failures"), body);
   const opened = new Map();
   let offset = 0;
+  const ask = newest();
 
   async function refresh() {
+    const isNewest = ask();
     const told = await get("runs", { key, state: "failed", offset, limit: RUNS });
+    if (!isNewest()) return;
     node.hidden = told.total === 0;
     tell(told.total);
     put(body, h("ul", { class: "failures" }, told.runs.map((run) => one(run, opened))), pager("failures", told, RUNS, (to) => { offset = to; refresh(); }));

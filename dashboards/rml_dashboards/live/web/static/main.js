@@ -63,10 +63,16 @@ async function open() {
       tried(waiting.length > 0);
       await new Promise((resolve) => setTimeout(resolve, 500));
     });
-    listen(firstVersion(), (news) => {
+    const hear = (news) => {
       waiting.push(news);
       refresh();
-    }, heard);
+    };
+    listen(firstVersion(), hear, heard);
+    // A page of a table, a filter or a curve that was asked for and did not come: asked for again, and said if it is still wrong.
+    addEventListener("unhandledrejection", (event) => {
+      if (event.reason instanceof Refused) event.preventDefault();
+      hear({ runs: [], studies: [], plans: true, isAll: true });
+    });
     showBasket();
   } catch (error) {
     if (error instanceof Refused && error.status === 401) {

@@ -2,6 +2,7 @@
 
 import { get } from "./api.js";
 import { address, h, link, put } from "./dom.js";
+import { newest } from "./events.js";
 import { pager } from "./pager.js";
 import { section } from "./run.js";
 import { choice } from "./runs.js";
@@ -16,9 +17,12 @@ export function rowPictures({ key, chosen, keep }) {
   let offset = 0;
   let known = "";
   let shown = "";
+  const ask = newest();
 
   async function refresh() {
+    const isNewest = ask();
     const told = await get("rows/pictures", { key, column: chosen.column, seed: /^\d+$/.test(chosen.seed) ? chosen.seed : "", offset, limit: ROWS });
+    if (!isNewest()) return;
     const image = told.names.includes(chosen.image) ? chosen.image : told.names[0] ?? "";
     choices(told, image);
     const now = JSON.stringify([told.rows, image, told.is_same_data, offset, chosen.column]);

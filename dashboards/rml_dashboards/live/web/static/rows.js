@@ -3,7 +3,7 @@
 import { get } from "./api.js";
 import { chart } from "./chart.js";
 import { address, h, link, put, spoken, table } from "./dom.js";
-import { again } from "./events.js";
+import { again, newest } from "./events.js";
 import { pager } from "./pager.js";
 import { rowPictures } from "./rowpictures.js";
 import { section } from "./run.js";
@@ -76,12 +76,16 @@ function curves({ key, chosen, keep, labels }) {
   const boxes = h("fieldset", { class: "boxes" });
   let drawn = null;
   let known = "";
+  const ask = newest();
 
   async function refresh() {
+    const isNewest = ask();
     const wanted = chosen.row.length ? chosen.row : (await get("rows", { key, column: chosen.column, limit: 1 })).drawn;
+    if (!isNewest()) return;
     if (!wanted?.length) return put(body, h("p", { class: "quiet" }, "No row of this column can be drawn."));
     const metric = chosen.metric || FIRST_METRICS[0];
     const told = await get("rows/curves", { key, column: chosen.column, metric, row: wanted });
+    if (!isNewest()) return;
     if (!told.metrics.includes(metric) && told.metrics.length && !chosen.metric) {
       chosen.metric = FIRST_METRICS.find((one) => told.metrics.includes(one)) ?? told.metrics[0];
       return refresh();
@@ -133,9 +137,12 @@ const range = (low, high, write) => (low === null ? "–" : `${write(low)} to ${
 function scores({ key, chosen, labels }) {
   const body = h("div");
   let offset = 0;
+  const ask = newest();
 
   async function refresh() {
+    const isNewest = ask();
     const told = await get("rows", { key, column: chosen.column, offset, limit: ROWS });
+    if (!isNewest()) return;
     if (told.problem) {
       put(body, problem(told.problem));
       return true;
@@ -171,9 +178,12 @@ function differences({ key, chosen, keep, labels }) {
   const pick = h("div", { class: "filters" });
   let offset = 0;
   let known = "";
+  const ask = newest();
 
   async function refresh() {
+    const isNewest = ask();
     const { choices, against } = await get("rows", { key, column: chosen.column, limit: 1 });
+    if (!isNewest()) return;
     const from = choices.includes(chosen.against) ? chosen.against : choices.includes(against) ? against : choices[0] ?? "";
     const now = JSON.stringify([choices, from]);
     if (now !== known) {
@@ -187,6 +197,7 @@ function differences({ key, chosen, keep, labels }) {
     }
     if (!from) return put(body, h("p", { class: "quiet" }, "No run has a score yet."));
     const told = await get("rows/differences", { key, column: chosen.column, against: from, offset, limit: ROWS });
+    if (!isNewest()) return;
     if (told.problem) return put(body, problem(told.problem));
     const head = ["Row", "Pairs", "Mean ± sd", "95 % interval", "p (Holm)", "Effect", stripHead("Single differences", told.domain, told.digits)];
     put(body, told.lines.length

@@ -4,6 +4,7 @@ import { get } from "./api.js";
 import { pickBox } from "./basket.js";
 import { charts } from "./chart.js";
 import { address, h, link, put, table } from "./dom.js";
+import { newest } from "./events.js";
 import { pre } from "./failures.js";
 import { ago, bar, cellName, duration, gpuUse, number, percent, score, scoreName, state, whole, word } from "./text.js";
 
@@ -63,8 +64,11 @@ function standing(told) {
 
 function compareWith(id) {
   const list = h("datalist", { id: "run-ids" });
+  const ask = newest();
   const field = h("input", { id: "other", type: "text", list: "run-ids", autocomplete: "off", oninput: async () => {
+    const isNewest = ask();
     const told = await get("find", { text: field.value });
+    if (!isNewest()) return;
     put(list, told.runs.filter((one) => one !== id).map((one) => h("option", { value: one })));
   } });
   return h("form", { class: "filters", onsubmit: (event) => {

@@ -2,7 +2,7 @@
 
 import { get } from "./api.js";
 import { h, link, put, table } from "./dom.js";
-import { again } from "./events.js";
+import { again, newest } from "./events.js";
 import { failures } from "./failures.js";
 import { pager } from "./pager.js";
 import { runList, value } from "./runs.js";
@@ -54,8 +54,11 @@ function top(key, head) {
 function matrix(key) {
   const body = h("div");
   let offset = 0;
+  const ask = newest();
   async function refresh() {
+    const isNewest = ask();
     const told = await get("matrix", { key, offset, limit: ROWS });
+    if (!isNewest()) return;
     put(body,
       table("State of every cell, by row and column", ["Row", ...told.columns, "Progress", "Left"], rows(key, told), { className: "matrix cards" }),
       pager("rows", told, ROWS, (to) => { offset = to; refresh(); }));
@@ -87,8 +90,11 @@ function results(key) {
   const body = h("div");
   const tried = again(() => refresh());
   let offset = 0;
+  const ask = newest();
   async function refresh() {
+    const isNewest = ask();
     const told = await get("table", { key, offset, limit: LINES });
+    if (!isNewest()) return;
     tried(told.problem !== "" || told.warnings.length > 0);
     if (told.problem) return put(body, h("p", { class: "problem" }, told.problem));
     const lines = told.lines.map((line) => {
