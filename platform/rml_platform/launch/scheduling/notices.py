@@ -167,7 +167,23 @@ class Standstill:
         self._is_told = False
 
     def look(self) -> None:
-        """Once around the runs that are not done; to be called again and again."""
+        """Once around the runs that are not done; to be called again and again.
+
+        What cannot be read has not moved: a storage that is away is told of like any standstill.
+        """
+        why = ""
+        try:
+            self._look_around()
+        except OSError as error:
+            why = f"; the storage cannot be read: {without_secrets(str(error))}"
+        still_s = self._clock() - self._moved_at
+        if still_s >= STANDSTILL_S and not self._is_told:
+            self._is_told = True
+            running = [i for i in self._open if self._places.get(i, ("",))[0] == "running"]
+            text = f"nothing has moved for {still_s / 60:.0f} min ({len(running)} runs under way)"
+            self._notifier.tell("nothing_moves", text + why, seconds=still_s, runs=running)
+
+    def _look_around(self) -> None:
         for run_id, folder in list(self._open.items()):
             record = folder.record()
             beat = record.heartbeat
@@ -178,12 +194,6 @@ class Standstill:
                 self._is_told = False
             if record.result is not None:
                 del self._open[run_id]
-        still_s = self._clock() - self._moved_at
-        if still_s >= STANDSTILL_S and not self._is_told:
-            self._is_told = True
-            running = [i for i in self._open if self._places[i][0] == "running"]
-            text = f"nothing has moved for {still_s / 60:.0f} min ({len(running)} runs under way)"
-            self._notifier.tell("nothing_moves", text, seconds=still_s, runs=running)
 
 
 @contextlib.contextmanager

@@ -138,3 +138,26 @@ def test_a_standstill_is_told_once_each_time(listener: Listener, tmp_path: Path)
         "rml: nothing has moved for 61 min (1 runs under way)",
     ]
     assert listener.heard[0]["runs"] == ["run-1"]
+
+
+def test_a_storage_that_is_away_is_a_standstill(
+    listener: Listener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    folder = RunFolder.of(str(tmp_path), "run-1")
+    folder.write_heartbeat(beat_of(step=1))
+
+    def away(_: RunFolder) -> RunRecord:
+        raise OSError("When reading s3://key:hush@host/b: AWS Error NETWORK_CONNECTION")
+
+    with Notifier([listener.url()], "launch-1", pytest.fail) as notifier:
+        standstill = Standstill(notifier, [folder], clock=lambda: now[0])
+        standstill.look()
+        monkeypatch.setattr(RunFolder, "record", away)
+        for minutes in (30, 61, 90):
+            now[0] = 60.0 * minutes
+            standstill.look()
+    assert [notice["text"] for notice in listener.heard] == [
+        "rml: nothing has moved for 61 min (1 runs under way); the storage cannot be read: "
+        "When reading s3://key:***@host/b: AWS Error NETWORK_CONNECTION"
+    ]
