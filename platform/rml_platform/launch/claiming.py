@@ -33,14 +33,15 @@ class LaunchClaims:
     def take(self, run_ids: Sequence[str]) -> list[str]:
         """Claim the runs that nobody is at; which of them are this launch's now.
 
-        Another launch's runs are left to it, and told once for each such launch.
+        Another launch's runs are left to it, and told once for each such launch. Asked again after
+        an OSError on the way, it claims anew what it had claimed.
         """
         claim = Claim(launch_id=self._launch_id, launcher=Process.current())
         wanted = []
         held: dict[str, list[Claim]] = {}
         for run_id in run_ids:
             found = self._boards[run_id].newest()
-            if found is None or self._watchman.is_free(found.claim):
+            if found is None or self._is_own(found.claim) or self._watchman.is_free(found.claim):
                 wanted.append((run_id, found))
             elif found.claim is not None:
                 held.setdefault(found.claim.launch_id, []).append(found.claim)
@@ -53,7 +54,9 @@ class LaunchClaims:
 
     def holds(self, run_id: str) -> bool:
         """Whether the run still is this launch's (or an attempt's of it)."""
-        claim = self._claim_on(run_id)
+        return self._is_own(self._claim_on(run_id))
+
+    def _is_own(self, claim: Claim | None) -> bool:
         return claim is not None and claim.launch_id == self._launch_id and not claim.is_given_back
 
     def give_back(self, run_id: str) -> None:

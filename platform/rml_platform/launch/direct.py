@@ -2,7 +2,6 @@
 `rml launch --without-ray` share."""
 
 import functools
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,7 +11,7 @@ from rml_platform.launch.scheduling.turns import Turns
 from rml_platform.planning.machine import Machine
 from rml_platform.run.attempt import Outcome, TrainerLike, WorkerContext
 from rml_platform.run.execute import execute
-from rml_platform.run.faults.outages import through_outages
+from rml_platform.run.faults.outages import until_it_answers
 from rml_platform.run.task import RunTask
 from rml_platform.study.cells import Study
 from rml_platform.study.retry_config import RetryConfig
@@ -48,9 +47,9 @@ def run_here(
     cores = Machine.here().cores
     sized = [replace(task, execution="direct", cpus_per_worker=cores) for task in tasks]
     queue = RunQueue(sized, rules, on_note, turns)
-    while (now := through_outages(queue.next, for_s=math.inf)) is not None:
+    while (now := until_it_answers(queue.next)) is not None:
         run_direct(now, trainer_class)
-        through_outages(functools.partial(queue.ended, now.run_id, ""), for_s=math.inf)
+        until_it_answers(functools.partial(queue.ended, now.run_id, ""))
     return queue.lost
 
 

@@ -42,6 +42,7 @@ from rml_platform.launch.stop_signals import exit_code_of, stopping_on_signals
 from rml_platform.planning.plan import Plan
 from rml_platform.planning.plan_file.writing import study_labels
 from rml_platform.run.faults.lease import lease
+from rml_platform.run.faults.outages import until_it_answers
 from rml_platform.run.faults.repeated import repeated
 from rml_platform.run.files.temporary import sweep
 from rml_platform.run.run_folder import CANCEL_FILE, RunFolder
@@ -231,7 +232,11 @@ class _Launch:
     def _one_round(self, pending: Sequence[str], carry_out: CarryOut) -> list[str]:
         """Look what another launch brought to an end, and carry out what nobody is at; returns what
         another launch still is at."""
-        left = [run_id for run_id in pending if not self._settled_elsewhere(run_id)]
+        left = [
+            run_id
+            for run_id in pending
+            if not until_it_answers(functools.partial(self._settled_elsewhere, run_id))
+        ]
         own = self._claimed(left)
         if own:
             self._carry_out(own, carry_out)
@@ -240,17 +245,18 @@ class _Launch:
 
     def _claimed(self, pending: Sequence[str]) -> list[str]:
         """Claim the runs that nobody is at, except those that another launch has just finished."""
-        own = self.claims.take(pending)
-        done = [run_id for run_id in own if self.folders[run_id].record().result is not None]
+        own = until_it_answers(functools.partial(self.claims.take, pending))
+        done = [run_id for run_id in own if self._is_done(run_id)]
         for run_id in done:
-            self.claims.give_back(run_id)
+            self._give_back(run_id)
         self._report.done_elsewhere += done
         return [run_id for run_id in own if run_id not in done]
 
     def _carry_out(self, own: Sequence[str], carry_out: CarryOut) -> None:
         for run_id in own:
             if not self._is_cancelled(run_id):
-                self.folders[run_id].folder.delete(CANCEL_FILE)
+                folder = self.folders[run_id].folder
+                until_it_answers(functools.partial(folder.delete, CANCEL_FILE))
         mine = set(own)
         neighbours = [task for run_id, task in self.tasks.items() if run_id not in mine]
         tells = (self._tell_failure, self._on_started)
@@ -259,7 +265,8 @@ class _Launch:
         self.tasks |= {task.run_id: task for task in tasks}  # once, of thousands
         try:
             lost: Mapping[str, str] = {}
-            if turns.may_any_start(tasks):  # otherwise Ray is not needed at all
+            if until_it_answers(functools.partial(turns.may_any_start, tasks)):
+                # Otherwise Ray is not needed at all.
                 told = telling(
                     self._storage, self.launch_id, lambda: (turns.under_way(), turns.reasons())
                 )
@@ -274,18 +281,28 @@ class _Launch:
             else:
                 for task in tasks:  # it says why of those that wait
                     turns.add(task)
-            kept = {i: text for i, text in lost.items() if self.claims.holds(i)}
-            write_losses(kept, self.folders, self.launch_id)
+            kept = {i: text for i, text in lost.items() if self._holds(i)}
+            until_it_answers(lambda: write_losses(kept, self.folders, self.launch_id))
         finally:
             for run_id in own:
-                folder = self.folders[run_id]
                 # A run that another launch took over in the meantime is followed from here on.
-                if self.claims.holds(run_id) or folder.record().result is not None:
-                    close(folder, self.launch_id, self._report)
-            self._note_held_back(turns)
+                if self._holds(run_id) or self._is_done(run_id):
+                    folder = self.folders[run_id]
+                    until_it_answers(functools.partial(close, folder, self.launch_id, self._report))
+            until_it_answers(functools.partial(self._note_held_back, turns))
             self._publisher.sync([self.folders[run_id] for run_id in own], closing=True)
             for run_id in own:
-                self.claims.give_back(run_id)
+                self._give_back(run_id)
+
+    def _holds(self, run_id: str) -> bool:
+        return until_it_answers(functools.partial(self.claims.holds, run_id))
+
+    def _is_done(self, run_id: str) -> bool:
+        folder = self.folders[run_id]
+        return until_it_answers(lambda: folder.record().result is not None)
+
+    def _give_back(self, run_id: str) -> None:
+        until_it_answers(functools.partial(self.claims.give_back, run_id))
 
     def _judging(self, under_way: Sequence[RunTask], started: RunTask | None) -> Judge:
         within_budget = self._budget.judging(under_way, started)

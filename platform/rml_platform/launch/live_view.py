@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rml_platform.planning.costs.forecast import trained
+from rml_platform.run.faults.outages import until_it_answers
 from rml_platform.run.faults.repeated import repeated
 from rml_platform.run.run_folder import RunFolder, RunRecord, to_keep
 from rml_platform.tracking.several_studies import Synchronises
@@ -91,7 +92,7 @@ class LiveView:
         tb: TracebackType | None,
     ) -> None:
         self._threads.close()
-        self._read(self._runs)
+        until_it_answers(lambda: self._read(self._runs))
         if self._live:
             self._live.stop()
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable, Mapping
 
 from rml_platform.run.codec import DamagedFileError
+from rml_platform.run.faults.outages import is_outage
 from rml_platform.run.run_folder import RunFolder
 from rml_platform.tracking.tracker import NO_LABELS, OnNote, Tracker, TrackingError
 
@@ -73,6 +74,11 @@ class Publisher:
             except DamagedFileError as error:
                 behind.append(run.run_id)
                 self._note_damaged(error)
+            except OSError as error:
+                if not is_outage(str(error)):
+                    raise
+                behind.append(run.run_id)
+                self._note_away(TrackingError(f"the storage is away: {error}"))
         return behind
 
     def _note_away(self, error: TrackingError) -> None:

@@ -3,13 +3,15 @@ cannot look for its process.
 
 The file's content changes every `RENEW_EVERY_S`. Who waits for a launch to end compares contents by
 its own clock, so clocks that differ do no harm: a launch is dead when nothing changed for
-`DEAD_AFTER_S` of watching.
+`DEAD_AFTER_S` of watching. Between two looks at most `LONGEST_GAP_S` count as watched: while the
+storage was away nobody could renew a sign of life, and nobody could look.
 """
 
 import contextlib
 import itertools
 import time
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from rml_dashboards.contract.launches import LAUNCHES as LAUNCHES
 from rml_dashboards.contract.states import STALE_AFTER_S
@@ -20,6 +22,7 @@ from rml_platform.run.task import Process
 
 RENEW_EVERY_S = 15.0
 DEAD_AFTER_S = STALE_AFTER_S
+LONGEST_GAP_S = 2 * RENEW_EVERY_S
 ORPHANS_LEAVE_S = 30.0
 """How long the workers of a killed launcher may take to follow it; what stays is fenced."""
 
@@ -43,13 +46,22 @@ def lease(storage: str, launch_id: str, every_s: float = RENEW_EVERY_S) -> Itera
             folder.delete(name)
 
 
+class _Sign(NamedTuple):
+    """A sign of life as it was seen last."""
+
+    content: bytes | None
+    watched_s: float
+    """For how long it has been watched without a change."""
+    looked_at: float
+
+
 class Watchman:
     """Knows which holders of claims are dead."""
 
     def __init__(self, storage: str) -> None:
         self._folder = Folder.open(storage).child(LAUNCHES)
-        self._seen: dict[str, tuple[bytes | None, float]] = {}
-        """Launch → its sign of life, and when it was first seen like that."""
+        self._seen = dict[str, _Sign]()
+        """By launch."""
         self._orphans: dict[Process, float] = {}
         """Workers that outlive their launcher, and since when."""
 
@@ -78,7 +90,8 @@ class Watchman:
         content = self._folder.read(f"{launch_id}.json")
         now = time.monotonic()
         before = self._seen.get(launch_id)
-        if before is None or before[0] != content:
-            self._seen[launch_id] = (content, now)
-            return False
-        return now - before[1] >= DEAD_AFTER_S
+        watched_s = 0.0
+        if before is not None and before.content == content:
+            watched_s = before.watched_s + min(now - before.looked_at, LONGEST_GAP_S)
+        self._seen[launch_id] = _Sign(content, watched_s, now)
+        return watched_s >= DEAD_AFTER_S

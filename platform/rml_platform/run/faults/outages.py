@@ -3,8 +3,10 @@ for."""
 
 import errno
 import logging
+import math
 import os
 import re
+import sys
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -13,6 +15,8 @@ T = TypeVar("T")
 OUTAGE_S = 120.0
 """How long a worker waits for its storage, once: less than the ten minutes for which the others of
 its group wait for it."""
+STOPPED_S = 10.0
+"""How long a launch that was stopped waits, once: a scheduler kills it soon after."""
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 15.0
 _logger = logging.getLogger(__name__)
@@ -45,6 +49,17 @@ def is_outage(text: str) -> bool:
     """Whether an error of the operating system, or one that was made of it, says that a storage is
     away for a while."""
     return _OUTAGE.search(text) is not None
+
+
+def until_it_answers(work: Callable[[], T]) -> T:
+    """As `through_outages`, without end: for a launcher, which nobody waits for. Where somebody has
+    stopped it, it waits for `STOPPED_S` only.
+
+    Raises:
+        OSError: something else is wrong, or it was stopped.
+    """
+    is_stopped = isinstance(sys.exception(), KeyboardInterrupt)
+    return through_outages(work, for_s=STOPPED_S if is_stopped else math.inf)
 
 
 def through_outages(work: Callable[[], T], for_s: float | None = None) -> T:

@@ -2,12 +2,15 @@
 distributed/."""
 
 import contextlib
+import errno
 import io
+import os
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 from typing import Any
 from unittest.mock import Mock
 
@@ -27,6 +30,7 @@ from rml_platform.launch.sizing import execution_of
 from rml_platform.planning.plan import Plan, make_plan
 from rml_platform.run.attempt import WorkerContext
 from rml_platform.run.execute import execute
+from rml_platform.run.faults import outages
 from rml_platform.run.faults.claims import Claim, ClaimBoard, give_back
 from rml_platform.run.run_folder import Failure, RunFolder
 from rml_platform.run.task import Process, RunTask
@@ -396,3 +400,41 @@ def test_the_cheapest_way_that_can_carry_a_run_out_is_taken(
     study = load_study(file, settings)
     assert load_study(file).execution == "auto"
     assert execution_of(study, is_local=is_local) == taken
+
+
+def test_a_storage_that_is_away_now_and_then_is_waited_for(
+    grid: Grid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the first claim to the last word; at its beginning a launch would have been refused."""
+    away = OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+    weather = Random(0)
+    failed: list[str] = []
+    begun: list[int] = []
+
+    def now_and_then(place: type, name: str) -> None:
+        own = getattr(place, name)
+
+        def work(*what: Any, **more: Any) -> Any:
+            if begun and weather.random() < 0.4:
+                failed.append(name)
+                raise away
+            return own(*what, **more)
+
+        monkeypatch.setattr(place, name, work)
+
+    def triage(*what: Any) -> list[str]:
+        pending = outcomes.triage(*what)
+        begun.append(1)
+        return pending
+
+    monkeypatch.setattr(outages, "FIRST_PAUSE_S", 0.0)
+    monkeypatch.setattr(module, "triage", triage)
+    for name in ("newest", "write"):
+        now_and_then(ClaimBoard, name)
+    for name in ("record", "write_heartbeat", "write_failure"):
+        now_and_then(RunFolder, name)
+    report = grid.launch()
+    assert report.done == [grid.good]
+    assert list(report.failed) == [grid.bad]
+    assert grid.trained == [grid.good, grid.bad]
+    assert {"newest", "record"} < set(failed)

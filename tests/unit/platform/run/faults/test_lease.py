@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from rml_platform.run.faults.claims import Claim
-from rml_platform.run.faults.lease import DEAD_AFTER_S, ORPHANS_LEAVE_S, Watchman, lease
+from rml_platform.run.faults.lease import (
+    DEAD_AFTER_S,
+    LONGEST_GAP_S,
+    ORPHANS_LEAVE_S,
+    RENEW_EVERY_S,
+    Watchman,
+    lease,
+)
 from rml_platform.run.task import Process
 
 HERE = Process.current()
@@ -79,8 +86,7 @@ def test_a_launch_on_another_machine_is_dead_when_its_sign_of_life_stops(
         assert not watchman.is_free(claim(FAR))
     sign.write_bytes(before)  # as a launcher that was killed leaves it
     assert not watchman.is_free(claim(FAR))
-    pass_time(DEAD_AFTER_S)
-    assert watchman.is_free(claim(FAR))
+    assert watched_until_free(watchman, pass_time) == DEAD_AFTER_S
 
 
 def test_a_launch_on_another_machine_without_any_sign_is_dead_after_a_while(
@@ -88,8 +94,33 @@ def test_a_launch_on_another_machine_without_any_sign_is_dead_after_a_while(
 ) -> None:
     watchman = Watchman(str(tmp_path))
     assert not watchman.is_free(claim(FAR))
-    pass_time(DEAD_AFTER_S)
-    assert watchman.is_free(claim(FAR))
+    assert watched_until_free(watchman, pass_time) == DEAD_AFTER_S
+
+
+def test_time_in_which_nobody_could_look_does_not_count(
+    tmp_path: Path, pass_time: Callable[[float], None]
+) -> None:
+    watchman = Watchman(str(tmp_path))
+    sign = tmp_path / "launches" / "a.json"
+    sign.parent.mkdir()
+    sign.write_bytes(b"1")
+    assert not watchman.is_free(claim(FAR))
+    pass_time(10 * DEAD_AFTER_S)  # the storage is away
+    assert not watchman.is_free(claim(FAR)), "it could not renew its sign either"
+    pass_time(RENEW_EVERY_S)
+    assert not watchman.is_free(claim(FAR))
+    sign.write_bytes(b"2")
+    assert not watchman.is_free(claim(FAR))
+    assert watched_until_free(watchman, pass_time) == DEAD_AFTER_S
+
+
+def watched_until_free(watchman: Watchman, pass_time: Callable[[float], None]) -> float:
+    """Seconds of looking at a launch elsewhere until it counts as dead."""
+    seconds = 0.0
+    while not watchman.is_free(claim(FAR)):
+        pass_time(LONGEST_GAP_S)
+        seconds += LONGEST_GAP_S
+    return seconds
 
 
 def test_a_launch_that_ends_leaves_no_sign(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from rml_platform.run.attempt import WorkerContext
 from rml_platform.run.execute import execute
 from rml_platform.run.faults import outages
-from rml_platform.run.faults.outages import is_outage, through_outages
+from rml_platform.run.faults.outages import is_outage, through_outages, until_it_answers
 from rml_platform.run.faults.retry_policy import FailureClass, classify
 from rml_platform.run.metric_log import pieces
 from rml_platform.run.run_folder import RunFolder
@@ -121,7 +121,9 @@ def test_nothing_else_is_waited_for() -> None:
     assert len(calls) == 1
 
 
-def test_the_patience_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Now, which goes on by sleeping."""
     now = [0.0]
 
     def sleep(seconds: float) -> None:
@@ -130,13 +132,26 @@ def test_the_patience_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outages, "FIRST_PAUSE_S", 1.0)
     monkeypatch.setattr("rml_platform.run.faults.outages.time.monotonic", lambda: now[0])
     monkeypatch.setattr("rml_platform.run.faults.outages.time.sleep", sleep)
+    return now
 
-    def work() -> None:
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
 
+def always_away() -> None:
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+def test_the_patience_has_an_end(clock: list[float]) -> None:
     with pytest.raises(OSError, match="Input/output error"):
-        through_outages(work, for_s=100)
-    assert 100 - outages.LONGEST_PAUSE_S < now[0] <= 100
+        through_outages(always_away, for_s=100)
+    assert 100 - outages.LONGEST_PAUSE_S < clock[0] <= 100
+
+
+def test_a_launch_that_was_stopped_does_not_wait_without_end(clock: list[float]) -> None:
+    with pytest.raises(OSError, match="Input/output error"):
+        try:
+            raise KeyboardInterrupt
+        finally:
+            until_it_answers(always_away)
+    assert clock[0] <= outages.STOPPED_S
 
 
 @pytest.mark.parametrize("first", [1, 3, 5, 7, 9, 11])
