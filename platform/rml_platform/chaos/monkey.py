@@ -6,7 +6,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 
@@ -60,6 +60,10 @@ class Draw:
     def faults(self) -> tuple[str, ...]:
         return tuple(name for _, name in self.moments)
 
+    def at_once(self) -> "Draw":
+        """The same faults, each as soon as there is somebody to do it to."""
+        return replace(self, moments=tuple((0.0, name) for name in self.faults))
+
 
 def draw_rounds(
     names: Sequence[str], grounds: Sequence[str], *, rounds: int, seed: int
@@ -110,7 +114,8 @@ class Monkey:
     def play(
         self, names: Sequence[str], grounds: Sequence[str], *, rounds: int, seed: int
     ) -> Iterator[Account]:
-        """Play rounds one after the other; each account as soon as it is there.
+        """Play rounds one after the other; each account as soon as it is there. A round whose study
+        was over before anything could be done to it is played once more, and sooner.
 
         Raises:
             ChaosError: the study does not come to its end even when it is left alone.
@@ -125,6 +130,8 @@ class Monkey:
                     for draw in chosen:
                         with stopping_on_signals():  # where Ray's nodes have taken SIGTERM
                             account = self._round(draw, found[draw.grounds], expected)
+                            if account.is_clean and not account.done:
+                                account = self._round(draw.at_once(), found[draw.grounds], expected)
                         yield account
 
     @contextmanager

@@ -10,6 +10,7 @@ from random import Random
 import pytest
 
 from rml_platform.chaos.arena import Arena, MissedError, StuckError
+from rml_platform.chaos.checks.tally import Account
 from rml_platform.chaos.faults.catalogue import FAULTS
 from rml_platform.chaos.faults.fault import GROUNDS
 from rml_platform.chaos.faults.files import DAMAGES
@@ -50,6 +51,27 @@ def test_every_fault_comes_where_it_can_be_done() -> None:
 def test_faults_that_cannot_be_done_are_told() -> None:
     with pytest.raises(ConfigError, match="node-killed"):
         list(draw_rounds(["node-killed"], ["process"], rounds=1, seed=0))
+
+
+@pytest.mark.parametrize(("first", "rounds"), [((), 2), (("disk-full",), 1)])
+def test_a_round_in_which_nothing_was_done_is_played_again_and_sooner(
+    first: tuple[str, ...], rounds: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once: a fault may find nothing to strike however soon it comes."""
+    played: list[Draw] = []
+
+    def play_one(self: Monkey, draw: Draw, *_: object) -> Account:
+        played.append(draw)
+        return Account(number=1, grounds=draw.grounds, faults=draw.faults, done=first)
+
+    monkeypatch.setattr(Monkey, "undisturbed", lambda self: {})
+    monkeypatch.setattr(Monkey, "_round", play_one)
+    monkey = Monkey(study=tmp_path, out=tmp_path)
+    (account,) = monkey.play(["disk-full"], ["process"], rounds=1, seed=0)
+    assert account.done == first
+    assert len(played) == rounds
+    assert played[0].moments[0][0] > 0
+    assert all(draw.moments == ((0.0, "disk-full"),) for draw in played[1:])
 
 
 def test_nothing_is_done_to_somebody_elses_cluster() -> None:
