@@ -267,7 +267,9 @@ class Attempt:
     def shared_stage(self, scratch: Path) -> Path | None:
         """Checkpoint of another run that begins as this one does, chosen by rank 0 for all."""
         shared = self.shared_stages
-        found = shared.find(scratch, self.warnings.append) if self.is_first else None
+        found = None
+        if self.is_first:
+            found = through_outages(lambda: shared.find(scratch, self.warnings.append))
         name: str | None = self.context.agree(found[0] if found else None)
         if found is not None or name is None:
             return found[1] if found else None

@@ -13,13 +13,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from rml_platform.run.checkpoints import MANIFEST
+from rml_platform.run.checkpoints import MANIFEST, verify
 from rml_platform.run.codec import DamagedFileError
 from rml_platform.run.metric_log import take_history, write_history
 from rml_platform.run.run_folder import RunFolder
 from rml_platform.run.storage import Folder
 from rml_platform.run.task import RunTask
-from rml_trainers.checkpoint.folder import verify_checkpoint
 from rml_trainers.config import RunConfig
 from rml_trainers.errors import CheckpointError
 from rml_trainers.training import shared_stages
@@ -114,13 +113,16 @@ class SharedStages:
         what was reported of it is in this run's metric log then.
 
         The end of the whole run is none: a run that is done has a result, and is not started.
+
+        Raises:
+            OSError: the storage is away; this may be asked again.
         """
         for step, name in sorted(self._shared.items(), reverse=True):
             if step >= self._num_steps or not self._is_complete(name):
                 continue
             folder = self.fetch(name, scratch)
             try:
-                verify_checkpoint(folder)
+                verify(folder)
                 take_history(self._folder, _reports_of(name), self._run_folder, step)
             except (CheckpointError, DamagedFileError) as error:
                 on_damaged(f"the end of shared stage {name} is damaged and trained again: {error}")

@@ -111,7 +111,9 @@ def verify_checkpoint(folder: Path) -> CheckpointHeader:
     """Check that every file is there and unchanged.
 
     Raises:
-        CheckpointError: incomplete or damaged; names the file.
+        CheckpointError: incomplete or damaged; names the file. Its cause is an OSError where the
+            manifest is there and cannot be read.
+        OSError: another file cannot be read.
     """
     try:
         manifest = json.loads((folder / "manifest.json").read_text())

@@ -1,6 +1,7 @@
 """Which checkpoint a run goes on from, whatever happened to the newest one."""
 
 import errno
+import os
 import shutil
 from pathlib import Path
 
@@ -8,10 +9,17 @@ import pytest
 import torch
 from pyarrow import fs
 
+from rml_platform.run.attempt import Attempt, WorkerContext
 from rml_platform.run.checkpoints import CheckpointStore
+from rml_platform.run.faults import outages
+from rml_platform.run.faults.outages import through_outages
+from rml_platform.run.shared_stages import StageEnds, mark_shared
 from rml_platform.run.storage import Folder
 from rml_trainers.checkpoint.folder import Checkpoint, CheckpointHeader, save_checkpoint
+from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.errors import CheckpointError
+from tests.support.platform.tasks import task_for
+from tests.support.tiny import tiny_config
 
 
 @pytest.fixture(params=["local", "remote"])
@@ -96,6 +104,50 @@ def test_a_damaged_one_is_told_and_the_one_before_is_used(
     assert "step 20" in told[0]
     store.discard_newer_than(10)
     assert [c.step for c in store.stored()] == [10]
+
+
+def away_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Manifests cannot be read the first two times."""
+    monkeypatch.setattr(outages, "FIRST_PAUSE_S", 0.0)
+    read = Path.read_text
+    tries: list[Path] = []
+
+    def read_text(self: Path, *args: str, **options: str) -> str:
+        if self.name == "manifest.json":
+            tries.append(self)
+            if len(tries) <= 2:
+                raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        return read(self, *args, **options)
+
+    monkeypatch.setattr(Path, "read_text", read_text)
+
+
+def test_one_that_an_outage_hides_is_waited_for_and_not_taken_for_damaged(
+    store: CheckpointStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for step in (10, 20):
+        store.save(step, 1, made(tmp_path, step))
+    away_twice(monkeypatch)
+    found = through_outages(lambda: store.newest_sound(tmp_path / "scratch", pytest.fail))
+    assert found is not None
+    assert found.step == 20
+
+
+def test_a_shared_stage_that_an_outage_hides_stays_and_is_taken_over(
+    tiny_data: PreparedData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("iml", "rml")
+    tasks = mark_shared([task_for(tiny_config(n), tiny_data, tmp_path, n) for n in names])
+    maker, taker = (Attempt(task, WorkerContext(writer="launch-1")) for task in tasks)
+    (step,) = (
+        end.step for end in StageEnds().of(tasks[0]) if end.history in tasks[0].shared_stages
+    )
+    maker.shared_stages.leave(step, made(tmp_path, step))
+    away_twice(monkeypatch)
+    found = taker.shared_stage(tmp_path / "scratch")
+    assert found is not None
+    assert taker.shared_stages.step_of(found.name) == step
+    assert taker.warnings == []
 
 
 def test_a_full_disk_is_one_clear_error_and_the_checkpoint_before_stays(
