@@ -130,7 +130,7 @@ class Turns:
 
     def add(self, task: RunTask, tries: int = 0) -> None:
         """Let a run wait for its turn; `tries` of this launch have failed."""
-        places = self._places.get(task.run_id, NOWHERE)
+        places = self._places_of(task)
         rows = tuple(Place(place.study, place.rows, 0, 0) for place in places)
         self._num_added += 1
         index = min(place.index for place in places) if places != NOWHERE else self._num_added
@@ -142,7 +142,7 @@ class Turns:
         """Take out the run to start now, beside those that are under way."""
         with self._lock:
             self._under_way = tuple(under_way)
-            asked = {study: wishes.now() for study, wishes in self._wishes.items()}
+            asked = self._asked()
             reason = self._reasoning(asked, under_way)
             for rows, waiting in self._in_order(asked):
                 if not reason(waiting.task, rows):
@@ -158,15 +158,16 @@ class Turns:
     def may_any_start(self, tasks: Iterable[RunTask]) -> bool:
         """Whether one of some runs, none of which waits here yet, could be started now if nothing
         was under way."""
-        return any(not self.why_not(task, ()) for task in tasks)
+        with self._lock:
+            reason = self._reasoning(self._asked(), ())
+            return any(not reason(task, self._places_of(task)) for task in tasks)
 
     def why_not(self, task: RunTask, under_way: Sequence[RunTask]) -> str:
         """Why a run that does not wait here could not be started now beside those under way; empty
         where it could."""
         with self._lock:
-            asked = {study: wishes.now() for study, wishes in self._wishes.items()}
-            reason = self._reasoning(asked, under_way)
-            return reason(task, self._places.get(task.run_id, NOWHERE))
+            reason = self._reasoning(self._asked(), under_way)
+            return reason(task, self._places_of(task))
 
     def reasons(self, under_way: Sequence[RunTask] | None = None) -> dict[str, str]:
         """Why each waiting run waits, in the order in which they will be started.
@@ -176,7 +177,7 @@ class Turns:
         """
         with self._lock:
             others = self._under_way if under_way is None else under_way
-            asked = {study: wishes.now() for study, wishes in self._wishes.items()}
+            asked = self._asked()
             reason = self._reasoning(asked, others)
             room = "; ".join(filter(None, (WAITS_FOR_ROOM, self.about_room)))
             return {
@@ -187,6 +188,12 @@ class Turns:
     def under_way(self) -> tuple[str, ...]:
         """Ids of the runs that were under way when a run was asked for last, and of that one."""
         return tuple(task.run_id for task in self._under_way)
+
+    def _places_of(self, task: RunTask) -> Places:
+        return self._places.get(task.run_id, NOWHERE)
+
+    def _asked(self) -> dict[str, StudyWishes]:
+        return {study: wishes.now() for study, wishes in self._wishes.items()}
 
     def _in_order(self, asked: Mapping[str, StudyWishes]) -> Iterator[tuple[Places, _Waiting]]:
         def keyed(rows: Places) -> Iterator[tuple[tuple[int, ...], Places, _Waiting]]:

@@ -1,15 +1,16 @@
 """In which order runs are started."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from rml_platform.launch.scheduling import turns as module
-from rml_platform.launch.scheduling.turns import Place, Places, Turns, places_of
+from rml_platform.launch.scheduling.turns import Judge, Place, Places, Turns, places_of
 from rml_platform.launch.scheduling.wishes import (
     LiveWishes,
+    StudyWishes,
     Wishes,
     with_cancelled,
     with_priority,
@@ -129,6 +130,29 @@ def test_whether_any_could_start_takes_none_of_them_out(task: RunTask, tmp_path:
     why = "no money"
     assert not turns.may_any_start(tasks)
     assert len(turns) == 0
+
+
+def test_whether_any_could_start_is_judged_by_one_look(
+    task: RunTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[str] = []
+
+    def gate(under_way: Sequence[RunTask], started: RunTask | None) -> Judge:
+        looks.append("gate")
+        return lambda one: "no money"
+
+    wishes = live(tmp_path)
+    now = wishes["s"].now
+
+    def counted() -> StudyWishes:
+        looks.append("wishes")
+        return now()
+
+    monkeypatch.setattr(wishes["s"], "now", counted)
+    places = grid(("s", "ABC"))
+    turns = Turns(places, wishes, gate)
+    assert not turns.may_any_start([replace(task, run_id=run_id) for run_id in places])
+    assert looks == ["wishes", "gate"]
 
 
 def test_a_gate_has_the_last_word(task: RunTask) -> None:
