@@ -8,7 +8,7 @@ the second time; launching again after anything was killed finishes it.
 import functools
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -287,8 +287,8 @@ class _Launch:
             for run_id in own:
                 # A run that another launch took over in the meantime is followed from here on.
                 if self._holds(run_id) or self._is_done(run_id):
-                    folder = self.folders[run_id]
-                    until_it_answers(functools.partial(close, folder, self.launch_id, self._report))
+                    run = self.folders[run_id]
+                    until_it_answers(functools.partial(close, run, self.launch_id, self._report))
             until_it_answers(functools.partial(self._note_held_back, turns))
             self._publisher.sync([self.folders[run_id] for run_id in own], closing=True)
             for run_id in own:
@@ -306,7 +306,11 @@ class _Launch:
 
     def _judging(self, under_way: Sequence[RunTask], started: RunTask | None) -> Judge:
         within_budget = self._budget.judging(under_way, started)
-        return lambda task: self._searches.why_stopped(task.run_id) or within_budget(task)
+
+        def judge(task: RunTask, without: Collection[str] = ()) -> str:
+            return self._searches.why_stopped(task.run_id) or within_budget(task, without)
+
+        return judge
 
     def _tell_failure(self, run_id: str) -> None:
         tell_failure(self._notifier, run_id, self.folders[run_id].record())

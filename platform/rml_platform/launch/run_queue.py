@@ -4,7 +4,7 @@ Nobody else tries anything again: Tune and Ray Train are told to give up at the 
 that no retry of theirs multiplies ours.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from rml_platform.launch.scheduling.turns import Turns
@@ -101,16 +101,20 @@ class RunQueue:
         not come."""
         self._known_ends[run_id] = FailureClass.NO_ROOM
 
-    def take_back_unwanted(self, run_id: str) -> str:
-        """Why a run that was handed out and waits for room may no longer be started; empty where it
-        may. Where it may not, its attempt is about to be ended and is none: the run waits for its
-        turn, as before."""
-        task = self._under_way[run_id]
-        others = [other for other in self.under_way() if other.run_id != run_id]
-        reason = self._turns.why_not(task, others)
-        if reason:
-            self._taken_back.add(run_id)
-        return reason
+    def take_back_unwanted(self, waiting: Collection[str]) -> dict[str, str]:
+        """Why runs that were handed out and wait for room may no longer be started, by id. Their
+        attempts are about to be ended and are none: the runs wait for their turn, as before.
+
+        Args:
+            waiting: ids of the runs that wait for room.
+        Raises:
+            OSError: the storage does not answer; nothing was taken back.
+        """
+        left = [task for task in self.under_way() if task.run_id not in self._taken_back]
+        still = {task.run_id for task in left}.intersection(waiting)
+        reasons = self._turns.unwanted(still, left)
+        self._taken_back.update(reasons)
+        return reasons
 
     def has_ended(self, run_id: str, beat: Heartbeat) -> bool:
         """Whether a word is the last of an attempt that has come back: it is still there until the

@@ -87,15 +87,15 @@ class Withdrawal(tune.Callback):  # type: ignore[misc]
         unusable: Callable[[], Collection[str]],
         on_withdrawn: Callable[[str], None],
         on_note: Callable[[str], None],
-        why_unwanted: Callable[[str], str] = lambda run_id: "",
+        why_unwanted: Callable[[Collection[str]], Mapping[str, str]] = lambda waiting: {},
         look: Callable[[], list[Node]] = nodes_now,
     ) -> None:
         """
         Args:
             unusable: ids of the nodes that no run may be on.
             on_withdrawn: is told the id of a run before it is taken back for want of nodes.
-            why_unwanted: tells of the id of a run why it is to be taken back; empty where it is
-                wanted.
+            why_unwanted: given the ids of the runs that wait, tells which of them are to be taken
+                back, and why.
         """
         self._scheduler = scheduler
         self._unusable = unusable
@@ -116,12 +116,13 @@ class Withdrawal(tune.Callback):  # type: ignore[misc]
         waiting = [trial for trial in trials if trial.status == Trial.PENDING]
         if not waiting:
             return
+        unwanted = self._why_unwanted({_run_id_of(trial) for trial in waiting})
         unusable = self._unusable()
         nodes = [node for node in self._look() if node.id not in unusable]
         for trial in waiting:
-            run_id = str(trial.config["run_id"])
-            if why := self._why_unwanted(run_id):
-                self._on_note(f"{run_id} waits for room no longer: {why}")
+            run_id = _run_id_of(trial)
+            if run_id in unwanted:
+                self._on_note(f"{run_id} waits for room no longer: {unwanted[run_id]}")
                 self._scheduler.controller.stop_trial(trial)
             elif any(part.is_stuck(nodes) for part in bundles_of(trial.placement_group_factory)):
                 self._on_note(
@@ -130,3 +131,7 @@ class Withdrawal(tune.Callback):  # type: ignore[misc]
                 )
                 self._on_withdrawn(run_id)
                 self._scheduler.controller.stop_trial(trial)
+
+
+def _run_id_of(trial: Trial) -> str:
+    return str(trial.config["run_id"])

@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from rml_platform.launch.live_view import duration
+from rml_platform.launch.scheduling.turns import Judge
 from rml_platform.planning.cost import first_steps
 from rml_platform.planning.costs.forecast import Devices, Paces, seconds_left
 from rml_platform.planning.costs.measured import Probe, read_probes
@@ -23,9 +24,6 @@ from rml_platform.run.reporters import DEADLINE
 from rml_platform.run.run_folder import RunFolder, RunRecord, to_keep
 from rml_platform.run.task import RunTask
 from rml_trainers.errors import ConfigError
-
-Judge = Callable[[RunTask], str]
-"""Why a waiting run may not be started now; empty where it may."""
 
 DEADLINE_PASSED = "the deadline has passed"
 """What is said of runs that it left."""
@@ -164,23 +162,36 @@ class Budget:
         return reason
 
     def judging(self, under_way: Sequence[RunTask], started: RunTask | None) -> Judge:
-        """Look once where everything stands, and judge any number of waiting runs by that.
+        """Look once where everything stands, and judge any number of runs by that.
 
         Args:
             started: the run that was started last; it may have ended since.
         """
         if not self._limits and self._deadline is None:
-            return lambda task: ""
+            return lambda task, without=(): ""
         with self._lock:
             self._learn(under_way if started is None else (*under_way, started))
             self._look([one.run_id for one in under_way], started)
-            promised = [
-                sum(self._hours_left(one) for one in under_way if one.run_id in limit.run_ids)
-                for limit in self._limits
-            ]
-        return lambda task: self._judge(task, promised)
+            hours = {one.run_id: self._hours_left(one) for one in under_way}
+        of_limits = [
+            {run_id: needed for run_id, needed in hours.items() if run_id in limit.run_ids}
+            for limit in self._limits
+        ]
+        sums = [sum(needed.values()) for needed in of_limits]
 
-    def _judge(self, task: RunTask, promised: Sequence[float]) -> str:
+        def judge(task: RunTask, without: Collection[str] = ()) -> str:
+            def promised(number: int) -> float:
+                """To the runs under way, of the limit at a position."""
+                if not without:  # thousands are judged so
+                    return sums[number]
+                others = of_limits[number].items()
+                return sum(needed for run_id, needed in others if run_id not in without)
+
+            return self._judge(task, promised)
+
+        return judge
+
+    def _judge(self, task: RunTask, promised: Callable[[int], float]) -> str:
         with self._lock:
             self._learn([task])
             if self._deadline is not None:
@@ -190,13 +201,14 @@ class Budget:
                     return DEADLINE_PASSED
                 if need_s is not None and need_s > left_s:
                     return f"takes {duration(need_s)}; {duration(left_s)} until the deadline"
-            pairs = zip(self._limits, promised, strict=True)
-            reasons = (self._beyond(limit, task, hours) for limit, hours in pairs)
+            reasons = (
+                self._beyond(limit, task, promised(number))
+                for number, limit in enumerate(self._limits)
+                if task.run_id in limit.run_ids
+            )
             return next(filter(None, reasons), "")
 
     def _beyond(self, limit: Limit, task: RunTask, promised: float) -> str:
-        if task.run_id not in limit.run_ids:
-            return ""
         spent = self._ledger.spent(limit)
         need = self._hours_left(task)
         if spent < limit.hours and spent + promised + need <= limit.hours:

@@ -11,8 +11,9 @@ import heapq
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from rml_platform.launch.scheduling.wishes import (
     CANCELLED,
@@ -28,11 +29,17 @@ from rml_platform.run.shared_stages import FOLDER, StageEnds
 from rml_platform.run.storage import Folder
 from rml_platform.run.task import RunTask
 
-Judge = Callable[[RunTask], str]
-"""Why a waiting run may not be started now; empty where it may."""
+
+class Judge(Protocol):
+    """Why a waiting run may not be started now beside the runs under way, `without` those of some
+    ids; empty where it may."""
+
+    def __call__(self, task: RunTask, without: Collection[str] = ()) -> str: ...
+
+
 Gate = Callable[[Sequence[RunTask], RunTask | None], Judge]
 """Told the runs under way and the one that was started last (it may have ended since): judges any
-number of waiting runs by what holds at that moment."""
+number of runs by what holds at that moment."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +99,7 @@ class Turns:
         self,
         places: Mapping[str, Places] | None = None,
         wishes: Mapping[str, LiveWishes] | None = None,
-        gate: Gate = lambda under_way, started: lambda task: "",
+        gate: Gate = lambda under_way, started: lambda task, without=(): "",
         on_given_up: Callable[[str], None] = lambda run_id: None,
         on_started: Callable[[str], None] = lambda run_id: None,
         ends: StageEnds | None = None,
@@ -162,12 +169,27 @@ class Turns:
             reason = self._reasoning(self._asked(), ())
             return any(not reason(task, self._places_of(task)) for task in tasks)
 
-    def why_not(self, task: RunTask, under_way: Sequence[RunTask]) -> str:
-        """Why a run that does not wait here could not be started now beside those under way; empty
-        where it could."""
+    def unwanted(self, waiting: Collection[str], under_way: Sequence[RunTask]) -> dict[str, str]:
+        """Why runs that were handed out and wait for room could not be started now. The first of
+        them is judged beside the runs that wait for nothing, each other one also beside those
+        before it that may stay, so that no run is among them only because of another one that is.
+
+        Args:
+            waiting: their ids.
+            under_way: all runs that were handed out, in that order.
+        """
         with self._lock:
             reason = self._reasoning(self._asked(), under_way)
-            return reason(task, self._places_of(task))
+            left_out = set(waiting)
+            found: dict[str, str] = {}
+            for task in under_way:
+                if task.run_id not in waiting:
+                    continue
+                if why := reason(task, self._places_of(task), left_out):
+                    found[task.run_id] = why
+                else:
+                    left_out.remove(task.run_id)
+            return found
 
     def reasons(self, under_way: Sequence[RunTask] | None = None) -> dict[str, str]:
         """Why each waiting run waits, in the order in which they will be started.
@@ -212,23 +234,29 @@ class Turns:
 
     def _reasoning(
         self, asked: Mapping[str, StudyWishes], under_way: Sequence[RunTask]
-    ) -> Callable[[RunTask, Places], str]:
+    ) -> "_Reason":
         """Says why a run may not be started now, empty where it may; what holds for all of them is
         looked up once."""
         trained_by = self._beginnings.now(under_way)
         judges = list[Judge]()
 
-        def reason(task: RunTask, rows: Places) -> str:
+        def reason(task: RunTask, rows: Places, without: Collection[str] = ()) -> str:
             studies = {place.study for place in rows}.intersection(asked)
             if any(task.run_id in asked[study].cancelled for study in studies):
                 return CANCELLED
-            if other := trained_by(task):
+            if other := trained_by(task, without):
                 return f"{other} is training its beginning"
             if not judges:
                 judges.append(self._gate(under_way, self._started_last))
-            return judges[0](task)
+            return judges[0](task, without)
 
         return reason
+
+
+class _Reason(Protocol):
+    """As `Judge`, of a run with its places."""
+
+    def __call__(self, task: RunTask, rows: Places, without: Collection[str] = ()) -> str: ...
 
 
 def _priority(place: Place, asked: Mapping[str, StudyWishes]) -> int:
@@ -243,20 +271,22 @@ class Beginnings:
         self._is_there: dict[str, tuple[float, bool]] = {}
         self._ends = ends
 
-    def now(self, under_way: Sequence[RunTask]) -> Callable[[RunTask], str]:
+    def now(self, under_way: Sequence[RunTask]) -> Judge:
         """Tells of a run the id of a run under way whose end of a shared stage it can take over
         once it is there; empty where there is none."""
-        makers: dict[str, tuple[str, bool]] = {}
-        """End of a stage → who is at it, and whether it is left already."""
-        for other in reversed(under_way):
+        makers: dict[str, list[str]] = {}
+        """End of a stage that is not left yet → who is at it, in their order."""
+        for other in under_way:
             for stage in other.shared_stages:
-                makers[stage] = (other.run_id, self._is_left(other.storage, stage))
+                if stage in makers or not self._is_left(other.storage, stage):
+                    makers.setdefault(stage, []).append(other.run_id)
 
-        def trained_by(task: RunTask) -> str:
+        def trained_by(task: RunTask, without: Collection[str] = ()) -> str:
             for stage in task.shared_stages:
-                other, is_left = makers.get(stage, ("", True))
-                if not is_left and stage != self._ends.last_of(task):
-                    return other
+                others = (run_id for run_id in makers.get(stage, ()) if run_id not in without)
+                first = next(others, "")
+                if first and stage != self._ends.last_of(task):
+                    return first
             return ""
 
         return trained_by

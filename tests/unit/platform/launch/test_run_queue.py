@@ -1,7 +1,7 @@
 """What follows from the end of an attempt: done, tried again (how, where), given up."""
 
 import errno
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import Mock
@@ -9,7 +9,7 @@ from unittest.mock import Mock
 import pytest
 
 from rml_platform.launch.run_queue import RunQueue, can_halve_batch
-from rml_platform.launch.scheduling.turns import Turns
+from rml_platform.launch.scheduling.turns import Judge, Turns
 from rml_platform.run.attempt import WorkerContext
 from rml_platform.run.execute import execute
 from rml_platform.run.faults.claims import Claim, ClaimBoard
@@ -110,20 +110,23 @@ def test_a_lost_process_is_replaced_as_often_as_the_rules_say_and_then_accounted
 
 def test_a_run_that_waits_and_may_not_start_any_more_is_left_until_it_may(grid: Grid) -> None:
     reasons = {"run-1": ""}
-    seen: list[list[str]] = []
+    left_out: list[list[str]] = []
 
-    def gate(under_way: Sequence[RunTask], started: RunTask | None) -> Callable[[RunTask], str]:
-        seen.append([task.run_id for task in under_way])
-        return lambda task: reasons.get(task.run_id, "")
+    def gate(under_way: Sequence[RunTask], started: RunTask | None) -> Judge:
+        def judge(task: RunTask, without: Collection[str] = ()) -> str:
+            left_out.append(sorted(without))
+            return reasons.get(task.run_id, "")
+
+        return judge
 
     other = replace(grid.task, run_id="run-2")
     turns = Turns(gate=gate)
     grid.queue = RunQueue([grid.task, other], RetryConfig(no_room=0), grid.notes.append, turns)
     assert [grid.queue.next(), grid.queue.next()] == [grid.task, other]
-    assert grid.queue.take_back_unwanted("run-1") == ""
-    assert seen[-1] == ["run-2"], "a run does not stand in its own way"
+    assert grid.queue.take_back_unwanted(["run-1"]) == {}
+    assert left_out[-1] == ["run-1"], "a run does not stand in its own way"
     reasons["run-1"] = "the deadline has passed"
-    assert grid.queue.take_back_unwanted("run-1") == "the deadline has passed"
+    assert grid.queue.take_back_unwanted(["run-1"]) == {"run-1": "the deadline has passed"}
     grid.queue.ended("run-1", "")
     assert grid.queue.next() is None
     assert not grid.queue.is_over, "the other one is under way"
@@ -131,6 +134,37 @@ def test_a_run_that_waits_and_may_not_start_any_more_is_left_until_it_may(grid: 
     assert turns.reasons() == {"run-1": "the deadline has passed"}
     reasons.clear()
     assert grid.queue.next() == grid.task
+
+
+def test_no_more_runs_that_wait_are_taken_back_than_have_to_be(grid: Grid) -> None:
+    """Of four runs, which first have room for all, then for two and a half."""
+    room = [4.0]
+    looks: list[int] = []
+
+    def gate(under_way: Sequence[RunTask], started: RunTask | None) -> Judge:
+        looks.append(len(under_way))
+
+        def judge(task: RunTask, without: Collection[str] = ()) -> str:
+            others = [one for one in under_way if one.run_id not in without]
+            return "" if len(others) + 1 <= room[0] else "no money"
+
+        return judge
+
+    names = [f"run-{i}" for i in range(4)]
+    tasks = [replace(grid.task, run_id=name) for name in names]
+    grid.queue = RunQueue(tasks, RetryConfig(), grid.notes.append, Turns(gate=gate))
+    while grid.queue.next() is not None:
+        pass
+    room[0] = 2.5
+    looks.clear()
+    waiting = names[1:]
+    found = grid.queue.take_back_unwanted(waiting)
+    assert found == {"run-2": "no money", "run-3": "no money"}
+    assert grid.queue.take_back_unwanted(waiting) == {}, "they are no longer counted"
+    assert looks == [4, 2], "one look is enough for all of them"
+    for name in found:
+        grid.queue.ended(name, "")
+    assert [task.run_id for task in grid.queue.under_way()] == ["run-0", "run-1"]
 
 
 def test_the_loss_of_a_node_has_no_limit(grid: Grid) -> None:

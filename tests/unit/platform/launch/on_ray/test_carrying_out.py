@@ -105,7 +105,7 @@ def test_a_launch_waits_for_a_gpu_as_long_as_a_run_may_start(
     monkeypatch.setattr(gpu_locks, "_wait", other.release)
     layout = OutputLayout(root=tmp_path, storage=str(tmp_path))
     tasks = [task_of(run, "tiny", layout, None, "launch-1") for run in plan.runs]
-    turns = Turns(gate=lambda under_way, started: lambda task: reason)
+    turns = Turns(gate=lambda under_way, started: lambda task, without=(): reason)
     said: list[str] = []
     carry_out = functools.partial(
         carrying_out.on_ray(None),

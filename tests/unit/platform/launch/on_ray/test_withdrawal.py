@@ -66,7 +66,7 @@ def test_a_run_that_is_wanted_no_longer_gives_up_its_request() -> None:
         unusable=frozenset,
         on_withdrawn=pytest.fail,
         on_note=lambda text: happened.append(text),
-        why_unwanted=lambda run_id: "" if run_id == "wanted" else "cancelled",
+        why_unwanted=lambda waiting: {"late": "cancelled"} if "late" in waiting else {},
         look=lambda: nodes("ab"),
     )
     withdrawal.on_step_end(1, trials)

@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from rml_platform.launch.run_queue import RunQueue
 from rml_platform.launch.scheduling.budgets import Budget, limits_of, parse_deadline
+from rml_platform.launch.scheduling.turns import Turns
 from rml_platform.planning.plan_file.written_plan import WrittenPlan
-from rml_platform.run.run_folder import RunFolder
+from rml_platform.run.run_folder import RunFolder, RunRecord
 from rml_platform.run.task import RunTask
+from rml_platform.study.retry_config import RetryConfig
 from rml_platform.study.schema import load_study
 from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.errors import ConfigError
@@ -100,6 +103,34 @@ def test_a_row_has_a_budget_of_its_own(spending: Spending) -> None:
     budget = spending.budget()
     assert budget.refusal(spending.tasks[1], ()).startswith("max_gpu_hours of row 'Supervised': 1")
     assert budget.refusal(spending.tasks[-1], ()) == ""
+
+
+def test_runs_that_wait_for_room_are_judged_by_one_look(
+    spending: Spending, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each run of the kind takes 2 hours, as the first tells."""
+    rows = (replace(spending.plan.rows[0], max_gpu_hours=6.5), *spending.plan.rows[1:])
+    spending.plan = replace(spending.plan, rows=rows)
+    turns = Turns(gate=spending.budget().judging)
+    queue = RunQueue(spending.tasks[:4], RetryConfig(), pytest.fail, turns)
+    while queue.next() is not None:
+        pass
+    assert len(queue.under_way()) == 4, "nothing is known, so all are tried"
+    spending.spend(0, hours=1)
+    read: list[str] = []
+    record = RunFolder.record
+
+    def counted(self: RunFolder) -> RunRecord:
+        read.append(self.run_id)
+        return record(self)
+
+    monkeypatch.setattr(RunFolder, "record", counted)
+    assert queue.take_back_unwanted(spending.ids[1:4]) == {
+        spending.ids[
+            3
+        ]: "max_gpu_hours of row 'Supervised': 1 of 6.5 core-hours spent, 5 promised, it takes 2",
+    }
+    assert sorted(read) == sorted(spending.ids[:4])
 
 
 def test_nothing_is_started_that_would_end_after_the_deadline(spending: Spending) -> None:

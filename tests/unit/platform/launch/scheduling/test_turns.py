@@ -119,7 +119,7 @@ def test_a_cancelled_run_is_not_started_until_it_is_taken_back(
 
 def test_whether_any_could_start_takes_none_of_them_out(task: RunTask, tmp_path: Path) -> None:
     places = grid(("s", "A"))
-    turns = Turns(places, live(tmp_path), lambda under_way, started: lambda one: why)
+    turns = Turns(places, live(tmp_path), lambda under_way, started: lambda one, without=(): why)
     tasks = [replace(task, run_id=run_id) for run_id in places]
     why = ""
     assert turns.may_any_start(tasks)
@@ -139,7 +139,7 @@ def test_whether_any_could_start_is_judged_by_one_look(
 
     def gate(under_way: Sequence[RunTask], started: RunTask | None) -> Judge:
         looks.append("gate")
-        return lambda one: "no money"
+        return lambda task, without=(): "no money"
 
     wishes = live(tmp_path)
     now = wishes["s"].now
@@ -158,7 +158,10 @@ def test_whether_any_could_start_is_judged_by_one_look(
 def test_a_gate_has_the_last_word(task: RunTask) -> None:
     places = grid(("s", "AB"))
     closed = Turns(
-        places, gate=lambda under_way, started: lambda task: "no" if task.run_id == "A0" else ""
+        places,
+        gate=lambda under_way, started: (
+            lambda task, without=(): "no" if task.run_id == "A0" else ""
+        ),
     )
     assert list(rest(add_all(closed, task, places))) == ["B0", "A1", "B1"]
     assert closed.reasons(()) == {"A0": "no"}
