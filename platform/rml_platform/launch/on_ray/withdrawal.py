@@ -12,6 +12,7 @@ from ray.tune.schedulers import FIFOScheduler
 
 from rml_platform.launch.on_ray.fleet.room import Node, matches, nodes_now
 from rml_platform.launch.on_ray.nodes import NODE_ID
+from rml_platform.run.faults.outages import is_outage
 
 LOOK_EVERY_S = 5.0
 
@@ -104,6 +105,7 @@ class Withdrawal(tune.Callback):  # type: ignore[misc]
         self._why_unwanted = why_unwanted
         self._look = look
         self._looked_s = float("-inf")
+        self._is_outage_told = False
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
@@ -116,7 +118,7 @@ class Withdrawal(tune.Callback):  # type: ignore[misc]
         waiting = [trial for trial in trials if trial.status == Trial.PENDING]
         if not waiting:
             return
-        unwanted = self._why_unwanted({_run_id_of(trial) for trial in waiting})
+        unwanted = self._unwanted({_run_id_of(trial) for trial in waiting})
         unusable = self._unusable()
         nodes = [node for node in self._look() if node.id not in unusable]
         for trial in waiting:
@@ -131,6 +133,21 @@ class Withdrawal(tune.Callback):  # type: ignore[misc]
                 )
                 self._on_withdrawn(run_id)
                 self._scheduler.controller.stop_trial(trial)
+
+    def _unwanted(self, waiting: Collection[str]) -> Mapping[str, str]:
+        """Which of the runs that wait are wanted no longer, and why; none of them where the storage
+        does not tell: an error here would end the launch."""
+        try:
+            found = self._why_unwanted(waiting)
+        except OSError as error:
+            if not is_outage(str(error)):
+                raise
+            if not self._is_outage_told:
+                self._on_note(f"the storage is away, runs go on waiting for room: {error}")
+            self._is_outage_told = True
+            return {}
+        self._is_outage_told = False
+        return found
 
 
 def _run_id_of(trial: Trial) -> str:

@@ -1,6 +1,9 @@
 """Runs that wait for what will not come are taken back."""
 
+import errno
+import os
 import time
+from collections.abc import Collection
 from types import SimpleNamespace
 from typing import Any
 
@@ -71,6 +74,39 @@ def test_a_run_that_is_wanted_no_longer_gives_up_its_request() -> None:
     )
     withdrawal.on_step_end(1, trials)
     assert happened == ["late waits for room no longer: cancelled", "late"]
+
+
+def test_an_outage_takes_no_run_back_and_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LOOK_EVERY_S", 0.0)
+    happened: list[str] = []
+    away: list[OSError] = [OSError(errno.ESTALE, os.strerror(errno.ESTALE))]
+
+    def why_unwanted(waiting: Collection[str]) -> dict[str, str]:
+        if away:
+            raise away[0]
+        return dict.fromkeys(waiting, "cancelled")
+
+    in_order = InOrder()
+    late = trial("late", Trial.PENDING)
+    stop = SimpleNamespace(stop_trial=lambda trial: happened.append(trial.config["run_id"]))
+    in_order.on_trial_add(stop, late)
+    withdrawal = Withdrawal(
+        in_order,
+        unusable=frozenset,
+        on_withdrawn=pytest.fail,
+        on_note=lambda text: happened.append(text),
+        why_unwanted=why_unwanted,
+        look=lambda: nodes("ab"),
+    )
+    for iteration in range(3):
+        withdrawal.on_step_end(iteration, [late])
+    assert happened == [f"the storage is away, runs go on waiting for room: {away[0]}"]
+    away[0] = PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    with pytest.raises(PermissionError):
+        withdrawal.on_step_end(3, [late])
+    away.clear()
+    withdrawal.on_step_end(4, [late])
+    assert happened[1:] == ["late waits for room no longer: cancelled", "late"]
 
 
 def test_only_runs_that_wait_and_are_stuck_are_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
