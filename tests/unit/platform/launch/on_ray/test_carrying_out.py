@@ -1,6 +1,9 @@
 """When a launch begins to start Ray before it needs it; Ray itself is tested under distributed/."""
 
+import errno
 import functools
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +11,12 @@ import pytest
 
 from rml_platform.launch.on_ray import carrying_out
 from rml_platform.launch.output_layout import OutputLayout
-from rml_platform.launch.scheduling.turns import Turns
+from rml_platform.launch.scheduling.turns import Judge, Turns
 from rml_platform.launch.session import gpu_locks
 from rml_platform.launch.sizing import task_of
 from rml_platform.planning.machine import Machine
 from rml_platform.planning.plan import Plan, make_plan
+from rml_platform.run.task import RunTask
 from rml_platform.study.schema import load_study
 from tests.support.platform.studies import write_study
 
@@ -27,6 +31,8 @@ base:
   schedule: {warm_up_steps: 5, stage_steps: []}
 seeds: [1, 2]
 """
+AWAY = os.strerror(errno.ESTALE)
+"""What is said of a storage that does not answer."""
 
 
 @pytest.fixture
@@ -88,7 +94,7 @@ def test_a_study_without_gpus_takes_none(begun: list[Any], tmp_path: Path) -> No
 
 
 @pytest.mark.usefixtures("two_gpus")
-@pytest.mark.parametrize("reason", ["", "the deadline has passed"])
+@pytest.mark.parametrize("reason", ["", "the deadline has passed", AWAY])
 def test_a_launch_waits_for_a_gpu_as_long_as_a_run_may_start(
     reason: str, plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -105,7 +111,13 @@ def test_a_launch_waits_for_a_gpu_as_long_as_a_run_may_start(
     monkeypatch.setattr(gpu_locks, "_wait", other.release)
     layout = OutputLayout(root=tmp_path, storage=str(tmp_path))
     tasks = [task_of(run, "tiny", layout, None, "launch-1") for run in plan.runs]
-    turns = Turns(gate=lambda under_way, started: lambda task, without=(): reason)
+
+    def gate(under_way: Sequence[RunTask], started: RunTask | None) -> Judge:
+        if reason == AWAY:
+            raise OSError(errno.ESTALE, reason)
+        return lambda task, without=(): reason
+
+    turns = Turns(gate=gate)
     said: list[str] = []
     carry_out = functools.partial(
         carrying_out.on_ray(None),
@@ -118,7 +130,7 @@ def test_a_launch_waits_for_a_gpu_as_long_as_a_run_may_start(
         trainer_class=None,
         on_note=said.append,
     )
-    if reason:
+    if reason not in ("", AWAY):
         assert carry_out() == {}
         assert set(turns.reasons(()).values()) == {reason}
         other.release()
