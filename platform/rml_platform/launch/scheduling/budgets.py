@@ -229,10 +229,10 @@ class Budget:
                 if self._ledger.spent(limit) < limit.hours:
                     continue
                 for run_id in set(under_way).intersection(limit.run_ids) - self.stopped.keys():
-                    self.stopped[run_id] = f"{limit.name}: used up"
-                    self._folders[run_id].request_cancel(
-                        at_checkpoint=True, why=self.stopped[run_id]
-                    )
+                    why = f"{limit.name}: used up"
+                    self._folders[run_id].request_cancel(at_checkpoint=True, why=why)
+                    # Not before: what the storage did not take is asked again by the next look.
+                    self.stopped[run_id] = why
 
     def _learn(self, tasks: Sequence[RunTask]) -> None:
         """What runs are given is known by being asked about them."""

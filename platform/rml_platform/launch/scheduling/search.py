@@ -39,9 +39,11 @@ class Searches:
         """Raises ConfigError where what an earlier launch decided cannot be read."""
         full = {run.run_id for plan in plans if plan.study.search is None for run in plan.runs}
         self._of_run: dict[str, _Search] = {}
+        self._searches: list[_Search] = []
         for plan in plans:
             if plan.study.search is not None:
                 search = _Search(plan, storage, folders, on_note)
+                self._searches.append(search)
                 own = [run.run_id for run in plan.runs if run.run_id not in full]
                 self._of_run |= {run_id: search for run_id in own if run_id not in self._of_run}
         for run_id, search in self._of_run.items():
@@ -59,6 +61,8 @@ class Searches:
             search = self._of_run.get(run_id)
             if search is not None:
                 search.look(run_id)
+        for one in self._searches:  # also of runs that have died since they were compared
+            one.ask_to_stop()
 
 
 class _Search:
@@ -78,6 +82,9 @@ class _Search:
         self._on_note = on_note
         self._read_to: dict[str, int] = {}
         """Step up to which the scores of a run were read."""
+        self._to_ask = set[str]()
+        """Runs that are to stop and were not asked to so far: a score is compared once, and the
+        storage may be away at that moment."""
         self._folder = Folder.open(storage).child(STUDIES, plan.study.name)
         self._file = search_file(plan.study.profile)
         content = self._folder.read(self._file)
@@ -106,14 +113,22 @@ class _Search:
             self._halving.report(run_id, step, score)
 
     def look(self, run_id: str) -> None:
+        """Compare what a run has reported since."""
         for step, score in self._new_scores(run_id):
             verdict = self._halving.report(run_id, step, score)
             if verdict is not None and run_id not in self._stopped:
                 self._stopped[run_id] = verdict
-                self._folder.write(self._file, STOPPED.encode(dict(self._stopped)))
-                why = self.why_stopped(run_id)
-                self._folders[run_id].request_cancel(at_checkpoint=True, why=why)
-                self._on_note(f"{run_id}: {why}")
+                self._to_ask.add(run_id)
+
+    def ask_to_stop(self) -> None:
+        """Write down what was decided, and ask the runs. Raises OSError where the storage is away;
+        the next time what is left is done."""
+        for run_id in sorted(self._to_ask):
+            self._folder.write(self._file, STOPPED.encode(dict(self._stopped)))
+            why = self.why_stopped(run_id)
+            self._folders[run_id].request_cancel(at_checkpoint=True, why=why)
+            self._to_ask.remove(run_id)
+            self._on_note(f"{run_id}: {why}")
 
     def _new_scores(self, run_id: str) -> list[tuple[int, float]]:
         """Steps and scores that were not read yet, in order."""

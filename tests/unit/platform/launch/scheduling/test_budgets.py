@@ -1,8 +1,11 @@
 """What a budget lets start, what it stops, and when a deadline is."""
 
+import errno
+import os
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -83,6 +86,24 @@ def test_what_runs_is_stopped_at_a_checkpoint_when_the_budget_is_used_up(
     )
     assert budget.why_stopped(first.run_id) == "--max-gpu-hours: used up"
     assert "1.5 of 1 core-hours spent" in budget.refusal(second, ())
+
+
+def test_a_run_that_an_outage_kept_from_being_asked_to_stop_is_asked_again(
+    spending: Spending, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = spending.tasks[0]
+    budget = spending.budget(hours=1)
+    budget.refusal(first, ())
+    spending.spend(0, hours=1.5)
+    with monkeypatch.context() as patch:
+        away = OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        patch.setattr(RunFolder, "request_cancel", Mock(side_effect=away))
+        with pytest.raises(OSError, match="Stale"):
+            budget.stop_what_is_over([first.run_id])
+    assert budget.why_stopped(first.run_id) == ""
+    budget.stop_what_is_over([first.run_id])
+    assert spending.folders[first.run_id].stop_requested() == "checkpoint"
+    assert budget.why_stopped(first.run_id) == "--max-gpu-hours: used up"
 
 
 def test_what_was_spent_before_counts_for_the_study_and_not_for_the_launch(

@@ -1,10 +1,13 @@
 """A study that is a search: which runs it stops, that they stay stopped, and count for nobody."""
 
+import errno
 import io
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from rich.console import Console
@@ -20,6 +23,7 @@ from rml_platform.launch.scheduling.turns import Turns
 from rml_platform.planning.plan import Plan, make_plan
 from rml_platform.run.metric_log import MetricLog
 from rml_platform.run.run_folder import RunFolder
+from rml_platform.run.storage import Folder
 from rml_platform.run.task import RunTask
 from rml_platform.study.retry_config import RetryConfig
 from rml_platform.study.schema import load_study
@@ -104,6 +108,27 @@ def test_the_worse_run_stops_at_its_next_checkpoint_and_stays_stopped(wide: Wide
     assert handed == [wide.ids[0], wide.ids[2]]
     assert report.held_back == {wide.ids[1]: why}
     assert (list(report.by_the_search), report.over_budget) == ([wide.ids[1]], {})
+
+
+@pytest.mark.parametrize("broken", [(Folder, "write"), (RunFolder, "request_cancel")])
+def test_a_run_that_an_outage_kept_from_being_asked_to_stop_is_asked_again(
+    wide: Wide, monkeypatch: pytest.MonkeyPatch, broken: tuple[type, str]
+) -> None:
+    searches = wide.searches()
+    for index, score in enumerate((0.5, 0.4)):
+        wide.report(index, score)
+    with monkeypatch.context() as patch:
+        away = OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        patch.setattr(*broken, Mock(side_effect=away))
+        with pytest.raises(OSError, match="Stale"):
+            searches.look(wide.ids)
+    assert wide.notes == []
+    for under_way in ([], wide.ids):
+        searches.look(under_way)
+    why = "stopped by the search at step 2: val/miou 0.4, 0.5 goes on"
+    assert wide.notes == [f"{wide.ids[1]}: {why}"]
+    assert wide.folders[wide.ids[1]].stop_requested() == "checkpoint"
+    assert wide.searches().why_stopped(wide.ids[1]) == why
 
 
 def test_what_was_reported_before_is_compared_with(wide: Wide) -> None:
