@@ -1,15 +1,19 @@
 """An attempt that was taken for dead and wakes up: it writes nothing, and nothing is taken from
 it."""
 
+import errno
+import os
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from rml_platform.run.attempt import WorkerContext
+from rml_platform.run.attempt import Attempt, WorkerContext
 from rml_platform.run.execute import execute
-from rml_platform.run.faults.claims import Claim, ClaimBoard
+from rml_platform.run.faults import outages
+from rml_platform.run.faults.claims import Claim, ClaimBoard, Held
+from rml_platform.run.faults.outages import through_outages
 from rml_platform.run.run_folder import RunFolder
 from rml_platform.run.task import Process, RunTask
 from rml_trainers.data.prepared.cache import PreparedData
@@ -80,6 +84,40 @@ def test_a_run_that_another_launch_holds_is_not_begun(task: RunTask) -> None:
     board.take(Claim(launch_id="other", launcher=Process.current()), None)
     assert execute(task, CONTEXT, FakeTrainer) == "fenced"
     assert folder_of(task).task() is None
+
+
+def test_an_attempt_that_waited_for_the_storage_leaves_the_run_to_a_later_one(
+    task: RunTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The storage is away when it wants to claim; meanwhile its launch starts another one."""
+    monkeypatch.setattr(outages, "FIRST_PAUSE_S", 0.0)
+    board = ClaimBoard(folder_of(task).folder)
+    board.take(Claim(launch_id=task.launch_id, launcher=task.launcher), None)
+    died = replace(board_claim(board), worker=gone())
+    board.take(died, board.newest())
+    early = Attempt(task, CONTEXT)
+    newest = ClaimBoard.newest
+    later = replace(gone(), host="another")
+    is_away = [True]
+
+    def flaky(self: ClaimBoard) -> Held | None:
+        if self is early.claims and is_away:
+            is_away.clear()
+            assert board.take(replace(died, worker=later), newest(board))
+            raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+        return newest(self)
+
+    monkeypatch.setattr(ClaimBoard, "newest", flaky)
+    assert through_outages(early.outcome_so_far) == "fenced"
+    assert board_claim(board).worker == later
+    assert Attempt(task, CONTEXT).outcome_so_far() is None, "the next one takes the place of both"
+
+
+def board_claim(board: ClaimBoard) -> Claim:
+    """The claim that counts."""
+    held = board.newest()
+    assert held is not None and held.claim is not None
+    return held.claim
 
 
 def test_an_attempt_that_may_yet_wake_up_keeps_its_scratch_folder(task: RunTask) -> None:
