@@ -128,8 +128,11 @@ class Budget:
         self._records = {i: to_keep(f.record()) if needed else _NEW for i, f in folders.items()}
         self._before = {run_id: _seconds(record) for run_id, record in self._records.items()}
         self._moving = {i for i, record in self._records.items() if record.state == "running"}
+        self._study_of = {run.run_id: plan.name for plan in reversed(plans) for run in plan.runs}
+        """The study whose resources a run is given: of several the first."""
         self._given: dict[str, Devices] = {}
-        """What every run that was asked about is given."""
+        """What the runs of a study are given, by its name; known by being asked about one."""
+        self._asked_about = set[str]()
         self._launch_id = ""
         self._paces = Paces.of(self._runs.values(), self._records)
         self._ledger = _Ledger(limits)
@@ -149,7 +152,7 @@ class Budget:
         """Why a run was stopped on its way; empty where no budget did that."""
         if run_id in self.stopped:
             return self.stopped[run_id]
-        if self._deadline is None or run_id not in self._given:
+        if self._deadline is None or run_id not in self._asked_about:
             return ""
         failure = self._folders[run_id].record().failure_of(self._launch_id)
         was_stopped = failure is not None and failure.message.endswith(f": {DEADLINE}")
@@ -235,17 +238,17 @@ class Budget:
                     self.stopped[run_id] = why
 
     def _learn(self, tasks: Sequence[RunTask]) -> None:
-        """What runs are given is known by being asked about them."""
-        is_first = not self._given
+        """What runs are given is known by being asked about them. What was known before may have
+        been a guess, and holds for runs that are done as well: all are counted again."""
         for task in tasks:
             self._launch_id = task.launch_id
+            self._asked_about.add(task.run_id)
+            study = self._study_of[task.run_id]
             devices = _devices(task)
-            if self._given.get(task.run_id) != devices:
-                self._given[task.run_id] = devices
-                self._count(task.run_id)
-        if is_first and self._given:
-            for run_id in self._records:
-                self._count(run_id)
+            if self._given.get(study) != devices:
+                self._given[study] = devices
+                for run_id in self._records:
+                    self._count(run_id)
 
     def _look(self, under_way: Collection[str], started: RunTask | None = None) -> None:
         """Read again where runs stand that are under way, or were when they were last looked at:
@@ -267,8 +270,8 @@ class Budget:
     def _count(self, run_id: str) -> None:
         """Enter into the ledger what a run has taken, all in all and in this launch."""
         seconds = _seconds(self._records[run_id])
-        # As any other run where it was not asked about.
-        known = self._given.get(run_id) or next(iter(self._given.values()), None)
+        # As the runs of another study where none of its own was asked about.
+        known = self._given.get(self._study_of[run_id]) or next(iter(self._given.values()), None)
         devices = known or Devices(count=1, unit="core")
         before_s = self._before[run_id]
         self._ledger.enter(run_id, devices.hours(seconds), devices.hours(seconds - before_s))

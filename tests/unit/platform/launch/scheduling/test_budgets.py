@@ -173,6 +173,36 @@ def test_devices_multiply_hours(spending: Spending) -> None:
     assert budget.refusal(wide, ()) == "--max-gpu-hours: 0 of 7 GPU-hours spent, it takes 8"
 
 
+def test_what_earlier_launches_spent_is_counted_again_once_it_is_known_what_runs_are_given(
+    spending: Spending,
+) -> None:
+    """A launch asks whether any run may start before it knows the machine that they will be on."""
+    spending.spend(0, hours=1)
+    spending.plan = replace(spending.plan, max_gpu_hours=6)
+    turns = Turns(gate=spending.budget().judging)
+    assert turns.may_any_start(spending.tasks)
+    for task in spending.tasks[1:3]:
+        turns.add(replace(task, num_workers=2, gpus_per_worker=2))
+    assert turns.next(()) is None
+    assert set(turns.reasons().values()) == {
+        "max_gpu_hours of tiny: 4 of 6 GPU-hours spent, it takes 8"
+    }
+
+
+def test_the_runs_of_each_study_are_counted_as_what_they_are_given(spending: Spending) -> None:
+    """Also those that are done, whichever study is asked about first."""
+    small = replace(spending.plan, name="small", runs=spending.plan.runs[:4], max_gpu_hours=3)
+    large = replace(spending.plan, name="large", runs=spending.plan.runs[4:], max_gpu_hours=6)
+    plans = [small, large]
+    for index in (0, 4):
+        spending.spend(index, hours=1)
+    budget = Budget(plans, spending.folders, limits_of(plans, None))
+    wide = [replace(task, num_workers=2, gpus_per_worker=2) for task in spending.tasks[4:]]
+    assert budget.refusal(wide[1], ()).endswith("4 of 6 GPU-hours spent, it takes 8")
+    assert budget.refusal(spending.tasks[1], ()) == ""
+    assert budget.refusal(wide[1], ()).endswith("4 of 6 GPU-hours spent, it takes 8")
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"), [("90m", 5400), ("6h", 21600), ("1.5 d", 129600), ("45s", 45)]
 )
