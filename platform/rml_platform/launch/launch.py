@@ -34,10 +34,7 @@ from rml_platform.launch.scheduling.search import Searches
 from rml_platform.launch.scheduling.turns import Judge, Turns, places_of
 from rml_platform.launch.scheduling.wishes import CANCELLED, WAITS_FOR_ROOM, LiveWishes
 from rml_platform.launch.session.local_ray import LocalRay
-from rml_platform.launch.sizing import (
-    check_names,
-    task_of,
-)
+from rml_platform.launch.sizing import check_names, sized_ahead, task_of
 from rml_platform.launch.stop_signals import exit_code_of, stopping_on_signals
 from rml_platform.planning.plan import Plan
 from rml_platform.planning.plan_file.writing import study_labels
@@ -110,7 +107,7 @@ def launch(
                 on_note=note,
             )
             with notifying(notify, own := new_launch_id(), note, studies, report) as notifier:
-                asked = (console, report, terms, notifier, own, system_metrics)
+                asked = (console, report, terms, notifier, own, system_metrics, address, with_ray)
                 _Launch(plans, layout, data_root, publisher, *asked).bring_to_end(carry_out, ahead)
     except KeyboardInterrupt as stop:
         report.stopped_with = exit_code_of(stop)
@@ -152,6 +149,8 @@ class _Launch:
         notifier: Notifier,
         launch_id: str,
         system_metrics: bool,
+        address: str | None,
+        with_ray: bool,
     ) -> None:
         self.launch_id = launch_id
         self._notifier = notifier
@@ -161,6 +160,7 @@ class _Launch:
                 if run.run_id not in self.tasks:
                     name = plan.study.name
                     task = task_of(run, name, layout, data_root, self.launch_id)
+                    task = sized_ahead(task, plan.study, address, with_ray=with_ray)
                     self.tasks[run.run_id] = replace(
                         task, stop_by=terms.deadline, system_metrics=system_metrics
                     )

@@ -91,6 +91,15 @@ def sized(task: RunTask, study: Study, gpus_there: float, *, is_local: bool) -> 
     )
 
 
+def sized_ahead(task: RunTask, study: Study, address: str | None, *, with_ray: bool) -> RunTask:
+    """The task with what it is going to be given, as far as that is known before Ray is there: a
+    budget is asked about it by then. A cluster is taken to have GPUs until it is joined."""
+    if not with_ray:
+        return replace(task, execution="direct", cpus_per_worker=Machine.here().cores)
+    is_local = address is None
+    return sized(task, study, Machine.here().gpus if is_local else 1, is_local=is_local)
+
+
 def execution_of(study: Study, *, is_local: bool) -> Literal["train", "direct"]:
     """How the runs of a study are carried out: as its file says, or the cheaper way that can do it.
 

@@ -42,7 +42,7 @@ from rml_trainers.errors import ConfigError
 from rml_trainers.scoring.score import Evaluation
 from tests.support.platform.fake_trainer import GOOD, NON_FINITE, FakeTrainer
 from tests.support.platform.studies import write_study
-from tests.support.platform.tasks import fake_config, task_for
+from tests.support.platform.tasks import beat_of, fake_config, task_for
 from tests.support.recorded import Store
 
 STUDY = f"""\
@@ -61,10 +61,10 @@ seeds: [{GOOD}, {NON_FINITE}]
 class Grid:
     """A plan of one good and one bad run, and launches of it in this process instead of Ray's."""
 
-    def __init__(self, folder: Path, uri: str) -> None:
+    def __init__(self, folder: Path, uri: str, study_text: str = STUDY) -> None:
         self.folder = folder
         self.uri = uri
-        study = load_study(write_study(folder, STUDY))
+        study = load_study(write_study(folder, study_text))
         self.plan: Plan = make_plan(study, data_root=None, cache_root=folder / "cache")
         self.good, self.bad = (run.run_id for run in self.plan.runs)
         self.said = io.StringIO()
@@ -146,6 +146,16 @@ def test_nothing_is_started_where_all_is_cancelled(grid: Grid) -> None:
     assert grid.trained == []
     write_wishes(str(grid.folder), "tiny", None, Wishes())
     assert grid.launch().done == [grid.good]
+
+
+def test_what_runs_will_be_given_counts_before_anything_is_started(tmp_path: Path) -> None:
+    resources = "resources: {cpus_per_worker: 3, gpus_per_worker: 0}"
+    grid = Grid(tmp_path, "none", f"max_gpu_hours: 2\n{resources}\n{STUDY}")
+    grid.run(grid.good).write_heartbeat(beat_of(seconds=3600.0))
+    report = grid.launch(carry_out=pytest.fail)
+    assert report.over_budget[grid.good].startswith(
+        "max_gpu_hours of tiny: 3 of 2 core-hours spent"
+    )
 
 
 def test_a_budget_that_is_used_up_ends_the_launch_with_a_code_of_its_own(grid: Grid) -> None:
