@@ -77,7 +77,8 @@ class Readiness:
         answers = self._answers(nodes)
         nodes = [node for node in nodes if node.id in answers]
         own = replace(answer(replace(self._question, plugins=(), inputs=())), lacking=frozenset())
-        bad = {node.id: why for node in nodes if (why := self._fault(answers[node.id], own))}
+        faults = {node.id: self._fault(answers[node.id], own) for node in nodes}
+        bad = {id_: fault.reason for id_, fault in faults.items() if fault}
         if bad:
             raise ConfigError(self._refusal(nodes, bad))
         found = [one for one in answers.values() if isinstance(one, Answer)]
@@ -94,7 +95,7 @@ class Readiness:
                 missing = found.lacking - self._in_storage
                 if missing:
                     self._store(missing)
-        return {id_: Unfit(why, _may_pass(answers[id_])) for id_, why in faults.items() if why}
+        return {id_: fault for id_, fault in faults.items() if fault}
 
     def _answers(self, nodes: Sequence[Node]) -> dict[str, Answer | NoAnswer]:
         """The answers of nodes by id. Those that say nothing are asked again, and left out where
@@ -129,26 +130,26 @@ class Readiness:
             store.put(name, one.files, self._on_note)
             self._in_storage.add(name)
 
-    def _fault(self, found: Answer | NoAnswer, own: Answer) -> str:
-        """Why a node cannot carry out the runs; empty where it can."""
+    def _fault(self, found: Answer | NoAnswer, own: Answer) -> Unfit | None:
+        """Why a node cannot carry out the runs, and whether that may pass; None where it can. Of
+        several reasons one that stays."""
         if isinstance(found, NoAnswer):
-            return found.reason
+            return Unfit(found.reason, may_pass=found.is_silent)
         if found.code != own.code:
-            return f"has rml {found.version}, content {found.code}"
+            return Unfit(f"has rml {found.version}, content {found.code}")
         if (found.python, found.torch) != (own.python, own.torch):
-            return (
+            return Unfit(
                 f"has Python {found.python} with torch {found.torch}, this machine Python "
                 f"{own.python} with torch {own.torch}"
             )
         for plugin in self._question.plugins:
             there = found.plugins[plugin.location]
             if there != plugin.hash:
-                return f"has another {plugin.location} or none ({there})"
+                return Unfit(f"has another {plugin.location} or none ({there})")
         if found.storage_error:
-            return without_secrets(
-                f"does not see the storage {self._storage}: {found.storage_error}"
-            )
-        return ""
+            said = f"does not see the storage {self._storage}: {found.storage_error}"
+            return Unfit(without_secrets(said), may_pass=is_outage(found.storage_error))
+        return None
 
     def _refusal(self, nodes: Sequence[Node], bad: Mapping[str, str]) -> str:
         hosts = {node.id: f"{node.host or 'node'} ({node.id[:8]})" for node in nodes}
@@ -179,10 +180,3 @@ def _silent(answers: Mapping[str, Answer | NoAnswer]) -> set[str]:
     return {
         id_ for id_, found in answers.items() if isinstance(found, NoAnswer) and found.is_silent
     }
-
-
-def _may_pass(found: Answer | NoAnswer) -> bool:
-    """Whether what is wrong with a node may be right the next time that it is asked."""
-    if isinstance(found, NoAnswer):
-        return found.is_silent
-    return is_outage(found.storage_error)
