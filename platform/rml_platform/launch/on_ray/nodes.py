@@ -75,7 +75,8 @@ def call_on(node: str, work: Callable[..., Found], *arguments: Any, within_s: fl
 
     Args:
         node: id of the node.
-        work: a function that can be imported there; not a method of a class or an object.
+        work: a plain function that can be imported there, by its module or through its class
+            (`Process.send`); not a classmethod or a bound method.
         within_s: how long a process for it may take to start, and the function to return.
     Raises:
         ray.exceptions.RayError: the node is gone, or takes longer.
