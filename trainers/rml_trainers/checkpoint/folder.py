@@ -133,10 +133,14 @@ def verify_checkpoint(folder: Path) -> CheckpointHeader:
             raise CheckpointError(
                 f"checkpoint {folder.name}: manifest.json names {name!r}, which is no file of it"
             )
-        path = folder / name
-        if not path.is_file():
-            raise CheckpointError(f"checkpoint {folder.name} is incomplete: {name} is missing")
-        if _sha256(path) != expected:
+        try:
+            found = _sha256(folder / name)
+        # Not `is_file`, which from Python 3.14 on also says no where the storage is away.
+        except (FileNotFoundError, IsADirectoryError) as error:
+            raise CheckpointError(
+                f"checkpoint {folder.name} is incomplete: {name} is missing"
+            ) from error
+        if found != expected:
             raise CheckpointError(
                 f"checkpoint {folder.name} is damaged: {name} differs from its recorded hash"
             )

@@ -4,6 +4,7 @@ import errno
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -106,28 +107,35 @@ def test_a_damaged_one_is_told_and_the_one_before_is_used(
     assert [c.step for c in store.stored()] == [10]
 
 
-def away_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Manifests cannot be read the first two times."""
+def away_twice(monkeypatch: pytest.MonkeyPatch, file: str = "manifest.json") -> None:
+    """A file of a checkpoint cannot be read the first two times."""
     monkeypatch.setattr(outages, "FIRST_PAUSE_S", 0.0)
-    read = Path.read_text
+    opened = Path.open
+    is_file = Path.is_file
     tries: list[Path] = []
 
-    def read_text(self: Path, *args: str, **options: str) -> str:
-        if self.name == "manifest.json":
+    def open_(self: Path, *args: Any, **options: Any) -> Any:
+        if self.name == file:
             tries.append(self)
             if len(tries) <= 2:
                 raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
-        return read(self, *args, **options)
+        return opened(self, *args, **options)
 
-    monkeypatch.setattr(Path, "read_text", read_text)
+    def is_file_now(self: Path) -> bool:
+        """As Python 3.14 has it, for which what cannot be looked at is no file."""
+        return is_file(self) and (self.name != file or len(tries) >= 2)
+
+    monkeypatch.setattr(Path, "open", open_)
+    monkeypatch.setattr(Path, "is_file", is_file_now)
 
 
+@pytest.mark.parametrize("file", ["manifest.json", "students.safetensors", "state.json"])
 def test_one_that_an_outage_hides_is_waited_for_and_not_taken_for_damaged(
-    store: CheckpointStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: CheckpointStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str
 ) -> None:
     for step in (10, 20):
         store.save(step, 1, made(tmp_path, step))
-    away_twice(monkeypatch)
+    away_twice(monkeypatch, file)
     found = through_outages(lambda: store.newest_sound(tmp_path / "scratch", pytest.fail))
     assert found is not None
     assert found.step == 20
