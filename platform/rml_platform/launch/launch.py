@@ -36,6 +36,7 @@ from rml_platform.launch.scheduling.wishes import CANCELLED, WAITS_FOR_ROOM, Liv
 from rml_platform.launch.session.local_ray import LocalRay
 from rml_platform.launch.sizing import check_names, sized_ahead, task_of
 from rml_platform.launch.stop_signals import exit_code_of, stopping_on_signals
+from rml_platform.planning.machine import Machine
 from rml_platform.planning.plan import Plan
 from rml_platform.planning.plan_file.writing import study_labels
 from rml_platform.run.faults.lease import lease
@@ -94,7 +95,7 @@ def launch(
     plans = (plans,) if isinstance(plans, Plan) else tuple(plans)
     studies = _labels_of(plans)
     try:
-        is_own = with_ray and address is None and carry_out is None
+        is_own = (is_local := address is None) and with_ray and carry_out is None
         with stopping_on_signals(), ray_ahead(plans, layout.storage, is_own) as ahead:
             publisher = _opened(tracking_uri, layout, studies, note)
             carry_out = functools.partial(
@@ -107,7 +108,7 @@ def launch(
                 on_note=note,
             )
             with notifying(notify, own := new_launch_id(), note, studies, report) as notifier:
-                asked = (console, report, terms, notifier, own, system_metrics, address, with_ray)
+                asked = (console, report, terms, notifier, own, system_metrics, is_local, with_ray)
                 _Launch(plans, layout, data_root, publisher, *asked).bring_to_end(carry_out, ahead)
     except KeyboardInterrupt as stop:
         report.stopped_with = exit_code_of(stop)
@@ -149,9 +150,10 @@ class _Launch:
         notifier: Notifier,
         launch_id: str,
         system_metrics: bool,
-        address: str | None,
+        is_local: bool,
         with_ray: bool,
     ) -> None:
+        here = Machine.here()
         self.launch_id = launch_id
         self._notifier = notifier
         self.tasks = dict[str, RunTask]()
@@ -160,7 +162,7 @@ class _Launch:
                 if run.run_id not in self.tasks:
                     name = plan.study.name
                     task = task_of(run, name, layout, data_root, self.launch_id)
-                    task = sized_ahead(task, plan.study, address, with_ray=with_ray)
+                    task = sized_ahead(task, plan.study, here, is_local=is_local, with_ray=with_ray)
                     self.tasks[run.run_id] = replace(
                         task, stop_by=terms.deadline, system_metrics=system_metrics
                     )

@@ -77,7 +77,7 @@ def sized(task: RunTask, study: Study, gpus_there: float, *, is_local: bool) -> 
     gpus = resources.gpus(gpus_there)
     # Whether reserved GPUs are real can be seen on this machine only; a cluster that offers some is
     # believed.
-    is_real = not is_local or torch.cuda.is_available()
+    has_gpus = gpus > 0 and (not is_local or torch.cuda.is_available())
     return replace(
         task,
         execution=execution_of(study, is_local=is_local),
@@ -87,17 +87,18 @@ def sized(task: RunTask, study: Study, gpus_there: float, *, is_local: bool) -> 
         accelerator=resources.accelerator,
         labels=tuple(sorted(resources.labels.items())),
         placement=resources.placement,
-        backend="nccl" if gpus and is_real else "gloo",
+        backend="nccl" if has_gpus else "gloo",
     )
 
 
-def sized_ahead(task: RunTask, study: Study, address: str | None, *, with_ray: bool) -> RunTask:
+def sized_ahead(
+    task: RunTask, study: Study, here: Machine, *, is_local: bool, with_ray: bool
+) -> RunTask:
     """The task with what it is going to be given, as far as that is known before Ray is there: a
     budget is asked about it by then. A cluster is taken to have GPUs until it is joined."""
     if not with_ray:
-        return replace(task, execution="direct", cpus_per_worker=Machine.here().cores)
-    is_local = address is None
-    return sized(task, study, Machine.here().gpus if is_local else 1, is_local=is_local)
+        return replace(task, execution="direct", cpus_per_worker=here.cores)
+    return sized(task, study, here.gpus if is_local else 1, is_local=is_local)
 
 
 def execution_of(study: Study, *, is_local: bool) -> Literal["train", "direct"]:
