@@ -1,18 +1,12 @@
 """What a launch does with runs that are done, running, dead or failed; Ray itself is tested under
 distributed/."""
 
-import contextlib
 import errno
-import io
 import os
-import subprocess
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
-from unittest.mock import Mock
 
 import pytest
 from rich.console import Console
@@ -21,92 +15,26 @@ from rml_platform.launch import launch as module
 from rml_platform.launch import outcomes
 from rml_platform.launch.direct import run_here
 from rml_platform.launch.launch import launch
-from rml_platform.launch.outcomes import LaunchReport
 from rml_platform.launch.output_layout import OutputLayout
 from rml_platform.launch.scheduling.budgets import Terms
-from rml_platform.launch.scheduling.turns import Turns
 from rml_platform.launch.scheduling.wishes import Wishes, with_cancelled, write_wishes
 from rml_platform.launch.sizing import execution_of
-from rml_platform.planning.plan import Plan, make_plan
+from rml_platform.planning.plan import make_plan
 from rml_platform.run.attempt import WorkerContext
 from rml_platform.run.execute import execute
 from rml_platform.run.faults import outages
-from rml_platform.run.faults.claims import Claim, ClaimBoard, give_back
+from rml_platform.run.faults.claims import ClaimBoard
 from rml_platform.run.run_folder import Failure, RunFolder
-from rml_platform.run.task import Process, RunTask
+from rml_platform.run.task import RunTask
 from rml_platform.study.retry_config import RetryConfig
 from rml_platform.study.schema import load_study
 from rml_platform.tracking.tracker import TrackingError
 from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.errors import ConfigError
-from rml_trainers.scoring.score import Evaluation
-from tests.support.platform.fake_trainer import GOOD, NON_FINITE, FakeTrainer
+from tests.support.platform.fake_trainer import FakeTrainer
 from tests.support.platform.studies import write_study
-from tests.support.platform.tasks import beat_of, fake_config, task_for
-from tests.support.recorded import Store
-
-STUDY = f"""\
-name: tiny
-execution: direct
-base:
-  data: {{name: scenes, size_px: [32, 48], num_train: 10, num_val: 3}}
-  split: {{num_labelled: 4}}
-  method: {{name: supervised}}
-  network: {{backbone: test_resnet, weights: none, aspp_branches: 2}}
-  schedule: {{warm_up_steps: 5, stage_steps: []}}
-seeds: [{GOOD}, {NON_FINITE}]
-"""
-
-
-class Grid:
-    """A plan of one good and one bad run, and launches of it in this process instead of Ray's."""
-
-    def __init__(self, folder: Path, uri: str, study_text: str = STUDY) -> None:
-        self.folder = folder
-        self.uri = uri
-        study = load_study(write_study(folder, study_text))
-        self.plan: Plan = make_plan(study, data_root=None, cache_root=folder / "cache")
-        self.good, self.bad = (run.run_id for run in self.plan.runs)
-        self.said = io.StringIO()
-        self.trained: list[str] = []
-
-    def launch(self, uri: str | None = None, **more: Any) -> LaunchReport:
-        layout = OutputLayout(root=self.folder, storage=str(self.folder))
-        console = Console(file=self.said, width=200)
-        return launch(
-            self.plan,
-            layout=layout,
-            data_root=None,
-            tracking_uri=uri or self.uri,
-            console=console,
-            **more,
-        )
-
-    def run(self, run_id: str) -> RunFolder:
-        return RunFolder.of(str(self.folder), run_id)
-
-    def carry_out(
-        self, tasks: Sequence[RunTask], *, turns: Turns, **rest: object
-    ) -> dict[str, str]:
-        for task in tasks:
-            turns.add(task)
-        while (own := turns.next(())) is not None:
-            self.trained.append(own.run_id)
-            execute(own, WorkerContext(writer=own.launch_id), FakeTrainer)
-        return {}
-
-
-def carry_out_by(monkeypatch: pytest.MonkeyPatch, carry_out: Callable[..., object]) -> None:
-    """In the place of Ray, of which none is begun."""
-    monkeypatch.setattr(module, "ray_ahead", lambda *what: contextlib.nullcontext())
-    monkeypatch.setattr(module, "on_ray", lambda ahead: carry_out)
-
-
-@pytest.fixture
-def grid(tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> Grid:
-    grid = Grid(tmp_path, store.uri)
-    carry_out_by(monkeypatch, grid.carry_out)
-    return grid
+from tests.support.platform.tasks import beat_of
+from tests.unit.platform.launch.conftest import STUDY, Grid, carry_out_by
 
 
 def test_one_failed_run_does_not_stop_the_others_and_is_told_with_its_message(grid: Grid) -> None:
@@ -207,137 +135,6 @@ def test_what_fails_for_good_and_the_end_are_told(
         f"http://host rml: {grid.bad} failed: NonFiniteLossError: loss is nan at step 3",
         "http://host rml: tiny ended: 1 done, 1 failed",
     ]
-
-
-class Other:
-    """Another launch that holds the good run of a grid, and does something while it is followed."""
-
-    def __init__(self, grid: Grid, launcher: Process) -> None:
-        self.run = grid.run(grid.good)
-        self.claims = ClaimBoard(self.run.folder)
-        self.launcher = launcher
-        self.claims.take(Claim(launch_id="other", launcher=launcher), None)
-
-    def train(self, trainer: type[FakeTrainer], data: PreparedData, folder: Path) -> None:
-        """One attempt, as its worker does it."""
-        config = fake_config(GOOD)
-        task = task_for(config, data, folder, self.run.run_id, launch_id="other")
-        execute(replace(task, launcher=self.launcher), WorkerContext(writer="other"), trainer)
-
-    def leave(self) -> None:
-        give_back(self.claims, "other")
-
-
-def while_followed(monkeypatch: pytest.MonkeyPatch, *happenings: Callable[[], object]) -> None:
-    """What happens each time that the launch waits for another one."""
-    coming = iter(happenings)
-    monkeypatch.setattr(module._Launch, "_wait", lambda self: next(coming)())
-
-
-def test_a_run_of_another_launch_is_followed_to_its_end(
-    grid: Grid, monkeypatch: pytest.MonkeyPatch, tiny_data: PreparedData
-) -> None:
-    other = Other(grid, Process.current())
-    while_followed(
-        monkeypatch,
-        lambda: other.train(FakeTrainer, tiny_data, grid.folder),
-        lambda: None,  # its result is there, but not yet in the tracker
-        other.leave,
-    )
-    report = grid.launch()
-    assert (report.done_elsewhere, report.done, list(report.failed)) == (
-        [grid.good],
-        [],
-        [grid.bad],
-    )
-    assert grid.trained == [grid.bad]
-    assert "belong to launch other" in grid.said.getvalue()
-
-
-def test_what_another_launch_leaves_unfinished_is_taken_over(
-    grid: Grid, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    other = Other(grid, Process.current())
-    while_followed(monkeypatch, other.leave)
-    long_before = Terms(deadline=time.time() + 1e6)
-    assert grid.launch(terms=long_before).done == [grid.good]
-
-
-def test_a_launch_that_is_killed_is_taken_over_at_once(
-    grid: Grid, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with subprocess.Popen(["sleep", "60"]) as process:
-        Other(grid, Process.of(process.pid))
-        while_followed(monkeypatch, process.kill, process.wait)
-        assert grid.launch().done == [grid.good]
-    assert sorted(grid.trained) == sorted([grid.good, grid.bad])
-
-
-def test_what_fails_in_another_launch_is_not_tried_again_here(
-    grid: Grid, monkeypatch: pytest.MonkeyPatch, tiny_data: PreparedData
-) -> None:
-    class Bad(FakeTrainer):
-        def fit(self) -> tuple[Evaluation, ...]:
-            raise ValueError("no")
-
-    other = Other(grid, Process.current())
-
-    def fail_and_leave() -> None:
-        other.train(Bad, tiny_data, grid.folder)
-        other.leave()
-
-    while_followed(monkeypatch, fail_and_leave)
-    report = grid.launch()
-    assert sorted(report.failed) == sorted([grid.good, grid.bad])
-    assert (grid.trained, report.exit_code) == ([grid.bad], 1)
-
-
-def test_a_launch_that_only_follows_can_be_stopped(
-    grid: Grid, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def stop() -> None:
-        raise KeyboardInterrupt
-
-    ahead = Mock()
-    monkeypatch.setattr(module, "ray_ahead", lambda *what: contextlib.nullcontext(ahead))
-    Other(grid, Process.current())
-    while_followed(monkeypatch, stop)
-    report = grid.launch()
-    assert (report.running_elsewhere, report.left, report.exit_code) == ([grid.good], [], 130)
-    ahead.close.assert_called_once()  # others may have its GPUs meanwhile
-
-
-def test_a_deadline_ends_a_launch_that_follows_another_one(
-    grid: Grid, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    Other(grid, Process.current())
-    while_followed(monkeypatch)  # it does not wait once
-    report = grid.launch(terms=Terms(deadline=time.time()))
-    assert (report.running_elsewhere, report.left) == ([grid.good], [grid.bad])
-    assert report.over_budget == dict.fromkeys([grid.good, grid.bad], "the deadline has passed")
-    assert (grid.trained, report.exit_code) == ([], 3)
-
-
-def test_a_run_that_is_taken_over_in_the_middle_is_followed(
-    grid: Grid, monkeypatch: pytest.MonkeyPatch, tiny_data: PreparedData
-) -> None:
-    def overtaken(tasks: Sequence[RunTask], **rest: object) -> dict[str, str]:
-        board = ClaimBoard(grid.run(grid.good).folder)
-        claim = Claim(launch_id="other", launcher=Process.current())
-        assert board.take(claim, board.newest())
-        return grid.carry_out(tasks, turns=Turns())
-
-    carry_out_by(monkeypatch, overtaken)
-    board = ClaimBoard(grid.run(grid.good).folder)
-
-    def finish() -> None:
-        task = task_for(fake_config(GOOD), tiny_data, grid.folder, grid.good, launch_id="other")
-        assert execute(task, WorkerContext(writer="other"), FakeTrainer) == "done"
-        give_back(board, "other")
-
-    while_followed(monkeypatch, lambda: None, finish)
-    report = grid.launch()
-    assert (report.done, report.done_elsewhere) == ([], [grid.good]), report
 
 
 def test_without_a_tracker_nothing_is_started(grid: Grid) -> None:
