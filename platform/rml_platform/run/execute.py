@@ -7,7 +7,7 @@ from typing import cast
 
 from rml_platform.run.attempt import Attempt, Outcome, TrainerLike, WorkerContext
 from rml_platform.run.faults.outages import through_outages
-from rml_platform.run.faults.retry_policy import WORKERS_DIED, classify
+from rml_platform.run.faults.retry_policy import WORKERS_DIED, class_of
 from rml_platform.run.reporters import Cancelled
 from rml_platform.run.task import RunTask
 from rml_trainers.runtime.device import release_memory, spare_what_is_loaded
@@ -61,6 +61,5 @@ def _is_collateral(error: Exception, world_size: int) -> bool:
     That may be another worker of the group, or one of Ray's helpers that goes first when a group is
     taken down.
     """
-    kind = classify(tuple(c.__name__ for c in reversed(type(error).__mro__)), str(error))
     is_rays = type(error).__module__.split(".")[0] == "ray"
-    return kind in WORKERS_DIED and (world_size > 1 or is_rays)
+    return class_of(error) in WORKERS_DIED and (world_size > 1 or is_rays)

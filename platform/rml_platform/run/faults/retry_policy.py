@@ -94,7 +94,12 @@ _GUESSES = re.compile(r"Some common causes include:.*")
 """What Ray writes behind every death of a process, whatever it died of: memory among others."""
 _BY_MESSAGE = (
     (
-        re.compile(r"out of memory|\bOOM\b|low on memory|memory pressure", re.IGNORECASE),
+        # torch and the system say of the machine's memory that it cannot be allocated.
+        re.compile(
+            r"out of memory|\bOOM\b|low on memory|memory pressure|can(not|'t) allocate memory|"
+            r"(CUBLAS|CUDNN)_STATUS_ALLOC_FAILED",
+            re.IGNORECASE,
+        ),
         FailureClass.OUT_OF_MEMORY,
     ),
     (
@@ -145,6 +150,11 @@ _BY_MESSAGE = (
         FailureClass.COMMUNICATION,
     ),
 )
+
+
+def class_of(error: BaseException) -> FailureClass:
+    """Class of an error that is at hand, with what its types derive from."""
+    return classify(tuple(c.__name__ for c in reversed(type(error).__mro__)), str(error))
 
 
 def classify(error_types: Sequence[str], message: str) -> FailureClass:

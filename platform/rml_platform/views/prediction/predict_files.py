@@ -11,6 +11,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from rml_platform.run.faults.retry_policy import FailureClass, class_of
 from rml_platform.run.task import RunTask
 from rml_platform.views.prediction.inputs import Input, check_inputs, find_inputs
 from rml_platform.views.prediction.outputs import ImageOutput, Outputs, write_text
@@ -163,8 +164,7 @@ def _memory_told(batch: Sequence[Input], device: torch.device) -> Iterator[None]
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        full = isinstance(error, MemoryError | torch.OutOfMemoryError)
-        if not full and "can't allocate memory" not in str(error):
+        if class_of(error) is not FailureClass.OUT_OF_MEMORY:
             raise
         also = f" and {len(batch) - 1} more at once" if len(batch) > 1 else ""
         raise DeviceError(

@@ -4,12 +4,14 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import torch
 
 from rml_platform.run.faults.retry_policy import (
     GIVE_UP,
     NEVER,
     FailureClass,
     Trouble,
+    class_of,
     classify,
     decide,
     node_to_exclude,
@@ -148,6 +150,20 @@ def test_memory_is_halved_as_long_as_it_can_be_and_then_looked_for_elsewhere() -
             "killed due to the node running low on memory (OOM)",
             FailureClass.OUT_OF_MEMORY,
         ),
+        (
+            ("RuntimeError",),
+            "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate "
+            "memory: you tried to allocate 1152921504606846976 bytes. Error code 12 (Cannot "
+            "allocate memory)",
+            OOM,
+        ),
+        (("OSError",), "[Errno 12] Cannot allocate memory", OOM),
+        (
+            ("RuntimeError",),
+            "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+            OOM,
+        ),
+        (("RuntimeError",), "cuDNN error: CUDNN_STATUS_ALLOC_FAILED", OOM),
         (("CheckpointError",), "manifest.json is missing", FailureClass.CHECKPOINT),
         (
             ("CheckpointError",),
@@ -209,3 +225,13 @@ def test_memory_is_halved_as_long_as_it_can_be_and_then_looked_for_elsewhere() -
 )
 def test_failures_are_told_apart(types: tuple[str, ...], text: str, kind: FailureClass) -> None:
     assert classify(types, text) is kind
+
+
+def test_what_an_error_derives_from_counts_where_it_is_at_hand() -> None:
+    class NoBlockError(MemoryError):
+        """A library's own."""
+
+    assert class_of(NoBlockError("no block")) is OOM
+    with pytest.raises(RuntimeError) as huge:
+        torch.empty(1 << 58)
+    assert class_of(huge.value) is OOM, "as torch says it"
