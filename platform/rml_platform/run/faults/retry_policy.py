@@ -83,7 +83,12 @@ _BY_ERROR_TYPE = {
     "OwnerDiedError": FailureClass.LOST,
     "ConnectionResetError": FailureClass.LOST,
     "BrokenPipeError": FailureClass.LOST,
+    "DistNetworkError": FailureClass.COMMUNICATION,
+    "DistStoreError": FailureClass.COMMUNICATION,
+    "DistBackendError": FailureClass.COMMUNICATION,
 }
+_MAY_FOLLOW = (FailureClass.CODE, FailureClass.LOST, FailureClass.COMMUNICATION)
+"""Kinds of error that may only follow from another one, which their text names."""
 _WRITES = (FailureClass.DATA, FailureClass.CHECKPOINT)
 """Kinds of error that are also raised by who finds the disk full, or the storage away, while
 reading or writing such a thing."""
@@ -120,6 +125,8 @@ _BY_MESSAGE = (
         re.compile(
             r"uncorrectable (ECC|NVLink) error|unspecified launch failure|illegal memory access|"
             r"illegal instruction was encountered|hardware stack error|GPU is lost|"
+            r"launch timed out and was terminated|"
+            r"(CUDNN|CUBLAS)_STATUS_(EXECUTION_FAILED|INTERNAL_ERROR|NOT_INITIALIZED)|"
             r"fallen off the bus|No CUDA GPUs are available|no CUDA-capable device|"
             r"CUDA-capable device\(s\) is/are busy|device not ready|system not yet initialized|"
             r"cudaError(DevicesUnavailable|SystemNotReady|ECCUncorrectable)|"
@@ -146,7 +153,12 @@ _BY_MESSAGE = (
     ),
     # What gloo and NCCL say, also on the ranks that survive when one is killed.
     (
-        re.compile(r"connection (closed|reset|refused) by peer|NCCL|gloo", re.IGNORECASE),
+        re.compile(
+            r"connection (closed|reset|refused) by peer|NCCL|gloo|"
+            r"\bDist(Network|Store|Backend)Error\b|client socket has timed out|"
+            r"failed to recv, got 0 bytes|waiting for clients",
+            re.IGNORECASE,
+        ),
         FailureClass.COMMUNICATION,
     ),
 )
@@ -163,11 +175,11 @@ def classify(error_types: Sequence[str], message: str) -> FailureClass:
 
     The innermost known type decides: Ray wraps what a worker raised into errors of its own. The
     text is asked before "worker lost", because a process killed for its memory, or with its node,
-    also only looks lost.
+    also only looks lost; and before "the connection broke", because a broken GPU breaks it, too.
     """
     known = [_BY_ERROR_TYPE[name] for name in error_types if name in _BY_ERROR_TYPE]
     innermost = known[-1] if known else FailureClass.CODE
-    if innermost not in (FailureClass.CODE, FailureClass.LOST, *_WRITES):
+    if innermost not in (*_MAY_FOLLOW, *_WRITES):
         return innermost
     facts = _GUESSES.sub("", message)
     if error_types and error_types[-1] in _OS_ERRORS:

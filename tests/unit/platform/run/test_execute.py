@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from ray.exceptions import ActorDiedError
 
 from rml_platform.plugins import load_plugin
@@ -226,7 +227,13 @@ def test_one_of_several_workers_raises_after_writing_down_why(task: RunTask) -> 
 
 
 @pytest.mark.parametrize(
-    "collateral", [RuntimeError("[gloo/pair.cc:547] Connection closed by peer"), ActorDiedError()]
+    "collateral",
+    [
+        RuntimeError("[gloo/pair.cc:547] Connection closed by peer"),
+        torch.distributed.DistNetworkError("failed to recv, got 0 bytes"),
+        torch.distributed.DistStoreError("Timed out after 61 seconds waiting for clients."),
+        ActorDiedError(),
+    ],
 )
 def test_the_death_of_another_worker_is_not_a_failure_of_this_one(
     task: RunTask, collateral: Exception

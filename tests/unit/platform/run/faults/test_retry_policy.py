@@ -175,6 +175,28 @@ def test_memory_is_halved_as_long_as_it_can_be_and_then_looked_for_elsewhere() -
         (("RuntimeError",), "[gloo] Connection closed by peer", FailureClass.COMMUNICATION),
         (("DistBackendError",), "NCCL communicator was aborted", FailureClass.COMMUNICATION),
         (
+            ("DistNetworkError",),
+            "The client socket has timed out after 60000ms while trying to connect to (10.0.0.1, "
+            "29500).",
+            FailureClass.COMMUNICATION,
+        ),
+        (("DistNetworkError",), "failed to recv, got 0 bytes", FailureClass.COMMUNICATION),
+        (
+            ("DistStoreError",),
+            "Timed out after 61 seconds waiting for clients. 1/2 clients joined.",
+            FailureClass.COMMUNICATION,
+        ),
+        (
+            (),
+            "torch.distributed.DistNetworkError: The client socket has timed out after 60000ms",
+            FailureClass.COMMUNICATION,
+        ),
+        (
+            (),
+            "torch.distributed.DistStoreError: Socket Timeout [Rank 1] ActorDiedError: it died",
+            FailureClass.LOST,
+        ),
+        (
             ("ActorDiedError",),
             "The actor died because its node has died. Node Id: 0f",
             FailureClass.PREEMPTED,
@@ -201,6 +223,16 @@ def test_memory_is_halved_as_long_as_it_can_be_and_then_looked_for_elsewhere() -
         (("RuntimeError",), "CUDA error: unspecified launch failure", DEVICE),
         (("RuntimeError",), "CUDA error: an illegal memory access was encountered", DEVICE),
         (("AcceleratorError",), "CUDA error: device-side assert triggered", FailureClass.CODE),
+        (("AcceleratorError",), "CUDA error: the launch timed out and was terminated", DEVICE),
+        (("RuntimeError",), "cuDNN error: CUDNN_STATUS_EXECUTION_FAILED", DEVICE),
+        (("RuntimeError",), "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR", DEVICE),
+        (("RuntimeError",), "cuDNN error: CUDNN_STATUS_NOT_INITIALIZED", DEVICE),
+        (
+            ("RuntimeError",),
+            "CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`",
+            DEVICE,
+        ),
+        (("RuntimeError",), "cuDNN error: CUDNN_STATUS_NOT_SUPPORTED", FailureClass.CODE),
         (("RuntimeError",), "No CUDA GPUs are available", DEVICE),
         (
             ("AcceleratorError",),
