@@ -178,8 +178,8 @@ class RunQueue:
             self._turns.about_room = "; ".join(why_kept_out(self._excluded))
             self._on_note(
                 f"node {node[:12]} is kept out from here on, except for runs that no other node "
-                f"can take: runs have died, hung or lost their GPU on it {self._excluded[node]} "
-                "times"
+                f"can take: runs have died, hung, or lost their GPU or disk on it "
+                f"{self._excluded[node]} times"
             )
 
     def _kind(self, run_id: str, failure: Failure | None, error: str) -> FailureClass:

@@ -21,8 +21,8 @@ from rml_platform.run.faults.given_device import given_device
 from rml_platform.run.faults.non_finite import NonFinite, write_non_finite
 from rml_platform.run.faults.outages import through_outages
 from rml_platform.run.files.inputs import on_this_node
+from rml_platform.run.files.node_disk import work_folder
 from rml_platform.run.files.pictures import write_pictures
-from rml_platform.run.files.temporary import temporary_folder
 from rml_platform.run.metric_log import MetricLog
 from rml_platform.run.reporters import Heart, RunReporter, WorkerReporter, note
 from rml_platform.run.run_folder import DeviceMemory, Failure, Heartbeat, Result, RunFolder
@@ -222,7 +222,7 @@ class Attempt:
         """
         local = self.run.folder.local
         if local is None:
-            with temporary_folder("rml-work-") as folder:
+            with work_folder() as folder:
                 yield folder
             return
         own = local / f"work-{self.number:03d}-{self.context.rank}"

@@ -12,7 +12,7 @@ class RetryConfig:
     """Retries per kind of failure, and when a run counts as hung.
 
     A new launch starts afresh: a person asked for it. Wrong configurations, damaged data, errors of
-    the code, a full disk and a loss that is not a number are never tried again: the run is
+    the code, a full storage and a loss that is not a number are never tried again: the run is
     deterministic and would fail again.
     """
 
@@ -30,6 +30,9 @@ class RetryConfig:
     """NCCL or gloo broke although no worker died."""
     device: Retries = 2
     """Its GPU is broken, or is not there although the cluster gave it one; on another node."""
+    node_disk: Retries = 2
+    """The disk of its node (cache, temporary folder) is full or lets nothing be written; on another
+    node. Where the storage itself is full, nothing is tried again."""
     storage: Retries = 5
     """The storage was away for more than two minutes, for which a worker waits by itself."""
     out_of_memory: Retries = 1
@@ -43,7 +46,7 @@ class RetryConfig:
     kept."""
     node_faults: Retries = 3
     """From so many failures of several runs on one node on (processes that died or hung, broken
-    GPUs or communication) the whole launch keeps off it where there are others."""
+    GPUs, disks or communication) the whole launch keeps off it where there are others."""
     hang_factor: float = 20.0
     """A run is hung when it reports nothing for so many times the longest pause between two of its
     reports so far, evaluations and checkpoints included …"""
@@ -53,7 +56,14 @@ class RetryConfig:
 
     def __post_init__(self) -> None:
         counted = ("preempted", "no_room", "lost", "hang", "communication", "device")
-        for name in (*counted, "storage", "out_of_memory", "checkpoint", "node_faults"):
+        for name in (
+            *counted,
+            "node_disk",
+            "storage",
+            "out_of_memory",
+            "checkpoint",
+            "node_faults",
+        ):
             retries = getattr(self, name)
             require(
                 retries == "unlimited" or retries >= 0,

@@ -40,6 +40,8 @@ class FailureClass(StrEnum):
     """NCCL or gloo broke, and no worker died."""
     DEVICE = "device"
     """Its GPU is broken, or is not there although it was given one."""
+    NODE_DISK = "node_disk"
+    """The disk of its node, which is not its storage, is full or lets nothing be written."""
     STORAGE = "storage"
     """Its storage was away for longer than a worker waits for it."""
     OUT_OF_MEMORY = "out_of_memory"
@@ -64,6 +66,7 @@ _BY_ERROR_TYPE = {
     "ConfigError": FailureClass.CONFIG,
     "DeviceError": FailureClass.CONFIG,
     "MissingGpuError": FailureClass.DEVICE,
+    "NodeDiskError": FailureClass.NODE_DISK,
     "DataError": FailureClass.DATA,
     "NonFiniteLossError": FailureClass.NON_FINITE,
     "Cancelled": FailureClass.CANCELLED,
@@ -219,7 +222,13 @@ class Decision:
 
 GIVE_UP = Decision()
 SPEAKS_AGAINST = frozenset(
-    {FailureClass.LOST, FailureClass.HANG, FailureClass.COMMUNICATION, FailureClass.DEVICE}
+    {
+        FailureClass.LOST,
+        FailureClass.HANG,
+        FailureClass.COMMUNICATION,
+        FailureClass.DEVICE,
+        FailureClass.NODE_DISK,
+    }
 )
 """Kinds that, repeated on one node, are the node's."""
 BLAMES_NODE = frozenset(
@@ -227,6 +236,7 @@ BLAMES_NODE = frozenset(
         FailureClass.HANG,
         FailureClass.COMMUNICATION,
         FailureClass.DEVICE,
+        FailureClass.NODE_DISK,
         FailureClass.OUT_OF_MEMORY,
     }
 )

@@ -92,7 +92,8 @@ def on_this_node(task: RunTask, on_note: OnNote) -> Iterator[RunTask]:
     the node's cache, which keeps it while the context is open.
 
     Raises:
-        DataError: an input is neither here nor in the storage, is damaged there, or finds no room.
+        DataError: an input is neither here nor in the storage, or is damaged there.
+        NodeDiskError: it finds no room on this node, or nothing can be written there.
         OSError: the storage cannot be read.
     """
     with contextlib.ExitStack() as stack:

@@ -15,16 +15,23 @@ import fcntl
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from rml_trainers.errors import ConfigError, DataError
+from rml_platform.run.files.node_disk import (
+    NodeDiskError,
+    blaming_disk,
+    is_written_in_vain,
+    write_probe,
+)
+from rml_trainers.errors import ConfigError
 
 FOLDER_VARIABLE = "RML_CACHE"
 LIMIT_VARIABLE = "RML_CACHE_GB"
 DEFAULT_LIMIT_GB = 100.0
 SPARE_BYTES = 200_000_000
 """Left free on the disk, for logs and checkpoints on their way."""
+REMEDY = f"free or mend it, or set {FOLDER_VARIABLE} on that node to a folder on another disk"
 Bring = Callable[[Path], None]
 """Makes the folder at the path that it is given, or raises."""
 
@@ -59,33 +66,53 @@ class NodeCache:
         One process of the node brings it, the others wait. `size` is what it takes, in bytes.
 
         Raises:
-            DataError: the disk has no room for it.
+            NodeDiskError: the disk has no room for it, or lets nothing be written.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
         place = self.folder / name
-        with self._lock(name) as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH)
+        with contextlib.ExitStack() as stack:
+            with self._blaming_disk():
+                self.folder.mkdir(parents=True, exist_ok=True)
+                lock = stack.enter_context(self._lock(name))
+                fcntl.flock(lock, fcntl.LOCK_SH)
             while not place.is_dir():
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 if not place.is_dir():
                     self._bring(place, size, bring)
                 # Not in one step: where it is deleted in between, it is brought again.
                 fcntl.flock(lock, fcntl.LOCK_SH)
-            os.utime(lock)
+            with self._blaming_disk():
+                os.utime(lock)
             yield place
+
+    def check(self, names: Iterable[str]) -> None:
+        """Write a small file, and open what is locked to bring these inputs. Raises
+        NodeDiskError."""
+        with self._blaming_disk():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_probe(self.folder)
+            for name in ("space", *names):
+                with self._lock(name):
+                    pass
 
     def names(self) -> list[str]:
         """The inputs that are here."""
         return sorted(path.name for path in self.folder.iterdir() if _is_input(path))
 
     def _bring(self, place: Path, size: int, bring: Bring) -> None:
-        for left in self.folder.glob(f".{place.name}.*"):  # of a process that was killed
-            shutil.rmtree(left, ignore_errors=True)
-        self._make_room(place.name, size)
+        with self._blaming_disk():
+            for left in self.folder.glob(f".{place.name}.*"):  # of a process that was killed
+                shutil.rmtree(left, ignore_errors=True)
+            self._make_room(place.name, size)
         staging = place.with_name(f".{place.name}.{uuid.uuid4().hex[:8]}")
         try:
-            bring(staging)
-            staging.replace(place)
+            try:
+                bring(staging)
+            except OSError as error:  # of this disk, or of the storage that it is brought from
+                if is_written_in_vain(error) or _is_below(self.folder, error.filename):
+                    raise NodeDiskError(f"{self.folder}: {error}; {REMEDY}") from error
+                raise
+            with self._blaming_disk():
+                staging.replace(place)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
 
@@ -103,7 +130,7 @@ class NodeCache:
                 if self._delete(other):
                     del sizes[other]
         if self._free_bytes() < size + SPARE_BYTES:
-            raise DataError(
+            raise NodeDiskError(
                 f"no room for {name} in {self.folder}: {size / 1e9:.1f} GB needed, "
                 f"{self._free_bytes() / 1e9:.1f} GB free. Free some, or set {FOLDER_VARIABLE} on "
                 "this node to a folder on a larger disk"
@@ -129,6 +156,9 @@ class NodeCache:
         finally:
             os.close(lock)
 
+    def _blaming_disk(self) -> contextlib.AbstractContextManager[None]:
+        return blaming_disk(self.folder, REMEDY)
+
     def _last_use(self, name: str) -> float:
         try:
             return (self.folder / f"{name}.lock").stat().st_mtime
@@ -141,6 +171,10 @@ class NodeCache:
 
 def _is_input(path: Path) -> bool:
     return path.is_dir() and not path.name.startswith(".")
+
+
+def _is_below(folder: Path, name: object) -> bool:
+    return isinstance(name, str) and Path(name).is_relative_to(folder)
 
 
 def _size(folder: Path) -> int:

@@ -95,8 +95,9 @@ def test_budgets_are_separate() -> None:
     assert not decide([memory, lost, memory], RULES).is_tried_again
 
 
-def test_broken_gpus_of_several_runs_exclude_their_node() -> None:
-    broken = Trouble(FailureClass.DEVICE, "a")
+@pytest.mark.parametrize("kind", [FailureClass.DEVICE, FailureClass.NODE_DISK])
+def test_broken_gpus_and_disks_of_several_runs_exclude_their_node(kind: FailureClass) -> None:
+    broken = Trouble(kind, "a")
     assert node_to_exclude([[broken], [broken], [broken]], "a", replace(RULES, node_faults=3))
 
 
@@ -106,6 +107,7 @@ def test_broken_gpus_of_several_runs_exclude_their_node() -> None:
         FailureClass.HANG,
         FailureClass.COMMUNICATION,
         FailureClass.DEVICE,
+        FailureClass.NODE_DISK,
         FailureClass.OUT_OF_MEMORY,
     ],
 )
@@ -164,6 +166,11 @@ def test_memory_is_halved_as_long_as_it_can_be_and_then_looked_for_elsewhere() -
             OOM,
         ),
         (("RuntimeError",), "cuDNN error: CUDNN_STATUS_ALLOC_FAILED", OOM),
+        (
+            ("NodeDiskError",),
+            "this node cannot write to its own disk, /tmp: [Errno 28] No space left on device",
+            FailureClass.NODE_DISK,
+        ),
         (("CheckpointError",), "manifest.json is missing", FailureClass.CHECKPOINT),
         (
             ("CheckpointError",),

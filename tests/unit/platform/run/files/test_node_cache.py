@@ -1,5 +1,6 @@
 """A node's cache: each input brought once, kept within the limit, never deleted in use."""
 
+import errno
 import os
 import shutil
 import threading
@@ -9,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from rml_platform.run.files.node_cache import NodeCache
-from rml_trainers.errors import ConfigError, DataError
+from rml_platform.run.files.node_disk import NodeDiskError
+from rml_trainers.errors import ConfigError
 
 SIZE = 1000
 
@@ -107,11 +109,47 @@ def test_a_full_disk_is_told_with_the_way_out(
     full = shutil._ntuple_diskusage(10**9, 10**9, 0)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: full)
     with (
-        pytest.raises(DataError, match=r"no room for b-2 in .*RML_CACHE"),
+        pytest.raises(NodeDiskError, match=r"no room for b-2 in .*RML_CACHE"),
         cache.holding("b-2", SIZE, bringing(log)),
     ):
         raise AssertionError("there was no room")
     assert cache.names() == []  # what could be deleted was
+
+
+def test_a_disk_that_takes_no_more_is_the_nodes_and_an_error_of_the_storage_is_not(
+    tmp_path: Path,
+) -> None:
+    cache = NodeCache(tmp_path, SIZE)
+
+    def failing(error: OSError) -> Callable[[Path], None]:
+        def fail(folder: Path) -> None:
+            raise error
+
+        return fail
+
+    full = OSError(errno.ENOSPC, "No space left on device")
+    forbidden = PermissionError(errno.EACCES, "Permission denied", str(tmp_path / ".a-1.x" / "t"))
+    for error in (full, forbidden):
+        with (
+            pytest.raises(NodeDiskError, match=r"set RML_CACHE"),
+            cache.holding("a-1", SIZE, failing(error)),
+        ):
+            raise AssertionError("nothing was brought")
+    away = PermissionError(errno.EACCES, "Permission denied", "/storage/inputs/a-1/t")
+    with pytest.raises(PermissionError), cache.holding("a-1", SIZE, failing(away)):
+        raise AssertionError("nothing was brought")
+
+
+def test_a_cache_that_cannot_be_written_is_told_with_the_way_out(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    cache = NodeCache(tmp_path / "file" / "cache", SIZE)
+    with pytest.raises(NodeDiskError, match=r"file/cache: .*set RML_CACHE"):
+        cache.check(["a-1"])
+    with (
+        pytest.raises(NodeDiskError, match=r"file/cache: .*set RML_CACHE"),
+        cache.holding("a-1", SIZE, bringing([])),
+    ):
+        raise AssertionError("nothing was brought")
 
 
 def test_the_environment_says_where_and_how_much(
