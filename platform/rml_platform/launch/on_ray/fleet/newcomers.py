@@ -19,7 +19,8 @@ class Unfit:
 
     reason: str
     may_pass: bool = False
-    """It said nothing, or its storage was away: it may be fit when it is asked again."""
+    """It said nothing, or its storage was away, or its disk full: it may be fit when it is asked
+    again."""
 
 
 Judge = Callable[[Sequence[Node]], Mapping[str, Unfit]]

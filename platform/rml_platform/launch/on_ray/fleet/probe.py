@@ -1,10 +1,11 @@
 """What a node has to say of itself before a run is sent there: a tiny task on each, without a core
 of its own."""
 
+import contextlib
 import importlib.metadata
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from rml_platform.launch.on_ray.fleet.room import Node
 from rml_platform.plugins import hash_here
 from rml_platform.run.faults.lease import LAUNCHES
 from rml_platform.run.files.inputs import in_place
+from rml_platform.run.files.node_disk import check_temporary
 from rml_platform.run.files.temporary import sweep
 from rml_platform.run.storage import Folder
 from rml_platform.run.task import StoredInput
@@ -50,6 +52,8 @@ class Answer:
     """Location → hash of the content, or why there is none."""
     storage_error: str
     """Empty where the storage is the launcher's."""
+    disk_error: str
+    """Empty where what has to be written to disks of the node's own can be."""
     lacking: frozenset[str]
     """Names of the inputs that are not in place."""
 
@@ -79,7 +83,9 @@ SILENT = (
 def answer(question: Question) -> Answer:
     """This machine's answer. It first removes the temporary folders that killed processes have left
     on it, which may hold whole checkpoints: no run need come here that would."""
-    sweep()
+    with contextlib.suppress(FileNotFoundError):  # no usable temporary folder, which is told below
+        sweep()
+    lacking = frozenset(one.name for one in question.inputs if in_place(one) is None)
     return Answer(
         version=package_version("rml"),
         code=code_hash(),
@@ -87,7 +93,8 @@ def answer(question: Question) -> Answer:
         torch=_public_version("torch"),
         plugins={plugin.location: _hash_or_reason(plugin) for plugin in question.plugins},
         storage_error=_storage_error(question),
-        lacking=frozenset(one.name for one in question.inputs if in_place(one) is None),
+        disk_error=_disk_error(question, lacking),
+        lacking=lacking,
     )
 
 
@@ -134,6 +141,22 @@ def _hash_or_reason(plugin: Plugin) -> str:
         return hash_here(plugin)
     except RmlError as error:
         return str(error)
+
+
+def _disk_error(question: Question, lacking: Collection[str]) -> str:
+    """Asked only for what runs would write: a home that nobody may write to, as clusters have, is
+    right where everything is in place."""
+    try:
+        if "://" in question.storage:
+            check_temporary()
+        if lacking:
+            # Here, because its locks are those of POSIX, which this room does without.
+            from rml_platform.run.files.node_cache import NodeCache
+
+            NodeCache.of_this_node().check(lacking)
+    except RmlError as error:
+        return str(error)
+    return ""
 
 
 def _storage_error(question: Question) -> str:

@@ -19,6 +19,7 @@ NUM_NAMED = 5
 TIMES_ASKED = 2
 """A node that is alive and says nothing may be very busy, or have lost the process that was
 asked."""
+OWN_DISK = "fails on its own disk"
 Ask = Callable[[Sequence[Node], Question], Mapping[str, Answer | NoAnswer]]
 
 
@@ -71,7 +72,8 @@ class Readiness:
         not a folder: nodes that join later have to find them.
 
         Raises:
-            ConfigError: nodes run other code, or do not reach the storage; names them.
+            ConfigError: nodes run other code, do not reach the storage, or cannot write what they
+                have to on their own disks; names them.
         """
         nodes = self._concerned(self._look() if nodes is None else nodes)
         answers = self._answers(nodes)
@@ -149,6 +151,8 @@ class Readiness:
         if found.storage_error:
             said = f"does not see the storage {self._storage}: {found.storage_error}"
             return Unfit(without_secrets(said), may_pass=is_outage(found.storage_error))
+        if found.disk_error:
+            return Unfit(f"{OWN_DISK}: {found.disk_error}", may_pass=True)
         return None
 
     def _refusal(self, nodes: Sequence[Node], bad: Mapping[str, str]) -> str:
@@ -162,6 +166,8 @@ class Readiness:
                 "Give --storage a folder that all nodes share, or a URI (s3://…) that all of them "
                 "reach and have the credentials for"
             )
+        elif all(OWN_DISK in why for why in whys):
+            remedy = "Mend that there, or leave these nodes out of the cluster"
         elif self._is_shipped:
             remedy += "Its code was sent along (--ship); what it imports has to be installed there"
         else:

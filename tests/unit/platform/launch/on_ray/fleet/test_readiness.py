@@ -1,5 +1,6 @@
 """Nodes that differ are refused before anything starts, and what they lack is stored once."""
 
+import functools
 import os
 import subprocess
 import sys
@@ -134,6 +135,10 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     "code": ({"version": "0.0.9", "code": "abc"}, r"host-b \(b\) has rml 0\.0\.9, content abc"),
     "python": ({"python": "2.7"}, r"host-b \(b\) has Python 2\.7 with torch .*, this machine"),
     "torch": ({"torch": "missing"}, r"with torch missing, this machine Python"),
+    "disk": (
+        {"disk_error": "/c is full"},
+        r"host-b \(b\) fails on its own disk: /c is full\. Mend that there",
+    ),
     "storage": ({"storage_error": "no"}, r"does not see the storage .*: no\. Give --storage"),
 }
 
@@ -147,7 +152,7 @@ def test_a_node_that_differs_is_named_with_the_way_out(
         made(task, nodes)
     text = str(caught.value)
     assert text.startswith("1 of 2 nodes cannot carry out this launch, nothing was started: ")
-    assert ("--ship" in text) == (fault != "storage")
+    assert ("--ship" in text) == (fault not in ("storage", "disk"))
     assert "host-a" not in text
 
 
@@ -296,13 +301,44 @@ def test_a_newcomer_whose_storage_is_away_is_asked_again(task: RunTask, nodes: N
         "c": {"storage_error": away},
         "d": {"storage_error": "it does not find there what this launch has written"},
         "e": {"storage_error": away, "code": "other"},
+        "f": {"disk_error": "/c is full"},
     }
-    faults = readiness.judge([node("c"), node("d"), node("e")])
+    faults = readiness.judge([node("c"), node("d"), node("e"), node("f")])
     assert {id_: fault.may_pass for id_, fault in faults.items()} == {
         "c": True,
         "d": False,
         "e": False,  # its code stays wrong
+        "f": True,
     }
+
+
+def test_a_node_writes_to_its_cache_where_it_lacks_something_and_to_no_home_otherwise(
+    task: RunTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("RML_CACHE", str(tmp_path / "file" / "cache"))
+    storage = str(tmp_path / "storage")
+    in_place = Readiness([task], lambda text: None).tasks[0].inputs
+    lacking = tuple(replace(one, place=str(tmp_path / "nowhere")) for one in in_place)
+    ask = functools.partial(Question, storage=storage, launch_id="launch", plugins=())
+    assert answer(ask(inputs=in_place)).disk_error == ""
+    error = answer(ask(inputs=lacking)).disk_error
+    assert error.startswith(f"this node cannot write to its own disk, {tmp_path}/file/cache: ")
+    assert "set RML_CACHE on that node" in error
+    monkeypatch.setenv("RML_CACHE", str(tmp_path / "cache"))
+    assert answer(ask(inputs=lacking)).disk_error == ""
+    assert not [path for path in (tmp_path / "cache").iterdir() if path.suffix != ".lock"]
+
+
+def test_a_node_writes_to_its_temporary_folder_where_runs_work_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, s3_uri: str
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    ask = functools.partial(Question, launch_id="launch", plugins=(), inputs=())
+    assert answer(ask(storage=str(tmp_path))).disk_error == ""
+    error = answer(ask(storage=s3_uri)).disk_error
+    assert str(tmp_path / "gone") in error
+    assert "set TMPDIR on that node" in error
 
 
 def test_nothing_is_said_of_a_newcomer_that_dies_while_it_is_asked(
