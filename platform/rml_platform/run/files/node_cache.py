@@ -8,12 +8,14 @@ the next ones until the space is needed.
 
 The locks are the system's (flock), so a process that is killed holds none. The folder has to be on
 a disk of the node: nodes with a common one do not see each other's locks on every file system.
+Users share a cache whose folder they may all write to: what is made there is as open as it is.
 """
 
 import contextlib
 import fcntl
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -31,7 +33,10 @@ LIMIT_VARIABLE = "RML_CACHE_GB"
 DEFAULT_LIMIT_GB = 100.0
 SPARE_BYTES = 200_000_000
 """Left free on the disk, for logs and checkpoints on their way."""
-REMEDY = f"free or mend it, or set {FOLDER_VARIABLE} on that node to a folder on another disk"
+REMEDY = (
+    f"free or mend it, or set {FOLDER_VARIABLE} on that node to a folder on another disk; one that "
+    "several users share has to let them all write (chmod 1777), its .lock files, too"
+)
 Bring = Callable[[Path], None]
 """Makes the folder at the path that it is given, or raises."""
 
@@ -49,15 +54,15 @@ class NodeCache:
 
         Raises:
             ConfigError: the limit is no number.
+            NodeDiskError: the user has no home, and nothing says where else.
         """
-        user_caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        folder = Path(os.environ.get(FOLDER_VARIABLE) or user_caches / "rml")
+        folder = os.environ.get(FOLDER_VARIABLE) or _place_of_users_caches() / "rml"
         text = os.environ.get(LIMIT_VARIABLE, str(DEFAULT_LIMIT_GB))
         try:
             limit_gb = float(text)
         except ValueError:
             raise ConfigError(f"{LIMIT_VARIABLE} = {text!r}: expected gigabytes, as 200") from None
-        return cls(folder.expanduser(), int(limit_gb * 1e9))
+        return cls(Path(folder).expanduser(), int(limit_gb * 1e9))
 
     @contextlib.contextmanager
     def holding(self, name: str, size: int, bring: Bring) -> Iterator[Path]:
@@ -112,6 +117,7 @@ class NodeCache:
                     raise NodeDiskError(f"{self.folder}: {error}; {REMEDY}") from error
                 raise
             with self._blaming_disk():
+                self._open_to_others(staging)
                 staging.replace(place)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
@@ -137,24 +143,59 @@ class NodeCache:
             )
 
     def _delete(self, name: str) -> bool:
-        """Delete an input unless somebody holds it."""
-        with self._lock(name) as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return False
+        """Delete an input unless somebody holds it, or it is another user's in a folder where only
+        the owner may (chmod 1777)."""
+        with contextlib.suppress(BlockingIOError, PermissionError), self._lock(name) as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             away = self.folder / f".{name}.{uuid.uuid4().hex[:8]}"
             (self.folder / name).replace(away)  # whole or gone, also when this process is killed
-            shutil.rmtree(away)
+            shutil.rmtree(away, ignore_errors=True)
             return True
+        return False
 
     @contextlib.contextmanager
     def _lock(self, name: str) -> Iterator[int]:
-        lock = os.open(self.folder / f"{name}.lock", os.O_CREAT | os.O_RDWR, 0o600)
+        lock = self._opened(self.folder / f"{name}.lock")
         try:
             yield lock
         finally:
             os.close(lock)
+
+    def _opened(self, lock: Path) -> int:
+        """A lock file, made where it is not there; in a shared cache with the rights of those who
+        share it from its first moment on."""
+        others = self._others_bits()
+        if not others:
+            return os.open(lock, os.O_CREAT | os.O_RDWR, 0o600)
+        while True:
+            try:
+                # Without O_CREAT: where all may write, systems refuse that for others' files.
+                return os.open(lock, os.O_RDWR)
+            except FileNotFoundError:
+                own = lock.with_name(f".{lock.name}.{uuid.uuid4().hex[:8]}")
+            os.close(os.open(own, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+            try:
+                own.chmod(0o600 | 3 * others)
+                with contextlib.suppress(FileExistsError):  # somebody was quicker
+                    os.link(own, lock)
+            finally:
+                own.unlink()
+
+    def _others_bits(self) -> int:
+        """Who else may write to the cache, as the bits of a mode that let them."""
+        return self.folder.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+    def _open_to_others(self, place: Path) -> None:
+        """Let those who share the cache read an input, and delete it where they may delete any."""
+        writes = self._others_bits()
+        reads = 2 * writes
+        looks = writes // 2
+        may_delete_any = not self.folder.stat().st_mode & stat.S_ISVTX
+        for path in (place, *place.rglob("*")):
+            more = reads
+            if path.is_dir():
+                more |= looks | (writes if may_delete_any else 0)
+            path.chmod(stat.S_IMODE(path.stat().st_mode) | more)
 
     def _blaming_disk(self) -> contextlib.AbstractContextManager[None]:
         return blaming_disk(self.folder, REMEDY)
@@ -167,6 +208,18 @@ class NodeCache:
 
     def _free_bytes(self) -> int:
         return shutil.disk_usage(self.folder).free
+
+
+def _place_of_users_caches() -> Path:
+    place = os.environ.get("XDG_CACHE_HOME")
+    if place:
+        return Path(place)
+    try:
+        return Path.home() / ".cache"
+    except RuntimeError as error:
+        raise NodeDiskError(
+            f"this node knows no home of its user ({error}): set {FOLDER_VARIABLE} there"
+        ) from error
 
 
 def _is_input(path: Path) -> bool:

@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from rml_platform.run.files.node_disk import NodeDiskError
 from rml_trainers.errors import ConfigError
 
 SIZE = 1000
+NOBODY = 65_534
 
 
 def bringing(log: list[str], size: int = SIZE) -> Callable[[Path], None]:
@@ -152,6 +154,49 @@ def test_a_cache_that_cannot_be_written_is_told_with_the_way_out(tmp_path: Path)
         raise AssertionError("nothing was brought")
 
 
+@pytest.mark.parametrize(
+    ("folder", "lock", "input_"),
+    [(0o755, 0o600, 0o755), (0o1777, 0o666, 0o755), (0o2770, 0o660, 0o770), (0o777, 0o666, 0o777)],
+)
+def test_what_users_share_is_as_open_as_its_folder(
+    tmp_path: Path, folder: int, lock: int, input_: int
+) -> None:
+    tmp_path.chmod(folder)
+    umask = os.umask(0o022 if folder != 0o2770 else 0o077)
+    try:
+        with NodeCache(tmp_path, SIZE).holding("a-1", SIZE, bringing([])) as held:
+            modes = [path.stat().st_mode for path in (tmp_path / "a-1.lock", held)]
+            assert [mode & 0o777 for mode in modes] == [lock, input_]
+            assert held.joinpath("train.arrow").stat().st_mode & lock & 0o044 == lock & 0o044
+    finally:
+        os.umask(umask)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a-1", "a-1.lock", "space.lock"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another user")
+def test_another_user_shares_a_cache() -> None:
+    # Not below the folder of pytest, which is its user's alone.
+    with tempfile.TemporaryDirectory(dir="/tmp") as place:
+        shared = Path(place)
+        shared.chmod(0o1777)
+        use(NodeCache(shared, 10 * SIZE), "a-1", [], 100)
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                os.setgid(NOBODY)
+                os.setuid(NOBODY)
+                log: list[str] = []
+                with NodeCache(shared, SIZE).holding("a-1", SIZE, bringing(log)) as folder:
+                    (folder / "train.arrow").read_bytes()
+                with NodeCache(shared, SIZE).holding("b-2", SIZE, bringing(log)):
+                    code = 0 if log == ["b-2"] else 2
+            finally:
+                os._exit(code)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert NodeCache(shared, SIZE).names() == ["a-1", "b-2"], "one may not delete the other's"
+
+
 def test_the_environment_says_where_and_how_much(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -166,3 +211,18 @@ def test_the_environment_says_where_and_how_much(
     monkeypatch.delenv("RML_CACHE_GB")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert NodeCache.of_this_node().folder == tmp_path / "rml"
+
+
+def test_a_user_without_a_home_says_where_the_cache_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", no_home)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("RML_CACHE", raising=False)
+    with pytest.raises(NodeDiskError, match=r"set RML_CACHE"):
+        NodeCache.of_this_node()
+    monkeypatch.setenv("RML_CACHE", str(tmp_path))
+    assert NodeCache.of_this_node().folder == tmp_path
