@@ -1,5 +1,7 @@
 """Tasks for the tests of running, resuming and tracking."""
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -54,3 +56,9 @@ def task_for(
         execution="direct",
     )
     return replace(task, **changes)
+
+
+def dead_process() -> Process:
+    """A process of this machine that has come to its end."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        return Process.of(process.pid)

@@ -23,6 +23,8 @@ SWEEP = "rml_platform.launch.on_ray.sweep"
 
 PRELOAD = "RAY_preload_python_modules"
 """Setting of Ray: what its waiting processes import."""
+LONG_PLACE = 10
+"""Characters of a temporary folder that is too long for Ray's sockets below it."""
 MOST_CORES_WITH_TORCH = 8
 """Ray has a process waiting for each core; up to so many of them load torch."""
 
@@ -99,7 +101,7 @@ def _session_folder() -> Iterator[str]:
     Socket paths are limited to 107 characters, so a long TMPDIR is not used.
     """
     place = Path(tempfile.gettempdir())
-    place = place if len(str(place)) < 16 else SHORT
+    place = place if len(str(place)) < LONG_PLACE else SHORT
     with temporary_folder("rml-ray-", place) as folder:
         # Ray opens its folder to everybody; the one around it is this user's alone.
         inner = folder / "r"

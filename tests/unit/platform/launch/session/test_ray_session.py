@@ -15,15 +15,18 @@ from typing import Any
 import pytest
 import ray
 
+from rml_platform.launch.session import local_ray, ray_watch
 from rml_platform.launch.session import ray_session as module
-from rml_platform.launch.session import ray_watch
 from rml_platform.launch.session.errors import ClusterError, ClusterLostError
 from rml_platform.launch.session.gpu_locks import HeldGpus
 from rml_platform.launch.session.local_ray import PRELOAD, LocalRay
 from rml_platform.launch.session.ray_environment import ENVIRONMENT
 from rml_platform.launch.session.ray_session import ray_session
 from rml_platform.launch.stop_signals import StoppedBySignal, exit_code_of, stopping_on_signals
+from rml_platform.run.files.temporary import owned_name
+from rml_platform.run.task import Process
 from rml_trainers.errors import ConfigError
+from tests.support.platform.tasks import dead_process
 
 
 @pytest.fixture
@@ -117,15 +120,15 @@ def test_a_cluster_that_is_not_there_is_one_clear_error(
 def test_folders_of_killed_launchers_are_swept_away_and_no_others(
     calls: list[dict[str, object]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place = Path(tempfile.mkdtemp(prefix="t", dir="/tmp"))  # short, as the session wants it
-    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(place))
-    with subprocess.Popen(["true"]) as dead:
-        pass
-    for name in (f"rml-ray-{dead.pid}-a", "rml-ray-1-b", "rml-ray-notes-c", "other"):
-        (place / name).mkdir()
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: "/tmp/with-a-long-name")
+    monkeypatch.setattr(local_ray, "SHORT", tmp_path)
+    living = owned_name("rml-ray-", Process.current(), 99)
+    stays = {living, "rml-ray-notes-c", "other"}
+    for name in (owned_name("rml-ray-", dead_process(), 0), *stays):
+        (tmp_path / name).mkdir()
     with ray_session(None, with_train=True):
         pass
-    assert {path.name for path in place.iterdir()} == {"rml-ray-1-b", "rml-ray-notes-c", "other"}
+    assert {path.name for path in tmp_path.iterdir()} == stays
 
 
 @pytest.mark.parametrize("sigint", [signal.default_int_handler, signal.SIG_IGN])

@@ -1,9 +1,6 @@
 """Nodes that differ are refused before anything starts, and what they lack is stored once."""
 
 import functools
-import os
-import subprocess
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -30,14 +27,15 @@ from rml_platform.launch.on_ray.fleet.readiness import TIMES_ASKED, Readiness
 from rml_platform.launch.on_ray.fleet.room import Node
 from rml_platform.run.faults.lease import lease
 from rml_platform.run.files.input_store import InputStore
-from rml_platform.run.task import RunTask
+from rml_platform.run.files.temporary import owned_name
+from rml_platform.run.task import Process, RunTask
 from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.errors import ConfigError
 from rml_trainers.settings.plugins import Plugin
 from tests.support.platform.fake_trainer import GOOD
 from tests.support.platform.object_store import s3_endpoint as s3_endpoint
 from tests.support.platform.object_store import s3_uri as s3_uri
-from tests.support.platform.tasks import fake_config, task_for
+from tests.support.platform.tasks import dead_process, fake_config, task_for
 
 PLUGIN = Plugin(name="mine", location="/a/mine.py", hash="0123456789ab", entries=())  # on no disk
 
@@ -114,11 +112,9 @@ def test_what_killed_workers_left_on_a_node_is_removed_when_it_is_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-    left = tmp_path / f"rml-work-{dead.pid}-abc"
+    left = tmp_path / owned_name("rml-work-", dead_process(), 0)
     (left / "checkpoint").mkdir(parents=True)
-    alive = tmp_path / f"rml-work-{os.getpid()}-abc"
+    alive = tmp_path / owned_name("rml-work-", Process.current(), 0)
     alive.mkdir()
     answer(Question(storage=str(tmp_path), launch_id="launch", plugins=(), inputs=()))
     assert list(tmp_path.iterdir()) == [alive]
