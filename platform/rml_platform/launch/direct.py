@@ -1,13 +1,18 @@
 """Runs in this very process, without Ray: what `execution: direct`, `rml run` and
 `rml launch --without-ray` share."""
 
+import contextlib
 import functools
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields, replace
 from typing import Any
+
+import torch
 
 from rml_platform.launch.run_queue import RunQueue
 from rml_platform.launch.scheduling.turns import Turns
+from rml_platform.launch.session.gpu_locks import gpu_names, wait_for_free
 from rml_platform.planning.machine import Machine
 from rml_platform.run.attempt import Outcome, TrainerLike, WorkerContext
 from rml_platform.run.execute import execute
@@ -22,10 +27,46 @@ def run_direct(
     task: RunTask,
     trainer_class: Callable[..., TrainerLike] | None = None,
     node: str = "",
+    local_index: int = 0,
 ) -> Outcome:
-    """One run on one device. The actor of a scheduler sees its own device only, so the first
-    visible one is right."""
-    return execute(task, WorkerContext(writer=task.launch_id, node=node), trainer_class)
+    """One run on one device, the one with this number of those that this process sees. The actor of
+    a scheduler sees its own device only, so there the first one is right."""
+    context = WorkerContext(writer=task.launch_id, node=node, local_index=local_index)
+    return execute(task, context, trainer_class)
+
+
+def given_here(task: RunTask, gpus: float) -> RunTask:
+    """The task with all cores of this machine, and with so many of its GPUs unless its
+    configuration wants the CPU."""
+    wants_cpu = json.loads(task.config_json)["runtime"]["device"] == "cpu"
+    return replace(
+        task,
+        execution="direct",
+        cpus_per_worker=Machine.here().cores,
+        gpus_per_worker=0.0 if wants_cpu else gpus,
+    )
+
+
+@contextlib.contextmanager
+def gpu_for(
+    tasks: Sequence[RunTask], is_wanted: Callable[[], bool], on_note: Callable[[str], None]
+) -> Iterator[int | None]:
+    """The number of a GPU of this machine that no other launch of this user has for as long as the
+    context is open, waited for; 0 where no task has any, None where nothing wants it any more."""
+    if not any(task.gpus_per_worker > 0 for task in tasks):
+        yield 0
+        return
+    names = gpu_names(Machine.here().gpus)
+    held = wait_for_free(names, min(1, len(names)), is_wanted, on_note, at_most=1)
+    if held is None:
+        yield None
+        return
+    try:
+        index = names.index(held.names[0]) if held.names else 0
+        with torch.cuda.device(index) if index else contextlib.nullcontext():
+            yield index
+    finally:
+        held.release()
 
 
 def run_here(
@@ -34,21 +75,22 @@ def run_here(
     on_note: Callable[[str], None],
     trainer_class: Callable[..., TrainerLike] | None = None,
     turns: Turns | None = None,
+    local_index: int = 0,
 ) -> Mapping[str, str]:
-    """Train one run after the other with all cores of this machine, and once more where the rules
-    would have it so.
+    """Train one run after the other on this machine, and once more where the rules would have it
+    so.
 
     Args:
+        tasks: as `given_here` has them.
         rules: for all runs, or by the name of their study.
         on_note: is told of every further try.
+        local_index: which of the GPUs that this process sees.
     Returns:
         Runs that ended without writing down why, with what is known of them.
     """
-    cores = Machine.here().cores
-    sized = [replace(task, execution="direct", cpus_per_worker=cores) for task in tasks]
-    queue = RunQueue(sized, rules, on_note, turns)
+    queue = RunQueue(tasks, rules, on_note, turns)
     while (now := until_it_answers(queue.next)) is not None:
-        run_direct(now, trainer_class)
+        run_direct(now, trainer_class, local_index=local_index)
         until_it_answers(functools.partial(queue.ended, now.run_id, ""))
     return queue.lost
 
@@ -65,10 +107,12 @@ def carry_out_here(
     on_note: Callable[[str], None],
 ) -> Mapping[str, str]:
     """Train what a launch has to do here. Raises ConfigError where somebody asked for more than
-    one process."""
+    one process, or for a node of a kind."""
     for study in studies.values():
         asked = {
             "resources.workers": study.resources.workers != 1,
+            "resources.accelerator": study.resources.accelerator is not None,
+            "resources.labels": bool(study.resources.labels),
             "execution: train": study.execution == "train",
             "--address or RAY_ADDRESS": address is not None,
             "--ship": ship,
@@ -77,8 +121,28 @@ def carry_out_here(
         if any(asked.values()):
             what = ", ".join(name for name, is_asked in asked.items() if is_asked)
             raise ConfigError(
-                f"{study.source}: --without-ray trains one run after the other in one process, "
-                f"which does not go with {what}"
+                f"{study.source}: --without-ray trains one run after the other in one process of "
+                f"this machine, which does not go with {what}"
             )
+        unheard = _rules_of_hanging(study.retry)
+        if unheard:
+            on_note(
+                f"{study.source}: --without-ray has nobody beside a run who would see it hang: "
+                f"{', '.join(unheard)} say nothing here"
+            )
+    there = Machine.here().gpus
+    given = [given_here(task, studies[task.study].resources.gpus(there)) for task in tasks]
     rules = {name: study.retry for name, study in studies.items()}
-    return run_here(tasks, rules, on_note, trainer_class, turns)
+    with gpu_for(given, lambda: turns.may_any_start(given), on_note) as index:
+        if index is None:
+            for task in given:  # it says why of those that wait
+                turns.add(task)
+            return {}
+        return run_here(given, rules, on_note, trainer_class, turns, index)
+
+
+def _rules_of_hanging(rules: RetryConfig) -> list[str]:
+    """Those that a study has changed, by their place in its file."""
+    default = RetryConfig()
+    names = [field.name for field in fields(rules) if field.name.startswith("hang")]
+    return [f"retry.{name}" for name in names if getattr(rules, name) != getattr(default, name)]

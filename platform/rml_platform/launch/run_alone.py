@@ -7,12 +7,13 @@ from pathlib import Path
 from rich.console import Console
 
 from rml_platform.launch.claiming import LaunchClaims
-from rml_platform.launch.direct import run_here
+from rml_platform.launch.direct import given_here, gpu_for, run_here
 from rml_platform.launch.launch import new_launch_id, note_on
 from rml_platform.launch.live_view import LiveView
 from rml_platform.launch.output_layout import OutputLayout
 from rml_platform.launch.sizing import task_of
 from rml_platform.launch.stop_signals import stopping_on_signals
+from rml_platform.planning.machine import Machine
 from rml_platform.planning.plan import PlannedRun
 from rml_platform.run.faults.lease import lease
 from rml_platform.run.run_folder import RunFolder, RunRecord
@@ -56,8 +57,13 @@ def run_alone(
         with stopping_on_signals(), _claimed(folder, layout.storage, launch_id):
             folder.folder.delete("cancel")
             try:
-                with LiveView([folder], publisher, console, launch_id):
-                    run_here([task], RetryConfig(), on_note)
+                gpus = float(min(1, Machine.here().gpus))
+                tasks = [given_here(task, gpus)]
+                with (
+                    gpu_for(tasks, lambda: True, on_note) as index,
+                    LiveView([folder], publisher, console, launch_id),
+                ):
+                    run_here(tasks, RetryConfig(), on_note, local_index=index or 0)
             finally:
                 publisher.sync([folder], closing=True)
     else:

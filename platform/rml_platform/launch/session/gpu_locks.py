@@ -48,13 +48,15 @@ def gpu_names(count: int) -> tuple[str, ...]:
     return tuple(name.strip() for name in names[:count])
 
 
-def take_free(names: Sequence[str]) -> HeldGpus:
-    """Hold those of some GPUs that no other launch holds. Raises ClusterError where the folder of
-    the locks is another user's."""
+def take_free(names: Sequence[str], at_most: int | None = None) -> HeldGpus:
+    """Hold those of some GPUs that no other launch holds; where `at_most` says so, not all of them.
+    Raises ClusterError where the folder of the locks is another user's."""
     held = dict[str, TextIO]()
     others = dict[str, None]()
     folder = _folder() if names else SHORT
     for name in names:
+        if len(held) == at_most:
+            break
         lock = folder / f"{re.sub(r'[^A-Za-z0-9-]', '_', name)}.lock"
         file = open(lock, "a+", opener=_opener, encoding="ascii")  # noqa: SIM115 - it is kept
         try:
@@ -76,15 +78,18 @@ def wait_for_free(
     at_least: int,
     is_wanted: Callable[[], bool],
     on_note: Callable[[str], None],
+    at_most: int | None = None,
 ) -> HeldGpus | None:
     """Hold the free ones of some GPUs as soon as they are enough; None where nothing wants them
     any more. Meanwhile others may have them all.
 
     Args:
         at_least: how many are enough.
+        at_most: how many can be of use; default: all.
     """
+    useful = len(names) if at_most is None else min(at_most, len(names))
     is_told = False
-    while len((held := take_free(names)).names) < at_least:
+    while len((held := take_free(names, at_most)).names) < at_least:
         held.release()
         if not is_wanted():
             return None
@@ -95,7 +100,7 @@ def wait_for_free(
             )
             is_told = True
         _wait()
-    if len(held.names) < len(names):
+    if len(held.names) < useful:
         on_note(
             f"{len(held.names)} of {len(names)} GPUs are taken (number {', '.join(held.names)}): "
             f"{_whose(held)} has the others"

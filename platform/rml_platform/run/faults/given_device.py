@@ -15,7 +15,9 @@ def given_device(task: RunTask, local_index: int) -> torch.device:
     """The device of a worker, as `choose_device` has it.
 
     Where the run was given GPUs, `auto` is one of them and never the CPU: a run that trained there
-    would hold a GPU that it does not use, and nobody would see why it is slow. `cpu` stays the CPU.
+    would hold a GPU that it does not use, and nobody would see why it is slow. Where it was given
+    none, `auto` is the CPU, also where torch sees a GPU, which may be another run's. `cpu` stays
+    the CPU.
 
     Args:
         local_index: which of the GPUs visible to this process.
@@ -24,7 +26,9 @@ def given_device(task: RunTask, local_index: int) -> torch.device:
         DeviceError: it was given none, and its configuration asks for one.
     """
     requested = task.config.runtime.device
-    if task.gpus_per_worker == 0 or requested == "cpu":
+    if requested == "cpu" or (requested == "auto" and task.gpus_per_worker == 0):
+        return choose_device("cpu")
+    if task.gpus_per_worker == 0:
         return choose_device(requested, local_index)
     try:
         return choose_device("cuda", local_index)

@@ -132,6 +132,19 @@ def test_a_part_of_them_is_told() -> None:
     first.release()
 
 
+def test_no_more_are_held_than_can_be_of_use() -> None:
+    first = take_free(ALL[:1])
+    said: list[str] = []
+    held = wait_for_free(ALL, 1, lambda: True, said.append, at_most=1)
+    assert held is not None
+    assert (held.names, said) == (ALL[1:2], [])
+    assert take_free(ALL, at_most=0).names == ()
+    rest = take_free(ALL)
+    assert rest.names == ALL[2:]
+    for one in (first, held, rest):
+        one.release()
+
+
 @pytest.mark.parametrize("before", [None, "5,0,1"])
 def test_others_are_hidden_from_what_is_started(
     before: str | None, monkeypatch: pytest.MonkeyPatch

@@ -42,13 +42,16 @@ def task_of(tiny_data: PreparedData, tmp_path: Path) -> Any:
     return made
 
 
-def test_a_run_without_gpus_takes_what_its_configuration_says(task_of: Any, gpus: Any) -> None:
+def test_a_run_without_gpus_takes_one_only_where_its_configuration_says_so(
+    task_of: Any, gpus: Any
+) -> None:
     assert given_device(task_of("auto", 0.0), 0).type == "cpu"
     with pytest.raises(DeviceError, match="torch sees no usable GPU on this machine") as caught:
         given_device(task_of("cuda", 0.0), 0)
     assert not isinstance(caught.value, MissingGpuError)
     gpus(1)
-    assert given_device(task_of("auto", 0.0), 0) == torch.device("cuda", 0)
+    assert given_device(task_of("auto", 0.0), 0).type == "cpu", "it is another run's"
+    assert given_device(task_of("cuda", 0.0), 0) == torch.device("cuda", 0)
 
 
 @pytest.mark.parametrize("device", ["auto", "cuda"])

@@ -1,0 +1,174 @@
+"""What a launch without Ray gives its runs, and refuses; the GPUs are names here."""
+
+import json
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+
+from rml_platform.launch import direct
+from rml_platform.launch.output_layout import OutputLayout
+from rml_platform.launch.run_alone import run_alone
+from rml_platform.launch.scheduling.turns import Turns
+from rml_platform.launch.session import gpu_locks
+from rml_platform.planning.machine import Machine
+from rml_platform.planning.plan import make_plan
+from rml_platform.run.attempt import WorkerContext
+from rml_platform.run.task import RunTask, config_to_json
+from rml_platform.study.schema import load_study
+from rml_trainers.data.prepared.cache import PreparedData
+from rml_trainers.errors import ConfigError
+from tests.support.platform.fake_trainer import GOOD
+from tests.support.platform.studies import write_study
+from tests.support.platform.tasks import fake_config, task_for
+
+STUDY = """\
+name: tiny
+base:
+  data: {name: scenes, size_px: [32, 48], num_train: 10, num_val: 3}
+  split: {num_labelled: 4}
+  method: {name: supervised}
+  network: {backbone: test_resnet, weights: none, aspp_branches: 2}
+  schedule: {warm_up_steps: 5, stage_steps: []}
+seeds: [1]
+"""
+
+
+@pytest.fixture
+def tasks(tiny_data: PreparedData, tmp_path: Path) -> list[RunTask]:
+    config = fake_config(GOOD)
+    auto = replace(config, runtime=replace(config.runtime, device="auto"))
+    return [
+        replace(
+            task_for(config, tiny_data, tmp_path, f"run-{number}"),
+            config_json=config_to_json(auto),
+            study="tiny",
+        )
+        for number in (1, 2, 3)
+    ]
+
+
+@pytest.fixture
+def carried_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[RunTask, int]]:
+    """What is carried out on a machine of two GPUs, and on which; it trains nothing."""
+    found: list[tuple[RunTask, int]] = []
+
+    def execute(task: RunTask, context: WorkerContext, trainer_class: Any) -> str:
+        found.append((task, context.local_index))
+        return "done"
+
+    monkeypatch.setattr(direct, "execute", execute)
+    monkeypatch.setattr(torch.cuda, "device", nullcontext)
+    monkeypatch.delenv(gpu_locks.VISIBLE, raising=False)
+    monkeypatch.setattr(gpu_locks, "SHORT", tmp_path)
+    monkeypatch.setattr(Machine, "here", lambda: Machine(cores=4, gpus=2))
+    return found
+
+
+def carry_out(
+    tasks: Sequence[RunTask], place: Path, *changes: str, said: list[str] | None = None
+) -> None:
+    study = load_study(write_study(place, STUDY), changes)
+    direct.carry_out_here(
+        tasks,
+        turns=Turns(),
+        studies={"tiny": study},
+        address=None,
+        max_concurrent=None,
+        ship=False,
+        trainer_class=None,
+        on_note=[].append if said is None else said.append,
+    )
+
+
+@pytest.mark.parametrize(("gpus", "given"), [("auto", 1.0), ("1", 1.0), ("0", 0.0)])
+def test_a_run_is_given_what_its_study_says(
+    gpus: str,
+    given: float,
+    tasks: list[RunTask],
+    carried_out: list[tuple[RunTask, int]],
+    tmp_path: Path,
+) -> None:
+    carry_out(tasks[:1], tmp_path, f"resources.gpus_per_worker={gpus}")
+    task, index = carried_out[0]
+    assert (task.gpus_per_worker, task.cpus_per_worker, task.execution) == (given, 4, "direct")
+    assert index == 0
+
+
+def test_a_run_that_wants_the_cpu_takes_no_gpu(
+    tasks: list[RunTask], carried_out: list[tuple[RunTask, int]], tmp_path: Path
+) -> None:
+    config = json.loads(tasks[0].config_json)
+    config["runtime"]["device"] = "cpu"
+    others = gpu_locks.take_free(["0", "1"])
+    carry_out([replace(tasks[0], config_json=json.dumps(config))], tmp_path)
+    assert carried_out[0][0].gpus_per_worker == 0
+    others.release()
+
+
+def test_two_launches_on_one_machine_have_different_gpus(
+    tasks: list[RunTask], carried_out: list[tuple[RunTask, int]], tmp_path: Path
+) -> None:
+    other = gpu_locks.take_free(["0"])
+    given = [direct.given_here(task, 1) for task in tasks]
+    with direct.gpu_for(given, lambda: True, pytest.fail) as index:
+        assert index == 1
+        assert gpu_locks.take_free(["1"]).names == ()
+        with direct.gpu_for(given, lambda: False, lambda text: None) as none:
+            assert none is None
+    carry_out(tasks[:1], tmp_path)
+    assert carried_out[0][1] == 1
+    free = gpu_locks.take_free(["1"])
+    assert free.names == ("1",), "given back"
+    free.release()
+    other.release()
+
+
+def test_a_run_alone_takes_a_gpu_of_its_own(
+    carried_out: list[tuple[RunTask, int]], tmp_path: Path
+) -> None:
+    study = load_study(write_study(tmp_path, STUDY))
+    (run,) = make_plan(study, data_root=None, cache_root=tmp_path / "cache").runs
+    other = gpu_locks.take_free(["0"])
+    layout = OutputLayout(root=tmp_path, storage=str(tmp_path))
+    run_alone(run, layout=layout, data_root=None, tracking_uri="none", console=Console(quiet=True))
+    assert {(task.gpus_per_worker, index) for task, index in carried_out} == {(1.0, 1)}
+    other.release()
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ("resources.accelerator=A100", "resources.accelerator"),
+        ("resources.labels={market: spot}", "resources.labels"),
+        ("resources.workers=2", "resources.workers"),
+    ],
+)
+def test_what_one_process_of_this_machine_cannot_promise_is_refused(
+    change: str,
+    what: str,
+    tasks: list[RunTask],
+    carried_out: list[tuple[RunTask, int]],
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(ConfigError, match=f"--without-ray .* does not go with {what}"):
+        carry_out(tasks, tmp_path, change)
+    assert carried_out == []
+
+
+@pytest.mark.usefixtures("carried_out")
+def test_rules_that_nobody_follows_are_told(tasks: list[RunTask], tmp_path: Path) -> None:
+    said: list[str] = []
+    carry_out(tasks[:1], tmp_path, "retry.hang_at_least_s=60", "retry.lost=7", said=said)
+    assert [text for text in said if "hang" in text] == [
+        f"{tmp_path / 'study.yaml'}: --without-ray has nobody beside a run who would see it hang: "
+        "retry.hang_at_least_s say nothing here"
+    ]
+    said.clear()
+    carry_out(tasks[:1], tmp_path, said=said)
+    assert not [text for text in said if "hang" in text]
