@@ -17,6 +17,8 @@ from rml_platform.planning.machine import Machine
 from rml_platform.run.attempt import Outcome, TrainerLike, WorkerContext
 from rml_platform.run.execute import execute
 from rml_platform.run.faults.outages import until_it_answers
+from rml_platform.run.faults.retry_policy import FailureClass, classify
+from rml_platform.run.run_folder import RunFolder
 from rml_platform.run.task import RunTask
 from rml_platform.study.cells import Study
 from rml_platform.study.retry_config import RetryConfig
@@ -78,7 +80,7 @@ def run_here(
     local_index: int = 0,
 ) -> Mapping[str, str]:
     """Train one run after the other on this machine, and once more where the rules would have it
-    so.
+    so. A GPU that failed ends that: no process can use it any more that has used it before.
 
     Args:
         tasks: as `given_here` has them.
@@ -88,11 +90,33 @@ def run_here(
     Returns:
         Runs that ended without writing down why, with what is known of them.
     """
-    queue = RunQueue(tasks, rules, on_note, turns)
+    queue = RunQueue(tasks, _without_device(rules), on_note, turns)
     while (now := until_it_answers(queue.next)) is not None:
         run_direct(now, trainer_class, local_index=local_index)
         until_it_answers(functools.partial(queue.ended, now.run_id, ""))
+        if until_it_answers(functools.partial(_has_lost_its_gpu, now)):
+            on_note(
+                f"{now.run_id} failed over its GPU, which this process cannot use any more: it "
+                "starts no other run. What is left goes on when it is launched again"
+            )
+            break
     return queue.lost
+
+
+def _without_device(
+    rules: RetryConfig | Mapping[str, RetryConfig],
+) -> RetryConfig | Mapping[str, RetryConfig]:
+    """Rules under which a GPU that failed is not tried again: it would be in the same process."""
+    if isinstance(rules, RetryConfig):
+        return replace(rules, device=0)
+    return {name: replace(own, device=0) for name, own in rules.items()}
+
+
+def _has_lost_its_gpu(task: RunTask) -> bool:
+    failure = RunFolder.of(task.storage, task.run_id).record().failure_of(task.launch_id)
+    if failure is None:
+        return False
+    return classify((failure.kind,), failure.message) is FailureClass.DEVICE
 
 
 def carry_out_here(

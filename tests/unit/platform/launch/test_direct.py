@@ -1,4 +1,5 @@
-"""What a launch without Ray gives its runs, and refuses; the GPUs are names here."""
+"""What a launch without Ray gives its runs, refuses, and does when its GPU fails; the GPUs are
+names here."""
 
 import json
 from collections.abc import Sequence
@@ -19,11 +20,12 @@ from rml_platform.launch.session import gpu_locks
 from rml_platform.planning.machine import Machine
 from rml_platform.planning.plan import make_plan
 from rml_platform.run.attempt import WorkerContext
+from rml_platform.run.run_folder import RunFolder
 from rml_platform.run.task import RunTask, config_to_json
 from rml_platform.study.schema import load_study
 from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.errors import ConfigError
-from tests.support.platform.fake_trainer import GOOD
+from tests.support.platform.fake_trainer import GOOD, FakeTrainer
 from tests.support.platform.studies import write_study
 from tests.support.platform.tasks import fake_config, task_for
 
@@ -172,3 +174,24 @@ def test_rules_that_nobody_follows_are_told(tasks: list[RunTask], tmp_path: Path
     said.clear()
     carry_out(tasks[:1], tmp_path, said=said)
     assert not [text for text in said if "hang" in text]
+
+
+def test_a_gpu_that_failed_ends_the_launch_and_leaves_the_rest(
+    tasks: list[RunTask], tmp_path: Path
+) -> None:
+    trained: list[str] = []
+
+    class Broken(FakeTrainer):
+        def _fail(self) -> None:
+            trained.append("a step")
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    said: list[str] = []
+    rules = load_study(write_study(tmp_path, STUDY)).retry
+    for given in (rules, {"tiny": rules}):
+        trained.clear()
+        lost = direct.run_here(tasks, given, said.append, Broken)
+        assert (lost, trained) == ({}, ["a step"]), "not tried again, and no other run either"
+        assert "run-1 failed over its GPU" in said.pop()
+    states = [RunFolder.of(task.storage, task.run_id).record().state for task in tasks]
+    assert states == ["failed", "new", "new"]
