@@ -95,8 +95,8 @@ def launch(
     plans = (plans,) if isinstance(plans, Plan) else tuple(plans)
     studies = _labels_of(plans)
     try:
-        is_own = (is_local := address is None) and with_ray and carry_out is None
-        with stopping_on_signals(), ray_ahead(plans, layout.storage, is_own) as ahead:
+        here = (is_local := address is None) and with_ray and carry_out is None
+        with stopping_on_signals(), ray_ahead(plans, layout.storage, here, max_concurrent) as ahead:
             publisher = _opened(tracking_uri, layout, studies, note)
             carry_out = functools.partial(
                 carry_out or (on_ray(ahead) if with_ray else carry_out_here),

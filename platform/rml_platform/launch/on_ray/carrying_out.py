@@ -4,6 +4,7 @@ import contextlib
 import functools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from fractions import Fraction
 from typing import Any, TypedDict
 
 from rml_dashboards.contract.run_folder import RESULT_FILE, RUNS
@@ -42,20 +43,37 @@ def _gpus_of_a_run(studies: Iterable[Study]) -> int:
     return min(there, math.ceil(max(asked, default=0)))
 
 
+def _gpus_of_use(of_each_run: Iterable[Study], max_concurrent: int | None) -> int:
+    """The most GPUs of this machine that runs can use at once, given the study of each."""
+    there = Machine.here().gpus
+    needs = sorted((_gpus_of(study, there) for study in of_each_run), reverse=True)
+    return min(there, math.ceil(sum(needs[:max_concurrent])))
+
+
+def _gpus_of(study: Study, there: int) -> Fraction:
+    gpus = study.resources.gpus(there)
+    if 0 < gpus < 1:  # so many runs share one, and what is left of it is of no use
+        return Fraction(1, int(1 / gpus))
+    return Fraction(study.resources.workers * gpus)
+
+
 @contextlib.contextmanager
-def ray_ahead(plans: Sequence[Plan], storage: str, is_wanted: bool) -> Iterator[LocalRay | None]:
+def ray_ahead(
+    plans: Sequence[Plan], storage: str, is_wanted: bool, max_concurrent: int | None = None
+) -> Iterator[LocalRay | None]:
     """Begin to start a Ray of this machine where some run has no result yet and there are GPUs for
-    it, for `on_ray`; it ends with the context at the latest.
+    all that can be under way at once, for `on_ray`; it ends with the context at the latest.
 
     The launch meanwhile opens its tracker, which takes about as long.
     """
-    if not (is_wanted and _is_something_left(plans, storage)):
+    left = _studies_of_runs_left(plans, storage) if is_wanted else []
+    if not left:
         yield None
         return
     studies = [plan.study for plan in plans]
-    needed = _gpus_of_a_run(studies)
-    gpus = take_free(gpu_names(Machine.here().gpus if needed else 0))
-    if len(gpus.names) < needed or gpus.others:  # the launch tells it where it has to do something
+    of_use = _gpus_of_use(left, max_concurrent)
+    gpus = take_free(gpu_names(Machine.here().gpus if of_use else 0), of_use)
+    if len(gpus.names) < of_use:  # the launch tells it where it has to do something
         gpus.release()
         yield None
         return
@@ -67,14 +85,16 @@ def ray_ahead(plans: Sequence[Plan], storage: str, is_wanted: bool) -> Iterator[
         ahead.close()
 
 
-def _is_something_left(plans: Sequence[Plan], storage: str) -> bool:
-    """Whether a run has no result; False where looking would take its time, on object storage."""
+def _studies_of_runs_left(plans: Sequence[Plan], storage: str) -> list[Study]:
+    """The study of each run that has no result, one for each; none where looking would take its
+    time, on object storage."""
     runs = Folder.open(storage).child(RUNS).local
     if runs is None:
-        return False
-    return not all(
-        (runs / run.run_id / RESULT_FILE).is_file() for plan in plans for run in plan.runs
-    )
+        return []
+    study_of = {run.run_id: plan.study for plan in reversed(plans) for run in plan.runs}
+    return [
+        study for run_id, study in study_of.items() if not (runs / run_id / RESULT_FILE).is_file()
+    ]
 
 
 def on_ray(ahead: LocalRay | None) -> Callable[..., dict[str, str]]:
@@ -84,13 +104,15 @@ def on_ray(ahead: LocalRay | None) -> Callable[..., dict[str, str]]:
 
 def _gpus_for(
     tasks: Sequence[RunTask],
-    studies: Iterable[Study],
+    studies: Mapping[str, Study],
     turns: Turns,
+    max_concurrent: int | None,
     on_note: Callable[[str], None],
 ) -> HeldGpus | None:
-    """GPUs of this machine that no other launch has, waited for; None where meanwhile none of the
-    runs may be started any more."""
-    of_a_run = _gpus_of_a_run(studies)
+    """GPUs of this machine that no other launch has, enough for one run and no more than all can
+    use, waited for; None where meanwhile none of the runs may be started any more."""
+    of_each = [studies[task.study] for task in tasks]
+    of_a_run = _gpus_of_a_run(of_each)
     names = gpu_names(Machine.here().gpus if of_a_run else 0)
 
     def is_wanted() -> bool:
@@ -102,7 +124,8 @@ def _gpus_for(
                 raise
             return True
 
-    return wait_for_free(names, of_a_run, is_wanted, on_note)
+    of_use = _gpus_of_use(of_each, max_concurrent)
+    return wait_for_free(names, of_a_run, is_wanted, on_note, of_use)
 
 
 def _carry_out(
@@ -126,7 +149,7 @@ def _carry_out(
             on_note(text)
     held: HeldGpus | None = HeldGpus()
     if is_local and (ahead is None or ahead.is_closed):
-        held = _gpus_for(tasks, needed.values(), turns, on_note)
+        held = _gpus_for(tasks, needed, turns, max_concurrent, on_note)
     if held is None:
         for task in tasks:  # it says why of those that wait
             turns.add(task)

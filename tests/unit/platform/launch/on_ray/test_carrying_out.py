@@ -4,6 +4,7 @@ import errno
 import functools
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from rml_platform.planning.machine import Machine
 from rml_platform.planning.plan import Plan, make_plan
 from rml_platform.run.task import RunTask
 from rml_platform.study.schema import load_study
+from rml_platform.study.study_file import ResourcesConfig
 from tests.support.platform.studies import write_study
 
 STUDY = """\
@@ -91,6 +93,82 @@ def test_a_study_without_gpus_takes_none(begun: list[Any], tmp_path: Path) -> No
     plan = make_plan(study, data_root=None, cache_root=tmp_path / "cache")
     with carrying_out.ray_ahead([plan], str(tmp_path), True):
         assert begun[0]["gpus"].names == ()
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_no_more_gpus_are_held_than_the_runs_can_use(
+    plan: Plan, begun: list[Any], tmp_path: Path
+) -> None:
+    with carrying_out.ray_ahead([plan], str(tmp_path), True, 1):
+        assert begun[-1]["gpus"].names == ("0",)
+        other = gpu_locks.take_free(["0", "1"])
+        assert other.names == ("1",), "for the next launch"
+        other.release()
+    (tmp_path / "runs" / plan.runs[0].run_id).mkdir(parents=True)
+    (tmp_path / "runs" / plan.runs[0].run_id / "result.json").touch()
+    other = gpu_locks.take_free(["0"])
+    with carrying_out.ray_ahead([plan], str(tmp_path), True) as ray:
+        assert ray is not None, "one run is left, and a GPU for it"
+        assert begun[-1]["gpus"].names == ("1",)
+    other.release()
+
+
+@pytest.mark.parametrize(
+    ("resources", "num_runs", "max_concurrent", "gpus"),
+    [
+        ({}, 1, None, 1),
+        ({}, 3, 2, 2),
+        ({}, 20, None, 8),
+        ({"workers": 2}, 3, None, 6),
+        ({"gpus_per_worker": 2}, 2, 1, 2),
+        ({"gpus_per_worker": 0.4}, 3, None, 2),
+        ({"gpus_per_worker": 0.3}, 3, None, 1),
+        ({"gpus_per_worker": 0}, 3, None, 0),
+    ],
+)
+def test_gpus_of_use_are_those_of_the_runs_that_can_be_under_way_at_once(
+    resources: dict[str, Any],
+    num_runs: int,
+    max_concurrent: int | None,
+    gpus: int,
+    plan: Plan,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Machine, "here", lambda: Machine(cores=64, gpus=8))
+    study = replace(plan.study, resources=ResourcesConfig(**resources))
+    assert carrying_out._gpus_of_use([study] * num_runs, max_concurrent) == gpus
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_a_launch_with_one_run_leaves_the_other_gpu_to_the_next(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[tuple[str, ...]] = []
+
+    class Begun(Exception):
+        """Ray is started."""
+
+    def begin(address: str | None, **size: Any) -> None:
+        held.append(size["gpus"].names)
+        size["gpus"].release()
+        raise Begun
+
+    monkeypatch.setattr(carrying_out, "ray_session", begin)
+    layout = OutputLayout(root=tmp_path, storage=str(tmp_path))
+    tasks = [task_of(run, "tiny", layout, None, "launch-1") for run in plan.runs]
+    for own, most in ((tasks[:1], None), (tasks, 1), (tasks, None)):
+        with pytest.raises(Begun):
+            carrying_out.on_ray(None)(
+                own,
+                turns=Turns(),
+                studies={"tiny": plan.study},
+                address=None,
+                max_concurrent=most,
+                ship=False,
+                trainer_class=None,
+                on_note=pytest.fail,
+            )
+    assert held == [("0",), ("0",), ("0", "1")]
 
 
 @pytest.mark.usefixtures("two_gpus")
