@@ -2,7 +2,7 @@
 names here."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -73,7 +73,10 @@ def carried_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[R
 
 
 def carry_out(
-    tasks: Sequence[RunTask], place: Path, *changes: str, said: list[str] | None = None
+    tasks: Sequence[RunTask],
+    place: Path,
+    *changes: str,
+    on_note: Callable[[str], None] = lambda text: None,
 ) -> None:
     study = load_study(write_study(place, STUDY), changes)
     direct.carry_out_here(
@@ -84,7 +87,7 @@ def carry_out(
         max_concurrent=None,
         ship=False,
         trainer_class=None,
-        on_note=[].append if said is None else said.append,
+        on_note=on_note,
     )
 
 
@@ -166,13 +169,13 @@ def test_what_one_process_of_this_machine_cannot_promise_is_refused(
 @pytest.mark.usefixtures("carried_out")
 def test_rules_that_nobody_follows_are_told(tasks: list[RunTask], tmp_path: Path) -> None:
     said: list[str] = []
-    carry_out(tasks[:1], tmp_path, "retry.hang_at_least_s=60", "retry.lost=7", said=said)
+    carry_out(tasks[:1], tmp_path, "retry.hang_at_least_s=60", "retry.lost=7", on_note=said.append)
     assert [text for text in said if "hang" in text] == [
         f"{tmp_path / 'study.yaml'}: --without-ray has nobody beside a run who would see it hang: "
         "retry.hang_at_least_s say nothing here"
     ]
     said.clear()
-    carry_out(tasks[:1], tmp_path, said=said)
+    carry_out(tasks[:1], tmp_path, on_note=said.append)
     assert not [text for text in said if "hang" in text]
 
 
