@@ -65,8 +65,11 @@ def gpu_for(
         return
     try:
         index = names.index(held.names[0]) if held.names else 0
-        with torch.cuda.device(index) if index else contextlib.nullcontext():
-            yield index
+        if len(names) > 1:
+            # What names no GPU is on this one too. It is not set back: a GPU that failed lets
+            # nothing be set, and nothing but the next run here would ask.
+            torch.cuda.set_device(index)
+        yield index
     finally:
         held.release()
 
@@ -92,7 +95,12 @@ def run_here(
     """
     queue = RunQueue(tasks, _without_device(rules), on_note, turns)
     while (now := until_it_answers(queue.next)) is not None:
-        run_direct(now, trainer_class, local_index=local_index)
+        try:
+            run_direct(now, trainer_class, local_index=local_index)
+        except Exception:
+            # Where a GPU has failed, giving back what the run held of it fails as well.
+            if not until_it_answers(functools.partial(_has_lost_its_gpu, now)):
+                raise
         until_it_answers(functools.partial(queue.ended, now.run_id, ""))
         if until_it_answers(functools.partial(_has_lost_its_gpu, now)):
             on_note(

@@ -3,7 +3,6 @@ names here."""
 
 import json
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from rml_platform.launch.scheduling.turns import Turns
 from rml_platform.launch.session import gpu_locks
 from rml_platform.planning.machine import Machine
 from rml_platform.planning.plan import make_plan
+from rml_platform.run import execute
 from rml_platform.run.attempt import WorkerContext
 from rml_platform.run.run_folder import RunFolder
 from rml_platform.run.task import RunTask, config_to_json
@@ -29,6 +29,7 @@ from tests.support.platform.fake_trainer import GOOD, FakeTrainer
 from tests.support.platform.studies import write_study
 from tests.support.platform.tasks import fake_config, task_for
 
+BROKEN = "CUDA error: an illegal memory access was encountered"
 STUDY = """\
 name: tiny
 base:
@@ -60,12 +61,12 @@ def carried_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[R
     """What is carried out on a machine of two GPUs, and on which; it trains nothing."""
     found: list[tuple[RunTask, int]] = []
 
-    def execute(task: RunTask, context: WorkerContext, trainer_class: Any) -> str:
+    def trains_nothing(task: RunTask, context: WorkerContext, trainer_class: Any) -> str:
         found.append((task, context.local_index))
         return "done"
 
-    monkeypatch.setattr(direct, "execute", execute)
-    monkeypatch.setattr(torch.cuda, "device", nullcontext)
+    monkeypatch.setattr(direct, "execute", trains_nothing)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda index: None)
     monkeypatch.delenv(gpu_locks.VISIBLE, raising=False)
     monkeypatch.setattr(gpu_locks, "SHORT", tmp_path)
     monkeypatch.setattr(Machine, "here", lambda: Machine(cores=4, gpus=2))
@@ -117,12 +118,17 @@ def test_a_run_that_wants_the_cpu_takes_no_gpu(
 
 
 def test_two_launches_on_one_machine_have_different_gpus(
-    tasks: list[RunTask], carried_out: list[tuple[RunTask, int]], tmp_path: Path
+    tasks: list[RunTask],
+    carried_out: list[tuple[RunTask, int]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    current: list[int] = []
+    monkeypatch.setattr(torch.cuda, "set_device", current.append)
     other = gpu_locks.take_free(["0"])
     given = [direct.given_here(task, 1) for task in tasks]
     with direct.gpu_for(given, lambda: True, pytest.fail) as index:
-        assert index == 1
+        assert (index, current) == (1, [1])
         assert gpu_locks.take_free(["1"]).names == ()
         with direct.gpu_for(given, lambda: False, lambda text: None) as none:
             assert none is None
@@ -179,15 +185,21 @@ def test_rules_that_nobody_follows_are_told(tasks: list[RunTask], tmp_path: Path
     assert not [text for text in said if "hang" in text]
 
 
+@pytest.mark.parametrize("fails_again", [False, True])
 def test_a_gpu_that_failed_ends_the_launch_and_leaves_the_rest(
-    tasks: list[RunTask], tmp_path: Path
+    fails_again: bool, tasks: list[RunTask], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def release() -> None:
+        raise RuntimeError(BROKEN)
+
+    if fails_again:
+        monkeypatch.setattr(execute, "release_memory", release)
     trained: list[str] = []
 
     class Broken(FakeTrainer):
         def _fail(self) -> None:
             trained.append("a step")
-            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+            raise RuntimeError(BROKEN)
 
     said: list[str] = []
     rules = load_study(write_study(tmp_path, STUDY)).retry
@@ -198,3 +210,15 @@ def test_a_gpu_that_failed_ends_the_launch_and_leaves_the_rest(
         assert "run-1 failed over its GPU" in said.pop()
     states = [RunFolder.of(task.storage, task.run_id).record().state for task in tasks]
     assert states == ["failed", "new", "new"]
+
+
+def test_an_error_beside_a_run_is_not_swallowed(
+    tasks: list[RunTask], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def release() -> None:
+        raise RuntimeError("of another kind")
+
+    monkeypatch.setattr(execute, "release_memory", release)
+    rules = load_study(write_study(tmp_path, STUDY)).retry
+    with pytest.raises(RuntimeError, match="of another kind"):
+        direct.run_here(tasks, rules, pytest.fail, FakeTrainer)
