@@ -24,6 +24,8 @@ from rml_platform.run.task import RunTask
 from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.training.reporting import Progress
 from tests.support.platform.fake_trainer import GOOD, NON_FINITE, FakeTrainer
+from tests.support.platform.object_store import s3_endpoint as s3_endpoint
+from tests.support.platform.object_store import s3_uri as s3_uri
 from tests.support.platform.plugins import no_plugin_stays
 from tests.support.platform.tasks import NUM_STEPS, fake_config, task_for
 
@@ -247,6 +249,23 @@ def test_the_death_of_another_worker_is_not_a_failure_of_this_one(
     with pytest.raises(type(collateral)):
         execute(task, context, Bereft)
     assert folder_of(task).failure() is None
+
+
+def test_a_full_disk_is_the_nodes_only_where_the_storage_is_elsewhere(
+    task: RunTask, s3_uri: str
+) -> None:
+    class Full(FakeTrainer):
+        def _fail(self) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    kinds = dict[str, str]()
+    for storage in (task.storage, s3_uri):
+        own = replace(task, storage=storage)
+        assert execute(own, CONTEXT, Full) == "failed"
+        failure = folder_of(own).failure()
+        assert failure is not None
+        kinds[storage] = failure.kind
+    assert kinds == {task.storage: "OSError", s3_uri: "NodeDiskError"}
 
 
 def test_the_first_of_several_failures_is_the_reason(task: RunTask) -> None:
