@@ -27,6 +27,8 @@ NODES = 2
 """Beside the head, which has no cores: what runs are trained on can go without the cluster."""
 SET_HERE = ("TMPDIR", "RAY_TMPDIR", "PYTHONPATH")
 NODE_KNOWN_WITHIN_S = 60.0
+RAYLET = "raylet"
+"""Ray's name of a node's own process."""
 RAYS_OWN = (
     *("ray::IDLE", "ray::DashboardAgent", "ray::RuntimeEnvAgent"),
     *("ray::JobSupervisor", "ray::_AutoscalingCoordinatorActor"),
@@ -144,14 +146,14 @@ class OwnCluster(OnThisMachine):
             self.restart()
             return
         for node in self.nodes:
-            if node.dead_processes():
+            if not _is_whole(node):
                 self.kill(node)
         while len(self.nodes) < self._num_nodes:
             self.add()
 
     def make_room(self) -> None:
         """A launch onto a cluster of which no node is left is refused, each time."""
-        if all(node.dead_processes() for node in self.nodes):
+        if not any(_is_whole(node) for node in self.nodes):
             self.heal()
 
     def left(self, launches: Sequence[Launch]) -> list[str]:
@@ -210,6 +212,11 @@ class OwnCluster(OnThisMachine):
             node.kill_all_processes(check_alive=False, allow_graceful=False, wait=True)
         self._cluster.worker_nodes.discard(node)
         time.sleep(POLL_S)
+
+
+def _is_whole(node: Any) -> bool:
+    """Ray takes a process that it was told to kill off its list, and then misses none."""
+    return RAYLET in node.all_processes and not node.dead_processes()
 
 
 def _processes_of(node: Any) -> list[psutil.Process]:

@@ -297,7 +297,7 @@ def test_a_newcomer_whose_storage_is_away_is_asked_again(task: RunTask, nodes: N
         "c": {"storage_error": away},
         "d": {"storage_error": "it does not find there what this launch has written"},
         "e": {"storage_error": away, "code": "other"},
-        "f": {"disk_error": "/c is full"},
+        "f": {"storage_error": "", "disk_error": "/c is full"},
     }
     faults = readiness.judge([node("c"), node("d"), node("e"), node("f")])
     assert {id_: fault.may_pass for id_, fault in faults.items()} == {
