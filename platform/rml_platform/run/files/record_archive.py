@@ -11,6 +11,7 @@ import re
 import shutil
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +45,9 @@ ELSEWHERE: dict[str, Any] = {"data_root": None, "inputs": []}
 """Parts of a task that are paths of the machine it was made on."""
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """Time of every entry, the earliest that zip knows."""
+DAMAGES = (zipfile.BadZipFile, zlib.error, EOFError, UnicodeDecodeError, RuntimeError)
+"""What `zipfile` raises where bytes of a file are wrong; RuntimeError where an entry seems to
+need a password or a compression that it does not know."""
 PLAN_NAME = re.compile(r"plan(-[A-Za-z0-9_.-]+)?\.json")
 
 
@@ -105,12 +109,13 @@ def unpack_records(archive: Path, out: Path, storage: str) -> Packed:
     begun here and is not done: its launch is not disturbed. Plans that are there stay.
 
     Raises:
-        ConfigError: it is no such archive, a name in it leads elsewhere, a file is too large, or a
-            run is done here with other scores. Nothing was written then.
+        ConfigError: it is no such archive, it is damaged, a name in it leads elsewhere, a file is
+            too large, or a run is done here with other scores. Nothing was written then.
     """
     try:
         with opened_records(archive) as packed:
             names = _checked_names(archive, packed)
+            _check_sums(archive, packed)
             fresh, left = _sorted_out(archive, packed, names, storage)
             for run_id in fresh:
                 # the result last: a run that has one is done
@@ -123,7 +128,7 @@ def unpack_records(archive: Path, out: Path, storage: str) -> Packed:
                 place = Folder.open(out)
                 if place.read(name) is None:
                     place.write(name, packed.read(name))
-    except (zipfile.BadZipFile, OSError, EOFError) as error:
+    except (*DAMAGES, OSError) as error:
         raise ConfigError(f"{archive}: not a readable archive of records: {error}") from error
     return Packed(runs=tuple(fresh), left=tuple(left))
 
@@ -200,7 +205,7 @@ def _checked_names(archive: Path, packed: zipfile.ZipFile) -> dict[str, list[str
     names = dict[str, list[str]]()
     for entry in packed.infolist():
         owner = _owner(entry.filename)
-        if owner is None:
+        if owner is None or entry.comment:  # a wrong length makes entries a comment of another
             raise ConfigError(f"{archive}: {entry.filename!r} is no record of a run or study")
         if entry.file_size > MAX_FILE_BYTES:
             raise ConfigError(
@@ -213,6 +218,16 @@ def _checked_names(archive: Path, packed: zipfile.ZipFile) -> dict[str, list[str
             if f"{RUNS}/{run_id}/{file}" not in names[run_id]:
                 raise ConfigError(f"{archive}: {file} of run {run_id} is missing")
     return names
+
+
+def _check_sums(archive: Path, packed: zipfile.ZipFile) -> None:
+    """Before anything is written: half of a run would be taken for one that was begun here."""
+    damaged = packed.testzip()
+    if damaged is not None:
+        raise ConfigError(
+            f"{archive}: not a readable archive of records: {damaged} in it is damaged; copy it "
+            "again or pack it again"
+        )
 
 
 def _owner(name: str) -> str | None:

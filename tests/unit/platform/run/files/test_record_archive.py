@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shutil
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -235,6 +236,40 @@ def test_an_incomplete_or_foreign_file_is_refused(tmp_path: Path) -> None:
         packed.writestr(f"runs/{DONE}/result.json", b"[]")
     with pytest.raises(ConfigError, match=rf"result of run {DONE} cannot be read"):
         unpack_records(archive, tmp_path / "here", here)
+
+
+@pytest.mark.parametrize("is_older", [False, True], ids=["one inner file", "older"])
+def test_a_wrong_byte_anywhere_is_told_or_does_no_harm(
+    is_older: bool, storage: Path, tmp_path: Path
+) -> None:
+    archive = tmp_path / "records.zip"
+    pack_records(str(storage), [DONE], [PLAN], archive)
+    if is_older:
+        with flat(archive):
+            pass
+    sound = archive.read_bytes()
+    here = tmp_path / "here"
+    unpack_records(archive, here, str(here))
+    wanted = contents(here)
+    num_told = 0
+    for place in range(0, len(sound), 3):
+        shutil.rmtree(here, ignore_errors=True)
+        damaged = bytearray(sound)
+        damaged[place] ^= 0x55
+        archive.write_bytes(damaged)
+        try:
+            unpack_records(archive, here, str(here))
+        except ConfigError as error:
+            num_told += 1
+            assert str(archive) in str(error)
+            assert contents(here) == {}, f"byte {place}: something was written"
+        else:
+            assert contents(here) == wanted, f"byte {place}"
+    assert num_told > len(sound) / 6, "times and versions of entries are of no account, no more"
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_a_file_that_swells_is_refused(storage: Path, tmp_path: Path) -> None:
