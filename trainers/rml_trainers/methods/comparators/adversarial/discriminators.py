@@ -1,19 +1,16 @@
-"""Discriminators of the adversarial comparators, their optimiser and their loss."""
+"""Discriminators of the adversarial comparators, and their loss."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.optim import Optimizer
 
 from rml_trainers import IGNORE_LABEL
 
 SLOPE = 0.2
 """Of the leaky ReLU (both methods' `model/discriminator.py`)."""
-ADAM_BETAS = (0.9, 0.99)
-"""Of both methods' training scripts."""
 
 
 class FullyConvolutional(nn.Module):
@@ -71,11 +68,6 @@ def _halving(widths: Sequence[int]) -> nn.ModuleList:
         nn.Conv2d(before, after, kernel_size=4, stride=2, padding=1)
         for before, after in pairwise(widths)
     )
-
-
-def adam(lr: float) -> Callable[[Iterator[nn.Parameter]], Optimizer]:
-    """Both methods' optimiser of the discriminator."""
-    return lambda parameters: torch.optim.Adam(parameters, lr=lr, betas=ADAM_BETAS, fused=True)
 
 
 def told(logit: Tensor, real: bool) -> Tensor:

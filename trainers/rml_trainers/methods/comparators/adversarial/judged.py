@@ -1,18 +1,18 @@
 """The step that the comparators of this folder share: one student learns on labelled and unlabelled
 images, and a second network, its judge, from what it predicted."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from rml_trainers import IGNORE_LABEL
 from rml_trainers.data.loading.loaders import Batch
 from rml_trainers.labels.stage_context import StageContext
-from rml_trainers.methods.comparators.adversarial.discriminators import adam
 from rml_trainers.methods.method import MethodContext, Stateless, StepResult, labelled_images
 from rml_trainers.networks.network import SegmentationNetwork
 from rml_trainers.runtime.randomness import seed_model_noise
@@ -22,6 +22,10 @@ from rml_trainers.students.learners import Learners, to_unit_range
 from rml_trainers.students.losses import log_softmax, valid_counts
 from rml_trainers.students.micro_batches import MicroBatch
 from rml_trainers.students.own_networks import OwnNetwork
+
+ADAM_BETAS = (0.9, 0.99)
+"""Of the judge's optimiser: of the training scripts of `adv_ssl` and `s4gan`; for `ecs`, whose
+authors name none, ours."""
 
 
 @dataclass(frozen=True)
@@ -173,6 +177,11 @@ class Judged(Stateless):
 
     def load_tensors(self, tensors: dict[str, Tensor]) -> None:
         self._num_steps = tensors["num_steps"].clone() if tensors else None
+
+
+def adam(lr: float) -> Callable[[Iterator[nn.Parameter]], Optimizer]:
+    """The judge's optimiser, which all methods of this folder share."""
+    return lambda parameters: torch.optim.Adam(parameters, lr=lr, betas=ADAM_BETAS, fused=True)
 
 
 def masked_mean(values: Tensor, mask: Tensor, count: Tensor) -> Tensor:
