@@ -78,8 +78,9 @@ class EcsConfig(MethodConfig):
     weight: float = 1.0
     """λ_u (ours)."""
     correction_start: int = 5000
-    """Steps of the stage before ŷ teaches: until then the corrector has learnt little (ours: as
-    `adv_ssl`)."""
+    """Steps of the stage before ŷ teaches (ours: as `adv_ssl`). In the first stage the corrector
+    has learnt little until then. It is kept from stage to stage, but the count begins anew in each:
+    from the second stage on, this is a pause in which a corrector that has learnt goes unheard."""
     corrector_lr: float = 1e-3
     """Of the corrector, Adam with poly 0.9 (ours)."""
     corrector_width: int = 64
