@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
 
 from rml_trainers.config import RunConfig
 from rml_trainers.data.loading.loaders import Batch
@@ -25,6 +26,7 @@ from rml_trainers.training.trainer import Trainer
 from tests.support.tiny import tiny_config
 
 Array = npt.NDArray[np.float64]
+Labels = npt.NDArray[np.int64]
 
 
 def upsample(maps: Array, height: int, width: int) -> Array:
@@ -50,13 +52,43 @@ def softmax(scores: Array) -> Array:
     return np.asarray(weights / weights.sum(axis=0))
 
 
-def mean_cross_entropy(logits: Array, label: npt.NDArray[np.int64]) -> float:
-    """logits [B, K, H, W], label [B, H, W] with 255 ignored."""
+def convolution(maps: Array, layer: nn.Conv2d) -> Array:
+    """[C, h, w] → [O, h', w'], cell by cell, zeros around. Kernel, stride, dilation and padding are
+    the layer's: a test says by itself what they must be."""
+    weight = layer.weight.detach().double().numpy()
+    side = weight.shape[2]
+    (stride, _), (dilation, _) = layer.stride, layer.dilation
+    assert isinstance(layer.padding, tuple)
+    around = layer.padding[0]
+    padded = np.pad(maps, ((0, 0), (around, around), (around, around)))
+    reach = dilation * (side - 1) + 1
+    height, width = ((length - reach) // stride + 1 for length in padded.shape[1:])
+    out = np.zeros((len(weight), height, width))
+    for y, x in np.ndindex(height, width):
+        rows = slice(y * stride, y * stride + reach, dilation)
+        columns = slice(x * stride, x * stride + reach, dilation)
+        out[:, y, x] = weight.reshape(len(weight), -1) @ padded[:, rows, columns].ravel()
+    if layer.bias is not None:
+        out += layer.bias.detach().double().numpy()[:, None, None]
+    return out
+
+
+def mean_log_loss(prob: Array, label: Labels, weight: Array | None = None) -> float:
+    """Mean of −w log p_y over the pixels with a label; 0 where there is none.
+
+    prob [B, K, H, W], label [B, H, W] with 255 ignored, weight [B, H, W], default: 1.
+    """
     losses = []
     for b, y, x in np.ndindex(*label.shape):
         if label[b, y, x] != 255:
-            losses.append(-math.log(softmax(logits[b, :, y, x])[label[b, y, x]]))
+            w = 1.0 if weight is None else float(weight[b, y, x])
+            losses.append(-w * math.log(prob[b, label[b, y, x], y, x]))
     return float(np.mean(losses)) if losses else 0.0
+
+
+def mean_cross_entropy(logits: Array, label: Labels) -> float:
+    """logits [B, K, H, W], label [B, H, W] with 255 ignored."""
+    return mean_log_loss(np.stack([softmax(maps) for maps in logits]), label)
 
 
 class Case:
@@ -92,7 +124,7 @@ class Case:
         label = crops.label.numpy().astype(np.int64)
         return mean_cross_entropy(self.student_logits(crops.image.float() / 255, i), label)
 
-    def unsupervised(self, i: int, targets: list[npt.NDArray[np.int64]]) -> float:
+    def unsupervised(self, i: int, targets: list[Labels]) -> float:
         unlabelled = self.batch.unlabelled
         draw = self.batch.noise[i]
         assert unlabelled is not None
@@ -109,9 +141,36 @@ class Case:
         small = self.learners.label(labeller, images)[i].logits.double().numpy()
         return np.stack([upsample(maps, images.shape[-2], images.shape[-1]) for maps in small])
 
-    def hard(self, scores: Array) -> npt.NDArray[np.int64]:
+    def hard(self, scores: Array) -> Labels:
         assert self.batch.unlabelled is not None
         return np.where(self.batch.unlabelled.inside.numpy(), scores.argmax(1), 255)
+
+
+class Seen:
+    """What the student of a method with one student makes of a batch, and of what, image by
+    image."""
+
+    def __init__(self, made: Case) -> None:
+        assert made.batch.unlabelled is not None
+        crops = made.batch.labelled[0]
+        self.images = crops.image.double().numpy() / 255
+        self.images_u = made.batch.unlabelled.image.double().numpy() / 255
+        self.label = crops.label.numpy().astype(np.int64)
+        self.known = self.label != 255
+        self.inside = made.batch.unlabelled.inside.numpy()
+        self.logits = made.student_logits(crops.image.float() / 255, 0)
+        self.logits_u = made.student_logits(made.batch.unlabelled.image.float() / 255, 0)
+        self.prob = np.stack([softmax(maps) for maps in self.logits])
+        self.prob_u = np.stack([softmax(maps) for maps in self.logits_u])
+        assert 0 < self.known.sum() < self.known.size, "some pixels have no label"
+        assert 0 < self.inside.sum() < self.inside.size, "some pixels are padding"
+        assert self.known.sum() != self.inside.sum(), "a wrong denominator is seen"
+
+
+def hide_labels(made: Case) -> None:
+    """Of the upper quarter of each crop: fewer pixels have a label than are image."""
+    for crops in made.batch.labelled:
+        crops.label[:, : crops.label.shape[1] // 4] = 255
 
 
 def case(method: Any, data: PreparedData, work_dir: Path, **changes: Any) -> Case:

@@ -1,11 +1,11 @@
-"""Losses of students and discriminators against plain loops, from the networks' weights on."""
+"""Losses of students and discriminators against plain loops, from the networks' weights on;
+and what holds of every method whose student is judged by a second network."""
 
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import torch
 from torch import nn
@@ -13,11 +13,22 @@ from torch import nn
 from rml_trainers.config import BatchConfig
 from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.methods.comparators.adversarial.adv_ssl import AdvSslConfig
+from rml_trainers.methods.comparators.adversarial.ecs import EcsConfig
 from rml_trainers.methods.comparators.adversarial.judged import Judged
 from rml_trainers.methods.comparators.adversarial.s4gan import S4GanConfig
 from rml_trainers.noise.config import GeometryConfig
 from rml_trainers.students.own_networks import OwnNetwork
-from tests.support.method_case import Array, Case, case, mean_cross_entropy, softmax, upsample
+from tests.support.method_case import (
+    Array,
+    Case,
+    Labels,
+    Seen,
+    case,
+    convolution,
+    hide_labels,
+    mean_cross_entropy,
+    upsample,
+)
 
 pytestmark = pytest.mark.usefixtures("single_thread")
 CROP_PX = (64, 72)
@@ -28,20 +39,7 @@ ADV_SSL = AdvSslConfig(
     semi_weight=0.7,
     semi_start=0,
 )
-
-
-def convolution(maps: Array, layer: nn.Conv2d) -> Array:
-    """4×4, stride 2, one zero around; [C, h, w] → [O, h // 2, w // 2], cell by cell."""
-    assert layer.bias is not None
-    weight = layer.weight.detach().double().numpy()
-    bias = layer.bias.detach().double().numpy()
-    padded = np.pad(maps, ((0, 0), (1, 1), (1, 1)))
-    (height, width) = maps.shape[1:]
-    out = np.zeros((len(weight), height // 2, width // 2))
-    for y, x in np.ndindex(*out.shape[1:]):
-        patch = padded[:, 2 * y : 2 * y + 4, 2 * x : 2 * x + 4]
-        out[:, y, x] = weight.reshape(len(weight), -1) @ patch.ravel() + bias
-    return out
+ECS = EcsConfig(correction_start=0, corrector_width=8)
 
 
 def leaky(maps: Array) -> Array:
@@ -49,11 +47,16 @@ def leaky(maps: Array) -> Array:
 
 
 def layers(case: Case) -> list[nn.Conv2d]:
-    convolutions = module(case).get_submodule("convolutions").children()
-    return [layer for layer in convolutions if isinstance(layer, nn.Conv2d)]
+    """Of the discriminator: 4×4, stride 2, one zero around."""
+    convolutions = judge(case).get_submodule("convolutions").children()
+    found = [layer for layer in convolutions if isinstance(layer, nn.Conv2d)]
+    for layer in found:
+        spacing = (layer.kernel_size, layer.stride, layer.dilation, layer.padding)
+        assert spacing == ((4, 4), (2, 2), (1, 1), (1, 1))
+    return found
 
 
-def module(case: Case) -> nn.Module:
+def judge(case: Case) -> nn.Module:
     method = case.method
     assert isinstance(method, Judged)
     return method.judge.module
@@ -68,7 +71,7 @@ def bce(logit: Array, real: bool) -> Array:
     return np.asarray(-np.log(probability if real else 1 - probability))
 
 
-def truth(label: npt.NDArray[np.int64], num_classes: int) -> Array:
+def one_hot(label: Labels, num_classes: int) -> Array:
     out = np.zeros((len(label), num_classes, *label.shape[1:]))
     for b, y, x in np.ndindex(*label.shape):
         if label[b, y, x] != 255:
@@ -76,33 +79,13 @@ def truth(label: npt.NDArray[np.int64], num_classes: int) -> Array:
     return out
 
 
-class Parts:
-    """All that both losses are made of, image by image."""
-
-    def __init__(self, made: Case) -> None:
-        assert made.batch.unlabelled is not None
-        crops = made.batch.labelled[0]
-        self.images = crops.image.double().numpy() / 255
-        self.unlabelled = made.batch.unlabelled.image.double().numpy() / 255
-        self.label = crops.label.numpy().astype(np.int64)
-        self.inside = made.batch.unlabelled.inside.numpy()
-        self.logits = made.student_logits(crops.image.float() / 255, 0)
-        images = made.batch.unlabelled.image.float() / 255
-        self.logits_u = made.student_logits(images, 0)
-        self.prob = np.stack([softmax(each) for each in self.logits])
-        self.prob_u = np.stack([softmax(each) for each in self.logits_u])
-        self.truth = truth(self.label, self.prob.shape[1])
-        self.known = self.label != 255
-        assert 0 < self.known.sum() < self.known.size, "some pixels have no label"
-        assert 0 < self.inside.sum() < self.inside.size, "some pixels are padding"
-
-
-def made(method: Any, data: PreparedData, work_dir: Path) -> Case:
-    found = case(method, data, work_dir, geometry=GeometryConfig(crop_px=CROP_PX))
-    with torch.no_grad():  # logits of some size, so that the discriminator's answers differ
-        for parameter in module(found).parameters():
+def made(method: Any, data: PreparedData, work_dir: Path, **changes: Any) -> Case:
+    found = case(method, data, work_dir, geometry=GeometryConfig(crop_px=CROP_PX), **changes)
+    hide_labels(found)
+    with torch.no_grad():  # logits of some size, so that the judge's answers differ
+        for parameter in judge(found).parameters():
             parameter.mul_(3)
-    module(found).eval()  # without dropout
+    judge(found).eval()  # without dropout
     return found
 
 
@@ -118,24 +101,25 @@ def pixel_judgement(made: Case, prob: Array) -> Array:
 
 
 def test_adv_ssl(tiny_data: PreparedData, scratch: Path) -> None:
-    parts = Parts(made(ADV_SSL, tiny_data, scratch))
-    judged = pixel_judgement(made(ADV_SSL, tiny_data, scratch), parts.prob_u)
-    threshold = float(np.median(sigmoid(judged)[parts.inside]))
+    seen = Seen(made(ADV_SSL, tiny_data, scratch))
+    judged = pixel_judgement(made(ADV_SSL, tiny_data, scratch), seen.prob_u)
+    threshold = float(np.median(sigmoid(judged)[seen.inside]))
     c = made(replace(ADV_SSL, semi_threshold=threshold), tiny_data, scratch)
-    on_labelled = pixel_judgement(c, parts.prob)
-    believed = parts.inside & (sigmoid(judged) >= threshold)
-    assert 0 < believed.sum() < parts.inside.sum()
-    own = np.where(believed, parts.logits_u.argmax(axis=1), 255)
-    expected = mean_cross_entropy(parts.logits, parts.label)
-    expected += 0.3 * bce(on_labelled, real=True)[parts.known].mean()
-    expected += 0.2 * bce(judged, real=True)[parts.inside].mean()
-    expected += 0.7 * mean_cross_entropy(parts.logits_u, own)
+    on_labelled = pixel_judgement(c, seen.prob)
+    believed = seen.inside & (sigmoid(judged) >= threshold)
+    assert 0 < believed.sum() < seen.inside.sum()
+    own = np.where(believed, seen.logits_u.argmax(axis=1), 255)
+    expected = mean_cross_entropy(seen.logits, seen.label)
+    expected += 0.3 * bce(on_labelled, real=True)[seen.known].mean()
+    expected += 0.2 * bce(judged, real=True)[seen.inside].mean()
+    expected += 0.7 * mean_cross_entropy(seen.logits_u, own)
     result = c.method.step(c.batch, c.learners)
     assert float(result.loss.detach()) == pytest.approx(expected, rel=1e-4)
     fake = np.concatenate(
-        [bce(on_labelled, real=False)[parts.known], bce(judged, real=False)[parts.inside]]
+        [bce(on_labelled, real=False)[seen.known], bce(judged, real=False)[seen.inside]]
     )
-    real = bce(pixel_judgement(c, parts.truth), real=True)[parts.known]
+    truth = one_hot(seen.label, seen.prob.shape[1])
+    real = bce(pixel_judgement(c, truth), real=True)[seen.known]
     wanted = (fake.mean() + real.mean()) / 2
     assert float(result.own_losses["discriminator"].detach()) == pytest.approx(wanted, rel=1e-4)
 
@@ -163,7 +147,7 @@ def image_judgement(made: Case, prob: Array, images: Array) -> tuple[Array, Arra
     """[B] and [B, 512]: Mittal et al.'s discriminator."""
     smallest = images.min()
     images = (images - smallest) / (images.max() - smallest)
-    last = module(made).get_submodule("last")
+    last = judge(made).get_submodule("last")
     assert isinstance(last, nn.Linear)
     judged = []
     features = []
@@ -181,31 +165,33 @@ def image_judgement(made: Case, prob: Array, images: Array) -> tuple[Array, Arra
 def test_s4gan(tiny_data: PreparedData, scratch: Path) -> None:
     method = S4GanConfig(feature_weight=0.4, self_training_weight=0.7)
     first = made(method, tiny_data, scratch)
-    parts = Parts(first)
-    judged, of_fake = image_judgement(first, parts.prob_u, parts.unlabelled)
+    seen = Seen(first)
+    judged, of_fake = image_judgement(first, seen.prob_u, seen.images_u)
     threshold = float(sigmoid(judged).mean())
     c = made(replace(method, self_training_threshold=threshold), tiny_data, scratch)
-    on_real, of_real = image_judgement(c, parts.truth, parts.images)
+    truth = one_hot(seen.label, seen.prob.shape[1])
+    on_real, of_real = image_judgement(c, truth, seen.images)
     good = sigmoid(judged) > threshold
     assert good.sum() == 1, "one image of two is believed"
-    own = np.where(parts.inside & good[:, None, None], parts.logits_u.argmax(axis=1), 255)
-    expected = mean_cross_entropy(parts.logits, parts.label)
+    own = np.where(seen.inside & good[:, None, None], seen.logits_u.argmax(axis=1), 255)
+    expected = mean_cross_entropy(seen.logits, seen.label)
     expected += 0.4 * np.abs(of_real.mean(axis=0) - of_fake.mean(axis=0)).mean()
-    expected += 0.7 * mean_cross_entropy(parts.logits_u, own)
+    expected += 0.7 * mean_cross_entropy(seen.logits_u, own)
     result = c.method.step(c.batch, c.learners)
     assert float(result.loss.detach()) == pytest.approx(expected, rel=1e-4)
     wanted = (bce(judged, real=False).mean() + bce(on_real, real=True).mean()) / 2
     assert float(result.own_losses["discriminator"].detach()) == pytest.approx(wanted, rel=1e-4)
 
 
-@pytest.mark.parametrize("method", [ADV_SSL, S4GanConfig()], ids=["adv_ssl", "s4gan"])
+@pytest.mark.parametrize("method", [ADV_SSL, S4GanConfig(), ECS], ids=lambda each: each.name)
 def test_neither_loss_reaches_the_other_network(
     method: Any, tiny_data: PreparedData, scratch: Path
 ) -> None:
     c = made(method, tiny_data, scratch)
     result = c.method.step(c.batch, c.learners)
-    own = list(module(c).parameters())
-    result.own_losses["discriminator"].backward()  # type: ignore[no-untyped-call]
+    own = list(judge(c).parameters())
+    (own_loss,) = result.own_losses.values()
+    own_loss.backward()  # type: ignore[no-untyped-call]
     assert all(p.grad is None for p in c.learners.parameters())
     assert all(p.grad is not None for p in own)
     for parameter in own:
@@ -214,26 +200,22 @@ def test_neither_loss_reaches_the_other_network(
     assert all(p.grad is None for p in own)
 
 
+@pytest.mark.parametrize(
+    "method", [replace(ADV_SSL, semi_weight=0.0), ECS], ids=lambda each: each.name
+)
 def test_pieces_of_a_step_add_up_where_the_losses_are_sums(
-    tiny_data: PreparedData, scratch: Path
+    method: Any, tiny_data: PreparedData, scratch: Path
 ) -> None:
-    """All believed, so that the mean over believed pixels is that over the image; pieces of images
-    that overhang equally much would be needed for more."""
-    method = replace(ADV_SSL, semi_weight=0.0)
-    losses = []
+    """`adv_ssl` without what it believes: that is a mean over the believed pixels of a piece."""
+    found = []
     for accumulate in (1, 2):
-        c = case(
-            method,
-            tiny_data,
-            scratch,
-            batch=BatchConfig(labelled=4, unlabelled=4, accumulate=accumulate),
-            geometry=GeometryConfig(crop_px=CROP_PX),
-        )
+        batch = BatchConfig(labelled=4, unlabelled=4, accumulate=accumulate)
+        c = made(method, tiny_data, scratch, batch=batch)
         result = c.method.step(c.batch, c.learners)
-        losses.append(
-            [float(result.loss.detach()), float(result.own_losses["discriminator"].detach())]
-        )
-    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+        (own_loss,) = result.own_losses.values()
+        told = {name: float(value) for name, value in result.scalars.items()}
+        found.append({**told, "own": float(own_loss.detach())})
+    assert found[1] == pytest.approx(found[0], rel=1e-5)
 
 
 def test_the_discriminators_are_built_from_the_runs_seed(
