@@ -15,27 +15,23 @@ from mlflow import MlflowClient
 
 from rml_platform.run.run_folder import Heartbeat, RunFolder
 from rml_platform.run.task import Process
-from tests.support.platform.studies import write_study
+from tests.support.platform.studies import SMALLEST, write_study
 from tests.support.recorded import recorded_runs
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 
 STEPS = 2000
 """Steps of the run; so many that a fast machine is not done before it is stopped the third time."""
-STUDY = f"""\
+HEAD = """\
 name: stopped
 execution: direct
-base:
-  data: {{name: scenes, size_px: [32, 48], num_train: 10, num_val: 3}}
-  split: {{num_labelled: 4}}
-  method: {{name: supervised}}
-  network: {{backbone: test_resnet, weights: none, aspp_branches: 2}}
-  geometry: {{crop_px: [24, 32]}}
-  batch: {{labelled: 2}}
+"""
+REST = f"""\
   schedule: {{warm_up_steps: {STEPS}, stage_steps: []}}
   runtime: {{device: cpu, log_every_steps: 10, checkpoint_every_steps: 50, num_read_ahead: 0}}
 seeds: [0]
 """
+STUDY = HEAD + SMALLEST + REST
 
 
 class Launch:

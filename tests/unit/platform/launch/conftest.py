@@ -21,20 +21,18 @@ from rml_platform.run.run_folder import RunFolder
 from rml_platform.run.task import RunTask
 from rml_platform.study.schema import load_study
 from tests.support.platform.fake_trainer import GOOD, NON_FINITE, FakeTrainer
-from tests.support.platform.studies import write_study
+from tests.support.platform.studies import SMALLEST, write_study
 from tests.support.recorded import Store
 
-STUDY = f"""\
+HEAD = """\
 name: tiny
 execution: direct
-base:
-  data: {{name: scenes, size_px: [32, 48], num_train: 10, num_val: 3}}
-  split: {{num_labelled: 4}}
-  method: {{name: supervised}}
-  network: {{backbone: test_resnet, weights: none, aspp_branches: 2}}
+"""
+REST = f"""\
   schedule: {{warm_up_steps: 5, stage_steps: []}}
 seeds: [{GOOD}, {NON_FINITE}]
 """
+STUDY = HEAD + SMALLEST + REST
 
 
 class Grid:

@@ -20,19 +20,17 @@ from rml_platform.planning.plan import Plan, make_plan
 from rml_platform.run.task import RunTask
 from rml_platform.study.schema import load_study
 from rml_platform.study.study_file import ResourcesConfig
-from tests.support.platform.studies import write_study
+from tests.support.platform.studies import SMALLEST, write_study
 
-STUDY = """\
+HEAD = """\
 name: tiny
 execution: direct
-base:
-  data: {name: scenes, size_px: [32, 48], num_train: 10, num_val: 3}
-  split: {num_labelled: 4}
-  method: {name: supervised}
-  network: {backbone: test_resnet, weights: none, aspp_branches: 2}
+"""
+REST = """\
   schedule: {warm_up_steps: 5, stage_steps: []}
 seeds: [1, 2]
 """
+STUDY = HEAD + SMALLEST + REST
 AWAY = os.strerror(errno.ESTALE)
 """What is said of a storage that does not answer."""
 

@@ -28,20 +28,18 @@ from rml_platform.run.task import RunTask
 from rml_platform.study.retry_config import RetryConfig
 from rml_platform.study.schema import load_study
 from rml_trainers.errors import ConfigError
-from tests.support.platform.studies import write_study
+from tests.support.platform.studies import SMALLEST, write_study
 
-STUDY = """\
+HEAD = """\
 name: wide
 execution: direct
 search: {first_step: 2, keep_one_of: 2}
-base:
-  data: {name: scenes, size_px: [32, 48], num_train: 10, num_val: 3}
-  split: {num_labelled: 4}
-  method: {name: supervised}
-  network: {backbone: test_resnet, weights: none, aspp_branches: 2}
+"""
+REST = """\
   schedule: {warm_up_steps: 5, stage_steps: []}
 seeds: [0, 1, 2]
 """
+STUDY = HEAD + SMALLEST + REST
 
 
 class Wide:
