@@ -18,7 +18,6 @@ from rml_platform.chaos.targets import Target
 from rml_platform.launch.on_ray import nodes, placement_groups
 from rml_platform.run.run_folder import Heartbeat, RunFolder
 from rml_platform.run.task import Process
-from rml_trainers.errors import ConfigError
 
 ELSEWHERE = Process(host="elsewhere", pid=7, started="100")
 BEAT = Heartbeat(
@@ -79,11 +78,6 @@ def arena(idle_arena: Arena, jobs: list[dict[str, Any]], actors: list[Actor]) ->
     idle_arena.launches.append(cast(Launch, SimpleNamespace(exit_code=None, **vars(LAUNCH))))
     RunFolder.of(str(idle_arena.out), "run-1").write_heartbeat(BEAT)
     return idle_arena
-
-
-def test_a_cluster_for_clients_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"cannot look into a cluster over ray://head:10001"):
-        GivenCluster("ray://head:10001")
 
 
 def test_a_run_on_another_machine_is_trained_as_long_as_its_actor_lives(
