@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Response, expect, sync_playwright
 
 from tests.support.dashboards.live_grid import LiveGrid
 from tests.support.dashboards.live_server import Served, live_of, served
@@ -37,6 +37,14 @@ def barriers(page: Page) -> list[str]:
         for one in found
         if one["impact"] in SERIOUS
     ]
+
+
+def settle(page: Page, answer: Response) -> None:
+    """Until a page has drawn what it makes of an answer, or has left it alone."""
+    answer.finished()
+    page.evaluate(
+        "() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))"
+    )
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from rml_dashboards.live.web.access import Access
-from tests.integration.browser.conftest import OpenPage
+from tests.integration.browser.conftest import OpenPage, settle
 from tests.support.dashboards.live_grid import LiveGrid, failure, heartbeat, result
 from tests.support.dashboards.live_server import Served, live_of, served
 from tests.support.platform.hostile_names import HOSTILE_NAMES
@@ -160,9 +160,9 @@ def test_an_answer_that_comes_late_does_not_undo_a_later_choice(
     chosen.select_option(row)
     expect(runs).not_to_have_count(everything)
     few = runs.count()
-    with page.expect_response("**/api/runs?*"):
+    with page.expect_response("**/api/runs?*") as late:
         held[0].continue_()
-    page.wait_for_timeout(300)
+    settle(page, late.value)
     assert runs.count() == few < everything
     page.close()
 

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Route, expect
 
 from rml_dashboards.errors import DashboardError
-from tests.integration.browser.conftest import OpenPage
+from tests.integration.browser.conftest import OpenPage, settle
 from tests.support.dashboards.live_grid import LiveGrid, result
 from tests.support.dashboards.live_server import Served, live_of, served
 from tests.support.platform.hostile_names import HOSTILE_NAMES
@@ -72,9 +72,9 @@ def test_the_answer_to_an_earlier_choice_does_not_replace_the_later_one(
         chosen.select_option("RML")
     chosen.select_option("IML")
     expect(table).to_contain_text("differences from IML")
-    with page.expect_response("**/api/rows/differences?*"):
+    with page.expect_response("**/api/rows/differences?*") as late:
         held[0].continue_()
-    page.wait_for_timeout(300)
+    settle(page, late.value)
     expect(table).to_contain_text("differences from IML")
     page.close()
 
