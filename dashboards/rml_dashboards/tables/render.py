@@ -3,6 +3,7 @@ the same bytes."""
 
 import pandas as pd
 
+from rml_dashboards.contract.metric_names import axis_label
 from rml_dashboards.contract.run_folder import RUNS
 from rml_dashboards.contract.tags import Tag
 from rml_dashboards.tables.entries import Entry, Table, Trace
@@ -57,16 +58,17 @@ def markdown(table: Table) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def legend(table: Table) -> str:
+def legend(table: Table, *, in_words: bool = False) -> str:
     """One paragraph: what a number is, who reported the others, when and with what ours were
-    made."""
+    made.
+
+    Args:
+        in_words: metrics have the names that figures give them, before the keys of the records.
+    """
     spec = table.spec
-    metrics = ", ".join(
-        f"`{metric}`" for metric in dict.fromkeys(spec.metric_of(c) for c in spec.columns)
-    )
-    scale = f" × {spec.scale:g}" if spec.scale != 1 else ""
     sentences = [
-        f"{metrics}{scale}: mean ± sample standard deviation (number of seeds); one seed has no ±."
+        f"{_measured(spec, in_words)}: mean ± sample standard deviation (number of seeds); one "
+        "seed has no ±."
     ]
     if any(entry.best or entry.second for entry in table.cells()):
         sentences.append(_bold(spec))
@@ -94,6 +96,15 @@ def legend(table: Table) -> str:
         sentences.append(f"Reported: {sources[0]}.")
     sentences += _made_with(table)
     return " ".join(one_line(sentence) for sentence in sentences)
+
+
+def _measured(spec: TableSpec, in_words: bool) -> str:
+    metrics = tuple(dict.fromkeys(spec.metric_of(column) for column in spec.columns))
+    keys = ", ".join(f"`{metric}`" for metric in metrics)
+    if not in_words:
+        return keys + (f" × {spec.scale:g}" if spec.scale != 1 else "")
+    names = dict.fromkeys(axis_label([metric], spec.scale) for metric in metrics)
+    return f"{', '.join(names)}, recorded as {keys}"
 
 
 def _made_with(table: Table) -> list[str]:

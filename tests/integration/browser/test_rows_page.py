@@ -57,7 +57,8 @@ def test_the_answer_to_an_earlier_choice_does_not_replace_the_later_one(
 ) -> None:
     page = open_page(there.url + ROWS)
     table = page.locator("section", has=page.locator("#row-differences-title")).locator("table")
-    expect(table).to_contain_text("differences from Supervised")
+    expect(table).to_contain_text("mIoU (%): differences from Supervised")
+    expect(table.locator("caption")).to_have_attribute("title", "recorded as final/miou")
     held: list[Route] = []
 
     def hold_rml(route: Route) -> None:

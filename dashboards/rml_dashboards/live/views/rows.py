@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import pandas as pd
 
 from rml_dashboards.contract.metric_keys import FINAL
+from rml_dashboards.contract.metric_names import axis_label
 from rml_dashboards.contract.planned import PlannedRun
 from rml_dashboards.errors import DashboardError
 from rml_dashboards.live.reading.plans import ShownStudy
@@ -75,7 +76,7 @@ class RowViews:
         values = [trace.value for one in entries for trace in one.traces if trace.value is not None]
         return head | {
             "problem": "",
-            "measure": measure(table, column),
+            **measure(table, column),
             "digits": study.plan.table.digits,
             "total": len(entries),
             "choices": scored,
@@ -109,7 +110,7 @@ class RowViews:
         intervals = [*tested["ci_low"], *tested["ci_high"]]
         return head | {
             "problem": "",
-            "measure": measure(table, column),
+            **measure(table, column),
             "digits": study.plan.table.digits,
             "total": len(found.lines),
             "domain": domain([0.0, *found.pairs["difference"], *intervals]),
@@ -180,11 +181,12 @@ def _moment(study: ShownStudy, snapshot: Snapshot) -> int:
     return int(time.time() // CURVES_S) if is_growing else 0
 
 
-def measure(table: Table, column: str) -> str:
-    """What the numbers of a column are: key of the metric and factor."""
+def measure(table: Table, column: str) -> dict[str, str]:
+    """What the numbers of a column are: `measure` in words, as beside an axis, and `key` of the
+    metric in the records."""
     spec = next(one for one in table.spec.columns if one.label == column)
-    scale = table.spec.scale
-    return table.spec.metric_of(spec) + (f" × {scale:g}" if scale != 1 else "")
+    key = table.spec.metric_of(spec)
+    return {"measure": axis_label([key], table.spec.scale), "key": key}
 
 
 def domain(values: Iterable[float]) -> list[float] | None:

@@ -183,7 +183,7 @@ def _head(table: Table, layout: Grid) -> dict[str, Any]:
         "title": table.spec.title,
         "caption": table.spec.caption,
         "header": layout.header,
-        "legend": legend(table),
+        "legend": legend(table, in_words=True),
         "notes": table.notes,
         "warnings": table.warnings,
     }

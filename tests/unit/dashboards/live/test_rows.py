@@ -50,17 +50,21 @@ def asked(client: TestClient, path: str, **parameters: Any) -> dict[str, Any]:
 
 def test_scores_are_those_of_the_table(client: TestClient) -> None:
     told = asked(client, "")
-    assert (told["measure"], told["against"], told["total"]) == (
-        "final/miou × 100",
-        "Supervised",
-        2,
-    )
+    assert (told["measure"], told["key"]) == ("mIoU (%)", "final/miou")
+    assert (told["against"], told["total"]) == ("Supervised", 2)
     first = told["rows"][0]
     assert [run["value"] for run in first["runs"]] == pytest.approx(100 * SCORES[0])
     assert first["mean"] == pytest.approx(100 * SCORES[0].mean())
     assert first["std"] == pytest.approx(100 * SCORES[0].std(ddof=1))
     assert told["domain"] == pytest.approx([100 * SCORES.min(), 100 * SCORES.max()])
     assert asked(client, "", offset=1)["rows"][0]["label"] == "IML"
+
+
+def test_the_legend_of_the_table_names_the_measure_in_words_and_by_its_key(
+    client: TestClient,
+) -> None:
+    legend = client.get("/api/table", params={"key": "grid"}).json()["legend"]
+    assert legend.startswith("mIoU (%), recorded as `final/miou`: mean ± sample standard deviation")
 
 
 @pytest.mark.parametrize("against", [0, 1])

@@ -43,10 +43,10 @@ export function put(node, ...children) {
 }
 
 /** A table that scrolls by itself where it is wider than the page; the region takes the keyboard. */
-export function table(caption, head, rows, { name, className = "", hideCaption = false } = {}) {
+export function table(caption, head, rows, { name, className = "", hideCaption = false, title = null } = {}) {
   const region = h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": caption, "data-scroll": name ?? caption },
     h("table", { class: className },
-      h("caption", { class: hideCaption ? "spoken" : null }, caption),
+      h("caption", { class: hideCaption ? "spoken" : null, title }, caption),
       h("thead", null, h("tr", null, head.map((cell) => (cell instanceof Node ? h("th", { scope: "col" }, cell) : h("th", { scope: "col" }, String(cell)))))),
       h("tbody", null, rows)));
   if (className.includes("cards")) likeCards(region.querySelector("table"), head);

@@ -148,7 +148,7 @@ function scores({ key, chosen, labels }) {
       return true;
     }
     const head = ["Row", "Runs", "Mean ± sd", "95 % interval", stripHead("Single scores", told.domain, told.digits)];
-    put(body, table(`${told.measure} of every run of ${chosen.column}`, head, told.rows.map((one) => line(one, told)), { className: "beside-rows cards", name: "row-scores" }),
+    put(body, table(`${told.measure} of every run of ${chosen.column}`, head, told.rows.map((one) => line(one, told)), { className: "beside-rows cards", name: "row-scores", title: `recorded as ${told.key}` }),
       pager("row scores", told, ROWS, (to) => { offset = to; refresh(); }), notes(told.warnings));
     return told.warnings.length > 0;
   }
@@ -201,7 +201,7 @@ function differences({ key, chosen, keep, labels }) {
     if (told.problem) return put(body, problem(told.problem));
     const head = ["Row", "Pairs", "Mean ± sd", "95 % interval", "p (Holm)", "Effect", stripHead("Single differences", told.domain, told.digits)];
     put(body, told.lines.length
-      ? table(`${told.measure}: differences from ${from}, same split and seed`, head, told.lines.map((one) => line(one, told)), { className: "beside-rows cards", name: "row-differences" })
+      ? table(`${told.measure}: differences from ${from}, same split and seed`, head, told.lines.map((one) => line(one, told)), { className: "beside-rows cards", name: "row-differences", title: `recorded as ${told.key}` })
       : h("p", { class: "quiet" }, `No row shares a split and seed with ${from}.`),
     pager("differences", told, ROWS, (to) => { offset = to; refresh(); }), legend(told), notes(told.notes));
   }
