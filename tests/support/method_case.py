@@ -57,7 +57,8 @@ def convolution(maps: Array, layer: nn.Conv2d) -> Array:
     the layer's: a test says by itself what they must be."""
     weight = layer.weight.detach().double().numpy()
     side = weight.shape[2]
-    (stride, _), (dilation, _) = layer.stride, layer.dilation
+    stride = layer.stride[0]
+    dilation = layer.dilation[0]
     assert isinstance(layer.padding, tuple)
     around = layer.padding[0]
     padded = np.pad(maps, ((0, 0), (around, around), (around, around)))
