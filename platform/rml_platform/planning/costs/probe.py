@@ -18,6 +18,7 @@ from rml_platform.run.files.temporary import temporary_folder
 from rml_platform.study.study_file import ResourcesConfig
 from rml_trainers.config import RunConfig, ScheduleConfig, replace
 from rml_trainers.data.prepared.cache import PreparedData
+from rml_trainers.errors import ConfigError
 from rml_trainers.runtime.device import choose_device, release_memory
 from rml_trainers.scoring.score import Evaluation
 from rml_trainers.training.reporting import Progress
@@ -27,11 +28,17 @@ STEPS = 20
 """Of each stage; the second half is measured, when everything is warm."""
 
 
+NO_GPU = "no GPU"
+"""Stands for the device where runs are given GPUs and this machine has none: no probe is kept
+under it."""
+
+
 def probed_machine(resources: ResourcesConfig) -> str:
     """What a probe of a study is measured on: the device, the cores of a worker, and the host."""
     host = socket.gethostname()
-    if resources.gpus(Machine.here().gpus) > 0:
-        return f"{torch.cuda.get_device_name()} of {host}"
+    gpus = Machine.here().gpus
+    if resources.gpus(gpus) > 0:
+        return f"{torch.cuda.get_device_name() if gpus else NO_GPU} of {host}"
     return f"{device_text('cpu', resources.cpus_per_worker)} of {host}"
 
 
@@ -74,12 +81,23 @@ def probe_all(
     out: Path,
     on_note: Callable[[str], None],
 ) -> dict[str, Probe]:
-    """Measure each kind of run once and keep what was found below the output folder."""
+    """Measure each kind of run once and keep what was found below the output folder.
+
+    Raises:
+        ConfigError: the runs are given GPUs, and this machine has none.
+        Exception: what training raises.
+    """
+    machine = probed_machine(resources)
+    if machine.startswith(f"{NO_GPU} of "):
+        raise ConfigError(
+            "--probe: the study gives its runs GPUs, and torch sees none here; probe on a machine "
+            "that has one of the kind, with the same --out"
+        )
     found: dict[str, Probe] = {}
     for run in runs:
         kind = kind_of(run.config)
         if kind not in found:
-            on_note(f"probing {kind} on {probed_machine(resources)}")
+            on_note(f"probing {kind} on {machine}")
             found[kind] = probe(run, resources)
             write_probe(out, found[kind])
     return found

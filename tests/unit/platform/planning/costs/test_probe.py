@@ -1,15 +1,21 @@
 """A probe trains a few steps, keeps their times, and leaves nothing behind."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from rml_platform.launch.on_ray import carrying_out
 from rml_platform.planning.costs.probe import STEPS, probe, probe_all, shortened
 from rml_platform.planning.plan import Plan, make_plan
 from rml_platform.study.schema import load_study
+from rml_trainers.errors import ConfigError
 from rml_trainers.methods import METHODS
 from rml_trainers.training.stages import stages_of
+from tests.support.platform.command import rml
 from tests.support.platform.studies import write_study
 from tests.support.tiny import tiny_config
 
@@ -58,3 +64,38 @@ def test_each_method_is_probed_in_each_kind_of_its_stages(method: str) -> None:
     stages = stages_of(shortened(config))
     assert [stage.warm_up for stage in stages] == [s.warm_up for s in stages_of(config)]
     assert max(stage.num_steps for stage in stages) <= STEPS
+
+
+@pytest.fixture
+def study_with_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A study whose runs are given a GPU, on a machine where torch sees none."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    return write_study(tmp_path, STUDY + "resources: {gpus_per_worker: 1}\n")
+
+
+@pytest.mark.parametrize("term", [("--max-gpu-hours", "10"), ("--deadline", "2h")])
+def test_a_launch_with_terms_needs_no_gpu_where_it_is_started(
+    term: tuple[str, str], study_with_gpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Joined(Exception):
+        """The launch came as far as its cluster."""
+
+    @contextlib.contextmanager
+    def session(*_: Any, **__: Any) -> Iterator[None]:
+        raise Joined
+        yield
+
+    monkeypatch.setattr(carrying_out, "ray_session", session)
+    words = ["--address", "127.0.0.1:1", "--out", tmp_path / "out", "--tracking-uri", "none"]
+    with pytest.raises(Joined):
+        rml("launch", study_with_gpus, *words, *term)
+
+
+def test_a_machine_without_a_gpu_is_no_place_to_probe_runs_that_have_one(
+    study_with_gpus: Path, tmp_path: Path
+) -> None:
+    study = load_study(study_with_gpus)
+    plan = make_plan(study, data_root=None, cache_root=tmp_path / "cache")
+    with pytest.raises(ConfigError, match=r"--probe: .* torch sees none here; .* same --out$"):
+        probe_all(plan.runs, study.resources, tmp_path, print)
+    assert not (tmp_path / "probes").exists()
