@@ -105,13 +105,16 @@ def _print_costs(
     *,
     probe: bool,
 ) -> None:
+    from rml_platform.launch.output_layout import OutputLayout
     from rml_platform.launch.sizing import room_for
     from rml_platform.planning.costs.forecast import Devices, forecast
     from rml_platform.planning.costs.measured import bytes_of_kinds, read_probes
     from rml_platform.planning.costs.probe import probe_all, probed_machine
     from rml_platform.views.runs.cost_table import print_costs
 
-    room = room_for(written.resources, address, at_once)
+    if all(records[run.run_id].result is not None for run in written.runs):
+        return  # nothing is left that could cost something
+    room = room_for(made, OutputLayout(root=out, storage=place), address, at_once)
     devices = Devices.of(written.resources, room.gpus)
     kinds = [run.kind for run in written.runs]
     machine = probed_machine(written.resources)

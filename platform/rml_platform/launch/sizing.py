@@ -12,10 +12,9 @@ from rml_platform.launch.output_layout import OutputLayout
 from rml_platform.launch.session.ray_session import ray_session
 from rml_platform.planning.cost import runs_at_once
 from rml_platform.planning.machine import Machine
-from rml_platform.planning.plan import PlannedRun
+from rml_platform.planning.plan import Plan, PlannedRun
 from rml_platform.run.task import Process, RunTask, config_to_json, prepared_folder_text
 from rml_platform.study.cells import Study
-from rml_platform.study.study_file import ResourcesConfig
 from rml_trainers import RESULT_VERSION
 from rml_trainers.errors import ConfigError
 from rml_trainers.settings.plugins import Plugin, plugins_with_metrics
@@ -122,24 +121,27 @@ class Room:
     """Of the whole machine or cluster."""
 
 
-def room_for(resources: ResourcesConfig, address: str | None, at_once: int | None) -> Room:
-    """How many runs of a study fit into this machine or a cluster; `at_once` overrules it.
+def room_for(plan: Plan, layout: OutputLayout, address: str | None, at_once: int | None) -> Room:
+    """How many runs of a study fit into this machine or a cluster, as a launch would find them to
+    fit; `at_once` overrules it.
 
     Raises:
         ClusterError: the cluster cannot be reached.
+        ConfigError: it holds none of the runs and nothing will make it grow.
     """
+    study = plan.study
     if address is None:
         machine = Machine.here()
-        where = "this machine"
-    else:
-        with ray_session(address, with_train=False):
-            from rml_platform.launch.on_ray.nodes import cluster_resources
+        fit = runs_at_once(study.resources, machine)
+        return Room(at_once=at_once or fit, where="this machine", gpus=machine.gpus)
+    with ray_session(address, with_train=False):
+        from rml_platform.launch.on_ray.fleet.fitting import gpus_there, most_at_once
+        from rml_platform.launch.on_ray.fleet.room import nodes_now
 
-            there = cluster_resources()
-        machine = Machine(cores=int(there.get("CPU", 0)), gpus=int(there.get("GPU", 0)))
-        where = f"the cluster at {address}"
-    fit = runs_at_once(resources, machine)
-    return Room(at_once=at_once or fit, where=where, gpus=machine.gpus)
+        gpus = gpus_there([study])
+        task = task_of(plan.runs[0], study.name, layout, None, "")
+        fit = most_at_once(study, sized(task, study, gpus, is_local=False), nodes_now())
+    return Room(at_once=at_once or fit, where=f"the cluster at {address}", gpus=gpus)
 
 
 def plugins_of_tasks(tasks: Sequence[RunTask]) -> tuple[Plugin, ...]:

@@ -65,11 +65,6 @@ def free_by_node() -> Mapping[str, Mapping[str, float]]:
     return found
 
 
-def cluster_resources() -> dict[str, float]:
-    """What the connected Ray has in all, by resource."""
-    return dict(ray.cluster_resources())
-
-
 def call_on(node: str, work: Callable[..., Found], *arguments: Any, within_s: float) -> Found:
     """What a function of this package returns on a node, where it takes no core.
 

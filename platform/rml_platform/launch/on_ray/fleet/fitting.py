@@ -43,12 +43,20 @@ def check_fits(study: Study, tasks: Sequence[RunTask]) -> None:
     grow, or where a part of a GPU is not known to be enough for them."""
     task = tasks[0]
     nodes = nodes_now()
-    if runs_on(nodes, task) < 1 and most_by_autoscaler(task, nodes) < 1:
-        raise ConfigError(f"{study.source}: resources: {_refusal(task, nodes)}")
+    most_at_once(study, task, nodes)
     try:
         check_share(tasks, _kinds(node for node in nodes if workers_on(node, task) > 0))
     except ConfigError as error:
         raise ConfigError(f"{study.source}: {error}") from error
+
+
+def most_at_once(study: Study, task: RunTask, nodes: Sequence[Node]) -> int:
+    """How many runs of a study nodes hold, or may hold as far as their autoscaler tells. Raises
+    ConfigError where that is not one."""
+    most = max(runs_on(nodes, task), most_by_autoscaler(task, nodes))
+    if most < 1:
+        raise ConfigError(f"{study.source}: resources: {_refusal(task, nodes)}")
+    return most
 
 
 def _kinds(nodes: Iterable[Node]) -> list[str]:
