@@ -18,7 +18,11 @@ from rml_platform.commands.options import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rml_platform.launch.sizing import Room
     from rml_platform.planning.costs.forecast import Price, RunForecast
+    from rml_platform.planning.costs.measured import Probe
     from rml_platform.planning.plan import Plan
     from rml_platform.planning.plan_file.written_plan import WrittenPlan
     from rml_platform.views.run_table import Records
@@ -30,7 +34,8 @@ PriceOption = Annotated[
 ProbeOption = Annotated[
     bool,
     typer.Option(
-        "--probe", help="Train 20 steps of each kind of run that nothing is known of, here and now."
+        "--probe",
+        help="Train 20 steps of each kind of run that nothing is known of, on this machine.",
     ),
 ]
 AtOnce = Annotated[
@@ -68,9 +73,16 @@ def plan(
     from rml_platform.run.many_runs import records_of
     from rml_platform.views.plan_table import print_plan_without_images, print_together
     from rml_platform.views.run_table import Records, print_cells, print_counts
+    from rml_trainers.errors import ConfigError
 
     place = storage or str(out)
     is_local = address is None
+    if probe and address is not None:
+        raise ConfigError(
+            f"--probe measures this machine, and the runs are for the cluster at {address}: probe "
+            "on a machine of its kind with the same --out and no --address, or go without, since "
+            "runs that have been trained tell the same"
+        )
     paid = Price.parse(price) if price is not None else None
     shown = list[tuple[WrittenPlan | PlanWithoutImages, Records]]()
     for study in studies:
@@ -108,17 +120,15 @@ def _print_costs(
     from rml_platform.launch.output_layout import OutputLayout
     from rml_platform.launch.sizing import room_for
     from rml_platform.planning.costs.forecast import Devices, forecast
-    from rml_platform.planning.costs.measured import bytes_of_kinds, read_probes
-    from rml_platform.planning.costs.probe import probe_all, probed_machine
+    from rml_platform.planning.costs.measured import bytes_of_kinds
+    from rml_platform.planning.costs.probe import probe_all
     from rml_platform.views.runs.cost_table import print_costs
 
     if all(records[run.run_id].result is not None for run in written.runs):
         return  # nothing is left that could cost something
     room = room_for(made, OutputLayout(root=out, storage=place), address, at_once)
     devices = Devices.of(written.resources, room.gpus)
-    kinds = [run.kind for run in written.runs]
-    machine = probed_machine(written.resources)
-    probes = read_probes(out, machine, kinds)
+    probes = _probes(written, out, address, room, devices.unit)
     sizes = bytes_of_kinds(place, written.runs, records)
 
     def left() -> "list[RunForecast]":
@@ -128,5 +138,23 @@ def _print_costs(
         known = ("its own pace", "runs of its kind", "probe")
         wanted = {run.run_id for run in left() if run.source not in known}
         runs = [run for run in made.runs if run.run_id in wanted]
-        probes |= probe_all(runs, written.resources, out, lambda text: typer.echo(text, err=True))
+        probes = dict(probes) | probe_all(
+            runs, written.resources, out, lambda text: typer.echo(text, err=True)
+        )
     print_costs(written, left(), devices, at_once=room.at_once, where=room.where, price=price)
+
+
+def _probes(
+    plan: "WrittenPlan", out: Path, address: str | None, room: "Room", unit: str
+) -> "Mapping[str, Probe]":
+    """By kind, the probes that tell of the machine or cluster that the runs are for."""
+    from rml_platform.planning.costs.measured import probes_for, read_probes
+    from rml_platform.planning.costs.probe import probed_machine
+
+    kinds = [run.kind for run in plan.runs]
+    if address is None:
+        return read_probes(out, probed_machine(plan.resources), kinds)
+    if unit == "core":
+        return probes_for(out, kinds, None, plan.resources.cpus_per_worker)
+    # Of several kinds nobody knows which a run will get, and each has a pace of its own.
+    return probes_for(out, kinds, room.gpu_kinds[0], 0) if len(room.gpu_kinds) == 1 else {}

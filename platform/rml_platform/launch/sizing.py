@@ -119,6 +119,8 @@ class Room:
     """In words."""
     gpus: float
     """Of the whole machine or cluster."""
+    gpu_kinds: tuple[str, ...] = ()
+    """Of a cluster's GPUs that a run may get, as Ray names them."""
 
 
 def room_for(plan: Plan, layout: OutputLayout, address: str | None, at_once: int | None) -> Room:
@@ -135,13 +137,25 @@ def room_for(plan: Plan, layout: OutputLayout, address: str | None, at_once: int
         fit = runs_at_once(study.resources, machine)
         return Room(at_once=at_once or fit, where="this machine", gpus=machine.gpus)
     with ray_session(address, with_train=False):
-        from rml_platform.launch.on_ray.fleet.fitting import gpus_there, most_at_once
+        from rml_platform.launch.on_ray.fleet.fitting import (
+            gpus_there,
+            kinds_for,
+            most_at_once,
+        )
         from rml_platform.launch.on_ray.fleet.room import nodes_now
 
         gpus = gpus_there([study])
         task = task_of(plan.runs[0], study.name, layout, None, "")
-        fit = most_at_once(study, sized(task, study, gpus, is_local=False), nodes_now())
-    return Room(at_once=at_once or fit, where=f"the cluster at {address}", gpus=gpus)
+        task = sized(task, study, gpus, is_local=False)
+        nodes = nodes_now()
+        fit = most_at_once(study, task, nodes)
+        kinds = [task.accelerator] if task.accelerator else kinds_for(task, nodes)
+    return Room(
+        at_once=at_once or fit,
+        where=f"the cluster at {address}",
+        gpus=gpus,
+        gpu_kinds=tuple(kinds),
+    )
 
 
 def plugins_of_tasks(tasks: Sequence[RunTask]) -> tuple[Plugin, ...]:

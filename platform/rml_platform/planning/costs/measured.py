@@ -1,7 +1,7 @@
 """What was measured of kinds of runs: sizes of recorded runs, and probes kept by machine."""
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,6 +79,33 @@ def read_probes(out: Path, machine: str, kinds: Iterable[str]) -> dict[str, Prob
 def probes_like(out: Path, kinds: Iterable[str], devices: Collection[str]) -> dict[str, Probe]:
     """Of each kind the newest probe of one of some devices, of whichever host; of any device where
     there is none to go by."""
+    return _newest(out, kinds, lambda device: not devices or device in devices)
+
+
+def probes_for(
+    out: Path, kinds: Iterable[str], gpu: str | None, cpus_per_worker: float
+) -> dict[str, Probe]:
+    """Of each kind the newest probe that tells of runs on a cluster, of whichever host.
+
+    Args:
+        gpu: kind of GPU that a run gets, as Ray names it; None where it gets none.
+        cpus_per_worker: cores of a run without a GPU.
+    """
+    if gpu is None:
+        return _newest(out, kinds, lambda device: device == device_text("cpu", cpus_per_worker))
+    return _newest(out, kinds, lambda device: is_of_kind(device, gpu))
+
+
+def is_of_kind(device: str, kind: str) -> bool:
+    """Whether a GPU by its own name (`NVIDIA A100-SXM4-80GB`) is of a kind by Ray's (`A100`)."""
+    return set(_words(kind)) <= set(_words(device))
+
+
+def _words(text: str) -> list[str]:
+    return re.findall("[A-Za-z0-9]+", text)
+
+
+def _newest(out: Path, kinds: Iterable[str], fits: Callable[[str], bool]) -> dict[str, Probe]:
     wanted = set(kinds)
     folder = Folder.open(out).child(PROBES)
     found = dict[str, Probe]()
@@ -87,9 +114,8 @@ def probes_like(out: Path, kinds: Iterable[str], devices: Collection[str]) -> di
             probe = PROBE.decode(folder.read(name) or b"", f"{folder.path}/{name}")
         except DamagedFileError:  # `rml plan --probe` measures it again
             continue
-        fits = not devices or probe.machine.rpartition(" of ")[0] in devices
         is_newer = probe.kind not in found or probe.time > found[probe.kind].time
-        if probe.kind in wanted and fits and is_newer:
+        if probe.kind in wanted and fits(probe.machine.rpartition(" of ")[0]) and is_newer:
             found[probe.kind] = probe
     return found
 

@@ -75,7 +75,7 @@ def _notes(
     if everything.num_unknown:
         notes.append(
             f"{everything.num_unknown} runs: how long they take is unknown until one of them has "
-            "trained; --probe measures 20 steps of each kind here"
+            "trained; --probe measures 20 steps of each kind on a machine like theirs"
         )
     return notes
 

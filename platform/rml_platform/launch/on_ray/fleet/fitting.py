@@ -45,7 +45,7 @@ def check_fits(study: Study, tasks: Sequence[RunTask]) -> None:
     nodes = nodes_now()
     most_at_once(study, task, nodes)
     try:
-        check_share(tasks, _kinds(node for node in nodes if workers_on(node, task) > 0))
+        check_share(tasks, kinds_for(task, nodes))
     except ConfigError as error:
         raise ConfigError(f"{study.source}: {error}") from error
 
@@ -57,6 +57,11 @@ def most_at_once(study: Study, task: RunTask, nodes: Sequence[Node]) -> int:
     if most < 1:
         raise ConfigError(f"{study.source}: resources: {_refusal(task, nodes)}")
     return most
+
+
+def kinds_for(task: RunTask, nodes: Iterable[Node]) -> list[str]:
+    """Kinds of GPU that nodes have which hold a worker of such a run."""
+    return _kinds(node for node in nodes if workers_on(node, task) > 0)
 
 
 def _kinds(nodes: Iterable[Node]) -> list[str]:

@@ -19,6 +19,8 @@ from rml_platform.planning.costs.measured import (
     Probe,
     bytes_of_kinds,
     device_text,
+    is_of_kind,
+    probes_for,
     probes_like,
     read_probes,
     write_probe,
@@ -161,6 +163,36 @@ def test_a_probe_is_found_by_the_device_of_the_runs(tmp_path: Path) -> None:
     assert found() == ["2 cores of a"]
     assert found("A100") == []
     assert probes_like(tmp_path, ["other"], ()) == {}
+
+
+@pytest.mark.parametrize(
+    ("device", "kind", "is_it"),
+    [
+        ("NVIDIA A100-SXM4-80GB", "A100", True),
+        ("NVIDIA A100-SXM4-80GB", "A10", False),
+        ("NVIDIA A10G", "A10", False),
+        ("NVIDIA GeForce RTX 5090", "GeForce-RTX-5090", True),
+        ("2 cores", "A100", False),
+    ],
+)
+def test_kinds_of_gpu_are_told_apart(device: str, kind: str, is_it: bool) -> None:
+    assert is_of_kind(device, kind) is is_it
+
+
+def test_a_cluster_goes_by_probes_of_its_own_kind_of_device(tmp_path: Path) -> None:
+    times = {"2 cores of a": 4, "Tesla T4 of a": 3, "NVIDIA A100-SXM4-80GB of a": 1}
+    times["NVIDIA A100-SXM4-80GB of b"] = 2
+    for machine, time in times.items():
+        write_probe(tmp_path, replace(PROBE, kind="k", machine=machine, time=time))
+
+    def found(gpu: str | None) -> list[str]:
+        return [probe.machine for probe in probes_for(tmp_path, ["k"], gpu, 2).values()]
+
+    assert found("A100") == ["NVIDIA A100-SXM4-80GB of b"]
+    assert found("T4") == ["Tesla T4 of a"]
+    assert found(None) == ["2 cores of a"]
+    assert found("H100") == []
+    assert probes_for(tmp_path, ["k"], None, 1) == {}
 
 
 def test_rows_add_up_to_the_whole(plan: WrittenPlan) -> None:
