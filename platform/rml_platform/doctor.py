@@ -13,7 +13,8 @@ from typing import Literal
 import psutil
 from packaging.version import Version
 
-from rml_platform.environment import package_version, usable_cores
+from rml_platform.environment import package_version
+from rml_trainers.runtime.cores import usable_cores
 
 State = Literal["ok", "note", "problem"]
 

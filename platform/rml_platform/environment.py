@@ -12,8 +12,6 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
 import rml_platform
 
 
@@ -110,15 +108,6 @@ def package_version(name: str) -> str:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return "missing"
-
-
-def usable_cores() -> int:
-    """Cores that this process may use: a container or batch system gives fewer than the host has
-    (systems that cannot bind a process to cores give all)."""
-    process = psutil.Process()
-    if hasattr(process, "cpu_affinity"):
-        return len(process.cpu_affinity())
-    return psutil.cpu_count() or 1
 
 
 def _git(root: Path, *arguments: str) -> str | None:

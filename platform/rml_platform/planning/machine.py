@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from rml_platform.environment import usable_cores
+from rml_trainers.runtime.cores import usable_cores
 
 
 @dataclass(frozen=True)

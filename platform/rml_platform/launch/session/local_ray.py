@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from rml_platform.environment import usable_cores
 from rml_platform.launch.session.errors import ClusterError
 from rml_platform.launch.session.gpu_locks import HeldGpus, only_visible
 from rml_platform.launch.session.ray_environment import LOOPBACK, job_config, prepare_environment
 from rml_platform.run.files.temporary import SHORT, temporary_folder
+from rml_trainers.runtime.cores import usable_cores
 
 SWEEP = "rml_platform.launch.on_ray.sweep"
 """What a launch needs next; takes a second to load, with Tune."""

@@ -5,7 +5,6 @@ Read without psutil, which a lent GPU machine may lack, and which does not know 
 
 import hashlib
 import importlib.metadata
-import os
 import platform
 import subprocess
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pathlib import Path
 import torch
 
 import rml_trainers
+from rml_trainers.runtime.cores import usable_cores
 
 PACKAGE = Path(rml_trainers.__file__).parent
 
@@ -46,9 +46,7 @@ def this_machine() -> Machine:
     """The facts of this process."""
     return Machine(
         cpu=_cpu_name(),
-        cores=len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count() or 1,
+        cores=usable_cores(),
         threads=torch.get_num_threads(),
         device=_device(),
         python=platform.python_version(),

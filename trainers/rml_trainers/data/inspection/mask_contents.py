@@ -1,6 +1,5 @@
 """What masks hold, value by value or colour by colour, and which settings may be meant by it."""
 
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +12,7 @@ from rml_trainers.data.masks.class_file import ClassFile
 from rml_trainers.data.masks.label_tables import BINARY, packed, parse_colour
 from rml_trainers.data.pictures.masks import MaskFile, read_mask
 from rml_trainers.errors import DataError
+from rml_trainers.runtime.cores import usable_cores
 
 Setting = str | int | list[str] | dict[str, str | int]
 Settings = dict[str, Setting]
@@ -100,7 +100,7 @@ def examine(root: Path, masks: Sequence[PurePosixPath]) -> MaskContents:
     step = -(-len(masks) // MAX_EXAMINED) or 1
     contents = MaskContents()
     colours_first = list[MaskFile | str]()
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1), "inspect") as pool:
+    with ThreadPoolExecutor(min(8, usable_cores()), "inspect") as pool:
         colours_first = list(pool.map(lambda path: _read(root / path), masks[::step]))
     # A mask without any colour, stored as RGB among coloured ones, is black: a colour too.
     for mask in sorted(colours_first, key=_is_numbered):

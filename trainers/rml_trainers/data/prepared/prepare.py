@@ -5,7 +5,6 @@ import errno
 import hashlib
 import json
 import logging
-import os
 import shutil
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -24,6 +23,7 @@ from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.data.prepared.manifest import FORMAT, Manifest
 from rml_trainers.data.prepared.resizing import resize_image, resize_label
 from rml_trainers.errors import DataError, is_disk_full
+from rml_trainers.runtime.cores import usable_cores
 from rml_trainers.settings.contract import DataConfig
 from rml_trainers.settings.plugins import plugins_that_add
 
@@ -160,7 +160,7 @@ def _prepare(
     try:
         writing.mkdir()
         _require_space(dataset, writing)
-        _write_all(dataset, writing, on_progress, num_threads or min(8, os.cpu_count() or 1))
+        _write_all(dataset, writing, on_progress, num_threads or min(8, usable_cores()))
         if folder.is_dir():
             shutil.rmtree(folder)
         writing.replace(folder)
