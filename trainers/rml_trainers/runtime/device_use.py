@@ -21,7 +21,7 @@ class DeviceUse:
 def device_use(device: torch.device) -> DeviceUse | None:
     """What the process uses of a GPU; None on a CPU.
 
-    NVML is asked through torch where the package nvidia-ml-py is installed.
+    NVML is asked through torch where the package nvidia-ml-py is installed (`rml[gpu]`).
     """
     if device.type != "cuda":
         return None

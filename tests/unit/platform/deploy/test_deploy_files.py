@@ -5,11 +5,13 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 from tests.support.documentation.command_lines import check
 
@@ -103,6 +105,20 @@ def test_the_skypilot_task_has_known_keys_and_a_secret_without_a_value() -> None
     assert (DEPLOY.parents[1] / task["envs"]["STUDY"]).is_file()
     (launch,) = re.findall(r"^rml launch .*$", task["run"], re.MULTILINE)
     check(shlex.split(launch))
+
+
+@pytest.mark.parametrize("name", ["Dockerfile", "ray-up.yaml", "skypilot.yaml"])
+def test_what_is_installed_for_gpus_tells_how_busy_they_are(name: str) -> None:
+    """And each package of an extra has the version that was tested."""
+    root = DEPLOY.parents[1]
+    text = (DEPLOY / name).read_text()
+    (extras,) = re.findall(r"pip install .*-c constraints\.txt '\.\[([\w,]+)\]'", text)
+    assert {"weights", "gpu"} <= set(extras.split(","))
+    known = tomllib.loads((root / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    wanted = [Requirement(one).name for extra in extras.split(",") for one in known[extra]]
+    assert "nvidia-ml-py" in wanted
+    pinned = {line.partition("==")[0] for line in (root / "constraints.txt").read_text().split()}
+    assert set(wanted) <= pinned
 
 
 def _check_shell(text: str) -> str:
