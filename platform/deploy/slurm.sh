@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # A study on several nodes of a Slurm cluster:
+#   export RML_DATA=/shared/data                       # sbatch hands it on
 #   sbatch --nodes=4 platform/deploy/slurm.sh STUDY.yaml --storage /shared/rml --tracking-uri http://mlflow:5000
 # What stands behind the script goes to `rml launch`. The job is queued again when it is preempted, out of time, or when
 # Ray died; it goes on from the newest checkpoints, so the time limit need not hold the grid.

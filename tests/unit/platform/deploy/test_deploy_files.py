@@ -99,7 +99,7 @@ def test_the_rayjob_names_the_version_of_ray_that_is_tested() -> None:
 def test_the_skypilot_task_has_known_keys_and_a_secret_without_a_value() -> None:
     task = loaded("skypilot.yaml")
     known = {"name", "num_nodes", "workdir", "resources", "envs", "secrets", "setup", "run"}
-    assert set(task) <= known
+    assert set(task) <= {*known, "file_mounts"}
     assert task["secrets"] == {"RAY_AUTH_TOKEN": None}
     assert task["envs"]["RAY_AUTH_MODE"] == "token"
     assert (DEPLOY.parents[1] / task["envs"]["STUDY"]).is_file()
@@ -119,6 +119,35 @@ def test_what_is_installed_for_gpus_tells_how_busy_they_are(name: str) -> None:
     assert "nvidia-ml-py" in wanted
     pinned = {line.partition("==")[0] for line in (root / "constraints.txt").read_text().split()}
     assert set(wanted) <= pinned
+
+
+def _container(group: Any) -> tuple[dict[str, str], dict[str, str]]:
+    """Variables of a group's container, and where which volume is mounted in it."""
+    (container,) = group["template"]["spec"]["containers"]
+    variables = {one["name"]: one["value"] for one in container.get("env", ())}
+    return variables, {one["mountPath"]: one["name"] for one in container["volumeMounts"]}
+
+
+def test_the_head_of_the_rayjob_has_the_images_and_each_worker_a_disk_for_its_cache() -> None:
+    cluster = loaded("kuberay-rayjob.yaml")["spec"]["rayClusterSpec"]
+    variables, mounts = _container(cluster["headGroupSpec"])
+    volumes = {one["name"]: one for one in cluster["headGroupSpec"]["template"]["spec"]["volumes"]}
+    assert "persistentVolumeClaim" in volumes[mounts[variables["RML_DATA"]]]
+    for group in cluster["workerGroupSpecs"]:
+        variables, mounts = _container(group)
+        own = {one["name"]: one for one in group["template"]["spec"]["volumes"]}
+        limit = own[mounts[variables["RML_CACHE"]]]["emptyDir"]["sizeLimit"]
+        assert int(limit.removesuffix("Gi")) * 2**30 > float(variables["RML_CACHE_GB"]) * 1e9
+
+
+def test_the_other_files_name_a_data_root_that_they_bring() -> None:
+    up = loaded("ray-up.yaml")
+    (root,) = set(re.findall(r"RML_DATA=(\S+)", (DEPLOY / "ray-up.yaml").read_text()))
+    assert root in up["file_mounts"]
+    assert not {"data", root} & set(up["rsync_exclude"])
+    task = loaded("skypilot.yaml")
+    assert task["envs"]["RML_DATA"] in task["file_mounts"]
+    assert re.search(r"^# +export RML_DATA=", (DEPLOY / "slurm.sh").read_text(), re.MULTILINE)
 
 
 def _check_shell(text: str) -> str:
