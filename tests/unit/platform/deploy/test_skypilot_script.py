@@ -16,8 +16,8 @@ case "$*" in
   health-check*) [ -e "$FAKE/head" ] ;;
   *--block*)
     [ -z "$FAKE_DIES" ] || exit 1
-    touch "$FAKE/head"
     echo $$ > "$FAKE/pid"
+    touch "$FAKE/head"
     exec {shutil.which("sleep")} 1000 ;;
 esac
 """
