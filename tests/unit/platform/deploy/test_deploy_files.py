@@ -35,6 +35,15 @@ def test_every_file_is_in_the_list() -> None:
     assert named == {file.name for file in DEPLOY.iterdir()} - {"README.md"}
 
 
+@pytest.mark.parametrize(
+    "name", ["kuberay-rayjob.yaml", "ray-up.yaml", "skypilot.yaml", "slurm.sh"]
+)
+def test_its_own_commands_are_typed_in_the_projects_folder(name: str) -> None:
+    """What they copy, and the studies that they name, are there."""
+    told = re.findall(rf"^# .*?(\S*{re.escape(name)})", (DEPLOY / name).read_text(), re.MULTILINE)
+    assert told and set(told) == {f"platform/deploy/{name}"}
+
+
 def test_the_ray_up_file_fits_rays_own_schema() -> None:
     from ray.autoscaler._private.util import prepare_config, validate_config
 
