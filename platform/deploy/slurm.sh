@@ -33,9 +33,12 @@ export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK:-1} # srun does not take it from
 
 mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 head=${nodes[0]}
+others=$((${#nodes[@]} - 1))
 on_head=(srun --overlap --nodes=1 --ntasks=1 --nodelist="$head")
+on_all=(srun --overlap --nodes="${#nodes[@]}" --ntasks="${#nodes[@]}" --ntasks-per-node=1)
 steps=()
 launcher=
+watcher=
 is_stopping=
 
 # Slurm sends SIGTERM to this script 60 s before the end (--signal) and before a preemption. rml keeps the checkpoints,
@@ -57,11 +60,23 @@ wait_for() {
   done
 }
 
-# Ends the job's Ray, and queues the job again where something is left: Slurm does so by itself after a preemption
+# The first address of a node that others reach: what its name stands for may be its loopback (127.0.1.1) or of IPv6.
+first_address() {
+  local word
+  for word in "$@"; do
+    if [[ $word =~ ^[0-9]+(\.[0-9]+){3}$ && $word != 127.* ]]; then
+      echo "$word"
+      return
+    fi
+  done
+}
+
+# Ends the job's Ray, removes what it kept on the nodes, and queues the job again where something is left: Slurm does so by itself after a preemption
 # (--requeue), but not when the time is over or when Ray died.
 finish() {
   local code=$1 tries
   trap '' TERM
+  [[ -z $watcher ]] || kill "$watcher" 2>/dev/null || true
   if ((${#steps[@]} > 0)); then
     kill -TERM "${steps[@]}" 2>/dev/null || true
     for ((tries = 0; tries < 100; tries++)); do
@@ -70,6 +85,9 @@ finish() {
     done
     kill -KILL "${steps[@]}" 2>/dev/null || true
   fi
+  # Slurm empties no folder of a job by itself. A node that does not answer must not cost the place in the queue; SIGTERM is
+  # ignored from here on, by what is started, too.
+  timeout --signal=KILL 15 "${on_all[@]}" rm -rf -- "$RAY_TMPDIR" || echo "$RAY_TMPDIR may be left on some nodes" >&2
   if [[ -n $is_stopping || $code == "$ray_died" ]]; then
     if ((${SLURM_RESTART_COUNT:-0} < most_restarts)); then
       scontrol requeue "$SLURM_JOB_ID" || echo "not queued again: sbatch it by hand" >&2
@@ -80,8 +98,21 @@ finish() {
   exit "$code"
 }
 
-head_ip=$("${on_head[@]}" hostname --ip-address)
-address=${head_ip%% *}:$port
+# RML_HEAD_IP says which of several networks is meant.
+head_ip=${RML_HEAD_IP:-}
+if [[ -z $head_ip ]]; then
+  found=$("${on_head[@]}" hostname -I)
+  # shellcheck disable=SC2086 # one word for each address
+  head_ip=$(first_address $found)
+  if [[ -z $head_ip ]]; then
+    if ((others > 0)); then
+      echo "$head has no IPv4 address that the other nodes reach (hostname -I: $found); set RML_HEAD_IP" >&2
+      exit 2
+    fi
+    head_ip=127.0.0.1
+  fi
+fi
+address=$head_ip:$port
 size=(--num-cpus="$SRUN_CPUS_PER_TASK" --num-gpus="${SLURM_GPUS_ON_NODE:-0}" --disable-usage-stats --block)
 
 "${on_head[@]}" ray start --head --node-ip-address="${address%:*}" --port="$port" --dashboard-host=127.0.0.1 \
@@ -93,11 +124,14 @@ until "${on_head[@]}" ray health-check --address "$address" >/dev/null 2>&1; do
   sleep 1
 done
 
-others=$((${#nodes[@]} - 1))
 if ((others > 0)); then
   srun --nodes="$others" --ntasks="$others" --ntasks-per-node=1 --exclude="$head" \
     ray start --address="$address" "${size[@]}" &
-  steps+=($!)
+  workers=$!
+  steps+=("$workers")
+  while kill -0 "$workers" 2>/dev/null; do sleep 1; done && # it goes on for as long as the job
+    echo "Ray has ended on all nodes but $head before the launch has: it goes on there alone" >&2 &
+  watcher=$!
 fi
 
 code=0

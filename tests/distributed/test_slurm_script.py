@@ -19,8 +19,10 @@ SCRIPT = Path(__file__).parents[2] / "platform" / "deploy" / "slurm.sh"
 RAY = """#!/usr/bin/env bash
 [[ $1 != health-check ]] || { [[ -f $TMPDIR/head ]]; exit; }
 echo "ray $* token=$RAY_AUTH_TOKEN mode=$RAY_AUTH_MODE" >> "$FAKE_CALLS"
+mkdir -p "$RAY_TMPDIR/session"
 [[ $* != *--head* ]] || touch "$TMPDIR/head"
 [[ $FAKE_RAY != dies ]] || exit 1
+[[ $FAKE_RAY != workers-die || $* == *--head* ]] || exit 1
 exec sleep 1000
 """
 RML = """#!/usr/bin/env bash
@@ -44,6 +46,7 @@ def ended(slurm: Slurm, rml: str, **environment: str) -> tuple[int, list[str]]:
     job = slurm.start(SCRIPT, "study.yaml", "--storage", "a b", FAKE_RML=rml, **environment)
     job.communicate()
     assert slurm.still_there() == []
+    assert not (slurm.folder / "rml-4711").exists()
     return job.returncode, slurm.calls()
 
 
@@ -53,11 +56,11 @@ def test_the_job_ends_as_the_launch_does(code: int, slurm: Slurm) -> None:
     assert got == code
     assert not any("requeue" in call for call in calls)
     (launch,) = (call for call in calls if call.startswith("rml "))
-    assert launch.startswith("rml launch study.yaml --storage a b --address 127.0.0.1:6379 ")
+    assert launch.startswith("rml launch study.yaml --storage a b --address 10.0.0.7:6379 ")
     head, *workers = [call for call in calls if call.startswith("ray start")]
-    assert "--head --node-ip-address=127.0.0.1 --port=6379" in head
+    assert "--head --node-ip-address=10.0.0.7 --port=6379" in head
     assert len(workers) == 2
-    assert all("--address=127.0.0.1:6379 --num-cpus=1 " in worker for worker in workers)
+    assert all("--address=10.0.0.7:6379 --num-cpus=1 " in worker for worker in workers)
     (on_others,) = (call for call in calls if "--exclude=n1" in call)
     assert "--nodes=2 --ntasks=2" in on_others
 
@@ -74,12 +77,62 @@ def test_all_of_it_share_one_token_that_no_command_line_shows(slurm: Slurm) -> N
     assert all("token=mine" in call for call in calls if "token=" in call)
 
 
-def test_one_node_needs_no_workers(tmp_path: Path) -> None:
+def test_nothing_of_ray_stays_on_any_node(slurm: Slurm) -> None:
+    _, calls = ended(slurm, "75")
+    (removal,) = (call for call in calls if " rm " in call)
+    assert removal == (
+        "srun --overlap --nodes=3 --ntasks=3 --ntasks-per-node=1 rm -rf -- "
+        f"{slurm.folder / 'rml-4711'}"
+    )
+    assert calls.index(removal) < calls.index("scontrol requeue 4711"), "which ends the job"
+
+
+@pytest.mark.parametrize("addresses", ["10.0.0.7", "127.0.1.1 ::1", ""])
+def test_one_node_needs_no_workers(addresses: str, tmp_path: Path) -> None:
     slurm = Slurm(tmp_path, ("n1",))
     slurm.install({"ray": RAY, "rml": RML})
-    code, calls = ended(slurm, "0")
+    code, calls = ended(slurm, "0", FAKE_ADDRESSES=addresses)
     assert code == 0
     assert not any("--exclude" in call for call in calls)
+    (launch,) = (call for call in calls if call.startswith("rml "))
+    own = addresses if addresses.startswith("10.") else "127.0.0.1"
+    assert f"--address {own}:6379 " in launch
+
+
+@pytest.mark.parametrize("addresses", ["127.0.1.1 fd00::7", ""])
+def test_a_head_that_the_others_cannot_reach_is_refused(addresses: str, slurm: Slurm) -> None:
+    job = slurm.start(SCRIPT, "s.yaml", FAKE_ADDRESSES=addresses)
+    output, _ = job.communicate()
+    assert job.returncode == 2
+    assert "n1 has no IPv4 address that the other nodes reach" in output
+    assert "set RML_HEAD_IP" in output
+    assert not any(call.startswith("ray start") for call in slurm.calls())
+
+
+def test_a_person_may_say_which_network_is_meant(slurm: Slurm) -> None:
+    code, calls = ended(slurm, "0", RML_HEAD_IP="192.168.1.7")
+    assert code == 0
+    starts = [call for call in calls if call.startswith("ray start")]
+    assert len(starts) == 3
+    assert all("192.168.1.7" in call for call in starts)
+
+
+def test_workers_that_end_before_the_launch_are_told(slurm: Slurm) -> None:
+    job = slurm.start(SCRIPT, "s.yaml", FAKE_RML="stays", FAKE_RAY="workers-die")
+    assert job.stdout is not None
+    told = next(line for line in job.stdout if "ended" in line)
+    job.send_signal(signal.SIGTERM)
+    job.communicate()
+    assert told == (
+        "Ray has ended on all nodes but n1 before the launch has: it goes on there alone\n"
+    )
+    assert slurm.still_there() == []
+
+
+def test_workers_that_end_with_the_launch_are_not(slurm: Slurm) -> None:
+    job = slurm.start(SCRIPT, "s.yaml", FAKE_RML="0")
+    output, _ = job.communicate()
+    assert output == ""
 
 
 @pytest.mark.parametrize(("restarts", "is_requeued"), [("0", True), ("49", True), ("50", False)])
@@ -155,11 +208,12 @@ def test_a_real_ray_on_two_nodes(short_folder: Path) -> None:
     real = str(Path(sys.executable).parent / "ray")
     ray = f'#!/usr/bin/env bash\\nexec "{real}" "$@"\\n'.replace("\\n", "\n")
     slurm.install({"rml": COUNTING, "ray": ray})
-    job = slurm.start(SCRIPT, "s.yaml", RML_RAY_PORT=str(free_port()))
+    job = slurm.start(SCRIPT, "s.yaml", RML_RAY_PORT=str(free_port()), RML_HEAD_IP="127.0.0.1")
     output, _ = job.communicate()
     assert job.returncode == 0, output
     assert "nodes that worked: 2" in output
     assert "healthy to the owner: 0\nto a stranger: 1" in output
     assert slurm.still_there() == []
+    assert not (short_folder / "rml-4711").exists()
     left = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     assert str(short_folder) not in left, "Ray's own processes ended, too"

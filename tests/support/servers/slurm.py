@@ -17,12 +17,14 @@ while [[ $1 == --* ]]; do
   shift
 done
 pids=()
-trap 'kill -TERM "${pids[@]}" 2>/dev/null' TERM
-for ((i = 0; i < tasks; i++)); do
+is_over=
+trap 'is_over=yes; kill -TERM "${pids[@]}" 2>/dev/null' TERM
+for ((i = 0; i < tasks && !${#is_over}; i++)); do
   SLURM_PROCID=$i setsid "$@" &
   pids+=($!)
   echo "$!" >> "$FAKE_PIDS"
 done
+[[ -z $is_over ]] || kill -TERM "${pids[@]}" 2>/dev/null # the one that was just being started, too
 code=0
 for pid in "${pids[@]}"; do
   while true; do
@@ -38,7 +40,9 @@ echo "scontrol $*" >> "$FAKE_CALLS"
 [[ $1 != show ]] || tr ',' '\\n' <<< "$3"
 """
 HOSTNAME = """#!/usr/bin/env bash
-echo 127.0.0.1
+# On Debian the name of a node stands for 127.0.1.1; -I lists what its interfaces have.
+[[ $* != -I ]] || { echo "${FAKE_ADDRESSES-fd00::7 10.0.0.7 172.17.0.1} "; exit; }
+echo 127.0.1.1
 """
 
 
