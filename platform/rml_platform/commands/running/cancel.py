@@ -1,6 +1,7 @@
 """`rml cancel` and `rml prioritise`: what a launch that runs, and every later one, is asked to
 do."""
 
+import functools
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -49,16 +50,15 @@ def cancel(
     plan = asked.plan_of(study)
     place = asked.place
     runs = select_runs(plan, names or ())
-    known = wishes.read_wishes(place, plan.name, plan.profile)
+    change = functools.partial(wishes.change_wishes, place, plan.name, plan.profile)
     if undo:
-        back = [run for run in runs if run.run_id in known.cancelled]
-        left = wishes.without_cancelled(known, (run.run_id for run in back))
-        wishes.write_wishes(place, plan.name, plan.profile, left)
-        _take_back(place, back)
+        named = [run.run_id for run in runs]
+        before = change(lambda known: wishes.without_cancelled(known, named))
+        _take_back(place, [run for run in runs if run.run_id in before.cancelled])
     else:
         left_to_do = _unfinished(place, runs)
-        wanted = wishes.with_cancelled(known, (run.run_id for run in left_to_do))
-        wishes.write_wishes(place, plan.name, plan.profile, wanted)
+        unfinished = [run.run_id for run in left_to_do]
+        change(lambda known: wishes.with_cancelled(known, unfinished))
         _stop(place, left_to_do, now)
         if left_to_do:
             options = _options(plan, asked.out, asked.storage)
@@ -134,8 +134,11 @@ def prioritise(
 
     plan = asked.plan_of(study)
     place = asked.place
-    known = wishes.read_wishes(place, plan.name, plan.profile)
     in_file = row_of(plan, row).priority
-    wanted = wishes.with_priority(known, row, priority, in_file)
-    wishes.write_wishes(place, plan.name, plan.profile, wanted)
+    wishes.change_wishes(
+        place,
+        plan.name,
+        plan.profile,
+        lambda known: wishes.with_priority(known, row, priority, in_file),
+    )
     typer.echo(f"row {row!r}: priority {priority} (the file says {in_file})")

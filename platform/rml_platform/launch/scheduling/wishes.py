@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from filelock import FileLock
+
 from rml_dashboards.contract.launches import CANCELLED as CANCELLED
 from rml_dashboards.contract.launches import wishes_file
 from rml_dashboards.contract.study_plan import STUDIES, plan_file_name
@@ -22,6 +24,10 @@ WAITS_FOR_ROOM = "resources"
 """Why a run waits."""
 LOOK_EVERY_S = 0.5
 LOOK_EVERY_REMOTE_S = 10.0
+SETTLES_IN_S = 2.0
+"""Longer than a command takes between reading the wishes and writing them."""
+TRIES = 5
+"""Of writing wishes where others write, too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +75,47 @@ def read_wishes(storage: str, study: str, profile: str | None) -> Wishes:
 def write_wishes(storage: str, study: str, profile: str | None, wishes: Wishes) -> None:
     """Write the wishes for a study, whole or not at all."""
     Folder.open(storage).child(STUDIES, study).write(wishes_file(profile), WISHES.encode(wishes))
+
+
+def change_wishes(
+    storage: str,
+    study: str,
+    profile: str | None,
+    change: Callable[[Wishes], Wishes],
+    pause: Callable[[], None] = lambda: time.sleep(SETTLES_IN_S),
+) -> Wishes:
+    """Change the wishes for a study, whoever else does so at the same time; returns what they were
+    before.
+
+    On a disk one waits for the other. Object storage knows no locks: there the wishes are read
+    again once another's writing would have come through, and changed again where it did.
+
+    Args:
+        change: the wishes with the change; of those that have it already, the same.
+        pause: waits as long as another may take between reading and writing.
+    Raises:
+        ConfigError: the file is damaged, or somebody else keeps asking for the contrary.
+    """
+    folder = Folder.open(storage).child(STUDIES, study)
+    if folder.local is not None:
+        folder.local.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.local / f".{wishes_file(profile)}.lock"):
+            before = read_wishes(storage, study, profile)
+            write_wishes(storage, study, profile, change(before))
+        return before
+    before = known = read_wishes(storage, study, profile)
+    for _ in range(TRIES):
+        if change(known) == known:
+            return before
+        write_wishes(storage, study, profile, change(known))
+        pause()
+        known = read_wishes(storage, study, profile)
+    if change(known) == known:
+        return before
+    raise ConfigError(
+        f"{folder.path}/{wishes_file(profile)}: somebody else asks for the contrary at the same "
+        "time; ask again when they are done"
+    )
 
 
 def with_cancelled(wishes: Wishes, run_ids: Iterable[str]) -> Wishes:

@@ -1,5 +1,7 @@
 """What people ask of a study's runs, as the launch that runs reads it."""
 
+import functools
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import pytest
 from rml_platform.launch.scheduling.wishes import (
     LiveWishes,
     Wishes,
+    change_wishes,
     read_wishes,
     with_cancelled,
     with_priority,
@@ -17,6 +20,8 @@ from rml_platform.launch.scheduling.wishes import (
 from rml_platform.planning.plan_file.written_plan import WrittenPlan, write_plan
 from rml_platform.study.schema import load_study
 from rml_trainers.errors import ConfigError
+from tests.support.platform.object_store import s3_endpoint as s3_endpoint
+from tests.support.platform.object_store import s3_uri as s3_uri
 from tests.support.platform.plans import written
 from tests.support.platform.studies import write_study
 
@@ -102,3 +107,42 @@ def test_a_damaged_file_is_told_once_and_what_was_asked_before_counts(tmp_path: 
     assert ["wishes.json is damaged" in note for note in live.notes] == [True]
     with pytest.raises(ConfigError, match=r"wishes\.json is damaged: .* Delete it"):
         read_wishes(str(tmp_path), "tiny", None)
+
+
+def test_no_wish_is_lost_where_many_ask_at_once(tmp_path: Path) -> None:
+    runs = [f"r{number}" for number in range(40)]
+
+    def cancel(run: str) -> None:
+        change_wishes(str(tmp_path), "tiny", None, lambda known: with_cancelled(known, [run]))
+
+    with ThreadPoolExecutor(8) as people:
+        list(people.map(cancel, runs))
+    assert sorted(read_wishes(str(tmp_path), "tiny", None).cancelled) == sorted(runs)
+
+
+def test_what_is_asked_again_changes_nothing(tmp_path: Path) -> None:
+    change = functools.partial(change_wishes, str(tmp_path), "tiny", None)
+    assert change(lambda known: with_cancelled(known, ["a"])) == Wishes()
+    before = change(lambda known: with_cancelled(known, ["a"]))
+    assert before == read_wishes(str(tmp_path), "tiny", None) == Wishes(cancelled=("a",))
+
+
+def test_on_object_storage_a_wish_that_another_wrote_over_is_asked_again(s3_uri: str) -> None:
+    """Both had read before either wrote."""
+    others = [with_priority(Wishes(), "RML", 5, 0)]
+
+    def meanwhile() -> None:
+        if others:
+            write_wishes(s3_uri, "tiny", None, others.pop())
+
+    change_wishes(s3_uri, "tiny", None, lambda known: with_cancelled(known, ["a"]), meanwhile)
+    found = read_wishes(s3_uri, "tiny", None)
+    assert (found.cancelled, found.priority_of("RML", 0)) == (("a",), 5)
+
+
+def test_on_object_storage_two_who_want_the_contrary_are_told(s3_uri: str) -> None:
+    def meanwhile() -> None:
+        write_wishes(s3_uri, "tiny", None, Wishes())
+
+    with pytest.raises(ConfigError, match=r"studies/tiny/wishes\.json: somebody else asks .*again"):
+        change_wishes(s3_uri, "tiny", None, lambda known: with_cancelled(known, ["a"]), meanwhile)
