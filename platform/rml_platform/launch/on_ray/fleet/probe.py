@@ -24,6 +24,9 @@ from rml_platform.run.task import StoredInput
 from rml_trainers.errors import RmlError
 from rml_trainers.settings.plugins import Plugin
 
+DECIDING = ("torchvision", "timm", "numpy")
+"""Packages beside torch of which another version may build another network, resize or draw
+otherwise: the same run id would stand for another run."""
 ANSWER_WITHIN_S = 180.0
 """A process of Ray takes seconds to start, and a minute on a machine that is very busy."""
 
@@ -48,6 +51,8 @@ class Answer:
     """`code_hash`."""
     python: str
     torch: str
+    packages: Mapping[str, str]
+    """Those of `DECIDING`, with their versions; "missing" where one is not installed."""
     plugins: Mapping[str, str]
     """Location → hash of the content, or why there is none."""
     storage_error: str
@@ -91,6 +96,7 @@ def answer(question: Question) -> Answer:
         code=code_hash(),
         python=".".join(map(str, sys.version_info[:2])),
         torch=_public_version("torch"),
+        packages={name: _public_version(name) for name in DECIDING},
         plugins={plugin.location: _hash_or_reason(plugin) for plugin in question.plugins},
         storage_error=_storage_error(question),
         disk_error=_disk_error(question, lacking),

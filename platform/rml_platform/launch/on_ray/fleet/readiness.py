@@ -144,10 +144,14 @@ class Readiness:
                 f"has Python {found.python} with torch {found.torch}, this machine Python "
                 f"{own.python} with torch {own.torch}"
             )
+        for name, wanted in own.packages.items():
+            there = found.packages[name]
+            if there != wanted:
+                return Unfit(f"has {name} {there}, this machine {name} {wanted}")
         for plugin in self._question.plugins:
-            there = found.plugins[plugin.location]
-            if there != plugin.hash:
-                return Unfit(f"has another {plugin.location} or none ({there})")
+            content = found.plugins[plugin.location]
+            if content != plugin.hash:
+                return Unfit(f"has another {plugin.location} or none ({content})")
         if found.storage_error:
             said = f"does not see the storage {self._storage}: {found.storage_error}"
             return Unfit(without_secrets(said), may_pass=is_outage(found.storage_error))

@@ -1,6 +1,10 @@
 """Nodes that differ are refused before anything starts, and what they lack is stored once."""
 
 import functools
+import importlib.metadata
+import os
+import subprocess
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -127,6 +131,10 @@ def test_an_object_store_has_it_whoever_joins_later(
     assert InputStore(s3_uri).index(f"scenes-{task.data_hash}") is not None
 
 
+PACKAGES = {
+    name: importlib.metadata.version(name).partition("+")[0]
+    for name in ("torchvision", "timm", "numpy")
+}
 FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     "code": ({"version": "0.0.9", "code": "abc"}, r"host-b \(b\) has rml 0\.0\.9, content abc"),
     "python": ({"python": "2.7"}, r"host-b \(b\) has Python 2\.7 with torch .*, this machine"),
@@ -134,6 +142,18 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     "disk": (
         {"disk_error": "/c is full"},
         r"host-b \(b\) fails on its own disk: /c is full\. Mend that there",
+    ),
+    "torchvision": (
+        {"packages": {**PACKAGES, "torchvision": "0.1"}},
+        r"host-b \(b\) has torchvision 0\.1, this machine torchvision \d",
+    ),
+    "timm": (
+        {"packages": {**PACKAGES, "timm": "missing"}},
+        r"host-b \(b\) has timm missing, this machine timm \d",
+    ),
+    "numpy": (
+        {"packages": {**PACKAGES, "numpy": "1.0"}},
+        r"host-b \(b\) has numpy 1\.0, this machine numpy \d",
     ),
     "storage": ({"storage_error": "no"}, r"does not see the storage .*: no\. Give --storage"),
 }
