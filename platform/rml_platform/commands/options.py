@@ -98,7 +98,8 @@ TrackingUri = Annotated[
         envvar="MLFLOW_TRACKING_URI",
         help=(
             "MLflow server or database, or none: the run folders alone; default: an "
-            "SQLite file under --out."
+            "SQLite file under --out. One with a password in the environment: command lines are "
+            "seen by all."
         ),
     ),
 ]

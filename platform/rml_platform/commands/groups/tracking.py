@@ -25,8 +25,9 @@ app = typer.Typer(
 Database = Annotated[
     str | None,
     typer.Option(
+        envvar="MLFLOW_BACKEND_STORE_URI",
         help="Database: sqlite:///FILE or postgresql://USER@HOST/DATABASE; default: the SQLite "
-        "file under --out."
+        "file under --out. One with a password in the environment: command lines are seen by all.",
     ),
 ]
 Auth = Annotated[

@@ -11,6 +11,7 @@ import pytest
 
 from rml_platform.tracking.server import Server, ServerConfig, prepare_server
 from rml_trainers.errors import ConfigError
+from tests.support.platform.command import rml
 
 PASSWORD = {"MLFLOW_AUTH_ADMIN_PASSWORD": "a long enough one"}
 POSTGRES = "postgresql://me:secret@db.example.org/mlflow"
@@ -52,6 +53,20 @@ def test_a_password_is_neither_on_the_command_line_nor_told(tmp_path: Path) -> N
     stored = server.environment["MLFLOW_BACKEND_STORE_URI"]
     assert stored == POSTGRES.replace("://", "+psycopg2://")
     assert server.store == "postgresql://me:***@db.example.org/mlflow"
+
+
+def test_the_database_may_be_named_where_no_process_list_shows_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[dict[str, str]] = []
+    monkeypatch.setattr(
+        "rml_platform.commands.groups.tracking._become",
+        lambda command, environment: begun.append(environment),
+    )
+    monkeypatch.setenv("MLFLOW_BACKEND_STORE_URI", f"sqlite:///{tmp_path / 'own.db'}")
+    said = rml("tracking", "serve", "--out", tmp_path / "out")
+    assert begun[0]["MLFLOW_BACKEND_STORE_URI"] == f"sqlite:///{tmp_path / 'own.db'}"
+    assert f"database   sqlite:///{tmp_path / 'own.db'}" in said
 
 
 @pytest.mark.parametrize(
