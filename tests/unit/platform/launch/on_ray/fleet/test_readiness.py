@@ -2,9 +2,6 @@
 
 import functools
 import importlib.metadata
-import os
-import subprocess
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
