@@ -171,7 +171,7 @@ class _Launch:
         self._storage = layout.storage
         self._on_note = note_on(console)
         self._places = places_of(plans)
-        self._budget = budget_of(plans, self.folders, terms, layout.root)
+        self._budget = budget_of(plans, self.folders, terms, layout.root, is_local=is_local)
         self._searches = Searches(plans, layout.storage, self.folders, self._on_note)
         self._wishes = {
             plan.study.name: LiveWishes(

@@ -15,7 +15,7 @@ from rml_platform.launch.live_view import duration
 from rml_platform.launch.scheduling.turns import Judge
 from rml_platform.planning.cost import first_steps
 from rml_platform.planning.costs.forecast import Devices, Paces, seconds_left
-from rml_platform.planning.costs.measured import Probe, read_probes
+from rml_platform.planning.costs.measured import Probe, probes_for, read_probes
 from rml_platform.planning.costs.probe import probed_machine
 from rml_platform.planning.plan import Plan
 from rml_platform.planning.plan_file.writing import to_written
@@ -336,20 +336,35 @@ def _devices(task: RunTask) -> Devices:
 
 
 def budget_of(
-    plans: Sequence[Plan], folders: Mapping[str, RunFolder], terms: Terms, out: Path
+    plans: Sequence[Plan],
+    folders: Mapping[str, RunFolder],
+    terms: Terms,
+    out: Path,
+    *,
+    is_local: bool,
 ) -> Budget:
-    """The budget of a launch over some plans; probes that were made here tell how long runs
-    take."""
+    """The budget of a launch over some plans. Probes tell how long runs take: of this machine, or,
+    where they go to a cluster, of the kind of device that they ask for there."""
     rows = [row for plan in plans for row in plan.study.rows]
     own = [terms.max_gpu_hours, terms.deadline, *(row.max_gpu_hours for row in rows)]
     own += [plan.study.max_gpu_hours for plan in plans]
     if all(limit is None for limit in own):
         return Budget((), {}, ())
     written = [to_written(plan, None, out) for plan in plans]
-    kinds = [run.kind for plan in written for run in plan.runs]
-    machines = dict.fromkeys(probed_machine(plan.study.resources) for plan in plans)
     probes: dict[str, Probe] = {}
-    for machine in machines:
-        probes |= read_probes(out, machine, kinds)
+    for plan in written:
+        probes |= probes_of(plan, out, is_local=is_local)
     limits = limits_of(written, terms.max_gpu_hours)
     return Budget(written, folders, limits, terms.deadline, probes, look_every_s=LOOK_EVERY_S)
+
+
+def probes_of(plan: WrittenPlan, out: Path, *, is_local: bool) -> Mapping[str, Probe]:
+    """By kind, what was measured on such devices as the runs of a launch will have."""
+    kinds = [run.kind for run in plan.runs]
+    given = plan.resources
+    if is_local:
+        return read_probes(out, probed_machine(given), kinds)
+    if given.gpus_per_worker == 0:
+        return probes_for(out, kinds, None, given.cpus_per_worker)
+    # What else its runs are given is known once the cluster is joined; their own pace tells then.
+    return probes_for(out, kinds, given.accelerator, 0) if given.accelerator else {}

@@ -5,18 +5,27 @@ import os
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
 
 from rml_platform.launch.run_queue import RunQueue
-from rml_platform.launch.scheduling.budgets import Budget, limits_of, parse_deadline
+from rml_platform.launch.scheduling.budgets import (
+    Budget,
+    limits_of,
+    parse_deadline,
+    probes_of,
+)
 from rml_platform.launch.scheduling.turns import Turns
+from rml_platform.planning.costs.measured import Probe, write_probe
+from rml_platform.planning.costs.probe import probed_machine
 from rml_platform.planning.plan_file.written_plan import WrittenPlan
 from rml_platform.run.run_folder import RunFolder, RunRecord
 from rml_platform.run.task import RunTask
 from rml_platform.study.retry_config import RetryConfig
 from rml_platform.study.schema import load_study
+from rml_platform.study.study_file import ResourcesConfig
 from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.errors import ConfigError
 from tests.support.platform.fake_trainer import GOOD
@@ -152,6 +161,37 @@ def test_runs_that_wait_for_room_are_judged_by_one_look(
         ]: "max_gpu_hours of row 'Supervised': 1 of 6.5 core-hours spent, 5 promised, it takes 2",
     }
     assert sorted(read) == sorted(spending.ids[:4])
+
+
+@pytest.mark.parametrize(
+    ("resources", "is_local", "machine"),
+    [
+        ({"gpus_per_worker": 0}, True, "here"),
+        ({"gpus_per_worker": 0}, False, "1 cores of b"),
+        ({"gpus_per_worker": 1, "accelerator": "A100"}, False, "NVIDIA A100-SXM4-80GB of b"),
+        ({"gpus_per_worker": 1, "accelerator": "T4"}, False, None),
+        ({"gpus_per_worker": 1}, False, None),
+        ({"gpus_per_worker": "auto"}, False, None),
+    ],
+)
+def test_a_launch_to_a_cluster_does_not_go_by_what_this_machine_is_like(
+    resources: dict[str, Any],
+    is_local: bool,
+    machine: str | None,
+    spending: Spending,
+    tmp_path: Path,
+) -> None:
+    plan = replace(spending.plan, resources=ResourcesConfig(**resources))
+    kind = plan.runs[0].kind
+    here = probed_machine(plan.resources)
+    cores = here.partition(" of ")[0]
+    for time, kept in enumerate((f"{cores} of b", "NVIDIA A100-SXM4-80GB of b", here)):
+        steps = {"warm_up_s": 1, "stage_s": 1, "evaluation_s": 1, "evaluation_every": 0}
+        probe = Probe(kind=kind, machine=kept, run_bytes=1, time=-time, **steps)
+        write_probe(tmp_path, probe)
+    found = probes_of(plan, tmp_path, is_local=is_local)
+    wanted = {"here": here, "1 cores of b": f"{cores} of b"}.get(machine or "", machine)
+    assert [probe.machine for probe in found.values()] == ([wanted] if wanted else [])
 
 
 def test_nothing_is_started_that_would_end_after_the_deadline(spending: Spending) -> None:
