@@ -27,7 +27,6 @@ import torch
 
 from rml_benchmarks.measuring.publishing import Result
 from rml_benchmarks.measuring.tables import Table
-from rml_benchmarks.measuring.timing import compare
 from rml_benchmarks.part import Bench
 from rml_benchmarks.parts.product.cell import NUM_CELLS, Cells, train_bare
 from rml_platform.launch.session.ray_environment import ENVIRONMENT, LOOPBACK
@@ -142,16 +141,20 @@ def first_step(folder: Path, num_rounds: int) -> Table:
     """From the start of `rml launch` to the report of the first step of its first cell; the images
     are prepared before."""
     file = folder / "first.yaml"
-    calls: dict[str, Callable[[int], object]] = {
-        "import torch in a new process": lambda seed: subprocess.run(
-            [sys.executable, "-c", "import torch"], check=True
-        ),
-        "rml launch to its first step": lambda seed: _launch_to_first_step(file, folder, seed),
-    }
-    file.write_text(FIRST.format(seed=1000))
     _launch_to_first_step(file, folder, 1000)  # prepares the images, makes MLflow's tables
-    comparison = compare("First step", calls, num_rounds=num_rounds, num_warm_up=0)
-    rows = [(name, comparison.seconds(name), comparison.ratio(name)) for name in calls]
+    torch_s = list[float]()
+    launch_s = list[float]()
+    for seed in range(num_rounds):
+        begin = time.monotonic()
+        subprocess.run([sys.executable, "-c", "import torch"], check=True)
+        torch_s.append(time.monotonic() - begin)
+        launch_s.append(_launch_to_first_step(file, folder, seed))
+    own = median(launch_s)
+    ratio = median(ours / its for ours, its in zip(launch_s, torch_s, strict=True))
+    rows = [
+        ("import torch in a new process", median(torch_s), 1.0),
+        ("rml launch to its first step", own, ratio),
+    ]
     return Table(
         title="First step of a launch",
         columns=("", "s", "× import torch"),
@@ -161,20 +164,24 @@ def first_step(folder: Path, num_rounds: int) -> Table:
     )
 
 
-def _launch_to_first_step(file: Path, folder: Path, seed: int) -> None:
+def _launch_to_first_step(file: Path, folder: Path, seed: int) -> float:
+    """Seconds; how long it takes to stop the launch afterwards is none of it."""
     file.write_text(FIRST.format(seed=seed))
     out = folder / "first"
     before = set(out.glob("runs/*"))
     words = [sys.executable, "-c", COMMAND, "launch", str(file), "--out", str(out)]
+    begin = time.monotonic()
     launch = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    until = time.monotonic() + WITHIN_S
+    until = begin + WITHIN_S
     while not _has_stepped(set(out.glob("runs/*")) - before):
         if launch.poll() is not None or time.monotonic() > until:
             launch.kill()
             raise RuntimeError(f"rml launch {file} made no step")
         time.sleep(0.02)
-    launch.send_signal(signal.SIGTERM)  # what follows is another round's time
+    took = time.monotonic() - begin
+    launch.send_signal(signal.SIGTERM)
     launch.wait()
+    return took
 
 
 def _has_stepped(runs: set[Path]) -> bool:
