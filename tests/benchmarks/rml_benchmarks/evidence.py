@@ -29,7 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words.add_argument("--out", type=Path, default=Path("outputs"), help="where runs are trained")
     words.add_argument("--profile", help="another size of the study")
     words.add_argument(
-        "--paired", help="row that every other is compared with; default: RML, or else the first"
+        "--paired",
+        help="row that every other is compared with; default: RML, or else the first that is named",
     )
     words.add_argument("--write-only", action="store_true", help="train nothing")
     words.add_argument("--with-ray", action="store_true", help="several runs at once")
@@ -63,17 +64,17 @@ def _steps(
     yield ("records", "pack", name, *out, *profile, "--to", records)
     yield ("records", "unpack", records, "--out", fresh)
     read = (name, "--out", fresh, *profile, "--tracking-uri", "none")
-    paired = chosen.paired or _main_row(ROOT / name)
-    compared = ("--statistics", "--paired", paired, "--latex")
-    yield ("tables", *read, *compared, "--to", str(to))
+    row = chosen.paired or _main_row(ROOT / name)
+    paired = ("--paired", row) if row else ()
+    yield ("tables", *read, "--statistics", *paired, "--latex", "--to", str(to))
     yield ("figures", *read, "--to", str(to))
-    yield ("report", *read, "--paired", paired, "--light", "--to", f"{to}/report.html")
+    yield ("report", *read, *paired, "--light", "--to", f"{to}/report.html")
 
 
 def _main_row(study: Path) -> str:
-    """The row that a study is about."""
-    labels = [str(row["label"]) for row in yaml.safe_load(study.read_text())["rows"]]
-    return "RML" if "RML" in labels else labels[0]
+    """The row that a study is about; empty where it has axes alone."""
+    labels = [str(row["label"]) for row in yaml.safe_load(study.read_text()).get("rows", [])]
+    return "RML" if "RML" in labels else next(iter(labels), "")
 
 
 if __name__ == "__main__":
