@@ -138,8 +138,8 @@ def carry_out_here(
     trainer_class: Callable[..., Any] | None,
     on_note: Callable[[str], None],
 ) -> Mapping[str, str]:
-    """Train what a launch has to do here. Raises ConfigError where somebody asked for more than
-    one process, or for a node of a kind."""
+    """Train what a launch has to do here, as `given_here` has it. Raises ConfigError where somebody
+    asked for more than one process, or for a node of a kind."""
     for study in studies.values():
         asked = {
             "resources.workers": study.resources.workers != 1,
@@ -162,15 +162,13 @@ def carry_out_here(
                 f"{study.source}: --without-ray has nobody beside a run who would see it hang: "
                 f"{', '.join(unheard)} say nothing here"
             )
-    there = Machine.here().gpus
-    given = [given_here(task, studies[task.study].resources.gpus(there)) for task in tasks]
     rules = {name: study.retry for name, study in studies.items()}
-    with gpu_for(given, lambda: turns.may_any_start(given), on_note) as index:
+    with gpu_for(tasks, lambda: turns.may_any_start(tasks), on_note) as index:
         if index is None:
-            for task in given:  # it says why of those that wait
+            for task in tasks:  # it says why of those that wait
                 turns.add(task)
             return {}
-        return run_here(given, rules, on_note, trainer_class, turns, index)
+        return run_here(tasks, rules, on_note, trainer_class, turns, index)
 
 
 def _rules_of_hanging(rules: RetryConfig) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 
 from rml_platform.environment import code_version
+from rml_platform.launch.direct import given_here
 from rml_platform.launch.output_layout import OutputLayout
 from rml_platform.launch.session.ray_session import ray_session
 from rml_platform.planning.cost import runs_at_once
@@ -96,7 +97,7 @@ def sized_ahead(
     """The task with what it is going to be given, as far as that is known before Ray is there: a
     budget is asked about it by then. A cluster is taken to have GPUs until it is joined."""
     if not with_ray:
-        return replace(task, execution="direct", cpus_per_worker=here.cores)
+        return given_here(task, study.resources.gpus(here.gpus))
     return sized(task, study, here.gpus if is_local else 1, is_local=is_local)
 
 

@@ -15,7 +15,6 @@ from rml_platform.launch.session.ray_session import ray_session
 from rml_platform.launch.sizing import execution_note, execution_of, plugins_of_tasks, sized
 from rml_platform.planning.machine import Machine
 from rml_platform.planning.plan import Plan
-from rml_platform.run.faults.outages import is_outage
 from rml_platform.run.storage import Folder
 from rml_platform.run.task import RunTask
 from rml_platform.study.cells import Study
@@ -114,18 +113,8 @@ def _gpus_for(
     of_each = [studies[task.study] for task in tasks]
     of_a_run = _gpus_of_a_run(of_each)
     names = gpu_names(Machine.here().gpus if of_a_run else 0)
-
-    def is_wanted() -> bool:
-        """Yes where the storage does not tell: who waits has time, and asks again soon."""
-        try:
-            return turns.may_any_start(tasks)
-        except OSError as error:
-            if not is_outage(str(error)):
-                raise
-            return True
-
     of_use = _gpus_of_use(of_each, max_concurrent)
-    return wait_for_free(names, of_a_run, is_wanted, on_note, of_use)
+    return wait_for_free(names, of_a_run, lambda: turns.may_any_start(tasks), on_note, of_use)
 
 
 def _carry_out(

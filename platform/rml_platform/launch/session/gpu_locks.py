@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TextIO
 
 from rml_platform.launch.session.errors import ClusterError
+from rml_platform.run.faults.outages import is_outage
 from rml_platform.run.files.temporary import SHORT
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
@@ -73,6 +74,15 @@ def take_free(names: Sequence[str], at_most: int | None = None) -> HeldGpus:
     return HeldGpus(tuple(held), tuple(held.values()), tuple(filter(None, others)))
 
 
+def _is_wanted(ask: Callable[[], bool]) -> bool:
+    try:
+        return ask()
+    except OSError as error:
+        if not is_outage(str(error)):
+            raise
+        return True
+
+
 def wait_for_free(
     names: Sequence[str],
     at_least: int,
@@ -85,13 +95,15 @@ def wait_for_free(
 
     Args:
         at_least: how many are enough.
+        is_wanted: asked between two looks; where the storage is away, and does not tell, it counts
+            as yes.
         at_most: how many can be of use; default: all.
     """
     useful = len(names) if at_most is None else min(at_most, len(names))
     is_told = False
     while len((held := take_free(names, at_most)).names) < at_least:
         held.release()
-        if not is_wanted():
+        if not _is_wanted(is_wanted):
             return None
         if not is_told:
             on_note(

@@ -16,6 +16,7 @@ from rml_platform.launch.output_layout import OutputLayout
 from rml_platform.launch.run_alone import run_alone
 from rml_platform.launch.scheduling.turns import Turns
 from rml_platform.launch.session import gpu_locks
+from rml_platform.launch.sizing import sized_ahead
 from rml_platform.planning.machine import Machine
 from rml_platform.planning.plan import make_plan
 from rml_platform.run import execute
@@ -26,20 +27,15 @@ from rml_platform.study.schema import load_study
 from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.errors import ConfigError
 from tests.support.platform.fake_trainer import GOOD, FakeTrainer
-from tests.support.platform.studies import write_study
+from tests.support.platform.studies import SMALLEST, write_study
 from tests.support.platform.tasks import fake_config, task_for
 
 BROKEN = "CUDA error: an illegal memory access was encountered"
-STUDY = """\
-name: tiny
-base:
-  data: {name: scenes, size_px: [32, 48], num_train: 10, num_val: 3}
-  split: {num_labelled: 4}
-  method: {name: supervised}
-  network: {backbone: test_resnet, weights: none, aspp_branches: 2}
+REST = """\
   schedule: {warm_up_steps: 5, stage_steps: []}
 seeds: [1]
 """
+STUDY = "name: tiny\n" + SMALLEST + REST
 
 
 @pytest.fixture
@@ -80,8 +76,9 @@ def carry_out(
     on_note: Callable[[str], None] = lambda text: None,
 ) -> None:
     study = load_study(write_study(place, STUDY), changes)
+    here = Machine.here()
     direct.carry_out_here(
-        tasks,
+        [sized_ahead(task, study, here, is_local=True, with_ray=False) for task in tasks],
         turns=Turns(),
         studies={"tiny": study},
         address=None,

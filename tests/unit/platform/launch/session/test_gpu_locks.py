@@ -1,10 +1,12 @@
 """No two launches of one user have the same GPU; the GPUs are names here."""
 
+import errno
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -116,6 +118,20 @@ def test_nobody_waits_for_what_is_not_wanted_any_more(monkeypatch: pytest.Monkey
     wanted = iter([True, False])
     while_waiting(monkeypatch, lambda: None)
     assert wait_for_free(ALL, 1, lambda: next(wanted), lambda text: None) is None
+    first.release()
+
+
+def test_who_waits_goes_on_waiting_while_the_storage_is_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whether anything wants them is asked of the storage."""
+    first = take_free(ALL)
+    away = OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+    ask = Mock(side_effect=[away, True, PermissionError(errno.EACCES, "forbidden")])
+    while_waiting(monkeypatch, lambda: None, lambda: None)
+    with pytest.raises(PermissionError):
+        wait_for_free(ALL, 1, ask, lambda text: None)
+    assert ask.call_count == 3
     first.release()
 
 
