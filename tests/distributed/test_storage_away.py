@@ -13,7 +13,7 @@ import pytest
 from rml_platform.chaos.checks.fingerprints import Fingerprint, fingerprint
 from rml_platform.run.run_folder import RunFolder
 from rml_platform.run.storage import Folder
-from tests.support.platform.object_store import CREDENTIALS
+from tests.support.platform.object_store import CREDENTIALS, storage_uri
 from tests.support.platform.object_store import s3_endpoint as s3_endpoint
 from tests.support.platform.studies import SMALLEST, write_study
 from tests.support.servers.tap import Tap, tapped
@@ -37,12 +37,6 @@ STUDY = HEAD + SMALLEST + REST
 THERE_S = 4.0
 AWAY_S = 5.0
 FEWEST_CUTS = 2
-
-
-def storage_uri(address: tuple[str, int], bucket: str) -> str:
-    host, port = address
-    options = f"scheme=http&endpoint_override={host}%3A{port}&allow_bucket_creation=true"
-    return f"s3://{bucket}/rml?{options}&region=us-east-1"
 
 
 def started(folder: Path, *more: str) -> subprocess.Popen[str]:
@@ -95,9 +89,9 @@ def test_every_run_is_trained_once_and_to_the_same_bits(
     host, _, port = s3_endpoint.partition(":")
     server = (host, int(port))
     bucket = f"bucket-{uuid.uuid4().hex[:8]}"
-    own = storage_uri(server, bucket)
+    own = storage_uri(*server, bucket)
     with tapped(server) as tap:
-        uri = storage_uri(tap.address, bucket)
+        uri = storage_uri(*tap.address, bucket)
         launch = started(tmp_path, "--out", "out", "--storage", uri, *how)
         while launch.poll() is None and not Folder.open(own).child("launches").files():
             time.sleep(0.2)

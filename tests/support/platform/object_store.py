@@ -27,7 +27,11 @@ def s3_uri(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """Storage of a test's own, as `--storage` takes it."""
     for name, value in CREDENTIALS.items():
         monkeypatch.setenv(name, value)
-    bucket = f"bucket-{uuid.uuid4().hex[:8]}"
     host, _, port = s3_endpoint.partition(":")
+    return storage_uri(host, int(port), f"bucket-{uuid.uuid4().hex[:8]}")
+
+
+def storage_uri(host: str, port: int, bucket: str) -> str:
+    """As `--storage` takes it."""
     options = f"scheme=http&endpoint_override={host}%3A{port}&allow_bucket_creation=true"
     return f"s3://{bucket}/rml?{options}&region=us-east-1"

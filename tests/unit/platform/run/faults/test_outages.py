@@ -17,7 +17,7 @@ from rml_platform.run.run_folder import RunFolder
 from rml_platform.run.storage import Folder
 from rml_trainers.data.prepared.cache import PreparedData
 from tests.support.platform.fake_trainer import GOOD, FakeTrainer
-from tests.support.platform.object_store import CREDENTIALS
+from tests.support.platform.object_store import CREDENTIALS, storage_uri
 from tests.support.platform.tasks import NUM_STEPS, fake_config, task_for
 
 
@@ -87,8 +87,7 @@ def test_a_store_that_nobody_serves_is_an_outage(monkeypatch: pytest.MonkeyPatch
     with socket.socket() as unserved:
         unserved.bind(("127.0.0.1", 0))
         host, port = unserved.getsockname()
-        options = f"scheme=http&endpoint_override={host}%3A{port}&region=us-east-1"
-        folder = Folder.open(f"s3://bucket/rml?{options}")
+        folder = Folder.open(storage_uri(host, port, "bucket"))
         with pytest.raises(OSError) as caught:
             folder.read("file")
     assert is_outage(str(caught.value)), caught.value
