@@ -82,7 +82,6 @@ def test_a_system_without_control_groups_limits_nothing(system: System) -> None:
     assert cpu_quota(system.proc) is None
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="binds no process to cores")
 @pytest.mark.parametrize(
     ("bound", "quota", "usable"),
     [(8, None, 8), (8, 2.0, 2), (8, 2.9, 2), (2, 4.0, 2), (8, 0.5, 1)],
@@ -90,7 +89,7 @@ def test_a_system_without_control_groups_limits_nothing(system: System) -> None:
 def test_the_smaller_of_both_is_usable(
     bound: int, quota: float | None, usable: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(bound)))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(bound)), raising=False)
     monkeypatch.setattr(cores, "cpu_quota", lambda: quota)
     assert usable_cores() == usable
 

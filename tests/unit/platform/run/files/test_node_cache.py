@@ -173,7 +173,10 @@ def test_what_users_share_is_as_open_as_its_folder(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a-1", "a-1.lock", "space.lock"]
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another user")
+@pytest.mark.skipif(
+    os.geteuid() != 0,
+    reason="needs root, who alone becomes another user: run this test in a container, as root",
+)
 def test_another_user_shares_a_cache() -> None:
     # Not below the folder of pytest, which is its user's alone.
     with tempfile.TemporaryDirectory(dir="/tmp") as place:
