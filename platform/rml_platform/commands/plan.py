@@ -18,11 +18,7 @@ from rml_platform.commands.options import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from rml_platform.launch.sizing import Room
     from rml_platform.planning.costs.forecast import Price, RunForecast
-    from rml_platform.planning.costs.measured import Probe
     from rml_platform.planning.plan import Plan
     from rml_platform.planning.plan_file.written_plan import WrittenPlan
     from rml_platform.views.run_table import Records
@@ -121,14 +117,19 @@ def _print_costs(
     from rml_platform.launch.sizing import room_for
     from rml_platform.planning.costs.forecast import Devices, forecast
     from rml_platform.planning.costs.measured import bytes_of_kinds
-    from rml_platform.planning.costs.probe import probe_all
+    from rml_platform.planning.costs.probe import probe_all, probes_of
     from rml_platform.views.runs.cost_table import print_costs
 
     if all(records[run.run_id].result is not None for run in written.runs):
         return  # nothing is left that could cost something
     room = room_for(made, OutputLayout(root=out, storage=place), address, at_once)
     devices = Devices.of(written.resources, room.gpus)
-    probes = _probes(written, out, address, room, devices.unit)
+    probes = probes_of(
+        written,
+        out,
+        is_local=address is None,
+        gpu_kinds=None if devices.unit == "core" else room.gpu_kinds,
+    )
     sizes = bytes_of_kinds(place, written.runs, records)
 
     def left() -> "list[RunForecast]":
@@ -142,19 +143,3 @@ def _print_costs(
             runs, written.resources, out, lambda text: typer.echo(text, err=True)
         )
     print_costs(written, left(), devices, at_once=room.at_once, where=room.where, price=price)
-
-
-def _probes(
-    plan: "WrittenPlan", out: Path, address: str | None, room: "Room", unit: str
-) -> "Mapping[str, Probe]":
-    """By kind, the probes that tell of the machine or cluster that the runs are for."""
-    from rml_platform.planning.costs.measured import probes_for, read_probes
-    from rml_platform.planning.costs.probe import probed_machine
-
-    kinds = [run.kind for run in plan.runs]
-    if address is None:
-        return read_probes(out, probed_machine(plan.resources), kinds)
-    if unit == "core":
-        return probes_for(out, kinds, None, plan.resources.cpus_per_worker)
-    # Of several kinds nobody knows which a run will get, and each has a pace of its own.
-    return probes_for(out, kinds, room.gpu_kinds[0], 0) if len(room.gpu_kinds) == 1 else {}

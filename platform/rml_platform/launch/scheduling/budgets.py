@@ -15,14 +15,15 @@ from rml_platform.launch.live_view import duration
 from rml_platform.launch.scheduling.turns import Judge
 from rml_platform.planning.cost import first_steps
 from rml_platform.planning.costs.forecast import Devices, Paces, seconds_left
-from rml_platform.planning.costs.measured import Probe, probes_for, read_probes
-from rml_platform.planning.costs.probe import probed_machine
+from rml_platform.planning.costs.measured import Probe
+from rml_platform.planning.costs.probe import probes_of
 from rml_platform.planning.plan import Plan
 from rml_platform.planning.plan_file.writing import to_written
 from rml_platform.planning.plan_file.written_plan import WrittenPlan
 from rml_platform.run.reporters import DEADLINE
 from rml_platform.run.run_folder import RunFolder, RunRecord, to_keep
 from rml_platform.run.task import RunTask
+from rml_platform.study.study_file import ResourcesConfig
 from rml_trainers.errors import ConfigError
 
 DEADLINE_PASSED = "the deadline has passed"
@@ -353,18 +354,15 @@ def budget_of(
     written = [to_written(plan, None, out) for plan in plans]
     probes: dict[str, Probe] = {}
     for plan in written:
-        probes |= probes_of(plan, out, is_local=is_local)
+        kinds = gpu_kinds_asked_for(plan.resources)
+        probes |= probes_of(plan, out, is_local=is_local, gpu_kinds=kinds)
     limits = limits_of(written, terms.max_gpu_hours)
     return Budget(written, folders, limits, terms.deadline, probes, look_every_s=LOOK_EVERY_S)
 
 
-def probes_of(plan: WrittenPlan, out: Path, *, is_local: bool) -> Mapping[str, Probe]:
-    """By kind, what was measured on such devices as the runs of a launch will have."""
-    kinds = [run.kind for run in plan.runs]
-    given = plan.resources
-    if is_local:
-        return read_probes(out, probed_machine(given), kinds)
-    if given.gpus_per_worker == 0:
-        return probes_for(out, kinds, None, given.cpus_per_worker)
-    # What else its runs are given is known once the cluster is joined; their own pace tells then.
-    return probes_for(out, kinds, given.accelerator, 0) if given.accelerator else {}
+def gpu_kinds_asked_for(resources: ResourcesConfig) -> list[str] | None:
+    """Kinds of GPU that runs get on a cluster, as far as their study says; None where they get
+    none. What else they get is known once it is joined, and their own pace tells then."""
+    if resources.gpus_per_worker == 0:
+        return None
+    return [resources.accelerator] if resources.accelerator else []

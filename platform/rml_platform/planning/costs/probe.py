@@ -4,15 +4,22 @@ import dataclasses
 import socket
 import statistics
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
 import torch
 
 from rml_platform.planning.costs.kinds import kind_of
-from rml_platform.planning.costs.measured import Probe, device_text, write_probe
+from rml_platform.planning.costs.measured import (
+    Probe,
+    device_text,
+    probes_for,
+    read_probes,
+    write_probe,
+)
 from rml_platform.planning.machine import Machine
 from rml_platform.planning.plan import PlannedRun
+from rml_platform.planning.plan_file.written_plan import WrittenPlan
 from rml_platform.run.checkpoints import NUM_TO_KEEP
 from rml_platform.run.files.temporary import temporary_folder
 from rml_platform.study.study_file import ResourcesConfig
@@ -40,6 +47,26 @@ def probed_machine(resources: ResourcesConfig) -> str:
     if resources.gpus(gpus) > 0:
         return f"{torch.cuda.get_device_name() if gpus else NO_GPU} of {host}"
     return f"{device_text('cpu', resources.cpus_per_worker)} of {host}"
+
+
+def probes_of(
+    plan: WrittenPlan, out: Path, *, is_local: bool, gpu_kinds: Collection[str] | None = None
+) -> Mapping[str, Probe]:
+    """By kind, the probes that tell of the devices that the runs of a plan get.
+
+    Args:
+        is_local: on this machine; else on a cluster.
+        gpu_kinds: kinds of GPU that they may get there, as Ray names them; None where they get
+            none. Of several kinds, or where nobody knows them, no probe tells: each has its pace.
+    """
+    kinds = [run.kind for run in plan.runs]
+    if is_local:
+        return read_probes(out, probed_machine(plan.resources), kinds)
+    if gpu_kinds is None:
+        return probes_for(out, kinds, None, plan.resources.cpus_per_worker)
+    if len(gpu_kinds) != 1:
+        return {}
+    return probes_for(out, kinds, next(iter(gpu_kinds)), 0)
 
 
 def probe(run: PlannedRun, resources: ResourcesConfig) -> Probe:

@@ -13,13 +13,13 @@ import pytest
 from rml_platform.launch.run_queue import RunQueue
 from rml_platform.launch.scheduling.budgets import (
     Budget,
+    gpu_kinds_asked_for,
     limits_of,
     parse_deadline,
-    probes_of,
 )
 from rml_platform.launch.scheduling.turns import Turns
 from rml_platform.planning.costs.measured import Probe, write_probe
-from rml_platform.planning.costs.probe import probed_machine
+from rml_platform.planning.costs.probe import probed_machine, probes_of
 from rml_platform.planning.plan_file.written_plan import WrittenPlan
 from rml_platform.run.run_folder import RunFolder, RunRecord
 from rml_platform.run.task import RunTask
@@ -189,7 +189,8 @@ def test_a_launch_to_a_cluster_does_not_go_by_what_this_machine_is_like(
         steps = {"warm_up_s": 1, "stage_s": 1, "evaluation_s": 1, "evaluation_every": 0}
         probe = Probe(kind=kind, machine=kept, run_bytes=1, time=-time, **steps)
         write_probe(tmp_path, probe)
-    found = probes_of(plan, tmp_path, is_local=is_local)
+    kinds = gpu_kinds_asked_for(plan.resources)
+    found = probes_of(plan, tmp_path, is_local=is_local, gpu_kinds=kinds)
     wanted = {"here": here, "1 cores of b": f"{cores} of b"}.get(machine or "", machine)
     assert [probe.machine for probe in found.values()] == ([wanted] if wanted else [])
 
