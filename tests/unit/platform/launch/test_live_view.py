@@ -1,12 +1,16 @@
 """The view of a grid: what is counted, how long it takes, how it looks."""
 
+import errno
 import io
+import os
 from dataclasses import replace
+from unittest.mock import Mock
 
 import pytest
 from rich.console import Console
 
-from rml_platform.launch.live_view import duration, render, seconds_left
+from rml_platform.launch.live_view import LiveView, duration, render, seconds_left
+from rml_platform.run.faults import outages
 from rml_platform.run.run_folder import Failure, RunRecord
 from rml_platform.run.task import Process
 from tests.support.platform.tasks import beat_of
@@ -102,3 +106,14 @@ def test_nothing_is_guessed_before_a_run_has_a_pace() -> None:
 )
 def test_durations_are_short(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_the_last_look_waits_for_a_storage_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a launch says at its end is what came of its runs."""
+    monkeypatch.setattr(outages, "FIRST_PAUSE_S", 0.0)
+    away = OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+    run = Mock(run_id="a", record=Mock(side_effect=[away, running(25, 50.0)]))
+    console = Console(file=io.StringIO(), width=160)
+    with LiveView([run], Mock(), console, "launch-1"):
+        pass
+    assert run.record.call_count == 2

@@ -1,10 +1,13 @@
 """From run folders to a tracker, MLflow or none: every value once, one record per run, nothing lost
 while the tracker is away."""
 
+import errno
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from mlflow import MlflowClient
@@ -224,6 +227,24 @@ def test_a_tracker_that_goes_away_is_told_once_and_gets_everything_later(
     assert publisher.sync([mlflow_scene.run], closing=True) == []
     assert mlflow_scene.notes[1].endswith("is back")
     assert mlflow_scene.loss_steps() == [1, 2]
+
+
+def test_a_run_whose_storage_is_away_is_sent_later(tmp_path: Path) -> None:
+    run = RunFolder.of(str(tmp_path), "run-1")
+    away = OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+    forbidden = PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    tracker = Mock(publish=Mock(side_effect=[away, None, forbidden]))
+    tracker.name = "MLflow"
+    said: list[str] = []
+    publisher = Publisher(tracker, "study", said.append)
+    assert publisher.sync([run]) == ["run-1"]
+    assert publisher.sync([run], closing=True) == []
+    assert said[0].startswith(
+        "the storage is away: [Errno 116] Stale file handle. Training goes on"
+    )
+    assert said[1:] == ["MLflow is back"]
+    with pytest.raises(PermissionError):
+        publisher.sync([run])
 
 
 def test_it_is_left_alone_for_a_while_after_it_went_away(mlflow_scene: MlflowScene) -> None:
