@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from rml_dashboards.statistics.aggregates import (
     aggregate,
@@ -180,3 +181,22 @@ def test_power_is_how_often_the_test_finds_the_difference() -> None:
     t = draws.mean(axis=1) / draws.std(axis=1, ddof=1) * math.sqrt(8)
     share = np.mean(np.abs(t) > 2.364624)  # 97.5 % point of t with 7 degrees of freedom
     assert power_of(8, 1.2, 1.0, paired=True) == pytest.approx(share, abs=0.014)
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_power_is_a_number_that_grows_with_seeds_whatever_the_spread(paired: bool) -> None:
+    for spread in np.geomspace(0.01, 5.0, 60):
+        powers = [power_of(n, spread, 1.0, paired=paired) for n in (2, 3, 4, 8, 16, 64, 1024)]
+        assert np.isfinite(powers).all(), spread
+        assert powers == sorted(np.minimum(powers, 1.0)), spread
+    assert seeds_to_tell(0.183, 1.0, paired=True) == 3  # of three splits of a control on CamVid
+
+
+def test_power_is_that_of_the_noncentral_t() -> None:
+    """Where scipy has a number."""
+    for spread, seeds in itertools.product((0.8, 2.0, 5.0), (2, 3, 5, 12, 30)):
+        freedom = seeds - 1
+        limit = stats.t.ppf(0.975, freedom)
+        shift = math.sqrt(seeds) / spread
+        tails = (stats.nct.sf(limit, freedom, shift), stats.nct.cdf(-limit, freedom, shift))
+        assert power_of(seeds, spread, 1.0, paired=True) == pytest.approx(sum(tails), abs=1e-5)
