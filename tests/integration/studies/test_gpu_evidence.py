@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from rml_benchmarks import gpu_evidence as command
 from rml_benchmarks import settings
 from rml_benchmarks.gpu_evidence import SETTINGS, Clock, Evidence, main
 from rml_trainers.networks import build_network
+from rml_trainers.networks.pretrained.weights import PACKAGES
 from rml_trainers.noise.config import NoiseConfig
 
-ABSENT = ("ray", "mlflow", "sqlalchemy")
 pytestmark = pytest.mark.timeout(600)
 
 
@@ -63,6 +64,42 @@ def test_the_steps_half_measures_a_step_and_writes_its_table(
     assert any(line.startswith("small, changed: deeplab_v2 test_resnet") for line in lines)
     (step,) = [line for line in lines if line.startswith("| rml | ")]
     assert " ms " in step
+    (heads,) = [line for line in lines if "peak memory" in line]
+    memory = step.split("|")[heads.split("|").index(" peak memory ")]
+    assert memory.strip().endswith("B"), step
+
+
+def test_what_python_lacks_is_told_before_any_time_is_spent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command.WEIGHTS in PACKAGES.values()
+    monkeypatch.setattr(command, "WEIGHTS", "no_such_weights")
+    assert main(["--to", str(tmp_path / "to")]) == 1
+    said = capsys.readouterr().err
+    assert "lacks no_such_weights" in said and "--only steps" in said
+    assert not (tmp_path / "to").exists()
+    assert not command.lacking("steps", dry=False)
+    assert not command.lacking(None, dry=True)
+
+
+def test_a_setting_that_needs_less_leaves_its_time_to_those_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evidence = Evidence(tmp_path, tmp_path / "work", dry=False, clock=Clock(0))
+    given = list[float]()
+    times = iter([800.0, *(800.0 - 10 * count for count in range(len(SETTINGS)))] * 2)
+    monkeypatch.setattr(evidence.clock, "left", lambda: next(times))
+
+    def run(name: str, words: object, seconds: float) -> int:
+        given.append(seconds)
+        return 0
+
+    monkeypatch.setattr(evidence, "_run", run)
+    evidence.measure_steps(share=1.0)
+    assert given[:2] == [100.0, 790 / 7]
+    assert given[-1] == 730.0
+    evidence.measure_steps(share=0.5)
+    assert given[len(SETTINGS)] == 50.0
 
 
 @pytest.mark.parametrize("name", SETTINGS)

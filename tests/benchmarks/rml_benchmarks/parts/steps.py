@@ -41,10 +41,13 @@ def run(bench: Bench) -> Iterator[Result]:
 
 
 def against_floor(bench: Bench) -> Iterator[Result]:
-    """One comparison per method, and what the paper's schedule costs at the rate of `rml`."""
+    """One comparison per method with the memory of its step, and what the paper's schedule costs at
+    the rate of `rml`."""
     for method in bench.methods:
-        peaks = dict.fromkeys((f"floor/{method}", f"step/{method}"))
-        targets = {f"step/{method}": FLOOR_TARGET}
+        step = f"step/{method}"
+        peaks: dict[str, int | None] = {f"floor/{method}": None}
+        peaks[step] = peak_bytes(contender, step, bench.setting, bench.folder)
+        targets = {step: FLOOR_TARGET}
         comparison = _compare(bench, f"{method} against its floor", peaks, targets, FLOOR_NOTE)
         yield comparison
         if method == "rml" and bench.setting.paper_steps is not None:

@@ -5,6 +5,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+import yaml
 
 from rml_platform.planning.cost import StageCost, first_steps, stated_seconds_left
 from rml_platform.planning.plan_without_images import PlanWithoutImages, plan_without_images
@@ -121,6 +122,16 @@ def test_every_study_and_profile_can_be_planned_without_images(name: str) -> Non
         assert made.runs
         assert made.study.title
         assert made.study.description
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_profile_of_other_images_or_another_size_has_a_title_of_its_own(name: str) -> None:
+    """Else its tables and figures are headed with the size of the study."""
+    written = yaml.safe_load((FOLDER / f"{name}.yaml").read_text()).get("profiles", {})
+    assert tuple(written) == study(name).profiles
+    for profile, config in written.items():
+        if any(key.partition(".")[0] == "data" for key in config["base"]):
+            assert study(name, profile).title != study(name).title, profile
 
 
 @pytest.mark.parametrize("name", PAPER)
