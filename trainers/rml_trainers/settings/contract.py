@@ -88,6 +88,8 @@ class MethodConfig(_Dataclass):
     """False: every stage is the supervised warm-up."""
     labeller: ClassVar[Labeller] = "teachers"
     """Whose outputs the pseudo labels are made of."""
+    labels_whole_images: ClassVar[bool] = False
+    """Whether training images go through the networks whole when a stage begins."""
     num_strong_views: ClassVar[int] = 1
     """Strong views of every unlabelled image that a student learns from in one step."""
     own_labelled_loss: ClassVar[bool] = False

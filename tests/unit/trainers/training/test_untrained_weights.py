@@ -6,6 +6,7 @@ from torch import nn
 
 from rml_trainers.config import EvaluationConfig, NetworkConfig, RunConfig
 from rml_trainers.data.prepared.cache import PreparedData
+from rml_trainers.methods import METHODS
 from rml_trainers.networks import build_network
 from rml_trainers.networks.deeplab_v2 import DeepLabV2Config
 from rml_trainers.networks.deeplab_v3_plus import DeepLabV3PlusConfig
@@ -74,6 +75,36 @@ def test_windows_of_the_crops_size_are_the_way_out(tiny_data: PreparedData) -> N
         evaluation=evaluation,
     )
     assert not list(untrained_weights(windows, tiny_data))
+
+
+@pytest.mark.parametrize(("method", "is_told"), [("rml", True), ("dmt", True), ("iml", False)])
+def test_windows_are_no_way_out_where_whole_images_are_labelled(
+    method: str, is_told: bool, tiny_data: PreparedData
+) -> None:
+    """p⁰ and the first prototypes are made of whole training images, however one evaluates."""
+    one = config_of((1, 4), (32, 32), method)
+    config = tiny_config(
+        method,
+        network=one.network,
+        geometry=one.geometry,
+        evaluation=EvaluationConfig(inference="sliding", inference_px=(32, 32)),
+    )
+    found = list(untrained_weights(config, tiny_data))
+    assert bool(found) == is_told
+    for warning in found:
+        assert "when a stage begins and whole images are labelled, at 32×48" in warning
+        assert "in evaluation" not in warning and "sliding" not in warning
+    (both,) = untrained_weights(one, tiny_data)
+    assert "in evaluation, at 32×48" in both
+    assert ("sliding" in both) != is_told
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_who_labels_whole_images_says_so(name: str) -> None:
+    """Only who stores labels, or gathers prototypes, when a stage begins needs them."""
+    config = METHODS[name].config()
+    if config.initial_label == "stage":
+        assert config.labels_whole_images
 
 
 def test_each_network_of_a_pair_speaks_for_itself(tiny_data: PreparedData) -> None:

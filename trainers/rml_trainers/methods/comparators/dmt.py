@@ -60,6 +60,7 @@ class DmtConfig(MethodConfig):
 
     num_students: ClassVar[int] = 2
     labeller: ClassVar[Labeller] = "students"
+    labels_whole_images: ClassVar[bool] = True
     num_strong_views: ClassVar[int] = 0
     own_labelled_loss: ClassVar[bool] = True
     initial_label: ClassVar[Literal["stage", "online"]] = "stage"

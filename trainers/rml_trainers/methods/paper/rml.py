@@ -27,6 +27,7 @@ class RmlConfig(MethodConfig):
     """ŷ = argmax_k ω_k p⁰_k with ω = softmax_k(log π_k − ‖z − η_k‖ / T)."""
 
     num_students: ClassVar[int] = 2
+    labels_whole_images: ClassVar[bool] = True
     name: Literal["rml"] = "rml"
     own_teacher: bool = True
     """Also teach each student by its own mean teacher (Eq. 5)."""
