@@ -14,6 +14,12 @@ from rml_dashboards.tables.render import floor_sentence
 from rml_dashboards.writing.pipe_table import NOTHING, escape, one_line, pipe_table
 
 MINUS = "−"
+QUESTIONS_TOLD = (
+    "Differences of runs of the same split and seed, in the units of the table. p: exact sign-flip "
+    "test of the mean, two-sided, from five pairs on. p Holm: corrected for all lines of the "
+    "question, those that cannot be tested yet too (* below 0.05, ** below 0.01, *** below 0.001). "
+    "beyond: the difference in that column is subtracted, run by run."
+)
 
 
 def statistics_markdown(table: Table, cells: pd.DataFrame) -> str:
@@ -71,6 +77,48 @@ def comparison_markdown(comparison: Comparison) -> str:
     if comparison.notes:
         parts.append("\n".join(f"- {one_line(note)}" for note in comparison.notes))
     return "\n\n".join(parts) + "\n"
+
+
+def questions_markdown(table: Table, lines: pd.DataFrame) -> str:
+    """What the study asks, with the answers so far.
+
+    Args:
+        lines: see `questions.answers`.
+    """
+    parts = [f"# {one_line(table.spec.title)}: what is asked"]
+    for question in table.spec.questions:
+        own = lines[lines["question"].eq(question.title)]
+        parts.append(f"## {one_line(question.title)}")
+        parts += [f"Asked: {one_line(question.asked)}"] if question.asked else []
+        parts.append(_pipes(*question_table(own, table.spec.digits)))
+    parts.append(QUESTIONS_TOLD)
+    return "\n\n".join(parts) + "\n"
+
+
+def question_table(lines: pd.DataFrame, digits: int) -> tuple[list[str], list[list[str]]]:
+    """Headings and lines of the answers to one question, as texts."""
+    header = ["Difference", "Column", "n", "mean ± sd", "95 % t", "above 0", "p", "p Holm"]
+    return [*header, "pairs to tell 1"], [
+        _answer_line(line, digits) for line in lines.to_dict("records")
+    ]
+
+
+def _answer_line(line: Mapping[Any, Any], digits: int) -> list[str]:
+    n = int(line["n"])
+    beyond = f", beyond {line['beyond']}" if line["beyond"] else ""
+    spread = f" ± {_number(line['std'], digits)}" if n > 1 else ""
+    seeds = line["seeds_to_tell_1"]
+    return [
+        f"{line['row']} {MINUS} {line['against']}",
+        f"{line['column']}{beyond}",
+        f"{n} of {line['n_expected']}",
+        f"{_signed(line['mean'], digits)}{spread}" if n else NOTHING,
+        _interval(line["ci_low"], line["ci_high"], digits),
+        f"{line['above']} of {n}" if n else NOTHING,
+        _p(line["p_permutation"]),
+        f"{_p(line['p_holm'])}{line['stars']}",
+        NOTHING if seeds is None or pd.isna(seeds) else f"{int(seeds)}",
+    ]
 
 
 def difference_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:

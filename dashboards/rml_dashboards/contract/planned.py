@@ -135,6 +135,30 @@ class PlannedFigure:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PlannedDifference:
+    """Two rows of the table, of which the second is subtracted."""
+
+    row: str
+    against: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedQuestion:
+    """What a study asks: differences that are tested, and corrected for their number, together."""
+
+    title: str
+    asked: str = ""
+    """When it was asked, and what had been seen by then."""
+    differences: tuple[PlannedDifference, ...]
+    columns: tuple[str, ...] | None = None
+    """Labels as the table shows them; default: every column."""
+    beyond: str = ""
+    """A column whose differences are subtracted as well: how much more than there?"""
+    seeds: tuple[int, ...] | None = None
+    """Default: those of the study."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class PlannedImport:
     """The score of one run of another tool, in the unit of the table."""
 
@@ -269,6 +293,8 @@ class StudyPlan:
     study has now has none."""
     repeats: tuple[PlannedRepeat, ...] = ()
     """What measures the study's noise floor. Its runs are among `runs`, without cells."""
+    questions: tuple[PlannedQuestion, ...] = ()
+    """What `rml tables --statistics` answers."""
     search: object = None
     """None, unless runs were stopped by their scores on the way, which are then in no table."""
 

@@ -4,7 +4,8 @@ differences."""
 from collections.abc import Sequence
 
 from rml_dashboards.comparisons.compare import Comparison
-from rml_dashboards.comparisons.text import difference_table
+from rml_dashboards.comparisons.questions import answers
+from rml_dashboards.comparisons.text import QUESTIONS_TOLD, difference_table, question_table
 from rml_dashboards.report.content import StudyContent
 from rml_dashboards.tables.html import table_parts
 from rml_dashboards.writing.page import attributes_text, element, escaped
@@ -30,7 +31,22 @@ def tables_parts(content: StudyContent, prefix: str) -> list[str]:
     for view, label in VIEWS:
         parts += [f'<section class="view view-{view}" aria-label="{escaped(label)}">']
         parts += [*bodies[view], "</section>"]
-    return [*parts, "</div>"]
+    return [*parts, "</div>", *_questions(content)]
+
+
+def _questions(content: StudyContent) -> list[str]:
+    """What the study asks, with the answers so far."""
+    spec = content.table.spec
+    if not spec.questions:
+        return []
+    parts = [element("h4", "What the study asks")]
+    lines = answers(content.table)
+    for question in spec.questions:
+        own = lines[lines["question"].eq(question.title)]
+        asked = f" (asked: {one_line(question.asked)})" if question.asked else ""
+        caption = f"{one_line(question.title)}{asked}"
+        parts += html_table(caption, *question_table(own, spec.digits))
+    return [*parts, element("p", QUESTIONS_TOLD, class_="note")]
 
 
 def html_table(

@@ -104,7 +104,7 @@ def paired_means(values: pd.DataFrame, against: str) -> pd.DataFrame:
             "row": row,
             "column": column,
             "against": against,
-            **_mean_line(own["difference"].to_numpy(dtype=np.float64)),
+            **mean_line(own["difference"].to_numpy(dtype=np.float64)),
         }
         for row, column, own in _by_cell(values, against)
     ]
@@ -134,7 +134,8 @@ COLUMNS = [
 ]
 
 
-def _mean_line(differences: Floats) -> dict[str, float]:
+def mean_line(differences: Floats) -> dict[str, float]:
+    """n, mean, std (ddof 1), ci_low and ci_high (95 % t interval) of at least one difference."""
     mean = float(differences.mean())
     std = float(differences.std(ddof=1)) if len(differences) > 1 else np.nan
     half = float(t_half_width(np.asarray([std]), np.asarray([len(differences)]))[0])
@@ -144,7 +145,7 @@ def _mean_line(differences: Floats) -> dict[str, float]:
 
 def _line(by_seed: pd.DataFrame, higher_is_better: bool) -> dict[str, object]:
     differences = by_seed["difference"].to_numpy(dtype=np.float64)
-    line = _mean_line(differences)
+    line = mean_line(differences)
     std = line["std"]
     boot_low, boot_high = bootstrap_interval(strata_of(differences, list(by_seed["split"])))
     sign = 1.0 if higher_is_better else -1.0

@@ -40,6 +40,7 @@ def table_spec(plan: StudyPlan) -> TableSpec:
         earlier=tuple(CellSpec(**dataclasses.asdict(run)) for run in plan.earlier),
         result_version=CURRENT_RESULTS,
         repeats=plan.repeats,
+        questions=plan.questions,
     )
 
 

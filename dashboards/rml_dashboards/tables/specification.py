@@ -12,6 +12,7 @@ from rml_dashboards.contract.metric_keys import FINAL_MIOU
 from rml_dashboards.contract.planned import (
     Aggregate,
     PlannedImport,
+    PlannedQuestion,
     PlannedRepeat,
     ReportedNumber,
 )
@@ -93,6 +94,8 @@ class TableSpec:
     """Version of the results that is not stale; None: any."""
     repeats: tuple[PlannedRepeat, ...] = ()
     """Pairs of runs that measure what rounding alone does: the noise floor."""
+    questions: tuple[PlannedQuestion, ...] = ()
+    """Differences that the study asks about."""
 
     def __post_init__(self) -> None:
         _check(

@@ -14,6 +14,7 @@ from rml_platform.study.layers import Assignment, Layer, compose
 from rml_platform.study.retry_config import RetryConfig
 from rml_platform.study.shown.figure_config import FigureConfig
 from rml_platform.study.shown.others_config import ImportedConfig
+from rml_platform.study.shown.question_config import QuestionConfig
 from rml_platform.study.study_file import (
     CostConfig,
     Execution,
@@ -129,6 +130,7 @@ class Study:
     search: SearchConfig | None = None
     """Where runs are stopped by their scores."""
     noise_floor: NoiseFloor | None = None
+    questions: tuple[QuestionConfig, ...] = ()
     overrides: Layer = ()
 
 

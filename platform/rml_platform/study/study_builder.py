@@ -21,6 +21,7 @@ from rml_platform.study.shown.metric_names import metric_problems
 from rml_platform.study.shown.others import read_imported, read_published
 from rml_platform.study.shown.others_config import ImportedConfig
 from rml_platform.study.shown.others_rows import Others
+from rml_platform.study.shown.question_config import QuestionConfig, question_problems
 from rml_platform.study.study_file import (
     ColumnConfig,
     ProfileConfig,
@@ -66,6 +67,7 @@ def build_study(
         imported=builder.imported(),
         search=config.search,
         noise_floor=builder.noise_floor(),
+        questions=builder.questions(),
         overrides=overrides.of_cells,
     )
 
@@ -119,6 +121,12 @@ class _Builder:
             )
             for figure in self._config.figures
         )
+
+    def questions(self) -> tuple[QuestionConfig, ...]:
+        """When something was asked is left out where other runs than the study's answer it."""
+        if not self._profile.title:
+            return self._config.questions
+        return tuple(replace(question, asked="") for question in self._config.questions)
 
     def base(self) -> tuple[Layer, ...]:
         laid_over = self._layer(self._profile.base, (*self._profile_path, "base"))
@@ -268,6 +276,10 @@ class _Builder:
         quoted = [row.label for row in drawn if not row.columns]
         yield from self._others.problems(drawn, self.columns(), self.table().scale)
         for path, text in figure_problems(config.name, config.figures, run, quoted, columns):
+            yield self._problem(path, text)
+        scored = [*run, *(one.row for one in self.imported())]
+        metrics = {column.label: column.metric for column in self.columns()}
+        for path, text in question_problems(config.questions, scored, metrics):
             yield self._problem(path, text)
 
     def _seeds_elsewhere(self) -> Iterator[str]:

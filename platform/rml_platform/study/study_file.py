@@ -10,6 +10,7 @@ from rml_dashboards.contract.names import PLAIN_NAME
 from rml_dashboards.contract.planned import Aggregate, PlannedTable, ReportedNumber
 from rml_platform.study.retry_config import RetryConfig
 from rml_platform.study.shown.figure_config import FigureConfig
+from rml_platform.study.shown.question_config import QuestionConfig
 from rml_trainers.configuration import configuration, require
 
 _VALUE = r"[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?"
@@ -290,6 +291,8 @@ class StudyConfig:
     """Stops runs by their scores; what is left of the study is in no table."""
     noise_floor: NoiseFloorConfig | None = None
     """Which run is repeated with other rounding; its repeats fill no cell."""
+    questions: tuple[QuestionConfig, ...] = ()
+    """Differences of rows that are tested together, with Holm's correction."""
 
     def __post_init__(self) -> None:
         plain = self.name != "" and all(

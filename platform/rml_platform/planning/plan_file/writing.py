@@ -97,6 +97,7 @@ def to_written(
         split_seeds=study.split_seeds,
         table=study.table,
         figures=study.figures,
+        questions=study.questions,
         cost=study.cost,
         imported=study.imported,
         settings=settings.shared,

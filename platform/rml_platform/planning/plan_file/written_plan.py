@@ -31,6 +31,7 @@ from rml_platform.run.storage import Folder
 from rml_platform.run.task import RunId, StudyName
 from rml_platform.study.shown.figure_config import FigureConfig
 from rml_platform.study.shown.others_config import ImportedConfig
+from rml_platform.study.shown.question_config import QuestionConfig
 from rml_platform.study.study_file import (
     CostConfig,
     ReportedConfig,
@@ -112,6 +113,7 @@ class WrittenPlan(StudyPlan):
     search: SearchConfig | None = None
     earlier: tuple[WrittenEarlier, ...] = ()
     repeats: tuple[WrittenRepeat, ...] = ()
+    questions: tuple[QuestionConfig, ...] = ()
 
 
 PLAN = Codec[WrittenPlan](WrittenPlan)
