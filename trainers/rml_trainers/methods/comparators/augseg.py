@@ -49,7 +49,8 @@ class AugSegConfig(MethodConfig):
 
     Differs from the authors' code: partners are neighbours in the batch instead of a permutation of
     it, and labelled images come in their order; padding of unlabelled crops counts neither in the
-    mean nor in c; their teacher is a copy of the student for the whole first epoch.
+    mean nor in c; their teacher is a copy of the student for the whole first epoch, and averages
+    BatchNorm's statistics as well, which ours takes from the student.
     """
 
     num_students: ClassVar[int] = 1

@@ -44,7 +44,8 @@ class UniMatchV2Config(MethodConfig):
     the head begins with where they are equally wide (DPT's four, as the authors have it); maps of
     other widths have one each. Differs from the authors' code: the CutMix partner is the neighbour
     in the batch, not its mirror image, and the head also reads the strong views undropped, which
-    nothing learns from (DPT has no statistics that it could move).
+    nothing learns from (DPT has no statistics that it could move); their teacher averages buffers
+    as well, of which a DPT has none that move, and a ResNet has BatchNorm's statistics.
     """
 
     num_students: ClassVar[int] = 1

@@ -43,8 +43,9 @@ class AdvSslConfig(MethodConfig):
     ŷ = argmax p_u where σ(D(p_u)) ≥ T, its mean over these pixels, from step `semi_start` on.
     L_D = ½ BCE(D(p), 0) over labelled and unlabelled predictions together + ½ BCE(D(y_l), 1), y_l
     one-hot. Differs from the authors' code: D's labels are those of the step's labelled images
-    instead of a further batch; padding of unlabelled crops is left out of all means; of a step in
-    micro-batches the mean over kept pixels is taken in each.
+    instead of a further batch; labelled and unlabelled images go through the network together, so
+    that live BatchNorm statistics are of both; padding of unlabelled crops is left out of all
+    means; of a step in micro-batches the mean over kept pixels is taken in each.
     """
 
     num_students: ClassVar[int] = 1

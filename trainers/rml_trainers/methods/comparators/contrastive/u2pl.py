@@ -94,7 +94,8 @@ class U2plConfig(MethodConfig):
     have reported as a mistake); the head reads the map that the network's last classifier reads
     (theirs, two convolutions before); t moves with every step, not every epoch; percentiles and
     means are over all workers; padding of unlabelled crops is left out; partners are pairs, and one
-    coin decides for all workers; the teacher follows in the warm-up (theirs is a copy at its end).
+    coin decides for all workers; the teacher follows in the warm-up (theirs is a copy at its end)
+    and takes BatchNorm's statistics from the student (theirs keeps its own).
     Of a step in micro-batches, and of several workers, L_c is the mean of theirs.
     """
 
