@@ -94,7 +94,12 @@ def test_each_class_has_its_own_threshold(tiny_data: PreparedData, scratch: Path
         assert 0 < (kept != 255).sum() < (label != 255).sum()
         labels.append(kept)
     weight = np.ones(labels[0].shape)
-    assert taken(c) == pytest.approx(taught(c, labels, weight), rel=1e-4)
+    step = c.method.step(c.batch, c.learners)
+    assert float(step.loss.detach()) == pytest.approx(taught(c, labels, weight), rel=1e-4)
+    both = (labels[0] != 255) & (labels[1] != 255)
+    assert (both != (labels[0] != 255)).any(), "some pixels have one label only"
+    differ = float(((labels[0] != labels[1]) & both).mean())
+    assert float(step.scalars["disagreement"]) == pytest.approx(differ)
 
 
 def test_a_class_of_little_confidence_is_let_through_more_easily() -> None:

@@ -210,8 +210,9 @@ class Consistency(Stateless):
         labels: Sequence[PseudoLabel],
         losses: StudentLosses,
     ) -> dict[str, Tensor]:
-        """On how many pixels the labels of two networks differ, and the distance of their outputs
-        on the weak views; neither is part of any loss.
+        """On how many pixels two networks give different labels, and the distance of their outputs
+        on the weak views; neither is part of any loss. A pixel that only one of them labels is no
+        disagreement.
 
         Where nobody labels in a step, the distance is of the students as they learn, dropout
         included: what labels them is as old as the stage.
@@ -219,7 +220,9 @@ class Consistency(Stateless):
         scalars: dict[str, Tensor] = {}
         logits = [output.logits for output in outputs] or losses.first_logits()
         if len(outputs) == 2:
-            scalars["disagreement"] = (labels[0].hard != labels[1].hard).float().mean()
+            both = labels[0].valid & labels[1].valid
+            differ = (labels[0].hard != labels[1].hard) & both
+            scalars["disagreement"] = differ.float().mean()
         if len(logits) == 2 and self.context.monitor_coupling != "off":
             scalars["coupling_tv"] = total_variation(*logits).mean()
         return scalars

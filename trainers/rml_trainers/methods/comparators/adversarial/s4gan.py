@@ -49,8 +49,8 @@ class S4GanConfig(MethodConfig):
     batch is mixed in), and no colour mean is subtracted before; D's labels are those of the step's
     labelled images instead of a further batch; labelled and unlabelled images go through the
     network together, so that live BatchNorm statistics are of both; padding of unlabelled crops
-    does not teach; ŷ may teach in the very first step. Of a step in micro-batches, and of several workers, the feature
-    term is the mean of theirs.
+    does not teach; ŷ may teach in the very first step. Of a step in micro-batches, and of several
+    workers, the feature term is the mean of theirs.
     """
 
     num_students: ClassVar[int] = 1
