@@ -22,7 +22,9 @@ from rml_dashboards.records.mlflow_reader import MlflowReader
 from rml_platform.run.run_folder import RunFolder
 from rml_platform.tracking.mlflow_store import MlflowStore
 from rml_platform.tracking.mlflow_tracker import MlflowTracker
+from rml_platform.tracking.opening import open_tracker
 from rml_platform.tracking.publisher import Publisher
+from rml_platform.tracking.tracker import TrackingError
 from rml_trainers.data.prepared.cache import PreparedData
 from tests.support.platform.tracked_run import Cut, Killed, Scene
 from tests.support.servers.postgres import URI_PASSWORD, free_port, running_postgres
@@ -131,6 +133,38 @@ def test_a_server_on_postgresql_that_is_killed_loses_and_doubles_nothing(
         records = MlflowReader(database, tmp_path / "ledger").records()
         assert list(records.runs["run_id"]) == ["run-1", "run-2"]
         assert (out / "mlartifacts").is_dir()
+
+
+def test_a_server_keeps_the_files_of_every_launcher(
+    tiny_data: PreparedData, tmp_path: Path
+) -> None:
+    scene = Scene(tiny_data, tmp_path / "launcher")
+    scene.train(scene.task)
+    out = tmp_path / "server"
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    client = MlflowClient(url)
+    with serving(out, port):
+        assert _sent_by_sync(scene, url).startswith("1 runs: 1 new")
+        experiment = client.get_experiment_by_name("study")
+        (run,) = client.search_runs([experiment.experiment_id])
+        assert run.info.artifact_uri.startswith("mlflow-artifacts:")
+        kept = {file.name for file in (out / "mlartifacts").rglob("*") if file.is_file()}
+        assert {"config.yaml", "manifest.json", "result.json"} <= kept
+        assert not (scene.folder / "mlartifacts").exists()
+        # One whose files earlier versions kept on the launcher's disk goes on there; a launcher
+        # that does not have that disk says so before it makes a run.
+        old = (scene.folder / "mlartifacts" / "old").as_uri()
+        client.create_experiment("old", artifact_location=old)
+        scene.train(replace(scene.task, run_id="run-2", study="old"))
+        second = RunFolder.of(str(scene.folder), "run-2")
+        tracker = open_tracker(url, tmp_path / "elsewhere", tmp_path / "elsewhere" / "mlartifacts")
+        with pytest.raises(TrackingError, match=f"they lie at {old}, and this machine has no"):
+            tracker.publish(second, "old", closing=True, on_note=pytest.fail)
+        assert not client.search_runs([client.get_experiment_by_name("old").experiment_id])
+        tracker = open_tracker(url, scene.folder, scene.folder / "mlartifacts")
+        tracker.publish(second, "old", closing=True, on_note=pytest.fail)
+        assert list((scene.folder / "mlartifacts" / "old").glob("*/artifacts/result.json"))
 
 
 def _sent_by_sync(scene: Scene, url: str) -> str:

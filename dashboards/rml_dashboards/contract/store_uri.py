@@ -28,6 +28,11 @@ DATABASES = ("postgresql", "postgres", "mysql", "mssql")
 """How the URIs of databases on a server begin."""
 
 
+def is_server(uri: str) -> bool:
+    """Whether a tracking URI is that of an MLflow server, not of a database or file."""
+    return uri.lower().startswith(("http://", "https://"))
+
+
 def until_given_up(uri: str, seconds: int) -> dict[str, int]:
     """Arguments that make the driver of a database on a server stop waiting for it after so long.
     MLflow takes none of them, and waits for minutes."""

@@ -24,6 +24,7 @@ from rml_dashboards.contract.names import PLAIN_NAME
 from rml_dashboards.contract.states import Status
 from rml_dashboards.contract.store_uri import (
     DATABASES,
+    is_server,
     shown_uri,
     sqlite_file,
     with_driver,
@@ -32,7 +33,11 @@ from rml_dashboards.contract.store_uri import (
 from rml_dashboards.contract.tags import Tag
 from rml_dashboards.contract.uris import without_secrets
 from rml_platform.run.metric_log import Measurement
-from rml_platform.tracking.moved_artifacts import follow_moved_artifacts
+from rml_platform.tracking.moved_artifacts import (
+    KEPT_BY_A_SERVER,
+    follow_moved_artifacts,
+    why_out_of_reach,
+)
 from rml_platform.tracking.reaching import check_reachable
 from rml_platform.tracking.tracker import TrackingError
 
@@ -77,8 +82,9 @@ class MlflowStore:
     """Talks to one tracking server or database."""
 
     def __init__(self, uri: str, artifact_root: Path | None) -> None:
-        """`artifact_root`: folder for the artifacts of new experiments; None leaves them to the
-        server.
+        """`artifact_root`: folder for the artifacts of new experiments in a database or file; None
+        leaves them to MLflow. A server keeps those of its experiments itself, where everybody who
+        reaches it finds them.
 
         Raises:
             TrackingError: the store cannot be opened. A database must answer now, because MLflow's
@@ -89,6 +95,8 @@ class MlflowStore:
         """For messages: without the password that a database's URI may hold."""
         self._artifact_root = artifact_root
         self._experiments: dict[str, str] = {}
+        self._places: dict[str, str] = {}
+        """Where the artifacts of MLflow runs lie."""
         if uri.startswith(DATABASES):
             check_reachable(uri)
         with _one_error(f"cannot open the tracking store {self.shown_uri}"):
@@ -139,18 +147,11 @@ class MlflowStore:
             raise TrackingError(f"{name!r} cannot be an experiment: it names a folder of artifacts")
         if name not in self._experiments:
             with _one_error(f"cannot open the MLflow experiment {name!r}"):
-                found = self._client.get_experiment_by_name(name)
-                if found is None:
-                    root = self._artifact_root
-                    where = (root / name).resolve().as_uri() if root else None
-                    # Without it MLflow opens an experiment in its GenAI view, which hides metrics
-                    # and charts.
-                    kind = {"mlflow.experimentKind": "custom_model_development"}
-                    self._experiments[name] = self._made(name, where, kind)
-                else:
-                    if found.lifecycle_stage == "deleted":
-                        self._client.restore_experiment(found.experiment_id)
-                    self._experiments[name] = found.experiment_id
+                found = self._client.get_experiment_by_name(name) or self._made(name)
+                if found.lifecycle_stage == "deleted":
+                    self._client.restore_experiment(found.experiment_id)
+            self._check_place(found.artifact_location, f"the MLflow experiment {name!r}")
+            self._experiments[name] = found.experiment_id
         return self._experiments[name]
 
     def experiment_tags(self, name: str) -> dict[str, str]:
@@ -164,17 +165,27 @@ class MlflowStore:
             for key, value in tags.items():
                 self._client.set_experiment_tag(found, key, value)
 
-    def _made(self, name: str, where: str | None, tags: dict[str, str]) -> str:
-        """Id of a new experiment, or of the one of this name that somebody else has just made."""
+    def _made(self, name: str) -> Any:
+        """A new experiment, or the one of this name that somebody else has just made."""
         from mlflow import MlflowException
 
+        root = None if is_server(self.uri) else self._artifact_root
+        where = (root / name).resolve().as_uri() if root else None
+        # Without it MLflow opens an experiment in its GenAI view, which hides metrics and charts.
+        kind = {"mlflow.experimentKind": "custom_model_development"}
         try:
-            made = self._client.create_experiment(name, artifact_location=where, tags=tags)
+            made = self._client.create_experiment(name, artifact_location=where, tags=kind)
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-            made = self._client.get_experiment_by_name(name).experiment_id
-        return str(made)
+            return self._client.get_experiment_by_name(name)
+        return self._client.get_experiment(made)
+
+    def _check_place(self, location: str, what: str) -> None:
+        """Raises TrackingError where files cannot be stored under a place of artifacts."""
+        why = why_out_of_reach(location, self.uri, self._artifact_root)
+        if why:
+            raise TrackingError(f"files of {what} cannot be stored: {without_secrets(why)}")
 
     def find(self, run_id: str, tag: str = Tag.RUN_ID) -> str | None:
         """MLflow run of a run id (or of the value of another tag), wherever it is: in any
@@ -188,6 +199,7 @@ class MlflowStore:
             if info.lifecycle_stage == "deleted":
                 self._client.restore_run(info.run_id)
             self._close(found[1:])
+            self._places[info.run_id] = info.artifact_uri
             return str(info.run_id)
 
     def close_strays(self, run_id: str, mlflow_run: str) -> None:
@@ -224,6 +236,7 @@ class MlflowStore:
         experiment = self.experiment(study)
         with _one_error(f"cannot create run {run_id}"), _asking_once():
             run = self._client.create_run(experiment, tags={str(tag): run_id}, run_name=run_id)
+        self._places[run.info.run_id] = run.info.artifact_uri
         return str(run.info.run_id)
 
     @staticmethod
@@ -273,6 +286,7 @@ class MlflowStore:
                 return None
             if run.info.lifecycle_stage == "deleted":
                 self._client.restore_run(mlflow_run)
+            self._places[mlflow_run] = run.info.artifact_uri
             return StoredRun(
                 status=run.info.status,
                 tags=dict(run.data.tags),
@@ -308,11 +322,25 @@ class MlflowStore:
 
     def upload(self, mlflow_run: str, folder_or_file: Path, place: str | None) -> None:
         """Copy a file, or a folder's content, to the artifacts under `place`."""
-        with _one_error(f"cannot store {folder_or_file.name} in MLflow run {mlflow_run}"):
-            if folder_or_file.is_dir():
-                self._client.log_artifacts(mlflow_run, str(folder_or_file), place)
-            else:
-                self._client.log_artifact(mlflow_run, str(folder_or_file), place)
+        what = f"cannot store {folder_or_file.name} in MLflow run {mlflow_run}"
+        with _one_error(what):
+            if mlflow_run not in self._places:
+                self._places[mlflow_run] = self._client.get_run(mlflow_run).info.artifact_uri
+        location = self._places[mlflow_run].removesuffix(f"/{mlflow_run}/artifacts")
+        self._check_place(location, f"MLflow run {mlflow_run}")
+        try:
+            with _one_error(what):
+                if folder_or_file.is_dir():
+                    self._client.log_artifacts(mlflow_run, str(folder_or_file), place)
+                else:
+                    self._client.log_artifact(mlflow_run, str(folder_or_file), place)
+        except TrackingError as error:
+            if not location.startswith(KEPT_BY_A_SERVER) or " 503 " not in str(error):
+                raise
+            raise TrackingError(
+                f"{what}: {self.shown_uri} answered 503; see that the server is up and was started "
+                "with --serve-artifacts, as `rml tracking serve` does"
+            ) from error
 
     def set_status(self, mlflow_run: str, status: Status) -> None:
         """RUNNING, FINISHED, FAILED or KILLED; a run that ended can run again."""

@@ -1,13 +1,17 @@
-"""Artifacts of an output folder that was moved or copied are where it lies now."""
+"""Where artifacts lie: those of an output folder that was moved or copied are where it is now, and
+those of a store that several machines share may be out of reach."""
 
 import contextlib
+import os
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from rml_dashboards.contract.store_uri import sqlite_file
+from rml_dashboards.contract.store_uri import DATABASES, is_server, sqlite_file
+
+KEPT_BY_A_SERVER = "mlflow-artifacts:"
 
 
 def follow_moved_artifacts(client: Any, uri: str, artifact_root: Path | None) -> None:
@@ -39,6 +43,33 @@ def follow_moved_artifacts(client: Any, uri: str, artifact_root: Path | None) ->
             moved.append((before, now.as_uri()))
     if moved:
         _change_places(file, moved)
+
+
+def why_out_of_reach(location: str, uri: str, own: Path | None) -> str:
+    """Why files cannot be stored under an experiment's place of artifacts; empty where they can.
+
+    MLflow makes the folders of a place that another machine has, and says nothing: the files would
+    be where nobody looks for them.
+
+    Args:
+        location: of the experiment.
+        uri: of the store.
+        own: where this launcher keeps artifacts itself, which need not be there yet.
+    """
+    if location.startswith(KEPT_BY_A_SERVER) and not is_server(uri):
+        return "an MLflow server keeps them: give its address as the tracking URI"
+    is_shared = is_server(uri) or uri.startswith(DATABASES)
+    is_plain = location.startswith("/")
+    folder = Path(location) if is_plain else _local_folder(location)
+    if not is_shared or folder is None or os.access(folder.parent, os.F_OK):
+        return ""
+    if own is not None and folder.parent == own.resolve():
+        return ""
+    return (
+        f"they lie at {location}, and this machine has no {folder.parent}. Launch, or `rml "
+        "tracking sync`, where it is; or give the experiment another name in MLflow, and the next "
+        "launch makes one, through a server that keeps its files (`rml tracking serve`)"
+    )
 
 
 def _local_folder(location: str) -> Path | None:

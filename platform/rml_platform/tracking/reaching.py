@@ -7,6 +7,7 @@ from typing import Any
 from rml_dashboards.contract.run_folder import NO_TRACKER
 from rml_dashboards.contract.store_uri import (
     DATABASES,
+    is_server,
     shown_uri,
     tracking_uri_or_default,
     until_given_up,
@@ -26,7 +27,7 @@ def check_reachable(tracking_uri: str | None) -> None:
     """
     uri = tracking_uri_or_default(tracking_uri, Path())
     why = ""
-    if uri.startswith(("http://", "https://")):
+    if is_server(uri):
         why = _why_no_server(uri)
     elif uri.startswith(DATABASES):
         why = _why_no_database(uri)
