@@ -47,6 +47,9 @@ BATCH_PARAMS = 100
 MAX_PARAM = 6000
 MAX_DIGEST = 36
 MAX_TAG = 5000
+ANSWERS_WITHIN_S = "30"
+STORES_WITHIN_S = "300"
+"""A server passes a file on, to an object store perhaps, before it answers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -329,7 +332,7 @@ class MlflowStore:
         location = self._places[mlflow_run].removesuffix(f"/{mlflow_run}/artifacts")
         self._check_place(location, f"MLflow run {mlflow_run}")
         try:
-            with _one_error(what):
+            with _one_error(what), _waiting_for_files():
                 if folder_or_file.is_dir():
                     self._client.log_artifacts(mlflow_run, str(folder_or_file), place)
                 else:
@@ -355,17 +358,27 @@ def _limit_patience() -> None:
     """MLflow waits up to 120 s five times over by default; set before it is imported, a person's
     own choice kept."""
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", ANSWERS_WITHIN_S)
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
 
-@contextlib.contextmanager
-def _asking_once() -> Iterator[None]:
+def _asking_once() -> contextlib.AbstractContextManager[None]:
     """MLflow's client repeats a request whose answer was lost, also one that has made something:
     whoever comes back looks first what there is."""
-    name = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
+    return _set_to("0", "MLFLOW_HTTP_REQUEST_MAX_RETRIES")
+
+
+def _waiting_for_files() -> contextlib.AbstractContextManager[None]:
+    """Patience for a checkpoint's way to where the server keeps it; a person's own is kept."""
+    name = "MLFLOW_HTTP_REQUEST_TIMEOUT"
+    own = os.environ[name]
+    return _set_to(STORES_WITHIN_S if own == ANSWERS_WITHIN_S else own, name)
+
+
+@contextlib.contextmanager
+def _set_to(value: str, name: str) -> Iterator[None]:
     before = os.environ[name]
-    os.environ[name] = "0"
+    os.environ[name] = value
     try:
         yield
     finally:

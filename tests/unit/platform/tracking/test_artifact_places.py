@@ -1,5 +1,6 @@
 """Where the files of an experiment go, and what is said where they cannot go there."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -105,3 +106,23 @@ def test_a_server_that_serves_no_files_is_one_sentence(
     monkeypatch.setattr(mine._client, "log_artifact", refused)
     with pytest.raises(TrackingError, match=r"answered 503; .* started with --serve-artifacts"):
         mine.upload(run, tmp_path / "a.txt", None)
+
+
+@pytest.mark.parametrize(("own", "waited"), [(None, "300"), ("7", "7")])
+def test_a_file_may_take_longer_than_an_answer(
+    own: str | None,
+    waited: str,
+    store: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    name = "MLFLOW_HTTP_REQUEST_TIMEOUT"
+    monkeypatch.setenv(name, own or "")
+    if own is None:
+        monkeypatch.delenv(name)
+    mine = MlflowStore(store.uri, tmp_path / "mlartifacts")
+    seen = list[str]()
+    monkeypatch.setattr(mine._client, "log_artifact", lambda *_: seen.append(os.environ[name]))
+    mine.upload(mine.create("study", "run-1"), tmp_path / "a.txt", None)
+    assert seen == [waited]
+    assert os.environ[name] == (own or "30")
