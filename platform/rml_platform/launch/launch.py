@@ -28,7 +28,14 @@ from rml_platform.launch.outcomes import (
 )
 from rml_platform.launch.output_layout import OutputLayout
 from rml_platform.launch.scheduling.budgets import DEADLINE_PASSED, NO_TERMS, Terms, budget_of
-from rml_platform.launch.scheduling.notices import Notifier, notifying, tell_failure, watching
+from rml_platform.launch.scheduling.notices import (
+    End,
+    StudyEnds,
+    end_without_result,
+    notifying,
+    tell_failure,
+    watching,
+)
 from rml_platform.launch.scheduling.queue_state import telling
 from rml_platform.launch.scheduling.search import Searches
 from rml_platform.launch.scheduling.turns import Judge, Turns, places_of
@@ -107,8 +114,8 @@ def launch(
                 trainer_class=trainer_class,
                 on_note=note,
             )
-            with notifying(notify, own := new_launch_id(), note, studies, report) as notifier:
-                asked = (console, report, terms, notifier, own, system_metrics, is_local, with_ray)
+            with notifying(notify, own := new_launch_id(), note, studies, report) as told:
+                asked = (console, report, terms, told, own, system_metrics, is_local, with_ray)
                 _Launch(plans, layout, data_root, publisher, *asked).bring_to_end(carry_out, ahead)
     except KeyboardInterrupt as stop:
         report.stopped_with = exit_code_of(stop)
@@ -147,7 +154,7 @@ class _Launch:
         console: Console,
         report: LaunchReport,
         terms: Terms,
-        notifier: Notifier,
+        told: StudyEnds,
         launch_id: str,
         system_metrics: bool,
         is_local: bool,
@@ -155,7 +162,7 @@ class _Launch:
     ) -> None:
         here = Machine.here()
         self.launch_id = launch_id
-        self._notifier = notifier
+        self._told = told
         self.tasks = dict[str, RunTask]()
         for plan in plans:
             for run in plan.runs:
@@ -201,6 +208,7 @@ class _Launch:
         """
         sweep()  # of a launch that was killed; this one may have nothing to do that would
         pending = triage(self.folders, self._report, self._on_note)
+        self._told.look()
         done = [self.folders[run_id] for run_id in self._report.done_before]
         note_old_metrics(done, self._on_note)
         if not pending:
@@ -217,7 +225,7 @@ class _Launch:
             )
             self._on_started = view.on_started
             try:
-                with self._lease, view, watching(self._notifier, open_runs):
+                with self._lease, view, watching(self._told.notifier, open_runs):
                     while pending := self._one_round(pending, carry_out):
                         if self._budget.is_past_deadline:
                             self._report.held_back |= dict.fromkeys(pending, DEADLINE_PASSED)
@@ -242,6 +250,7 @@ class _Launch:
         own = self._claimed(left)
         if own:
             self._carry_out(own, carry_out)
+        self._told.look()
         settled = self._report.settled()
         return [run_id for run_id in left if run_id not in settled]
 
@@ -261,8 +270,15 @@ class _Launch:
                 until_it_answers(functools.partial(folder.delete, CANCEL_FILE))
         mine = set(own)
         neighbours = [task for run_id, task in self.tasks.items() if run_id not in mine]
-        tells = (self._tell_failure, self._on_started)
-        turns = Turns(self._places, self._wishes, self._judging, *tells, self._ends)
+        turns = Turns(
+            self._places,
+            self._wishes,
+            self._judging,
+            on_given_up=lambda run_id: self._tell_failure(run_id, turns),
+            on_started=self._on_started,
+            ends=self._ends,
+            on_done=lambda run_id: self._note_end(run_id, "done", turns),
+        )
         tasks = mark_shared([self.tasks[run_id] for run_id in own], neighbours, self._ends)
         self.tasks |= {task.run_id: task for task in tasks}  # once, of thousands
         try:
@@ -314,8 +330,25 @@ class _Launch:
 
         return judge
 
-    def _tell_failure(self, run_id: str) -> None:
-        tell_failure(self._notifier, run_id, self.folders[run_id].record())
+    def _tell_failure(self, run_id: str, turns: Turns) -> None:
+        record = self.folders[run_id].record()
+        tell_failure(self._told.notifier, run_id, record)
+        self._note_end(run_id, end_without_result(record, self.launch_id), turns)
+
+    def _note_end(self, run_id: str, end: End, turns: Turns) -> None:
+        """A run has come to its end; where its study has, people are told while the runs of others
+        go on. What is cancelled, or stopped by a search, is not waited for."""
+        self._told.note(run_id, end)
+        if not self._told.notifier.has_listeners:
+            return
+        under_way = set(turns.under_way())
+        cancelled = {i for wishes in self._wishes.values() for i in wishes.now().cancelled}
+
+        def is_waited_for(other: str) -> bool:
+            is_held = other in cancelled or bool(self._searches.why_stopped(other))
+            return other in under_way or not is_held
+
+        self._told.look(is_waited_for)
 
     def _note_held_back(self, turns: Turns) -> None:
         """Why runs that are left were not started, where it was not for want of time."""

@@ -139,6 +139,8 @@ class RunQueue:
         record = folder.record()
         if record.result is not None or _belongs_to_another(folder, task):
             self._put_back(task, record.heartbeat)
+            if record.result is not None:
+                self._turns.on_done(run_id)
             return
         history = [*self._history.get(run_id, ()), self._trouble(task, record, error)]
         decision = decide(history, self.rules_of(task), can_halve_batch=can_halve_batch(task))

@@ -10,6 +10,7 @@ import contextlib
 import queue
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal
@@ -25,6 +26,7 @@ from rml_platform.run.run_folder import RunFolder, RunRecord
 from rml_trainers.errors import ConfigError
 
 Event = Literal["study_ended", "run_failed", "nothing_moves"]
+End = Literal["done", "failed", "left"]
 TIMEOUT_S = 10.0
 GOODBYE_S = 20.0
 """How long a launch that is over waits for what it still has to say."""
@@ -104,38 +106,77 @@ def notifying(
     on_note: Callable[[str], None],
     studies: Mapping[str, Collection[str]],
     report: LaunchReport,
-) -> Iterator[Notifier]:
-    """A notifier for a launch, which tells what became of each study when the context ends.
+) -> Iterator["StudyEnds"]:
+    """Tells of the studies of a launch: of each as soon as the launch is through with it, of the
+    others when the context ends.
 
     Args:
         studies: ids of the runs of each study.
         report: as the launch fills it.
     """
     with Notifier(urls, launch_id, on_note) as notifier:
+        ends = StudyEnds(notifier, studies, report)
         is_whole = False
         try:
-            yield notifier
+            yield ends
             is_whole = True
         finally:
-            for study, run_ids in studies.items():
-                tell_end(notifier, study, report.of(run_ids), is_whole=is_whole)
+            ends.tell_the_rest(is_whole=is_whole)
 
 
-def tell_end(
-    notifier: Notifier, study: str, report: LaunchReport, *, is_whole: bool = True
-) -> None:
-    """Tell that a launch is through with a study; `is_whole`: it was not stopped on the way."""
-    counts = {
-        "done": len(report.done) + len(report.done_before) + len(report.done_elsewhere),
-        "failed": len(report.failed),
-        "left": len(report.left),
-        "running_elsewhere": len(report.running_elsewhere),
-    }
-    parts = ", ".join(
-        f"{count} {what.replace('_', ' ')}" for what, count in counts.items() if count
-    )
-    how = "ended" if is_whole else "was stopped"
-    notifier.tell("study_ended", f"{study} {how}: {parts}", study=study, counts=counts)
+class StudyEnds:
+    """Tells once of each study that a launch is through with it. May be asked by any thread."""
+
+    def __init__(
+        self, notifier: Notifier, studies: Mapping[str, Collection[str]], report: LaunchReport
+    ) -> None:
+        """Arguments as of `notifying`."""
+        self.notifier = notifier
+        self._untold = dict(studies)
+        self._report = report
+        self._ends = dict[str, End]()
+        """Of runs that the report may not have yet: it is filled when nothing is under way."""
+        self._lock = threading.Lock()
+
+    def note(self, run_id: str, end: End) -> None:
+        """A run has come to its end in this launch."""
+        self._ends[run_id] = end
+
+    def look(self, is_waited_for: Callable[[str], bool] = lambda run_id: True) -> None:
+        """Tell of the studies that the launch is through with by now.
+
+        Args:
+            is_waited_for: whether the launch goes on with a run whose end is not known.
+        """
+        if not self.notifier.has_listeners:
+            return
+        with self._lock:
+            known = self._report.settled() | self._ends.keys()
+            for study, run_ids in list(self._untold.items()):
+                if all(i in known or not is_waited_for(i) for i in run_ids):
+                    self._tell(study, "ended")
+
+    def tell_the_rest(self, *, is_whole: bool) -> None:
+        """The launch is over; `is_whole`: it was not stopped on the way."""
+        with self._lock:
+            for study in list(self._untold):
+                self._tell(study, "ended" if is_whole else "was stopped")
+
+    def _tell(self, study: str, how: str) -> None:
+        run_ids = self._untold.pop(study)
+        own = self._report.of(run_ids)
+        known = own.settled().union(own.running_elsewhere)
+        more = Counter(self._ends.get(run_id, "left") for run_id in run_ids if run_id not in known)
+        counts = {
+            "done": len(own.done) + len(own.done_before) + len(own.done_elsewhere) + more["done"],
+            "failed": len(own.failed) + more["failed"],
+            "left": len(own.left) + more["left"],
+            "running_elsewhere": len(own.running_elsewhere),
+        }
+        parts = ", ".join(
+            f"{count} {what.replace('_', ' ')}" for what, count in counts.items() if count
+        )
+        self.notifier.tell("study_ended", f"{study} {how}: {parts}", study=study, counts=counts)
 
 
 def tell_failure(notifier: Notifier, run_id: str, record: RunRecord) -> None:
@@ -147,6 +188,12 @@ def tell_failure(notifier: Notifier, run_id: str, record: RunRecord) -> None:
         why = f"{failure.kind}: {failure.message.splitlines()[0] if failure.message else ''}"
         text = without_secrets(f"{run_id} failed: {why}")
         notifier.tell("run_failed", text, run_id=run_id, kind=failure.kind)
+
+
+def end_without_result(record: RunRecord, launch_id: str) -> End:
+    """What a run came to that this launch does not try again."""
+    failure = record.failure_of(launch_id)
+    return "left" if failure is not None and failure.kind == CANCELLED else "failed"
 
 
 class Standstill:

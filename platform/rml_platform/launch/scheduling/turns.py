@@ -103,6 +103,7 @@ class Turns:
         on_given_up: Callable[[str], None] = lambda run_id: None,
         on_started: Callable[[str], None] = lambda run_id: None,
         ends: StageEnds | None = None,
+        on_done: Callable[[str], None] = lambda run_id: None,
     ) -> None:
         """
         Args:
@@ -113,11 +114,13 @@ class Turns:
                 turn.
             on_started: is told the id of each run that is taken out.
             ends: of the stages of the runs; default: as their tasks tell.
+            on_done: is told the id of each run that ended with a result.
         """
         self._places = places or {}
         self._wishes = wishes or {}
         self._gate = gate
         self.on_given_up = on_given_up
+        self.on_done = on_done
         self._on_started = on_started
         self._groups: dict[Places, list[_Waiting]] = {}
         """The waiting runs in their order, by the rows that they fill: what is asked of a row

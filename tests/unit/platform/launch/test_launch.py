@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -135,6 +136,49 @@ def test_what_fails_for_good_and_the_end_are_told(
         f"http://host rml: {grid.bad} failed: NonFiniteLossError: loss is nan at step 3",
         "http://host rml: tiny ended: 1 done, 1 failed",
     ]
+
+
+@pytest.mark.parametrize(
+    ("is_cancelled", "said"),
+    [(False, "tiny ended: 1 done, 1 failed"), (True, "tiny ended: 1 done, 1 left")],
+)
+def test_the_end_of_a_study_is_told_while_another_goes_on(
+    is_cancelled: bool, said: str, grid: Grid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = grid.folder / "other"
+    folder.mkdir()
+    text = STUDY.replace("name: tiny", "name: other").replace("seeds: [0, 1]", "seeds: [7, 8, 9]")
+    assert "seeds: [7" in text
+    other = make_plan(
+        load_study(write_study(folder, text)), data_root=None, cache_root=grid.folder / "cache"
+    )
+    told: dict[str, Any] = {}
+
+    def post(url: str, json: dict[str, Any], **rest: object) -> Any:
+        assert json["text"] not in told
+        told[json["text"].removeprefix("rml: ")] = json["time"]
+        return SimpleNamespace(ok=True)
+
+    def carry_out(tasks: Sequence[RunTask], **rest: Any) -> Mapping[str, str]:
+        return run_here(tasks, RetryConfig(), pytest.fail, FakeTrainer, rest["turns"])
+
+    monkeypatch.setattr("rml_platform.launch.scheduling.notices.requests.post", post)
+    carry_out_by(monkeypatch, carry_out)
+    if is_cancelled:
+        cancel(grid, grid.bad)
+    layout = OutputLayout(root=grid.folder, storage=str(grid.folder))
+    console = Console(file=grid.said, width=200)
+    launch(
+        [grid.plan, other],
+        layout=layout,
+        data_root=None,
+        tracking_uri="none",
+        console=console,
+        notify=["http://host"],
+    )
+    results = [grid.run(run.run_id).result() for run in other.runs]
+    assert told[said] < max(result.time for result in results if result is not None)
+    assert "other ended: 3 done" in told
 
 
 def test_without_a_tracker_nothing_is_started(grid: Grid) -> None:

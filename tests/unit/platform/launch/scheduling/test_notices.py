@@ -15,7 +15,8 @@ from rml_platform.launch.scheduling.notices import (
     Notifier,
     Standstill,
     check_urls,
-    tell_end,
+    end_without_result,
+    notifying,
     tell_failure,
 )
 from rml_platform.run.run_folder import Failure, RunFolder, RunRecord
@@ -73,8 +74,8 @@ def test_an_end_is_told_to_everybody_with_text_for_slack_and_keys_for_programs(
 ) -> None:
     report = LaunchReport(done=["a", "b"], done_before=["c"], left=["d"])
     urls = [listener.url(), listener.url("other")]
-    with Notifier(urls, "launch-1", pytest.fail) as notifier:
-        tell_end(notifier, "table4", report)
+    with notifying(urls, "launch-1", pytest.fail, {"table4": "abcd"}, report):
+        pass
     assert len(listener.heard) == 2
     (first, _) = listener.heard
     assert first["text"] == "rml: table4 ended: 3 done, 1 left"
@@ -84,6 +85,41 @@ def test_an_end_is_told_to_everybody_with_text_for_slack_and_keys_for_programs(
         "launch-1",
     )
     assert first["counts"] == {"done": 3, "failed": 0, "left": 1, "running_elsewhere": 0}
+
+
+def test_a_study_is_told_when_it_is_over_and_once(listener: Listener) -> None:
+    studies = {"a": ["a1", "both"], "b": ["both", "b1"], "c": ["c1", "c2", "c3"], "d": ["d1"]}
+    report = LaunchReport(done_before=["both"])
+    with (
+        pytest.raises(KeyboardInterrupt),
+        notifying([listener.url()], "launch-1", pytest.fail, studies, report) as ends,
+    ):
+        ends.look()
+        ends.note("a1", "failed")
+        ends.look()
+        ends.note("c1", "done")
+        ends.note("c2", "left")
+        ends.look()
+        ends.look(lambda run_id: run_id != "c3")
+        report.failed["a1"] = Failure(
+            kind="OSError", message="", traceback="", attempt=1, launch_id="launch-1", time=0
+        )
+        report.done.append("c1")
+        report.running_elsewhere.append("d1")
+        raise KeyboardInterrupt
+    assert [notice["text"] for notice in listener.heard] == [
+        "rml: a ended: 1 done, 1 failed",
+        "rml: c ended: 1 done, 2 left",
+        "rml: b was stopped: 1 done, 1 left",
+        "rml: d was stopped: 1 running elsewhere",
+    ]
+
+
+def test_what_somebody_stopped_is_left_and_what_died_has_failed() -> None:
+    assert end_without_result(failure("Cancelled"), "launch-1") == "left"
+    assert end_without_result(failure("NonFiniteLossError"), "launch-1") == "failed"
+    assert end_without_result(RunRecord(state="cut_off"), "launch-1") == "failed"
+    assert end_without_result(failure("Cancelled"), "launch-2") == "failed", "not of this launch"
 
 
 def test_a_failure_is_told_in_one_line_and_a_cancelled_run_is_none(listener: Listener) -> None:
