@@ -92,11 +92,8 @@ def _of_name(asked: _Asked) -> WrittenPlan:
         _say(f"{name}: the plan of {plan.written_at}, {_with(plan.overrides)}")
     if plan.result_version != RESULT_VERSION:
         _say(f"{name}: {_other_results(plan)}; shown are the runs of that version")
-    if _has_changed(plan):
-        _say(
-            f"{name}: {plan.source} has changed since its plan was written ({plan.written_at}); "
-            f"shown is the plan as it was written. Write it anew: rml plan {plan.source}"
-        )
+    if changed := _what_has_changed(plan):
+        _say(f"{name}: {changed}. Write it anew: rml plan {plan.source}")
     return plan
 
 
@@ -178,10 +175,22 @@ def _no_plan(asked: _Asked) -> str:
     )
 
 
-def _has_changed(plan: WrittenPlan) -> bool:
-    """Whether the study file is here, where the plan names it, and another one by now."""
+def _what_has_changed(plan: WrittenPlan) -> str:
+    """What is to be said of a study file that is here, where the plan names it, and another one by
+    now, as one that somebody is writing at the moment; empty where there is nothing."""
     file = Path(plan.source)
-    return file.is_file() and read_document(file).source_hash != plan.source_hash
+    how = "has changed since"
+    try:
+        if not file.is_file() or read_document(file).source_hash == plan.source_hash:
+            return ""
+    except PermissionError:  # in a folder of somebody else: as if it were on another machine
+        return ""
+    except ConfigError as error:
+        how = f"cannot be read now ({error}) and may have changed since"
+    return (
+        f"{file} {how} its plan was written ({plan.written_at}); shown is the plan as it was "
+        "written"
+    )
 
 
 def _other_results(plan: WrittenPlan) -> str:

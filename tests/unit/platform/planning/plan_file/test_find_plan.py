@@ -121,6 +121,20 @@ def test_by_its_name_a_plan_is_shown_as_written_and_a_changed_file_is_told(
     assert f"own: {there.study} has changed since its plan was written" in stderr()
 
 
+@pytest.mark.parametrize("text", ["rows: [", "", "- a list"])
+def test_by_its_name_a_plan_is_shown_while_its_file_is_being_written(
+    text: str, there: PlanOnDisk, stderr: Callable[[], str]
+) -> None:
+    made = there.write()
+    there.study.write_text(text)
+    stderr()
+    assert found(there, "own") == made
+    said = stderr()
+    assert f"own: {there.study} cannot be read now ({there.study}" in said
+    assert "may have changed since its plan was written" in said
+    assert "shown is the plan as it was written" in said
+
+
 def test_other_settings_are_another_plan(there: PlanOnDisk, stderr: Callable[[], str]) -> None:
     there.write("seeds=[0]")
     stderr()
