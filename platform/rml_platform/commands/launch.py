@@ -21,7 +21,7 @@ from rml_platform.commands.options import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from rich.console import Console
 
@@ -112,12 +112,13 @@ def launch(
     from rml_platform.launch.output_layout import OutputLayout
     from rml_platform.planning.plan_file.writing import write_down
     from rml_platform.planning.plan_from_file import planned
-    from rml_platform.tracking.reaching import check_reachable
 
     console = Console()
     layout = OutputLayout(root=out, storage=storage or str(out))
-    check_reachable(tracking_uri)
+    terms = _terms(max_gpu_hours, deadline)
     studies = list(dict.fromkeys(studies))
+    _check_names(studies, set_, profile)
+    _check_asked(address, max_concurrent, notify, tracking_uri, ship=ship, with_ray=not without_ray)
     plan_of = functools.partial(planned, out=out, data_root=data_root, tell_data=True)
     plans = [plan_of(one, set_, profile, is_local=address is None) for one in studies]
     written = [write_down(plan, set_, out, layout.storage) for plan in plans]
@@ -132,7 +133,7 @@ def launch(
         max_concurrent=max_concurrent,
         ship=ship,
         with_ray=not without_ray,
-        terms=_terms(max_gpu_hours, deadline),
+        terms=terms,
         notify=notify or (),
         system_metrics=system_metrics,
         console=console,
@@ -140,6 +141,40 @@ def launch(
     _print(report, dict(zip(studies, written, strict=True)), layout, tracking_uri, console)
     if report.exit_code:
         raise typer.Exit(report.exit_code)
+
+
+def _check_names(studies: "Sequence[Path]", set_: list[str] | None, profile: str | None) -> None:
+    """Raises ConfigError for an error in any study file, and where two have one name: the plan of
+    one would be written over that of the other."""
+    from rml_platform.launch.sizing import check_names
+    from rml_platform.study.schema import load_study
+
+    check_names([load_study(one, set_ or (), profile) for one in studies])
+
+
+def _check_asked(
+    address: str | None,
+    max_concurrent: int | None,
+    notify: list[str] | None,
+    tracking_uri: str | None,
+    *,
+    ship: bool,
+    with_ray: bool,
+) -> None:
+    """Raises ConfigError or TrackingError for what a launch would refuse later: data are prepared
+    and plans written only for what can be launched."""
+    from rml_platform.launch.direct import check_is_for_one_process
+    from rml_platform.launch.on_ray.carrying_out import check_ship
+    from rml_platform.launch.scheduling.notices import check_urls
+    from rml_platform.tracking.reaching import check_reachable
+
+    check_urls(notify or ())
+    if with_ray:
+        check_ship(address, ship=ship)
+    else:
+        # What studies ask for counts where there is something to train.
+        check_is_for_one_process(None, address=address, ship=ship, max_concurrent=max_concurrent)
+    check_reachable(tracking_uri)
 
 
 def _print(

@@ -127,6 +127,32 @@ def _has_lost_its_gpu(task: RunTask) -> bool:
     return classify((failure.kind,), failure.message) is FailureClass.DEVICE
 
 
+def check_is_for_one_process(
+    study: Study | None, *, address: str | None, ship: bool, max_concurrent: int | None
+) -> None:
+    """Raises ConfigError where the options, or a study, ask for more than one process or for a node
+    of a kind."""
+    asked = {
+        "--address or RAY_ADDRESS": address is not None,
+        "--ship": ship,
+        "--max-concurrent": max_concurrent not in (None, 1),
+    }
+    if study is not None:
+        asked |= {
+            "resources.workers": study.resources.workers != 1,
+            "resources.accelerator": study.resources.accelerator is not None,
+            "resources.labels": bool(study.resources.labels),
+            "execution: train": study.execution == "train",
+        }
+    if any(asked.values()):
+        what = ", ".join(name for name, is_asked in asked.items() if is_asked)
+        where = f"{study.source}: " if study is not None else ""
+        raise ConfigError(
+            f"{where}--without-ray trains one run after the other in one process of this machine, "
+            f"which does not go with {what}"
+        )
+
+
 def carry_out_here(
     tasks: Sequence[RunTask],
     *,
@@ -138,24 +164,10 @@ def carry_out_here(
     trainer_class: Callable[..., Any] | None,
     on_note: Callable[[str], None],
 ) -> Mapping[str, str]:
-    """Train what a launch has to do here, as `given_here` has it. Raises ConfigError where somebody
-    asked for more than one process, or for a node of a kind."""
+    """Train what a launch has to do here, as `given_here` has it. Raises ConfigError as
+    `check_is_for_one_process` does."""
     for study in studies.values():
-        asked = {
-            "resources.workers": study.resources.workers != 1,
-            "resources.accelerator": study.resources.accelerator is not None,
-            "resources.labels": bool(study.resources.labels),
-            "execution: train": study.execution == "train",
-            "--address or RAY_ADDRESS": address is not None,
-            "--ship": ship,
-            "--max-concurrent": max_concurrent not in (None, 1),
-        }
-        if any(asked.values()):
-            what = ", ".join(name for name, is_asked in asked.items() if is_asked)
-            raise ConfigError(
-                f"{study.source}: --without-ray trains one run after the other in one process of "
-                f"this machine, which does not go with {what}"
-            )
+        check_is_for_one_process(study, address=address, ship=ship, max_concurrent=max_concurrent)
         unheard = _rules_of_hanging(study.retry)
         if unheard:
             on_note(

@@ -117,6 +117,12 @@ def _gpus_for(
     return wait_for_free(names, of_a_run, lambda: turns.may_any_start(tasks), on_note, of_use)
 
 
+def check_ship(address: str | None, *, ship: bool) -> None:
+    """Raises ConfigError where there are no nodes to send the code to."""
+    if ship and address is None:
+        raise ConfigError("--ship sends the code to the nodes of a cluster: give its --address")
+
+
 def _carry_out(
     tasks: Sequence[RunTask],
     *,
@@ -129,8 +135,7 @@ def _carry_out(
     on_note: Callable[[str], None],
     ahead: LocalRay | None,
 ) -> dict[str, str]:
-    if ship and address is None:
-        raise ConfigError("--ship sends the code to the nodes of a cluster: give its --address")
+    check_ship(address, ship=ship)
     is_local = address is None
     needed = {name: studies[name] for name in dict.fromkeys(task.study for task in tasks)}
     for text in dict.fromkeys(execution_note(study, address) for study in needed.values()):

@@ -115,6 +115,31 @@ def test_an_error_in_any_file_comes_before_anything_starts(
     assert launched == []
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--deadline", "soon"], "expected a time from now"),
+        (["--notify", "hooks.slack.com/x"], "expected addresses that begin with http"),
+        (["--ship"], "give its --address"),
+        (["--without-ray", "--max-concurrent", "2"], "does not go with --max-concurrent"),
+        (["--set", "name=two"], "is called 'two', too"),
+    ],
+)
+def test_a_wrong_option_is_told_before_anything_is_prepared_or_written(
+    options: list[str],
+    said: str,
+    tmp_path: Path,
+    outcome: Outcome,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    launched = outcome(lambda runs: LaunchReport())
+    monkeypatch.setattr("rml_platform.planning.plan_from_file.planned", pytest.fail)
+    with pytest.raises(ConfigError, match=said):
+        rml("launch", *two_studies(tmp_path), *options, "--out", str(tmp_path / "out"))
+    assert launched == []
+    assert not (tmp_path / "out").exists()
+
+
 def test_what_is_left_is_launched_at_the_same_size(tmp_path: Path, outcome: Outcome) -> None:
     outcome(lambda runs: LaunchReport(left=runs[0]))
     study = str(write_study(tmp_path))
