@@ -296,7 +296,7 @@ class Attempt:
             write_non_finite(
                 self.run,
                 NonFinite(
-                    checkpoint=f"{newest[0].writer}/{newest[0].name}" if newest else None,
+                    checkpoint=newest[0].place if newest else None,
                     checkpoint_step=newest[0].step if newest else 0,
                     first_step=error.first_step or 1,
                     last_step=error.last_step,

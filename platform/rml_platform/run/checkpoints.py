@@ -31,6 +31,11 @@ class StoredCheckpoint:
     writer: str
     name: str
 
+    @property
+    def place(self) -> str:
+        """`<writer>/<checkpoint>` under `checkpoints/`."""
+        return f"{self.writer}/{self.name}"
+
 
 @dataclass(frozen=True)
 class SoundCheckpoint:
@@ -95,17 +100,21 @@ class CheckpointStore:
         through_outages(self.prune)
 
     def newest_sound(
-        self, scratch: Path, on_damaged: Callable[[str], None]
+        self,
+        scratch: Path,
+        on_damaged: Callable[[str], None],
+        may_be: Callable[[StoredCheckpoint], bool] = lambda checkpoint: True,
     ) -> SoundCheckpoint | None:
         """The newest checkpoint that passes verification, downloaded to `scratch` unless it is
         local.
 
-        `on_damaged` is told about every newer one that does not pass; nothing is deleted.
+        `on_damaged` is told about every newer one that does not pass; nothing is deleted. Only
+        those are looked at that `may_be` names.
 
         Raises:
             OSError: the storage is away; what it holds is not known.
         """
-        for checkpoint in reversed(self.stored()):
+        for checkpoint in filter(may_be, reversed(self.stored())):
             place = self.folder.child(checkpoint.writer, checkpoint.name)
             try:
                 folder = place.download(scratch / checkpoint.name)
@@ -116,9 +125,7 @@ class CheckpointStore:
                     f"{error}"
                 )
                 continue
-            return SoundCheckpoint(
-                checkpoint.step, f"{checkpoint.writer}/{checkpoint.name}", folder
-            )
+            return SoundCheckpoint(checkpoint.step, checkpoint.place, folder)
         return None
 
     def prune(self) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from rml_platform.plugins import load_again
-from rml_platform.run.checkpoints import CheckpointStore
+from rml_platform.run.checkpoints import CheckpointStore, SoundCheckpoint
 from rml_platform.run.faults.non_finite import NonFinite, read_non_finite
 from rml_platform.run.files.inputs import on_this_node
 from rml_platform.run.files.temporary import temporary_folder
@@ -16,7 +16,7 @@ from rml_platform.run.run_folder import RunFolder
 from rml_platform.run.task import RunTask
 from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.data.splitting.splits import make_split
-from rml_trainers.errors import ConfigError
+from rml_trainers.errors import CheckpointError, ConfigError
 from rml_trainers.runtime.device import choose_device
 from rml_trainers.training.replay import Replay, ReplayedStep
 from rml_trainers.training.reporting import MemoryReporter
@@ -78,7 +78,7 @@ def _trainer(
     device = choose_device(config.runtime.device, 0)
     if device.type == "cpu":
         torch.set_num_threads(config.runtime.threads or max(1, int(task.cpus_per_worker)))
-    found = CheckpointStore(run.folder, "replay").newest_sound(scratch, on_note)
+    found = _begin(run, met, scratch, on_note)
     begin = found.step if found else 0
     on_note(f"from {f'the checkpoint of step {begin}' if found else 'the beginning'} on {device}")
     if met.num_workers > 1:
@@ -100,6 +100,39 @@ def _trainer(
         work_dir=scratch,
         resume_from=found.folder if found else None,
         micro_batches=met.micro_batches,
+    )
+
+
+def _begin(
+    run: RunFolder, met: NonFinite, scratch: Path, on_note: Callable[[str], None]
+) -> SoundCheckpoint | None:
+    """The checkpoint that the run had when it stopped, None where it had none. Where that is gone,
+    another one before the steps in question does: what is saved is finite.
+
+    Raises:
+        CheckpointError: there is none of before those steps any more.
+    """
+    if met.checkpoint is None:
+        return None
+    store = CheckpointStore(run.folder, "replay")
+    found = store.newest_sound(scratch, on_note, lambda one: one.place == met.checkpoint)
+    if found is not None:
+        return found
+    gone = f"the checkpoint of step {met.checkpoint_step} that the run had is not there any more"
+    found = store.newest_sound(
+        scratch,
+        on_note,
+        lambda one: one.step < met.last_step and one.place != met.checkpoint,
+    )
+    if found is not None:
+        on_note(gone)
+        return found
+    later = ", ".join(str(one.step) for one in store.stored() if one.step >= met.last_step)
+    there = f"a later launch has got past them (there are those of steps {later})"
+    raise CheckpointError(
+        f"run {run.run_id}: {gone}, and none of before step {met.last_step}, in which it met a "
+        f"loss that is no number: {there if later else 'there is none to use'}. So these steps "
+        "cannot be made again"
     )
 
 

@@ -2,12 +2,13 @@
 first."""
 
 import math
+import shutil
 from pathlib import Path
 
 import pytest
 
 from rml_platform.run.attempt import WorkerContext
-from rml_platform.run.checkpoints import CheckpointStore
+from rml_platform.run.checkpoints import CheckpointStore, checkpoint_name
 from rml_platform.run.execute import execute
 from rml_platform.run.faults.non_finite import read_non_finite
 from rml_platform.run.run_folder import RunFolder
@@ -15,7 +16,7 @@ from rml_platform.run.task import RunTask
 from rml_platform.views.replay import replay, report
 from rml_trainers.config import OptimiserConfig, RunConfig, RuntimeConfig
 from rml_trainers.data.prepared.cache import PreparedData
-from rml_trainers.errors import ConfigError
+from rml_trainers.errors import CheckpointError, ConfigError
 from rml_trainers.training.trainer import Trainer
 from tests.support.platform.command import rml
 from tests.support.platform.tasks import task_for
@@ -123,6 +124,42 @@ def test_the_steps_before_are_those_of_the_run(
     assert replayed.found is not None
     assert (replayed.found.step, replayed.found.stage) == (11, 2)
     assert lines[0].startswith(f"step 9 (stage 2): loss {reported[9]:.6g}")
+
+
+def test_replay_begins_where_the_run_stopped_whatever_was_saved_since(
+    tiny_data: PreparedData, tmp_path: Path
+) -> None:
+    config = tiny_config("iml", optimiser=OptimiserConfig(lr=1e18), runtime=OFTEN)
+    task, _ = failed(config, tiny_data, tmp_path)
+    run = RunFolder.of(str(tmp_path), "run")
+    met = read_non_finite(run)
+    assert met is not None
+    assert met.checkpoint is not None
+    kept = tmp_path / "runs" / "run" / "checkpoints" / met.checkpoint
+
+    def saved(step: int) -> None:
+        """As a later launch would have."""
+        shutil.copytree(kept, kept.parents[1] / "later" / checkpoint_name(step, 2))
+
+    def replayed() -> tuple[str, list[str]]:
+        notes = list[str]()
+        found = replay(task, notes.append, lambda text: None)
+        assert found.found is not None
+        assert found.last_step == met.last_step
+        return notes[-1], notes
+
+    saved(met.last_step + 1)
+    assert replayed()[0].startswith(f"from the checkpoint of step {met.checkpoint_step} ")
+    saved(met.checkpoint_step)
+    shutil.rmtree(kept)
+    kept = kept.parents[1] / "later" / checkpoint_name(met.checkpoint_step, 2)
+    where, notes = replayed()
+    assert where.startswith(f"from the checkpoint of step {met.checkpoint_step} ")
+    assert any(note.endswith("that the run had is not there any more") for note in notes)
+    shutil.rmtree(kept)
+    past = rf"past them \(there are those of steps {met.last_step + 1}\)"
+    with pytest.raises(CheckpointError, match=past):
+        replayed()
 
 
 def test_a_run_that_never_met_nan_has_nothing_to_replay(
