@@ -20,7 +20,7 @@ def open_tracker(tracking_uri: str | None, out: Path, artifact_root: Path) -> Tr
 
     Args:
         out: output folder; its own database is the default.
-        artifact_root: folder for the artifacts of new MLflow experiments.
+        artifact_root: folder for the artifacts of new MLflow experiments, unless a server has them.
     Raises:
         TrackingError: the store cannot be opened.
     """
