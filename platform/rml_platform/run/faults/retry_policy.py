@@ -73,23 +73,40 @@ _BY_ERROR_TYPE = {
     "CheckpointError": FailureClass.CHECKPOINT,
     "OutOfMemoryError": FailureClass.OUT_OF_MEMORY,
     "MemoryError": FailureClass.OUT_OF_MEMORY,
+    "ConnectionResetError": FailureClass.LOST,
+    "BrokenPipeError": FailureClass.LOST,
+    "DistError": FailureClass.COMMUNICATION,
+    "DistNetworkError": FailureClass.COMMUNICATION,
+    "DistStoreError": FailureClass.COMMUNICATION,
+    "DistBackendError": FailureClass.COMMUNICATION,
+}
+_BY_RAYS_TYPE = {
     "WorkerCrashedError": FailureClass.LOST,
     "ActorDiedError": FailureClass.LOST,
     "ActorUnavailableError": FailureClass.LOST,
     "RayActorError": FailureClass.LOST,
     "NodeDiedError": FailureClass.PREEMPTED,
+    "PreemptionError": FailureClass.PREEMPTED,
     "WorkerHealthCheckTimeoutError": FailureClass.LOST,
     "WorkerHealthCheckFailedError": FailureClass.LOST,
     "WorkerGroupStartupTimeoutError": FailureClass.NO_ROOM,
     "WorkerGroupStartupFailedError": FailureClass.LOST,
     "ObjectLostError": FailureClass.LOST,
     "OwnerDiedError": FailureClass.LOST,
-    "ConnectionResetError": FailureClass.LOST,
-    "BrokenPipeError": FailureClass.LOST,
-    "DistNetworkError": FailureClass.COMMUNICATION,
-    "DistStoreError": FailureClass.COMMUNICATION,
-    "DistBackendError": FailureClass.COMMUNICATION,
 }
+_BY_TYPE = _BY_ERROR_TYPE | _BY_RAYS_TYPE
+_OF_RAY = frozenset({*_BY_RAYS_TYPE, "RayError", "RayTrainError"})
+"""Types whose text Ray wrote. Any other error's quotes what the program had to do with: paths,
+hosts and keys of all kinds."""
+_ANYBODY_TELLS = frozenset(
+    {
+        FailureClass.OUT_OF_MEMORY,
+        FailureClass.DISK_FULL,
+        FailureClass.STORAGE,
+        FailureClass.DEVICE,
+    }
+)
+"""Kinds that the text of an error tells whatever its type."""
 _MAY_FOLLOW = (FailureClass.CODE, FailureClass.LOST, FailureClass.COMMUNICATION)
 """Kinds of error that may only follow from another one, which their text names."""
 _WRITES = (FailureClass.DATA, FailureClass.CHECKPOINT)
@@ -142,8 +159,10 @@ _BY_MESSAGE = (
     (re.compile(r"WorkerGroupStartupTimeoutError"), FailureClass.NO_ROOM),
     (
         re.compile(
-            r"preempt|\bdrain(ed|ing)?\b|node (has )?(died|failed)|node was terminated|"
-            r"NodeDiedError|marked dead",
+            # What Ray 2.60 writes. The words alone stand in names of node pools and folders too.
+            r"node (has )?(died|failed)|node was (terminated|(forcibly )?preempted)|"
+            r"node was inferred to be dead|node it was running on is dead|"
+            r"died by preemption|node preemption|NodeDiedError|PreemptionError|marked dead",
             re.IGNORECASE,
         ),
         FailureClass.PREEMPTED,
@@ -179,16 +198,20 @@ def classify(error_types: Sequence[str], message: str) -> FailureClass:
     The innermost known type decides: Ray wraps what a worker raised into errors of its own. The
     text is asked before "worker lost", because a process killed for its memory, or with its node,
     also only looks lost; and before "the connection broke", because a broken GPU breaks it, too.
+
+    Args:
+        error_types: none of them where the text is all that Ray says of a process.
     """
-    known = [_BY_ERROR_TYPE[name] for name in error_types if name in _BY_ERROR_TYPE]
+    known = [_BY_TYPE[name] for name in error_types if name in _BY_TYPE]
     innermost = known[-1] if known else FailureClass.CODE
     if innermost not in (*_MAY_FOLLOW, *_WRITES):
         return innermost
     facts = _GUESSES.sub("", message)
     if error_types and error_types[-1] in _OS_ERRORS:
         facts = f"{error_types[-1]}: {facts}"  # as it stands in a traceback
+    tells = _told_by_text(error_types, innermost)
     by_text = next(
-        (kind for pattern, kind in _BY_MESSAGE if pattern.search(facts)),
+        (kind for pattern, kind in _BY_MESSAGE if kind in tells and pattern.search(facts)),
         FailureClass.CODE,
     )
     if innermost in _WRITES:
@@ -196,6 +219,16 @@ def classify(error_types: Sequence[str], message: str) -> FailureClass:
             return FailureClass.STORAGE
         return by_text if by_text is FailureClass.DISK_FULL else innermost
     return by_text if by_text is not FailureClass.CODE else innermost
+
+
+def _told_by_text(error_types: Sequence[str], innermost: FailureClass) -> frozenset[FailureClass]:
+    """The kinds that the text of an error may tell. Only Ray knows what became of processes and
+    nodes: a program whose error has such a word in a path would be tried again without end."""
+    if not error_types or not _OF_RAY.isdisjoint(error_types):
+        return frozenset(FailureClass)
+    # torch has no type of its own for much of what gloo and NCCL say.
+    may_be_torch = error_types[-1] == "RuntimeError" or innermost in WORKERS_DIED
+    return _ANYBODY_TELLS | ({FailureClass.COMMUNICATION} if may_be_torch else set())
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from rml_platform.study.retry_config import RetryConfig
 RULES = RetryConfig()
 OOM = FailureClass.OUT_OF_MEMORY
 DEVICE = FailureClass.DEVICE
+COMMUNICATION = FailureClass.COMMUNICATION
 
 
 def tries(kind: FailureClass, rules: RetryConfig) -> int:
@@ -260,10 +261,58 @@ def test_memory_is_halved_as_long_as_it_can_be_and_then_looked_for_elsewhere() -
         (("Cancelled",), "cancelled at step 3 of 8", FailureClass.CANCELLED),
         (("ZeroDivisionError",), "division by zero", FailureClass.CODE),
         ((), "", FailureClass.CODE),
+        (
+            ("FileNotFoundError",),
+            "[Errno 2] No such file or directory: '/scratch/preempt/me/weights.pth'",
+            FailureClass.CODE,
+        ),
+        (
+            ("PermissionError",),
+            "[Errno 13] Permission denied: '/gpfs/preemptible/rml/runs'",
+            FailureClass.CODE,
+        ),
+        (("KeyError",), "'drain'", FailureClass.CODE),
+        (("KeyError",), "'node was preempted'", FailureClass.CODE),
+        (("ValueError",), "no worker died in WorkerGroupStartupTimeoutError", FailureClass.CODE),
+        (("ModuleNotFoundError",), "No module named 'gloo'", FailureClass.CODE),
+        (("ConnectionResetError",), "[Errno 104] Connection reset by peer", COMMUNICATION),
+        (
+            ("DistNetworkError",),
+            "The client socket has failed to connect to gke-pool-preemptible-1:29500",
+            COMMUNICATION,
+        ),
+        (
+            (),
+            "WorkerGroupError: DistNetworkError: no connection to gke-pool-preemptible-1:29500",
+            COMMUNICATION,
+        ),
     ],
 )
 def test_failures_are_told_apart(types: tuple[str, ...], text: str, kind: FailureClass) -> None:
     assert classify(types, text) is kind
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The actor died because its node has died. Node Id: 0f\n"
+        "\tthe actor's node was terminated expectedly: received SIGTERM",
+        "The actor died unexpectedly before finishing this task.\n"
+        "\tthe actor's node was preempted: spot capacity",
+        "The actor died unexpectedly before finishing this task.\n\tActor died by preemption.",
+        "Node was forcibly preempted",
+        "the node was inferred to be dead due to draining.",
+        "Task failed because the node it was running on is dead or unavailable. Node IP: 10.0.0.1",
+        "Worker exit detail: Killing leased worker because its owner's node died.",
+        "PreemptionError: Training was interrupted by node preemption (preempted_ranks=[0], "
+        "drain_timed_out=True).",
+        "Task f failed due to node preemption on node 0f",
+    ],
+)
+def test_what_ray_says_of_a_node_that_went_away_is_known(text: str) -> None:
+    assert classify((), text) is FailureClass.PREEMPTED
+    assert classify(("RayActorError",), text) is FailureClass.PREEMPTED
+    assert classify(("RuntimeError",), text) is FailureClass.CODE, "who says so is not Ray"
 
 
 def test_what_an_error_derives_from_counts_where_it_is_at_hand() -> None:
