@@ -142,6 +142,7 @@ class RunQueue:
             if record.result is not None:
                 self._turns.on_done(run_id)
             return
+        task = _as_it_was_tried(task, record.heartbeat)
         history = [*self._history.get(run_id, ()), self._trouble(task, record, error)]
         decision = decide(history, self.rules_of(task), can_halve_batch=can_halve_batch(task))
         if decision.is_tried_again:
@@ -223,6 +224,13 @@ def can_halve_batch(task: RunTask) -> bool:
     except ConfigError:
         return False
     return min(sizes) // (task.num_workers * size.accumulate) >= FEWEST_IMAGES
+
+
+def _as_it_was_tried(task: RunTask, beat: Heartbeat | None) -> RunTask:
+    """The task with the micro-batches of the attempt that ended: an attempt goes on with those that
+    an earlier launch came to."""
+    tried = beat.micro_batches if beat is not None else 1
+    return replace(task, micro_batches=max(task.micro_batches, tried))
 
 
 def _belongs_to_another(folder: RunFolder, task: RunTask) -> bool:

@@ -244,6 +244,24 @@ def test_out_of_memory_halves_the_micro_batches_until_they_cannot_be_cut(grid: G
     assert "in 4 times as many micro-batches" in grid.notes[1]
 
 
+def test_a_later_launch_halves_what_the_one_before_came_to(grid: Grid) -> None:
+    grid.begin(RetryConfig(on_oom="halve_batch", out_of_memory=0))
+    oom = RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
+    grid.attempt(oom)
+    grid.attempt(ValueError("a mistake"))
+    grid.task = replace(grid.task, launch_id="later")
+    grid.begin(RetryConfig(on_oom="halve_batch", out_of_memory=0))
+    grid.notes.clear()
+    tried = []
+    while not grid.queue.is_over:
+        grid.attempt(oom)
+        beat = grid.folder.record().heartbeat
+        assert beat is not None
+        tried.append(beat.micro_batches)
+    assert tried == [2, 4], "pieces of 4 and 2 images, none of them twice"
+    assert [note.rpartition(", ")[2] for note in grid.notes] == ["in 4 times as many micro-batches"]
+
+
 def test_the_result_says_that_it_was_made_from_smaller_micro_batches(grid: Grid) -> None:
     grid.begin(RetryConfig(on_oom="halve_batch"))
     grid.attempt(RuntimeError("CUDA out of memory"))
