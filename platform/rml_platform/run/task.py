@@ -137,6 +137,8 @@ def _named(pattern: "re.Pattern[str]", what: str) -> pydantic.AfterValidator:
     return pydantic.AfterValidator(check)
 
 
+Size = tuple[object, ...]
+"""Equal for runs that the same nodes hold equally many of."""
 StudyName = Annotated[str, _named(PLAIN_NAME, "name of a study")]
 RunId = Annotated[str, _named(RUN_ID, "id of a run")]
 """Both name folders, and experiments of a tracker: what is read from a file that anybody may have
@@ -204,6 +206,18 @@ class RunTask:
     inputs: tuple[StoredInput, ...] = ()
     """What the nodes of a cluster use where it is in place, and else bring from the storage; empty
     on one machine, which has everything."""
+
+    @property
+    def size(self) -> Size:
+        """What it takes of a cluster."""
+        return (
+            self.cpus_per_worker,
+            self.gpus_per_worker,
+            self.accelerator,
+            self.num_workers,
+            self.labels,
+            self.placement,
+        )
 
     @property
     def prepared_path(self) -> Path:

@@ -14,7 +14,6 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from rml_platform.launch.on_ray.fleet.room import size_of
 from rml_platform.launch.on_ray.mailbox import Mailbox
 from rml_platform.launch.on_ray.nodes import kept_out
 from rml_platform.launch.on_ray.worker import train_group
@@ -128,4 +127,4 @@ def run_in_slot(task: RunTask, trainer_class: Callable[..., Any] | None = None) 
 
 
 def _size(task: RunTask) -> tuple[object, ...]:
-    return (*size_of(task), task.backend)
+    return (*task.size, task.backend)

@@ -8,7 +8,7 @@ from rml_dashboards.contract.uris import without_secrets
 from rml_platform.environment import code_hash
 from rml_platform.launch.on_ray.fleet.newcomers import Unfit
 from rml_platform.launch.on_ray.fleet.probe import Answer, NoAnswer, Question, answer, ask
-from rml_platform.launch.on_ray.fleet.room import Node, nodes_now, size_of, workers_on
+from rml_platform.launch.on_ray.fleet.room import Node, nodes_now, workers_on
 from rml_platform.run.faults.outages import is_outage
 from rml_platform.run.files.input_store import InputStore
 from rml_platform.run.files.inputs import InputFinder, LocalInput
@@ -56,7 +56,7 @@ class Readiness:
             plugins=tuple({p.location: p for task in tasks for p in task.plugins}.values()),
             inputs=tuple(one.stored for one in self._inputs.values()),
         )
-        self._sizes = tuple({size_of(task): task for task in tasks}.values())
+        self._sizes = tuple({task.size: task for task in tasks}.values())
         self._needs_drivers = any(task.execution == "train" for task in tasks)
         self._on_note = on_note
         self._is_shipped = is_shipped

@@ -9,7 +9,7 @@ from typing import Any
 import ray
 
 from rml_platform.launch.on_ray.fleet import autoscaler
-from rml_platform.run.task import RunTask
+from rml_platform.run.task import RunTask, Size
 
 AHEAD = 4
 """Runs that wait for room where an autoscaler does not tell how far it goes."""
@@ -128,7 +128,7 @@ class Room:
             unusable: ids of the nodes that no run may be on.
             avoid: ids of the nodes that runs keep off where there are others for them.
         """
-        self._sizes = {size_of(task): task for task in tasks}
+        self._sizes = {task.size: task for task in tasks}
         self._at_most = at_most
         self._on_note = on_note
         self._unusable = unusable
@@ -152,7 +152,7 @@ class Room:
         if self._at_most is not None and len(under_way) >= self._at_most:
             return False
         self._refresh()
-        parts = sum(1 / self._room[size_of(task)] for task in under_way)
+        parts = sum(1 / self._room[task.size] for task in under_way)
         return parts + min(1 / room for room in self._room.values()) <= 1 + 1e-6
 
     def _refresh(self) -> None:
@@ -173,22 +173,13 @@ class Room:
             for size, task in self._sizes.items()
         }
 
-    def _tell(self, held: Mapping["Size", int]) -> None:
+    def _tell(self, held: Mapping[Size, int]) -> None:
         size = next(iter(held))
         before = self._held
         if before is not None and held[size] != before[size]:
             grown = "grown" if held[size] > before[size] else "shrunk"
             runs = "run" if held[size] == 1 else "runs"
             self._on_note(f"the cluster has {grown}: it holds {held[size]} {runs} at once now")
-
-
-Size = tuple[object, ...]
-
-
-def size_of(task: RunTask) -> Size:
-    """Equal for runs that the same nodes hold equally many of."""
-    need = tuple(sorted(need_of_worker(task).items()))
-    return need, task.num_workers, task.labels, task.placement
 
 
 def _times(there: Mapping[str, float], need: Mapping[str, float]) -> int:
