@@ -10,6 +10,7 @@ from dataclasses import replace
 from rml_platform.launch.scheduling.turns import Turns
 from rml_platform.run.faults.claims import ClaimBoard
 from rml_platform.run.faults.retry_policy import (
+    NOT_OVER_THE_RUN,
     Decision,
     FailureClass,
     Trouble,
@@ -133,7 +134,7 @@ class RunQueue:
         if run_id in self._taken_back:
             self._taken_back.remove(run_id)
             self._put_back(task, None)
-            self._turns.add(task, tries=len(self._history.get(run_id, ())))
+            self._turns.add(task, tries=self._tries_of(run_id))
             return
         folder = RunFolder.of(task.storage, run_id)
         record = folder.record()
@@ -141,6 +142,7 @@ class RunQueue:
             self._put_back(task, record.heartbeat)
             if record.result is not None:
                 self._turns.on_done(run_id)
+            self._turns.note_room(task, is_there=True)
             return
         task = _as_it_was_tried(task, record.heartbeat)
         history = [*self._history.get(run_id, ()), self._trouble(task, record, error)]
@@ -153,6 +155,7 @@ class RunQueue:
         self._put_back(task, record.heartbeat)
         self._known_ends.pop(run_id, None)
         self._history[run_id] = history
+        self._turns.note_room(task, is_there=history[-1].kind is not FailureClass.NO_ROOM)
         self._judge_node(history[-1].node, task)
         if decision.is_tried_again:
             history[-1] = replace(history[-1], led_to_halving=decision.halve_batch)
@@ -171,6 +174,11 @@ class RunQueue:
         own = record.failure_of(task.launch_id)
         node = own.node if own is not None and own.node else _node(record.heartbeat, task)
         return Trouble(self._kind(task.run_id, own, error), node)
+
+    def _tries_of(self, run_id: str) -> int:
+        """How often a run has failed in this launch for reasons that may be its own."""
+        history = self._history.get(run_id, ())
+        return sum(trouble.kind not in NOT_OVER_THE_RUN for trouble in history)
 
     def _judge_node(self, node: str, task: RunTask) -> None:
         if node in self._excluded:
@@ -198,7 +206,7 @@ class RunQueue:
         trouble = self._history[task.run_id][-1]
         cuts = 2 if decision.halve_batch else 1
         again = replace(task, avoid=decision.avoid, micro_batches=cuts * task.micro_batches)
-        self._turns.add(again, tries=len(self._history[task.run_id]))
+        self._turns.add(again, tries=self._tries_of(task.run_id))
         how = f", in {again.micro_batches} times as many micro-batches" if cuts > 1 else ""
         why = trouble.kind.value.replace("_", " ")
         step = record.heartbeat.step if record.heartbeat else 0

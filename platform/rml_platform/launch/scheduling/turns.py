@@ -1,9 +1,10 @@
 """Whose turn it is: which of the waiting runs is started next, and why the others wait.
 
-The order, the first difference decides: a higher priority; fewer failed tries in this launch; the
-study of which fewer cells were started; an earlier seed (the first seed of every row comes before
-the second of any); an earlier place in the table. A run whose beginning another one is training at
-the moment waits for it, and the next in the order starts meanwhile.
+The order, the first difference decides: a higher priority; a size for which there was room the last
+time; fewer tries in this launch that failed over the run itself; the study of which fewer cells
+were started; an earlier seed (the first seed of every row comes before the second of any); an
+earlier place in the table. A run whose beginning another one is training at the moment waits for
+it, and the next in the order starts meanwhile.
 """
 
 import bisect
@@ -27,7 +28,7 @@ from rml_platform.planning.plan import Plan
 from rml_platform.run.checkpoints import MANIFEST
 from rml_platform.run.shared_stages import FOLDER, StageEnds
 from rml_platform.run.storage import Folder
-from rml_platform.run.task import RunTask
+from rml_platform.run.task import RunTask, Size
 
 
 class Judge(Protocol):
@@ -127,6 +128,11 @@ class Turns:
         changes the order of these lists only."""
         self._started = Counter[str]()
         """Cells by study."""
+        self._begun = set[str]()
+        """Runs that count there, however often they are taken out."""
+        self._without_room = dict[Size, int]()
+        """Sizes for which there was no room the last time, and when, as a count of such times."""
+        self._num_without_room = 0
         self._num_added = 0
         self.about_room = ""
         """What else is to be said of runs that wait for room."""
@@ -139,14 +145,26 @@ class Turns:
         return sum(map(len, self._groups.values()))
 
     def add(self, task: RunTask, tries: int = 0) -> None:
-        """Let a run wait for its turn; `tries` of this launch have failed."""
+        """Let a run wait for its turn; `tries` of this launch have failed over the run itself."""
         places = self._places_of(task)
         rows = tuple(Place(place.study, place.rows, 0, 0) for place in places)
         self._num_added += 1
         index = min(place.index for place in places) if places != NOWHERE else self._num_added
         waiting = _Waiting(tries, min(place.seed for place in places), index, task)
         with self._lock:
+            if not tries and task.run_id in self._begun:  # it keeps its turn
+                self._begun.remove(task.run_id)
+                self._started.subtract(place.study for place in rows)
             bisect.insort(self._groups.setdefault(rows, []), waiting)
+
+    def note_room(self, task: RunTask, *, is_there: bool) -> None:
+        """Whether an attempt that has ended found room. Where there was none, runs of other sizes
+        come first until there is: smaller ones may fit meanwhile."""
+        with self._lock:
+            self._without_room.pop(task.size, None)
+            if not is_there:
+                self._num_without_room += 1
+                self._without_room[task.size] = self._num_without_room
 
     def next(self, under_way: Sequence[RunTask]) -> RunTask | None:
         """Take out the run to start now, beside those that are under way."""
@@ -157,8 +175,9 @@ class Turns:
             for rows, waiting in self._in_order(asked):
                 if not reason(waiting.task, rows):
                     self._groups[rows].remove(waiting)
-                    if not waiting.tries:
+                    if waiting.task.run_id not in self._begun:
                         self._started.update(place.study for place in rows)
+                    self._begun.add(waiting.task.run_id)
                     self._under_way = (*self._under_way, waiting.task)
                     self._started_last = waiting.task
                     self._on_started(waiting.task.run_id)
@@ -225,8 +244,9 @@ class Turns:
             priority = max(_priority(place, asked) for place in rows)
             started = min(self._started[place.study] for place in rows)
             for waiting in list(self._groups[rows]):
+                room = self._without_room.get(waiting.task.size, 0)
                 yield (
-                    (-priority, waiting.tries, started, waiting.seed, waiting.index),
+                    (-priority, room, waiting.tries, started, waiting.seed, waiting.index),
                     rows,
                     waiting,
                 )

@@ -59,6 +59,15 @@ NEVER = frozenset(
     }
 )
 """Kinds that no rule makes worth another try."""
+NOT_OVER_THE_RUN = frozenset(
+    {
+        FailureClass.PREEMPTED,
+        FailureClass.NO_ROOM,
+        FailureClass.NODE_DISK,
+        FailureClass.STORAGE,
+    }
+)
+"""Kinds that could have met any other run as well: this one keeps its turn."""
 WORKERS_DIED = frozenset({FailureClass.LOST, FailureClass.PREEMPTED, FailureClass.COMMUNICATION})
 """Kinds that a worker may also only see because another one died."""
 

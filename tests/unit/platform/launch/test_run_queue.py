@@ -9,7 +9,7 @@ from unittest.mock import Mock
 import pytest
 
 from rml_platform.launch.run_queue import RunQueue, can_halve_batch
-from rml_platform.launch.scheduling.turns import Judge, Turns
+from rml_platform.launch.scheduling.turns import Judge, Place, Turns
 from rml_platform.run.attempt import WorkerContext
 from rml_platform.run.execute import execute
 from rml_platform.run.faults.claims import Claim, ClaimBoard
@@ -165,6 +165,37 @@ def test_no_more_runs_that_wait_are_taken_back_than_have_to_be(grid: Grid) -> No
     for name in found:
         grid.queue.ended(name, "")
     assert [task.run_id for task in grid.queue.under_way()] == ["run-0", "run-1"]
+
+
+@pytest.mark.parametrize(
+    ("said", "again"),
+    [
+        (NODE_DIED, "A0"),
+        ("WorkerGroupStartupTimeoutError: no room", "A0"),
+        ("OSError: [Errno 116] Stale file handle", "A0"),
+        (KILLED, "B0"),
+    ],
+)
+def test_a_run_keeps_its_turn_where_its_failure_was_not_its_own(
+    grid: Grid, said: str, again: str
+) -> None:
+    rows = {"A0": ("A", 0), "A1": ("A", 1), "B0": ("B", 0), "B1": ("B", 1)}
+    places = {
+        run_id: (Place("s", (row,), seed, index),)
+        for index, (run_id, (row, seed)) in enumerate(rows.items())
+    }
+    tasks = [replace(grid.task, run_id=run_id) for run_id in places]
+    grid.queue = RunQueue(tasks, RetryConfig(), grid.notes.append, Turns(places))
+    for _ in range(3):
+        first = grid.queue.next()
+        assert first is not None and first.run_id == "A0"
+        grid.queue.ended("A0", said)
+        if again != "A0":
+            break
+    order = []
+    while (task := grid.queue.next()) is not None:
+        order.append(task.run_id)
+    assert order == (["A0", "B0", "A1", "B1"] if again == "A0" else ["B0", "A1", "B1", "A0"])
 
 
 def test_the_loss_of_a_node_has_no_limit(grid: Grid) -> None:

@@ -80,6 +80,35 @@ def test_what_failed_comes_after_what_was_not_tried(task: RunTask) -> None:
     assert list(rest(turns)) == ["B0", "A1", "B1", "A0"]
 
 
+def test_a_run_that_is_put_back_keeps_its_turn_and_counts_once_as_started(task: RunTask) -> None:
+    places = grid(("large", "ABC"), ("small", "X"))
+    turns = add_all(Turns(places), task, places)
+    for _ in range(3):
+        first = turns.next(())
+        assert first is not None and first.run_id == "A0"
+        turns.add(first)
+    assert list(rest(turns)) == ["A0", "X0", "B0", "X1", "C0", "A1", "B1", "C1"]
+
+
+def test_without_room_runs_of_another_size_come_first_and_the_order_stays(task: RunTask) -> None:
+    places = grid(("large", "AB"), ("small", "XY"))
+    large = replace(task, num_workers=4)
+    turns = Turns(places)
+    for run_id, (place,) in places.items():
+        turns.add(replace(large if place.study == "large" else task, run_id=run_id))
+
+    def without_room() -> str:
+        tried = turns.next(())
+        assert tried is not None
+        turns.note_room(tried, is_there=False)
+        turns.add(tried)
+        return tried.run_id
+
+    assert [without_room() for _ in range(5)] == ["A0", "X0", "A0", "X0", "A0"]
+    turns.note_room(task, is_there=True)
+    assert list(rest(turns)) == ["X0", "Y0", "X1", "Y1", "A0", "B0", "A1", "B1"]
+
+
 def test_studies_take_turns(task: RunTask) -> None:
     places = grid(("large", "ABC"), ("small", "X"))
     order = list(rest(add_all(Turns(places), task, places)))
