@@ -102,6 +102,10 @@ class RunQueue:
         not come."""
         self._known_ends[run_id] = FailureClass.NO_ROOM
 
+    def has_bounded_wait(self, run_id: str) -> bool:
+        """Whether the study of a run that is under way bounds how long it waits for room."""
+        return self.rules_of(self._under_way[run_id]).no_room != "unlimited"
+
     def take_back_unwanted(self, waiting: Collection[str]) -> dict[str, str]:
         """Why runs that were handed out and wait for room may no longer be started, by id. Their
         attempts are about to be ended and are none: the runs wait for their turn, as before.
@@ -253,8 +257,9 @@ def _node(beat: Heartbeat | None, task: RunTask) -> str:
 
 def _account(error: str, history: Sequence[Trouble]) -> str:
     """What is written down of a run that could not do so itself."""
-    text = error.strip() or "no reason given"
     kind = history[-1].kind
+    unknown = "no room" if kind is FailureClass.NO_ROOM else "no reason given"
+    text = error.strip() or unknown
     times = sum(trouble.kind is kind for trouble in history)
     what = {
         FailureClass.LOST: "killed or died",

@@ -203,7 +203,12 @@ def sweep(
     silence = Silence()
     in_order = InOrder()
     withdrawal = Withdrawal(
-        in_order, unusable, queue.note_no_room, on_note, queue.take_back_unwanted
+        in_order,
+        unusable,
+        queue.note_no_room,
+        on_note,
+        queue.take_back_unwanted,
+        is_bounded=queue.has_bounded_wait,
     )
     for name in ("ray.tune", "ray.train"):
         logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -15,6 +15,8 @@ from rml_platform.launch.on_ray.nodes import NODE_ID
 from rml_platform.run.faults.outages import is_outage
 
 LOOK_EVERY_S = 5.0
+ROOM_WITHIN_S = 60.0
+"""How long a request for room counts once, as with Ray Train, which gives it up by itself."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,11 @@ class InOrder(FIFOScheduler):  # type: ignore[misc]
         self.controller: Any = None
         self._waiting = deque[Trial]()
 
+    def has_room(self, trial: Trial) -> bool:
+        """Whether the process of a trial has got its room, and is starting up."""
+        actor = self.controller._trial_to_actor.get(trial)
+        return actor is not None and actor in self.controller._actor_manager.live_actors
+
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         self.controller = tune_controller
         self._waiting.append(trial)
@@ -77,7 +84,8 @@ class Withdrawal(tune.Callback):  # type: ignore[misc]
     """Takes back runs that still keep off nodes although the others are gone: Ray never looks at a
     request for room again, and they would wait for ever. The queue hands them out afresh. Those
     that were cancelled meanwhile, or come too late for a deadline or budget, give up their request,
-    for which an autoscaler would bring nodes.
+    for which an autoscaler would bring nodes. So do those whose study bounds how long they wait,
+    after each minute: the queue counts it, as it does those of Ray Train's groups.
 
     Works between two steps of Tune, so that no run begins while it is taken back.
     """
@@ -90,6 +98,8 @@ class Withdrawal(tune.Callback):  # type: ignore[misc]
         on_note: Callable[[str], None],
         why_unwanted: Callable[[Collection[str]], Mapping[str, str]] = lambda waiting: {},
         look: Callable[[], list[Node]] = nodes_now,
+        *,
+        is_bounded: Callable[[str], bool] = lambda run_id: False,
     ) -> None:
         """
         Args:
@@ -97,6 +107,7 @@ class Withdrawal(tune.Callback):  # type: ignore[misc]
             on_withdrawn: is told the id of a run before it is taken back for want of nodes.
             why_unwanted: given the ids of the runs that wait, tells which of them are to be taken
                 back, and why.
+            is_bounded: whether a run, given its id, waits for room for so many minutes only.
         """
         self._scheduler = scheduler
         self._unusable = unusable
@@ -104,6 +115,9 @@ class Withdrawal(tune.Callback):  # type: ignore[misc]
         self._on_note = on_note
         self._why_unwanted = why_unwanted
         self._look = look
+        self._is_bounded = is_bounded
+        self._since_s = dict[str, float]()
+        """Since when the runs wait that have no room so far."""
         self._looked_s = float("-inf")
         self._is_outage_told = False
 
@@ -116,6 +130,7 @@ class Withdrawal(tune.Callback):  # type: ignore[misc]
             return
         self._looked_s = now_s
         waiting = [trial for trial in trials if trial.status == Trial.PENDING]
+        self._follow(waiting, now_s)
         if not waiting:
             return
         unwanted = self._unwanted({_run_id_of(trial) for trial in waiting})
@@ -133,6 +148,18 @@ class Withdrawal(tune.Callback):  # type: ignore[misc]
                 )
                 self._on_withdrawn(run_id)
                 self._scheduler.controller.stop_trial(trial)
+            elif now_s - self._since_s.get(run_id, now_s) >= ROOM_WITHIN_S:
+                del self._since_s[run_id]
+                self._on_withdrawn(run_id)
+                self._scheduler.controller.stop_trial(trial)
+
+    def _follow(self, waiting: Sequence[Trial], now_s: float) -> None:
+        """Keep in mind since when runs wait whose minutes count."""
+        counted = [_run_id_of(trial) for trial in waiting if self._is_counted(trial)]
+        self._since_s = {run_id: self._since_s.get(run_id, now_s) for run_id in counted}
+
+    def _is_counted(self, trial: Trial) -> bool:
+        return self._is_bounded(_run_id_of(trial)) and not self._scheduler.has_room(trial)
 
     def _unwanted(self, waiting: Collection[str]) -> Mapping[str, str]:
         """Which of the runs that wait are wanted no longer, and why; none of them where the storage

@@ -332,6 +332,25 @@ def test_waiting_for_room_is_told_once_and_has_an_end(grid: Grid) -> None:
     assert "4 times in this launch" in last_line
 
 
+def test_a_run_that_is_taken_back_without_room_each_minute_ends_where_its_study_says(
+    grid: Grid,
+) -> None:
+    assert grid.queue.next() is not None
+    assert not grid.queue.has_bounded_wait("run-1")
+    grid.begin(RetryConfig(no_room=2))
+    for _ in range(3):
+        assert grid.queue.next() is not None
+        assert grid.queue.has_bounded_wait("run-1")
+        grid.queue.note_no_room("run-1")
+        grid.queue.ended("run-1", "")
+    assert grid.queue.is_over
+    assert grid.queue.lost["run-1"].splitlines() == [
+        "no room",
+        "without room for its workers within a minute; free some and launch again: 3 times in this "
+        "launch (no room)",
+    ]
+
+
 def test_a_node_on_which_runs_die_again_and_again_is_kept_off_by_all(grid: Grid) -> None:
     names = ["run-1", "run-2", "run-3"]
     tasks = [replace(grid.task, run_id=name) for name in names]

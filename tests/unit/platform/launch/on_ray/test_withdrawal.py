@@ -6,6 +6,7 @@ import time
 from collections.abc import Collection
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from ray import tune
@@ -107,6 +108,47 @@ def test_an_outage_takes_no_run_back_and_is_told_once(monkeypatch: pytest.Monkey
     away.clear()
     withdrawal.on_step_end(4, [late])
     assert happened[1:] == ["late waits for room no longer: cancelled", "late"]
+
+
+def test_a_run_with_a_bounded_wait_is_taken_back_after_each_minute_without_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    happened: list[str] = []
+    names = ("waits", "has room", "patient")
+    trials = {name: trial(name, Trial.PENDING) for name in names}
+    in_order = InOrder()
+    controller = Mock()
+    controller.stop_trial = lambda trial: happened.append(f"stopped {trial.config['run_id']}")
+    controller._trial_to_actor.get = lambda one: "actor" if one is trials["has room"] else None
+    controller._actor_manager.live_actors = ["actor"]
+    in_order.on_trial_add(controller, trials["waits"])
+    withdrawal = Withdrawal(
+        in_order,
+        unusable=frozenset,
+        on_withdrawn=lambda run_id: happened.append(f"told {run_id}"),
+        on_note=pytest.fail,
+        look=lambda: nodes("ab"),
+        is_bounded=lambda run_id: run_id != "patient",
+    )
+
+    def minute() -> None:
+        for _ in range(int(module.ROOM_WITHIN_S / module.LOOK_EVERY_S)):
+            withdrawal.on_step_end(1, list(trials.values()))
+            clock[0] += module.LOOK_EVERY_S
+
+    minute()
+    assert happened == []
+    withdrawal.on_step_end(1, list(trials.values()))
+    assert happened == ["told waits", "stopped waits"]
+    trials["waits"] = trial("waits", Trial.RUNNING)
+    minute()
+    trials["waits"] = trial("waits", Trial.PENDING)
+    minute()
+    assert happened == ["told waits", "stopped waits"], "counted afresh"
+    minute()
+    assert happened == ["told waits", "stopped waits"] * 2
 
 
 def test_only_runs_that_wait_and_are_stuck_are_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
