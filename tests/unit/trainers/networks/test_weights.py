@@ -181,55 +181,6 @@ def test_a_file_that_is_no_state_dict_is_refused_by_name(
     assert "\n" not in str(refusal.value)
 
 
-def test_without_a_hub_the_error_comes_at_once_and_names_the_ways_out(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    from huggingface_hub import constants
-
-    asked = []
-
-    def unreachable(endpoint: str) -> bool:
-        asked.append(endpoint)
-        return False
-
-    monkeypatch.setattr(weights, "_reachable", unreachable)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", "/nonexistent")
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: pytest.fail("asked the network"))
-    with pytest.raises(ConfigError) as refusal:
-        _build("resnet10t", source="timm")
-    assert len(asked) == 1
-    assert constants.HF_HUB_OFFLINE is False, "left as it was"
-    message = str(refusal.value)
-    for part in (
-        "'resnet10t'",
-        "cannot be reached",
-        "weights_file",
-        "weights: none",
-        "tf_efficientnet_lite0",
-    ):
-        assert part in message
-
-
-def test_reachable_means_an_answer_of_any_kind(monkeypatch: pytest.MonkeyPatch) -> None:
-    import urllib.error
-    from email.message import Message
-
-    def answer(error: Exception) -> None:
-        def urlopen(*_: object, **__: object) -> None:
-            raise error
-
-        monkeypatch.setattr("urllib.request.urlopen", urlopen)
-
-    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    answer(urllib.error.HTTPError("https://hub.example", 403, "forbidden", Message(), None))
-    assert weights._reachable("https://hub.example")
-    answer(urllib.error.URLError("no route"))
-    assert not weights._reachable("https://hub.example")
-    answer(TimeoutError())
-    assert not weights._reachable("https://hub.example")
-
-
 def test_an_unknown_key_of_another_package_version_is_not_guessed_at() -> None:
     assert key_maps.efficientnet_lite0("_blocks.15._bn2.weight") == "blocks.6.0.bn3.weight"
     for key in ("_blocks.16._bn2.weight", "_blocks.0._expand_conv.weight", "_swish.weight"):

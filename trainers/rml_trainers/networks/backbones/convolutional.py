@@ -12,6 +12,7 @@ from torch import nn
 
 from rml_trainers.errors import ConfigError
 from rml_trainers.networks.pretrained import weights as pretrained
+from rml_trainers.networks.pretrained.hub import hub_access
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -99,7 +100,7 @@ def _build(
     elif weights == "timm" and pretrained.has_package(wanted.name):
         pretrained.load_package(module, wanted.name)
     elif weights == "timm":
-        with pretrained.hub_access(wanted.name):
+        with hub_access(wanted.name):
             module = _create(wanted, pretrained=True)
     info, cfg = _timm_facts(module)
     mean, std = (IMAGENET_MEAN, IMAGENET_STD) if weights == "none" else (cfg["mean"], cfg["std"])

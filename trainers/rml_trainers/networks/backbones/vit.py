@@ -21,6 +21,7 @@ from rml_trainers.networks.backbones.convolutional import (
     check_name,
 )
 from rml_trainers.networks.pretrained import weights as pretrained
+from rml_trainers.networks.pretrained.hub import hub_access
 
 EXAMPLES = "'vit_large_patch16_384', 'vit_base_patch14_dinov2' or 'vit_base_patch16_dinov3'"
 
@@ -104,7 +105,7 @@ def build_vit(
     model: Any = _create(name, drop_path)
     _check(model, name, drop_path)
     if weights == "timm":
-        with pretrained.hub_access(name):
+        with hub_access(name):
             model = _create(name, drop_path, pretrained=True)
     cfg = model.pretrained_cfg
     assert isinstance(cfg, dict)

