@@ -202,14 +202,7 @@ def sweep(
     )
     silence = Silence()
     in_order = InOrder()
-    withdrawal = Withdrawal(
-        in_order,
-        unusable,
-        queue.note_no_room,
-        on_note,
-        queue.take_back_unwanted,
-        is_bounded=queue.has_bounded_wait,
-    )
+    withdrawal = _withdrawal(in_order, queue, unusable, on_note)
     for name in ("ray.tune", "ray.train"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     with temporary_folder("rml-tune-") as folder:
@@ -231,6 +224,22 @@ def sweep(
         ):
             tuner.fit()
     return queue.lost
+
+
+def _withdrawal(
+    in_order: InOrder,
+    queue: RunQueue,
+    unusable: Callable[[], Collection[str]],
+    on_note: Callable[[str], None],
+) -> Withdrawal:
+    return Withdrawal(
+        in_order,
+        unusable,
+        queue.note_no_room,
+        on_note,
+        queue.take_back_unwanted,
+        is_bounded=queue.has_bounded_wait,
+    )
 
 
 def _tune_run_config(name: str, folder: Path, callbacks: list[tune.Callback]) -> tune.RunConfig:
