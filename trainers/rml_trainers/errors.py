@@ -46,6 +46,14 @@ class NonFiniteLossError(RmlError):
     """The last of them: where it was found."""
 
 
+class HubHomeError(RmlError):
+    """This machine's cache of timm's hub cannot be read or written: a fault of the machine."""
+
+
+class HubAwayError(RmlError):
+    """timm's hub did not give the weights of a network, and may do so later."""
+
+
 class DeviceError(RmlError):
     """The requested device or number of devices is not there."""
 

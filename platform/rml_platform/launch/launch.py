@@ -43,6 +43,7 @@ from rml_platform.launch.scheduling.wishes import CANCELLED, WAITS_FOR_ROOM, Liv
 from rml_platform.launch.session.local_ray import LocalRay
 from rml_platform.launch.sizing import check_names, sized_ahead, task_of
 from rml_platform.launch.stop_signals import exit_code_of, stopping_on_signals
+from rml_platform.planning.feasible import check_pretrained
 from rml_platform.planning.machine import Machine
 from rml_platform.planning.plan import Plan
 from rml_platform.planning.plan_file.writing import study_labels
@@ -92,7 +93,7 @@ def launch(
         ship: send this version of the code and its plug-ins along to the nodes of the cluster.
         carry_out: who trains the runs; default: Ray, or this process.
     Raises:
-        TrackingError: MLflow cannot be used; nothing was started.
+        TrackingError, HubAwayError: MLflow cannot be used, or weights be had; nothing was started.
         ConfigError: one run needs more than the cluster has, or Ray, or its nodes run other code.
     """
     started = time.monotonic()
@@ -161,6 +162,7 @@ class _Launch:
         with_ray: bool,
     ) -> None:
         here = Machine.here()
+        self._is_local = is_local
         self.launch_id = launch_id
         self._told = told
         self.tasks = dict[str, RunTask]()
@@ -174,7 +176,8 @@ class _Launch:
                         task, stop_by=terms.deadline, system_metrics=system_metrics
                     )
         self.folders = {run_id: RunFolder.of(layout.storage, run_id) for run_id in self.tasks}
-        self._ends = StageEnds({run.run_id: run.config for plan in plans for run in plan.runs})
+        self._configs = {run.run_id: run.config for plan in plans for run in plan.runs}
+        self._ends = StageEnds(self._configs)
         self._storage = layout.storage
         self._on_note = note_on(console)
         self._places = places_of(plans)
@@ -214,6 +217,8 @@ class _Launch:
         if not pending:
             self._publisher.sync(done)
         else:
+            if self._is_local:
+                check_pretrained(self._configs[run_id] for run_id in pending)
             open_runs = [self.folders[run_id] for run_id in pending]
             view = LiveView(
                 open_runs,

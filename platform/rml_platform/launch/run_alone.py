@@ -13,6 +13,7 @@ from rml_platform.launch.live_view import LiveView
 from rml_platform.launch.output_layout import OutputLayout
 from rml_platform.launch.sizing import task_of
 from rml_platform.launch.stop_signals import stopping_on_signals
+from rml_platform.planning.feasible import check_pretrained
 from rml_platform.planning.machine import Machine
 from rml_platform.planning.plan import PlannedRun
 from rml_platform.run.faults.lease import lease
@@ -41,6 +42,7 @@ def run_alone(
     Raises:
         TrackingError: MLflow cannot be used; nothing was started.
         ConfigError: another process is at this run.
+        HubAwayError: the weights that its networks begin with cannot be had; nothing was started.
         KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP (StoppedBySignal); the same call goes on later.
     """
     tracker = open_tracker(tracking_uri, layout.root, layout.artifacts)
@@ -52,6 +54,7 @@ def run_alone(
     for text in record.damaged:
         on_note(f"{text}; it counts as absent")
     if record.result is None:
+        check_pretrained([run.config])
         launch_id = new_launch_id()
         task = task_of(run, EXPERIMENT, layout, data_root, launch_id)
         with stopping_on_signals(), _claimed(folder, layout.storage, launch_id):

@@ -1,6 +1,6 @@
 """What could only fail at the end of a run, or in its first step, is refused when it is planned."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rml_trainers.config import NetworkConfig, RunConfig
@@ -54,6 +54,22 @@ def check_labels(data: PreparedData, split: Split, held_out: Sequence[str]) -> N
                 f"data set {data.name!r}: no pixel of the {what} has a class, all are ignored "
                 f"({len(names)} images, for example {names[0]}). {_MEND}"
             )
+
+
+def check_pretrained(configs: Iterable[RunConfig]) -> None:
+    """Find out whether this machine can have the weights that the networks of runs begin with.
+
+    Raises:
+        HubAwayError: it lacks some, and timm's hub cannot be reached.
+        HubHomeError: it cannot use timm's cache.
+        ConfigError: the hub has no such weights, or a person forbade to ask it.
+    """
+    models = {network.hub_model for config in configs for network in config.student_networks}
+    wanted = sorted(name for name in models if name is not None)
+    if wanted:
+        from rml_trainers.networks.pretrained.hub import check_hub
+
+        check_hub(wanted)
 
 
 def check_batch_statistics(config: RunConfig, num_classes: int, num_workers: int) -> None:

@@ -31,10 +31,11 @@ class RetryConfig:
     device: Retries = 2
     """Its GPU is broken, or is not there although the cluster gave it one; on another node."""
     node_disk: Retries = 2
-    """The disk of its node (cache, temporary folder) is full or lets nothing be written; on another
-    node. Where the storage itself is full, nothing is tried again."""
+    """The disk of its node (cache, temporary folder, timm's cache) is full or lets nothing be
+    written; on another node. Where the storage itself is full, nothing is tried again."""
     storage: Retries = 5
-    """The storage was away for more than two minutes, for which a worker waits by itself."""
+    """The storage was away for more than two minutes, for which a worker waits by itself; or timm's
+    hub did not give the weights of a network."""
     out_of_memory: Retries = 1
     """A neighbour on the same device may have gone; its own need does not shrink."""
     on_oom: Literal["elsewhere", "halve_batch"] = "elsewhere"

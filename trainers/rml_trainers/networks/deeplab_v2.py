@@ -84,6 +84,10 @@ class DeepLabV2Config(NetworkConfig):
     def dilations_px(self) -> tuple[int, ...]:
         return tuple(rate * self.output_stride for rate in self.rates)
 
+    @property
+    def hub_model(self) -> str | None:
+        return self.backbone if self.weights == "timm" else None
+
     def without_weights_file(self) -> Self:
         return dataclasses.replace(self, weights="none", weights_file=None)
 

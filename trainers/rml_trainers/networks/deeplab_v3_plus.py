@@ -71,6 +71,10 @@ class DeepLabV3PlusConfig(NetworkConfig):
     def averages_whole_maps(self) -> bool:
         return True
 
+    @property
+    def hub_model(self) -> str | None:
+        return self.backbone if self.weights == "timm" else None
+
     def without_weights_file(self) -> Self:
         return dataclasses.replace(self, weights="none", weights_file=None)
 

@@ -89,6 +89,10 @@ class DptConfig(NetworkConfig):
         maps = self.map_widths or tuple(max(1, encoder_width // part) for part in parts)
         return maps, self.decoder_width or max(1, encoder_width // (4 if is_large else 6))
 
+    @property
+    def hub_model(self) -> str | None:
+        return self.backbone if self.weights == "timm" else None
+
     def without_weights_file(self) -> Self:
         return dataclasses.replace(self, weights="none", weights_file=None)
 

@@ -55,6 +55,10 @@ class SegformerHeadConfig(NetworkConfig):
         )
         require(self.decoder_width >= 1, "decoder_width", self.decoder_width, "at least 1")
 
+    @property
+    def hub_model(self) -> str | None:
+        return self.backbone if self.weights == "timm" else None
+
     def without_weights_file(self) -> Self:
         return dataclasses.replace(self, weights="none", weights_file=None)
 

@@ -53,6 +53,12 @@ class NetworkConfig(_Dataclass):
         return None
 
     @property
+    def hub_model(self) -> str | None:
+        """Model whose pretrained weights come from timm's hub or its cache, unless a package has
+        them; None where none do."""
+        return None
+
+    @property
     def projection_width(self) -> int | None:
         """Channels of the projection head; None where there is none."""
         return None

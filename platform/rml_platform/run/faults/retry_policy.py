@@ -43,7 +43,7 @@ class FailureClass(StrEnum):
     NODE_DISK = "node_disk"
     """The disk of its node, which is not its storage, is full or lets nothing be written."""
     STORAGE = "storage"
-    """Its storage was away for longer than a worker waits for it."""
+    """Its storage was away for longer than a worker waits for it, or timm's hub was."""
     OUT_OF_MEMORY = "out_of_memory"
     CHECKPOINT = "checkpoint"
 
@@ -76,6 +76,8 @@ _BY_ERROR_TYPE = {
     "DeviceError": FailureClass.CONFIG,
     "MissingGpuError": FailureClass.DEVICE,
     "NodeDiskError": FailureClass.NODE_DISK,
+    "HubHomeError": FailureClass.NODE_DISK,
+    "HubAwayError": FailureClass.STORAGE,
     "DataError": FailureClass.DATA,
     "NonFiniteLossError": FailureClass.NON_FINITE,
     "Cancelled": FailureClass.CANCELLED,

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rml_platform.run.files.temporary import temporary_folder
-from rml_trainers.errors import RmlError, is_disk_full
+from rml_trainers.errors import HubHomeError, RmlError, is_disk_full
 
 PROBE_BYTES = 65_536
 """What is written to see whether a disk takes it; a full one may still have room for a few."""
@@ -66,7 +66,7 @@ def work_folder() -> Iterator[Path]:
         try:
             yield folder
         except Exception as error:
-            if not is_written_in_vain(error):
+            if isinstance(error, HubHomeError) or not is_written_in_vain(error):
                 raise
             raise NodeDiskError(_text(folder.parent, error, TEMPORARY)) from error
 

@@ -25,7 +25,8 @@ from rml_platform.run.run_folder import RunFolder
 from rml_platform.run.task import RunTask, config_to_json
 from rml_platform.study.schema import load_study
 from rml_trainers.data.prepared.cache import PreparedData
-from rml_trainers.errors import ConfigError
+from rml_trainers.errors import ConfigError, HubAwayError
+from rml_trainers.networks.pretrained import hub
 from tests.support.platform.fake_trainer import GOOD, FakeTrainer
 from tests.support.platform.studies import SMALLEST, write_study
 from tests.support.platform.tasks import fake_config, task_for
@@ -147,6 +148,21 @@ def test_a_run_alone_takes_a_gpu_of_its_own(
     run_alone(run, layout=layout, data_root=None, tracking_uri="none", console=Console(quiet=True))
     assert {(task.gpus_per_worker, index) for task, index in carried_out} == {(1.0, 1)}
     other.release()
+
+
+def test_a_run_alone_is_not_begun_without_the_weights_of_its_networks(
+    carried_out: list[tuple[RunTask, int]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = load_study(write_study(tmp_path, STUDY))
+    (run,) = make_plan(study, data_root=None, cache_root=tmp_path / "cache").runs
+    network = type(run.config.network)
+    monkeypatch.setattr(network, "hub_model", property(lambda self: "resnet10t"))
+    monkeypatch.setattr(hub, "_reachable", lambda endpoint: False)
+    layout = OutputLayout(root=tmp_path, storage=str(tmp_path))
+    quiet = Console(quiet=True)
+    with pytest.raises(HubAwayError, match="weights_file"):
+        run_alone(run, layout=layout, data_root=None, tracking_uri="none", console=quiet)
+    assert carried_out == []
 
 
 @pytest.mark.parametrize(

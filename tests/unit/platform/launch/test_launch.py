@@ -31,7 +31,8 @@ from rml_platform.study.retry_config import RetryConfig
 from rml_platform.study.schema import load_study
 from rml_platform.tracking.tracker import TrackingError
 from rml_trainers.data.prepared.cache import PreparedData
-from rml_trainers.errors import ConfigError
+from rml_trainers.errors import ConfigError, HubAwayError
+from rml_trainers.networks.pretrained import hub
 from tests.support.platform.fake_trainer import FakeTrainer
 from tests.support.platform.studies import write_study
 from tests.support.platform.tasks import beat_of
@@ -75,6 +76,27 @@ def test_nothing_is_started_where_all_is_cancelled(grid: Grid) -> None:
     assert grid.trained == []
     write_wishes(str(grid.folder), "tiny", None, Wishes())
     assert grid.launch().done == [grid.good]
+
+
+def test_a_machine_that_cannot_get_the_weights_of_its_networks_starts_nothing(
+    grid: Grid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = type(grid.plan.runs[0].config.network)
+    monkeypatch.setattr(network, "hub_model", property(lambda self: "resnet10t"))
+    monkeypatch.setattr(hub, "_reachable", lambda endpoint: False)
+    with pytest.raises(HubAwayError, match=r"'resnet10t' .*cannot be reached") as refusal:
+        grid.launch(carry_out=pytest.fail)
+    assert refusal.value.exit_code == 2
+    assert "\n" not in str(refusal.value)
+    assert [grid.run(run_id).heartbeat() for run_id in (grid.good, grid.bad)] == [None, None]
+    begun: list[RunTask] = []
+
+    def begin(tasks: Sequence[RunTask], **rest: object) -> dict[str, str]:
+        begun.extend(tasks)
+        return {}
+
+    grid.launch(address="head:6379", carry_out=begin)
+    assert len(begun) == 2, "on a cluster it is its nodes that need them"
 
 
 def test_what_runs_will_be_given_counts_before_anything_is_started(tmp_path: Path) -> None:

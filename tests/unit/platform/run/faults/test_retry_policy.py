@@ -172,6 +172,18 @@ def test_memory_is_halved_as_long_as_it_can_be_and_then_looked_for_elsewhere() -
             "this node cannot write to its own disk, /tmp: [Errno 28] No space left on device",
             FailureClass.NODE_DISK,
         ),
+        (
+            ("HubHomeError",),
+            "this node cannot use timm's cache, /root/.cache/huggingface/hub (HF_HOME): [Errno 13] "
+            "Permission denied",
+            FailureClass.NODE_DISK,
+        ),
+        (
+            ("HubAwayError",),
+            "network.weights = 'timm': fetching the weights of 'resnet50' failed: they are not in "
+            "the local cache, and the hub cannot be reached or broke off (ReadError)",
+            FailureClass.STORAGE,
+        ),
         (("CheckpointError",), "manifest.json is missing", FailureClass.CHECKPOINT),
         (
             ("CheckpointError",),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rml_platform.run.files.node_disk import NodeDiskError, check_temporary, work_folder
-from rml_trainers.errors import CheckpointError, DataError
+from rml_trainers.errors import CheckpointError, DataError, HubHomeError
 
 
 def full_checkpoint() -> CheckpointError:
@@ -30,7 +30,14 @@ def test_a_work_folder_whose_disk_takes_no_more_is_the_nodes_fault(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("error", [DataError("damaged"), OSError(errno.EIO, "error")])
+def full_cache() -> HubHomeError:
+    """Another disk, which tells its own place."""
+    error = HubHomeError("this node cannot use timm's cache")
+    error.__cause__ = OSError(errno.ENOSPC, "No space left on device")
+    return error
+
+
+@pytest.mark.parametrize("error", [DataError("damaged"), OSError(errno.EIO, "error"), full_cache()])
 def test_other_errors_of_a_run_stay_what_they_are(error: Exception) -> None:
     with pytest.raises(type(error)) as caught, work_folder():
         raise error
