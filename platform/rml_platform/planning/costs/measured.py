@@ -15,6 +15,8 @@ from rml_platform.run.run_folder import RunRecord
 from rml_platform.run.storage import Folder
 
 PROBES = "probes"
+VARIANTS = frozenset({"D", "Laptop", "SUPER", "Ti"})
+"""Words behind the name of a GPU that make it another one; others tell its form or memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +100,9 @@ def probes_for(
 
 def is_of_kind(device: str, kind: str) -> bool:
     """Whether a GPU by its own name (`NVIDIA A100-SXM4-80GB`) is of a kind by Ray's (`A100`)."""
-    return set(_words(kind)) <= set(_words(device))
+    wanted = set(_words(kind))
+    own = set(_words(device))
+    return wanted <= own and not VARIANTS.intersection(own - wanted)
 
 
 def _words(text: str) -> list[str]:

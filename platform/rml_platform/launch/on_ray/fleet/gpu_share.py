@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from rml_dashboards.contract.run_folder import RUNS
+from rml_platform.planning.costs.measured import is_of_kind
 from rml_platform.run.codec import DamagedFileError
 from rml_platform.run.run_folder import DeviceMemory, RunFolder
 from rml_platform.run.storage import Folder
@@ -47,7 +48,7 @@ def check_share(tasks: Sequence[RunTask], kinds: Iterable[str]) -> None:
         )
     by_kind = {_kind_of(task): task for task in tasks}
     for kind, task in by_kind.items():
-        found = [m for m in _measured(task, kind) if all(name in m.device for name in names)]
+        found = [m for m in _measured(task, kind) if all(is_of_kind(m.device, n) for n in names)]
         if not found:
             where = f" on a whole {names[0]}" if names else " on a whole GPU"
             raise ConfigError(

@@ -172,6 +172,9 @@ def test_a_probe_is_found_by_the_device_of_the_runs(tmp_path: Path) -> None:
         ("NVIDIA A100-SXM4-80GB", "A10", False),
         ("NVIDIA A10G", "A10", False),
         ("NVIDIA GeForce RTX 5090", "GeForce-RTX-5090", True),
+        ("NVIDIA GeForce RTX 3080 Ti", "GeForce-RTX-3080", False),
+        ("NVIDIA GeForce RTX 3080 Ti", "GeForce-RTX-3080-Ti", True),
+        ("NVIDIA L40S", "L4", False),
         ("2 cores", "A100", False),
     ],
 )

@@ -78,6 +78,18 @@ def test_another_run_or_another_gpu_says_nothing(task: RunTask, what: str) -> No
         check_share([asked], ["A100"])
 
 
+@pytest.mark.parametrize(
+    ("kind", "measured_on"), [("A10", GPU), ("L4", "NVIDIA L40S"), ("A10", "NVIDIA A10G")]
+)
+def test_a_gpu_whose_name_only_begins_alike_is_another(
+    task: RunTask, kind: str, measured_on: str
+) -> None:
+    measure(task, peak=1, device=measured_on)
+    for asked in (task, replace(task, accelerator=kind)):
+        with pytest.raises(ConfigError, match=f"has been measured on a whole {kind}"):
+            check_share([asked], [kind])
+
+
 def test_with_gpus_of_several_kinds_one_has_to_be_named(task: RunTask) -> None:
     with pytest.raises(ConfigError, match=r"several kinds \(A100, H100\).*resources\.accelerator"):
         check_share([task], ["H100", "A100"])
