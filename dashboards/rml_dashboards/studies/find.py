@@ -75,12 +75,22 @@ def _content(path: Path) -> tuple[bytes, dict[str, Any]]:
     """Content of a study file, as bytes and as values, with a name among them."""
     try:
         content = path.read_bytes()
-        values = yaml.safe_load(content) or {}
+        values = _texts(content) or {}
         name = values.get("name")
     except FileNotFoundError as error:
         raise DashboardError(f"{path}: no such file") from error
-    except (OSError, AttributeError, yaml.YAMLError) as error:
+    except (OSError, AttributeError, RecursionError, yaml.YAMLError) as error:
         raise DashboardError(f"{path}: cannot be read as a study ({error})") from error
     if not isinstance(name, str):
         raise DashboardError(f"{path}: has no `name`, so it is no study")
     return content, values
+
+
+def _texts(content: bytes) -> Any:
+    """What a YAML file says, every value as its text: whether it is sound, and what it stands for,
+    is for who makes the plan to say."""
+    loader = yaml.BaseLoader(content)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()

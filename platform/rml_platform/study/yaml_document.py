@@ -1,12 +1,13 @@
 """Reading YAML safely: plain values plus the line of every key, and nothing else.
 
 Stricter than YAML itself, because a silent surprise here costs a night on a cluster: a key given
-twice, an alias, a key that is not text, NaN and infinity are errors. `1e-4` is a number, as
+twice, an alias, a tag, a key that is not text, NaN and infinity are errors. `1e-4` is a number, as
 everywhere but in YAML 1.1.
 """
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,8 +34,22 @@ _PLAIN_TAGS = {_FLOAT_TAG, _INT_TAG, _TEXT_TAG} | {
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that reads `1e-4` as a float and leaves dates and `1:30` (YAML 1.1: ninety) as
-    text."""
+    """SafeLoader that reads `1e-4` as a float, leaves dates and `1:30` (YAML 1.1: ninety) as text,
+    and notes which tags are written out."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.tags_written: dict[int, str] = {}
+        """By the id of their node."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """As SafeLoader does; a node by itself does not tell whether its tag was written."""
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        tag = getattr(event, "tag", None)
+        node = super().compose_node(parent, index)
+        if tag is not None:
+            self.tags_written[id(node)] = tag
+        return node
 
 
 _NUMBER = {
@@ -107,7 +122,7 @@ def _parse(
             node = loader.get_single_node()
             if node is None:
                 return None, {}
-            found = _Places(source, with_lines)
+            found = _Places(source, with_lines, loader.tags_written)
             found.walk(node, below, found.place(node))
             value: Json = loader.construct_document(node)
         finally:
@@ -127,8 +142,11 @@ def _parse(
 class _Places:
     """Walks a parsed tree, keeps the place of every key and refuses what could surprise."""
 
-    def __init__(self, source: str, with_lines: bool) -> None:
+    def __init__(self, source: str, with_lines: bool, tags_written: Mapping[int, str]) -> None:
+        """`tags_written`: tags that the text itself gives, by the id of their node. A plain type's
+        is refused as well: what stands behind it need not be of that type."""
         self.places: dict[KeyPath, str] = {}
+        self._tags_written = tags_written
         self._source = source
         self._with_lines = with_lines
         self._seen: set[int] = set()
@@ -142,11 +160,7 @@ class _Places:
                 "out"
             )
         self._seen.add(id(node))
-        if node.tag not in _PLAIN_TAGS:
-            raise ConfigError(
-                f"{place}: {dotted(path)}: YAML tags ({node.tag.replace(_TAG, '!!')}) are not used "
-                "here; write the value plainly"
-            )
+        self._refuse_tag(node, path, place)
         if node.tag == _INT_TAG and len(node.value) > MAX_DIGITS:
             raise ConfigError(
                 f"{place}: {dotted(path)}: a number of {len(node.value)} digits; no setting takes "
@@ -164,8 +178,18 @@ class _Places:
         elif node.tag == _FLOAT_TAG and not _is_finite(node.value):
             raise ConfigError(f"{place}: {dotted(path)} = {node.value}: expected a finite number")
 
+    def _refuse_tag(self, node: yaml.Node, path: KeyPath, place: str) -> None:
+        tag = self._tags_written.get(id(node), node.tag)
+        if id(node) in self._tags_written or tag not in _PLAIN_TAGS:
+            raise ConfigError(
+                f"{place}: {dotted(path)}: YAML tags ({tag.replace(_TAG, '!!')}) are not used "
+                "here; write the value plainly"
+            )
+
     def _walk_entry(self, key: yaml.Node, value: yaml.Node, path: KeyPath) -> None:
         place = self.place(key)
+        if id(key) in self._tags_written:
+            self._refuse_tag(key, path, place)
         if isinstance(key, yaml.ScalarNode) and path[-1:] in NUMBERED and key.tag == _INT_TAG:
             key.tag = _TEXT_TAG
         if not isinstance(key, yaml.ScalarNode) or key.tag != _TEXT_TAG:

@@ -120,6 +120,24 @@ def test_what_is_no_plan_is_refused(there: RecordedStudy, tmp_path: Path) -> Non
         rd.study(tmp_path / "none.yaml", out=tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("date: 2001-99-99", "has changed since its plan"),
+        ("size: !!int abc", "has changed since its plan"),
+        ("size: !!bool xyz", "has changed since its plan"),
+        ("size: " + "[" * 1500, "cannot be read as a study"),
+    ],
+)
+def test_a_file_with_odd_values_is_told_in_a_sentence(
+    more: str, said: str, there: RecordedStudy, tmp_path: Path
+) -> None:
+    file = tmp_path / "odd.yaml"
+    file.write_text(f"{there.study.read_text()}\n{more}\n")
+    with pytest.raises(DashboardError, match=said):
+        rd.study(file, out=there.out, tracking_uri="none")
+
+
 def test_a_figure_answers_the_pointer_with_the_same_values(study: Study) -> None:
     rows = ("Supervised", "RML")
     lines = {line.name: line for line in study.interactive("loss").data if line.name in rows}

@@ -66,6 +66,8 @@ def read_class_file(path: Path) -> ClassFile:
         raise DataError(f"{path}: not a class file; expected one of {', '.join(SUFFIXES)}")
     try:
         return joined(_entries(path))
+    except RecursionError:
+        raise DataError(f"{path}: not a class file: it is nested too deeply") from None
     except ValueError as error:
         raise DataError(f"{path}: not a class file: {error}") from error
 
@@ -116,6 +118,8 @@ def _yaml(text: str) -> object:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ValueError(f"not valid YAML ({error})") from error
+    except (ArithmeticError, AttributeError, LookupError, ValueError) as error:
+        raise ValueError(f"a value is not what it looks like or its tag says ({error})") from error
 
 
 def _text_entries(text: str) -> list[ClassEntry]:

@@ -96,6 +96,12 @@ def test_a_name_that_comes_twice_is_one_class(tmp_path: Path) -> None:
         ("a.json", '{"a": 1, "b": 1}', "1 is 'a' and 'b' at once"),
         ("a.json", '{"a": "blue", "b": 2}', "is no colour"),
         ("a.yaml", "a: [", "not valid YAML"),
+        ("a.yaml", "a: 2001-99-99", "a value is not what it looks like"),
+        ("a.yaml", "a: !!int ''", "a value is not what it looks like"),
+        ("a.yaml", "a: !!bool xyz", "a value is not what it looks like"),
+        ("a.yaml", "a: !!timestamp x", "a value is not what it looks like"),
+        ("a.yaml", "[" * 1500, "nested too deeply"),
+        ("a.json", "[" * 100_000, "nested too deeply"),
         ("a.xml", "<x/>", "not a class file; expected one of"),
     ],
 )
