@@ -26,7 +26,6 @@ if [[ -z ${RAY_AUTH_TOKEN:-} && -z ${RAY_AUTH_TOKEN_PATH:-} ]]; then
   RAY_AUTH_TOKEN=$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')
   export RAY_AUTH_TOKEN
 fi
-umask 077
 export RAY_TMPDIR="${TMPDIR:-/tmp}/rml-$SLURM_JOB_ID" # short: the paths of Ray's sockets have 107 bytes
 
 export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK:-1} # srun does not take it from sbatch
@@ -41,8 +40,14 @@ launcher=
 watcher=
 is_stopping=
 
-# Slurm sends SIGTERM to this script 60 s before the end (--signal) and before a preemption. rml keeps the checkpoints,
-# stops its runs and ends with 143.
+# Ray opens what it keeps to everybody, so the folder around it is this user's alone. By its mode and not by a umask: that
+# would hide the runs under --storage from colleagues where srun hands it on, and do nothing where it does not.
+# shellcheck disable=SC2016 # each node's own shell reads it
+make_private='mkdir -p -m 700 -- "$1" && [[ -O $1 && ! -L $1 ]] && chmod 700 -- "$1"'
+
+# Slurm sends SIGTERM to this script 60 s before the end (--signal). Before a preemption one comes only where the cluster has
+# a GraceTime or PreemptParameters=send_user_signal; elsewhere the job is killed, and goes on from the checkpoints that it
+# has. On SIGTERM rml keeps the checkpoints, stops its runs and ends with 143.
 # shellcheck disable=SC2329 # the trap calls it
 on_term() {
   is_stopping=yes
@@ -71,8 +76,8 @@ first_address() {
   done
 }
 
-# Ends the job's Ray, removes what it kept on the nodes, and queues the job again where something is left: Slurm does so by itself after a preemption
-# (--requeue), but not when the time is over or when Ray died.
+# Ends the job's Ray, removes what it kept on the nodes, and queues the job again where something is left: Slurm does so by
+# itself after a preemption (--requeue), but not when the time is over or when Ray died.
 finish() {
   local code=$1 tries
   trap '' TERM
@@ -113,6 +118,10 @@ if [[ -z $head_ip ]]; then
   fi
 fi
 address=$head_ip:$port
+"${on_all[@]}" bash -c "$make_private" _ "$RAY_TMPDIR" || {
+  echo "$RAY_TMPDIR cannot be made this user's own folder on every node" >&2
+  exit 1
+}
 size=(--num-cpus="$SRUN_CPUS_PER_TASK" --num-gpus="${SLURM_GPUS_ON_NODE:-0}" --disable-usage-stats --block)
 
 "${on_head[@]}" ray start --head --node-ip-address="${address%:*}" --port="$port" --dashboard-host=127.0.0.1 \

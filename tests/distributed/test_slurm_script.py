@@ -18,8 +18,9 @@ from tests.support.servers.slurm import Slurm
 SCRIPT = Path(__file__).parents[2] / "platform" / "deploy" / "slurm.sh"
 RAY = """#!/usr/bin/env bash
 [[ $1 != health-check ]] || { [[ -f $TMPDIR/head ]]; exit; }
+echo "around ray: $(stat -c %a "$RAY_TMPDIR")" >> "$FAKE_CALLS"
 echo "ray $* token=$RAY_AUTH_TOKEN mode=$RAY_AUTH_MODE" >> "$FAKE_CALLS"
-mkdir -p "$RAY_TMPDIR/session"
+mkdir -p -m 777 "$RAY_TMPDIR/session"
 [[ $* != *--head* ]] || touch "$TMPDIR/head"
 [[ $FAKE_RAY != dies ]] || exit 1
 [[ $FAKE_RAY != workers-die || $* == *--head* ]] || exit 1
@@ -28,6 +29,7 @@ exec sleep 1000
 RML = """#!/usr/bin/env bash
 trap 'echo "rml got SIGTERM" >> "$FAKE_CALLS"; exit 143' TERM
 echo "rml $* token=$RAY_AUTH_TOKEN" >> "$FAKE_CALLS"
+echo "umask: $(umask)" >> "$FAKE_CALLS"
 until [[ $(grep -c "^ray start" "$FAKE_CALLS") -eq $SLURM_JOB_NUM_NODES ]]; do sleep 0.05; done
 [[ $FAKE_RML == stays ]] || exit "$FAKE_RML"
 while true; do sleep 0.1; done
@@ -85,6 +87,27 @@ def test_nothing_of_ray_stays_on_any_node(slurm: Slurm) -> None:
         f"{slurm.folder / 'rml-4711'}"
     )
     assert calls.index(removal) < calls.index("scontrol requeue 4711"), "which ends the job"
+
+
+@pytest.mark.parametrize("of_srun", ["", "0002", "0077"])
+def test_rays_own_files_are_private_and_the_runs_are_as_the_user_has_it(
+    of_srun: str, slurm: Slurm
+) -> None:
+    left_over = slurm.folder / "rml-4711"
+    left_over.mkdir(mode=0o755)  # by a job that was killed, and queued again
+    code, calls = ended(slurm, "0", FAKE_UMASK=of_srun)
+    assert code == 0
+    assert [call for call in calls if call.startswith("around ray")] == ["around ray: 700"] * 3
+    assert f"umask: {of_srun or '0022'}" in calls
+
+
+def test_a_folder_for_ray_that_leads_elsewhere_is_refused(slurm: Slurm, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (slurm.folder / "rml-4711").symlink_to(tmp_path / "elsewhere")
+    output, _ = (job := slurm.start(SCRIPT, "s.yaml")).communicate()
+    assert job.returncode == 1
+    assert "rml-4711 cannot be made this user's own folder on every node" in output
+    assert not any(call.startswith("ray start") for call in slurm.calls())
 
 
 @pytest.mark.parametrize("addresses", ["10.0.0.7", "127.0.1.1 ::1", ""])

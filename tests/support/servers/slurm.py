@@ -16,6 +16,8 @@ while [[ $1 == --* ]]; do
   [[ $1 != --ntasks=* ]] || tasks=${1#*=}
   shift
 done
+# It may hand on its own umask or that of the submission.
+[[ -z ${FAKE_UMASK:-} ]] || umask "$FAKE_UMASK"
 pids=()
 is_over=
 trap 'is_over=yes; kill -TERM "${pids[@]}" 2>/dev/null' TERM
@@ -82,6 +84,7 @@ class Slurm:
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
+            umask=0o022,
         )
 
     def calls(self) -> list[str]:
