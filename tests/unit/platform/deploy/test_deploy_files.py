@@ -56,6 +56,40 @@ def test_the_ray_up_file_fits_rays_own_schema() -> None:
     assert any(target.endswith("auth_token") for target in config["file_mounts"])
 
 
+def test_every_node_of_ray_up_has_an_image_and_reaches_the_bucket() -> None:
+    """Ray's own image is too old for rml, and its own profile is the head's alone."""
+    types = loaded("ray-up.yaml")["available_node_types"]
+    for name, node_type in types.items():
+        config = node_type["node_config"]
+        assert config["ImageId"], name
+        assert config["IamInstanceProfile"]["Name"], name
+    profiles = [one["node_config"]["IamInstanceProfile"]["Name"] for one in types.values()]
+    assert len(set(profiles)) == len(profiles), "a GPU node may not start machines"
+
+
+def test_ray_up_installs_a_python_that_every_later_command_finds(tmp_path: Path) -> None:
+    """And does it twice as well: Ray sets a node up again that it restarts."""
+    (tmp_path / "env" / "bin").mkdir(parents=True)
+    own = tmp_path / "env" / "bin" / "python"
+    own.write_text("#!/bin/bash\necho of the environment\n")
+    own.chmod(0o755)
+    (tmp_path / ".bashrc").touch()
+    (setting,) = (one for one in loaded("ray-up.yaml")["setup_commands"] if ".bashrc" in one)
+    for _ in range(2):
+        subprocess.run(["bash", "-c", setting], env={"HOME": str(tmp_path)}, check=True)
+    assert (tmp_path / ".bashrc").read_text().count("PATH=") == 1
+    ask = ["bash", "-c", "source ~/.bashrc; python"]
+    found = subprocess.run(ask, env={"HOME": str(tmp_path)}, capture_output=True, text=True)
+    assert found.stdout == "of the environment\n"
+
+
+def test_the_head_of_ray_up_can_ask_aws_for_machines() -> None:
+    """Ray does so through boto3, which nothing of rml brings along."""
+    installs = [one for one in loaded("ray-up.yaml")["head_setup_commands"] if "boto3" in one]
+    assert len(installs) == 1
+    assert "-c constraints.txt boto3" in installs[0]
+
+
 def test_a_launch_on_ray_up_outlives_the_connection_that_started_it() -> None:
     text = (DEPLOY / "ray-up.yaml").read_text()
     execs = re.findall(r"^# +ray exec (.*)$", text, re.MULTILINE)
@@ -169,8 +203,9 @@ def test_shell_in_them_is_sound() -> None:
     task = loaded("skypilot.yaml")
     texts = [(DEPLOY / "slurm.sh").read_text(), task["setup"], task["run"]]
     up = loaded("ray-up.yaml")
-    parts = ("setup_commands", "head_setup_commands", "head_start_ray_commands")
-    texts += [command for part in parts for command in up[part]]
+    parts = {part for part in up if part.endswith("_commands")}
+    assert {"setup_commands", "head_start_ray_commands", "worker_start_ray_commands"} <= parts
+    texts += [command for part in sorted(parts) for command in up[part]]
     assert [_check_shell(text) for text in texts] == [""] * len(texts)
     assert _check_shell("echo $1"), "the checker does find something"
 
