@@ -1,5 +1,6 @@
 """`rml plan`: every cell of a study before anything is started."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,8 +20,10 @@ from rml_platform.commands.options import (
 
 if TYPE_CHECKING:
     from rml_platform.planning.costs.forecast import Price, RunForecast
-    from rml_platform.planning.plan import Plan
+    from rml_platform.planning.costs.measured import Probe
+    from rml_platform.planning.plan import Plan, PlannedRun
     from rml_platform.planning.plan_file.written_plan import WrittenPlan
+    from rml_platform.study.study_file import ResourcesConfig
     from rml_platform.views.run_table import Records
 
 PriceOption = Annotated[
@@ -117,7 +120,7 @@ def _print_costs(
     from rml_platform.launch.sizing import room_for
     from rml_platform.planning.costs.forecast import Devices, forecast
     from rml_platform.planning.costs.measured import bytes_of_kinds
-    from rml_platform.planning.costs.probe import probe_all, probes_of
+    from rml_platform.planning.costs.probe import probes_of
     from rml_platform.views.runs.cost_table import print_costs
 
     if all(records[run.run_id].result is not None for run in written.runs):
@@ -139,7 +142,19 @@ def _print_costs(
         known = ("its own pace", "runs of its kind", "probe")
         wanted = {run.run_id for run in left() if run.source not in known}
         runs = [run for run in made.runs if run.run_id in wanted]
-        probes = dict(probes) | probe_all(
-            runs, written.resources, out, lambda text: typer.echo(text, err=True)
-        )
+        probes = dict(probes) | _probed(runs, written.resources, out)
     print_costs(written, left(), devices, at_once=room.at_once, where=room.where, price=price)
+
+
+def _probed(
+    runs: "Sequence[PlannedRun]", resources: "ResourcesConfig", out: Path
+) -> "dict[str, Probe]":
+    """Probe each kind of run; on a GPU that no launch of this user has meanwhile."""
+    from rml_platform.launch.direct import own_gpu
+    from rml_platform.planning.costs.probe import needs_gpu, probe_all
+
+    def tell(text: str) -> None:
+        typer.echo(text, err=True)
+
+    with own_gpu(needs_gpu(runs, resources), lambda: True, tell) as index:
+        return probe_all(runs, resources, out, tell, index or 0)

@@ -49,13 +49,20 @@ def given_here(task: RunTask, gpus: float) -> RunTask:
     )
 
 
-@contextlib.contextmanager
 def gpu_for(
     tasks: Sequence[RunTask], is_wanted: Callable[[], bool], on_note: Callable[[str], None]
+) -> contextlib.AbstractContextManager[int | None]:
+    """A GPU of this machine for tasks: see `own_gpu`."""
+    return own_gpu(any(task.gpus_per_worker > 0 for task in tasks), is_wanted, on_note)
+
+
+@contextlib.contextmanager
+def own_gpu(
+    is_needed: bool, is_wanted: Callable[[], bool], on_note: Callable[[str], None]
 ) -> Iterator[int | None]:
     """The number of a GPU of this machine that no other launch of this user has for as long as the
-    context is open, waited for; 0 where no task has any, None where nothing wants it any more."""
-    if not any(task.gpus_per_worker > 0 for task in tasks):
+    context is open, waited for; 0 where none is needed, None where nothing wants it any more."""
+    if not is_needed:
         yield 0
         return
     names = gpu_names(Machine.here().gpus)

@@ -21,12 +21,13 @@ from rml_platform.planning.machine import Machine
 from rml_platform.planning.plan import PlannedRun
 from rml_platform.planning.plan_file.written_plan import WrittenPlan
 from rml_platform.run.checkpoints import NUM_TO_KEEP
+from rml_platform.run.faults.given_device import device_with
 from rml_platform.run.files.temporary import temporary_folder
 from rml_platform.study.study_file import ResourcesConfig
 from rml_trainers.config import RunConfig, ScheduleConfig, replace
 from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.errors import ConfigError
-from rml_trainers.runtime.device import choose_device, release_memory
+from rml_trainers.runtime.device import release_memory
 from rml_trainers.scoring.score import Evaluation
 from rml_trainers.training.reporting import Progress
 from rml_trainers.training.trainer import Trainer
@@ -40,12 +41,12 @@ NO_GPU = "no GPU"
 under it."""
 
 
-def probed_machine(resources: ResourcesConfig) -> str:
+def probed_machine(resources: ResourcesConfig, local_index: int = 0) -> str:
     """What a probe of a study is measured on: the device, the cores of a worker, and the host."""
     host = socket.gethostname()
     gpus = Machine.here().gpus
     if resources.gpus(gpus) > 0:
-        return f"{torch.cuda.get_device_name() if gpus else NO_GPU} of {host}"
+        return f"{torch.cuda.get_device_name(local_index) if gpus else NO_GPU} of {host}"
     return f"{device_text('cpu', resources.cpus_per_worker)} of {host}"
 
 
@@ -69,15 +70,17 @@ def probes_of(
     return probes_for(out, kinds, next(iter(gpu_kinds)), 0)
 
 
-def probe(run: PlannedRun, resources: ResourcesConfig) -> Probe:
+def probe(run: PlannedRun, resources: ResourcesConfig, local_index: int = 0) -> Probe:
     """Train 20 steps of the warm-up and of each stage of the method, of which the second half
     counts, with an evaluation and a checkpoint; nothing of it is kept.
 
+    Args:
+        local_index: which of the GPUs that this process sees, where the run is given one.
     Raises:
         Exception: what training raises; a run of this kind would end in it, too.
     """
     config = shortened(run.config)
-    device = choose_device(config.runtime.device)
+    device = _device_of(config, resources, local_index)
     threads = torch.get_num_threads()
     if device.type == "cpu":
         torch.set_num_threads(config.runtime.threads or max(1, int(resources.cpus_per_worker)))
@@ -92,7 +95,7 @@ def probe(run: PlannedRun, resources: ResourcesConfig) -> Probe:
     stages = [pace for stage, pace in watch.pace.items() if stage > 0]
     return Probe(
         kind=kind_of(run.config),
-        machine=probed_machine(resources),
+        machine=probed_machine(resources, local_index),
         warm_up_s=watch.pace.get(0, 0.0),
         stage_s=statistics.mean(stages or watch.pace.values()),
         evaluation_s=watch.evaluation_s,
@@ -102,19 +105,40 @@ def probe(run: PlannedRun, resources: ResourcesConfig) -> Probe:
     )
 
 
+def needs_gpu(runs: Iterable[PlannedRun], resources: ResourcesConfig) -> bool:
+    """Whether probes of some runs are made on a GPU."""
+    if resources.gpus(Machine.here().gpus) == 0:
+        return False
+    return any(run.config.runtime.device != "cpu" for run in runs)
+
+
+def _device_of(config: RunConfig, resources: ResourcesConfig, local_index: int) -> torch.device:
+    """The device that a run would be given. Raises ConfigError, MissingGpuError."""
+    gpus = resources.gpus(Machine.here().gpus)
+    if gpus == 0 and config.runtime.device == "cuda":
+        raise ConfigError(
+            "--probe: runtime.device = 'cuda' asks for a GPU, and resources.gpus_per_worker gives "
+            "the runs none; change one of them"
+        )
+    return device_with(config.runtime.device, gpus, local_index)
+
+
 def probe_all(
     runs: Iterable[PlannedRun],
     resources: ResourcesConfig,
     out: Path,
     on_note: Callable[[str], None],
+    local_index: int = 0,
 ) -> dict[str, Probe]:
     """Measure each kind of run once and keep what was found below the output folder.
 
+    Args:
+        local_index: which of the GPUs that this process sees; the caller holds it.
     Raises:
         ConfigError: the runs are given GPUs, and this machine has none.
         Exception: what training raises.
     """
-    machine = probed_machine(resources)
+    machine = probed_machine(resources, local_index)
     if machine.startswith(f"{NO_GPU} of "):
         raise ConfigError(
             "--probe: the study gives its runs GPUs, and torch sees none here; probe on a machine "
@@ -125,7 +149,7 @@ def probe_all(
         kind = kind_of(run.config)
         if kind not in found:
             on_note(f"probing {kind} on {machine}")
-            found[kind] = probe(run, resources)
+            found[kind] = probe(run, resources, local_index)
             write_probe(out, found[kind])
     return found
 

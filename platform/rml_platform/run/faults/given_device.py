@@ -4,7 +4,7 @@ import torch
 
 from rml_platform.run.task import RunTask
 from rml_trainers.errors import DeviceError
-from rml_trainers.runtime.device import choose_device
+from rml_trainers.runtime.device import RequestedDevice, choose_device
 
 
 class MissingGpuError(DeviceError):
@@ -25,16 +25,21 @@ def given_device(task: RunTask, local_index: int) -> torch.device:
         MissingGpuError: the run was given GPUs, and this worker's is not there.
         DeviceError: it was given none, and its configuration asks for one.
     """
-    requested = task.config.runtime.device
-    if requested == "cpu" or (requested == "auto" and task.gpus_per_worker == 0):
+    return device_with(task.config.runtime.device, task.gpus_per_worker, local_index)
+
+
+def device_with(requested: RequestedDevice, gpus: float, local_index: int) -> torch.device:
+    """As `given_device`, of a worker that is given so many GPUs and whose configuration requests a
+    device."""
+    if requested == "cpu" or (requested == "auto" and gpus == 0):
         return choose_device("cpu")
-    if task.gpus_per_worker == 0:
+    if gpus == 0:
         return choose_device(requested, local_index)
     try:
         return choose_device("cuda", local_index)
     except DeviceError as error:
         raise MissingGpuError(
-            f"this worker was given {task.gpus_per_worker:g} GPU, and torch sees "
+            f"this worker was given {gpus:g} GPU, and torch sees "
             f"{torch.cuda.device_count()} on its node: `nvidia-smi` and `rml doctor` there tell "
             "why; a cluster that only pretends to have GPUs needs runtime.device = 'cpu'"
         ) from error
