@@ -11,12 +11,8 @@ from unittest.mock import Mock
 import pytest
 
 from rml_platform.launch.run_queue import RunQueue
-from rml_platform.launch.scheduling.budgets import (
-    Budget,
-    gpu_kinds_asked_for,
-    limits_of,
-    parse_deadline,
-)
+from rml_platform.launch.scheduling.budgets import Budget, gpu_kinds_asked_for, parse_deadline
+from rml_platform.launch.scheduling.limits import limits_of
 from rml_platform.launch.scheduling.turns import Turns
 from rml_platform.planning.costs.measured import Probe, write_probe
 from rml_platform.planning.costs.probe import probed_machine, probes_of
