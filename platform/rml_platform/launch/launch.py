@@ -51,7 +51,7 @@ from rml_platform.run.faults.lease import lease
 from rml_platform.run.faults.outages import until_it_answers
 from rml_platform.run.faults.repeated import repeated
 from rml_platform.run.files.temporary import sweep
-from rml_platform.run.run_folder import CANCEL_FILE, RunFolder
+from rml_platform.run.run_folder import CANCEL_FILE, RunFolder, RunRecord
 from rml_platform.run.shared_stages import StageEnds, mark_shared
 from rml_platform.run.task import RunTask
 from rml_platform.tracking.opening import open_tracker
@@ -262,7 +262,9 @@ class _Launch:
     def _claimed(self, pending: Sequence[str]) -> list[str]:
         """Claim the runs that nobody is at, except those that another launch has just finished."""
         own = until_it_answers(functools.partial(self.claims.take, pending))
-        done = [run_id for run_id in own if self._is_done(run_id)]
+        records = {run_id: self._record(run_id) for run_id in own}
+        done = [run_id for run_id, record in records.items() if record.result is not None]
+        self._budget.take(records)
         for run_id in done:
             self._give_back(run_id)
         self._report.done_elsewhere += done
@@ -321,11 +323,14 @@ class _Launch:
         return until_it_answers(functools.partial(self.claims.holds, run_id))
 
     def _is_done(self, run_id: str) -> bool:
-        folder = self.folders[run_id]
-        return until_it_answers(lambda: folder.record().result is not None)
+        return self._record(run_id).result is not None
+
+    def _record(self, run_id: str) -> RunRecord:
+        return until_it_answers(self.folders[run_id].record)
 
     def _give_back(self, run_id: str) -> None:
         until_it_answers(functools.partial(self.claims.give_back, run_id))
+        self._budget.give_back(run_id)
 
     def _judging(self, under_way: Sequence[RunTask], started: RunTask | None) -> Judge:
         within_budget = self._budget.judging(under_way, started)

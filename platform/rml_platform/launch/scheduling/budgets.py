@@ -12,7 +12,8 @@ from datetime import datetime
 from pathlib import Path
 
 from rml_platform.launch.live_view import duration
-from rml_platform.launch.scheduling.limits import Ledger, Limit, limits_of
+from rml_platform.launch.scheduling.elsewhere import Elsewhere
+from rml_platform.launch.scheduling.limits import Ledger, Limit, Taken, limits_of
 from rml_platform.launch.scheduling.turns import Judge
 from rml_platform.planning.cost import first_steps
 from rml_platform.planning.costs.forecast import Devices, Paces, seconds_left
@@ -91,10 +92,16 @@ class Budget:
         self._runs = {run.run_id: run for plan in plans for run in plan.runs}
         firsts = first_steps(run.stages for run in self._runs.values())
         self._begins = dict(zip(self._runs, firsts, strict=True))
-        needed = bool(limits) or deadline is not None
-        self._records = {i: to_keep(f.record()) if needed else _NEW for i, f in folders.items()}
-        self._before = {run_id: _seconds(record) for run_id, record in self._records.items()}
-        self._moving = {i for i, record in self._records.items() if record.state == "running"}
+        self._bounds = bool(limits) or deadline is not None
+        self._records = {
+            i: to_keep(f.record()) if self._bounds else _NEW for i, f in folders.items()
+        }
+        self._taken = {run_id: Taken() for run_id in self._records}
+        counted = [limit.run_ids for limit in limits if not limit.of_launch]
+        self._elsewhere = Elsewhere(frozenset().union(*counted))
+        for run_id, record in self._records.items():
+            self._taken[run_id].add(record, is_own=False)
+            self._elsewhere.note(run_id, record)
         self._study_of = {run.run_id: plan.name for plan in reversed(plans) for run in plan.runs}
         """The study whose resources a run is given: of several the first."""
         self._given: dict[str, Devices] = {}
@@ -114,6 +121,26 @@ class Budget:
     def is_past_deadline(self) -> bool:
         """Whether the launch has to end."""
         return self._deadline is not None and self._clock() >= self._deadline
+
+    def take(self, records: Mapping[str, RunRecord]) -> None:
+        """Runs are this launch's from here on; their records as they stand now tell what others
+        have spent on them until then."""
+        if not self._bounds:
+            return
+        with self._lock:
+            for run_id, record in records.items():
+                self._enter(run_id, record)
+            self._elsewhere.take(records)
+            for run_id in records:
+                self._elsewhere.note(run_id, self._records[run_id])
+
+    def give_back(self, run_id: str) -> None:
+        """A run is not this launch's any more: what others spend on it is theirs."""
+        if not self._bounds:
+            return
+        with self._lock:
+            self._elsewhere.give_back(run_id)
+            self._elsewhere.note(run_id, self._records[run_id])
 
     def why_stopped(self, run_id: str) -> str:
         """Why a run was stopped on its way; empty where no budget did that."""
@@ -137,7 +164,7 @@ class Budget:
         Args:
             started: the run that was started last; it may have ended since.
         """
-        if not self._limits and self._deadline is None:
+        if not self._bounds:
             return lambda task, without=(): ""
         with self._lock:
             self._learn(under_way if started is None else (*under_way, started))
@@ -219,7 +246,7 @@ class Budget:
 
     def _look(self, under_way: Collection[str], started: RunTask | None = None) -> None:
         """Read again where runs stand that are under way, or were when they were last looked at:
-        what has ended at once, the others now and then."""
+        what has ended at once, the others now and then, and some that another launch may be at."""
         now_s = time.monotonic()
         ended = self._under_way.difference(under_way)
         ended |= {self._admitted, started.run_id if started is not None else ""}
@@ -227,21 +254,31 @@ class Budget:
         is_due = now_s - self._looked_at >= self._look_every_s
         if is_due:
             self._looked_at = now_s
-        for run_id in {*ended, *(self._under_way | self._moving if is_due else ())} - {""}:
-            before = self._records[run_id]
-            now = self._records[run_id] = to_keep(self._folders[run_id].record())
-            self._paces.move(self._runs[run_id], before, now)
-            self._count(run_id)
-            (self._moving.add if now.state == "running" else self._moving.discard)(run_id)
+        for run_id in {*ended, *(self._under_way if is_due else ())} - {""}:
+            self._enter(run_id, self._folders[run_id].record())
+        if is_due:
+            for run_id in self._elsewhere.in_turn(self._under_way):
+                self._enter(run_id, self._folders[run_id].record())
+
+    def _enter(self, run_id: str, record: RunRecord) -> None:
+        """Where a run stands now, for all that goes by it."""
+        before = self._records[run_id]
+        now = self._records[run_id] = to_keep(record)
+        self._paces.move(self._runs[run_id], before, now)
+        is_here = not self._elsewhere.has(run_id)
+        is_own = now.heartbeat.launch_id == self._launch_id if now.heartbeat else is_here
+        self._taken[run_id].add(now, is_own=is_own)
+        self._elsewhere.note(run_id, now)
+        self._count(run_id)
 
     def _count(self, run_id: str) -> None:
         """Enter into the ledger what a run has taken, all in all and in this launch."""
-        seconds = _seconds(self._records[run_id])
+        taken = self._taken[run_id]
         # As the runs of another study where none of its own was asked about.
         known = self._given.get(self._study_of[run_id]) or next(iter(self._given.values()), None)
         devices = known or Devices(count=1, unit="core")
-        before_s = self._before[run_id]
-        self._ledger.enter(run_id, devices.hours(seconds), devices.hours(seconds - before_s))
+        hours = devices.hours(taken.in_all)
+        self._ledger.enter(run_id, hours, of_launch=devices.hours(taken.by_launch))
 
     def _seconds_left(self, task: RunTask) -> float | None:
         run = self._runs[task.run_id]
@@ -261,12 +298,6 @@ class Budget:
 
 
 _NEW = RunRecord(state="new")
-
-
-def _seconds(record: RunRecord) -> float:
-    if record.result is not None:
-        return record.result.seconds
-    return record.heartbeat.seconds if record.heartbeat else 0.0
 
 
 def _devices(task: RunTask) -> Devices:

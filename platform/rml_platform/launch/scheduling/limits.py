@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from rml_platform.planning.plan_file.written_plan import WrittenPlan
+from rml_platform.run.run_folder import RunRecord
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +40,28 @@ def limits_of(plans: Sequence[WrittenPlan], max_gpu_hours: float | None) -> list
                     Limit(name=name, hours=row.max_gpu_hours, run_ids=runs, of_launch=False)
                 )
     return limits
+
+
+@dataclass(slots=True)
+class Taken:
+    """Seconds that a run has taken, as its records have told one after the other."""
+
+    in_all: float = 0.0
+    by_launch: float = 0.0
+    """Those of this launch."""
+    told: float = 0.0
+    """By the last record. Where a heartbeat was lost it begins again at zero."""
+
+    def add(self, record: RunRecord, *, is_own: bool) -> None:
+        """The record has changed; `is_own`: by this launch."""
+        teller = record.result or record.heartbeat
+        if teller is None:
+            return
+        now = teller.seconds
+        made = now - self.told if now >= self.told else now
+        self.told = now
+        self.in_all += made
+        self.by_launch += made if is_own else 0.0
 
 
 class Ledger:

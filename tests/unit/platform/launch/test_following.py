@@ -20,7 +20,7 @@ from rml_platform.run.task import Process, RunTask
 from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.scoring.score import Evaluation
 from tests.support.platform.fake_trainer import GOOD, FakeTrainer
-from tests.support.platform.tasks import fake_config, task_for
+from tests.support.platform.tasks import beat_of, fake_config, task_for
 from tests.unit.platform.launch.conftest import Grid, carry_out_by
 
 
@@ -76,6 +76,20 @@ def test_what_another_launch_leaves_unfinished_is_taken_over(
     while_followed(monkeypatch, other.leave)
     long_before = Terms(deadline=time.time() + 1e6)
     assert grid.launch(terms=long_before).done == [grid.good]
+
+
+def test_what_another_launch_has_spent_is_not_spent_by_the_one_that_takes_over(
+    grid: Grid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Other(grid, Process.current())
+    hours = 3600.0 * 100
+    while_followed(
+        monkeypatch,
+        lambda: other.run.write_heartbeat(beat_of(launch_id="other", seconds=hours)),
+        other.leave,
+    )
+    report = grid.launch(terms=Terms(max_gpu_hours=1))
+    assert (report.done, report.held_back) == ([grid.good], {})
 
 
 def test_a_launch_that_is_killed_is_taken_over_at_once(

@@ -42,8 +42,9 @@ class Spending:
         self.tasks = [replace(task, run_id=run_id) for run_id in self.ids]
         self.now = 0.0
 
-    def spend(self, index: int, hours: float, step: int = 4) -> None:
-        beat = beat_of(step=step, seconds=hours * HOUR)
+    def spend(self, index: int, hours: float, step: int = 4, **changes: Any) -> None:
+        """Hours that a run has taken by now; by this launch, where the changes do not say it."""
+        beat = beat_of(step=step, seconds=hours * HOUR, **changes)
         self.folders[self.ids[index]].write_heartbeat(beat)
 
     def budget(self, hours: float | None = None, deadline: float | None = None) -> Budget:
@@ -120,6 +121,75 @@ def test_what_was_spent_before_counts_for_the_study_and_not_for_the_launch(
     spending.plan = replace(spending.plan, max_gpu_hours=2.5)
     reason = spending.budget().refusal(second, ())
     assert reason == "max_gpu_hours of tiny: 1 of 2.5 core-hours spent, it takes 2"
+
+
+def test_what_another_launch_spends_meanwhile_is_not_spent_by_this_one(spending: Spending) -> None:
+    spending.spend(0, hours=1, launch_id="other")
+    own = spending.tasks[4]
+    budget = spending.budget(hours=10)
+    assert budget.refusal(own, ()) == ""
+    spending.spend(0, hours=12, launch_id="other")
+    spending.spend(1, hours=12, launch_id="another")
+    spending.spend(4, hours=3)
+    budget.stop_what_is_over([own.run_id])
+    assert budget.stopped == {}
+    assert budget.refusal(spending.tasks[5], [own]) == (
+        "--max-gpu-hours: 3 of 10 core-hours spent, 3 promised, it takes 6"
+    )
+
+
+def test_a_run_that_is_taken_over_costs_this_launch_what_it_takes_from_there_on(
+    spending: Spending,
+) -> None:
+    taken_over = spending.ids[0]
+    third = spending.tasks[2]
+    spending.spend(0, hours=1, launch_id="other", step=8)
+    budget = spending.budget(hours=10)
+    budget.refusal(spending.tasks[4], ())
+    # It went on until it was ended; nobody has looked meanwhile.
+    spending.spend(0, hours=12, launch_id="other", step=8)
+    budget.take({taken_over: spending.folders[taken_over].record()})
+    spending.spend(0, hours=14, step=8)
+    budget.stop_what_is_over([taken_over])
+    assert budget.stopped == {}
+    assert budget.refusal(third, ()).startswith("--max-gpu-hours: 2 of 10 core-hours spent, ")
+    budget.give_back(taken_over)
+    spending.spend(0, hours=40, launch_id="other", step=8)
+    assert budget.refusal(third, ()).startswith("--max-gpu-hours: 2 of 10 core-hours spent, ")
+
+
+@pytest.mark.parametrize("is_over", [False, True])
+def test_what_another_launch_begins_later_counts_for_the_study(
+    is_over: bool, spending: Spending
+) -> None:
+    """Also where it is over by the time that somebody looks again."""
+    spending.plan = replace(spending.plan, max_gpu_hours=2.5)
+    own = spending.tasks[4]
+    budget = spending.budget()
+    budget.take({own.run_id: spending.folders[own.run_id].record()})
+    assert budget.refusal(own, ()) == ""
+    state = "stopped" if is_over else "running"
+    spending.spend(0, hours=2, launch_id="other", state=state)
+    reason = budget.refusal(spending.tasks[1], ())
+    assert reason == "max_gpu_hours of tiny: 2 of 2.5 core-hours spent, it takes 4"
+    spending.spend(0, hours=3, launch_id="other", state=state)
+    budget.stop_what_is_over([own.run_id])
+    assert list(budget.stopped) == [own.run_id], "and nothing of the other launch"
+
+
+def test_a_heartbeat_that_is_lost_gives_no_hours_back(spending: Spending) -> None:
+    spending.plan = replace(spending.plan, max_gpu_hours=2.5)
+    first, second = spending.tasks[4:6]
+    budget = spending.budget(hours=10)
+    budget.refusal(first, ())
+    spending.spend(4, hours=2)
+    budget.stop_what_is_over([first.run_id])
+    spending.folders[first.run_id].folder.write("heartbeat.json", b"{")
+    budget.stop_what_is_over([first.run_id])
+    spending.spend(4, hours=1)
+    budget.stop_what_is_over([first.run_id])
+    assert list(budget.stopped.values()) == ["max_gpu_hours of tiny: used up"]
+    assert budget.refusal(second, ()).startswith("max_gpu_hours of tiny: 3 of 2.5 core-hours spent")
 
 
 def test_a_row_has_a_budget_of_its_own(spending: Spending) -> None:
