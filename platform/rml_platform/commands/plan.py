@@ -120,13 +120,15 @@ def _print_costs(
     from rml_platform.launch.sizing import room_for
     from rml_platform.planning.costs.forecast import Devices, forecast
     from rml_platform.planning.costs.measured import bytes_of_kinds
-    from rml_platform.planning.costs.probe import probes_of
+    from rml_platform.planning.costs.probe import gpu_kinds_here, probes_of
     from rml_platform.views.runs.cost_table import print_costs
 
     if all(records[run.run_id].result is not None for run in written.runs):
         return  # nothing is left that could cost something
     room = room_for(made, OutputLayout(root=out, storage=place), address, at_once)
-    devices = Devices.of(written.resources, room.gpus)
+    kinds = room.gpu_kinds if address is not None else gpu_kinds_here()
+    uses_cpu = all(run.config.runtime.device == "cpu" for run in made.runs)
+    devices = Devices.of(written.resources, room.gpus, kinds, uses_cpu=uses_cpu)
     probes = probes_of(
         written,
         out,

@@ -25,7 +25,14 @@ from rml_platform.run.files.node_disk import work_folder
 from rml_platform.run.files.pictures import write_pictures
 from rml_platform.run.metric_log import MetricLog
 from rml_platform.run.reporters import Heart, RunReporter, WorkerReporter, note
-from rml_platform.run.run_folder import DeviceMemory, Failure, Heartbeat, Result, RunFolder
+from rml_platform.run.run_folder import (
+    DeviceMemory,
+    Failure,
+    Heartbeat,
+    Result,
+    RunFolder,
+    going_on,
+)
 from rml_platform.run.shared_stages import SharedStages
 from rml_platform.run.task import Process, RunTask
 from rml_platform.system_use import SystemUse
@@ -81,13 +88,11 @@ class Attempt:
         self.warnings = [f"{text}; it counts as absent" for text in record.damaged]
         earlier = record.heartbeat
         self._claimed_alone = False
-        self._earlier_worker = earlier.worker if earlier else None
+        self._earlier = earlier
         self.number = self._attempts_before(earlier) + 1
         same_launch = earlier is not None and earlier.launch_id == task.launch_id
         self.launch_number = earlier.launch_attempt + 1 if earlier and same_launch else 1
-        self.seconds_before = earlier.seconds if earlier else 0.0
         self.first_step = earlier.first_step if earlier else 0
-        self.start_up = (earlier.start_up_s, earlier.start_up_steps) if earlier else (0.0, 0)
         # What did not fit into memory once is not tried whole again by the next launch.
         self.micro_batches = max(task.micro_batches, earlier.micro_batches if earlier else 1)
 
@@ -227,8 +232,8 @@ class Attempt:
             return
         own = local / f"work-{self.number:03d}-{self.context.rank}"
         before = local / f"work-{self.number - 1:03d}-{self.context.rank}"
-        earlier = self._earlier_worker
-        if self.is_first and earlier is not None and earlier.is_gone() and before.is_dir():
+        earlier = self._earlier
+        if self.is_first and earlier and earlier.worker.is_gone() and before.is_dir():
             before.replace(own)
         own.mkdir(parents=True, exist_ok=True)
         try:
@@ -338,12 +343,12 @@ class Attempt:
         self, device: torch.device, found: SoundCheckpoint | None, begin_from: Path | None
     ) -> Heartbeat:
         taken_over = self.shared_stages.step_of(begin_from.name) if begin_from else 0
-        start_up_s, start_up_steps = self.start_up
-        return Heartbeat(
+        beat = Heartbeat(
             launch_id=self.task.launch_id,
             launcher=self.task.launcher,
             worker=Process.current(),
             device=_device_name(device),
+            num_workers=self.context.world_size,
             attempt=self.number,
             launch_attempt=self.launch_number,
             node=self.context.node,
@@ -351,11 +356,9 @@ class Attempt:
             num_steps=self.task.config.schedule.total_steps,
             step=found.step if found else 0,
             checkpoint_step=found.step if found else -1,
-            seconds=self.seconds_before,
-            start_up_s=start_up_s,
-            start_up_steps=start_up_steps,
             first_step=self.first_step if found else taken_over,
         )
+        return going_on(beat, self._earlier) if self._earlier else beat
 
     def _result(
         self, evaluations: tuple[Evaluation, ...], heart: Heart, device: torch.device

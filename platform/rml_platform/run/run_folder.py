@@ -73,6 +73,8 @@ class Heartbeat:
     launcher: Process
     worker: Process
     device: str
+    num_workers: int | None = None
+    """None where an earlier version wrote it."""
     attempt: int
     """Starts of this run so far, this one included, over all launches."""
     launch_attempt: int
@@ -98,6 +100,11 @@ class Heartbeat:
     compilation."""
     start_up_steps: int = 0
     """Steps that were made in that time."""
+    elsewhere_s: float = 0.0
+    """Of it, what went by on other devices or with another number of workers: it tells nothing of
+    the pace of this attempt."""
+    elsewhere_steps: int = 0
+    """Steps that were made in that time and that this attempt goes on from."""
     first_step: int = 0
     """Step that the run began at itself; what lies before it was taken over from another run."""
     gpu_percent: float | None = None
@@ -106,6 +113,22 @@ class Heartbeat:
     """What the process has reserved of its device's memory."""
     time: float = 0.0
     """Unix time of writing."""
+
+
+def going_on(now: Heartbeat, earlier: Heartbeat) -> Heartbeat:
+    """The first heartbeat of an attempt, with what an earlier one tells of the run's time."""
+    now = dataclasses.replace(now, seconds=earlier.seconds)
+    workers = earlier.num_workers or now.num_workers
+    if (earlier.device, workers) != (now.device, now.num_workers):
+        made = max(0, now.step - now.first_step)
+        return dataclasses.replace(now, elsewhere_s=earlier.seconds, elsewhere_steps=made)
+    return dataclasses.replace(
+        now,
+        start_up_s=earlier.start_up_s,
+        start_up_steps=earlier.start_up_steps,
+        elsewhere_s=earlier.elsewhere_s,
+        elsewhere_steps=earlier.elsewhere_steps,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,6 +35,10 @@ class RunStatus:
     """Of it, what attempts took until their first report of steps."""
     start_up_steps: int = 0
     """Steps that were made in that time."""
+    elsewhere_s: float = 0.0
+    """Of it, what went by on other devices than now, or with another number of workers."""
+    elsewhere_steps: int = 0
+    """Steps that were made in that time."""
     first_step: int = 0
     """Step that the run began at itself; what lies before it was taken over from another run."""
     seconds_per_step: float = 0.0
@@ -54,12 +58,13 @@ class RunStatus:
 
     @property
     def seconds_of_a_step(self) -> float | None:
-        """Evaluations and checkpoints included, over all steps that the run made itself; of one
-        that is not done without what its attempts took to start up. None where nothing tells."""
+        """Evaluations and checkpoints included, over all steps that the run made itself on its
+        present devices; of one that is not done without what its attempts took to start up. None
+        where nothing tells."""
         is_done = self.state == "done"
         seconds, steps = names.seconds_and_steps(
-            seconds=self.seconds,
-            step=self.step,
+            seconds=self.seconds - self.elsewhere_s,
+            step=self.step - self.elsewhere_steps,
             first_step=self.first_step,
             start_up_s=0.0 if is_done else self.start_up_s,
             start_up_steps=0 if is_done else self.start_up_steps,
@@ -120,7 +125,8 @@ def _heartbeat(value: Any) -> dict[str, Any]:
         "node": str(value.get("node", "")),
         "host": str(value.get("worker", {}).get("host", "")),
     }
-    whole = ("step", "num_steps", "stage", "num_stages", "attempt", "start_up_steps", "first_step")
+    whole = ["step", "num_steps", "stage", "num_stages", "attempt", "first_step"]
+    whole += ["start_up_steps", "elsewhere_steps"]
     gpu = {
         str(key): item
         for key, item in value.items()
@@ -132,6 +138,7 @@ def _heartbeat(value: Any) -> dict[str, Any]:
         "seen": float(value["time"]),
         "seconds": finite(value.get("seconds")) or 0.0,
         "start_up_s": finite(value.get("start_up_s")) or 0.0,
+        "elsewhere_s": finite(value.get("elsewhere_s")) or 0.0,
         "seconds_per_step": finite(value.get("seconds_per_step")) or 0.0,
         "loss": finite(value.get("loss")),
         "miou": finite(value.get("miou")),

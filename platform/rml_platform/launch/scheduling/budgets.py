@@ -3,6 +3,8 @@ deadline. A run that would not fit is not started, and what runs is stopped afte
 a budget is used up.
 """
 
+import functools
+import json
 import re
 import threading
 import time
@@ -16,9 +18,9 @@ from rml_platform.launch.scheduling.elsewhere import Elsewhere
 from rml_platform.launch.scheduling.limits import Ledger, Limit, Taken, limits_of
 from rml_platform.launch.scheduling.turns import Judge
 from rml_platform.planning.cost import first_steps
-from rml_platform.planning.costs.forecast import Devices, Paces, seconds_left
+from rml_platform.planning.costs.forecast import ELSEWHERE, Devices, Paces, seconds_left
 from rml_platform.planning.costs.measured import Probe
-from rml_platform.planning.costs.probe import probes_of
+from rml_platform.planning.costs.probe import gpu_kinds_here, probes_of
 from rml_platform.planning.plan import Plan
 from rml_platform.planning.plan_file.writing import to_written
 from rml_platform.planning.plan_file.written_plan import WrittenPlan
@@ -80,14 +82,20 @@ class Budget:
         probes: Mapping[str, Probe] | None = None,
         clock: Callable[[], float] = time.time,
         look_every_s: float = 0.0,
+        gpu_kinds: Sequence[str] = (),
     ) -> None:
-        """`look_every_s`: how long what was read of a run under way holds, while it is."""
+        """
+        Args:
+            look_every_s: how long what was read of a run under way holds, while it is.
+            gpu_kinds: that runs may get where their tasks name none; empty where nobody knows.
+        """
         self.stopped: dict[str, str] = {}
         """Runs that were asked to stop, and why."""
         self._limits = limits
         self._deadline = deadline
         self._probes = probes or {}
         self._clock = clock
+        self._gpu_kinds = tuple(gpu_kinds)
         self._folders = folders
         self._runs = {run.run_id: run for plan in plans for run in plan.runs}
         firsts = first_steps(run.stages for run in self._runs.values())
@@ -210,7 +218,7 @@ class Budget:
         need = self._hours_left(task)
         if spent < limit.hours and spent + promised + need <= limit.hours:
             return ""
-        unit = _devices(task).unit
+        unit = self._devices(task).unit
         parts = [f"{spent:.3g} of {limit.hours:g} {unit}-hours spent"]
         parts += [f"{promised:.3g} promised"] if promised else []
         parts += [f"it takes {need:.3g}"] if need else []
@@ -238,8 +246,9 @@ class Budget:
             self._launch_id = task.launch_id
             self._asked_about.add(task.run_id)
             study = self._study_of[task.run_id]
-            devices = _devices(task)
-            if self._given.get(study) != devices:
+            devices = self._devices(task)
+            known = self._given.get(study)
+            if known is None or (known.count, known.unit) != (devices.count, devices.unit):
                 self._given[study] = devices
                 for run_id in self._records:
                     self._count(run_id)
@@ -281,30 +290,42 @@ class Budget:
         self._ledger.enter(run_id, hours, of_launch=devices.hours(taken.by_launch))
 
     def _seconds_left(self, task: RunTask) -> float | None:
+        """None where it is not known well enough to refuse a run for it."""
         run = self._runs[task.run_id]
-        seconds, _ = seconds_left(
+        seconds, source = seconds_left(
             run,
             self._records[task.run_id],
             self._begins[task.run_id],
             self._paces,
             self._probes.get(run.kind),
-            _devices(task),
+            self._devices(task),
         )
-        return seconds
+        return None if source == ELSEWHERE else seconds
+
+    def _devices(self, task: RunTask) -> Devices:
+        workers = task.num_workers
+        gpus = workers * task.gpus_per_worker
+        if gpus == 0:
+            return Devices(count=workers * task.cpus_per_worker, unit="core", workers=workers)
+        return Devices(
+            count=gpus,
+            unit="GPU",
+            workers=workers,
+            kinds=(task.accelerator,) if task.accelerator else self._gpu_kinds,
+            uses_cpu=_wants_cpu(task.config_json),
+        )
 
     def _hours_left(self, task: RunTask) -> float:
         """Zero where nothing is known of it."""
-        return _devices(task).hours(self._seconds_left(task) or 0.0)
+        return self._devices(task).hours(self._seconds_left(task) or 0.0)
 
 
 _NEW = RunRecord(state="new")
 
 
-def _devices(task: RunTask) -> Devices:
-    gpus = task.num_workers * task.gpus_per_worker
-    if gpus > 0:
-        return Devices(count=gpus, unit="GPU")
-    return Devices(count=task.num_workers * task.cpus_per_worker, unit="core")
+@functools.cache  # it is asked about each run that waits, again and again
+def _wants_cpu(config_json: str) -> bool:
+    return bool(json.loads(config_json)["runtime"]["device"] == "cpu")
 
 
 def budget_of(
@@ -328,7 +349,15 @@ def budget_of(
         kinds = gpu_kinds_asked_for(plan.resources)
         probes |= probes_of(plan, out, is_local=is_local, gpu_kinds=kinds)
     limits = limits_of(written, terms.max_gpu_hours)
-    return Budget(written, folders, limits, terms.deadline, probes, look_every_s=LOOK_EVERY_S)
+    return Budget(
+        written,
+        folders,
+        limits,
+        terms.deadline,
+        probes,
+        look_every_s=LOOK_EVERY_S,
+        gpu_kinds=gpu_kinds_here() if is_local else (),
+    )
 
 
 def gpu_kinds_asked_for(resources: ResourcesConfig) -> list[str] | None:

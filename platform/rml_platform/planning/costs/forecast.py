@@ -11,14 +11,23 @@ from typing import Literal
 
 from rml_dashboards.contract.run_folder import seconds_and_steps
 from rml_platform.planning.cost import first_steps, stated_seconds_left
-from rml_platform.planning.costs.measured import Probe
+from rml_platform.planning.costs.measured import Probe, is_of_kind
 from rml_platform.planning.plan_file.written_plan import WrittenPlan, WrittenRun
 from rml_platform.run.run_folder import RunRecord
 from rml_platform.study.study_file import ResourcesConfig
 from rml_trainers.errors import ConfigError
 
 Records = Mapping[str, RunRecord]
-Source = Literal["its own pace", "runs of its kind", "probe", "runs of its method", "stated"]
+Source = Literal[
+    "its own pace",
+    "runs of its kind",
+    "probe",
+    "runs of its method",
+    "stated",
+    "runs of its kind on other devices",
+]
+ELSEWHERE: Source = "runs of its kind on other devices"
+"""A guess of the order of magnitude, and nothing to refuse a run for."""
 NO_ROW = "(noise floor)"
 """What stands for the row of a run that fills no cell, because it repeats another one."""
 SOURCES: tuple[Source, ...] = (
@@ -27,8 +36,26 @@ SOURCES: tuple[Source, ...] = (
     "probe",
     "runs of its method",
     "stated",
+    ELSEWHERE,
 )
 """Where the time of a run is from, the best first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a run has been trained, as far as its record tells."""
+
+    device: str
+    """By its own name; `cpu`."""
+    num_workers: int | None
+
+    @classmethod
+    def of(cls, record: RunRecord) -> "Place":
+        """Where it was last."""
+        teller = record.result or record.heartbeat
+        if teller is None:
+            return cls(device="", num_workers=None)
+        return cls(device=teller.device, num_workers=teller.num_workers)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,18 +64,45 @@ class Devices:
 
     count: float
     unit: Literal["GPU", "core"]
+    workers: int | None = None
+    """None where any number is meant."""
+    kinds: tuple[str, ...] = ()
+    """Of GPUs that it may get, by their own names or as Ray names them; empty where nobody
+    knows."""
+    uses_cpu: bool = False
+    """Its configuration wants the CPU, whatever it is given."""
 
     @classmethod
-    def of(cls, resources: ResourcesConfig, gpus_there: float) -> "Devices":
+    def of(
+        cls,
+        resources: ResourcesConfig,
+        gpus_there: float,
+        kinds: Iterable[str] = (),
+        *,
+        uses_cpu: bool = False,
+    ) -> "Devices":
         """GPUs where a run is given some, else cores.
 
         Args:
             gpus_there: GPUs of the machine or cluster.
+            kinds: of those of them that it may get.
         """
-        gpus = resources.workers * resources.gpus(gpus_there)
+        workers = resources.workers
+        gpus = workers * resources.gpus(gpus_there)
         if gpus > 0:
-            return cls(count=gpus, unit="GPU")
-        return cls(count=resources.workers * resources.cpus_per_worker, unit="core")
+            kinds = tuple(kinds)
+            return cls(count=gpus, unit="GPU", workers=workers, kinds=kinds, uses_cpu=uses_cpu)
+        return cls(count=workers * resources.cpus_per_worker, unit="core", workers=workers)
+
+    def are_as(self, place: Place) -> bool:
+        """Whether what was trained in a place tells how fast a run is on these."""
+        if None not in (place.num_workers, self.workers) and place.num_workers != self.workers:
+            return False
+        if self.unit == "core" or self.uses_cpu:
+            return place.device == "cpu"
+        if place.device in ("", "cpu"):
+            return False
+        return not self.kinds or any(is_of_kind(place.device, kind) for kind in self.kinds)
 
     def hours(self, seconds: float) -> float:
         """Device-hours of so many seconds of a run."""
@@ -86,29 +140,45 @@ class _Pace:
         return self.seconds / self.steps if self.steps else None
 
 
+class _PacesByPlace(dict[Place, _Pace]):
+    """Paces of runs that have something in common, by where they were trained."""
+
+    def on(self, devices: Devices, *, are_as: bool = True) -> _Pace:
+        """Of those in places as some devices are, or in all others."""
+        whole = _Pace()
+        for place, pace in self.items():
+            if devices.are_as(place) is are_as:
+                whole.add(pace.seconds, pace.steps)
+        return whole
+
+
 @dataclass(kw_only=True)
 class Paces:
     """Wall time per step, evaluations and checkpoints included: of runs by their kind and by their
     method."""
 
-    of_kind: dict[str, _Pace] = field(default_factory=dict)
-    of_method: dict[str, _Pace] = field(default_factory=dict)
+    of_kind: dict[str, _PacesByPlace] = field(default_factory=dict)
+    of_method: dict[str, _PacesByPlace] = field(default_factory=dict)
 
     @classmethod
     def of(cls, runs: Iterable[WrittenRun], records: Records) -> "Paces":
         """As the records of these runs tell."""
         paces = cls()
         for run in runs:
-            seconds, steps = trained(records[run.run_id])
-            for place, key in ((paces.of_kind, run.kind), (paces.of_method, run.method)):
-                place.setdefault(key, _Pace()).add(seconds, steps)
+            paces._add(run, records[run.run_id])
         return paces
 
     def move(self, run: WrittenRun, before: RunRecord, now: RunRecord) -> None:
         """The record of one of these runs has changed."""
-        for place, key in ((self.of_kind, run.kind), (self.of_method, run.method)):
-            place[key].add(*trained(before), times=-1)
-            place[key].add(*trained(now))
+        self._add(run, before, times=-1)
+        self._add(run, now)
+
+    def _add(self, run: WrittenRun, record: RunRecord, times: int = 1) -> None:
+        seconds, steps = trained(record)
+        place = Place.of(record)
+        for paces, key in ((self.of_kind, run.kind), (self.of_method, run.method)):
+            by_place = paces.setdefault(key, _PacesByPlace())
+            by_place.setdefault(place, _Pace()).add(seconds, steps, times)
 
 
 ENOUGH = 0.05
@@ -116,17 +186,18 @@ ENOUGH = 0.05
 
 
 def trained(record: RunRecord) -> tuple[float, int]:
-    """Seconds that a run has taken so far over all attempts, and the steps that it made itself in
-    them; of one that is not done without its starts."""
+    """Seconds that a run has taken so far, over all attempts where it was last, and the steps that
+    it made itself in them; of one that is not done without its starts."""
     beat = record.heartbeat
     first = beat.first_step if beat else 0
+    elsewhere_s, elsewhere_steps = (beat.elsewhere_s, beat.elsewhere_steps) if beat else (0.0, 0)
     if record.result is not None:
-        return record.result.seconds, record.result.steps - first
+        return record.result.seconds - elsewhere_s, record.result.steps - first - elsewhere_steps
     if beat is None:
         return 0.0, 0
     return seconds_and_steps(
-        seconds=beat.seconds,
-        step=beat.step,
+        seconds=beat.seconds - elsewhere_s,
+        step=beat.step - elsewhere_steps,
         first_step=first,
         start_up_s=beat.start_up_s,
         start_up_steps=beat.start_up_steps,
@@ -181,9 +252,11 @@ def seconds_left(
     step = max(beat.step, begin) if beat else begin
     steps = run.num_steps - step
     own = _Pace()
-    own.add(*trained(record))
-    of_kind = paces.of_kind.get(run.kind, _Pace()) if run.kind else _Pace()
-    of_method = paces.of_method.get(run.method, _Pace())
+    if devices.are_as(Place.of(record)):
+        own.add(*trained(record))
+    like = paces.of_kind.get(run.kind, _PacesByPlace()) if run.kind else _PacesByPlace()
+    of_kind = like.on(devices)
+    of_method = paces.of_method.get(run.method, _PacesByPlace()).on(devices)
     measured: tuple[tuple[_Pace, Source], ...] = (
         (own, "its own pace"),
         (of_kind, "runs of its kind"),
@@ -200,7 +273,8 @@ def seconds_left(
     stated = stated_seconds_left(run.stages, step)
     if stated is not None:
         return stated / devices.count, "stated"
-    return None, None
+    elsewhere = like.on(devices, are_as=False).per_step
+    return (None, None) if elsewhere is None else (steps * elsewhere, ELSEWHERE)
 
 
 @dataclass(frozen=True, kw_only=True)

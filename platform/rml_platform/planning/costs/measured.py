@@ -1,5 +1,6 @@
 """What was measured of kinds of runs: sizes of recorded runs, and probes kept by machine."""
 
+import functools
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -98,6 +99,7 @@ def probes_for(
     return _newest(out, kinds, lambda device: is_of_kind(device, gpu))
 
 
+@functools.cache
 def is_of_kind(device: str, kind: str) -> bool:
     """Whether a GPU by its own name (`NVIDIA A100-SXM4-80GB`) is of a kind by Ray's (`A100`)."""
     wanted = set(_words(kind))

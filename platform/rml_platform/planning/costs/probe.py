@@ -50,6 +50,12 @@ def probed_machine(resources: ResourcesConfig, local_index: int = 0) -> str:
     return f"{device_text('cpu', resources.cpus_per_worker)} of {host}"
 
 
+def gpu_kinds_here() -> tuple[str, ...]:
+    """Names of the GPUs that torch sees, each once."""
+    names = (torch.cuda.get_device_name(index) for index in range(Machine.here().gpus))
+    return tuple(dict.fromkeys(names))
+
+
 def probes_of(
     plan: WrittenPlan, out: Path, *, is_local: bool, gpu_kinds: Collection[str] | None = None
 ) -> Mapping[str, Probe]:

@@ -88,6 +88,7 @@ def test_time_left_is_reckoned_from_the_study_s_own_pace(tmp_path: Path) -> None
         ({"step": 5, "seconds": 15.0, "start_up_s": 15.0, "start_up_steps": 5}, None),
         ({"step": 60, "seconds": 20.0, "first_step": 50}, 2.0),
         ({"step": 10, "seconds": 20.0, "start_up_s": 15.0, "state": "done"}, 2.0),
+        ({"step": 10, "seconds": 90.0, "elsewhere_s": 85.0, "elsewhere_steps": 5}, 1.0),
     ],
 )
 def test_a_start_is_no_part_of_a_pace(status: dict[str, Any], expected: float | None) -> None:

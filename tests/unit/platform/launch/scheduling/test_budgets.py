@@ -18,7 +18,7 @@ from rml_platform.planning.costs.measured import Probe, write_probe
 from rml_platform.planning.costs.probe import probed_machine, probes_of
 from rml_platform.planning.plan_file.written_plan import WrittenPlan
 from rml_platform.run.run_folder import RunFolder, RunRecord
-from rml_platform.run.task import RunTask
+from rml_platform.run.task import RunTask, config_to_json
 from rml_platform.study.retry_config import RetryConfig
 from rml_platform.study.schema import load_study
 from rml_platform.study.study_file import ResourcesConfig
@@ -28,8 +28,10 @@ from tests.support.platform.fake_trainer import GOOD
 from tests.support.platform.plans import written
 from tests.support.platform.studies import STUDY, write_study
 from tests.support.platform.tasks import beat_of, fake_config, task_for
+from tests.support.tiny import tiny_config
 
 HOUR = 3600.0
+A100 = "NVIDIA A100-SXM4-80GB"
 
 
 class Spending:
@@ -271,6 +273,57 @@ def test_nothing_is_started_that_would_end_after_the_deadline(spending: Spending
     assert budget.refusal(spending.tasks[-1], ()) == "", "nothing is known of how long it takes"
     spending.now = 3 * HOUR
     assert budget.refusal(spending.tasks[-1], ()) == "the deadline has passed"
+
+
+@pytest.mark.parametrize(
+    ("device", "accelerator", "here", "is_known"),
+    [
+        ("cpu", None, (), False),
+        ("cpu", "A100", (), False),
+        ("NVIDIA T4", "A100", (), False),
+        ("NVIDIA T4", None, (A100,), False),
+        ("NVIDIA T4", None, (), True),
+        (A100, "A100", (), True),
+        (A100, None, (A100,), True),
+    ],
+)
+def test_what_a_run_took_on_another_device_is_no_reason_to_start_none(
+    device: str, accelerator: str | None, here: tuple[str, ...], is_known: bool, spending: Spending
+) -> None:
+    spending.spend(0, hours=100, launch_id="before", device=device, state="stopped")
+    limits = limits_of([spending.plan], 200)
+    budget = Budget(
+        [spending.plan],
+        spending.folders,
+        limits,
+        deadline=150 * HOUR,
+        clock=lambda: 0.0,
+        gpu_kinds=here,
+    )
+    config = tiny_config("supervised")
+    text = config_to_json(replace(config, runtime=replace(config.runtime, device="auto")))
+    first, second, *_ = (
+        replace(task, gpus_per_worker=4, accelerator=accelerator, config_json=text)
+        for task in spending.tasks
+    )
+    if is_known:
+        assert budget.refusal(first, ()).startswith("--max-gpu-hours: 0 of 200 GPU-hours spent, it")
+        return
+    assert budget.refusal(first, ()) == ""
+    assert budget.refusal(second, [first]) == ""
+    spending.spend(0, hours=110, device=A100, elsewhere_s=100 * HOUR, elsewhere_steps=4, step=5)
+    assert budget.refusal(second, [first]) == (
+        "--max-gpu-hours: 40 of 200 GPU-hours spent, 120 promised, it takes 320"
+    )
+
+
+def test_runs_whose_configuration_wants_the_cpu_have_its_pace(spending: Spending) -> None:
+    spending.spend(0, hours=1)
+    given = replace(spending.tasks[1], gpus_per_worker=1)
+    assert spending.tasks[1].config.runtime.device == "cpu"
+    assert spending.budget(hours=1.5).refusal(given, ()) == (
+        "--max-gpu-hours: 0 of 1.5 GPU-hours spent, it takes 2"
+    )
 
 
 def test_devices_multiply_hours(spending: Spending) -> None:

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from rml_platform.planning.costs.forecast import (
+    ELSEWHERE,
     Devices,
+    Paces,
     Price,
     by_row,
     forecast,
@@ -26,7 +28,7 @@ from rml_platform.planning.costs.measured import (
     write_probe,
 )
 from rml_platform.planning.plan_file.written_plan import WrittenPlan
-from rml_platform.run.run_folder import Heartbeat, Result, RunRecord
+from rml_platform.run.run_folder import Heartbeat, Result, RunRecord, going_on
 from rml_platform.study.schema import load_study
 from rml_platform.study.study_file import ResourcesConfig
 from rml_trainers.config import BatchConfig, ScheduleConfig
@@ -109,6 +111,68 @@ def test_the_pace_of_other_kinds_of_the_method_is_better_than_nothing(plan: Writ
     changed = replace(plan, runs=(plan.runs[0], other))
     (left,) = forecast(changed, records(changed, done(16)), devices=CORE)
     assert (left.source, left.seconds) == ("runs of its method", 16)
+
+
+GPU = Devices(count=1, unit="GPU", workers=1, kinds=("A100",))
+A100 = "NVIDIA A100-SXM4-80GB"
+
+
+@pytest.mark.parametrize(
+    ("device", "workers", "devices", "is_one"),
+    [
+        ("cpu", 1, CORE, True),
+        ("cpu", None, replace(CORE, workers=2), True),
+        ("cpu", 1, replace(CORE, workers=2), False),
+        (A100, 1, CORE, False),
+        (A100, 1, GPU, True),
+        (A100, 2, GPU, False),
+        ("NVIDIA H100 80GB HBM3", 1, GPU, False),
+        ("NVIDIA H100 80GB HBM3", 1, replace(GPU, kinds=()), True),
+        ("NVIDIA H100 80GB HBM3", 1, replace(GPU, kinds=("A100", "H100")), True),
+        ("cpu", 1, GPU, False),
+        ("cpu", 1, replace(GPU, kinds=()), False),
+        ("cpu", 1, replace(GPU, uses_cpu=True), True),
+        (A100, 1, replace(GPU, uses_cpu=True), False),
+    ],
+)
+def test_a_pace_is_that_of_the_devices_that_it_was_measured_on(
+    device: str, workers: int | None, devices: Devices, is_one: bool, plan: WrittenPlan
+) -> None:
+    """Of the run itself as well as of others of its kind."""
+    at_work = beat_of(step=2, seconds=10, device=device, num_workers=workers)
+    known = records(plan, RunRecord(state="running", heartbeat=at_work))
+    first, second = forecast(plan, known, devices=devices)[:2]
+    own: str = "its own pace" if is_one else ELSEWHERE
+    like = "runs of its kind" if is_one else ELSEWHERE
+    assert [(first.source, first.seconds), (second.source, second.seconds)] == [
+        (own, 6 * 5),
+        (like, 8 * 5),
+    ]
+
+
+def test_other_devices_are_asked_last(plan: WrittenPlan) -> None:
+    at_work = beat_of(step=2, seconds=10, device="cpu")
+    known = records(plan, RunRecord(state="running", heartbeat=at_work))
+    probes = {plan.runs[0].kind: replace(PROBE, kind=plan.runs[0].kind)}
+    assert forecast(plan, known, probes=probes, devices=GPU)[1].source == "probe"
+
+
+def test_a_run_that_goes_on_elsewhere_has_the_pace_of_where_it_is(plan: WrittenPlan) -> None:
+    before = beat_of(step=4, seconds=1000, device="cpu", num_workers=1, start_up_s=90)
+    first = beat_of(step=4, checkpoint_step=4, device=A100, num_workers=1)
+    moved = going_on(first, before)
+    assert (moved.seconds, moved.elsewhere_s, moved.elsewhere_steps) == (1000, 1000, 4)
+    later = replace(moved, step=6, seconds=1004)
+    assert trained(RunRecord(state="running", heartbeat=later)) == (4, 2)
+    result = replace(done(1008).result, device=A100)  # type: ignore[type-var]
+    ended = RunRecord(state="done", heartbeat=later, result=result)
+    assert trained(ended) == (8, 4)
+    paces = Paces.of(plan.runs, records(plan, RunRecord(state="running", heartbeat=before)))
+    paces.move(plan.runs[0], RunRecord(state="running", heartbeat=before), ended)
+    on_gpu = paces.of_kind[plan.runs[0].kind].on(GPU)
+    assert (on_gpu.seconds, on_gpu.steps) == (8, 4)
+    stayed = going_on(replace(first, device="cpu"), replace(before, num_workers=None))
+    assert (stayed.start_up_s, stayed.elsewhere_s) == (90, 0)
 
 
 def test_what_was_taken_over_is_not_counted_as_trained() -> None:
@@ -199,7 +263,8 @@ def test_a_cluster_goes_by_probes_of_its_own_kind_of_device(tmp_path: Path) -> N
 
 
 def test_rows_add_up_to_the_whole(plan: WrittenPlan) -> None:
-    left = forecast(plan, records(plan, done(36)), devices=Devices(count=2, unit="GPU"))
+    on_gpus = replace(done(36), result=replace(done(36).result, device=A100))  # type: ignore[type-var]
+    left = forecast(plan, records(plan, on_gpus), devices=Devices(count=2, unit="GPU"))
     rows = by_row(plan, left)
     assert {row: len(runs) for row, runs in rows.items()} == {"Supervised": 3, "RML": 4}
     sums = [total(runs, Devices(count=2, unit="GPU"), at_once=2) for runs in rows.values()]
@@ -221,8 +286,8 @@ def test_wall_time_with_room_for_some(seconds: list[float], at_once: int, wall: 
 
 def test_devices_are_gpus_where_a_run_gets_some() -> None:
     two = ResourcesConfig(workers=2, cpus_per_worker=3)
-    assert Devices.of(two, gpus_there=4) == Devices(count=2, unit="GPU")
-    assert Devices.of(two, gpus_there=0) == Devices(count=6, unit="core")
+    assert Devices.of(two, 4, [A100]) == Devices(count=2, unit="GPU", workers=2, kinds=(A100,))
+    assert Devices.of(two, gpus_there=0) == Devices(count=6, unit="core", workers=2)
     half = Devices.of(ResourcesConfig(gpus_per_worker=0.5), gpus_there=1)
     assert half.hours(7200) == 1
 
