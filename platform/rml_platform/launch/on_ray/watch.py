@@ -23,6 +23,9 @@ BEGINS_WITHIN_S = 1800.0
 its libraries over a slow network is not hung, however short the pauses of the study are."""
 WAITING_AFTER_S = 20.0
 """A run whose worker has not begun for so long waits for something."""
+LONGEST_GAP_S = 60.0
+"""Between two looks at most so much counts as a run's silence. While the machine stood still, or
+its storage was away, no run could report and nobody could look."""
 
 
 @dataclass
@@ -32,22 +35,27 @@ class Pace:
     attempt: int
     place: Hashable
     """Changes with every report of the run."""
-    since_s: float
+    looked_s: float
+    """When it was looked at last."""
+    still_s: float = 0.0
+    """For how long no report has been seen to come."""
     longest_s: float = 0.0
     """Longest pause between two reports so far."""
     is_killed: bool = False
     """Its process was killed, and nobody has noticed so far."""
 
-    def move(self, place: Hashable, now_s: float) -> None:
-        """A report has come, or nothing has changed."""
+    def move(self, place: Hashable, now_s: float, rules: RetryConfig) -> None:
+        """A report has come, or nothing has changed. One gap alone, in which nobody looked, uses up
+        the patience of no study, however little it has."""
+        self.still_s += min(now_s - self.looked_s, LONGEST_GAP_S, rules.hang_at_least_s / 4)
+        self.looked_s = now_s
         if place != self.place:
-            self.longest_s = max(self.longest_s, now_s - self.since_s)
+            self.longest_s = max(self.longest_s, self.still_s)
             self.place = place
-            self.since_s = now_s
+            self.still_s = 0.0
 
-    def is_hung(self, rules: RetryConfig, now_s: float) -> bool:
-        patience_s = max(rules.hang_at_least_s, rules.hang_factor * self.longest_s)
-        return now_s - self.since_s > patience_s
+    def is_hung(self, rules: RetryConfig) -> bool:
+        return self.still_s > max(rules.hang_at_least_s, rules.hang_factor * self.longest_s)
 
 
 class Watch:
@@ -76,7 +84,11 @@ class Watch:
     def look(self) -> None:
         """Once around the runs that are under way; to be called again and again."""
         tasks = self._queue.under_way()
-        self.judge(tasks, {task.run_id: _beat_of(task) for task in tasks}, time.monotonic())
+        beats = dict[str, Heartbeat | None]()
+        for task in tasks:
+            with contextlib.suppress(OSError):  # the storage is away: this was no look at the run
+                beats[task.run_id] = _beat_of(task)
+        self.judge([task for task in tasks if task.run_id in beats], beats, time.monotonic())
 
     def judge(self, tasks: list[RunTask], beats: dict[str, Heartbeat | None], now_s: float) -> None:
         """What follows from the last words of the runs that are under way, at a time."""
@@ -98,14 +110,18 @@ class Watch:
         if not self._has_actor(run_id):
             self._starts.pop(run_id, None)
             return
-        place = RunFolder.of(task.storage, run_id).folder.state_of("log.txt")
+        try:
+            place = RunFolder.of(task.storage, run_id).folder.state_of("log.txt")
+        except OSError:  # the storage is away: this was no look at the run
+            return
+        rules = self._queue.rules_of(task)
         pace = self._starts.setdefault(run_id, Pace(0, place, now_s))
-        pace.move(place, now_s)
-        waited_s = now_s - pace.since_s
-        if waited_s > BEGINS_WITHIN_S and pace.is_hung(self._queue.rules_of(task), now_s):
+        pace.move(place, now_s, rules)
+        waited_s = pace.still_s
+        if waited_s > BEGINS_WITHIN_S and pace.is_hung(rules):
             self._on_note(f"{run_id} has not begun within {waited_s:.0f} s: its process is killed")
             self._queue.note_hang(run_id)
-            pace.since_s = now_s
+            pace.still_s = 0.0
             self._end_attempt(run_id)
 
     def _follow(self, task: RunTask, beat: Heartbeat, now_s: float) -> None:
@@ -115,15 +131,16 @@ class Watch:
         if pace is None or pace.attempt != beat.attempt:
             self._paces[run_id] = Pace(beat.attempt, place, now_s)
             return
-        pace.move(place, now_s)
-        if pace.is_hung(self._queue.rules_of(task), now_s):
+        rules = self._queue.rules_of(task)
+        pace.move(place, now_s, rules)
+        if pace.is_hung(rules):
             self._on_note(
                 f"{run_id} has reported nothing since step {beat.step} for "
-                f"{now_s - pace.since_s:.0f} s (longest pause before: {pace.longest_s:.0f} s): "
+                f"{pace.still_s:.0f} s (longest pause before: {pace.longest_s:.0f} s): "
                 f"process {beat.worker.pid} on {beat.worker.host} is killed"
             )
             self._queue.note_hang(run_id)
-            pace.since_s = now_s
+            pace.still_s = 0.0
             kill(beat.worker, beat.node)
             if pace.is_killed:
                 self._on_note(f"{run_id} does not come back from that: who waits for it is killed")
@@ -197,8 +214,8 @@ def kill(worker: Process, node: str) -> None:
 
 
 def _beat_of(task: RunTask) -> Heartbeat | None:
-    """Last word of the attempt that is under way; None before it began."""
-    with contextlib.suppress(DamagedFileError, OSError):
+    """Last word of the attempt that is under way; None before it began. Raises OSError."""
+    with contextlib.suppress(DamagedFileError):
         beat = RunFolder.of(task.storage, task.run_id).heartbeat()
         if beat is not None and beat.launch_id == task.launch_id and beat.state == "running":
             return beat

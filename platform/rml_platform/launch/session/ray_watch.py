@@ -17,6 +17,8 @@ PROBE_TIMEOUT_S = 5.0
 LOST_AFTER_S = 30.0
 """How long the head of a cluster may not answer: its own processes give up after 60 s, and take
 this one with them without a word that a person could use."""
+LONGEST_GAP_S = 2 * PROBE_TIMEOUT_S
+"""Between two probes at most so much counts as silence: a machine that stood still asked nobody."""
 
 
 def what_died() -> str:
@@ -38,7 +40,8 @@ class HeadProbe:
     """Asks the head of a cluster for a sign of life."""
 
     def __init__(self) -> None:
-        self._last_answer = time.monotonic()
+        self._silent_s = 0.0
+        self._asked_s = time.monotonic()
 
     def what_is_lost(self) -> str:
         """Empty unless the head has not answered for too long."""
@@ -48,14 +51,17 @@ class HeadProbe:
         try:
             client.internal_kv_exists(b"rml", b"rml", PROBE_TIMEOUT_S)
         except Exception:  # Ray raises RpcError, RaySystemError and others of its own
-            silent_s = time.monotonic() - self._last_answer
-            if silent_s > LOST_AFTER_S:
+            now_s = time.monotonic()
+            self._silent_s += min(now_s - self._asked_s, LONGEST_GAP_S)
+            self._asked_s = now_s
+            if self._silent_s > LOST_AFTER_S:
                 return (
-                    f"the head of the Ray cluster has not answered for {silent_s:.0f} s; nothing "
-                    "is lost, launch again when it is back"
+                    f"the head of the Ray cluster has not answered for {self._silent_s:.0f} s; "
+                    "nothing is lost, launch again when it is back"
                 )
         else:
-            self._last_answer = time.monotonic()
+            self._asked_s = time.monotonic()
+            self._silent_s = 0.0
         return ""
 
 

@@ -1,5 +1,6 @@
 """When a run is hung, and what is said of runs that wait."""
 
+import errno
 import signal
 import subprocess
 import sys
@@ -29,6 +30,8 @@ from tests.support.platform.fake_trainer import GOOD
 from tests.support.platform.tasks import beat_of, fake_config, task_for
 
 RULES = RetryConfig(hang_factor=10, hang_at_least_s=60)
+LOOKS_EVERY_S = 10.0
+AN_HOUR_S = 3600.0
 
 
 @pytest.fixture
@@ -66,11 +69,20 @@ class Watched:
         )
 
     def after(self, passed_s: float, **changes: object) -> None:
-        self.beat = replace(self.beat, **changes)  # type: ignore[arg-type]
-        self.pass_time(passed_s, self.beat)
+        """Its last word, told at the end of a while in which it is looked at."""
+        now = replace(self.beat, **changes)  # type: ignore[arg-type]
+        self.pass_time(passed_s, now)
 
     def pass_time(self, passed_s: float, beat: Heartbeat | None = None) -> None:
+        while passed_s > LOOKS_EVERY_S:
+            self.look_after(LOOKS_EVERY_S, beat and self.beat)
+            passed_s -= LOOKS_EVERY_S
+        self.look_after(passed_s, beat)
+
+    def look_after(self, passed_s: float, beat: Heartbeat | None) -> None:
+        """Only one look, at the end."""
         self.now_s += passed_s
+        self.beat = beat or self.beat
         self.watch.judge([self.task], {self.task.run_id: beat}, self.now_s)
 
 
@@ -134,6 +146,63 @@ def test_a_heartbeat_alone_is_no_report(task: RunTask, killed: list[tuple[int, s
     assert len(killed) == 1
 
 
+def test_a_machine_that_stood_still_is_held_against_no_run(
+    task: RunTask, killed: list[tuple[int, str]]
+) -> None:
+    run = Watched(task)
+    run.after(0)
+    run.after(5, step=1)
+    run.look_after(AN_HOUR_S, run.beat)
+    run.after(40)
+    assert killed == [], "it has had too little time to report"
+    run.after(10)
+    assert killed == [(7, "node-a")]
+    assert "has reported nothing since step 1 for 65 s (longest pause before: 5 s)" in run.notes[0]
+
+
+def test_the_time_for_which_nobody_looked_makes_no_patience(
+    task: RunTask, killed: list[tuple[int, str]]
+) -> None:
+    run = Watched(task)
+    run.after(0)
+    run.look_after(AN_HOUR_S, replace(run.beat, step=1000))
+    run.after(150)
+    assert killed == []
+    run.after(1)
+    assert len(killed) == 1
+
+
+def test_a_run_that_cannot_be_read_is_not_judged(
+    task: RunTask, killed: list[tuple[int, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Watched(task)
+    RunFolder.of(task.storage, task.run_id).write_heartbeat(run.beat)
+    run.watch.look()
+    judged: list[list[RunTask]] = []
+    monkeypatch.setattr(run.watch, "judge", lambda tasks, beats, now_s: judged.append(tasks))
+    with monkeypatch.context() as patch:
+        patch.setattr(Folder, "read", away)
+        run.watch.look()
+    run.watch.look()
+    assert judged == [[], [task]]
+
+
+def test_a_log_that_cannot_be_read_keeps_the_look_from_no_other_run(
+    task: RunTask, killed: list[tuple[int, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Watched(task)
+    other = replace(task, run_id="run-2")
+    monkeypatch.setattr(Folder, "state_of", away)
+    for seconds in range(8):
+        beats = {task.run_id: run.beat, other.run_id: None}
+        run.watch.judge([other, task], beats, LOOKS_EVERY_S * seconds)
+    assert killed == [(7, "node-a")]
+
+
+def away(folder: Folder, name: str) -> None:
+    raise OSError(errno.ESTALE, "Stale file handle")
+
+
 def test_a_new_attempt_begins_afresh(task: RunTask, killed: list[tuple[int, str]]) -> None:
     run = Watched(task)
     run.after(0)
@@ -171,14 +240,16 @@ def test_a_run_that_does_not_begin_in_its_actor_is_taken_from_it(
     run.pass_time(BEGINS_WITHIN_S + 1)
     assert run.ended == [], "it waits for room"
     run.has_actor = True
-    run.pass_time(50)
-    run.pass_time(BEGINS_WITHIN_S)
+    run.pass_time(0)
+    run.look_after(AN_HOUR_S, None)
+    run.pass_time(BEGINS_WITHIN_S - 15)
+    assert run.ended == [], "nobody looked in that hour"
     note(RunFolder.of(task.storage, task.run_id), "info", "images: 10 of 90 GB are here")
     with monkeypatch.context() as patch:
         patch.setattr(Folder, "read", lambda folder, name: pytest.fail(f"{name} is read whole"))
-        run.pass_time(50)
+        run.pass_time(10)
         assert run.ended == []
-        run.pass_time(10 * BEGINS_WITHIN_S + 501)
+        run.pass_time(10 * BEGINS_WITHIN_S + 101)
     assert run.ended == ["run-1"]
     assert run.notes[-1].startswith("run-1 has not begun within 18")
     run.queue.ended("run-1", "ActorDiedError: it died")

@@ -172,16 +172,22 @@ def test_a_head_that_stays_silent_is_lost_and_one_that_comes_back_is_not(
             return False
 
     client = Client()
-    clock = iter(range(0, 1000, 20))
-    monkeypatch.setattr(time, "monotonic", lambda: float(next(clock)))
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     monkeypatch.setattr(ray._private.worker.global_worker, "gcs_client", client, raising=False)
     probe = ray_watch.HeadProbe()
-    assert probe.what_is_lost() == ""
+
+    def after(seconds: float) -> str:
+        now[0] += seconds
+        return probe.what_is_lost()
+
+    assert [after(6) for _ in range(5)] == [""] * 5
     client.is_away = False
-    assert probe.what_is_lost() == ""
+    assert after(6) == ""
     client.is_away = True
-    assert probe.what_is_lost() == ""
-    assert "has not answered for 40 s" in probe.what_is_lost()
+    assert after(3600) == "", "this machine stood still, and asked nobody"
+    assert [after(6) for _ in range(3)] == [""] * 3
+    assert "has not answered for 34 s" in after(6)
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP])
