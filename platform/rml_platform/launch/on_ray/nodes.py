@@ -1,5 +1,6 @@
 """Which nodes of the connected Ray an attempt may be on, and what is done on one of them."""
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -8,9 +9,13 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from rml_platform.launch.on_ray.fleet.room import nodes_now, open_to, workers_on
+from rml_platform.run.faults.repeated import check_needed
 from rml_platform.run.task import RunTask
 
 Found = TypeVar("Found")
+
+LOOKS_UP_EVERY_S = 1.0
+"""Whoever waits for Ray looks up so often: nothing may wait for it any more when it ends."""
 
 NODE_ID = "ray.io/node-id"
 """Label that Ray gives every node."""
@@ -78,5 +83,24 @@ def call_on(node: str, work: Callable[..., Found], *arguments: Any, within_s: fl
     """
     on_it = NodeAffinitySchedulingStrategy(node_id=node, soft=False)
     task = ray.remote(num_cpus=0, max_retries=0)(work).options(scheduling_strategy=on_it)
-    found: Found = ray.get(task.remote(*arguments), timeout=within_s)
+    found: Found = get_within(task.remote(*arguments), within_s)
     return found
+
+
+def get_within(reference: Any, within_s: float) -> Any:
+    """What a reference of Ray stands for; not in one long wait, so that a thread of `repeated` ends
+    with its context.
+
+    Raises:
+        ray.exceptions.RayError: it failed, or is not there after `within_s`.
+        NoLongerNeeded: the context was left.
+    """
+    until_s = time.monotonic() + within_s
+    while True:
+        check_needed()
+        left_s = max(0.0, until_s - time.monotonic())
+        try:
+            return ray.get(reference, timeout=min(left_s, LOOKS_UP_EVERY_S))
+        except ray.exceptions.GetTimeoutError:
+            if left_s <= LOOKS_UP_EVERY_S:
+                raise

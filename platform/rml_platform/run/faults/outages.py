@@ -16,7 +16,8 @@ OUTAGE_S = 120.0
 """How long a worker waits for its storage, once: less than the ten minutes for which the others of
 its group wait for it."""
 STOPPED_S = 10.0
-"""How long a launch that was stopped waits, once: a scheduler kills it soon after."""
+"""How long a launch that was stopped waits for what does not answer, all in all: a scheduler kills
+it soon after."""
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 15.0
 _logger = logging.getLogger(__name__)
@@ -51,15 +52,25 @@ def is_outage(text: str) -> bool:
     return _OUTAGE.search(text) is not None
 
 
+def patience_s() -> float:
+    """For how many seconds a launcher may still wait for what does not answer: without end, as
+    nobody waits for it. Where somebody has stopped it, all that it waits for on its way out has
+    `STOPPED_S` together, from the first wait on."""
+    stop = sys.exception()
+    if not isinstance(stop, KeyboardInterrupt):
+        return math.inf
+    now_s = time.monotonic()
+    until_s: float = vars(stop).setdefault("rml_waits_until_s", now_s + STOPPED_S)
+    return max(0.0, until_s - now_s)
+
+
 def until_it_answers(work: Callable[[], T]) -> T:
-    """As `through_outages`, without end: for a launcher, which nobody waits for. Where somebody has
-    stopped it, it waits for `STOPPED_S` only.
+    """As `through_outages`, for a launcher: for as long as its `patience_s` is.
 
     Raises:
         OSError: something else is wrong, or it was stopped.
     """
-    is_stopped = isinstance(sys.exception(), KeyboardInterrupt)
-    return through_outages(work, for_s=STOPPED_S if is_stopped else math.inf)
+    return through_outages(work, for_s=patience_s())
 
 
 def through_outages(work: Callable[[], T], for_s: float | None = None) -> T:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rml_platform.launch.on_ray.fleet.room import Node, nodes_now
+from rml_platform.run.faults.repeated import check_needed
 
 LOOK_EVERY_S = 3.0
 AGAIN_AFTER_S = 60.0
@@ -60,6 +61,7 @@ class Newcomers:
         if not new:
             return
         faults = self._judge(new)
+        check_needed()  # it may have stored a data set meanwhile, and there is no Ray any more
         alive = {node.id for node in self._look()}
         for node in new:
             if node.id in alive:  # otherwise there is nothing to be said of it any more

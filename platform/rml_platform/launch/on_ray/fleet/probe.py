@@ -14,6 +14,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from rml_platform.environment import code_hash, package_version
 from rml_platform.launch.on_ray.fleet.room import Node
+from rml_platform.launch.on_ray.nodes import get_within
 from rml_platform.plugins import hash_here
 from rml_platform.run.faults.lease import LAUNCHES
 from rml_platform.run.files.inputs import in_place
@@ -117,7 +118,7 @@ def ask(nodes: Iterable[Node], question: Question) -> dict[str, Answer | NoAnswe
 
 def _answered(reference: Any, until_s: float) -> Answer | NoAnswer:
     try:
-        found: Answer = ray.get(reference, timeout=max(0.0, until_s - time.monotonic()))
+        found: Answer = get_within(reference, max(0.0, until_s - time.monotonic()))
     except ray.exceptions.GetTimeoutError:
         ray.cancel(reference, force=True)
         return NoAnswer(f"gave no answer within {ANSWER_WITHIN_S:.0f} s", is_silent=True)

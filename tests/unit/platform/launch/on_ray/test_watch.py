@@ -8,9 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import ray
+from ray.exceptions import GetTimeoutError
 
 from rml_platform.launch.on_ray import watch as module
-from rml_platform.launch.on_ray.nodes import Places
+from rml_platform.launch.on_ray.nodes import LOOKS_UP_EVERY_S, Places, get_within
 from rml_platform.launch.on_ray.watch import (
     BEGINS_WITHIN_S,
     WAITING_AFTER_S,
@@ -255,6 +257,24 @@ def test_a_run_that_does_not_begin_in_its_actor_is_taken_from_it(
     run.queue.ended("run-1", "ActorDiedError: it died")
     assert run.notes[-1] == "run-1 is tried again after step 0 (hang)"
     assert killed == []
+
+
+def test_who_waits_for_an_answer_of_ray_looks_up_now_and_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[float] = []
+
+    def get(reference: str, timeout: float) -> str:
+        asked.append(timeout)
+        if len(asked) % 3:
+            raise GetTimeoutError
+        return reference
+
+    monkeypatch.setattr(ray, "get", get)
+    assert get_within("an answer", 180) == "an answer"
+    assert asked == [LOOKS_UP_EVERY_S] * 3
+    with pytest.raises(GetTimeoutError):
+        get_within("an answer", 0)
 
 
 def test_a_stopped_process_is_ended() -> None:

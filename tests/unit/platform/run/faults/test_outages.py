@@ -1,6 +1,7 @@
 """A storage that is away is told from what would be wrong again, and waited for."""
 
 import errno
+import math
 import os
 import socket
 from pathlib import Path
@@ -151,6 +152,31 @@ def test_a_launch_that_was_stopped_does_not_wait_without_end(clock: list[float])
         finally:
             until_it_answers(always_away)
     assert clock[0] <= outages.STOPPED_S
+
+
+def test_all_waits_of_a_stop_together_have_one_end(clock: list[float]) -> None:
+    failed: list[OSError] = []
+    with pytest.raises(KeyboardInterrupt):
+        try:
+            raise KeyboardInterrupt
+        finally:
+            for _ in range(5):
+                try_again(failed)
+    assert len(failed) == 5
+    assert clock[0] <= outages.STOPPED_S
+    with pytest.raises(KeyboardInterrupt):
+        try:
+            raise KeyboardInterrupt
+        finally:
+            assert outages.patience_s() == outages.STOPPED_S, "another stop"
+    assert outages.patience_s() == math.inf
+
+
+def try_again(failed: list[OSError]) -> None:
+    try:
+        until_it_answers(always_away)
+    except OSError as error:
+        failed.append(error)
 
 
 @pytest.mark.parametrize("first", [1, 3, 5, 7, 9, 11])

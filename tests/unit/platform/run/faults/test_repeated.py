@@ -6,7 +6,9 @@ from collections.abc import Callable
 import pytest
 from ray.exceptions import RayError
 
-from rml_platform.run.faults.repeated import repeated
+from rml_platform.run.faults import outages
+from rml_platform.run.faults import repeated as module
+from rml_platform.run.faults.repeated import NoLongerNeeded, check_needed, repeated
 
 
 def test_work_is_repeated_over_a_storage_that_is_away_and_ends_with_the_context() -> None:
@@ -70,3 +72,47 @@ def test_it_ends_at_once_however_long_its_pause_is() -> None:
     with repeated(lambda: calls.append(1), 3600, "look"):
         pass
     assert calls == []
+
+
+def test_work_that_does_not_come_back_holds_up_no_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outages, "STOPPED_S", 0.05)
+    monkeypatch.setattr(module, "A_MOMENT_S", 0.0)
+    said: list[str] = []
+    is_begun = threading.Event()
+    may_end = threading.Event()
+    has_ended = threading.Event()
+
+    def work() -> None:
+        is_begun.set()
+        may_end.wait()
+        has_ended.set()
+        raise RuntimeError("its Ray is gone")
+
+    with pytest.raises(KeyboardInterrupt), repeated(work, 0.001, "newcomers", said.append):
+        assert is_begun.wait(60)
+        raise KeyboardInterrupt
+    assert not has_ended.is_set()
+    (thread,) = (one for one in threading.enumerate() if one.name == "newcomers")
+    may_end.set()
+    thread.join()
+    assert said == [], "nobody waits for it any more"
+
+
+def test_work_that_waits_for_long_ends_with_its_context() -> None:
+    said: list[str] = []
+    is_begun = threading.Event()
+    ends: list[type[Exception]] = []
+
+    def work() -> None:
+        is_begun.set()
+        try:
+            while True:
+                check_needed()
+        except NoLongerNeeded as end:
+            ends.append(type(end))
+            raise
+
+    with repeated(work, 0.001, "newcomers", said.append):
+        assert is_begun.wait(60)
+    assert (ends, said) == ([NoLongerNeeded], [])
+    check_needed()  # in this thread nothing is repeated

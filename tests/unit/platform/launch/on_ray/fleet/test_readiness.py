@@ -234,6 +234,7 @@ def test_silence_is_told_from_an_answer(
     cancelled = Mock()
     monkeypatch.setattr(ray, "cancel", cancelled)
     monkeypatch.setattr(probe, "NodeAffinitySchedulingStrategy", Mock())
+    monkeypatch.setattr(probe, "ANSWER_WITHIN_S", 0.0)
     question = Question(storage="", launch_id="", plugins=(), inputs=())
     found = probe.ask(NODES[:1], question)["a"]
     assert isinstance(found, NoAnswer)
