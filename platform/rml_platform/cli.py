@@ -20,7 +20,7 @@ from rml_platform.commands.results import dashboard, figures, report, tables
 from rml_platform.commands.running import cancel, status
 from rml_platform.commands.trouble import chaos, replay
 from rml_platform.plain_output import write_plainly
-from rml_trainers.errors import RmlError
+from rml_trainers.errors import RmlError, is_disk_full
 
 NARROW = 60
 """Below so many columns a framed table of options would cut their names off."""
@@ -79,8 +79,9 @@ def main() -> None:
 
 def _is_for_a_person(error: Exception) -> bool:
     """RmlError, or the dashboards' own counterpart (they import nothing of ours; loaded only where
-    it can occur)."""
+    it can occur); a disk that is full, whose error names the file."""
     dashboards = sys.modules.get("rml_dashboards.errors")
-    return isinstance(error, RmlError) or (
+    is_full = isinstance(error, OSError) and is_disk_full(error)
+    return isinstance(error, RmlError) or is_full or (
         dashboards is not None and isinstance(error, dashboards.DashboardError)
     )

@@ -6,9 +6,10 @@ the second time; launching again after anything was killed finishes it.
 """
 
 import functools
+import sys
 import time
 import uuid
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,10 @@ from rml_platform.launch.live_view import LiveView, poll_seconds
 from rml_platform.launch.on_ray.carrying_out import on_ray, ray_ahead
 from rml_platform.launch.outcomes import (
     LaunchReport,
-    close,
+    close_all,
     note_old_metrics,
+    storage_error,
+    told_as_one_sentence,
     triage,
     write_losses,
 )
@@ -47,14 +50,18 @@ from rml_platform.planning.feasible import check_pretrained
 from rml_platform.planning.machine import Machine
 from rml_platform.planning.plan import Plan
 from rml_platform.planning.plan_file.writing import study_labels
+from rml_platform.run.faults.ending import Ending
 from rml_platform.run.faults.lease import lease
 from rml_platform.run.faults.outages import until_it_answers
 from rml_platform.run.faults.repeated import repeated
 from rml_platform.run.files.temporary import sweep
-from rml_platform.run.run_folder import CANCEL_FILE, RunFolder, RunRecord
+from rml_platform.run.many_runs import REQUESTS_AT_ONCE
+from rml_platform.run.run_folder import CANCEL_FILE, RunFolder
 from rml_platform.run.shared_stages import StageEnds, mark_shared
+from rml_platform.run.storage import Folder
 from rml_platform.run.task import RunTask
 from rml_platform.tracking.opening import open_tracker
+from rml_platform.tracking.publisher import sync_at_the_end
 from rml_platform.tracking.several_studies import StudyPublishers
 
 CarryOut = Callable[..., Mapping[str, str]]
@@ -94,6 +101,8 @@ def launch(
         carry_out: who trains the runs; default: Ray, or this process.
     Raises:
         TrackingError, HubAwayError: MLflow cannot be used, or weights be had; nothing was started.
+        StorageError: the storage lets nothing be written, such as one that is full; what could be
+            closed, sent and given back is.
         ConfigError: one run needs more than the cluster has, or Ray, or its nodes run other code.
     """
     started = time.monotonic()
@@ -104,7 +113,11 @@ def launch(
     studies = _labels_of(plans)
     try:
         here = (is_local := address is None) and with_ray and carry_out is None
-        with stopping_on_signals(), ray_ahead(plans, layout.storage, here, max_concurrent) as ahead:
+        with (
+            told_as_one_sentence(layout.storage),
+            stopping_on_signals(),
+            ray_ahead(plans, layout.storage, here, max_concurrent) as ahead,
+        ):
             publisher = _opened(tracking_uri, layout, studies, note)
             carry_out = functools.partial(
                 carry_out or (on_ray(ahead) if with_ray else carry_out_here),
@@ -199,6 +212,7 @@ class _Launch:
         self._console = console
         self._report = report
         self._poll_s = poll_seconds(self.folders.values())
+        self._at_once = 1 if Folder.open(layout.storage).local else REQUESTS_AT_ONCE
         self._on_started: Callable[[str], None] = lambda run_id: None
 
     def bring_to_end(self, carry_out: CarryOut, ahead: LocalRay | None) -> None:
@@ -262,11 +276,11 @@ class _Launch:
     def _claimed(self, pending: Sequence[str]) -> list[str]:
         """Claim the runs that nobody is at, except those that another launch has just finished."""
         own = until_it_answers(functools.partial(self.claims.take, pending))
-        records = {run_id: self._record(run_id) for run_id in own}
+        records = {run_id: until_it_answers(self.folders[run_id].record) for run_id in own}
         done = [run_id for run_id, record in records.items() if record.result is not None]
         self._budget.take(records)
         for run_id in done:
-            self._give_back(run_id)
+            until_it_answers(functools.partial(self._give_back, run_id))
         self._report.done_elsewhere += done
         return [run_id for run_id in own if run_id not in done]
 
@@ -309,27 +323,42 @@ class _Launch:
             kept = {i: text for i, text in lost.items() if self._holds(i)}
             until_it_answers(lambda: write_losses(kept, self.folders, self.launch_id))
         finally:
-            for run_id in own:
-                # A run that another launch took over in the meantime is followed from here on.
-                if self._holds(run_id) or self._is_done(run_id):
-                    run = self.folders[run_id]
-                    until_it_answers(functools.partial(close, run, self.launch_id, self._report))
-            until_it_answers(functools.partial(self._note_held_back, turns))
-            self._publisher.sync([self.folders[run_id] for run_id in own], closing=True)
-            for run_id in own:
-                self._give_back(run_id)
+            self._close(own, turns)
+
+    def _close(self, own: Sequence[str], turns: Turns) -> None:
+        """Close the runs, send what the tracker lacks of them, and give them back, whatever goes
+        wrong with one of these. Raises StorageError in the end, unless something else ends the
+        launch already."""
+        is_ending = sys.exception() is not None
+        ending = Ending(self._at_once)
+        try:
+            still = ending.of_each(lambda i: self.claims.holds(i) or self._has_result(i), own)
+            # A run that another launch took over in the meantime is followed from here on.
+            mine = [self.folders[run_id] for run_id in own if still.get(run_id, True)]
+            close_all(mine, self.launch_id, self._report, ending)
+            ending.do(functools.partial(self._note_held_back, turns))
+            self._send_last(own)
+        finally:
+            ending.of_each(self._give_back, own)
+        if ending.error is not None:
+            error = storage_error(ending.error, self._storage)
+            if not is_ending:
+                raise error from ending.error
+            self._on_note(str(error))
+
+    def _send_last(self, run_ids: Iterable[str]) -> list[str]:
+        """Bring the tracker up to date for good; returns the runs for which that failed."""
+        runs = [self.folders[run_id] for run_id in run_ids]
+        return sync_at_the_end(self._publisher, runs, self._on_note)
 
     def _holds(self, run_id: str) -> bool:
         return until_it_answers(functools.partial(self.claims.holds, run_id))
 
-    def _is_done(self, run_id: str) -> bool:
-        return self._record(run_id).result is not None
-
-    def _record(self, run_id: str) -> RunRecord:
-        return until_it_answers(self.folders[run_id].record)
+    def _has_result(self, run_id: str) -> bool:
+        return self.folders[run_id].record().result is not None
 
     def _give_back(self, run_id: str) -> None:
-        until_it_answers(functools.partial(self.claims.give_back, run_id))
+        self.claims.give_back(run_id)
         self._budget.give_back(run_id)
 
     def _judging(self, under_way: Sequence[RunTask], started: RunTask | None) -> Judge:
@@ -392,9 +421,7 @@ class _Launch:
         rest."""
         settled = self._report.settled()
         self._report.running_elsewhere = [i for i in self.folders if i not in settled]
-        self._report.untracked = self._publisher.sync(
-            [self.folders[run_id] for run_id in self.folders if run_id in settled], closing=True
-        )
+        self._report.untracked = self._send_last(i for i in self.folders if i in settled)
 
 
 def note_on(console: Console) -> Callable[[str], None]:

@@ -18,10 +18,11 @@ from rich.table import Table
 from rich.text import Text
 
 from rml_platform.planning.costs.forecast import trained
-from rml_platform.run.faults.outages import until_it_answers
+from rml_platform.run.faults.ending import Ending
 from rml_platform.run.faults.repeated import repeated
+from rml_platform.run.many_runs import REQUESTS_AT_ONCE
 from rml_platform.run.run_folder import RunFolder, RunRecord, to_keep
-from rml_platform.tracking.several_studies import Synchronises
+from rml_platform.tracking.publisher import Synchronises
 from rml_trainers.scoring.score import in_per_cent
 
 POLL_LOCAL_S = 1.0
@@ -92,9 +93,17 @@ class LiveView:
         tb: TracebackType | None,
     ) -> None:
         self._threads.close()
-        until_it_answers(lambda: self._read(self._runs))
+        ending = Ending(1 if self._poll_s == POLL_LOCAL_S else REQUESTS_AT_ONCE)
+        left = [run_id for run_id, record in self._records.items() if record.state != "done"]
+        found = ending.of_each(lambda run_id: self._runs[run_id].record(), left)
+        for run_id, record in found.items():
+            self._take_in(run_id, record)
         if self._live:
+            self._live.update(render(self._records))
             self._live.stop()
+        if ending.error is not None and error is None:
+            raise ending.error
+        # Otherwise the launch ends anyhow, and says what became of its runs.
 
     def on_started(self, run_id: str) -> None:
         """The launch has started a run: it is read at every look from here on, until it has come
@@ -122,25 +131,25 @@ class LiveView:
         """Read how the runs stand that may have moved; with thousands that wait all of them would
         take longer than the pause between two looks."""
         others = itertools.islice(self._others, min(OTHERS_AT_ONCE, len(self._runs)))
-        self._read(dict.fromkeys((*self._started.copy(), *others)))
-
-    def _read(self, run_ids: Iterable[str]) -> None:
-        for run_id in run_ids:
-            before = self._records[run_id]
-            if before.state != "done":
-                now = self._records[run_id] = self._fresh(self._runs[run_id].record())
-                self._counts[shown_state(before)] -= 1
-                self._counts[shown_state(now)] += 1
-                if now.state in ENDED:
-                    self._started.pop(run_id, None)
-                elif now.state != "new":
-                    self._started[run_id] = None
-                if not self._live:
-                    self._print_change(run_id, before, now)
-                # What was told of its end is not needed any more.
-                self._records[run_id] = replace(to_keep(now), result=None)
+        for run_id in dict.fromkeys((*self._started.copy(), *others)):
+            if self._records[run_id].state != "done":
+                self._take_in(run_id, self._runs[run_id].record())
         if self._live:
             self._live.update(render(self._records))
+
+    def _take_in(self, run_id: str, record: RunRecord) -> None:
+        before = self._records[run_id]
+        now = self._records[run_id] = self._fresh(record)
+        self._counts[shown_state(before)] -= 1
+        self._counts[shown_state(now)] += 1
+        if now.state in ENDED:
+            self._started.pop(run_id, None)
+        elif now.state != "new":
+            self._started[run_id] = None
+        if not self._live:
+            self._print_change(run_id, before, now)
+        # What was told of its end is not needed any more.
+        self._records[run_id] = replace(to_keep(now), result=None)
 
     def _fresh(self, record: RunRecord) -> RunRecord:
         """What earlier launches left behind (a failure, an old heartbeat) is not news: the run is

@@ -1,14 +1,19 @@
 """Around a launch: which runs it is to carry out, and what became of them."""
 
+import contextlib
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from rml_dashboards.contract.uris import without_secrets
 from rml_platform.launch.scheduling.search import BY_THE_SEARCH
 from rml_platform.launch.scheduling.wishes import CANCELLED
 from rml_platform.run.codec import DamagedFileError
-from rml_platform.run.run_folder import Failure, RunFolder
+from rml_platform.run.faults.ending import Ending
+from rml_platform.run.faults.outages import is_outage
+from rml_platform.run.run_folder import Failure, RunFolder, RunRecord
+from rml_trainers.errors import RmlError, is_disk_full
 from rml_trainers.settings.plugins import plugins_with_metrics
 
 OVER_BUDGET = 3
@@ -130,16 +135,60 @@ def write_losses(lost: Mapping[str, str], folders: Mapping[str, RunFolder], laun
             )
 
 
-def close(folder: RunFolder, launch_id: str, report: LaunchReport) -> None:
-    """Sort a run into the report; whoever of this launch was at it is gone now."""
-    record = folder.record()
-    if record.result is not None:
-        report.done.append(folder.run_id)
-        return
-    if record.heartbeat is not None and record.heartbeat.launch_id == launch_id:
-        folder.write_heartbeat(replace(record.heartbeat, state="stopped"))
-    failure = record.failure_of(launch_id)
-    if failure is not None and failure.kind != "Cancelled":
-        report.failed[folder.run_id] = failure
+def close_all(
+    runs: Sequence[RunFolder], launch_id: str, report: LaunchReport, ending: Ending
+) -> None:
+    """Sort runs into the report, and say in their folders that whoever of this launch was at them
+    is gone now. A run of which the storage does not tell how it stands counts as left."""
+    folders = {run.run_id: run for run in runs}
+    records = ending.of_each(lambda run_id: folders[run_id].record(), folders)
+    for run_id in folders:
+        _sort_in(run_id, records.get(run_id), launch_id, report)
+    beats = {
+        run_id: record.heartbeat
+        for run_id, record in records.items()
+        if record.result is None
+        and record.heartbeat is not None
+        and record.heartbeat.launch_id == launch_id
+    }
+    ending.of_each(
+        lambda run_id: folders[run_id].write_heartbeat(replace(beats[run_id], state="stopped")),
+        beats,
+    )
+
+
+def _sort_in(run_id: str, record: RunRecord | None, launch_id: str, report: LaunchReport) -> None:
+    failure = record.failure_of(launch_id) if record is not None else None
+    if record is not None and record.result is not None:
+        report.done.append(run_id)
+    elif failure is not None and failure.kind != "Cancelled":
+        report.failed[run_id] = failure
     else:
-        report.left.append(folder.run_id)
+        report.left.append(run_id)
+
+
+class StorageError(RmlError):
+    """The storage, or the disk of the launch, lets nothing be written or read."""
+
+
+def storage_error(error: OSError, storage: str) -> StorageError:
+    """An error of the system as a sentence for a person."""
+    what = without_secrets(f"{storage}: {error}")
+    advice = "Mend that"
+    if is_disk_full(error):
+        advice = "The disk is full: free some space"
+    elif is_outage(str(error)):
+        advice = "The storage is away: see that it answers"
+    return StorageError(f"{what}. {advice} and launch again; what the runs have stored is kept")
+
+
+@contextlib.contextmanager
+def told_as_one_sentence(storage: str) -> Iterator[None]:
+    """A disk that is full, or a storage that stays away, ends what is done in the context with a
+    sentence instead of a traceback. Raises StorageError."""
+    try:
+        yield
+    except OSError as error:
+        if not (is_disk_full(error) or is_outage(str(error))):
+            raise
+        raise storage_error(error, storage) from error

@@ -10,6 +10,7 @@ from rml_platform.launch.claiming import LaunchClaims
 from rml_platform.launch.direct import given_here, gpu_for, run_here
 from rml_platform.launch.launch import new_launch_id, note_on
 from rml_platform.launch.live_view import LiveView
+from rml_platform.launch.outcomes import told_as_one_sentence
 from rml_platform.launch.output_layout import OutputLayout
 from rml_platform.launch.sizing import task_of
 from rml_platform.launch.stop_signals import stopping_on_signals
@@ -20,7 +21,7 @@ from rml_platform.run.faults.lease import lease
 from rml_platform.run.run_folder import RunFolder, RunRecord
 from rml_platform.study.retry_config import RetryConfig
 from rml_platform.tracking.opening import open_tracker
-from rml_platform.tracking.publisher import Publisher
+from rml_platform.tracking.publisher import Publisher, sync_at_the_end
 from rml_trainers.errors import ConfigError
 
 EXPERIMENT = "single-runs"
@@ -43,6 +44,7 @@ def run_alone(
         TrackingError: MLflow cannot be used; nothing was started.
         ConfigError: another process is at this run.
         HubAwayError: the weights that its networks begin with cannot be had; nothing was started.
+        StorageError: the storage lets nothing be written, such as one that is full.
         KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP (StoppedBySignal); the same call goes on later.
     """
     tracker = open_tracker(tracking_uri, layout.root, layout.artifacts)
@@ -57,7 +59,11 @@ def run_alone(
         check_pretrained([run.config])
         launch_id = new_launch_id()
         task = task_of(run, EXPERIMENT, layout, data_root, launch_id)
-        with stopping_on_signals(), _claimed(folder, layout.storage, launch_id):
+        with (
+            told_as_one_sentence(layout.storage),
+            stopping_on_signals(),
+            _claimed(folder, layout.storage, launch_id),
+        ):
             folder.folder.delete("cancel")
             try:
                 gpus = float(min(1, Machine.here().gpus))
@@ -68,7 +74,7 @@ def run_alone(
                 ):
                     run_here(tasks, RetryConfig(), on_note, local_index=index or 0)
             finally:
-                publisher.sync([folder], closing=True)
+                sync_at_the_end(publisher, [folder], on_note)
     else:
         publisher.sync([folder], closing=True)
     return folder.record()

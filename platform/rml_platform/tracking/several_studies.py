@@ -1,19 +1,10 @@
 """Publishers of a launch over several studies: every run goes to each study that has it."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Protocol
 
 from rml_platform.run.run_folder import RunFolder
 from rml_platform.tracking.publisher import Publisher
 from rml_platform.tracking.tracker import Tracker
-
-
-class Synchronises(Protocol):
-    """What brings a tracker up to date with run folders."""
-
-    def sync(self, runs: Iterable[RunFolder], *, closing: bool = False) -> list[str]:
-        """As `Publisher.sync`."""
-        ...
 
 
 class StudyPublishers:

@@ -1,9 +1,12 @@
 """The command line: help, options, exit codes, and errors a person can read."""
 
+import errno
 import hashlib
+import os
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from typer.testing import CliRunner
@@ -234,3 +237,12 @@ def test_an_error_of_the_program_keeps_its_traceback(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(sys, "argv", ["rml", "doctor"])
     with pytest.raises(ZeroDivisionError, match="a bug"):
         main()
+
+
+def test_a_disk_that_is_full_is_no_error_of_the_program(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "tables.md")
+    monkeypatch.setattr("rml_platform.doctor.examine", Mock(side_effect=full))
+    text = failure(monkeypatch, capsys, "doctor")
+    assert text == "rml: [Errno 28] No space left on device: 'tables.md'\n"

@@ -3,11 +3,14 @@ distributed/."""
 
 import errno
 import os
+import re
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from random import Random
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from rich.console import Console
@@ -29,6 +32,7 @@ from rml_platform.run.run_folder import Failure, RunFolder
 from rml_platform.run.task import RunTask
 from rml_platform.study.retry_config import RetryConfig
 from rml_platform.study.schema import load_study
+from rml_platform.tracking import publisher
 from rml_platform.tracking.tracker import TrackingError
 from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.errors import ConfigError, HubAwayError
@@ -311,3 +315,83 @@ def test_a_storage_that_is_away_now_and_then_is_waited_for(
     assert list(report.failed) == [grid.bad]
     assert grid.trained == [grid.good, grid.bad]
     assert {"newest", "record"} < set(failed)
+
+
+def is_given_back(grid: Grid, run_id: str) -> bool:
+    held = ClaimBoard(grid.run(run_id).folder).newest()
+    return held is not None and held.claim is not None and held.claim.is_given_back
+
+
+def test_a_stop_does_not_wait_for_a_tracker_that_says_nothing(
+    grid: Grid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_asked = threading.Event()
+    answers = threading.Event()
+
+    class Silent:
+        name = "MLflow"
+
+        def check(self) -> None: ...
+
+        def publish(self, *run: object, **rest: object) -> None:
+            is_asked.set()
+            answers.wait()
+
+    def stopped(tasks: Sequence[RunTask], **rest: object) -> dict[str, str]:
+        execute(tasks[0], WorkerContext(writer=tasks[0].launch_id), FakeTrainer)
+        assert is_asked.wait(60), "by the thread that sends meanwhile"
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "open_tracker", lambda *where: Silent())
+    monkeypatch.setattr(outages, "STOPPED_S", 0.1)
+    monkeypatch.setattr(publisher, "A_MOMENT_S", 0.1)
+    carry_out_by(monkeypatch, stopped)
+    report = grid.launch()  # without an end it would not come back
+    answers.set()
+    assert (report.exit_code, report.done, report.left) == (130, [grid.good], [grid.bad])
+    assert report.untracked == [grid.good, grid.bad]
+    assert is_given_back(grid, grid.good) and is_given_back(grid, grid.bad)
+    assert "`rml tracking sync` or the next launch sends it" in " ".join(
+        grid.said.getvalue().split()
+    )
+
+
+@pytest.mark.parametrize("is_stopped", [False, True])
+def test_a_storage_that_is_full_is_told_when_all_else_is_done(
+    grid: Grid, is_stopped: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def both(tasks: Sequence[RunTask], **rest: object) -> dict[str, str]:
+        for task in tasks:
+            RunFolder.of(task.storage, task.run_id).write_heartbeat(
+                beat_of(launch_id=task.launch_id)
+            )
+        monkeypatch.setattr(RunFolder, "write_heartbeat", full)
+        if is_stopped:
+            raise KeyboardInterrupt
+        return {}
+
+    def full(run: RunFolder, beat: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    carry_out_by(monkeypatch, both)
+    sentence = f"{grid.folder}: [Errno 28] No space left on device. The disk is full: free some"
+    if is_stopped:
+        report = grid.launch()
+        assert (report.exit_code, report.left) == (130, [grid.good, grid.bad])
+        assert sentence in " ".join(grid.said.getvalue().split())
+    else:
+        with pytest.raises(outcomes.StorageError, match=re.escape(sentence)):
+            grid.launch()
+    assert is_given_back(grid, grid.good) and is_given_back(grid, grid.bad)
+
+
+def test_a_storage_that_is_full_before_anything_is_claimed_is_told_in_a_sentence(
+    grid: Grid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = Mock(side_effect=OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+    monkeypatch.setattr(ClaimBoard, "write", full)
+    with pytest.raises(outcomes.StorageError, match="The disk is full: free some space and launch"):
+        grid.launch()
+    monkeypatch.setattr(ClaimBoard, "write", Mock(side_effect=PermissionError("a mistake?")))
+    with pytest.raises(PermissionError):
+        grid.launch()

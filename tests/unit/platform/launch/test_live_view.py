@@ -117,3 +117,12 @@ def test_the_last_look_waits_for_a_storage_that_is_away(monkeypatch: pytest.Monk
     with LiveView([run], Mock(), console, "launch-1"):
         pass
     assert run.record.call_count == 2
+
+
+def test_a_stop_stays_a_stop_while_the_storage_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outages, "STOPPED_S", 0.0)
+    away = OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+    run = Mock(run_id="a", record=Mock(side_effect=away))
+    console = Console(file=io.StringIO(), width=160)
+    with pytest.raises(KeyboardInterrupt), LiveView([run], Mock(), console, "launch-1"):
+        raise KeyboardInterrupt
