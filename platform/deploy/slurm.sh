@@ -19,6 +19,7 @@ set -euo pipefail
 port=${RML_RAY_PORT:-6379}
 most_restarts=${RML_MOST_RESTARTS:-50}
 ray_died=75 # rml's exit code for it
+stop_within=${RML_STOP_WITHIN:-30} # seconds that the launch gets to stop, of the 60 that --signal gives
 
 # One token for every process of the job: nobody else on the nodes talks to its Ray. srun hands the environment on.
 export RAY_AUTH_MODE=token
@@ -55,14 +56,27 @@ on_term() {
 }
 trap on_term TERM
 
-# Waits for a process whatever signals come meanwhile; its exit code is the result.
+# Waits for a process whatever signals come meanwhile; its exit code is the result. Once it was told to stop it has its
+# time: a script that Slurm kills while it waits queues nothing again.
 wait_for() {
-  local code
-  while true; do
+  local code until
+  while [[ -z $is_stopping ]]; do
     code=0
     wait "$1" || code=$?
     kill -0 "$1" 2>/dev/null || return "$code"
   done
+  for ((until = SECONDS + stop_within; SECONDS < until; )); do
+    kill -0 "$1" 2>/dev/null || break
+    sleep 0.2
+  done
+  if kill -0 "$1" 2>/dev/null; then
+    echo "rml launch has not stopped within $stop_within s: it is ended, and nothing that it has stored is lost" >&2
+    steps+=("$1")
+    return 143
+  fi
+  code=0
+  wait "$1" || code=$?
+  return "$code"
 }
 
 # The first address of a node that others reach: what its name stands for may be its loopback (127.0.1.1) or of IPv6.
@@ -84,7 +98,7 @@ finish() {
   [[ -z $watcher ]] || kill "$watcher" 2>/dev/null || true
   if ((${#steps[@]} > 0)); then
     kill -TERM "${steps[@]}" 2>/dev/null || true
-    for ((tries = 0; tries < 100; tries++)); do
+    for ((tries = 0; tries < 50; tries++)); do
       kill -0 "${steps[@]}" 2>/dev/null || break # none is left
       sleep 0.2
     done
@@ -92,7 +106,7 @@ finish() {
   fi
   # Slurm empties no folder of a job by itself. A node that does not answer must not cost the place in the queue; SIGTERM is
   # ignored from here on, by what is started, too.
-  timeout --signal=KILL 15 "${on_all[@]}" rm -rf -- "$RAY_TMPDIR" || echo "$RAY_TMPDIR may be left on some nodes" >&2
+  timeout --signal=KILL 10 "${on_all[@]}" rm -rf -- "$RAY_TMPDIR" || echo "$RAY_TMPDIR may be left on some nodes" >&2
   if [[ -n $is_stopping || $code == "$ray_died" ]]; then
     if ((${SLURM_RESTART_COUNT:-0} < most_restarts)); then
       scontrol requeue "$SLURM_JOB_ID" || echo "not queued again: sbatch it by hand" >&2

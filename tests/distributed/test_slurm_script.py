@@ -27,11 +27,17 @@ mkdir -p -m 777 "$RAY_TMPDIR/session"
 exec sleep 1000
 """
 RML = """#!/usr/bin/env bash
-trap 'echo "rml got SIGTERM" >> "$FAKE_CALLS"; exit 143' TERM
+terms=0
+on_term() {
+  echo "rml got SIGTERM" >> "$FAKE_CALLS"
+  [[ $FAKE_RML != stays-long || $((++terms)) -gt 1 ]] || return 0
+  exit 143
+}
+trap on_term TERM
 echo "rml $* token=$RAY_AUTH_TOKEN" >> "$FAKE_CALLS"
 echo "umask: $(umask)" >> "$FAKE_CALLS"
 until [[ $(grep -c "^ray start" "$FAKE_CALLS") -eq $SLURM_JOB_NUM_NODES ]]; do sleep 0.05; done
-[[ $FAKE_RML == stays ]] || exit "$FAKE_RML"
+[[ $FAKE_RML == stays* ]] || exit "$FAKE_RML"
 while true; do sleep 0.1; done
 """
 
@@ -158,22 +164,37 @@ def test_workers_that_end_with_the_launch_are_not(slurm: Slurm) -> None:
     assert output == ""
 
 
-@pytest.mark.parametrize(("restarts", "is_requeued"), [("0", True), ("49", True), ("50", False)])
-def test_before_the_end_the_launch_is_stopped_and_the_job_queued_again(
-    restarts: str, is_requeued: bool, slurm: Slurm
-) -> None:
-    job = slurm.start(SCRIPT, "s.yaml", FAKE_RML="stays", SLURM_RESTART_COUNT=restarts)
+def stopped(slurm: Slurm, rml: str, **environment: str) -> tuple[int, str]:
+    """Exit code and output of a job that gets Slurm's signal once its launch has begun."""
+    job = slurm.start(SCRIPT, "s.yaml", FAKE_RML=rml, **environment)
     while not any(call.startswith("rml launch") for call in slurm.calls()):
         assert job.poll() is None
         time.sleep(0.05)
     job.send_signal(signal.SIGTERM)
     output, _ = job.communicate()
+    assert slurm.still_there() == []
+    return job.returncode, output
+
+
+def test_a_launch_that_does_not_stop_in_time_costs_no_place_in_the_queue(slurm: Slurm) -> None:
+    code, output = stopped(slurm, "stays-long", RML_STOP_WITHIN="1")
     calls = slurm.calls()
-    assert job.returncode == 143
+    assert code == 143
+    assert "rml launch has not stopped within 1 s: it is ended" in output
+    assert calls.count("rml got SIGTERM") == 2, "a second one ends it at once"
+    assert calls[-1] == "scontrol requeue 4711"
+
+
+@pytest.mark.parametrize(("restarts", "is_requeued"), [("0", True), ("49", True), ("50", False)])
+def test_before_the_end_the_launch_is_stopped_and_the_job_queued_again(
+    restarts: str, is_requeued: bool, slurm: Slurm
+) -> None:
+    code, output = stopped(slurm, "stays", SLURM_RESTART_COUNT=restarts)
+    calls = slurm.calls()
+    assert code == 143
     assert calls.count("rml got SIGTERM") == 1
     assert ("scontrol requeue 4711" in calls) is is_requeued
     assert ("left as it is" in output) is not is_requeued
-    assert slurm.still_there() == []
 
 
 def test_a_job_whose_ray_died_is_queued_again(slurm: Slurm) -> None:
