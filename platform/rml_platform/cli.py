@@ -82,6 +82,8 @@ def _is_for_a_person(error: Exception) -> bool:
     it can occur); a disk that is full, whose error names the file."""
     dashboards = sys.modules.get("rml_dashboards.errors")
     is_full = isinstance(error, OSError) and is_disk_full(error)
-    return isinstance(error, RmlError) or is_full or (
-        dashboards is not None and isinstance(error, dashboards.DashboardError)
+    return (
+        isinstance(error, RmlError)
+        or is_full
+        or (dashboards is not None and isinstance(error, dashboards.DashboardError))
     )

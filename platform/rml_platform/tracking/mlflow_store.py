@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import requests
-from filelock import FileLock
 
 from rml_dashboards.contract.metric_keys import to_mlflow_key
 from rml_dashboards.contract.names import PLAIN_NAME
@@ -32,6 +31,7 @@ from rml_dashboards.contract.store_uri import (
 )
 from rml_dashboards.contract.tags import Tag
 from rml_dashboards.contract.uris import without_secrets
+from rml_platform.run.files.locked import locked
 from rml_platform.run.metric_log import Measurement
 from rml_platform.tracking.moved_artifacts import (
     KEPT_BY_A_SERVER,
@@ -136,7 +136,7 @@ class MlflowStore:
         if file is None or not file.parent.is_dir():
             yield
             return
-        with FileLock(f"{file}.lock"):
+        with locked(Path(f"{file}.lock"), TrackingError):
             yield
 
     @property

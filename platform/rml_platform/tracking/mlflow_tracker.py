@@ -9,13 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from filelock import FileLock
-
 from rml_dashboards.contract.run_folder import RESULT_FILE
 from rml_dashboards.contract.states import STATUS_OF_STATE, Status
 from rml_dashboards.contract.tags import Tag, studies_text
 from rml_platform.run.checkpoints import CheckpointStore
 from rml_platform.run.codec import Codec, DamagedFileError
+from rml_platform.run.files.locked import locked
 from rml_platform.run.files.temporary import temporary_folder
 from rml_platform.run.metric_log import Measurement
 from rml_platform.run.run_folder import RunFolder
@@ -23,7 +22,7 @@ from rml_platform.tracking.file_tracker import note_study, noted_studies
 from rml_platform.tracking.mlflow_store import MlflowStore, StoredRun
 from rml_platform.tracking.run_facts import RunFacts
 from rml_platform.tracking.shown.pages import RunPage
-from rml_platform.tracking.tracker import NO_LABELS, OnNote, Sent
+from rml_platform.tracking.tracker import NO_LABELS, OnNote, Sent, TrackingError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -354,5 +353,5 @@ def _locked(run: RunFolder) -> Iterator[None]:
     if run.folder.local is None or not run.folder.exists():
         yield
         return
-    with FileLock(run.folder.local / ".publishing.lock"):
+    with locked(run.folder.local / ".publishing.lock", TrackingError):
         yield

@@ -10,13 +10,12 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from filelock import FileLock
-
 from rml_dashboards.contract.launches import CANCELLED as CANCELLED
 from rml_dashboards.contract.launches import wishes_file
 from rml_dashboards.contract.study_plan import STUDIES, plan_file_name
 from rml_platform.planning.plan_file.written_plan import read_plan
 from rml_platform.run.codec import Codec, DamagedFileError
+from rml_platform.run.files.locked import locked
 from rml_platform.run.storage import Folder
 from rml_trainers.errors import ConfigError
 
@@ -94,12 +93,13 @@ def change_wishes(
         change: the wishes with the change; of those that have it already, the same.
         pause: waits as long as another may take between reading and writing.
     Raises:
-        ConfigError: the file is damaged, or somebody else keeps asking for the contrary.
+        ConfigError: the file is damaged, somebody else keeps asking for the contrary, or holds the
+            file's lock.
     """
     folder = Folder.open(storage).child(STUDIES, study)
     if folder.local is not None:
         folder.local.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.local / f".{wishes_file(profile)}.lock"):
+        with locked(folder.local / f".{wishes_file(profile)}.lock", ConfigError):
             before = read_wishes(storage, study, profile)
             write_wishes(storage, study, profile, change(before))
         return before

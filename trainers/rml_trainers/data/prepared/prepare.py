@@ -13,7 +13,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from rml_trainers.data.account import AccountBuilder, ImageFacts
 from rml_trainers.data.dataset import SUBSETS, Dataset, RawImage, SizePx, Subset
@@ -34,6 +34,8 @@ Decoded = tuple[Row, ImageFacts]
 
 NUM_SAMPLED = 8
 """Images per subset from whose sizes the space is estimated, where every image keeps its own."""
+TOLD_AFTER_S = 5.0
+"""Who waits for so long while another process prepares the same set is told so."""
 _logger = logging.getLogger(__name__)
 
 
@@ -81,7 +83,7 @@ def ensure_prepared(
         return prepare(dataset, folder, on_progress=on_progress)
     if (data := _up_to_date(folder, dataset, tell=False)) is not None:
         return data
-    with _lock(folder):
+    with _alone_at(folder):
         return _up_to_date(folder, dataset, tell=True) or _prepare(
             dataset, folder, on_progress, None
         )
@@ -103,14 +105,16 @@ def prepare(
         DataError: lists every bad file at once (missing mask, other size, class id out of range,
             corrupt image), or says that the disk is full. Nothing half-written stays behind.
     """
-    with _lock(folder):
+    with _alone_at(folder):
         return _prepare(dataset, folder, on_progress, num_threads)
 
 
-def _lock(folder: Path) -> FileLock:
-    """Lock beside the folder, hidden: a pattern such as `cache/camvid-*` names data alone.
+@contextlib.contextmanager
+def _alone_at(folder: Path) -> Iterator[None]:
+    """Hold a lock beside the folder, hidden: a pattern such as `cache/camvid-*` names data alone.
 
-    The system frees it when its holder dies.
+    The system frees it when its holder dies. Another process may rightly prepare a large set for
+    hours, so it is waited for, and named in the log.
     """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -118,7 +122,20 @@ def _lock(folder: Path) -> FileLock:
         raise DataError(
             f"cannot write prepared data under {folder.parent}: {error.strerror}"
         ) from error
-    return FileLock(folder.with_name(f".{folder.name}.lock"))
+    lock = FileLock(folder.with_name(f".{folder.name}.lock"))
+    try:
+        lock.acquire(timeout=TOLD_AFTER_S)
+    except Timeout:
+        _logger.warning(
+            "another process prepares %s (`fuser %s` names it) and is waited for",
+            folder,
+            lock.lock_file,
+        )
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _up_to_date(folder: Path, dataset: Dataset, *, tell: bool) -> PreparedData | None:

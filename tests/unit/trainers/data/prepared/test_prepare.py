@@ -8,9 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from PIL import Image
 
 from rml_trainers.data import build_dataset
@@ -221,6 +223,25 @@ def test_leftovers_of_a_killed_process_are_cleared(tmp_path: Path) -> None:
     (leftover / "train.arrow").write_bytes(b"half")
     ensure_prepared(SCENES, None, tmp_path)
     assert not leftover.exists()
+
+
+def test_who_waits_for_another_that_prepares_is_told_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = "rml_trainers.data.prepared.prepare"
+    monkeypatch.setattr(f"{place}.TOLD_AFTER_S", 0.01)
+    other = FileLock(tmp_path / ".scenes.lock")
+    other.acquire()
+    said: list[str] = []
+
+    def tell(text: str, *details: object) -> None:
+        said.append(text % details)
+        other.release()
+
+    monkeypatch.setattr(f"{place}._logger", Mock(warning=tell))
+    prepare(build_dataset(SCENES, None), tmp_path / "scenes")
+    (text,) = said
+    assert text.startswith(f"another process prepares {tmp_path / 'scenes'} (`fuser ")
 
 
 def test_of_two_that_want_the_same_set_one_prepares_and_the_other_waits(tmp_path: Path) -> None:
