@@ -51,6 +51,16 @@ class Launch:
         if self.exit_code is None:
             self.process.send_signal(signum)
 
+    def stand_still(self) -> list[psutil.Process]:
+        """Stop it and all that it has started, none of which notices; returns what was stopped."""
+        self.send(signal.SIGSTOP)
+        stopped = []
+        for process in (psutil.Process(self.process.pid), *descendants(self.process.pid)):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.suspend()
+                stopped.append(process)
+        return stopped
+
     def wait(self, patience_s: float) -> bool:
         """Whether it came to its end within a time."""
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -3,7 +3,7 @@
 import signal
 
 from rml_platform.chaos.faults import files, nodes, processes, tracking
-from rml_platform.chaos.faults.fault import CLUSTER, LOCAL, Fault
+from rml_platform.chaos.faults.fault import CLUSTER, LOCAL, PROCESS, Fault
 
 RAY = (LOCAL, CLUSTER)
 
@@ -66,6 +66,11 @@ FAULTS: dict[str, Fault] = {
     ),
     "launch-interrupted": Fault(
         what="SIGINT to the launch: Ctrl-C", strike=processes.on_launch(signal.SIGINT)
+    ),
+    "launch-paused": Fault(
+        what="a launch and all that it has started stand still for minutes, and go on",
+        strike=processes.launch_paused,
+        grounds=(PROCESS, LOCAL),
     ),
     "two-launches": Fault(
         what="a second launch of the same study at the same time", strike=processes.second_launch

@@ -1,5 +1,6 @@
 """Processes that are killed, crash, hang, or come twice."""
 
+import contextlib
 import signal
 import time
 from random import Random
@@ -14,6 +15,9 @@ from rml_platform.chaos.targets import Target
 
 CRASHES = (signal.SIGSEGV, signal.SIGABRT)
 """A process that one of them ends says where it was."""
+
+STANDS_STILL_S = 150.0
+"""Longer than a run may be silent in a round (`retry.hang_at_least_s` of `monkey.QUICK_RULES`)."""
 
 
 def on_worker(signum: signal.Signals) -> Strike:
@@ -70,6 +74,22 @@ def on_launch(signum: signal.Signals) -> Strike:
         return f"{signum.name} to the launch, and another launch at once"
 
     return strike
+
+
+def launch_paused(arena: Arena, rng: Random) -> str:
+    """A launch and all that it has started stand still, as on a machine that is suspended or in a
+    container that is paused: no run of it has hung."""
+    launch = arena.launches[-1]
+    if launch.exit_code is not None:
+        raise MissedError("the launch has ended already")
+    stopped = launch.stand_still()
+    try:
+        time.sleep(STANDS_STILL_S)
+    finally:
+        for process in reversed(stopped):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.resume()
+    return f"{len(stopped)} processes of the launch stood still for {STANDS_STILL_S:.0f} s"
 
 
 def second_launch(arena: Arena, rng: Random) -> str:
