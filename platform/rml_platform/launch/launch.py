@@ -101,8 +101,6 @@ def launch(
         carry_out: who trains the runs; default: Ray, or this process.
     Raises:
         TrackingError, HubAwayError: MLflow cannot be used, or weights be had; nothing was started.
-        StorageError: the storage lets nothing be written, such as one that is full; what could be
-            closed, sent and given back is.
         ConfigError: one run needs more than the cluster has, or Ray, or its nodes run other code.
     """
     started = time.monotonic()
@@ -113,11 +111,7 @@ def launch(
     studies = _labels_of(plans)
     try:
         here = (is_local := address is None) and with_ray and carry_out is None
-        with (
-            told_as_one_sentence(layout.storage),
-            stopping_on_signals(),
-            ray_ahead(plans, layout.storage, here, max_concurrent) as ahead,
-        ):
+        with stopping_on_signals(), ray_ahead(plans, layout.storage, here, max_concurrent) as ahead:
             publisher = _opened(tracking_uri, layout, studies, note)
             carry_out = functools.partial(
                 carry_out or (on_ray(ahead) if with_ray else carry_out_here),
@@ -222,7 +216,14 @@ class _Launch:
         Args:
             ahead: a Ray that was started beforehand; while this launch only follows, others have
                 what it holds of the machine.
+        Raises:
+            StorageError: the storage lets nothing be written, such as one that is full; what could
+                be closed, sent and given back is.
         """
+        with told_as_one_sentence(self._storage):
+            self._bring_to_end(carry_out, ahead)
+
+    def _bring_to_end(self, carry_out: CarryOut, ahead: LocalRay | None) -> None:
         sweep()  # of a launch that was killed; this one may have nothing to do that would
         pending = triage(self.folders, self._report, self._on_note)
         self._told.look()

@@ -33,7 +33,7 @@ def test_all_of_a_launch_stands_still_and_goes_on(
             assert {process.status() for process in tree} == {psutil.STATUS_STOPPED}
 
         with monkeypatch.context() as patch:
-            patch.setattr(processes.time, "sleep", sleep)
+            patch.setattr("rml_platform.chaos.faults.processes.time.sleep", sleep)
             said = processes.launch_paused(idle_arena, Random(0))
         assert said == "2 processes of the launch stood still for 150 s"
         assert psutil.STATUS_STOPPED not in {process.status() for process in tree}
