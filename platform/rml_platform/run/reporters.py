@@ -185,9 +185,9 @@ class RunReporter(WorkerReporter):
         self._heart = heart
         self._has_reported = False
         self.metrics = MetricLog(run.folder)
-        self._notes = [
-            line for line in (run.folder.read("log.txt") or b"").decode().splitlines() if line
-        ]
+        log = through_outages(lambda: run.folder.read("log.txt")) or b""
+        # What is damaged in it is no reason to fail a run.
+        self._notes = [line for line in log.decode(errors="replace").splitlines() if line]
 
     def on_step(self, progress: Progress, scalars: dict[str, float]) -> None:
         if not self._has_reported:

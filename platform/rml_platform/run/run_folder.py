@@ -305,7 +305,8 @@ class RunFolder:
 
     def why_stopped(self) -> str:
         """Why somebody asks it to stop after a checkpoint, as far as that was said."""
-        return (self.folder.read(CANCEL_FILE) or b"").removeprefix(AT_CHECKPOINT).decode()
+        content = (self.folder.read(CANCEL_FILE) or b"").removeprefix(AT_CHECKPOINT)
+        return content.decode(errors="replace")  # a damaged word stops the run no less
 
     def stop_requested(self) -> StopWish:
         """When a running attempt is asked to stop."""

@@ -183,6 +183,15 @@ def test_notes_of_all_attempts_are_in_the_log(run: RunFolder) -> None:
     assert [line.split(" warning: ")[1] for line in lines] == ["first attempt", "second"]
 
 
+def test_a_damaged_byte_in_the_log_is_no_reason_to_fail(run: RunFolder) -> None:
+    run.folder.write("log.txt", b"2026-01-01 00:00:00 warning: fir\xffst\n")
+    RunReporter(run, heart(run), lambda progress, folder: None).on_note("warning", "second")
+    lines = (run.folder.read("log.txt") or b"").decode().splitlines()
+    assert [line.split(" warning: ")[1] for line in lines] == ["fir\ufffdst", "second"]
+    run.folder.write("cancel", b"checkpoint over bud\xffget")
+    assert run.why_stopped() == "over bud\ufffdget"
+
+
 def test_the_heart_beats_without_being_told_to_and_says_goodbye(
     run: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
