@@ -65,7 +65,8 @@ class LaunchClaims:
 
     def end_elsewhere(self, run_id: str) -> End | None:
         """What the run came to in another launch during this one; None while it is at it, or where
-        it gave the run back unfinished."""
+        it left the run unfinished: gave it back, or died before it had decided whether what is
+        written down is tried again."""
         if run_id not in self._seen_elsewhere:
             return None
         claim = self._claim_on(run_id)
@@ -74,7 +75,9 @@ class LaunchClaims:
         record = self._folders[run_id].record()
         if record.result is not None:
             return "done"
-        if claim is None or record.failure_of(claim.launch_id) is None:
+        if claim is None or not claim.is_given_back:
+            return None
+        if record.failure_of(claim.launch_id) is None:
             return None
         return "failed" if record.state == "failed" else "left"
 

@@ -15,6 +15,7 @@ from rml_platform.launch.scheduling.budgets import Terms
 from rml_platform.launch.scheduling.turns import Turns
 from rml_platform.run.attempt import WorkerContext
 from rml_platform.run.execute import execute
+from rml_platform.run.faults import lease
 from rml_platform.run.faults.claims import Claim, ClaimBoard, give_back
 from rml_platform.run.task import Process, RunTask
 from rml_trainers.data.prepared.cache import PreparedData
@@ -119,6 +120,27 @@ def test_what_fails_in_another_launch_is_not_tried_again_here(
     report = grid.launch()
     assert sorted(report.failed) == sorted([grid.good, grid.bad])
     assert (grid.trained, report.exit_code) == ([grid.bad], 1)
+
+
+def test_a_failure_that_a_launch_did_not_live_to_judge_is_no_end_of_the_run(
+    grid: Grid, monkeypatch: pytest.MonkeyPatch, tiny_data: PreparedData
+) -> None:
+    class Full(FakeTrainer):
+        def fit(self) -> tuple[Evaluation, ...]:
+            raise MemoryError("cannot allocate memory")
+
+    monkeypatch.setattr(lease, "ORPHANS_LEAVE_S", 0.0)  # its worker is this process
+    with subprocess.Popen(["sleep", "60"]) as process:
+        other = Other(grid, Process.of(process.pid))
+
+        def fail_and_die() -> None:
+            other.train(Full, tiny_data, grid.folder)
+            process.kill()
+            process.wait()
+
+        while_followed(monkeypatch, fail_and_die)
+        report = grid.launch()
+    assert (report.done, list(report.failed)) == ([grid.good], [grid.bad])
 
 
 def test_a_launch_that_only_follows_can_be_stopped(
