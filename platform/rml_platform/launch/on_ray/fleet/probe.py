@@ -25,9 +25,10 @@ from rml_platform.run.task import StoredInput
 from rml_trainers.errors import RmlError
 from rml_trainers.settings.plugins import Plugin
 
-DECIDING = ("torchvision", "timm", "numpy")
-"""Packages beside torch of which another version may build another network, resize or draw
-otherwise: the same run id would stand for another run."""
+DECIDING = ("torchvision", "timm", "numpy", "pyarrow")
+"""Packages beside torch of which another version may build another network, resize, draw or read
+otherwise: the same run id would stand for another run. By pyarrow's words an outage of the storage
+is told from a mistake, too."""
 ANSWER_WITHIN_S = 180.0
 """A process of Ray takes seconds to start, and a minute on a machine that is very busy."""
 

@@ -23,7 +23,7 @@ from ray.exceptions import (
 
 from rml_platform.launch.on_ray.fleet import probe
 from rml_platform.launch.on_ray.fleet.newcomers import AGAIN_AFTER_S, Newcomers, Unfit
-from rml_platform.launch.on_ray.fleet.probe import Answer, NoAnswer, Question, answer
+from rml_platform.launch.on_ray.fleet.probe import DECIDING, Answer, NoAnswer, Question, answer
 from rml_platform.launch.on_ray.fleet.readiness import TIMES_ASKED, Readiness
 from rml_platform.launch.on_ray.fleet.room import Node
 from rml_platform.run.faults.lease import lease
@@ -128,10 +128,7 @@ def test_an_object_store_has_it_whoever_joins_later(
     assert InputStore(s3_uri).index(f"scenes-{task.data_hash}") is not None
 
 
-PACKAGES = {
-    name: importlib.metadata.version(name).partition("+")[0]
-    for name in ("torchvision", "timm", "numpy")
-}
+PACKAGES = {name: importlib.metadata.version(name).partition("+")[0] for name in DECIDING}
 FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     "code": ({"version": "0.0.9", "code": "abc"}, r"host-b \(b\) has rml 0\.0\.9, content abc"),
     "python": ({"python": "2.7"}, r"host-b \(b\) has Python 2\.7 with torch .*, this machine"),
@@ -151,6 +148,10 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     "numpy": (
         {"packages": {**PACKAGES, "numpy": "1.0"}},
         r"host-b \(b\) has numpy 1\.0, this machine numpy \d",
+    ),
+    "pyarrow": (
+        {"packages": {**PACKAGES, "pyarrow": "17.0.0"}},
+        r"host-b \(b\) has pyarrow 17\.0\.0, this machine pyarrow \d",
     ),
     "storage": ({"storage_error": "no"}, r"does not see the storage .*: no\. Give --storage"),
 }
