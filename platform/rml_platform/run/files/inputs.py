@@ -138,7 +138,10 @@ def _brought(task: RunTask, stored: StoredInput, on_note: OnNote) -> Iterator[Pa
     def bring(folder: Path) -> None:
         store.fetch(stored.name, index, folder, on_note)
 
-    with NodeCache.of_this_node().holding(stored.name, size, bring) as folder:
+    def wait() -> None:
+        on_note(f"waiting for another run of this node, which brings {stored.name} or makes room")
+
+    with NodeCache.of_this_node().holding(stored.name, size, bring, wait) as folder:
         yield folder if stored.role == PREPARED else folder / names[0]
 
 

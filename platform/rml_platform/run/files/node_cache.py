@@ -16,6 +16,7 @@ import fcntl
 import os
 import shutil
 import stat
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -39,6 +40,10 @@ REMEDY = (
 )
 Bring = Callable[[Path], None]
 """Makes the folder at the path that it is given, or raises."""
+OnWait = Callable[[], None]
+"""Is told every `TELL_EVERY_S` that a lock is still waited for."""
+LOOK_EVERY_S = 0.2
+TELL_EVERY_S = 30.0
 
 
 class NodeCache:
@@ -65,26 +70,30 @@ class NodeCache:
         return cls(Path(folder).expanduser(), int(limit_gb * 1e9))
 
     @contextlib.contextmanager
-    def holding(self, name: str, size: int, bring: Bring) -> Iterator[Path]:
+    def holding(
+        self, name: str, size: int, bring: Bring, on_wait: OnWait = lambda: None
+    ) -> Iterator[Path]:
         """Folder of an input while the context is open; nobody deletes it meanwhile.
 
         One process of the node brings it, the others wait. `size` is what it takes, in bytes.
 
         Raises:
             NodeDiskError: the disk has no room for it, or lets nothing be written.
+            Exception: what `bring` and `on_wait` raise.
         """
         place = self.folder / name
         with contextlib.ExitStack() as stack:
             with self._blaming_disk():
                 self.folder.mkdir(parents=True, exist_ok=True)
                 lock = stack.enter_context(self._lock(name))
-                fcntl.flock(lock, fcntl.LOCK_SH)
+            self._take(lock, fcntl.LOCK_SH, on_wait)
             while not place.is_dir():
-                fcntl.flock(lock, fcntl.LOCK_EX)
-                if not place.is_dir():
-                    self._bring(place, size, bring)
+                # Who has brought it holds it shared from then on, maybe for days.
+                is_ours = self._take(lock, fcntl.LOCK_EX, on_wait, unless=place.is_dir)
+                if is_ours and not place.is_dir():
+                    self._bring(place, size, bring, on_wait)
                 # Not in one step: where it is deleted in between, it is brought again.
-                fcntl.flock(lock, fcntl.LOCK_SH)
+                self._take(lock, fcntl.LOCK_SH, on_wait)
             with self._blaming_disk():
                 os.utime(lock)
             yield place
@@ -103,11 +112,37 @@ class NodeCache:
         """The inputs that are here."""
         return sorted(path.name for path in self.folder.iterdir() if _is_input(path))
 
-    def _bring(self, place: Path, size: int, bring: Bring) -> None:
+    def _take(
+        self, lock: int, kind: int, on_wait: OnWait, unless: Callable[[], bool] = lambda: False
+    ) -> bool:
+        """Hold a lock, shared or alone, unless that becomes needless; whether it is held. It is
+        looked at again and again: who waits in the system can tell nobody, and would be taken for
+        hung."""
+        told_s = time.monotonic()
+        while not self._is_taken(lock, kind):
+            if unless():
+                return False
+            time.sleep(LOOK_EVERY_S)
+            if time.monotonic() - told_s >= TELL_EVERY_S:
+                told_s = time.monotonic()
+                on_wait()
+        return True
+
+    def _is_taken(self, lock: int, kind: int) -> bool:
+        with self._blaming_disk():
+            try:
+                fcntl.flock(lock, kind | fcntl.LOCK_NB)
+            except BlockingIOError:
+                # Two that hold it shared, and want it alone, would wait for each other for ever.
+                fcntl.flock(lock, fcntl.LOCK_UN)
+                return False
+            return True
+
+    def _bring(self, place: Path, size: int, bring: Bring, on_wait: OnWait) -> None:
         with self._blaming_disk():
             for left in self.folder.glob(f".{place.name}.*"):  # of a process that was killed
                 shutil.rmtree(left, ignore_errors=True)
-            self._make_room(place.name, size)
+        self._make_room(place.name, size, on_wait)
         staging = place.with_name(f".{place.name}.{uuid.uuid4().hex[:8]}")
         try:
             try:
@@ -122,19 +157,25 @@ class NodeCache:
         finally:
             shutil.rmtree(staging, ignore_errors=True)
 
-    def _make_room(self, name: str, size: int) -> None:
+    def _make_room(self, name: str, size: int, on_wait: OnWait) -> None:
         """Delete what was used longest ago and is not in use, until the limit is kept and the disk
         has room. A single input may be larger than the limit."""
-        with self._lock("space") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            others = [other for other in self.names() if other != name]
-            sizes = {other: _size(self.folder / other) for other in others}
-            for other in sorted(others, key=self._last_use):
-                is_kept = sum(sizes.values()) + size <= self.limit_bytes
-                if is_kept and self._free_bytes() >= size + SPARE_BYTES:
-                    return
-                if self._delete(other):
-                    del sizes[other]
+        with contextlib.ExitStack() as stack:
+            with self._blaming_disk():
+                lock = stack.enter_context(self._lock("space"))
+            self._take(lock, fcntl.LOCK_EX, on_wait)
+            with self._blaming_disk():
+                self._delete_others(name, size)
+
+    def _delete_others(self, name: str, size: int) -> None:
+        others = [other for other in self.names() if other != name]
+        sizes = {other: _size(self.folder / other) for other in others}
+        for other in sorted(others, key=self._last_use):
+            is_kept = sum(sizes.values()) + size <= self.limit_bytes
+            if is_kept and self._free_bytes() >= size + SPARE_BYTES:
+                return
+            if self._delete(other):
+                del sizes[other]
         if self._free_bytes() < size + SPARE_BYTES:
             raise NodeDiskError(
                 f"no room for {name} in {self.folder}: {size / 1e9:.1f} GB needed, "

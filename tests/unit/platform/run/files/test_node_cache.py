@@ -1,6 +1,7 @@
 """A node's cache: each input brought once, kept within the limit, never deleted in use."""
 
 import errno
+import fcntl
 import os
 import shutil
 import tempfile
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from rml_platform.run.files import node_cache
 from rml_platform.run.files.node_cache import NodeCache
 from rml_platform.run.files.node_disk import NodeDiskError
 from rml_trainers.errors import ConfigError
@@ -50,6 +52,63 @@ def test_many_at_once_get_what_one_brings(tmp_path: Path) -> None:
         thread.join()
     assert log == ["a-1"]
     assert found == [tmp_path / "a-1"] * 8
+
+
+@pytest.mark.parametrize("lock", ["a-1", "space"])
+def test_who_waits_for_another_says_so_again_and_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lock: str
+) -> None:
+    monkeypatch.setattr(node_cache, "LOOK_EVERY_S", 0.001)
+    monkeypatch.setattr(node_cache, "TELL_EVERY_S", 0.002)
+    cache = NodeCache(tmp_path, SIZE)
+    said: list[str] = []
+    with (tmp_path / f"{lock}.lock").open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+
+        def on_wait() -> None:
+            said.append("waiting")
+            if len(said) == 3:
+                fcntl.flock(other, fcntl.LOCK_UN)
+
+        log: list[str] = []
+        with cache.holding("a-1", SIZE, bringing(log), on_wait) as folder:
+            assert folder.is_dir()
+    assert (log, said) == (["a-1"], ["waiting"] * 3)
+
+
+def test_what_another_brings_and_holds_meanwhile_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node_cache, "LOOK_EVERY_S", 0.001)
+    monkeypatch.setattr(node_cache, "TELL_EVERY_S", 0.0)
+    log: list[str] = []
+    with (tmp_path / "a-1.lock").open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_SH)
+
+        def on_wait() -> None:
+            (tmp_path / "a-1").mkdir(exist_ok=True)
+
+        with NodeCache(tmp_path, SIZE).holding("a-1", SIZE, bringing(log), on_wait) as folder:
+            assert folder.is_dir()
+    assert log == []
+
+
+def test_what_is_raised_by_who_is_told_is_not_the_disks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node_cache, "LOOK_EVERY_S", 0.001)
+    monkeypatch.setattr(node_cache, "TELL_EVERY_S", 0.0)
+
+    def fail() -> None:
+        raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+
+    with (tmp_path / "a-1.lock").open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with (
+            pytest.raises(TimeoutError),
+            NodeCache(tmp_path, SIZE).holding("a-1", SIZE, bringing([]), fail),
+        ):
+            raise AssertionError("another has it")
 
 
 def test_the_least_recently_used_goes_first(tmp_path: Path) -> None:
