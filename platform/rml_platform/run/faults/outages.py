@@ -77,24 +77,29 @@ def through_outages(work: Callable[[], T], for_s: float | None = None) -> T:
     """The result of a piece of work that can be done again, which waits for a storage that is away.
 
     It waits longer from one try to the next. Nothing can be written into the run's log meanwhile,
-    so the log of the process says that it waits.
+    so the log of the process says that it waits. The first try may have gone well for long, as that
+    of a large file does: only the end of it counts as time without the storage.
 
     Args:
         for_s: how long; default: `OUTAGE_S`.
     Raises:
         OSError: the storage is away for longer, or something else is wrong.
     """
-    until_s = time.monotonic() + (OUTAGE_S if for_s is None else for_s)
+    begun_s = time.monotonic()
+    away_since_s: float | None = None
     pause_s = FIRST_PAUSE_S
-    is_told = False
     while True:
         try:
             return work()
         except OSError as error:
-            if not is_outage(str(error)) or time.monotonic() + pause_s > until_s:
+            now_s = time.monotonic()
+            is_news = away_since_s is None
+            if away_since_s is None:
+                away_since_s = max(begun_s, now_s - LONGEST_PAUSE_S)
+            until_s = away_since_s + (OUTAGE_S if for_s is None else for_s)
+            if not is_outage(str(error)) or now_s + pause_s > until_s:
                 raise
-            if not is_told:
+            if is_news:
                 _logger.warning("the storage is away and is waited for: %s", error)
-            is_told = True
         time.sleep(pause_s)
         pause_s = min(2 * pause_s, LONGEST_PAUSE_S)

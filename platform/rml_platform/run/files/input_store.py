@@ -6,15 +6,18 @@ cut off has none, and is made again by whoever needs it. Two that upload at once
 bytes.
 """
 
+import contextlib
+import functools
 import hashlib
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from rml_platform.run.codec import Codec
+from rml_platform.run.faults.outages import is_outage, through_outages
 from rml_platform.run.files.staging import staging_name, sweep
 from rml_platform.run.storage import Folder
 from rml_trainers.errors import ConfigError, DataError
@@ -24,6 +27,7 @@ INDEX_FILE = "rml-input.json"
 CHUNK_BYTES = 8 * 1024 * 1024
 TELL_EVERY_S = 30.0
 TRIES = 3
+"""At a file that comes otherwise than it was stored, or with an error that is no outage."""
 _PLAIN = re.compile(r"[^/\\\x00-\x1f]+")
 OnNote = Callable[[str], None]
 
@@ -95,7 +99,8 @@ class InputStore:
         return True
 
     def fetch(self, name: str, index: Index, target: Path, on_note: OnNote) -> None:
-        """Bring an input into a local folder, which is made, and verify every byte.
+        """Bring an input into a local folder, which is made, and verify every byte. A storage that
+        is away is waited for, and the file read on from where it was.
 
         Raises:
             DataError: what the storage holds is not what was stored.
@@ -112,13 +117,14 @@ class InputStore:
     def _fetch_file(
         self, name: str, own: str, stored: StoredFile, target: Path, progress: "Progress"
     ) -> None:
-        where = f"{self._folder.path}/{name}/{own}"
+        source = Source(self._folder.child(name), own)
+        before = progress.done
         for attempt in range(1, TRIES + 1):
+            progress.done = before
             try:
-                with self._folder.filesystem.open_input_stream(where) as source:
-                    found = _copy(source, target, progress)
-            except OSError:
-                if attempt == TRIES:
+                found = _copy(source.chunks(), target, progress)
+            except OSError as error:
+                if attempt == TRIES or is_outage(str(error)):
                     raise
                 time.sleep(attempt)
                 continue
@@ -131,6 +137,43 @@ class InputStore:
         )
 
 
+class Source:
+    """A stored file as it is brought."""
+
+    def __init__(self, folder: Folder, name: str) -> None:
+        self._filesystem = folder.filesystem
+        self._where = f"{folder.path}/{name}"
+        self._open: Any = None
+
+    def chunks(self) -> Iterator[bytes]:
+        """Its content, piece by piece, each once the storage answers. Raises OSError."""
+        place = 0
+        try:
+            while chunk := through_outages(functools.partial(self._chunk_at, place)):
+                yield chunk
+                place += len(chunk)
+        finally:
+            self._close()
+
+    def _chunk_at(self, place: int) -> bytes:
+        try:
+            if self._open is None:
+                self._open = self._filesystem.open_input_file(self._where)
+                self._open.seek(place)
+            return cast(bytes, self._open.read(CHUNK_BYTES))
+        except OSError:
+            self._close()
+            raise
+
+    def _close(self) -> None:
+        """One that failed may fail to be closed, too: it is opened anew anyway."""
+        opened = self._open
+        self._open = None
+        if opened is not None:
+            with contextlib.suppress(OSError):
+                opened.close()
+
+
 class Progress:
     """Tells how far a copy is, not more often than every half minute."""
 
@@ -140,15 +183,16 @@ class Progress:
         self._on_note = on_note
         self._begun_s = time.monotonic()
         self._told_s = self._begun_s
-        self._done = 0
+        self.done = 0
+        """Bytes; set back where a file is copied anew."""
 
     def add(self, count: int) -> None:
         """So many bytes more are copied."""
-        self._done += count
+        self.done += count
         now_s = time.monotonic()
         if now_s - self._told_s >= TELL_EVERY_S:
             self._told_s = now_s
-            self._on_note(f"{self._what}: {100 * self._done / max(1, self._size):.0f} %")
+            self._on_note(f"{self._what}: {100 * self.done / max(1, self._size):.0f} %")
 
     def summary(self, what: str) -> str:
         """One sentence for the end."""
@@ -166,9 +210,10 @@ def _upload(path: Path, folder: Folder, name: str, progress: Progress) -> Stored
     size = 0
     with (
         path.open("rb") as source,
-        folder.filesystem.open_output_stream(f"{folder.path}/{name}") as sink,
+        # Byte for byte, whatever the name ends in: so it is read.
+        folder.filesystem.open_output_stream(f"{folder.path}/{name}", compression=None) as sink,
     ):
-        for chunk in _chunks(source):
+        while chunk := source.read(CHUNK_BYTES):
             digest.update(chunk)
             sink.write(chunk)
             size += len(chunk)
@@ -176,21 +221,16 @@ def _upload(path: Path, folder: Folder, name: str, progress: Progress) -> Stored
     return StoredFile(size=size, sha256=digest.hexdigest())
 
 
-def _copy(source: Any, target: Path, progress: Progress) -> StoredFile:
+def _copy(chunks: Iterable[bytes], target: Path, progress: Progress) -> StoredFile:
     digest = hashlib.sha256()
     size = 0
     with target.open("wb") as sink:
-        for chunk in _chunks(source):
+        for chunk in chunks:
             digest.update(chunk)
             sink.write(chunk)
             size += len(chunk)
             progress.add(len(chunk))
     return StoredFile(size=size, sha256=digest.hexdigest())
-
-
-def _chunks(source: Any) -> Iterator[bytes]:
-    while chunk := source.read(CHUNK_BYTES):
-        yield chunk
 
 
 def _rename(staging: Path, target: Path) -> None:

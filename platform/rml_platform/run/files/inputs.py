@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rml_platform.run.faults.outages import through_outages
 from rml_platform.run.files.input_store import InputStore, OnNote
 from rml_platform.run.task import RunTask, StoredInput
 from rml_trainers.data.prepared import source_record
@@ -126,7 +127,7 @@ def _brought(task: RunTask, stored: StoredInput, on_note: OnNote) -> Iterator[Pa
     from rml_platform.run.files.node_cache import NodeCache
 
     store = InputStore(task.storage)
-    index = store.index(stored.name)
+    index = through_outages(lambda: store.index(stored.name))
     if index is None:
         raise DataError(
             f"{stored.role}: {stored.name} is neither on this node nor in {store.place}. Launch "

@@ -145,6 +145,19 @@ def test_the_patience_has_an_end(clock: list[float]) -> None:
     assert 100 - outages.LONGEST_PAUSE_S < clock[0] <= 100
 
 
+def test_what_went_well_for_long_before_it_is_waited_for_as_well(clock: list[float]) -> None:
+    tries: list[float] = []
+
+    def upload() -> None:
+        tries.append(clock[0])
+        if len(tries) == 1:
+            clock[0] += 10 * outages.OUTAGE_S
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    through_outages(upload)
+    assert len(tries) == 2
+
+
 def test_a_launch_that_was_stopped_does_not_wait_without_end(clock: list[float]) -> None:
     with pytest.raises(OSError, match="Input/output error"):
         try:

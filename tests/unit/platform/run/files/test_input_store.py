@@ -1,12 +1,18 @@
 """What runs read, stored once: whole or not at all, and every byte verified on its way back."""
 
+import errno
 import json
+import os
 import threading
 from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from rml_platform.run.codec import DamagedFileError
+from rml_platform.run.faults import outages
+from rml_platform.run.files import input_store
 from rml_platform.run.files.input_store import INDEX_FILE, InputStore
 from rml_platform.run.storage import Folder
 from rml_trainers.errors import ConfigError, DataError
@@ -94,6 +100,68 @@ def test_two_launches_at_once_store_the_same(
     assert not failed
     assert fetched(storage, tmp_path / "there").keys() == files.keys()
     assert Folder.open(storage).child("inputs").folders() == [NAME]
+
+
+class Away:
+    """A file system that goes away when so many bytes of a file were read, for so many tries."""
+
+    def __init__(self, filesystem: Any, after: int, tries: int) -> None:
+        self._filesystem = filesystem
+        self._after = after
+        self._left = tries
+        self.read_bytes = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._filesystem, name)
+
+    def open_input_file(self, path: str) -> Any:
+        opened = self._filesystem.open_input_file(path)
+        read = opened.read
+
+        def read_or_fail(size: int) -> bytes:
+            if self._left and opened.tell() >= self._after:
+                self._left -= 1
+                raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+            content = bytes(read(size))
+            self.read_bytes += len(content)
+            return content
+
+        return Mock(read=read_or_fail, seek=opened.seek, close=opened.close)
+
+
+def test_an_outage_while_a_file_is_brought_is_waited_for_and_nothing_is_brought_twice(
+    tmp_path: Path, files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outages, "FIRST_PAUSE_S", 0.0)
+    monkeypatch.setattr(input_store, "CHUNK_BYTES", 1_000_000)
+    store = InputStore(str(tmp_path / "storage"))
+    store.put(NAME, files, lambda text: None)
+    index = store.index(NAME)
+    assert index is not None
+    away = Away(store._folder.filesystem, after=2_000_000, tries=10)
+    store._folder = Folder(away, store._folder.path)
+    said: list[str] = []
+    monkeypatch.setattr(input_store, "TELL_EVERY_S", 0.0)
+    store.fetch(NAME, index, tmp_path / "there", said.append)
+    for name, path in files.items():
+        assert (tmp_path / "there" / name).read_bytes() == path.read_bytes()
+    assert away.read_bytes == sum(path.stat().st_size for path in files.values())
+    assert said[-2].endswith(" 100 %")
+
+
+def test_an_outage_that_stays_has_an_end(
+    tmp_path: Path, files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outages, "OUTAGE_S", 0.0)
+    store = InputStore(str(tmp_path / "storage"))
+    store.put(NAME, files, lambda text: None)
+    index = store.index(NAME)
+    assert index is not None
+    away = Away(store._folder.filesystem, after=0, tries=100)
+    store._folder = Folder(away, store._folder.path)
+    with pytest.raises(TimeoutError):
+        store.fetch(NAME, index, tmp_path / "there", lambda text: None)
+    assert away._left == 99, "what was waited for is not tried again as what is damaged is"
 
 
 @pytest.mark.parametrize("change", ["flipped", "cut"])
