@@ -9,11 +9,10 @@ import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 import torch
 
-from rml_dashboards.contract.run_folder import RESULT_FILE
 from rml_platform.plugins import load_again
 from rml_platform.run.checkpoints import CheckpointStore, SoundCheckpoint
 from rml_platform.run.faults.claims import Claim, ClaimBoard, FencedError, Held, give_back
@@ -45,6 +44,7 @@ from rml_trainers.runtime.device_use import device_use
 from rml_trainers.scoring.score import Evaluation
 from rml_trainers.training.reporting import Progress, Reporter
 
+T = TypeVar("T")
 Outcome = Literal["done", "failed", "cancelled", "fenced"]
 """`fenced`: another launch or attempt has the run by now; nothing was written."""
 
@@ -146,10 +146,6 @@ class Attempt:
         if self._claimed_alone and self.claims.is_mine():
             give_back(self.claims, self.task.launch_id)
 
-    def written_failure(self) -> Failure | None:
-        """Failure of this attempt that another worker has written down already."""
-        return self.run.record().failure_of(self.task.launch_id)
-
     @functools.cached_property
     def shared_stages(self) -> SharedStages:
         """Not known before the run's plug-ins are loaded, because its configuration is not."""
@@ -168,8 +164,17 @@ class Attempt:
     def _note(self, text: str) -> None:
         """Write into the log before there is a reporter. Raises FencedError."""
         if self.is_first:
+            self._guarded(lambda: note(self.run, "info", text))
+
+    def _guarded(self, work: Callable[[], T]) -> T:
+        """The result of work at the run's folder that may be done twice, once the storage answers,
+        unless the run is another attempt's by then. Raises FencedError."""
+
+        def checked() -> T:
             self.claims.check()
-            note(self.run, "info", text)
+            return work()
+
+        return through_outages(checked)
 
     def _train(self, trainer_class: Callable[..., TrainerLike]) -> None:
         config = self.task.config
@@ -180,7 +185,8 @@ class Attempt:
         with self._scratch() as scratch, contextlib.ExitStack() as stack:
             found = self.resume_point(scratch)
             if self.is_first:
-                MetricLog(self.run.folder).forget_after(found.step if found else -1)
+                log = MetricLog(self.run.folder)
+                self._guarded(lambda: log.forget_after(found.step if found else -1))
             begin_from = None if found else self.shared_stage(scratch)
             reporter: Reporter = WorkerReporter(self.deliver)
             if self.is_first:
@@ -240,7 +246,7 @@ class Attempt:
             yield own
         finally:
             shutil.rmtree(own, ignore_errors=True)
-            if self.is_first and self.run.folder.read(RESULT_FILE) is not None:
+            if self.is_first and through_outages(self.run.has_result):
                 for left in local.glob("work-*"):
                     shutil.rmtree(left, ignore_errors=True)
 
@@ -248,9 +254,11 @@ class Attempt:
         self, scratch: Path, data: PreparedData, device: torch.device, reporter: Reporter
     ) -> None:
         try:
-            found = self.store.newest_sound(scratch, lambda text: reporter.on_note("warning", text))
+            warn = functools.partial(reporter.on_note, "warning")
+            found = through_outages(lambda: self.store.newest_sound(scratch, warn))
             if found is not None:
-                write_pictures(self.run.folder, found.folder, self.task.config, data, device)
+                of = (found.folder, self.task.config, data, device)
+                self._guarded(lambda: write_pictures(self.run.folder, *of))
         except FencedError:
             raise
         # Whatever it is, the run itself is finished: it is told, and no reason to fail the run.
@@ -261,10 +269,10 @@ class Attempt:
 
     def deliver(self, progress: Progress, folder: Path | None) -> None:
         if folder is not None and self.micro_batches == 1:  # otherwise its bits are its own
-            through_outages(lambda: self.shared_stages.leave(progress.step, folder))
+            self._guarded(lambda: self.shared_stages.leave(progress.step, folder))
         self.context.agree(None)  # no rank is left behind by a step that is stored
         if folder is not None:
-            self.store.save(progress.step, self.number, folder)
+            self.store.save(progress.step, self.number, folder, self.claims.check)
 
     def resume_point(self, scratch: Path) -> SoundCheckpoint | None:
         """Newest sound checkpoint, chosen by rank 0 for all; on storage that is not local every
@@ -274,11 +282,12 @@ class Attempt:
             if name is None:
                 return None
             writer, checkpoint = name.split("/")
-            folder = self.store.folder.child(writer, checkpoint).download(scratch / checkpoint)
+            place = self.store.folder.child(writer, checkpoint)
+            folder = through_outages(lambda: place.download(scratch / checkpoint))
             return SoundCheckpoint(0, name, folder)
         found = through_outages(lambda: self.store.newest_sound(scratch, self.warnings.append))
         self.context.agree(found.name if found else None)
-        self.store.discard_newer_than(found.step if found else -1)
+        self._guarded(lambda: self.store.discard_newer_than(found.step if found else -1))
         return found
 
     def shared_stage(self, scratch: Path) -> Path | None:
@@ -286,11 +295,11 @@ class Attempt:
         shared = self.shared_stages
         found = None
         if self.is_first:
-            found = through_outages(lambda: shared.find(scratch, self.warnings.append))
+            found = self._guarded(lambda: shared.find(scratch, self.warnings.append))
         name: str | None = self.context.agree(found[0] if found else None)
         if found is not None or name is None:
             return found[1] if found else None
-        return shared.fetch(name, scratch)
+        return through_outages(lambda: shared.fetch(name, scratch))
 
     def failure(self, error: Exception) -> Failure:
         """Why this attempt failed. Where it met a loss that is no number, what `rml replay` needs

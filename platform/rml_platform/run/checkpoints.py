@@ -85,19 +85,34 @@ class CheckpointStore:
                     found.append(StoredCheckpoint(int(match[1]), int(match[2]), writer, name))
         return sorted(found)
 
-    def save(self, step: int, attempt: int, source: Path) -> None:
+    def save(
+        self, step: int, attempt: int, source: Path, check: Callable[[], None] = lambda: None
+    ) -> None:
         """Take a local checkpoint folder into the store and drop what it makes superfluous. The
         caller deletes the folder next, as `published` does.
 
-        Raises CheckpointError when it cannot be written; the checkpoints before it are intact then.
+        Args:
+            check: raises where the run is another's by now; asked each time before something is
+                written or deleted.
+        Raises:
+            CheckpointError: it cannot be written; the checkpoints before it are intact then.
         """
         own = self.folder.child(self.writer)
         name = checkpoint_name(step, attempt)
+
+        def upload() -> None:
+            check()
+            own.upload(source, name, last=MANIFEST, gives_up=True)
+
+        def prune() -> None:
+            check()
+            self.prune()
+
         try:
-            through_outages(lambda: own.upload(source, name, last=MANIFEST, gives_up=True))
+            through_outages(upload)
         except OSError as error:
             raise _cannot_save(own, step, error) from error
-        through_outages(self.prune)
+        through_outages(prune)
 
     def newest_sound(
         self,

@@ -36,22 +36,27 @@ def execute(
     except Exception as error:
         if _is_collateral(error, context.world_size):
             raise
-        if through_outages(attempt.is_fenced):
-            if context.world_size > 1:
-                raise
-            return "fenced"
-        if through_outages(attempt.written_failure) is None:
-            failure = through_outages(functools.partial(attempt.failure, error))
-            through_outages(lambda: attempt.run.write_failure(failure))
+        outcome = through_outages(functools.partial(_written_down, attempt, error))
         if context.world_size > 1:
             raise
-        return "cancelled" if isinstance(error, Cancelled) else "failed"
+        return outcome
     finally:
-        attempt.give_back()
+        through_outages(attempt.give_back)
         release_memory()  # the process may wait for its next run, beside others that train
     # After a failure its traceback may still hold networks, which would be kept for good.
     spare_what_is_loaded()
     return "done"
+
+
+def _written_down(attempt: Attempt, error: Exception) -> Outcome:
+    """What became of an attempt that ended in an error, which is in the run's folder then, unless
+    the run is another's or another worker has written down why. May be asked again after an
+    outage: the run may be another's by then."""
+    if attempt.is_fenced():
+        return "fenced"
+    if attempt.run.record().failure_of(attempt.task.launch_id) is None:
+        attempt.run.write_failure(attempt.failure(error))
+    return "cancelled" if isinstance(error, Cancelled) else "failed"
 
 
 def _is_collateral(error: Exception, world_size: int) -> bool:

@@ -261,6 +261,10 @@ class RunFolder:
         """Final scores, None before the run is done. Raises DamagedFileError."""
         return self._read(RESULT_FILE, RESULT)
 
+    def has_result(self) -> bool:
+        """Whether a result is there, sound or not."""
+        return self.folder.state_of(RESULT_FILE) is not None
+
     def _read(self, name: str, codec: Codec[T]) -> T | None:
         content = self.folder.read(name)
         return None if content is None else codec.decode(content, f"{self.folder.path}/{name}")

@@ -151,6 +151,7 @@ def test_a_shared_stage_that_an_outage_hides_stays_and_is_taken_over(
         end.step for end in StageEnds().of(tasks[0]) if end.history in tasks[0].shared_stages
     )
     maker.shared_stages.leave(step, made(tmp_path, step))
+    assert taker.outcome_so_far() is None
     away_twice(monkeypatch)
     found = taker.shared_stage(tmp_path / "scratch")
     assert found is not None

@@ -1,6 +1,7 @@
 """Whether the nodes of a cluster can carry out the runs of a launch, seen to before anything
 starts."""
 
+import functools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
@@ -9,7 +10,7 @@ from rml_platform.environment import code_hash
 from rml_platform.launch.on_ray.fleet.newcomers import Unfit
 from rml_platform.launch.on_ray.fleet.probe import Answer, NoAnswer, Question, answer, ask
 from rml_platform.launch.on_ray.fleet.room import Node, nodes_now, workers_on
-from rml_platform.run.faults.outages import is_outage
+from rml_platform.run.faults.outages import is_outage, until_it_answers
 from rml_platform.run.files.input_store import InputStore
 from rml_platform.run.files.inputs import InputFinder, LocalInput
 from rml_platform.run.task import RunTask
@@ -129,7 +130,7 @@ class Readiness:
         store = InputStore(self._storage)
         for name in sorted(names):
             one: LocalInput = self._inputs[name]
-            store.put(name, one.files, self._on_note)
+            until_it_answers(functools.partial(store.put, name, one.files, self._on_note))
             self._in_storage.add(name)
 
     def _fault(self, found: Answer | NoAnswer, own: Answer) -> Unfit | None:

@@ -6,19 +6,22 @@ import os
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from rml_platform.run.attempt import Attempt, WorkerContext
+from rml_platform.run.checkpoints import CheckpointStore
 from rml_platform.run.execute import execute
 from rml_platform.run.faults import outages
 from rml_platform.run.faults.claims import Claim, ClaimBoard, Held
 from rml_platform.run.faults.outages import through_outages
 from rml_platform.run.run_folder import RunFolder
-from rml_platform.run.task import Process, RunTask
+from rml_platform.run.storage import Folder
+from rml_platform.run.task import Process, RunTask, config_to_json
 from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.scoring.score import Evaluation
-from tests.support.platform.fake_trainer import GOOD, FakeTrainer
+from tests.support.platform.fake_trainer import GOOD, NON_FINITE, FakeTrainer
 from tests.support.platform.tasks import beat_of, fake_config, task_for
 
 CONTEXT = WorkerContext(writer="launch-1")
@@ -60,6 +63,55 @@ def test_an_attempt_that_was_overtaken_writes_nothing(task: RunTask, moment: str
     assert execute(task, CONTEXT, Overtaken) == "fenced"
     assert before
     assert content(task) == before
+
+
+@pytest.mark.parametrize("moment", ["newest_sound", "discard_newer_than"])
+def test_an_attempt_that_was_overtaken_before_its_sign_of_life_deletes_nothing(
+    task: RunTask, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    bad = replace(task, config_json=config_to_json(fake_config(NON_FINITE)))
+    assert execute(bad, CONTEXT, FakeTrainer) == "failed"
+    before: dict[str, bytes] = {}
+    work = getattr(CheckpointStore, moment)
+
+    def and_then_overtaken(self: CheckpointStore, *arguments: Any) -> Any:
+        done = work(self, *arguments)
+        before.update(overtaken(task))
+        return done
+
+    monkeypatch.setattr(CheckpointStore, moment, and_then_overtaken)
+    again = replace(task, launch_id="launch-2")
+    assert execute(again, WorkerContext(writer="launch-2"), FakeTrainer) == "fenced"
+    assert before
+    assert content(task) == before
+
+
+def test_an_attempt_that_was_overtaken_while_it_saved_deletes_nothing(
+    task: RunTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before: dict[str, bytes] = {}
+    upload = Folder.upload
+
+    def and_then_overtaken(self: Folder, source: Path, name: str, **rest: Any) -> None:
+        upload(self, source, name, **rest)
+        if name.startswith("checkpoint_000000003"):
+            wait_for_the_sign_of_life(task)
+            before.update(overtaken(task))
+
+    monkeypatch.setattr(Folder, "upload", and_then_overtaken)
+    assert execute(task, CONTEXT, FakeTrainer) == "fenced"
+    assert before
+    assert content(task).keys() == before.keys()
+
+
+def overtaken(task: RunTask) -> dict[str, bytes]:
+    """Another launch takes the run, and goes on with it; what there is then."""
+    run = folder_of(task).folder
+    board = ClaimBoard(run)
+    assert board.take(Claim(launch_id="other", launcher=Process.current()), board.newest())
+    run.write("checkpoints/other/checkpoint_000000004_009/manifest.json", b"{}")
+    run.write("metrics/000000004.json", b"[]")
+    return content(task)
 
 
 def wait_for_the_sign_of_life(task: RunTask) -> None:

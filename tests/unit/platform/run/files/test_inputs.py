@@ -1,18 +1,23 @@
 """What a run reads is found where it is launched, and used in place or brought where it trains."""
 
 import dataclasses
+import errno
 import json
+import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from rml_platform.run.attempt import WorkerContext
 from rml_platform.run.execute import execute
-from rml_platform.run.faults import claims
+from rml_platform.run.faults import claims, outages
 from rml_platform.run.files.input_store import InputStore
 from rml_platform.run.files.inputs import InputFinder, LocalInput, in_place, on_this_node
 from rml_platform.run.run_folder import RunFolder
+from rml_platform.run.storage import Folder
 from rml_platform.run.task import RUN_TASK, RunTask, config_to_json
 from rml_trainers.config import SplitConfig
 from rml_trainers.data.prepared.cache import PreparedData
@@ -153,6 +158,34 @@ def test_a_run_trains_from_an_object_store_without_the_launchers_folder(
     log = (run.folder.read("log.txt") or b"").decode()
     assert f"bringing scenes-{task.data_hash}" in log
     assert f"scenes-{task.data_hash} is on this node" in log
+
+
+def test_a_run_brings_its_images_and_trains_while_the_storage_is_away_now_and_then(
+    task: RunTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = stored(task)
+    shutil.rmtree(task.prepared_folder)
+    monkeypatch.setattr(outages, "FIRST_PAUSE_S", 0.0)
+    failed = set[tuple[str, str, str]]()
+
+    def first_failing(what: str) -> Callable[..., Any]:
+        work = getattr(Folder, what)
+
+        def flaky(self: Folder, name: str, *rest: Any) -> Any:
+            # Every try to claim makes another file, which would fail for the first time again.
+            if self.name != "claims" and (what, self.path, name) not in failed:
+                failed.add((what, self.path, name))
+                raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+            return work(self, name, *rest)
+
+        return flaky
+
+    for what in ("read", "write", "delete"):
+        monkeypatch.setattr(Folder, what, first_failing(what))
+    assert execute(task, WorkerContext(writer="launch-1"), FakeTrainer) == "done"
+    assert {("read", "rml-input.json"), ("read", "log.txt"), ("write", "log.txt")} <= {
+        (what, name) for what, _, name in failed
+    }
 
 
 def test_a_task_travels_with_its_inputs(task: RunTask) -> None:
