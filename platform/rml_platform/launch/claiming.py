@@ -60,8 +60,9 @@ class LaunchClaims:
         return claim is not None and claim.launch_id == self._launch_id and not claim.is_given_back
 
     def give_back(self, run_id: str) -> None:
-        """Let anybody take the run; does nothing where another launch has it."""
-        give_back(self._boards[run_id], self._launch_id)
+        """Let anybody take the run, but none of this launch's attempts, one of which may wake up
+        late; does nothing where another launch has it."""
+        give_back(self._boards[run_id], self._launch_id, is_through=True)
 
     def end_elsewhere(self, run_id: str) -> End | None:
         """What the run came to in another launch during this one; None while it is at it, or where

@@ -4,6 +4,7 @@ Nobody else tries anything again: Tune and Ray Train are told to give up at the 
 that no retry of theirs multiplies ours.
 """
 
+import itertools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
@@ -28,6 +29,9 @@ from rml_trainers.training.assembly import batch_recipe, with_micro_batches
 
 FEWEST_IMAGES = 2
 """Of one kind in a micro-batch: BatchNorm behind a global mean has no variance from one image."""
+_HAND_OUTS = itertools.count(1)
+"""Over all queues of this process: a run that another launch had in between is handed out by
+another queue, and its number has to be higher all the same."""
 
 
 class RunQueue:
@@ -71,7 +75,8 @@ class RunQueue:
         self._is_stuck = task is None
         if task is None:
             return None
-        task = replace(task, avoid=tuple(sorted({*task.avoid, *self._excluded})))
+        avoid = tuple(sorted({*task.avoid, *self._excluded}))
+        task = replace(task, avoid=avoid, hand_out=next(_HAND_OUTS))
         self._under_way[task.run_id] = task
         return task
 

@@ -15,7 +15,7 @@ import torch
 
 from rml_platform.plugins import load_again
 from rml_platform.run.checkpoints import CheckpointStore, SoundCheckpoint
-from rml_platform.run.faults.claims import Claim, ClaimBoard, FencedError, Held, give_back
+from rml_platform.run.faults.claims import Claim, ClaimBoard, FencedError, give_back
 from rml_platform.run.faults.given_device import given_device
 from rml_platform.run.faults.non_finite import NonFinite, write_non_finite
 from rml_platform.run.faults.outages import through_outages
@@ -82,8 +82,6 @@ class Attempt:
         self.claims = ClaimBoard(self.run.folder)
         self.is_first = context.rank == 0
         self._worker = Process.current()  # asked twice, its times may differ by a little
-        # Before everything else: a claim that is not there by now is of a later attempt.
-        self._found = self.claims.newest() if self.is_first else None
         record = self.run.record()
         self.warnings = [f"{text}; it counts as absent" for text in record.damaged]
         earlier = record.heartbeat
@@ -114,28 +112,21 @@ class Attempt:
 
     def _claim(self) -> bool:
         """Make the run this attempt's. Its launch has claimed it, or nobody has; an attempt before
-        this one may not write any more from here on. One that was started later, because this one
-        was taken for dead while it waited for the storage, keeps the run."""
+        this one may not write any more from here on. One that its launch has handed out later,
+        because this one was taken for dead, keeps the run, whenever this one looks first."""
         held = self.claims.newest()
         claim = Claim(
             launch_id=self.task.launch_id,
             launcher=self.task.launcher,
             worker=self._worker,
-            attempt=self.number,
+            attempt=self.task.hand_out,
         )
         known = held.claim if held else None
         is_ours = known is not None and known.launch_id == self.task.launch_id
+        is_later = known is not None and is_ours and known.attempt > self.task.hand_out
         is_free = known is None or known.is_given_back
         self._claimed_alone = self._claimed_alone or is_free  # asked again after an outage
-        may_take = is_free or (is_ours and not self._is_later(held))
-        return may_take and self.claims.take(claim, held)
-
-    def _is_later(self, held: Held | None) -> bool:
-        """Whether a claim of this launch is of an attempt that was started after this one."""
-        if held is None or held.claim is None or held.claim.worker is None:
-            return False
-        is_own = held.claim.worker == self._worker
-        return not is_own and (self._found is None or held.generation > self._found.generation)
+        return (is_free or is_ours) and not is_later and self.claims.take(claim, held)
 
     def is_fenced(self) -> bool:
         """Whether another launch or attempt has the run by now. Only rank 0 holds a claim."""

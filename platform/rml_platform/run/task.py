@@ -206,6 +206,9 @@ class RunTask:
     inputs: tuple[StoredInput, ...] = ()
     """What the nodes of a cluster use where it is in place, and else bring from the storage; empty
     on one machine, which has everything."""
+    hand_out: int = dataclasses.field(default=0, compare=False)
+    """Which start this is among all that its launch has handed out: of two attempts at one run the
+    later has the higher number, whatever either of them has seen. 0: no queue handed it out."""
 
     @property
     def size(self) -> Size:

@@ -33,6 +33,9 @@ CLAIMS = "claims"
 SETTLE_S = 2.0
 """Time from writing a claim to looking who was first, on object stores: more than the second that
 their dates are exact to."""
+NONE_BEGINS = 2**31 - 1
+"""`Claim.attempt` where a launch is through with a run: above all of its attempts, none of which
+may begin any more."""
 _NAME = re.compile(r"(\d{9})(?:\.([0-9a-f]{12}))?\.json")
 
 
@@ -49,6 +52,7 @@ class Claim:
     worker: Process | None = None
     """The process that trains, once an attempt has begun."""
     attempt: int = 0
+    """`RunTask.hand_out` of the attempt that has it; 0 while only its launch has."""
     is_given_back: bool = False
     """The holder is done with the run: anybody may take it."""
     time: float = 0.0
@@ -165,12 +169,17 @@ def take_all(wanted: Iterable[tuple[ClaimBoard, Claim, Held | None]]) -> list[bo
     return taken
 
 
-def give_back(board: ClaimBoard, launch_id: str) -> None:
-    """Let anybody take the run, unless another launch has it by now."""
+def give_back(board: ClaimBoard, launch_id: str, *, is_through: bool = False) -> None:
+    """Let anybody take the run, unless another launch has it by now.
+
+    Args:
+        is_through: but no attempt of this launch, however late it looks for the first time.
+    """
     held = board.newest()
     claim = held.claim if held else None
     if claim is not None and claim.launch_id == launch_id and not claim.is_given_back:
-        board.write(replace(claim, is_given_back=True), held)
+        attempt = NONE_BEGINS if is_through else claim.attempt
+        board.write(replace(claim, is_given_back=True, attempt=attempt), held)
 
 
 def _create(folder: Folder, name: str, content: bytes) -> bool:

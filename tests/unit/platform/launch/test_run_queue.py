@@ -108,6 +108,13 @@ def test_a_lost_process_is_replaced_as_often_as_the_rules_say_and_then_accounted
     assert grid.notes == ["run-1 is tried again after step 0 (lost)"] * 2
 
 
+def test_every_start_of_a_run_has_a_higher_number_also_in_a_later_queue(grid: Grid) -> None:
+    first = grid.queue.next()
+    later = RunQueue([grid.task], RetryConfig(), grid.notes.append).next()
+    assert first is not None and later is not None
+    assert 0 < first.hand_out < later.hand_out
+
+
 def test_a_run_that_waits_and_may_not_start_any_more_is_left_until_it_may(grid: Grid) -> None:
     reasons = {"run-1": ""}
     left_out: list[list[str]] = []

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from rml_platform.launch.claiming import LaunchClaims
 from rml_platform.run.attempt import Attempt, WorkerContext
 from rml_platform.run.checkpoints import CheckpointStore
 from rml_platform.run.execute import execute
@@ -145,9 +146,9 @@ def test_an_attempt_that_waited_for_the_storage_leaves_the_run_to_a_later_one(
     monkeypatch.setattr(outages, "FIRST_PAUSE_S", 0.0)
     board = ClaimBoard(folder_of(task).folder)
     board.take(Claim(launch_id=task.launch_id, launcher=task.launcher), None)
-    died = replace(board_claim(board), worker=gone())
+    died = replace(board_claim(board), worker=gone(), attempt=1)
     board.take(died, board.newest())
-    early = Attempt(task, CONTEXT)
+    early = Attempt(replace(task, hand_out=2), CONTEXT)
     newest = ClaimBoard.newest
     later = replace(gone(), host="another")
     is_away = [True]
@@ -155,14 +156,35 @@ def test_an_attempt_that_waited_for_the_storage_leaves_the_run_to_a_later_one(
     def flaky(self: ClaimBoard) -> Held | None:
         if self is early.claims and is_away:
             is_away.clear()
-            assert board.take(replace(died, worker=later), newest(board))
+            assert board.take(replace(died, worker=later, attempt=3), newest(board))
             raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
         return newest(self)
 
     monkeypatch.setattr(ClaimBoard, "newest", flaky)
     assert through_outages(early.outcome_so_far) == "fenced"
     assert board_claim(board).worker == later
-    assert Attempt(task, CONTEXT).outcome_so_far() is None, "the next one takes the place of both"
+    next_one = Attempt(replace(task, hand_out=4), CONTEXT)
+    assert next_one.outcome_so_far() is None, "it takes the place of both"
+
+
+def test_an_attempt_whose_first_look_comes_late_leaves_the_run_to_a_later_one(
+    task: RunTask,
+) -> None:
+    folder = folder_of(task)
+    launch = LaunchClaims(task.storage, {task.run_id: folder}, task.launch_id, pytest.fail)
+    assert launch.take([task.run_id])
+
+    def begins(hand_out: int) -> bool:
+        return Attempt(replace(task, hand_out=hand_out), CONTEXT).outcome_so_far() is None
+
+    assert begins(2)
+    assert not begins(1)
+    assert board_claim(ClaimBoard(folder.folder)).attempt == 2
+    assert begins(3)
+    launch.give_back(task.run_id)
+    assert not begins(4), "its launch is through with the run"
+    assert launch.take([task.run_id])
+    assert begins(5)
 
 
 def board_claim(board: ClaimBoard) -> Claim:
