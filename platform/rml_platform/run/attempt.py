@@ -22,6 +22,7 @@ from rml_platform.run.faults.outages import through_outages
 from rml_platform.run.files.inputs import on_this_node
 from rml_platform.run.files.node_disk import work_folder
 from rml_platform.run.files.pictures import write_pictures
+from rml_platform.run.files.temporary import first_free
 from rml_platform.run.metric_log import MetricLog
 from rml_platform.run.reporters import Heart, RunReporter, WorkerReporter, note
 from rml_platform.run.run_folder import (
@@ -220,19 +221,22 @@ class Attempt:
         """Working folder of this attempt on this rank: beside the run when that is local.
 
         After a kill nothing is left in /tmp then. What the trainer kept there is found again where
-        the attempt before is known to be dead; one that may yet wake up keeps its own.
+        the attempt before is known to be dead; one that may yet wake up keeps its own. Until one of
+        them has given its first sign of life, two attempts may have one number: of their folders
+        nobody knows which is whose, and nothing is taken over.
         """
         local = self.run.folder.local
         if local is None:
             with work_folder() as folder:
                 yield folder
             return
-        own = local / f"work-{self.number:03d}-{self.context.rank}"
-        before = local / f"work-{self.number - 1:03d}-{self.context.rank}"
+        own = first_free(local / f"work-{self.number:03d}-{self.context.rank}")
+        before = list(local.glob(f"work-{self.number - 1:03d}-0*"))
         earlier = self._earlier
-        if self.is_first and earlier and earlier.worker.is_gone() and before.is_dir():
-            before.replace(own)
-        own.mkdir(parents=True, exist_ok=True)
+        if self.is_first and earlier and earlier.worker.is_gone() and len(before) == 1:
+            for kept in before[0].iterdir():
+                kept.replace(own / kept.name)
+            before[0].rmdir()
         try:
             yield own
         finally:

@@ -1,4 +1,5 @@
-"""Folders in the system's temporary folder that do not outlive their process for long."""
+"""Folders in the system's temporary folder that do not outlive their process for long, and others
+that only one process may have."""
 
 import atexit
 import contextlib
@@ -43,6 +44,16 @@ def temporary_folder(prefix: str, place: Path | None = None) -> Iterator[Path]:
     finally:
         shutil.rmtree(own, ignore_errors=True)
         _open.discard(own)  # not before it is gone: a signal may come while it goes
+
+
+def first_free(folder: Path) -> Path:
+    """A new folder of this name, or of this with a number behind it."""
+    for number in itertools.count():
+        own = folder.with_name(f"{folder.name}.{number}") if number else folder
+        with contextlib.suppress(FileExistsError):
+            own.mkdir(parents=True)
+            return own
+    raise AssertionError("numbers do not end")
 
 
 def owned_name(prefix: str, owner: Process, number: int) -> str:

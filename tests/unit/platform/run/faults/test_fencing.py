@@ -215,5 +215,21 @@ def test_an_attempt_that_may_yet_wake_up_keeps_its_scratch_folder(task: RunTask)
         folder_of(task).folder.delete("result.json")
 
 
+def test_two_attempts_of_one_number_have_folders_of_their_own(task: RunTask) -> None:
+    """The first has begun, and has not yet given its sign of life when the second begins."""
+    first = Attempt(replace(task, hand_out=1), CONTEXT)
+    second = Attempt(replace(task, hand_out=2), CONTEXT)
+    assert first.number == second.number
+    with second._scratch() as winners:
+        (winners / "labels").touch()
+        with first._scratch() as losers:
+            assert losers != winners
+        assert (winners / "labels").exists()
+        folder_of(task).write_heartbeat(beat_of(worker=gone()))
+        with first._scratch(), Attempt(task, CONTEXT)._scratch() as third:
+            assert not list(third.iterdir()), "nobody knows which of the two is the dead one's"
+    assert not list((Path(task.storage) / "runs" / task.run_id).glob("work-*"))
+
+
 def gone() -> Process:
     return replace(Process.current(), pid=2**22 - 1, started="1")
