@@ -83,15 +83,24 @@ class Process:
 
 
 @functools.cache
+def start_of_machine() -> str:
+    """Tells this start of this machine from others; empty where the system does not."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:  # not Linux
+        return ""
+
+
+@functools.cache
 def _machine() -> str:
     """Process numbers mean the same where this is equal: one start of one machine, and one
     namespace of process numbers on it."""
+    boot = start_of_machine()
     try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         numbers = Path("/proc/self/ns/pid").readlink()
-        return hashlib.sha256(f"{boot} {numbers}".encode()).hexdigest()[:12]
     except OSError:  # not Linux
         return ""
+    return hashlib.sha256(f"{boot} {numbers}".encode()).hexdigest()[:12] if boot else ""
 
 
 def _start_s(pid: int) -> float:

@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from rml_platform.run.files.earlier_start import is_of_an_earlier_start, made_here
 from rml_platform.run.task import Process
 
 SHORT = Path("/tmp")
@@ -21,6 +22,9 @@ SHORT = Path("/tmp")
 _OWNER = re.compile(r"rml-[a-z]+-(?P<pid>\d+)-(?P<machine>[0-9a-f]{6})(?P<started>[0-9a-f]*)-\d+")
 """The process that a folder belongs to, in the folder's name, which has to be short: its start in
 whole seconds, and enough of its machine to tell it from others."""
+MADE_ON = ".made-on"
+"""In each folder, a link to nothing whose target names the machine and its start: the folder's own
+name has no room for them, and a link is there whole or not at all, also after a loss of power."""
 
 _open = set[Path]()
 
@@ -73,8 +77,9 @@ def remove_open() -> None:
 
 
 def sweep(prefix: str = "rml-*-", place: Path | None = None) -> None:
-    """Remove the folders with a prefix whose processes are dead. Of processes of other machines
-    and containers, which may share a temporary folder, nothing is known: theirs stay.
+    """Remove the folders with a prefix whose processes are dead, also those from before this
+    machine was started last. Of processes of other machines and containers, which may share a
+    temporary folder, nothing is known: theirs stay.
 
     Args:
         prefix: default: that of every such folder of the project.
@@ -84,7 +89,10 @@ def sweep(prefix: str = "rml-*-", place: Path | None = None) -> None:
     for here in (place,) if place else {Path(tempfile.gettempdir()), SHORT}:
         for old in here.glob(f"{prefix}*-*"):
             own = _OWNER.fullmatch(old.name)
-            if own is not None and own["machine"] == _short(machine) and _is_gone(own, machine):
+            if own is None:
+                continue
+            is_ours = own["machine"] == _short(machine)
+            if _is_gone(own, machine) if is_ours else _is_from_before(old):
                 shutil.rmtree(old, ignore_errors=True)
 
 
@@ -94,8 +102,19 @@ def _made(prefix: str, place: Path) -> Path:
         folder = place / owned_name(prefix, me, number)
         with contextlib.suppress(FileExistsError):
             folder.mkdir(mode=0o700)
+            if made := made_here():
+                with contextlib.suppress(OSError):  # without it the folder may stay after a restart
+                    (folder / MADE_ON).symlink_to(made)
             return folder
     raise AssertionError("numbers do not end")
+
+
+def _is_from_before(folder: Path) -> bool:
+    try:
+        made = str((folder / MADE_ON).readlink())
+    except OSError:  # an earlier version's, or another user's
+        return False
+    return is_of_an_earlier_start(made, folder)
 
 
 def _is_gone(own: re.Match[str], machine: str) -> bool:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from rml_platform.launch.session.local_ray import LONG_PLACE
-from rml_platform.run.files import temporary
-from rml_platform.run.files.temporary import owned_name, sweep, temporary_folder
+from rml_platform.run.files import earlier_start, temporary
+from rml_platform.run.files.temporary import MADE_ON, owned_name, sweep, temporary_folder
 from rml_platform.run.task import Process
 from tests.support.platform.tasks import dead_process
 
@@ -48,6 +48,36 @@ def test_folders_of_other_machines_and_containers_stay(tmp_path: Path) -> None:
     (tmp_path / foreign / "checkpoint").mkdir(parents=True)
     sweep(place=tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [foreign]
+
+
+@pytest.mark.parametrize(
+    ("made", "disk", "is_swept"),
+    [
+        ("{host}-0123456789ab", "ext4", True),
+        ("{host}-0123456789ab", "nfs4", False),
+        ("0123456789ab-0123456789ab", "ext4", False),
+        ("{here}", "ext4", False),
+        (None, "ext4", False),
+    ],
+)
+def test_what_an_earlier_start_of_the_machine_left_is_swept_on_a_disk_of_its_own(
+    made: str | None, disk: str, is_swept: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = tmp_path / owned_name("rml-work-", replace(dead_process(), machine="0123456789ab"), 0)
+    left.mkdir()
+    if made is not None:
+        here = earlier_start.made_here()
+        (left / MADE_ON).symlink_to(made.format(here=here, host=here.partition("-")[0]))
+    monkeypatch.setattr(earlier_start, "disk_of", lambda folder: disk)
+    sweep(place=tmp_path)
+    assert left.exists() is not is_swept
+
+
+def test_a_folder_says_on_which_start_of_which_machine_it_was_made(tmp_path: Path) -> None:
+    with temporary_folder("rml-x-", tmp_path) as folder:
+        assert str((folder / MADE_ON).readlink()) == earlier_start.made_here()
+    assert list(tmp_path.iterdir()) == []
+    assert earlier_start.disk_of(tmp_path) != ""
 
 
 def test_a_later_process_with_the_same_number_keeps_nothing(tmp_path: Path) -> None:

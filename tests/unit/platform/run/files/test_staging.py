@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from rml_platform.run.files import earlier_start
 from rml_platform.run.files.staging import staging_name, sweep
 from rml_platform.run.storage import Folder
 from rml_platform.run.task import Process
@@ -46,3 +47,25 @@ def test_what_is_being_written_or_belongs_to_another_machine_stays(
     (tmp_path / ".hidden").mkdir()
     sweep(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {own.name, theirs.name, ".hidden"}
+
+
+@pytest.mark.parametrize(
+    ("disk", "made", "is_swept"),
+    [
+        ("ext4", "{host}-0123456789ab", True),
+        ("lustre", "{host}-0123456789ab", False),
+        ("ext4", "0123456789ab-0123456789ab", False),
+        ("ext4", "{here}", False),
+        ("ext4", "", False),
+    ],
+)
+def test_what_an_earlier_start_of_the_machine_left_goes_where_no_other_machine_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, disk: str, made: str, is_swept: bool
+) -> None:
+    here = earlier_start.made_here()
+    made = made.format(here=here, host=here.partition("-")[0])
+    left = tmp_path / f".made.ba9876543210-77-88{'-' if made else ''}{made}.01234567"
+    left.mkdir()
+    monkeypatch.setattr(earlier_start, "disk_of", lambda place: disk)
+    sweep(tmp_path)
+    assert left.exists() is not is_swept
