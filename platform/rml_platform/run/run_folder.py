@@ -34,6 +34,7 @@ from rml_dashboards.contract.names import RUN_ID
 from rml_dashboards.contract.run_folder import (
     FAILURE_FILE,
     HEARTBEAT_FILE,
+    PIECES,
     RESULT_FILE,
     RUNS,
     TASK_FILE,
@@ -54,6 +55,9 @@ from rml_trainers.scoring.score import Evaluation
 
 T = TypeVar("T")
 CANCEL_FILE = "cancel"
+CLAIMS = "claims"
+UNFINISHED_NS = 24 * 3600 * 10**9
+"""Age of a temporary file from which on nobody is taken to be about to finish it."""
 AT_CHECKPOINT = b"checkpoint "
 StopWish = Literal["never", "report", "checkpoint"]
 """When somebody asks a run to stop."""
@@ -222,13 +226,21 @@ class RunFolder:
         return self.folder.name
 
     def begin(self, task: RunTask) -> None:
-        """Write what is asked for and forget an earlier failure. Needs none of the run's
-        plug-ins."""
+        """Write what is asked for, and forget an earlier failure and what killed writers have left.
+        Needs none of the run's plug-ins."""
         self.folder.write(TASK_FILE, RUN_TASK.encode(task))
         config = json.loads(task.config_json)
         text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
         self.folder.write("config.yaml", text.encode())
         self.folder.delete(FAILURE_FILE)
+        self._drop_unfinished()
+
+    def _drop_unfinished(self) -> None:
+        """The time is that of a file just written: clocks of machines may differ by a day."""
+        written = self.folder.state_of(TASK_FILE)
+        if written is not None and written[1] is not None:
+            for folder in (self.folder, *map(self.folder.child, (PIECES, CLAIMS))):
+                folder.drop_unfinished(written[1] - UNFINISHED_NS)
 
     def task(self) -> RunTask | None:
         """What was asked for, None if nothing was. Raises DamagedFileError."""

@@ -4,7 +4,9 @@ hdfs://….
 Single files appear whole or not at all: they are written under a temporary name and moved.
 """
 
+import contextlib
 import os
+import re
 import shutil
 import uuid
 from dataclasses import dataclass
@@ -15,6 +17,8 @@ from pyarrow import fs
 
 from rml_platform.run.files.staging import staging_name, sweep
 from rml_trainers.errors import ConfigError
+
+_UNFINISHED = re.compile(r"\..+\.[0-9a-f]{8}")
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,17 @@ class Folder:
         self._check_below(name)
         if self.filesystem.get_file_info(f"{self.path}/{name}").type == fs.FileType.File:
             self.filesystem.delete_file(f"{self.path}/{name}")
+
+    def drop_unfinished(self, before_ns: int) -> None:
+        """Delete the temporary files of `write` that were last written before a time by the
+        storage's own clock: their writers were killed. Those of other users may have to stay.
+        """
+        selector = fs.FileSelector(self.path, allow_not_found=True)
+        for found in self.filesystem.get_file_info(selector):
+            is_old = found.mtime_ns is not None and found.mtime_ns < before_ns
+            if is_old and found.type == fs.FileType.File and _UNFINISHED.fullmatch(found.base_name):
+                with contextlib.suppress(PermissionError, FileNotFoundError):
+                    self.filesystem.delete_file(found.path)
 
     def delete_all(self) -> None:
         """Delete the folder and everything in it, if it is there."""

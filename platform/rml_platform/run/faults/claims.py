@@ -25,11 +25,11 @@ from typing import Any
 from pyarrow import fs
 
 from rml_platform.run.codec import Codec, DamagedFileError
+from rml_platform.run.run_folder import CLAIMS as CLAIMS
 from rml_platform.run.storage import Folder
 from rml_platform.run.task import Process
 from rml_trainers.errors import RmlError
 
-CLAIMS = "claims"
 SETTLE_S = 2.0
 """Time from writing a claim to looking who was first, on object stores: more than the second that
 their dates are exact to."""

@@ -120,6 +120,23 @@ def test_a_failure_is_told_until_the_next_attempt_begins(run: RunFolder) -> None
     assert run.record().state == "new"
 
 
+def test_what_killed_writers_left_a_day_ago_is_removed_by_the_next_attempt(
+    run: RunFolder, tmp_path: Path
+) -> None:
+    folder = tmp_path / "runs" / "run-1"
+    now = time.time()
+    left = [".heartbeat.json.0123abcd", "claims/.000000001.json.0123abcd", "metrics/.a.0123abcd"]
+    stays = [".cancel.0123abcd", ".notes.zzzzzzzz", "old.0123abcd", "checkpoints/.a.0123abcd"]
+    for name in (*left, *stays):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+        age_s = 23 * 3600 if name.startswith(".cancel") else 25 * 3600
+        os.utime(folder / name, (now - age_s, now - age_s))
+    run.begin(task("supervised"))
+    assert not any((folder / name).exists() for name in left)
+    assert all((folder / name).exists() for name in stays)
+
+
 def test_a_cancelled_run_is_not_a_failed_one(run: RunFolder) -> None:
     run.write_failure(replace(FAILURE, kind="Cancelled"))
     assert run.record().state == "cancelled"
