@@ -123,15 +123,19 @@ class Attempt:
             attempt=self.task.hand_out,
         )
         known = held.claim if held else None
-        is_ours = known is not None and known.launch_id == self.task.launch_id
-        is_later = known is not None and is_ours and known.attempt > self.task.hand_out
+        is_lost = known is not None and known.excludes(claim.launch_id, claim.attempt)
         is_free = known is None or known.is_given_back
         self._claimed_alone = self._claimed_alone or is_free  # asked again after an outage
-        return (is_free or is_ours) and not is_later and self.claims.take(claim, held)
+        return not is_lost and self.claims.take(claim, held)
 
     def is_fenced(self) -> bool:
-        """Whether another launch or attempt has the run by now. Only rank 0 holds a claim."""
-        return self.is_first and not self.claims.is_mine()
+        """Whether another launch or attempt has the run by now. Only rank 0 holds a claim; the
+        others see whose it is."""
+        if self.is_first:
+            return not self.claims.is_mine()
+        held = self.claims.newest()
+        known = held.claim if held else None
+        return known is not None and known.excludes(self.task.launch_id, self.task.hand_out)
 
     def give_back(self) -> None:
         """Leave the run to anybody, unless it belongs to a launch, which does so in the end."""

@@ -58,6 +58,13 @@ class Claim:
     time: float = 0.0
     """Unix time of the claim, for a person."""
 
+    def excludes(self, launch_id: str, attempt: int) -> bool:
+        """Whether an attempt of a launch may not have the run: another launch has it, or a later
+        attempt of its own."""
+        if self.launch_id == launch_id:
+            return self.attempt > attempt
+        return not self.is_given_back
+
 
 CLAIM = Codec[Claim](Claim)
 

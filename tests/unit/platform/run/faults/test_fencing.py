@@ -194,6 +194,28 @@ def board_claim(board: ClaimBoard) -> Claim:
     return held.claim
 
 
+@pytest.mark.parametrize(
+    ("launch_id", "hand_out", "is_written"),
+    [("launch-1", 5, False), ("launch-1", 4, True), ("other", 0, False)],
+)
+def test_no_worker_of_a_group_that_was_overtaken_writes_down_why_it_failed(
+    task: RunTask, launch_id: str, hand_out: int, is_written: bool
+) -> None:
+    class OnRank1(FakeTrainer):
+        rank = staticmethod(lambda: 1)
+
+        def _fail(self) -> None:
+            raise ValueError("late")
+
+    board = ClaimBoard(folder_of(task).folder)
+    held = Claim(launch_id=launch_id, launcher=Process.current(), attempt=hand_out)
+    board.take(held, None)
+    context = WorkerContext(writer="launch-1", rank=1, world_size=2, agree=lambda value: None)
+    with pytest.raises(ValueError, match="late"):
+        execute(replace(task, hand_out=4), context, OnRank1)
+    assert (folder_of(task).failure() is not None) is is_written
+
+
 def test_an_attempt_that_may_yet_wake_up_keeps_its_scratch_folder(task: RunTask) -> None:
     run = Path(task.storage) / "runs" / task.run_id
     found: list[Path] = []
