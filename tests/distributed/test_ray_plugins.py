@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rml_platform.launch.launch import new_launch_id
+from rml_platform.launch.claiming import new_launch_id
 from rml_platform.launch.output_layout import OutputLayout
 from rml_platform.launch.session.ray_session import ray_session
 from rml_platform.launch.sizing import task_of

@@ -1,5 +1,7 @@
 """Which runs of a plan are this launch's to carry out, and which are another's."""
 
+import time
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
@@ -95,3 +97,8 @@ class LaunchClaims:
             f"{len(claims)} of the runs belong to launch {launch_id} (process {launcher.pid} on "
             f"{launcher.host}): it is followed here, and what it leaves is taken over"
         )
+
+
+def new_launch_id() -> str:
+    """Unique and sortable."""
+    return time.strftime("%Y%m%d-%H%M%S-") + uuid.uuid4().hex[:4]

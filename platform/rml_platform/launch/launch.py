@@ -8,7 +8,6 @@ the second time; launching again after anything was killed finishes it.
 import functools
 import sys
 import time
-import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,9 +15,9 @@ from typing import Any
 
 from rich.console import Console
 
-from rml_platform.launch.claiming import LaunchClaims
+from rml_platform.launch.claiming import LaunchClaims, new_launch_id
 from rml_platform.launch.direct import carry_out_here
-from rml_platform.launch.live_view import LiveView, poll_seconds
+from rml_platform.launch.live_view import LiveView, note_on, poll_seconds
 from rml_platform.launch.on_ray.carrying_out import on_ray, ray_ahead
 from rml_platform.launch.outcomes import (
     LaunchReport,
@@ -44,7 +43,7 @@ from rml_platform.launch.scheduling.search import Searches
 from rml_platform.launch.scheduling.turns import Judge, Turns, places_of
 from rml_platform.launch.scheduling.wishes import CANCELLED, WAITS_FOR_ROOM, LiveWishes
 from rml_platform.launch.session.local_ray import LocalRay
-from rml_platform.launch.sizing import check_names, sized_ahead, task_of
+from rml_platform.launch.sizing import check_names, sized_ahead, tasks_of
 from rml_platform.launch.stop_signals import exit_code_of, stopping_on_signals
 from rml_platform.planning.feasible import check_pretrained
 from rml_platform.planning.machine import Machine
@@ -108,11 +107,14 @@ def launch(
     console = console or Console()
     note = note_on(console)
     plans = (plans,) if isinstance(plans, Plan) else tuple(plans)
-    studies = _labels_of(plans)
+    check_names([plan.study for plan in plans])
+    studies = {plan.study.name: study_labels(plan) for plan in plans}
     try:
         here = (is_local := address is None) and with_ray and carry_out is None
         with stopping_on_signals(), ray_ahead(plans, layout.storage, here, max_concurrent) as ahead:
-            publisher = _opened(tracking_uri, layout, studies, note)
+            tracker = open_tracker(tracking_uri, layout.root, layout.artifacts)
+            tracker.check()
+            publisher = StudyPublishers(tracker, studies, note)
             carry_out = functools.partial(
                 carry_out or (on_ray(ahead) if with_ray else carry_out_here),
                 studies={plan.study.name: plan.study for plan in plans},
@@ -129,25 +131,6 @@ def launch(
         report.stopped_with = exit_code_of(stop)
     report.seconds = time.monotonic() - started
     return report
-
-
-def _opened(
-    tracking_uri: str | None,
-    layout: OutputLayout,
-    studies: Mapping[str, Mapping[str, Mapping[str, str]]],
-    on_note: Callable[[str], None],
-) -> StudyPublishers:
-    """Publishers on a tracker that has answered. Raises TrackingError."""
-    tracker = open_tracker(tracking_uri, layout.root, layout.artifacts)
-    tracker.check()
-    return StudyPublishers(tracker, studies, on_note)
-
-
-def _labels_of(plans: Sequence[Plan]) -> dict[str, dict[str, dict[str, str]]]:
-    """By study and run id, the tags that only the study knows. Raises ConfigError where two
-    studies have one name."""
-    check_names([plan.study for plan in plans])
-    return {plan.study.name: study_labels(plan) for plan in plans}
 
 
 class _Launch:
@@ -168,20 +151,15 @@ class _Launch:
         is_local: bool,
         with_ray: bool,
     ) -> None:
-        here = Machine.here()
         self._is_local = is_local
         self.launch_id = launch_id
         self._told = told
+        here = Machine.here()
         self.tasks = dict[str, RunTask]()
-        for plan in plans:
-            for run in plan.runs:
-                if run.run_id not in self.tasks:
-                    name = plan.study.name
-                    task = task_of(run, name, layout, data_root, self.launch_id)
-                    task = sized_ahead(task, plan.study, here, is_local=is_local, with_ray=with_ray)
-                    self.tasks[run.run_id] = replace(
-                        task, stop_by=terms.deadline, system_metrics=system_metrics
-                    )
+        for one, study in tasks_of(plans, layout, data_root, launch_id):
+            task = sized_ahead(one, study, here, is_local=is_local, with_ray=with_ray)
+            task = replace(task, stop_by=terms.deadline, system_metrics=system_metrics)
+            self.tasks[task.run_id] = task
         self.folders = {run_id: RunFolder.of(layout.storage, run_id) for run_id in self.tasks}
         self._configs = {run.run_id: run.config for plan in plans for run in plan.runs}
         self._ends = StageEnds(self._configs)
@@ -191,13 +169,7 @@ class _Launch:
         self._budget = budget_of(plans, self.folders, terms, layout.root, is_local=is_local)
         self._searches = Searches(plans, layout.storage, self.folders, self._on_note)
         self._wishes = {
-            plan.study.name: LiveWishes(
-                layout.storage,
-                plan.study.name,
-                plan.study.profile,
-                {row.label: row.priority for row in plan.study.rows},
-                self._on_note,
-            )
+            plan.study.name: LiveWishes.of(plan.study, layout.storage, self._on_note)
             for plan in plans
         }
         self.claims = LaunchClaims(layout.storage, self.folders, self.launch_id, self._on_note)
@@ -423,13 +395,3 @@ class _Launch:
         settled = self._report.settled()
         self._report.running_elsewhere = [i for i in self.folders if i not in settled]
         self._report.untracked = self._send_last(i for i in self.folders if i in settled)
-
-
-def note_on(console: Console) -> Callable[[str], None]:
-    """Where the publisher's notes go."""
-    return lambda text: console.print(f"note: {text}", markup=False, highlight=False)
-
-
-def new_launch_id() -> str:
-    """Unique and sortable."""
-    return time.strftime("%Y%m%d-%H%M%S-") + uuid.uuid4().hex[:4]

@@ -281,3 +281,8 @@ def duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def note_on(console: Console) -> Callable[[str], None]:
+    """Where the publisher's notes go."""
+    return lambda text: console.print(f"note: {text}", markup=False, highlight=False)

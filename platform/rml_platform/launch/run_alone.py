@@ -6,10 +6,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from rml_platform.launch.claiming import LaunchClaims
+from rml_platform.launch.claiming import LaunchClaims, new_launch_id
 from rml_platform.launch.direct import given_here, gpu_for, run_here
-from rml_platform.launch.launch import new_launch_id, note_on
-from rml_platform.launch.live_view import LiveView
+from rml_platform.launch.live_view import LiveView, note_on
 from rml_platform.launch.outcomes import told_as_one_sentence
 from rml_platform.launch.output_layout import OutputLayout
 from rml_platform.launch.sizing import task_of

@@ -1,6 +1,6 @@
 """What each run of a study is told, and given of a machine or cluster; how many of them fit in."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -49,6 +49,16 @@ def task_of(
         repeat_of=run.repeat_of,
         plugins=tuple(plugins),
     )
+
+
+def tasks_of(
+    plans: Sequence[Plan], layout: OutputLayout, data_root: Path | None, launch_id: str
+) -> Iterator[tuple[RunTask, Study]]:
+    """Every run of the plans once, with the first study that has it."""
+    first = {run.run_id: (run, plan.study) for plan in reversed(plans) for run in plan.runs}
+    for run_id in dict.fromkeys(run.run_id for plan in plans for run in plan.runs):
+        run, study = first[run_id]
+        yield task_of(run, study.name, layout, data_root, launch_id), study
 
 
 def check_names(studies: Sequence[Study]) -> None:

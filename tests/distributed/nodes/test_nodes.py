@@ -14,7 +14,7 @@ from ray import cloudpickle
 from ray.util.placement_group import placement_group
 
 import tests.support.platform.fake_trainer
-from rml_platform.launch.launch import new_launch_id
+from rml_platform.launch.claiming import new_launch_id
 from rml_platform.launch.on_ray.fleet.readiness import Readiness
 from rml_platform.launch.on_ray.fleet.shipment import pack
 from rml_platform.launch.output_layout import OutputLayout

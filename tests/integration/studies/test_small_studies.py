@@ -10,8 +10,9 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from rml_platform.cli import app
+from rml_platform.launch.claiming import new_launch_id
 from rml_platform.launch.direct import run_direct
-from rml_platform.launch.launch import new_launch_id, note_on
+from rml_platform.launch.live_view import note_on
 from rml_platform.launch.output_layout import OutputLayout
 from rml_platform.launch.sizing import task_of
 from rml_platform.planning.plan import make_plan

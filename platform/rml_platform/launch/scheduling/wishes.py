@@ -17,6 +17,7 @@ from rml_platform.planning.plan_file.written_plan import read_plan
 from rml_platform.run.codec import Codec, DamagedFileError
 from rml_platform.run.files.locked import locked
 from rml_platform.run.storage import Folder
+from rml_platform.study.cells import Study
 from rml_trainers.errors import ConfigError
 
 WAITS_FOR_ROOM = "resources"
@@ -174,6 +175,12 @@ class LiveWishes:
         is_local = self._folder.local is not None
         usual_s = LOOK_EVERY_S if is_local else LOOK_EVERY_REMOTE_S
         self._every_s = usual_s if every_s is None else every_s
+
+    @classmethod
+    def of(cls, study: Study, storage: str, on_note: Callable[[str], None]) -> "LiveWishes":
+        """The wishes for a study as it was read for a launch."""
+        priorities = {row.label: row.priority for row in study.rows}
+        return cls(storage, study.name, study.profile, priorities, on_note)
 
     def now(self) -> StudyWishes:
         """What counts now. A file that cannot be read is told once; what it said before counts."""
