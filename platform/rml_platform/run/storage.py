@@ -101,8 +101,7 @@ class Folder:
         """Delete the temporary files of `write` that were last written before a time by the
         storage's own clock: their writers were killed. Those of other users may have to stay.
         """
-        selector = fs.FileSelector(self.path, allow_not_found=True)
-        for found in self.filesystem.get_file_info(selector):
+        for found in self.listed():
             is_old = found.mtime_ns is not None and found.mtime_ns < before_ns
             if is_old and found.type == fs.FileType.File and _UNFINISHED.fullmatch(found.base_name):
                 with contextlib.suppress(PermissionError, FileNotFoundError):
@@ -126,16 +125,20 @@ class Folder:
         if name.startswith("/") or "\0" in name or {"", ".", ".."} & set(name.split("/")):
             raise ConfigError(f"{name!r} names no file or folder below {self.path}")
 
-    def _names(self, kind: Any) -> list[str]:
+    def listed(self) -> list[Any]:
+        """What pyarrow says of everything in the folder, temporary files included; nothing where it
+        is not there."""
         selector = fs.FileSelector(self.path, allow_not_found=True)
         try:
-            found = self.filesystem.get_file_info(selector)
+            return cast(list[Any], self.filesystem.get_file_info(selector))
         except FileNotFoundError:
             # A folder that another process makes between pyarrow's listing, which misses it, and
             # its look whether the folder is there: told as missing although it may be missing.
-            found = self.filesystem.get_file_info(selector)
+            return cast(list[Any], self.filesystem.get_file_info(selector))
+
+    def _names(self, kind: Any) -> list[str]:
         return sorted(
-            i.base_name for i in found if i.type == kind and not i.base_name.startswith(".")
+            i.base_name for i in self.listed() if i.type == kind and not i.base_name.startswith(".")
         )
 
     def upload(self, source: Path, name: str, last: str, *, gives_up: bool = False) -> None:

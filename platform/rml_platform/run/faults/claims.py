@@ -20,9 +20,6 @@ import time
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any
-
-from pyarrow import fs
 
 from rml_platform.run.codec import Codec, DamagedFileError
 from rml_platform.run.run_folder import CLAIMS as CLAIMS
@@ -150,12 +147,9 @@ class ClaimBoard:
 
     def _files(self) -> list[tuple[int, int, str]]:
         """Generation, date by the store's own clock, and name of every claim."""
-        there: list[Any] = self._folder.filesystem.get_file_info(
-            fs.FileSelector(self._folder.path, allow_not_found=True)
-        )
         return [
             (int(match[1]), info.mtime_ns or 0, info.base_name)
-            for info in there
+            for info in self._folder.listed()
             if (match := _NAME.fullmatch(info.base_name))
         ]
 
