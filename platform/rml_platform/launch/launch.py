@@ -43,12 +43,11 @@ from rml_platform.launch.scheduling.search import Searches
 from rml_platform.launch.scheduling.turns import Judge, Turns, places_of
 from rml_platform.launch.scheduling.wishes import CANCELLED, WAITS_FOR_ROOM, LiveWishes
 from rml_platform.launch.session.local_ray import LocalRay
-from rml_platform.launch.sizing import check_names, sized_ahead, tasks_of
+from rml_platform.launch.sizing import labels_of, sized_ahead, tasks_of
 from rml_platform.launch.stop_signals import exit_code_of, stopping_on_signals
 from rml_platform.planning.feasible import check_pretrained
 from rml_platform.planning.machine import Machine
 from rml_platform.planning.plan import Plan
-from rml_platform.planning.plan_file.writing import study_labels
 from rml_platform.run.faults.ending import Ending
 from rml_platform.run.faults.lease import lease
 from rml_platform.run.faults.outages import until_it_answers
@@ -104,17 +103,14 @@ def launch(
     """
     started = time.monotonic()
     report = LaunchReport()
-    console = console or Console()
-    note = note_on(console)
+    note = note_on(console := console or Console())
     plans = (plans,) if isinstance(plans, Plan) else tuple(plans)
-    check_names([plan.study for plan in plans])
-    studies = {plan.study.name: study_labels(plan) for plan in plans}
+    studies = labels_of(plans)
     try:
         here = (is_local := address is None) and with_ray and carry_out is None
         with stopping_on_signals(), ray_ahead(plans, layout.storage, here, max_concurrent) as ahead:
             tracker = open_tracker(tracking_uri, layout.root, layout.artifacts)
-            tracker.check()
-            publisher = StudyPublishers(tracker, studies, note)
+            publisher = StudyPublishers.checked(tracker, studies, note)
             carry_out = functools.partial(
                 carry_out or (on_ray(ahead) if with_ray else carry_out_here),
                 studies={plan.study.name: plan.study for plan in plans},

@@ -14,6 +14,7 @@ from rml_platform.launch.session.ray_session import ray_session
 from rml_platform.planning.cost import runs_at_once
 from rml_platform.planning.machine import Machine
 from rml_platform.planning.plan import Plan, PlannedRun
+from rml_platform.planning.plan_file.writing import study_labels
 from rml_platform.run.task import Process, RunTask, config_to_json, prepared_folder_text
 from rml_platform.study.cells import Study
 from rml_trainers import RESULT_VERSION
@@ -119,6 +120,13 @@ def execution_of(study: Study, *, is_local: bool) -> Literal["train", "direct"]:
     if study.execution != "auto":
         return study.execution
     return "direct" if is_local and study.resources.workers == 1 else "train"
+
+
+def labels_of(plans: Sequence[Plan]) -> dict[str, dict[str, dict[str, str]]]:
+    """By study and run id, the tags that only the study knows. Raises ConfigError where two
+    studies have one name."""
+    check_names([plan.study for plan in plans])
+    return {plan.study.name: study_labels(plan) for plan in plans}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,6 +23,17 @@ class StudyPublishers:
             for study, labels in studies.items()
         ]
 
+    @classmethod
+    def checked(
+        cls,
+        tracker: Tracker,
+        studies: Mapping[str, Mapping[str, Mapping[str, str]]],
+        on_note: Callable[[str], None],
+    ) -> "StudyPublishers":
+        """Publishers on a tracker that has answered. Raises TrackingError."""
+        tracker.check()
+        return cls(tracker, studies, on_note)
+
     def sync(self, runs: Iterable[RunFolder], *, closing: bool = False) -> list[str]:
         """Send what is new; returns the ids of the runs that could not be brought up to date."""
         runs = tuple(runs)

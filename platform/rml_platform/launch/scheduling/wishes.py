@@ -9,6 +9,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from rml_dashboards.contract.launches import CANCELLED as CANCELLED
 from rml_dashboards.contract.launches import wishes_file
@@ -17,8 +18,10 @@ from rml_platform.planning.plan_file.written_plan import read_plan
 from rml_platform.run.codec import Codec, DamagedFileError
 from rml_platform.run.files.locked import locked
 from rml_platform.run.storage import Folder
-from rml_platform.study.cells import Study
 from rml_trainers.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rml_platform.study.cells import Study
 
 WAITS_FOR_ROOM = "resources"
 """Why a run waits."""
@@ -177,7 +180,7 @@ class LiveWishes:
         self._every_s = usual_s if every_s is None else every_s
 
     @classmethod
-    def of(cls, study: Study, storage: str, on_note: Callable[[str], None]) -> "LiveWishes":
+    def of(cls, study: "Study", storage: str, on_note: Callable[[str], None]) -> "LiveWishes":
         """The wishes for a study as it was read for a launch."""
         priorities = {row.label: row.priority for row in study.rows}
         return cls(storage, study.name, study.profile, priorities, on_note)
