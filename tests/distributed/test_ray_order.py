@@ -1,5 +1,5 @@
 """A launch on a real local Ray hears what people ask while it runs: order, and runs that are
-cancelled."""
+cancelled; a run waits for room as long as its study says."""
 
 import threading
 import time
@@ -21,6 +21,7 @@ from rml_platform.launch.scheduling.wishes import (
 )
 from rml_platform.launch.session.ray_session import ray_session
 from rml_platform.run.run_folder import RunFolder
+from rml_platform.study.retry_config import RetryConfig
 from rml_trainers.config import ScheduleConfig
 from rml_trainers.data.prepared.cache import PreparedData
 from tests.support.platform.fake_trainer import SLOW, FakeTrainer
@@ -110,4 +111,32 @@ def test_a_run_that_waits_for_room_hears_that_it_is_cancelled(
     assert said == ["A0 waits for room no longer: cancelled"]
     assert turns.reasons(()) == {"A0": "cancelled"}
     assert RunFolder.of(str(tmp_path), "A0").record().state == "new"
+    assert not is_any_waiting()
+
+
+def test_a_run_without_room_ends_where_its_study_says(
+    tiny_data: PreparedData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It asks for more cores than there are; a smaller one gets its turn meanwhile."""
+    from rml_platform.launch.on_ray import withdrawal
+    from rml_platform.launch.on_ray.placement_groups import is_any_waiting
+    from rml_platform.launch.on_ray.sweep import sweep
+
+    monkeypatch.setattr(withdrawal, "LOOK_EVERY_S", 0.1)
+    monkeypatch.setattr(withdrawal, "ROOM_WITHIN_S", 1.0)
+    small = task_for(fake_config(0), tiny_data, tmp_path, "small")
+    large = replace(small, run_id="large", cpus_per_worker=2)
+    said: list[str] = []
+    lost = sweep(
+        [large, small],
+        max_concurrent=1,
+        rules=RetryConfig(no_room=2),
+        on_note=said.append,
+        trainer_class=FakeTrainer,
+    )
+    assert list(lost) == ["large"]
+    assert "3 times in this launch (no room)" in lost["large"]
+    assert "large is tried again after step 0 (no room)" in said
+    states = {name: RunFolder.of(str(tmp_path), name).record().state for name in ("large", "small")}
+    assert states == {"large": "new", "small": "done"}
     assert not is_any_waiting()
