@@ -19,6 +19,8 @@ COLUMNS = [
     "points",
 ]
 PAIR = ["split", "seed"]
+ROUNDING = 1e-9
+"""A difference of differences that are equal is no larger, and above nothing."""
 
 
 def answers(table: Table) -> pd.DataFrame:
@@ -41,8 +43,9 @@ def _family(table: Table, question: PlannedQuestion) -> list[dict[str, object]]:
     if labels is None:
         every = (column.label for column in table.spec.columns)
         labels = tuple(label for label in every if label != question.beyond)
+    seeds = question.seeds or {trace.seed for one in table.cells() for trace in one.traces}
     lines = [
-        _line(table, question, difference, column)
+        _line(table, question, difference, column, len(seeds))
         for difference in question.differences
         for column in labels
     ]
@@ -55,7 +58,11 @@ def _family(table: Table, question: PlannedQuestion) -> list[dict[str, object]]:
 
 
 def _line(
-    table: Table, question: PlannedQuestion, difference: PlannedDifference, column: str
+    table: Table,
+    question: PlannedQuestion,
+    difference: PlannedDifference,
+    column: str,
+    num_expected: int,
 ) -> dict[str, object]:
     pairs = _pairs(table, difference, column, question.seeds)
     if question.beyond:
@@ -63,15 +70,14 @@ def _line(
         both = pairs.merge(there, on=PAIR, suffixes=("", "_there"))
         pairs = both.assign(difference=both["difference"] - both["difference_there"])
     points = pairs.sort_values(["seed", "split"])["difference"].to_numpy(dtype=np.float64)
-    seeds = question.seeds or sorted({trace.seed for one in table.cells() for trace in one.traces})
     line: dict[str, object] = {
         "question": question.title,
         "row": difference.row,
         "against": difference.against,
         "column": column,
         "beyond": question.beyond,
-        "n_expected": len(seeds),
-        "above": int((points > 0).sum()),
+        "n_expected": num_expected,
+        "above": int((points > ROUNDING).sum()),
         "p_permutation": sign_flip_p(points),
         "points": tuple(float(point) for point in points),
     }
