@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any, TypedDict
 
@@ -13,6 +13,7 @@ from rml_platform.launch.session.gpu_locks import HeldGpus, gpu_names, take_free
 from rml_platform.launch.session.local_ray import LocalRay
 from rml_platform.launch.session.ray_session import ray_session
 from rml_platform.launch.sizing import execution_note, execution_of, plugins_of_tasks, sized
+from rml_platform.planning.cost import runs_at_once
 from rml_platform.planning.machine import Machine
 from rml_platform.planning.plan import Plan
 from rml_platform.run.storage import Folder
@@ -26,12 +27,18 @@ class _Size(TypedDict):
 
     with_train: bool
     num_cpus: int
+    at_once: int
 
 
-def _size(studies: Iterable[Study]) -> _Size:
+def _size(of_each_run: Collection[Study], max_concurrent: int | None) -> _Size:
+    """Given the study of each run."""
+    here = Machine.here()
+    studies = {study.name: study for study in of_each_run}.values()
+    room = max(runs_at_once(study.resources, here) for study in studies)
     return {
         "with_train": any(execution_of(study, is_local=True) == "train" for study in studies),
-        "num_cpus": Machine.here().cores,
+        "num_cpus": here.cores,
+        "at_once": min(room, len(of_each_run), max_concurrent or room),
     }
 
 
@@ -69,14 +76,13 @@ def ray_ahead(
     if not left:
         yield None
         return
-    studies = [plan.study for plan in plans]
     of_use = _gpus_of_use(left, max_concurrent)
     gpus = take_free(gpu_names(Machine.here().gpus if of_use else 0), of_use)
     if len(gpus.names) < of_use:  # the launch tells it where it has to do something
         gpus.release()
         yield None
         return
-    ahead = LocalRay(**_size(studies), gpus=gpus)
+    ahead = LocalRay(**_size(left, max_concurrent), gpus=gpus)
     try:
         ahead.wait_begun()
         yield ahead
@@ -150,7 +156,7 @@ def _carry_out(
         return {}
     with ray_session(
         address,
-        **_size(needed.values()),
+        **_size([studies[task.study] for task in tasks], max_concurrent),
         gpus=held,
         ship=plugins_of_tasks(tasks) if ship else None,
         ahead=ahead,

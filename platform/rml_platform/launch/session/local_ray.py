@@ -8,7 +8,9 @@ import logging
 import os
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +25,37 @@ SWEEP = "rml_platform.launch.on_ray.sweep"
 
 PRELOAD = "RAY_preload_python_modules"
 """Setting of Ray: what its waiting processes import."""
+WAITING = "--num_prestart_python_workers="
+"""Option of Ray's node process: how many processes it has ready."""
 LONG_PLACE = 10
 """Characters of a temporary folder that is too long for Ray's sockets below it."""
+LOADED = ("torch", SWEEP, "timm")
+"""What a run begins with, in this order."""
 MOST_CORES_WITH_TORCH = 8
-"""Ray has a process waiting for each core; up to so many of them load torch."""
+"""For `train` Ray has a process waiting for each core; up to so many of them load torch."""
+REGISTERS_WITHIN_S = 30.0
+"""Ray's own patience with its processes."""
+LOOK_EVERY_S = 0.02
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    """Processes that Ray has ready, and what they load meanwhile: a run would begin with that.
+
+    Of 8.5 s from a launch to its first step it is 1.0 s that no more processes load than there are
+    runs for them, on two cores.
+    """
+
+    processes: int
+    load: tuple[str, ...]
+
+    @classmethod
+    def of(cls, *, with_train: bool, num_cpus: int, at_once: int) -> "_Waiting":
+        """`train` has processes of several kinds. On a machine of many cores they would fill memory
+        with what few of them need."""
+        if not with_train:
+            return cls(min(num_cpus, at_once), LOADED)
+        return cls(num_cpus, LOADED[:1] if num_cpus <= MOST_CORES_WITH_TORCH else ())
 
 
 class LocalRay:
@@ -34,7 +63,12 @@ class LocalRay:
     launch has other things to see to meanwhile."""
 
     def __init__(
-        self, *, with_train: bool, num_cpus: int | None = None, gpus: HeldGpus | None = None
+        self,
+        *,
+        with_train: bool,
+        num_cpus: int | None = None,
+        gpus: HeldGpus | None = None,
+        at_once: int | None = None,
     ) -> None:
         """Begin to start Ray.
 
@@ -43,6 +77,7 @@ class LocalRay:
                 whose controller was killed.
             num_cpus: default: the cores that this process may use.
             gpus: held for it, and released when it ends; default: what Ray finds.
+            at_once: the most runs that will be under way together; default: one per core.
         """
         self.is_closed = False
         self._begun = threading.Event()
@@ -54,7 +89,9 @@ class LocalRay:
         folder = self._folders.enter_context(_session_folder())
         if gpus is not None:
             self._folders.callback(gpus.release)
-        options = (folder, with_train, num_cpus or usable_cores(), gpus)
+        cores = num_cpus or usable_cores()
+        waiting = _Waiting.of(with_train=with_train, num_cpus=cores, at_once=at_once or cores)
+        options = (folder, with_train, cores, gpus, waiting)
         threading.Thread(target=self._start, args=options, name="ray", daemon=True).start()
 
     def wait_begun(self) -> None:
@@ -110,7 +147,12 @@ def _session_folder() -> Iterator[str]:
 
 
 def _start(
-    tell: Callable[[], None], folder: str, with_train: bool, num_cpus: int, gpus: HeldGpus | None
+    tell: Callable[[], None],
+    folder: str,
+    with_train: bool,
+    num_cpus: int,
+    gpus: HeldGpus | None,
+    waiting: _Waiting,
 ) -> None:
     """Start Ray, a second time if need be: it gives its own processes 30 s, which a busy machine
     can exceed. `tell` is called as soon as Ray only waits for them."""
@@ -123,8 +165,8 @@ def _start(
     for is_last in (False, True):
         try:
             with (
-                _with_torch(num_cpus),
-                _with_little(tell, with_dashboard=with_train),
+                _preloading(waiting.load),
+                _with_little(tell, waiting.processes, with_dashboard=with_train),
                 only_visible(gpus or HeldGpus()),
             ):
                 ray.init(
@@ -149,45 +191,36 @@ def _start(
 
 
 @contextlib.contextmanager
-def _with_torch(num_cpus: int) -> Iterator[None]:
-    """Ray's processes load torch while they wait for their first call, which otherwise begins with
-    that: of 8.05 s from a launch to its first step 0.9 s (medians of six, two cores).
-
-    Ray keeps a process per core, used or not. On a machine of many cores they would fill memory
-    with what few of them need.
-    """
-    if num_cpus > MOST_CORES_WITH_TORCH:
-        yield
-        return
+def _preloading(modules: Sequence[str]) -> Iterator[None]:
+    """Ray's processes load modules while they wait for their first call."""
     before = os.environ.get(PRELOAD)
-    os.environ.setdefault(PRELOAD, "torch")
+    if modules:
+        os.environ.setdefault(PRELOAD, ",".join(modules))
     try:
         yield
     finally:
         if before is None:
-            del os.environ[PRELOAD]
+            os.environ.pop(PRELOAD, None)
 
 
 @contextlib.contextmanager
-def _with_little(tell: Callable[[], None], *, with_dashboard: bool) -> Iterator[None]:
+def _with_little(
+    tell: Callable[[], None], num_waiting: int, *, with_dashboard: bool
+) -> Iterator[None]:
     """Ray starts without what nothing here asks for: each of these processes takes half a second
     of a core while a launch waits for its first step.
 
     They are the monitor of the autoscaler, which this machine does not have; what sends the logs of
     workers to the driver, which we do not want; and, for which `ray.init` has no option either,
-    where no dashboard is wanted its process and all but the frame of its agent.
+    where no dashboard is wanted its process and all but the frame of its agent. Of processes that
+    wait for work it has `num_waiting` ready, not one per core.
 
     `tell` is called when the last process is on its way, after which Ray waits.
     """
     import ray
 
     node = ray._private.node.Node
-    start_raylet = node.start_raylet
-
-    def start_and_tell(self: Any, *args: Any) -> None:
-        start_raylet(self, *args)
-        tell()
-
+    services = ray._private.services
     little: list[tuple[Any, str, Any]] = [
         (
             ray._private.parameter,
@@ -196,7 +229,8 @@ def _with_little(tell: Callable[[], None], *, with_dashboard: bool) -> Iterator[
                 ray._private.parameter.RayParams, include_log_monitor=False, no_monitor=True
             ),
         ),
-        (node, "start_raylet", start_and_tell),
+        (services, "start_ray_process", _with_waiting(services.start_ray_process, num_waiting)),
+        (services, "get_node", _soon(services.get_node, tell)),
     ]
     if not with_dashboard:
         little.append((node, "start_api_server", _no_dashboard))
@@ -210,6 +244,34 @@ def _with_little(tell: Callable[[], None], *, with_dashboard: bool) -> Iterator[
     finally:
         for place, name, value in before:
             setattr(place, name, value)
+
+
+def _with_waiting(start: Callable[..., Any], num_waiting: int) -> Callable[..., Any]:
+    """In the place of `services.start_ray_process`."""
+
+    def start_process(command: Sequence[str], *args: Any, **options: Any) -> Any:
+        told = [f"{WAITING}{num_waiting}" if word.startswith(WAITING) else word for word in command]
+        return start(told, *args, **options)
+
+    return start_process
+
+
+def _soon(get_node: Callable[[str, str], Any], tell: Callable[[], None]) -> Callable[..., Any]:
+    """In the place of `services.get_node`, which looks once a second whether the node is there."""
+
+    def get(gcs_address: str, node_id: str) -> Any:
+        import ray
+
+        tell()
+        gcs = ray._raylet.GcsClient(address=gcs_address)
+        until = time.monotonic() + REGISTERS_WITHIN_S
+        while ray.NodeID.from_hex(node_id) not in gcs.get_all_node_info():
+            if time.monotonic() > until:
+                break  # Ray has a word for it
+            time.sleep(LOOK_EVERY_S)
+        return get_node(gcs_address, node_id)
+
+    return get
 
 
 def _no_dashboard(node: Any, **options: Any) -> None:

@@ -40,6 +40,7 @@ def ray_session(
     with_train: bool,
     num_cpus: int | None = None,
     gpus: HeldGpus | None = None,
+    at_once: int | None = None,
     ship: Sequence[Plugin] | None = None,
     ahead: LocalRay | None = None,
 ) -> Iterator[None]:
@@ -52,6 +53,7 @@ def ray_session(
         with_train: a local Ray has what `execution: train` needs.
         num_cpus: of a local Ray; default: the cores that this process may use.
         gpus: held for a local Ray, which releases them; default: what Ray finds.
+        at_once: the most runs that a local Ray will have under way together; default: one per core.
         ship: plug-ins that are sent along to a cluster with the code of the project; None to go by
             what is installed there.
         ahead: a local Ray that was begun before, with all this; one that has ended by now is of no
@@ -74,7 +76,9 @@ def ray_session(
             watch = RayWatch(HeadProbe().what_is_lost)
         else:
             if ahead is None or ahead.is_closed:
-                ahead = LocalRay(with_train=with_train, num_cpus=num_cpus, gpus=gpus)
+                ahead = LocalRay(
+                    with_train=with_train, num_cpus=num_cpus, gpus=gpus, at_once=at_once
+                )
             stack.callback(ahead.close)
             ahead.wait()
             watch = RayWatch(what_died)

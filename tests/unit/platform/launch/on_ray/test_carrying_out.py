@@ -94,6 +94,32 @@ def test_a_study_without_gpus_takes_none(begun: list[Any], tmp_path: Path) -> No
 
 
 @pytest.mark.usefixtures("two_gpus")
+@pytest.mark.parametrize(
+    "given, max_concurrent, at_once",
+    [
+        ((), None, 2),
+        (("resources.gpus_per_worker=0",), None, 2),
+        (("resources.gpus_per_worker=0", "resources.cpus_per_worker=4"), None, 1),
+        ((), 1, 1),
+        (("seeds=[1]",), None, 1),
+        (("seeds=[1, 2, 3, 4, 5, 6]", "resources.gpus_per_worker=0"), None, 4),
+        (("seeds=[1, 2, 3, 4, 5, 6]",), 5, 2),
+    ],
+)
+def test_ray_is_told_how_many_runs_there_will_be_at_once(
+    given: tuple[str, ...],
+    max_concurrent: int | None,
+    at_once: int,
+    begun: list[Any],
+    tmp_path: Path,
+) -> None:
+    study = load_study(write_study(tmp_path, STUDY), given)
+    plan = make_plan(study, data_root=None, cache_root=tmp_path / "cache")
+    with carrying_out.ray_ahead([plan], str(tmp_path), True, max_concurrent):
+        assert begun[0]["at_once"] == at_once
+
+
+@pytest.mark.usefixtures("two_gpus")
 def test_no_more_gpus_are_held_than_the_runs_can_use(
     plan: Plan, begun: list[Any], tmp_path: Path
 ) -> None:

@@ -19,7 +19,7 @@ from rml_platform.launch.session import local_ray, ray_watch
 from rml_platform.launch.session import ray_session as module
 from rml_platform.launch.session.errors import ClusterError, ClusterLostError
 from rml_platform.launch.session.gpu_locks import HeldGpus
-from rml_platform.launch.session.local_ray import PRELOAD, LocalRay
+from rml_platform.launch.session.local_ray import LOADED, PRELOAD, WAITING, LocalRay
 from rml_platform.launch.session.ray_environment import ENVIRONMENT
 from rml_platform.launch.session.ray_session import ray_session
 from rml_platform.launch.stop_signals import StoppedBySignal, exit_code_of, stopping_on_signals
@@ -257,11 +257,74 @@ def test_a_local_ray_sees_the_gpus_that_are_held_for_it_until_it_ends(
 
 def test_ray_is_what_it_was_after_a_start_with_little(calls: list[dict[str, object]]) -> None:
     node = ray._private.node.Node
-    before = (ray._private.parameter.RayParams, node.start_api_server, node.start_raylet)
+    services = ray._private.services
+
+    def seen() -> list[Any]:
+        own = [ray._private.parameter.RayParams, node.start_api_server, os.environ.get(PRELOAD)]
+        return [*own, services.start_ray_process, services.get_node]
+
+    before = seen()
     with ray_session(None, with_train=False):
         pass
-    after = (ray._private.parameter.RayParams, node.start_api_server, node.start_raylet)
-    assert after == before
+    assert seen() == before
+
+
+@pytest.mark.usefixtures("calls")
+@pytest.mark.parametrize(
+    "with_train, at_once, waiting", [(False, 1, 1), (False, 9, 4), (False, None, 4), (True, 1, 4)]
+)
+def test_ray_has_no_more_processes_ready_than_runs_will_want(
+    with_train: bool, at_once: int | None, waiting: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[list[str]] = []
+    services = ray._private.services
+    monkeypatch.setattr(
+        services, "start_ray_process", lambda command, kind: started.append(command)
+    )
+
+    def init(**options: object) -> None:
+        services.start_ray_process(["raylet", f"{WAITING}4", "--head"], "raylet")
+
+    monkeypatch.setattr(ray, "init", init)
+    local = LocalRay(with_train=with_train, num_cpus=4, gpus=HeldGpus(), at_once=at_once)
+    local.wait()
+    local.close()
+    assert started == [["raylet", f"{WAITING}{waiting}", "--head"]]
+
+
+def test_ray_still_has_the_option_for_that() -> None:
+    assert WAITING in Path(ray._private.services.__file__).read_text()
+
+
+@pytest.mark.usefixtures("calls")
+def test_a_node_is_seen_as_soon_as_it_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray looks once a second; others may use the process from the first look on."""
+    node_id = ray.NodeID.from_random()
+    looks: list[set[Any]] = [{node_id}, set(), set()]
+    local: list[LocalRay] = []
+    got: list[object] = []
+
+    class Gcs:
+        def __init__(self, address: str) -> None:
+            assert address == "127.0.0.1:1"
+
+        def get_all_node_info(self) -> set[Any]:
+            assert local[0]._begun.is_set()
+            return looks.pop()
+
+    def init(**options: object) -> None:
+        while not local:
+            time.sleep(0.001)
+        assert not local[0]._begun.is_set()
+        got.append(ray._private.services.get_node("127.0.0.1:1", node_id.hex()))
+
+    monkeypatch.setattr(ray._raylet, "GcsClient", Gcs)
+    monkeypatch.setattr(ray._private.services, "get_node", lambda *what: what)
+    monkeypatch.setattr(ray, "init", init)
+    local.append(LocalRay(with_train=False, num_cpus=1, gpus=HeldGpus()))
+    local[0].wait()
+    local[0].close()
+    assert (got, looks) == ([("127.0.0.1:1", node_id.hex())], [])
 
 
 def test_ctrl_c_stays_ctrl_c(calls: list[dict[str, object]]) -> None:
@@ -296,10 +359,18 @@ def test_a_client_s_address_is_refused_before_ray_is_asked(calls: list[dict[str,
 
 @pytest.mark.usefixtures("calls")
 @pytest.mark.parametrize(
-    "cores, asked, told",
-    [(2, None, "torch"), (64, None, None), (2, "numpy", "numpy"), (64, "numpy", "numpy")],
+    "with_train, cores, asked, told",
+    [
+        (False, 2, None, ",".join(LOADED)),
+        (False, 64, None, ",".join(LOADED)),
+        (True, 2, None, "torch"),
+        (True, 64, None, None),
+        (False, 2, "numpy", "numpy"),
+        (True, 64, "numpy", "numpy"),
+    ],
 )
-def test_waiting_processes_load_torch_where_they_are_few(
+def test_waiting_processes_load_what_a_run_begins_with_where_they_are_few(
+    with_train: bool,
     cores: int,
     asked: str | None,
     told: str | None,
@@ -310,7 +381,7 @@ def test_waiting_processes_load_torch_where_they_are_few(
         monkeypatch.delenv(PRELOAD)
     seen: list[str | None] = []
     monkeypatch.setattr(ray, "init", lambda **options: seen.append(os.environ.get(PRELOAD)))
-    local = LocalRay(with_train=False, num_cpus=cores, gpus=HeldGpus())
+    local = LocalRay(with_train=with_train, num_cpus=cores, gpus=HeldGpus())
     local.wait()
     local.close()
     assert seen == [told]
