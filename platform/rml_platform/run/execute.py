@@ -26,6 +26,7 @@ def execute(
         from rml_trainers.training.trainer import Trainer
 
         trainer_class = Trainer
+    spare_what_is_loaded("before a run")
     attempt = through_outages(lambda: Attempt(task, context))
     so_far = through_outages(attempt.outcome_so_far) if attempt.is_first else None
     outcome = context.agree(so_far)
@@ -44,7 +45,7 @@ def execute(
         through_outages(attempt.give_back)
         release_memory()  # the process may wait for its next run, beside others that train
     # After a failure its traceback may still hold networks, which would be kept for good.
-    spare_what_is_loaded()
+    spare_what_is_loaded("after a run")
     return "done"
 
 

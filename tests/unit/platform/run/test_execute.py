@@ -2,7 +2,6 @@
 launch knows."""
 
 import errno
-import functools
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -293,14 +292,14 @@ def test_memory_is_given_back_whatever_became_of_the_run(
     task: RunTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done: list[str] = []
-    for name in ("release_memory", "spare_what_is_loaded"):
-        monkeypatch.setattr(
-            f"rml_platform.run.execute.{name}", functools.partial(done.append, name)
-        )
+    module = "rml_platform.run.execute"
+    monkeypatch.setattr(f"{module}.release_memory", lambda: done.append("release"))
+    monkeypatch.setattr(f"{module}.spare_what_is_loaded", done.append)
     assert execute(failing(task), CONTEXT, FakeTrainer) == "failed"
-    assert done == ["release_memory"], "what a failed run left is not to be kept for good"
+    before = ["before a run", "release"]
+    assert done == before, "what a failed run left is not to be kept for good"
     assert execute(replace(task, launch_id="launch-2"), CONTEXT, FakeTrainer) == "done"
-    assert done[1:] == ["release_memory", "spare_what_is_loaded"]
+    assert done[2:] == [*before, "after a run"]
 
 
 def test_every_worker_does_what_rank_0_found_settled(task: RunTask) -> None:

@@ -79,12 +79,16 @@ class Ring:
     def __init__(self):
         self.own = self
 known = [Ring() for _ in range(1000)]
-spare_what_is_loaded()
-assert gc.get_freeze_count() > 1000
+spare_what_is_loaded("before a run")
+assert (before := gc.get_freeze_count()) > 1000
+more = [Ring() for _ in range(1000)]
+spare_what_is_loaded("after a run")
+assert gc.get_freeze_count() > before + 1000
 later = Ring()
 seen = weakref.ref(later)
 del later
-spare_what_is_loaded()
+spare_what_is_loaded("before a run")
+spare_what_is_loaded("after a run")
 release_memory()
 print(seen() is None, gc.get_freeze_count() > 1000)
 """
