@@ -5,6 +5,7 @@ The folder is the record of a run, complete without any tracker: `rml_platform.r
 """
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +36,8 @@ PIECES = "metrics"
 END_PIECE = "end.json"
 """What was measured after the last checkpoint of a finished run."""
 
+_PIECE_NAME = re.compile(r"([0-9]{9,})\.json")
+
 Piece = Sequence[tuple[str, int, int, float]]
 """Key, step, time in milliseconds since 1970, value."""
 
@@ -53,9 +56,11 @@ def piece_name(step: int) -> str:
     return f"{step:09d}.json"
 
 
-def step_of_piece(name: str) -> int:
-    """Step of the checkpoint that covers a piece."""
-    return int(name.removesuffix(".json"))
+def step_of_piece(name: str) -> int | None:
+    """Step of the checkpoint that covers a piece; None for any other file, such as one that a file
+    system or an editor has left among them."""
+    named = _PIECE_NAME.fullmatch(name)
+    return int(named[1]) if named else None
 
 
 def pieces_between(names: Iterable[str], first: float, last: float) -> list[tuple[int, str]]:
@@ -65,7 +70,7 @@ def pieces_between(names: Iterable[str], first: float, last: float) -> list[tupl
     where there is none). A piece beyond the newest stored checkpoint will be measured again.
     """
     known = sorted(names)
-    covered = [(step_of_piece(name), name) for name in known if name != END_PIECE]
+    covered = [(step, name) for name in known if (step := step_of_piece(name)) is not None]
     chosen = [(step, name) for step, name in covered if first < step <= last]
     if last == math.inf and END_PIECE in known:
         before = max([first, *(step for step, _ in chosen)])

@@ -71,7 +71,8 @@ class MetricLog:
         """Delete the pieces beyond the checkpoint that the run resumes from: they will be measured
         again."""
         for name in self.folder.files():
-            if name != END_PIECE and step_of_piece(name) > step:
+            covered = step_of_piece(name)
+            if covered is not None and covered > step:
                 self.folder.delete(name)
 
 

@@ -82,13 +82,21 @@ class Watch:
         self._waiting = Waiting(on_note, queue.excluded)
 
     def look(self) -> None:
-        """Once around the runs that are under way; to be called again and again."""
+        """Once around the runs that are under way; to be called again and again.
+
+        Raises OSError in the end where the storage did not let a run be seen, which was no look at
+        it: the first such error."""
         tasks = self._queue.under_way()
         beats = dict[str, Heartbeat | None]()
+        errors = list[OSError]()
         for task in tasks:
-            with contextlib.suppress(OSError):  # the storage is away: this was no look at the run
+            try:
                 beats[task.run_id] = _beat_of(task)
+            except OSError as error:
+                errors.append(error)
         self.judge([task for task in tasks if task.run_id in beats], beats, time.monotonic())
+        for error in errors:
+            raise error
 
     def judge(self, tasks: list[RunTask], beats: dict[str, Heartbeat | None], now_s: float) -> None:
         """What follows from the last words of the runs that are under way, at a time."""

@@ -6,7 +6,7 @@ import math
 import threading
 from collections.abc import Callable, Iterator
 
-from rml_platform.run.faults.outages import patience_s
+from rml_platform.run.faults.outages import is_outage, patience_s
 
 A_MOMENT_S = 1.0
 """What work gets to come to its end even when all patience is used up."""
@@ -39,8 +39,8 @@ def repeated(
     the launch, work that does not come back is left behind after a while (`patience_s`).
 
     Whatever it raises, it is called again the next time: what it does is needed for as long as the
-    context is open. A storage that is away for a moment (OSError) is not worth a word; any other
-    error is told once for each type.
+    context is open. A storage that is away for a while is not worth a word; any other error is told
+    once for each type.
 
     Args:
         on_note: is told; default: the log, with the traceback.
@@ -63,10 +63,11 @@ def repeated(
         _own.is_left = is_left
         while not is_left.wait(pause_s):
             try:
-                with contextlib.suppress(OSError, NoLongerNeeded):
+                with contextlib.suppress(NoLongerNeeded):
                     work()
             except Exception as error:
-                tell(error)
+                if not (isinstance(error, OSError) and is_outage(str(error))):
+                    tell(error)
 
     thread = threading.Thread(target=repeat, name=name, daemon=True)
     thread.start()

@@ -255,6 +255,17 @@ def test_a_resumed_run_measures_again_what_no_checkpoint_covers(run: RunFolder) 
     assert rows(run, last=2) == [("a", 1, 1.0), ("a", 2, 2.0)]
 
 
+@pytest.mark.parametrize("name", [".nfs0000000a3", "000000002.json~", "copy of 000000002.json"])
+def test_a_file_that_is_no_piece_is_let_be(name: str, run: RunFolder) -> None:
+    log = MetricLog(run.folder)
+    log.add(1, {"a": 1})
+    log.close_piece(1)
+    run.folder.child("metrics").write(name, b"not ours")
+    log.forget_after(1)
+    assert rows(run) == [("a", 1, 1.0)]
+    assert run.folder.child("metrics").read(name) == b"not ours"
+
+
 def test_a_piece_is_plain_json(run: RunFolder) -> None:
     log = MetricLog(run.folder)
     log.add(1, {"a": 0.1})

@@ -184,7 +184,8 @@ def test_a_run_that_cannot_be_read_is_not_judged(
     monkeypatch.setattr(run.watch, "judge", lambda tasks, beats, now_s: judged.append(tasks))
     with monkeypatch.context() as patch:
         patch.setattr(Folder, "read", away)
-        run.watch.look()
+        with pytest.raises(OSError, match="Stale"):
+            run.watch.look()
     run.watch.look()
     assert judged == [[], [task]]
 

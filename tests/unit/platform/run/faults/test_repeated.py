@@ -1,5 +1,7 @@
 """Work that is repeated in a thread of its own."""
 
+import errno
+import os
 import threading
 from collections.abc import Callable
 
@@ -10,6 +12,8 @@ from rml_platform.run.faults import outages
 from rml_platform.run.faults import repeated as module
 from rml_platform.run.faults.repeated import NoLongerNeeded, check_needed, repeated
 
+AWAY = OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
 
 def test_work_is_repeated_over_a_storage_that_is_away_and_ends_with_the_context() -> None:
     calls: list[str] = []
@@ -18,7 +22,7 @@ def test_work_is_repeated_over_a_storage_that_is_away_and_ends_with_the_context(
     def work() -> None:
         calls.append(threading.current_thread().name)
         if len(calls) == 1:
-            raise OSError("the storage is away")
+            raise AWAY
         if len(calls) >= 3:
             often.set()
 
@@ -46,12 +50,14 @@ def flaky(errors: list[Exception], is_through: threading.Event) -> Callable[[], 
 def test_no_error_ends_it_and_each_kind_is_told_once() -> None:
     said: list[str] = []
     is_through = threading.Event()
-    errors = [RuntimeError("a"), RayError("b"), RuntimeError("c"), OSError("away"), KeyError("d")]
+    full = OSError(errno.ENOSPC, "No space left on device")
+    errors = [RuntimeError("a"), RayError("b"), RuntimeError("c"), AWAY, full, KeyError("d")]
     with repeated(flaky(errors, is_through), 0.001, "watch", said.append):
         assert is_through.wait(60)
     assert said == [
         "watch: RuntimeError: a; it is tried again",
         "watch: RayError: b; it is tried again",
+        "watch: OSError: [Errno 28] No space left on device; it is tried again",
         "watch: KeyError: 'd'; it is tried again",
     ]
 
