@@ -20,6 +20,7 @@ from rml_dashboards.contract.store_uri import with_driver
 from rml_dashboards.records import mlflow_reader
 from rml_dashboards.records.mlflow_reader import MlflowReader
 from rml_platform.run.run_folder import RunFolder
+from rml_platform.tracking import reaching
 from rml_platform.tracking.mlflow_store import MlflowStore
 from rml_platform.tracking.mlflow_tracker import MlflowTracker
 from rml_platform.tracking.opening import open_tracker
@@ -133,6 +134,32 @@ def test_a_server_on_postgresql_that_is_killed_loses_and_doubles_nothing(
         records = MlflowReader(database, tmp_path / "ledger").records()
         assert list(records.runs["run_id"]) == ["run-1", "run-2"]
         assert (out / "mlartifacts").is_dir()
+
+
+OPENED = """
+import sys
+from pathlib import Path
+from rml_platform.tracking.mlflow_store import MlflowStore
+store = MlflowStore(sys.argv[1], Path(sys.argv[2]))
+store.check()
+print(store.experiment("study"))
+"""
+
+
+def test_several_first_launches_on_a_new_postgresql_make_its_tables_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running_postgres() as database:
+        words = [sys.executable, "-c", OPENED, database, str(tmp_path)]
+        launches = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+        assert {launch.communicate()[0] for launch in launches} == {"1\n"}
+        monkeypatch.setattr(reaching, "HELD_FOR_S", 1.0)
+        with reaching.alone_at(database):
+            said = r"another process has been opening postgresql://.*\*\*\*.* for more than 1 s"
+            with pytest.raises(TrackingError, match=said), reaching.alone_at(database):
+                raise AssertionError("not reached")
+        with reaching.alone_at(database):
+            """It is free again."""
 
 
 def test_a_server_keeps_the_files_of_every_launcher(

@@ -25,20 +25,18 @@ from rml_dashboards.contract.store_uri import (
     DATABASES,
     is_server,
     shown_uri,
-    sqlite_file,
     with_driver,
     without_litter,
 )
 from rml_dashboards.contract.tags import Tag
 from rml_dashboards.contract.uris import without_secrets
-from rml_platform.run.files.locked import locked
 from rml_platform.run.metric_log import Measurement
 from rml_platform.tracking.moved_artifacts import (
     KEPT_BY_A_SERVER,
     follow_moved_artifacts,
     why_out_of_reach,
 )
-from rml_platform.tracking.reaching import check_reachable
+from rml_platform.tracking.reaching import alone_at, check_reachable
 from rml_platform.tracking.tracker import TrackingError
 
 BATCH_METRICS = 1000
@@ -111,7 +109,7 @@ class MlflowStore:
             # It writes a traceback of every error that it raises, which is told by who catches it.
             logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
             logging.getLogger("alembic").setLevel(logging.ERROR)
-            with without_litter(uri), self._alone_at_the_file():
+            with without_litter(uri), alone_at(self.uri):
                 self._client: Any = mlflow.MlflowClient(tracking_uri=with_driver(uri))
 
     def check(self) -> None:
@@ -124,20 +122,9 @@ class MlflowStore:
             f"MLflow at {self.shown_uri} cannot be used; start it, correct the tracking URI, or "
             "leave it out"
         )
-        with _one_error(what), self._alone_at_the_file():
+        with _one_error(what), alone_at(self.uri):
             self._client.search_experiments(max_results=1)
             follow_moved_artifacts(self._client, self.uri, self._artifact_root)
-
-    @contextlib.contextmanager
-    def _alone_at_the_file(self) -> Iterator[None]:
-        """Two processes that use a new SQLite file at once would both make its tables, and one
-        would die of it."""
-        file = sqlite_file(self.uri)
-        if file is None or not file.parent.is_dir():
-            yield
-            return
-        with locked(Path(f"{file}.lock"), TrackingError):
-            yield
 
     @property
     def key(self) -> str:
