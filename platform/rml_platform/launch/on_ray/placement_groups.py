@@ -1,9 +1,9 @@
-"""The placement groups of our launches: named after their launch, and removed when nobody is behind
-them any more."""
+"""The placement groups of our launches: named after what they were made for, and removed when
+nobody is behind them any more."""
 
 import contextlib
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from ray.util.placement_group import PlacementGroup, placement_group, remove_pla
 
 from rml_platform.launch.on_ray.nodes import call_on
 from rml_platform.launch.session.ray_environment import LAUNCH_MARK
+from rml_platform.run.task import RunTask
 
 STATE = gcs_pb2.PlacementGroupTableData.PlacementGroupState
 WAITING = (STATE.PENDING, STATE.PREPARED, STATE.RESCHEDULING)
@@ -26,13 +27,23 @@ ENDED_WITHIN_S = 30.0
 
 
 class NamedGroup(tune.PlacementGroupFactory):  # type: ignore[misc]
-    """Tune's request for a group; every group made of it gets a name of its own that begins as the
-    request's does. Ray takes no name twice, and Tune makes many groups of equal requests."""
+    """Tune's request for a group, named after the launch, the run and its attempt for which it is
+    made; a later run of the same size may take it over. Requests that differ in their names alone
+    are equal to Tune.
+
+    Ray Train makes the group of its workers itself, and gives it no name.
+    """
+
+    def __init__(
+        self, bundles: Sequence[Mapping[str, float]], task: RunTask, **labels: Any
+    ) -> None:
+        super().__init__(bundles, **labels)
+        self._name = f"rml.{task.launch_id}.{task.run_id}.{task.hand_out}"
 
     def to_placement_group(self) -> PlacementGroup:
-        wanted = dict(self._bound.arguments)
-        wanted["name"] = f"{wanted['name']}.{uuid.uuid4().hex[:8]}"
-        return placement_group(**wanted)
+        # Ray takes no name twice, and Tune may make several groups of one request.
+        name = f"{self._name}.{uuid.uuid4().hex[:8]}"
+        return placement_group(**self._bound.arguments, name=name)
 
 
 def remove_orphans() -> int:

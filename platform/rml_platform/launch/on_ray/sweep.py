@@ -207,7 +207,7 @@ def sweep(
         logging.getLogger(name).setLevel(logging.CRITICAL)
     with temporary_folder("rml-tune-") as folder:
         tuner = tune.Tuner(
-            _cell(tasks, trainer_class),
+            _cell(trainer_class),
             tune_config=_tune_config(
                 Handout(queue, room, unusable, silence.errors, on_note),
                 in_order,
@@ -282,9 +282,8 @@ def _in_this_environment() -> Iterator[None]:
         class_cache.DEFAULT_ENV_VARS, class_cache.ENV_VARS_TO_PROPAGATE = before
 
 
-def _cell(tasks: Sequence[RunTask], trainer_class: Callable[..., TrainerLike] | None) -> Any:
+def _cell(trainer_class: Callable[..., TrainerLike] | None) -> Any:
     """What Tune calls for each run, with what it needs of the cluster."""
-    own = f"rml.{tasks[0].launch_id}"
 
     # What they close over is sent and loaded for every run: no tasks are in it.
     def run_cell(config: dict[str, Any]) -> dict[str, str]:
@@ -298,7 +297,7 @@ def _cell(tasks: Sequence[RunTask], trainer_class: Callable[..., TrainerLike] | 
         only = off(task.unusable) if is_driver else label_selector(task)
         cell = {"CPU": 0, "memory": 1} if is_driver else need_of_worker(task)
         labels = {"bundle_label_selector": [only]} if only else {}
-        return NamedGroup([cell], name=own, **labels)
+        return NamedGroup([cell], task, **labels)
 
     return tune.with_resources(run_cell, resources)
 

@@ -88,15 +88,15 @@ class Watch:
         it: the first such error."""
         tasks = self._queue.under_way()
         beats = dict[str, Heartbeat | None]()
-        errors = list[OSError]()
+        unseen = list[OSError]()
         for task in tasks:
             try:
                 beats[task.run_id] = _beat_of(task)
             except OSError as error:
-                errors.append(error)
+                unseen.append(error)
         self.judge([task for task in tasks if task.run_id in beats], beats, time.monotonic())
-        for error in errors:
-            raise error
+        if unseen:
+            raise unseen[0]
 
     def judge(self, tasks: list[RunTask], beats: dict[str, Heartbeat | None], now_s: float) -> None:
         """What follows from the last words of the runs that are under way, at a time."""

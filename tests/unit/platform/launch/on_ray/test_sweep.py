@@ -5,10 +5,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from ray import cloudpickle
 from ray.tune.experiment import Trial
 
-from rml_platform.launch.on_ray.sweep import TASK, Handout, _cell, _task_of
+from rml_platform.launch.on_ray import placement_groups
+from rml_platform.launch.on_ray.placement_groups import NamedGroup
+from rml_platform.launch.on_ray.sweep import TASK, Handout, _task_of
 from rml_platform.launch.on_ray.withdrawal import InOrder
 from rml_platform.launch.run_queue import RunQueue
 from rml_platform.run.task import RunTask
@@ -23,11 +26,27 @@ def tasks(number: int, data: PreparedData, out: Path) -> list[RunTask]:
     return [replace(one, run_id=f"run-{i}") for i in range(number)]
 
 
-def test_what_is_loaded_for_a_run_does_not_grow_with_the_number_of_runs(
-    tiny_data: PreparedData, tmp_path: Path
+def test_a_group_is_named_after_its_run_and_attempt_and_serves_others_of_its_size(
+    tiny_data: PreparedData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    few, many = (_cell(tasks(number, tiny_data, tmp_path), None) for number in (1, 100))
-    assert len(cloudpickle.dumps(many)) == len(cloudpickle.dumps(few))
+    made: list[dict[str, Any]] = []
+    monkeypatch.setattr(placement_groups, "placement_group", lambda **what: made.append(what))
+    first, second = tasks(2, tiny_data, tmp_path)
+    first, second = (replace(task, launch_id="launch-1", hand_out=7) for task in (first, second))
+    group, other = (NamedGroup([{"CPU": 1}], task) for task in (first, second))
+    assert (group == other, hash(group) == hash(other)) == (True, True)
+    assert group != NamedGroup([{"CPU": 2}], first)
+    cloudpickle.loads(cloudpickle.dumps(group)).to_placement_group()
+    group.to_placement_group()
+    other.to_placement_group()
+    names = [str(what.pop("name")) for what in made]
+    assert [name.rpartition(".")[0] for name in names] == [
+        "rml.launch-1.run-0.7",
+        "rml.launch-1.run-0.7",
+        "rml.launch-1.run-1.7",
+    ]
+    assert len(set(names)) == 3, "Ray takes no name twice"
+    assert made == [{"bundles": [{"CPU": 1.0}], "strategy": "PACK"}] * 3
 
 
 def test_a_run_travels_with_all_that_was_decided_about_it(
