@@ -88,9 +88,14 @@ def row_differences(
     return differences, notes + unpaired(kept, differences, against)
 
 
-def comparable_runs(table: Table, against: str) -> tuple[pd.DataFrame, list[str]]:
+def comparable_runs(
+    table: Table, against: str, row: str | None = None, column: str | None = None
+) -> tuple[pd.DataFrame, list[str]]:
     """Scored runs that may be compared with those of a named row, and what is left out.
 
+    Args:
+        row: only the runs of this one and of `against`.
+        column: only these.
     Raises:
         DashboardError: no run has a score, or those of the row cannot be paired.
     """
@@ -100,6 +105,10 @@ def comparable_runs(table: Table, against: str) -> tuple[pd.DataFrame, list[str]
             f"table {table.spec.name}: no run has a score yet, so nothing can be compared with "
             f"{against!r}"
         )
+    if row is not None:
+        runs = runs[runs["row"].isin([row, against])]
+    if column is not None:
+        runs = runs[runs["column"].eq(column)]
     kept, notes = _of_one_protocol(runs, against)
     kept, unknown = _of_known_split(kept, against)
     return kept, notes + unknown

@@ -16,7 +16,7 @@ from rml_dashboards.tables.entries import Table
 COLUMNS = [
     *("question", "row", "against", "column", "beyond", "n", "n_expected", "mean", "std"),
     *("ci_low", "ci_high", "above", "p_permutation", "p_holm", "stars", "seeds_to_tell_1"),
-    "points",
+    *("points", "note"),
 ]
 PAIR = ["split", "seed"]
 ROUNDING = 1e-9
@@ -29,7 +29,7 @@ def answers(table: Table) -> pd.DataFrame:
     `mean`, `std` (ddof 1), `ci_…` (95 % t interval) and `points` (by seed) are in the units of the
     table; `above` counts pairs whose difference is above zero. `p_holm` is corrected for all lines
     of the question: one that cannot be tested yet counts, too. A difference whose rows share no run
-    has n = 0.
+    has n = 0. `note` says what was left out of the comparison, such as scores of another protocol.
 
     Raises:
         DashboardError: scores of a row cannot be paired, see `comparable_runs`.
@@ -64,9 +64,10 @@ def _line(
     column: str,
     num_expected: int,
 ) -> dict[str, object]:
-    pairs = _pairs(table, difference, column, question.seeds)
+    pairs, notes = _pairs(table, difference, column, question.seeds)
     if question.beyond:
-        there = _pairs(table, difference, question.beyond, question.seeds)
+        there, more = _pairs(table, difference, question.beyond, question.seeds)
+        notes += [note for note in more if note not in notes]
         both = pairs.merge(there, on=PAIR, suffixes=("", "_there"))
         pairs = both.assign(difference=both["difference"] - both["difference_there"])
     points = pairs.sort_values(["seed", "split"])["difference"].to_numpy(dtype=np.float64)
@@ -80,6 +81,7 @@ def _line(
         "above": int((points > ROUNDING).sum()),
         "p_permutation": sign_flip_p(points),
         "points": tuple(float(point) for point in points),
+        "note": " ".join(notes),
     }
     if not len(points):
         nothing = dict.fromkeys(("mean", "std", "ci_low", "ci_high"), np.nan)
@@ -90,18 +92,18 @@ def _line(
 
 def _pairs(
     table: Table, difference: PlannedDifference, column: str, seeds: tuple[int, ...] | None
-) -> pd.DataFrame:
-    """Split, seed and difference of the runs that both rows have in a column."""
+) -> tuple[pd.DataFrame, list[str]]:
+    """Split, seed and difference of the runs that both rows have in a column, and what was left
+    out."""
     runs = scored_runs(table)
     rows = set(_labels(runs, column))
     if not {difference.row, difference.against} <= rows:
-        return pd.DataFrame(columns=[*PAIR, "difference"])
-    kept, _ = comparable_runs(table, difference.against)
-    own = kept[kept["column"].eq(column) & kept["row"].isin([difference.row, difference.against])]
+        return pd.DataFrame(columns=[*PAIR, "difference"]), []
+    own, notes = comparable_runs(table, difference.against, difference.row, column)
     pairs = paired_runs(own, difference.against)
     if seeds is not None:
         pairs = pairs[pairs["seed"].isin(seeds)]
-    return pairs[[*PAIR, "difference"]]
+    return pairs[[*PAIR, "difference"]], notes
 
 
 def _labels(runs: pd.DataFrame, column: str) -> Iterator[str]:

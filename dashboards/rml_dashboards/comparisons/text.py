@@ -91,6 +91,8 @@ def questions_markdown(table: Table, lines: pd.DataFrame) -> str:
         parts.append(f"## {one_line(question.title)}")
         parts += [f"Asked: {one_line(question.asked)}"] if question.asked else []
         parts.append(_pipes(*question_table(own, table.spec.digits)))
+        notes = [f"- {note}" for note in question_notes(own)]
+        parts += ["\n".join(notes)] if notes else []
     parts.append(QUESTIONS_TOLD)
     return "\n\n".join(parts) + "\n"
 
@@ -101,6 +103,11 @@ def question_table(lines: pd.DataFrame, digits: int) -> tuple[list[str], list[li
     return [*header, "pairs to tell 1"], [
         _answer_line(line, digits) for line in lines.to_dict("records")
     ]
+
+
+def question_notes(lines: pd.DataFrame) -> list[str]:
+    """What was left out of the comparisons of one question, each once."""
+    return [one_line(note) for note in dict.fromkeys(lines["note"]) if note]
 
 
 def _answer_line(line: Mapping[Any, Any], digits: int) -> list[str]:

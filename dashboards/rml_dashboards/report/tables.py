@@ -5,7 +5,12 @@ from collections.abc import Sequence
 
 from rml_dashboards.comparisons.compare import Comparison
 from rml_dashboards.comparisons.questions import answers
-from rml_dashboards.comparisons.text import QUESTIONS_TOLD, difference_table, question_table
+from rml_dashboards.comparisons.text import (
+    QUESTIONS_TOLD,
+    difference_table,
+    question_notes,
+    question_table,
+)
 from rml_dashboards.report.content import StudyContent
 from rml_dashboards.tables.html import table_parts
 from rml_dashboards.writing.page import attributes_text, element, escaped
@@ -46,6 +51,7 @@ def _questions(content: StudyContent) -> list[str]:
         asked = f" (asked: {one_line(question.asked)})" if question.asked else ""
         caption = f"{one_line(question.title)}{asked}"
         parts += html_table(caption, *question_table(own, spec.digits))
+        parts += _list_of_notes(question_notes(own))
     return [*parts, element("p", QUESTIONS_TOLD, class_="note")]
 
 
@@ -98,7 +104,10 @@ def _paired(content: StudyContent) -> list[str]:
 
 
 def _notes(comparison: Comparison) -> list[str]:
-    if not comparison.notes:
+    return _list_of_notes([one_line(note) for note in comparison.notes])
+
+
+def _list_of_notes(notes: Sequence[str]) -> list[str]:
+    if not notes:
         return []
-    notes = [element("li", one_line(note)) for note in comparison.notes]
-    return ['<ul class="note">', *notes, "</ul>"]
+    return ['<ul class="note">', *(element("li", note) for note in notes), "</ul>"]

@@ -92,9 +92,15 @@ def test_what_cannot_be_tested_yet_counts_in_the_correction() -> None:
     assert none["p_holm"][0] == pytest.approx(4 / 32)
 
 
-def test_another_protocol_is_not_compared() -> None:
-    lines = answers(asked(question(), wrong_of=OTHER_PROTOCOL))
-    assert lines["n"].tolist() == [5, 0]
+@pytest.mark.parametrize("beyond", ["", "right"])
+def test_another_protocol_is_not_compared_and_that_is_said(beyond: str, tmp_path: Path) -> None:
+    table = asked(question(beyond=beyond), wrong_of=OTHER_PROTOCOL)
+    lines = answers(table)
+    assert lines["n"].tolist() == ([0] if beyond else [5, 0])
+    said = "Column wrong: scores of RML under another protocol than that of IML are left out."
+    assert lines["note"].tolist() == ([said] if beyond else ["", said])
+    markdown, *_ = write_statistics(table, tmp_path)
+    assert f"\n- {said}\n" in markdown.read_text()
 
 
 def test_files_say_what_was_asked_and_when(tmp_path: Path) -> None:
