@@ -62,8 +62,8 @@ class Watchman:
         self._folder = Folder.open(storage).child(LAUNCHES)
         self._seen = dict[str, _Sign]()
         """By launch."""
-        self._orphans: dict[Process, float] = {}
-        """Workers that outlive their launcher, and since when."""
+        self._orphans = dict[Process, _Sign]()
+        """Workers that outlive their launcher."""
 
     def is_free(self, claim: Claim | None) -> bool:
         """Whether nobody is behind a claim any more.
@@ -83,15 +83,22 @@ class Watchman:
         """Whether a worker without launcher still lives on this machine, and may yet leave."""
         if worker.is_gone() is not False:
             return False
-        now = time.monotonic()
-        return now - self._orphans.setdefault(worker, now) < ORPHANS_LEAVE_S
+        # One gap alone, in which this process stood still perhaps, and the worker too, is no wait.
+        sign = _looked(self._orphans.get(worker), None, ORPHANS_LEAVE_S / 4)
+        self._orphans[worker] = sign
+        return sign.watched_s < ORPHANS_LEAVE_S
 
     def _has_expired(self, launch_id: str) -> bool:
         content = self._folder.read(f"{launch_id}.json")
-        now = time.monotonic()
-        before = self._seen.get(launch_id)
-        watched_s = 0.0
-        if before is not None and before.content == content:
-            watched_s = before.watched_s + min(now - before.looked_at, LONGEST_GAP_S)
-        self._seen[launch_id] = _Sign(content, watched_s, now)
-        return watched_s >= DEAD_AFTER_S
+        sign = _looked(self._seen.get(launch_id), content, LONGEST_GAP_S)
+        self._seen[launch_id] = sign
+        return sign.watched_s >= DEAD_AFTER_S
+
+
+def _looked(before: _Sign | None, content: bytes | None, longest_gap_s: float) -> _Sign:
+    """What is known after another look."""
+    now = time.monotonic()
+    watched_s = 0.0
+    if before is not None and before.content == content:
+        watched_s = before.watched_s + min(now - before.looked_at, longest_gap_s)
+    return _Sign(content, watched_s, now)
