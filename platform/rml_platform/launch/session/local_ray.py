@@ -29,8 +29,8 @@ WAITING = "--num_prestart_python_workers="
 """Option of Ray's node process: how many processes it has ready."""
 LONG_PLACE = 10
 """Characters of a temporary folder that is too long for Ray's sockets below it."""
-LOADED = ("torch", SWEEP, "timm")
-"""What a run begins with, in this order."""
+LOADED = "rml_platform.launch.on_ray.waiting_process"
+"""Loads what a run begins with."""
 MOST_CORES_WITH_TORCH = 8
 """For `train` Ray has a process waiting for each core; up to so many of them load torch."""
 REGISTERS_WITHIN_S = 30.0
@@ -47,7 +47,8 @@ class _Waiting:
     """
 
     processes: int
-    load: tuple[str, ...]
+    load: str
+    """Modules, with commas between them."""
 
     @classmethod
     def of(cls, *, with_train: bool, num_cpus: int, at_once: int) -> "_Waiting":
@@ -55,7 +56,7 @@ class _Waiting:
         with what few of them need."""
         if not with_train:
             return cls(min(num_cpus, at_once), LOADED)
-        return cls(num_cpus, LOADED[:1] if num_cpus <= MOST_CORES_WITH_TORCH else ())
+        return cls(num_cpus, "torch" if num_cpus <= MOST_CORES_WITH_TORCH else "")
 
 
 class LocalRay:
@@ -191,11 +192,11 @@ def _start(
 
 
 @contextlib.contextmanager
-def _preloading(modules: Sequence[str]) -> Iterator[None]:
+def _preloading(modules: str) -> Iterator[None]:
     """Ray's processes load modules while they wait for their first call."""
     before = os.environ.get(PRELOAD)
     if modules:
-        os.environ.setdefault(PRELOAD, ",".join(modules))
+        os.environ.setdefault(PRELOAD, modules)
     try:
         yield
     finally:

@@ -361,8 +361,8 @@ def test_a_client_s_address_is_refused_before_ray_is_asked(calls: list[dict[str,
 @pytest.mark.parametrize(
     "with_train, cores, asked, told",
     [
-        (False, 2, None, ",".join(LOADED)),
-        (False, 64, None, ",".join(LOADED)),
+        (False, 2, None, LOADED),
+        (False, 64, None, LOADED),
         (True, 2, None, "torch"),
         (True, 64, None, None),
         (False, 2, "numpy", "numpy"),
