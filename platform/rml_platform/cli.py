@@ -21,7 +21,6 @@ from rml_platform.commands.running import cancel, status
 from rml_platform.commands.trouble import chaos, replay
 from rml_platform.plain_output import write_plainly
 from rml_trainers.errors import RmlError, is_disk_full
-from rml_trainers.runtime.loading import look_seldom_for_cycles
 
 NARROW = 60
 """Below so many columns a framed table of options would cut their names off."""
@@ -68,7 +67,6 @@ app.command("chaos")(chaos.chaos)
 def main() -> None:
     """Run the command line. An error that the user can mend is told in one message, without a
     traceback."""
-    look_seldom_for_cycles()
     write_plainly()
     try:
         app()

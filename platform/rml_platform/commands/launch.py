@@ -19,6 +19,7 @@ from rml_platform.commands.options import (
     StudyFiles,
     TrackingUri,
 )
+from rml_trainers.runtime.loading import loading
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -106,18 +107,18 @@ def launch(
     queue, in turns; a run that they share is trained once. Exit code 1: a run failed; 2: it could
     not start; 3: budget or deadline left runs; 75: Ray died; 130, 143: Ctrl-C, SIGTERM.
     """
-    from rich.console import Console
+    with loading():
+        from rich.console import Console
 
-    from rml_platform.launch.launch import launch as carry_out
-    from rml_platform.launch.output_layout import OutputLayout
-    from rml_platform.planning.plan_file.writing import write_down
-    from rml_platform.planning.plan_from_file import planned
+        from rml_platform.launch.launch import launch as carry_out
+        from rml_platform.launch.output_layout import OutputLayout
+        from rml_platform.planning.plan_file.writing import write_down
+        from rml_platform.planning.plan_from_file import planned
 
     console = Console()
     layout = OutputLayout(root=out, storage=storage or str(out))
     terms = _terms(max_gpu_hours, deadline)
-    studies = list(dict.fromkeys(studies))
-    _check_names(studies, set_, profile)
+    studies = _checked(studies, set_, profile)
     _check_asked(address, max_concurrent, notify, tracking_uri, ship=ship, with_ray=not without_ray)
     plan_of = functools.partial(planned, out=out, data_root=data_root, tell_data=True)
     plans = [plan_of(one, set_, profile, is_local=address is None) for one in studies]
@@ -143,13 +144,15 @@ def launch(
         raise typer.Exit(report.exit_code)
 
 
-def _check_names(studies: "Sequence[Path]", set_: list[str] | None, profile: str | None) -> None:
-    """Raises ConfigError for an error in any study file, and where two have one name: the plan of
-    one would be written over that of the other."""
+def _checked(studies: "Sequence[Path]", set_: list[str] | None, profile: str | None) -> list[Path]:
+    """Each study file once. Raises ConfigError for an error in any of them, and where two have one
+    name: the plan of one would be written over that of the other."""
     from rml_platform.launch.sizing import check_names
     from rml_platform.study.schema import load_study
 
-    check_names([load_study(one, set_ or (), profile) for one in studies])
+    once = list(dict.fromkeys(studies))
+    check_names([load_study(one, set_ or (), profile) for one in once])
+    return once
 
 
 def _check_asked(

@@ -10,8 +10,8 @@ from rml_platform.run.faults.outages import through_outages
 from rml_platform.run.faults.retry_policy import WORKERS_DIED, class_of
 from rml_platform.run.reporters import Cancelled
 from rml_platform.run.task import RunTask
-from rml_trainers.runtime.device import release_memory, spare_what_is_loaded
-from rml_trainers.runtime.loading import look_as_usual_for_cycles
+from rml_trainers.runtime.device import release_memory
+from rml_trainers.runtime.loading import spare_what_is_loaded
 
 
 def execute(
@@ -28,7 +28,6 @@ def execute(
 
         trainer_class = Trainer
     spare_what_is_loaded("before a run")
-    look_as_usual_for_cycles()
     attempt = through_outages(lambda: Attempt(task, context))
     so_far = through_outages(attempt.outcome_so_far) if attempt.is_first else None
     outcome = context.agree(so_far)

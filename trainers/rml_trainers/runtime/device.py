@@ -1,7 +1,6 @@
 """Which device a run uses and what it can do. The choice is ours, never made by a scheduler's
 bookkeeping."""
 
-import atexit
 import contextlib
 import ctypes
 import ctypes.util
@@ -145,19 +144,6 @@ def release_memory() -> None:
         library.malloc_trim(0)
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.empty_cache()
-
-
-@functools.cache
-def spare_what_is_loaded(when: Literal["before a run", "after a run"]) -> None:
-    """Let Python look no more for cycles among what this process holds now, which lasts as long as
-    the process where a first run begins or has just ended: libraries, for the most part. Later
-    calls for the same moment do nothing.
-
-    Going through them took 0.2 s at each `release_memory`, a third of what a tiny run takes. What
-    is freed otherwise than by breaking a cycle is freed as before.
-    """
-    gc.freeze()
-    atexit.register(gc.unfreeze)  # some libraries complain of what they find alive in the end
 
 
 def watch_peak_memory(device: torch.device) -> None:

@@ -3,8 +3,8 @@
 import importlib
 
 from rml_platform.launch.session.local_ray import SWEEP
-from rml_trainers.runtime.loading import look_seldom_for_cycles
+from rml_trainers.runtime.loading import loading
 
-look_seldom_for_cycles()
-for name in ("torch", SWEEP, "timm"):
-    importlib.import_module(name)
+with loading():
+    for name in ("torch", SWEEP, "timm"):
+        importlib.import_module(name)

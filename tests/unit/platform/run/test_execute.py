@@ -2,7 +2,6 @@
 launch knows."""
 
 import errno
-import gc
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,11 +21,6 @@ from rml_platform.run.run_folder import Failure, RunFolder
 from rml_platform.run.storage import Folder
 from rml_platform.run.task import RunTask
 from rml_trainers.data.prepared.cache import PreparedData
-from rml_trainers.runtime.loading import (
-    SELDOM,
-    look_as_usual_for_cycles,
-    look_seldom_for_cycles,
-)
 from rml_trainers.training.reporting import Progress
 from tests.support.platform.fake_trainer import GOOD, NON_FINITE, FakeTrainer
 from tests.support.platform.object_store import s3_endpoint as s3_endpoint
@@ -306,14 +300,6 @@ def test_memory_is_given_back_whatever_became_of_the_run(
     assert done == before, "what a failed run left is not to be kept for good"
     assert execute(replace(task, launch_id="launch-2"), CONTEXT, FakeTrainer) == "done"
     assert done[2:] == [*before, "after a run"]
-
-
-def test_a_run_is_trained_with_cycles_looked_for_as_usual(task: RunTask) -> None:
-    look_as_usual_for_cycles()
-    before = gc.get_threshold()
-    look_seldom_for_cycles()
-    assert execute(task, CONTEXT, FakeTrainer) == "done"
-    assert gc.get_threshold() == before != SELDOM
 
 
 def test_every_worker_does_what_rank_0_found_settled(task: RunTask) -> None:

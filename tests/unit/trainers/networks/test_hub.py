@@ -128,7 +128,9 @@ def test_whether_weights_can_be_had_is_known_beforehand(monkeypatch: pytest.Monk
     hub.check_hub([MODEL])
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+@pytest.mark.skipif(
+    os.geteuid() == 0, reason="run as root, whom no folder refuses; run the tests as another user"
+)
 def test_a_cache_that_cannot_be_written_is_its_machines_fault(
     monkeypatch: pytest.MonkeyPatch, cache: Path
 ) -> None:

@@ -74,7 +74,8 @@ def test_what_is_freed_can_go_back_at_once() -> None:
 SPARED = """
 import atexit, gc, weakref
 atexit.register(lambda: print(gc.get_freeze_count()))
-from rml_trainers.runtime.device import release_memory, spare_what_is_loaded
+from rml_trainers.runtime.device import release_memory
+from rml_trainers.runtime.loading import spare_what_is_loaded
 class Ring:
     def __init__(self):
         self.own = self

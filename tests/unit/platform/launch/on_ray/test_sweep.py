@@ -1,5 +1,6 @@
 """What is given to Ray Tune for each run."""
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +12,7 @@ from ray.tune.experiment import Trial
 
 from rml_platform.launch.on_ray import placement_groups
 from rml_platform.launch.on_ray.placement_groups import NamedGroup
-from rml_platform.launch.on_ray.sweep import TASK, Handout, _task_of
+from rml_platform.launch.on_ray.sweep import TASK, Handout, _cell, _task_of
 from rml_platform.launch.on_ray.withdrawal import InOrder
 from rml_platform.launch.run_queue import RunQueue
 from rml_platform.run.task import RunTask
@@ -26,6 +27,10 @@ def tasks(number: int, data: PreparedData, out: Path) -> list[RunTask]:
     return [replace(one, run_id=f"run-{i}") for i in range(number)]
 
 
+def test_what_is_loaded_for_a_run_holds_no_runs() -> None:
+    assert len(cloudpickle.dumps(_cell(None))) < 4000
+
+
 def test_a_group_is_named_after_its_run_and_attempt_and_serves_others_of_its_size(
     tiny_data: PreparedData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -36,7 +41,7 @@ def test_a_group_is_named_after_its_run_and_attempt_and_serves_others_of_its_siz
     group, other = (NamedGroup([{"CPU": 1}], task) for task in (first, second))
     assert (group == other, hash(group) == hash(other)) == (True, True)
     assert group != NamedGroup([{"CPU": 2}], first)
-    cloudpickle.loads(cloudpickle.dumps(group)).to_placement_group()
+    copy.deepcopy(group).to_placement_group()  # by what it says of itself, as when it is sent
     group.to_placement_group()
     other.to_placement_group()
     names = [str(what.pop("name")) for what in made]

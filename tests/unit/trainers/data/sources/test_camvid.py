@@ -69,7 +69,8 @@ def test_the_fingerprint_follows_the_files_and_not_their_place(tmp_path: Path) -
 def test_the_real_images_are_complete() -> None:
     if not (real_root() / "camvid").is_dir():
         pytest.skip(
-            "needs the real CamVid: RML_DATA names a folder without camvid/ (SegNet layout)"
+            "needs the real CamVid: RML_DATA names a folder without camvid/ (SegNet layout, see "
+            "docs/data.md)"
         )
     dataset = CamvidDataset(CamvidConfig(), real_root())
     assert (len(dataset.names("train")), len(dataset.names("val"))) == (367, 101)
