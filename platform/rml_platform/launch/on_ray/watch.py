@@ -80,6 +80,8 @@ class Watch:
         self._starts = dict[str, Pace]()
         self._paces = dict[str, Pace]()
         self._waiting = Waiting(on_note, queue.excluded)
+        self._unseen = list[OSError]()
+        """Why runs could not be seen in the look that is under way."""
 
     def look(self) -> None:
         """Once around the runs that are under way; to be called again and again.
@@ -88,15 +90,15 @@ class Watch:
         it: the first such error."""
         tasks = self._queue.under_way()
         beats = dict[str, Heartbeat | None]()
-        unseen = list[OSError]()
+        self._unseen.clear()
         for task in tasks:
             try:
                 beats[task.run_id] = _beat_of(task)
             except OSError as error:
-                unseen.append(error)
+                self._unseen.append(error)
         self.judge([task for task in tasks if task.run_id in beats], beats, time.monotonic())
-        if unseen:
-            raise unseen[0]
+        if self._unseen:
+            raise self._unseen[0]
 
     def judge(self, tasks: list[RunTask], beats: dict[str, Heartbeat | None], now_s: float) -> None:
         """What follows from the last words of the runs that are under way, at a time."""
@@ -120,7 +122,8 @@ class Watch:
             return
         try:
             place = RunFolder.of(task.storage, run_id).folder.state_of("log.txt")
-        except OSError:  # the storage is away: this was no look at the run
+        except OSError as error:
+            self._unseen.append(error)
             return
         rules = self._queue.rules_of(task)
         pace = self._starts.setdefault(run_id, Pace(0, place, now_s))

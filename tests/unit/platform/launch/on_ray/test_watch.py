@@ -202,6 +202,21 @@ def test_a_log_that_cannot_be_read_keeps_the_look_from_no_other_run(
     assert killed == [(7, "node-a")]
 
 
+def test_a_log_that_may_not_be_read_is_told_at_the_end_of_the_look(
+    task: RunTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Watched(task)
+
+    def refuse(folder: Folder, name: str) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Folder, "state_of", refuse)
+    with pytest.raises(PermissionError):
+        run.watch.look()
+    monkeypatch.undo()
+    run.watch.look()
+
+
 def away(folder: Folder, name: str) -> None:
     raise OSError(errno.ESTALE, "Stale file handle")
 
