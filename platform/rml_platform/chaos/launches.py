@@ -17,6 +17,9 @@ RML = (sys.executable, "-c", "from rml_platform.cli import main; main()")
 POLL_S = 0.1
 GOES_WITHIN_S = 30.0
 """How long what a killed launch has started may take to follow it."""
+STOPS_WITHIN_S = 30.0
+"""How long a stopped process may take to stand still: it must have its turn on a core once more."""
+AT_REST = (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP, psutil.STATUS_ZOMBIE)
 
 
 class Launch:
@@ -52,13 +55,19 @@ class Launch:
             self.process.send_signal(signum)
 
     def stand_still(self) -> list[psutil.Process]:
-        """Stop it and all that it has started, none of which notices; returns what was stopped."""
+        """Stop it and all that it has started, none of which notices; returns what was stopped.
+
+        All of it stands still when this returns, or has had time enough to.
+        """
         self.send(signal.SIGSTOP)
         stopped = []
         for process in (psutil.Process(self.process.pid), *descendants(self.process.pid)):
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.suspend()
                 stopped.append(process)
+        end = time.monotonic() + STOPS_WITHIN_S
+        while not all(map(_is_at_rest, stopped)) and time.monotonic() < end:
+            time.sleep(POLL_S / 10)
         return stopped
 
     def wait(self, patience_s: float) -> bool:
@@ -77,6 +86,13 @@ class Launch:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
         psutil.wait_procs(alive)
+
+
+def _is_at_rest(process: psutil.Process) -> bool:
+    try:
+        return process.status() in AT_REST
+    except psutil.NoSuchProcess:
+        return True
 
 
 def descendants(pid: int) -> list[psutil.Process]:

@@ -2,11 +2,13 @@
 
 A grid of hundreds of runs is some megabytes of records. Who has the file can make every table,
 figure and report of it again, and can train the runs that it lacks: a launch takes the runs that
-are in it as done. The same records give the same bytes, whenever and wherever they are packed.
+are in it as done. The same records give the same inner file, whenever and wherever they are packed,
+and the same archive where zlib is the same.
 """
 
 import contextlib
 import json
+import os
 import re
 import shutil
 import tempfile
@@ -184,12 +186,11 @@ def _written(archive: Path) -> Iterator[zipfile.ZipFile]:
     with tempfile.TemporaryFile() as laid:
         with zipfile.ZipFile(laid, "w") as inner:
             yield inner
-        laid.seek(0)
         entry = _entry(INNER, zipfile.ZIP_DEFLATED)
-        with (
-            zipfile.ZipFile(archive, "w") as outer,
-            outer.open(entry, "w", force_zip64=True) as packed,
-        ):
+        # Large ones need other headers, which releases of Python write in different ways.
+        entry.file_size = laid.seek(0, os.SEEK_END)
+        laid.seek(0)
+        with zipfile.ZipFile(archive, "w") as outer, outer.open(entry, "w") as packed:
             shutil.copyfileobj(laid, packed)
 
 

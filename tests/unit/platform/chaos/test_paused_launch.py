@@ -3,6 +3,7 @@
 import time
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -20,6 +21,7 @@ def test_all_of_a_launch_stands_still_and_goes_on(
     idle_arena: Arena, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(launches, "RML", WITH_A_CHILD)
+    monkeypatch.setattr(launches, "GOES_WITHIN_S", 0.1)  # the child outlives a shell
     launch = Launch([], tmp_path / "log", {})
     try:
         while not descendants(launch.process.pid):
@@ -33,7 +35,7 @@ def test_all_of_a_launch_stands_still_and_goes_on(
             assert {process.status() for process in tree} == {psutil.STATUS_STOPPED}
 
         with monkeypatch.context() as patch:
-            patch.setattr("rml_platform.chaos.faults.processes.time.sleep", sleep)
+            patch.setattr(processes, "time", SimpleNamespace(sleep=sleep))
             said = processes.launch_paused(idle_arena, Random(0))
         assert said == "2 processes of the launch stood still for 150 s"
         assert psutil.STATUS_STOPPED not in {process.status() for process in tree}

@@ -142,6 +142,9 @@ def test_the_same_records_give_the_same_bytes(storage: Path, tmp_path: Path) -> 
     unpack_records(one, here, str(here))
     pack_records(str(here), [DONE, OTHER], [PLAN], two, pictures_of=[[DONE]])
     assert one.read_bytes() == two.read_bytes()
+    with zipfile.ZipFile(one) as outer:
+        (entry,) = outer.infolist()
+    assert entry.extract_version == zipfile.DEFAULT_VERSION, "other headers differ between Pythons"
 
 
 def test_the_first_finished_run_of_a_group_keeps_its_pictures(
