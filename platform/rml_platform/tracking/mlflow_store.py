@@ -113,7 +113,8 @@ class MlflowStore:
                 self._client: Any = mlflow.MlflowClient(tracking_uri=with_driver(uri))
 
     def check(self) -> None:
-        """Answer within seconds whether the store can be used; makes the schema of a new database.
+        """See that the store can be used; makes the schema of a new database. Whether it answers
+        at all is known sooner from `check_reachable`: MLflow waits for half a minute, twice.
 
         Raises:
             TrackingError: it cannot; the message says what to do.

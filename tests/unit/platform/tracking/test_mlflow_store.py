@@ -3,6 +3,7 @@
 import shutil
 import socket
 import threading
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
@@ -298,13 +299,19 @@ def test_a_database_that_is_not_there_is_asked_once_and_told_without_its_passwor
     assert "s3cret" not in said
 
 
-def test_a_server_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "ask", [reaching.check_reachable, lambda uri: MlflowStore(uri, None).check()]
+)
+def test_a_server_that_never_answers_is_given_up(
+    ask: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(reaching, "ANSWERS_WITHIN_S", 0.1)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")  # half a minute else, and once more
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         with pytest.raises(TrackingError, match="timed out"):
-            MlflowStore(f"http://127.0.0.1:{silent.getsockname()[1]}", None).check()
+            ask(f"http://127.0.0.1:{silent.getsockname()[1]}")
 
 
 @pytest.mark.parametrize("uri", ["nonsense://x", "sqlite:////proc/no/such/place/mlflow.db"])
