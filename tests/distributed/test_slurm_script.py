@@ -221,6 +221,8 @@ def short_folder() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
+IN_TIME_S = 200
+"""Ten times what it takes on two cores."""
 COUNTING = f"""#!{sys.executable}
 import os, subprocess, sys, time
 import ray
@@ -253,7 +255,11 @@ def test_a_real_ray_on_two_nodes(short_folder: Path) -> None:
     ray = f'#!/usr/bin/env bash\\nexec "{real}" "$@"\\n'.replace("\\n", "\n")
     slurm.install({"rml": COUNTING, "ray": ray})
     job = slurm.start(SCRIPT, "s.yaml", RML_RAY_PORT=str(free_port()), RML_HEAD_IP="127.0.0.1")
-    output, _ = job.communicate()
+    try:
+        output, _ = job.communicate(timeout=IN_TIME_S)
+    except subprocess.TimeoutExpired:
+        job.terminate()
+        output, _ = job.communicate()
     assert job.returncode == 0, output
     assert "nodes that worked: 2" in output
     assert "healthy to the owner: 0\nto a stranger: 1" in output

@@ -19,7 +19,7 @@ HEAD = "f" * 51 + "00000"
 """What the cloud that is this machine calls the head."""
 MARK = "RML_TEST_CLOUD"
 """In the environment of all its processes: its folder."""
-WITHIN_S = 60
+WITHIN_S = 180
 NOTHING_TO_SET_UP = (
     *("initialization_commands", "setup_commands", "head_setup_commands"),
     *("worker_setup_commands", "head_start_ray_commands", "worker_start_ray_commands"),
@@ -55,7 +55,7 @@ def growing_cluster(*, most_nodes: int) -> Iterator[str]:
             stderr=subprocess.STDOUT,
         )
         try:
-            _wait_for(host, port, head)
+            _wait_for(host, port, head, log)
             yield address
             assert head.poll() is None, log.read_text()
         finally:
@@ -103,13 +103,13 @@ def _environment(folder: str) -> dict[str, str]:
     }
 
 
-def _wait_for(host: str, port: int, head: "subprocess.Popen[bytes]") -> None:
+def _wait_for(host: str, port: int, head: "subprocess.Popen[bytes]", log: Path) -> None:
     for _ in range(WITHIN_S * 5):
-        assert head.poll() is None, f"the head ended with {head.returncode}"
+        assert head.poll() is None, f"the head ended with {head.returncode}: {log.read_text()}"
         with contextlib.suppress(OSError), socket.create_connection((host, port), 1):
             return
         time.sleep(0.2)
-    raise AssertionError(f"the head does not listen after {WITHIN_S} s")
+    raise AssertionError(f"the head does not listen after {WITHIN_S} s: {log.read_text()}")
 
 
 def _processes(folder: str) -> Iterator[psutil.Process]:
