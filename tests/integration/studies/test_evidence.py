@@ -37,7 +37,8 @@ def assert_same_records(one: Path, two: Path) -> None:
     """The same files in the same order with the same bytes; how zlib packs them is its own."""
     with opened_records(one) as first, opened_records(two) as second:
         assert first.namelist() == second.namelist()
-        assert all(first.read(name) == second.read(name) for name in first.namelist())
+        for name in first.namelist():
+            assert first.read(name) == second.read(name), name
 
 
 def chapters(report: Path) -> dict[str, list[str]]:
