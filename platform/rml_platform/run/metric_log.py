@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from rml_dashboards.contract.metric_keys import TRAIN
 from rml_dashboards.contract.run_folder import (
     END_PIECE,
     PIECES,
@@ -32,6 +33,10 @@ class Measurement:
     value: float
 
 
+Point = tuple[str, int, float]
+"""Metric, step, value: a measurement without its time."""
+TIMES = f"{TRAIN}/seconds_per_step"
+"""The one metric that is another one each time."""
 Row = tuple[str, int, int, float]
 """A measurement in a file: key, step, time in ms, value; a long run has a hundred thousand."""
 PIECE = Codec[list[Row]](list[Row], indent=None)
@@ -90,6 +95,12 @@ def pieces(
     folder = run_folder.child(PIECES)
     found = pieces_between(folder.files(), first, last)
     return [(step, _rows_of(folder, name, on_damaged)) for step, name in found]
+
+
+def history(run_folder: Folder) -> list[Point]:
+    """Everything that a run measured, apart from times. Damaged pieces are left out."""
+    found = pieces(run_folder, -1, math.inf, lambda text: None)
+    return [(r.key, r.step, r.value) for _, rows in found for r in rows if r.key != TIMES]
 
 
 def write_history(place: Folder, name: str, run_folder: Folder, step: int) -> None:

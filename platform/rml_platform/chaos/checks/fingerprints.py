@@ -6,19 +6,12 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import inf
 from typing import Any
 
-from rml_dashboards.contract.metric_keys import TRAIN
 from rml_dashboards.contract.run_folder import RESULT_FILE
 from rml_platform.run.checkpoints import MANIFEST, CheckpointStore
-from rml_platform.run.metric_log import pieces
+from rml_platform.run.metric_log import Point, history
 from rml_platform.run.run_folder import RunFolder
-
-Point = tuple[str, int, float]
-"""Metric, step, value."""
-TIMES = f"{TRAIN}/seconds_per_step"
-"""The one metric that is another one each time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,15 +40,9 @@ def fingerprint(run: RunFolder) -> Fingerprint | None:
     return Fingerprint(
         scores=_hash([raw.get("evaluations"), raw.get("num_workers"), raw.get("micro_batches")]),
         weights=_hash(_newest_networks(run)),
-        history=Counter(history(run)),
+        history=Counter(history(run.folder)),
         steps=result.steps,
     )
-
-
-def history(run: RunFolder) -> list[Point]:
-    """Everything that a run measured, apart from times. Damaged pieces are left out."""
-    found = pieces(run.folder, -1, inf, lambda text: None)
-    return [(r.key, r.step, r.value) for _, rows in found for r in rows if r.key != TIMES]
 
 
 def _newest_networks(run: RunFolder) -> dict[str, str]:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from rml_dashboards.contract.metric_keys import to_mlflow_key
 from rml_dashboards.contract.tags import SUMMARY, Tag
-from rml_platform.chaos.checks.fingerprints import Fingerprint, Point
+from rml_platform.chaos.checks.fingerprints import Fingerprint
+from rml_platform.run.metric_log import Point
 
 
 def make_empty(file: Path) -> None:

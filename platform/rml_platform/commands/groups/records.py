@@ -1,5 +1,6 @@
-"""`rml records`: the records of a study's runs as one small file, and back."""
+"""`rml records`: the records of a study's runs as one small file, back, and made again."""
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -7,7 +8,9 @@ import typer
 
 from rml_platform.commands.options import (
     DEFAULT_OUT,
+    DataRoot,
     Out,
+    Plugins,
     Storage,
     StudiesOrNames,
 )
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
     from rml_platform.planning.plan_file.written_plan import WrittenPlan
 
 app = typer.Typer(
-    help="Records of finished runs in one small file, without networks; and back.",
+    help="Records of finished runs in one small file, without networks; back, and made again.",
     no_args_is_help=True,
 )
 
@@ -85,3 +88,45 @@ def unpack(
     typer.echo(f"{storage or out}: {len(done.runs)} runs unpacked")
     if done.left:
         typer.echo(f"left as they are here: {', '.join(done.left)}")
+
+
+@app.command()
+def reproduce(
+    archive: Annotated[Path, typer.Argument(metavar="FILE.zip", help="What `pack` wrote.")],
+    run_ids: Annotated[
+        list[str],
+        typer.Argument(metavar="RUN_ID…", help="Runs of the archive, as tables name them."),
+    ],
+    plugin: Plugins = None,
+    out: Out = DEFAULT_OUT,
+    data_root: DataRoot = None,
+) -> None:
+    """Train recorded runs again and compare every value that was recorded, to the bit.
+
+    Below --out, in a folder of its own; what is cut off goes on by the same command. Equal bits
+    need the libraries and the kind of processor that the run was recorded with. Exit code 1: a
+    value is another.
+    """
+    from rich.console import Console
+
+    from rml_platform.launch.stop_signals import exit_code_of
+    from rml_platform.planning.plan_from_file import preparing
+    from rml_platform.views.reproduction import recorded_runs, told
+    from rml_platform.views.reproduction import reproduce as train_again
+
+    console = Console(stderr=True)
+    same = True
+    with contextlib.ExitStack() as stack:
+        with preparing(console) as tell:
+            asked = recorded_runs(archive, run_ids, out=out, data_root=data_root, on_prepare=tell)
+            recorded = stack.enter_context(asked)
+        for one in recorded:
+            try:
+                run = train_again(one, out=out, data_root=data_root, console=console)
+            except KeyboardInterrupt as stop:
+                typer.echo("stopped; the same command goes on", err=True)
+                raise typer.Exit(exit_code_of(stop)) from None
+            typer.echo(told(run))
+            same = same and run.is_same
+    if not same:
+        raise typer.Exit(1)

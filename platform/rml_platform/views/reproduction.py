@@ -1,0 +1,205 @@
+"""Recorded runs trained again here, and what came out otherwise than was recorded."""
+
+import contextlib
+import difflib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from rml_dashboards.contract.run_folder import NO_TRACKER, RUNS
+from rml_platform.launch.output_layout import OutputLayout
+from rml_platform.launch.run_alone import run_alone
+from rml_platform.planning.plan import OnPrepare, PlannedRun, plan_run
+from rml_platform.run.files.record_archive import unpack_records
+from rml_platform.run.files.temporary import temporary_folder
+from rml_platform.run.metric_log import history
+from rml_platform.run.run_folder import RunFolder
+from rml_platform.run.storage import Folder
+from rml_platform.run.task import RunTask
+from rml_trainers import RESULT_VERSION
+from rml_trainers.errors import ConfigError
+
+FOLDER = "reproduced"
+"""Below an output folder: apart from its runs, among which may be the recorded ones themselves."""
+NEAREST = 3
+
+Place = tuple[str, int]
+"""Metric and step."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reproduced:
+    """A run beside its record."""
+
+    run_id: str
+    num_values: int
+    """That were recorded, or came out here, apart from times."""
+    differing: tuple[Place, ...]
+    """Places of the values that are not equal to the bit, in the order of steps."""
+    first: tuple[float | None, float | None]
+    """Recorded and found value at the first of these places; None: there is none."""
+    score: tuple[float, float]
+    """mIoU in [0, 1] of the network that is scored first, recorded and found."""
+    same_scores: bool
+    """Whether the confusion matrices of all final evaluations are the same."""
+    recorded_by: str
+    """Version of the code and device that the record names."""
+    found_on: str
+    """Device here."""
+
+    @property
+    def is_same(self) -> bool:
+        return self.same_scores and not self.differing
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recorded:
+    """What an archive says of a run, and the run that is to be trained."""
+
+    folder: RunFolder
+    planned: PlannedRun
+
+
+@contextlib.contextmanager
+def recorded_runs(
+    archive: Path,
+    run_ids: Sequence[str],
+    *,
+    out: Path,
+    data_root: Path | None,
+    on_prepare: OnPrepare | None = None,
+) -> Iterator[list[Recorded]]:
+    """Runs of an archive of records, all checked, laid in a temporary folder while the context is
+    open; images are prepared below `out`/cache.
+
+    Raises:
+        ConfigError: it is no such archive; it lacks one of the runs; or this version of the
+            program, or the images, cannot make one of them again.
+        DataError: the images of one of them are not there or damaged.
+    """
+    with temporary_folder("rml-records-") as laid:
+        unpack_records(archive, laid, str(laid))
+        yield [
+            _recorded(archive, str(laid), run_id, data_root, out, on_prepare)
+            for run_id in dict.fromkeys(run_ids)
+        ]
+
+
+def reproduce(
+    recorded: Recorded, *, out: Path, data_root: Path | None, console: Console
+) -> Reproduced:
+    """Train a run again, below `out`/reproduced, and compare every value. A run that was cut off
+    there goes on; one that is done there is only compared.
+
+    Raises:
+        ConfigError: it came to no end here.
+        StorageError, HubAwayError, KeyboardInterrupt: as `run_alone`.
+    """
+    layout = OutputLayout(root=out / FOLDER, storage=str(out / FOLDER))
+    planned = recorded.planned
+    record = run_alone(
+        planned, layout=layout, data_root=data_root, tracking_uri=NO_TRACKER, console=console
+    )
+    if record.result is None:
+        why = record.failure.message if record.failure else "it was stopped"
+        raise ConfigError(f"run {planned.run_id} has no result here: {why}")
+    return compare(recorded.folder, RunFolder.of(layout.storage, planned.run_id))
+
+
+def _recorded(
+    archive: Path,
+    laid: str,
+    run_id: str,
+    data_root: Path | None,
+    out: Path,
+    on_prepare: OnPrepare | None,
+) -> Recorded:
+    folder = RunFolder.of(laid, run_id)
+    task = folder.task()
+    if task is None:
+        known = Folder.open(laid).child(RUNS).folders()
+        near = difflib.get_close_matches(run_id, known, n=NEAREST, cutoff=0.0)
+        raise ConfigError(
+            f"{archive}: no run {run_id!r}; the nearest of {len(known)} are: {', '.join(near)}"
+        )
+    if task.num_workers > 1:
+        raise ConfigError(
+            f"run {run_id} was trained by {task.num_workers} workers, whose sums round in another "
+            "way than those of one; launch its study and compare"
+        )
+    planned = plan_run(
+        task.config, data_root=data_root, cache_root=out / "cache", on_prepare=on_prepare
+    )
+    if planned.run_id != run_id:
+        raise ConfigError(f"run {run_id} cannot be made again: {_why_other(task, planned)}")
+    return Recorded(folder=folder, planned=planned)
+
+
+def _why_other(task: RunTask, planned: PlannedRun) -> str:
+    """Why the recorded settings are another run here."""
+    if task.run_id.startswith(f"{planned.run_id}-"):
+        return f"it repeats {planned.run_id} with other rounding; name that one"
+    if task.result_version != RESULT_VERSION:
+        return (
+            f"it has version {task.result_version} of the results, this program makes version "
+            f"{RESULT_VERSION}; take the version of the code that its record names, "
+            f"{task.code_version}"
+        )
+    if task.data_hash != planned.data_hash:
+        return (
+            f"its images have the hash {task.data_hash}, those here {planned.data_hash}; "
+            "`--data-root` names the folder of the data sets"
+        )
+    if task.split_hash != planned.split_hash:
+        return f"its split has the hash {task.split_hash}, here it is {planned.split_hash}"
+    return f"with its settings and plug-ins it is {planned.run_id} here"
+
+
+def compare(recorded: RunFolder, found: RunFolder) -> Reproduced:
+    """Two finished runs, value by value.
+
+    Raises:
+        ConfigError: one of them is not finished.
+    """
+    task = recorded.task()
+    before = recorded.result()
+    after = found.result()
+    if task is None or before is None or after is None:
+        raise ConfigError(f"run {found.run_id}: only runs with a result can be compared")
+    old = {(key, step): value for key, step, value in history(recorded.folder)}
+    new = {(key, step): value for key, step, value in history(found.folder)}
+    places = old.keys() | new.keys()
+    differing = sorted(
+        (place for place in places if old.get(place) != new.get(place)),
+        key=lambda place: (place[1], place[0]),
+    )
+    first = differing[0] if differing else None
+    scores = {one.protocol: one.confusion.tolist() for one in before.evaluations}
+    return Reproduced(
+        run_id=found.run_id,
+        num_values=len(places),
+        differing=tuple(differing),
+        first=(old.get(first), new.get(first)) if first else (None, None),
+        score=(before.evaluations[0].miou, after.evaluations[0].miou),
+        same_scores=scores == {one.protocol: one.confusion.tolist() for one in after.evaluations},
+        recorded_by=f"code {task.code_version} on {before.device}",
+        found_on=after.device,
+    )
+
+
+def told(run: Reproduced) -> str:
+    """A line for a person."""
+    if run.is_same:
+        return f"{run.run_id}: all {run.num_values} values and the scores are equal to the bit"
+    before, after = (f"{100 * score:.2f}" for score in run.score)
+    text = f"{run.run_id}: mIoU {before} recorded, {after} here"
+    if run.differing:
+        key, step = run.differing[0]
+        old, new = ("absent" if value is None else f"{value:.9g}" for value in run.first)
+        text += (
+            f"; {len(run.differing)} of {run.num_values} values differ, first at step {step}: "
+            f"{key} {old} recorded, {new} here"
+        )
+    return f"{text} (recorded by {run.recorded_by}; here on {run.found_on})"

@@ -1,0 +1,113 @@
+"""Recorded runs trained again from their archive: the same bits, or what came out otherwise."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from rml_platform.cli import app
+from rml_platform.run.files.record_archive import pack_records
+from rml_platform.run.run_folder import RunFolder
+from rml_platform.views import reproduction
+from rml_trainers.errors import ConfigError
+from tests.support.platform.one_run import run_id_of
+
+
+@pytest.fixture
+def recorded(trained: tuple[Path, str], tmp_path: Path) -> tuple[RunFolder, Path]:
+    """A copy of the finished run's folder, which a test may change, and where its archive goes."""
+    folder, _ = trained
+    run_id = run_id_of(folder)
+    storage = tmp_path / "recorded"
+    shutil.copytree(folder / "out" / "runs" / run_id, storage / "runs" / run_id)
+    return RunFolder.of(str(storage), run_id), tmp_path / "records.zip"
+
+
+def reproduced(run: RunFolder, archive: Path, *more: str) -> Result:
+    """What the command says of the archive of the run as its folder is now."""
+    storage = str(Path(run.folder.path).parent.parent)
+    pack_records(storage, [run.run_id], [], archive)
+    asked = more or (run.run_id,)
+    out = archive.with_name("out")
+    return CliRunner().invoke(
+        app, ["records", "reproduce", str(archive), *asked, "--out", str(out)]
+    )
+
+
+def change(run: RunFolder, file: str, **values: Any) -> None:
+    content = json.loads(run.folder.read(file) or b"{}")
+    run.folder.write(file, json.dumps({**content, **values}).encode())
+
+
+def test_a_run_comes_out_with_the_same_bits_and_the_other_runs_of_the_folder_are_not_touched(
+    recorded: tuple[RunFolder, Path],
+) -> None:
+    run, archive = recorded
+    done = reproduced(run, archive)
+    assert done.exit_code == 0, done.output
+    assert done.stdout.startswith(f"{run.run_id}: all ")
+    assert done.stdout.endswith("values and the scores are equal to the bit\n")
+    out = archive.with_name("out")
+    assert sorted(path.name for path in out.iterdir()) == ["cache", reproduction.FOLDER]
+    again = reproduced(run, archive)
+    assert again.stdout == done.stdout
+
+
+def test_the_first_value_that_differs_is_told(recorded: tuple[RunFolder, Path]) -> None:
+    run, archive = recorded
+    pieces = run.folder.child("metrics")
+    name = sorted(pieces.files())[0]
+    rows = json.loads(pieces.read(name) or b"[]")
+    place = next(n for n, row in enumerate(rows) if row[0] == "train/loss")
+    rows[place][3] += 2.0**-40
+    pieces.write(name, json.dumps(rows).encode())
+    done = reproduced(run, archive)
+    assert done.exit_code == 1
+    step = rows[place][1]
+    assert f"first at step {step}: train/loss" in done.stdout
+    assert "; 1 of " in done.stdout
+
+
+def test_other_scores_are_told(recorded: tuple[RunFolder, Path]) -> None:
+    run, archive = recorded
+    content = json.loads(run.folder.read("result.json") or b"{}")
+    content["evaluations"][0]["confusion"][0][0] += 1
+    run.folder.write("result.json", json.dumps(content).encode())
+    done = reproduced(run, archive)
+    assert done.exit_code == 1
+    assert "recorded by code" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"result_version": 0}, "it has version 0 of the results"),
+        ({"data_hash": "000000000000"}, "its images have the hash 000000000000"),
+        ({"split_hash": "000000000000"}, "its split has the hash 000000000000"),
+        ({"num_workers": 2}, "was trained by 2 workers"),
+    ],
+)
+def test_what_cannot_be_made_again_is_refused_with_the_reason(
+    recorded: tuple[RunFolder, Path], changed: dict[str, Any], why: str
+) -> None:
+    """Each under an id of its own, as such a run has it."""
+    run, archive = recorded
+    other = RunFolder.of(str(Path(run.folder.path).parent.parent), "scenes-4-iml-s0-00000000")
+    shutil.copytree(run.folder.path, other.folder.path)
+    change(other, "task.json", run_id=other.run_id, **changed)
+    done = reproduced(other, archive)
+    assert isinstance(done.exception, ConfigError)
+    assert why in str(done.exception)
+    assert not archive.with_name("out").joinpath(reproduction.FOLDER).exists()
+
+
+def test_a_run_that_is_not_in_the_archive_is_told_with_the_nearest(
+    recorded: tuple[RunFolder, Path],
+) -> None:
+    run, archive = recorded
+    done = reproduced(run, archive, "scenes-4-iml-s1")
+    assert isinstance(done.exception, ConfigError)
+    assert run.run_id in str(done.exception)
