@@ -9,8 +9,9 @@ feature width · N images. 255 is the ignore label.
 """
 
 RESULT_VERSION = 1
-"""Raised whenever a change of the trainer changes what is computed, not when only rounding differs
-(docs/tracking-and-tables.md says why); part of every run id."""
+"""Raised whenever a change of the trainer changes any bit of a result, rounding included; part of
+every run id. Another processor or release of torch rounds otherwise under the same version
+(docs/tracking-and-tables.md)."""
 
 IGNORE_LABEL = 255
 """Label of pixels that are neither trained on nor scored."""
