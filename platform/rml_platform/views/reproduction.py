@@ -3,7 +3,7 @@
 import contextlib
 import difflib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -48,6 +48,8 @@ class Reproduced:
     """Version of the code and device that the record names."""
     found_on: str
     """Device here."""
+    earlier: Path | None = None
+    """Folder of the run, where it had been trained here before."""
 
     @property
     def is_same(self) -> bool:
@@ -99,13 +101,16 @@ def reproduce(
     """
     layout = OutputLayout(root=out / FOLDER, storage=str(out / FOLDER))
     planned = recorded.planned
+    folder = RunFolder.of(layout.storage, planned.run_id)
+    was_done = folder.result() is not None
     record = run_alone(
         planned, layout=layout, data_root=data_root, tracking_uri=NO_TRACKER, console=console
     )
     if record.result is None:
         why = record.failure.message if record.failure else "it was stopped"
         raise ConfigError(f"run {planned.run_id} has no result here: {why}")
-    return compare(recorded.folder, RunFolder.of(layout.storage, planned.run_id))
+    compared = compare(recorded.folder, folder)
+    return replace(compared, earlier=Path(folder.folder.path)) if was_done else compared
 
 
 def _recorded(
@@ -192,14 +197,22 @@ def compare(recorded: RunFolder, found: RunFolder) -> Reproduced:
 def told(run: Reproduced) -> str:
     """A line for a person."""
     if run.is_same:
-        return f"{run.run_id}: all {run.num_values} values and the scores are equal to the bit"
+        text = f"all {run.num_values} values and the scores are equal to the bit"
+    else:
+        text = _told_differences(run)
+    if run.earlier is not None:
+        text += f"; it had been trained here before: remove {run.earlier} to train it again"
+    return f"{run.run_id}: {text}"
+
+
+def _told_differences(run: Reproduced) -> str:
     before, after = (f"{100 * score:.2f}" for score in run.score)
-    text = f"{run.run_id}: mIoU {before} recorded, {after} here"
+    text = (
+        f"mIoU {before} recorded by {run.recorded_by}, {after} here on {run.found_on}; "
+        f"{len(run.differing)} of {run.num_values} values differ"
+    )
     if run.differing:
         key, step = run.differing[0]
         old, new = ("absent" if value is None else f"{value:.9g}" for value in run.first)
-        text += (
-            f"; {len(run.differing)} of {run.num_values} values differ, first at step {step}: "
-            f"{key} {old} recorded, {new} here"
-        )
-    return f"{text} (recorded by {run.recorded_by}; here on {run.found_on})"
+        text += f", first at step {step}: {key} {old} recorded, {new} here"
+    return text
