@@ -35,11 +35,13 @@ class Reproduced:
 
     run_id: str
     num_values: int
-    """That were recorded, or came out here, apart from times."""
+    """That were recorded, apart from times."""
+    num_further: int
+    """That came out here and were not recorded: a later version measures more."""
     differing: tuple[Place, ...]
-    """Places of the values that are not equal to the bit, in the order of steps."""
-    first: tuple[float | None, float | None]
-    """Recorded and found value at the first of these places; None: there is none."""
+    """Places of the recorded values that are not equal to the bit here, in the order of steps."""
+    first: tuple[float, float | None] | None
+    """Recorded and found value at the first of these places; None: there is none here."""
     score: tuple[float, float]
     """mIoU in [0, 1] of the network that is scored first, recorded and found."""
     same_scores: bool
@@ -175,18 +177,18 @@ def compare(recorded: RunFolder, found: RunFolder) -> Reproduced:
         raise ConfigError(f"run {found.run_id}: only runs with a result can be compared")
     old = {(key, step): value for key, step, value in history(recorded.folder)}
     new = {(key, step): value for key, step, value in history(found.folder)}
-    places = old.keys() | new.keys()
     differing = sorted(
-        (place for place in places if old.get(place) != new.get(place)),
+        (place for place, value in old.items() if new.get(place) != value),
         key=lambda place: (place[1], place[0]),
     )
     first = differing[0] if differing else None
     scores = {one.protocol: one.confusion.tolist() for one in before.evaluations}
     return Reproduced(
         run_id=found.run_id,
-        num_values=len(places),
+        num_values=len(old),
+        num_further=len(new.keys() - old.keys()),
         differing=tuple(differing),
-        first=(old.get(first), new.get(first)) if first else (None, None),
+        first=(old[first], new.get(first)) if first else None,
         score=(before.evaluations[0].miou, after.evaluations[0].miou),
         same_scores=scores == {one.protocol: one.confusion.tolist() for one in after.evaluations},
         recorded_by=f"code {task.code_version} on {before.device}",
@@ -200,6 +202,8 @@ def told(run: Reproduced) -> str:
         text = f"all {run.num_values} values and the scores are equal to the bit"
     else:
         text = _told_differences(run)
+    if run.num_further:
+        text += f"; {run.num_further} that are measured today were not recorded"
     if run.earlier is not None:
         text += f"; it had been trained here before: remove {run.earlier} to train it again"
     return f"{run.run_id}: {text}"
@@ -211,8 +215,9 @@ def _told_differences(run: Reproduced) -> str:
         f"mIoU {before} recorded by {run.recorded_by}, {after} here on {run.found_on}; "
         f"{len(run.differing)} of {run.num_values} values differ"
     )
-    if run.differing:
+    if run.first is not None:
         key, step = run.differing[0]
-        old, new = ("absent" if value is None else f"{value:.9g}" for value in run.first)
-        text += f", first at step {step}: {key} {old} recorded, {new} here"
+        old, new = run.first
+        here = "none" if new is None else f"{new:.9g}"
+        text += f", first at step {step}: {key} {old:.9g} recorded, {here} here"
     return text

@@ -82,6 +82,17 @@ def test_the_first_value_that_differs_is_told(recorded: tuple[RunFolder, Path]) 
     assert "; 1 of " in done.stdout
 
 
+def test_what_was_not_measured_yet_is_no_difference(recorded: tuple[RunFolder, Path]) -> None:
+    run, archive = recorded
+    pieces = run.folder.child("metrics")
+    name = sorted(pieces.files())[-1]
+    rows = json.loads(pieces.read(name) or b"[]")
+    pieces.write(name, json.dumps([row for row in rows if row[0] != "val/accuracy"]).encode())
+    done = reproduced(run, archive)
+    assert done.exit_code == 0
+    assert done.stdout.endswith("; 1 that are measured today were not recorded\n")
+
+
 def test_other_scores_are_told(recorded: tuple[RunFolder, Path]) -> None:
     run, archive = recorded
     content = json.loads(run.folder.read("result.json") or b"{}")
