@@ -34,7 +34,7 @@ def assert_same_numbers(one: Path, two: Path) -> None:
 
 
 def assert_same_records(one: Path, two: Path) -> None:
-    """The same files in the same order with the same bytes; how zlib packs them is its own."""
+    """The same files in the same order with the same bytes; how it packs them is the library's."""
     with opened_records(one) as first, opened_records(two) as second:
         assert first.namelist() == second.namelist()
         for name in first.namelist():

@@ -3,11 +3,12 @@
 A grid of hundreds of runs is some megabytes of records. Who has the file can make every table,
 figure and report of it again, and can train the runs that it lacks: a launch takes the runs that
 are in it as done. The same records give the same inner file, whenever and wherever they are packed,
-and the same archive where zlib is the same.
+and the same archive where liblzma is the same.
 """
 
 import contextlib
 import json
+import lzma
 import os
 import re
 import shutil
@@ -39,7 +40,8 @@ there: claims, and what an MLflow store has of it."""
 FOLDERS = (PIECES, PREDICTIONS, STUDIES)
 INNER = "records.zip"
 """The one entry of an archive: a zip file of the records, which are not compressed one by one,
-because equal rows of many runs are what takes the space. Older archives are the inner file."""
+because equal rows of many runs are what takes the space; LZMA needs half of deflate's. Older
+archives are deflated, the oldest are the inner file."""
 MAX_INNER_BYTES = 2**32
 MAX_FILE_BYTES = 64 * 2**20
 """Of one file in an archive: records are small, and a larger one would fill the memory."""
@@ -47,7 +49,14 @@ ELSEWHERE: dict[str, Any] = {"data_root": None, "inputs": []}
 """Parts of a task that are paths of the machine it was made on."""
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """Time of every entry, the earliest that zip knows."""
-DAMAGES = (zipfile.BadZipFile, zlib.error, EOFError, UnicodeDecodeError, RuntimeError)
+DAMAGES = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    UnicodeDecodeError,
+    RuntimeError,
+)
 """What `zipfile` raises where bytes of a file are wrong; RuntimeError where an entry seems to
 need a password or a compression that it does not know."""
 PLAN_NAME = re.compile(r"plan(-[A-Za-z0-9_.-]+)?\.json")
@@ -186,7 +195,7 @@ def _written(archive: Path) -> Iterator[zipfile.ZipFile]:
     with tempfile.TemporaryFile() as laid:
         with zipfile.ZipFile(laid, "w") as inner:
             yield inner
-        entry = _entry(INNER, zipfile.ZIP_DEFLATED)
+        entry = _entry(INNER, zipfile.ZIP_LZMA)
         # Large ones need other headers, which releases of Python write in different ways.
         entry.file_size = laid.seek(0, os.SEEK_END)
         laid.seek(0)
