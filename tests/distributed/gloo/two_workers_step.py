@@ -29,7 +29,7 @@ from rml_trainers.noise.config import NoiseConfig
 from rml_trainers.runtime.distributed import leave_group
 from rml_trainers.training.reporting import MemoryReporter
 from rml_trainers.training.trainer import Trainer
-from tests.support.adversarial import Adversarial
+from tests.support.networks.adversarial import Adversarial
 from tests.support.tiny import METHOD_CONFIGS, tiny_config
 
 DRAWING = ("u2pl", "corrmatch")

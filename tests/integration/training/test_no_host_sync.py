@@ -23,7 +23,7 @@ from rml_trainers.networks import NETWORKS
 from rml_trainers.noise.config import GeometryConfig
 from rml_trainers.training.reporting import MemoryReporter
 from rml_trainers.training.trainer import Trainer
-from tests.support.adversarial import Adversarial
+from tests.support.networks.adversarial import Adversarial
 from tests.support.tiny import NETWORK_CONFIGS, tiny_config
 
 READ_BACKS = (

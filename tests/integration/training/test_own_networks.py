@@ -14,7 +14,7 @@ from rml_trainers.methods.paper.mean_teacher import MeanTeacherConfig
 from rml_trainers.students.own_networks import OwnNetwork, as_a_head
 from rml_trainers.training.reporting import MemoryReporter
 from rml_trainers.training.trainer import Trainer
-from tests.support.adversarial import Adversarial
+from tests.support.networks.adversarial import Adversarial
 from tests.support.tiny import tiny_config
 
 pytestmark = pytest.mark.usefixtures("single_thread")

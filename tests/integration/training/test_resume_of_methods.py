@@ -18,7 +18,7 @@ from rml_trainers.methods.comparators.adversarial.ecs import EcsConfig
 from rml_trainers.methods.paper.mean_teacher import MeanTeacherConfig
 from rml_trainers.training.reporting import MemoryReporter, Progress
 from rml_trainers.training.trainer import Trainer
-from tests.support.adversarial import Adversarial
+from tests.support.networks.adversarial import Adversarial
 from tests.support.tiny import METHOD_CONFIGS, tiny_config
 
 pytestmark = pytest.mark.usefixtures("single_thread")

@@ -12,7 +12,7 @@ from rml_trainers.networks.deeplab_v3_plus import (
     build_deeplab_v3_plus,
 )
 from rml_trainers.noise.config import NoiseConfig
-from tests.support.moved_weights import moved
+from tests.support.networks.moved_weights import moved
 
 pytestmark = pytest.mark.usefixtures("single_thread")
 RATES = (1, 2, 3)

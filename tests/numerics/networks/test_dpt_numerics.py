@@ -8,7 +8,7 @@ from torch.nn import functional
 from rml_trainers.networks.dpt import DPT, DptConfig, build_dpt
 from rml_trainers.networks.layers import without_padding
 from rml_trainers.noise.config import NoiseConfig
-from tests.support.moved_weights import moved
+from tests.support.networks.moved_weights import moved
 
 pytestmark = pytest.mark.usefixtures("single_thread")
 CONFIG = DptConfig(backbone="test_vit", weights="none", map_widths=(3, 4, 5, 6), decoder_width=7)

@@ -10,7 +10,7 @@ from rml_trainers.networks.segformer_head import (
     build_segformer_head,
 )
 from rml_trainers.noise.config import NoiseConfig
-from tests.support.moved_weights import moved
+from tests.support.networks.moved_weights import moved
 
 pytestmark = pytest.mark.usefixtures("single_thread")
 CONFIG = SegformerHeadConfig(backbone="test_convnext", weights="none", decoder_width=6)
