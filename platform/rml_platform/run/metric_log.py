@@ -97,9 +97,9 @@ def pieces(
     return [(step, _rows_of(folder, name, on_damaged)) for step, name in found]
 
 
-def history(run_folder: Folder) -> list[Point]:
-    """Everything that a run measured, apart from times. Damaged pieces are left out."""
-    found = pieces(run_folder, -1, math.inf, lambda text: None)
+def history(run_folder: Folder, on_damaged: Callable[[str], None]) -> list[Point]:
+    """Everything that a run measured, apart from times; `on_damaged` as in `pieces`."""
+    found = pieces(run_folder, -1, math.inf, on_damaged)
     return [(r.key, r.step, r.value) for _, rows in found for r in rows if r.key != TIMES]
 
 

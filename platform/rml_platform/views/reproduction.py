@@ -1,32 +1,40 @@
 """Recorded runs trained again here, and what came out otherwise than was recorded."""
 
 import contextlib
-import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
-from rml_dashboards.contract.run_folder import NO_TRACKER, RUNS
+from rml_dashboards.contract.run_folder import NO_TRACKER
 from rml_platform.launch.output_layout import OutputLayout
 from rml_platform.launch.run_alone import run_alone
 from rml_platform.planning.plan import OnPrepare, PlannedRun, plan_run
+from rml_platform.run.codec import DamagedFileError
 from rml_platform.run.files.record_archive import unpack_records
 from rml_platform.run.files.temporary import temporary_folder
 from rml_platform.run.metric_log import history
-from rml_platform.run.run_folder import RunFolder
-from rml_platform.run.storage import Folder
+from rml_platform.run.run_folder import Result, RunFolder
 from rml_platform.run.task import RunTask
+from rml_platform.views.prediction.recorded import no_such_run
 from rml_trainers import RESULT_VERSION
 from rml_trainers.errors import ConfigError
 
 FOLDER = "reproduced"
 """Below an output folder: apart from its runs, among which may be the recorded ones themselves."""
-NEAREST = 3
 
-Place = tuple[str, int]
-"""Metric and step."""
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """A recorded value that is not equal to the bit here."""
+
+    key: str
+    step: int
+    recorded: float
+    found: float | None
+    """None: it was not measured here."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,10 +46,8 @@ class Reproduced:
     """That were recorded, apart from times."""
     num_further: int
     """That came out here and were not recorded: a later version measures more."""
-    differing: tuple[Place, ...]
-    """Places of the recorded values that are not equal to the bit here, in the order of steps."""
-    first: tuple[float, float | None] | None
-    """Recorded and found value at the first of these places; None: there is none here."""
+    differing: tuple[Difference, ...]
+    """In the order of steps."""
     score: tuple[float, float]
     """mIoU in [0, 1] of the network that is scored first, recorded and found."""
     same_scores: bool
@@ -126,11 +132,7 @@ def _recorded(
     folder = RunFolder.of(laid, run_id)
     task = folder.task()
     if task is None:
-        known = Folder.open(laid).child(RUNS).folders()
-        near = difflib.get_close_matches(run_id, known, n=NEAREST, cutoff=0.0)
-        raise ConfigError(
-            f"{archive}: no run {run_id!r}; the nearest of {len(known)} are: {', '.join(near)}"
-        )
+        raise no_such_run(run_id, laid, f"in {archive}")
     if task.num_workers > 1:
         raise ConfigError(
             f"run {run_id} was trained by {task.num_workers} workers, whose sums round in another "
@@ -169,31 +171,44 @@ def compare(recorded: RunFolder, found: RunFolder) -> Reproduced:
 
     Raises:
         ConfigError: one of them is not finished.
+        DamagedFileError: values of one of them cannot be read.
     """
     task = recorded.task()
     before = recorded.result()
     after = found.result()
     if task is None or before is None or after is None:
         raise ConfigError(f"run {found.run_id}: only runs with a result can be compared")
-    old = {(key, step): value for key, step, value in history(recorded.folder)}
-    new = {(key, step): value for key, step, value in history(found.folder)}
-    differing = sorted(
-        (place for place, value in old.items() if new.get(place) != value),
-        key=lambda place: (place[1], place[0]),
-    )
-    first = differing[0] if differing else None
-    scores = {one.protocol: one.confusion.tolist() for one in before.evaluations}
+    old = _values(recorded)
+    new = _values(found)
+    differing = [
+        Difference(key=key, step=step, recorded=value, found=new.get((key, step)))
+        for (key, step), value in old.items()
+        if new.get((key, step)) != value
+    ]
     return Reproduced(
         run_id=found.run_id,
         num_values=len(old),
         num_further=len(new.keys() - old.keys()),
-        differing=tuple(differing),
-        first=(old[first], new.get(first)) if first else None,
+        differing=tuple(sorted(differing, key=lambda one: (one.step, one.key))),
         score=(before.evaluations[0].miou, after.evaluations[0].miou),
-        same_scores=scores == {one.protocol: one.confusion.tolist() for one in after.evaluations},
+        same_scores=_confusions(before) == _confusions(after),
         recorded_by=f"code {task.code_version} on {before.device}",
         found_on=after.device,
     )
+
+
+def _values(run: RunFolder) -> dict[tuple[str, int], float]:
+    """Everything that was measured, by metric and step."""
+
+    def refuse(text: str) -> None:
+        raise DamagedFileError(f"run {run.run_id}: {text}")
+
+    return {(key, step): value for key, step, value in history(run.folder, refuse)}
+
+
+def _confusions(result: Result) -> dict[tuple[str, str], Any]:
+    """Pixel counts of each evaluation, by protocol and images."""
+    return {(one.protocol, one.subset): one.confusion.tolist() for one in result.evaluations}
 
 
 def told(run: Reproduced) -> str:
@@ -215,9 +230,10 @@ def _told_differences(run: Reproduced) -> str:
         f"mIoU {before} recorded by {run.recorded_by}, {after} here on {run.found_on}; "
         f"{len(run.differing)} of {run.num_values} values differ"
     )
-    if run.first is not None:
-        key, step = run.differing[0]
-        old, new = run.first
-        here = "none" if new is None else f"{new:.9g}"
-        text += f", first at step {step}: {key} {old:.9g} recorded, {here} here"
+    if run.differing:
+        first = run.differing[0]
+        here = "none" if first.found is None else f"{first.found:.9g}"
+        text += (
+            f", first at step {first.step}: {first.key} {first.recorded:.9g} recorded, {here} here"
+        )
     return text

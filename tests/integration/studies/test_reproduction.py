@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from rml_platform.cli import app
+from rml_platform.run.codec import DamagedFileError
 from rml_platform.run.files.record_archive import pack_records
 from rml_platform.run.run_folder import RunFolder
 from rml_platform.views import reproduction
@@ -101,6 +102,29 @@ def test_other_scores_are_told(recorded: tuple[RunFolder, Path]) -> None:
     done = reproduced(run, archive)
     assert done.exit_code == 1
     assert "recorded by code" in done.stdout
+
+
+def test_scores_of_held_out_images_are_compared_too(recorded: tuple[RunFolder, Path]) -> None:
+    """They have the protocol of the validation images."""
+    run, archive = recorded
+    done = reproduced(run, archive)
+    assert done.exit_code == 0
+    here = RunFolder.of(str(archive.with_name("out") / reproduction.FOLDER), run.run_id)
+    for folder, pixels in ((run, 1), (here, 2)):
+        content = json.loads(folder.folder.read("result.json") or b"{}")
+        (first, *_) = content["evaluations"]
+        held_out = {**first, "subset": "holdout", "confusion": [[pixels]]}
+        content["evaluations"] = [held_out, *content["evaluations"]]
+        folder.folder.write("result.json", json.dumps(content).encode())
+    assert not reproduction.compare(run, here).same_scores
+
+
+def test_values_that_cannot_be_read_are_not_left_out(recorded: tuple[RunFolder, Path]) -> None:
+    run, _ = recorded
+    pieces = run.folder.child("metrics")
+    pieces.write(sorted(pieces.files())[0], b"[[")
+    with pytest.raises(DamagedFileError, match=run.run_id):
+        reproduction.compare(run, run)
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,8 @@ def fingerprint(run: RunFolder) -> Fingerprint | None:
     return Fingerprint(
         scores=_hash([raw.get("evaluations"), raw.get("num_workers"), raw.get("micro_batches")]),
         weights=_hash(_newest_networks(run)),
-        history=Counter(history(run.folder)),
+        # a damaged piece is seen as values that are missing
+        history=Counter(history(run.folder, lambda text: None)),
         steps=result.steps,
     )
 

@@ -7,6 +7,7 @@ from typing import cast, get_args
 
 import torch
 
+from rml_dashboards.contract.run_folder import RUNS
 from rml_dashboards.contract.uris import without_secrets
 from rml_platform.run.checkpoints import CheckpointStore
 from rml_platform.run.files.temporary import temporary_folder
@@ -87,11 +88,16 @@ def recorded_task(storage: str, run_id: str, out: Path | None = None) -> RunTask
     """
     task = RunFolder.of(storage, run_id).task()
     if task is None:
-        known = Folder.open(storage).child("runs").folders()
-        near = difflib.get_close_matches(run_id, known, n=NEAREST, cutoff=0.0)
-        hint = f"the nearest of {len(known)} are: {', '.join(near)}" if known else "there are none"
-        raise ConfigError(f"no run {run_id!r} under {without_secrets(storage)}; {hint}")
+        raise no_such_run(run_id, storage, f"under {without_secrets(storage)}")
     return as_found(task, storage, out or Path(storage))
+
+
+def no_such_run(run_id: str, storage: str, where: str) -> ConfigError:
+    """The error that names the runs of a storage that are meant most likely."""
+    known = Folder.open(storage).child(RUNS).folders()
+    near = difflib.get_close_matches(run_id, known, n=NEAREST, cutoff=0.0)
+    hint = f"the nearest of {len(known)} are: {', '.join(near)}" if known else "there are none"
+    return ConfigError(f"no run {run_id!r} {where}; {hint}")
 
 
 def device_of(text: str) -> torch.device:
