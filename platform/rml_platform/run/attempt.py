@@ -177,7 +177,7 @@ class Attempt:
         context = self.context
         device = given_device(self.task, context.local_index)
         if device.type == "cpu":
-            torch.set_num_threads(config.runtime.threads or max(1, int(self.task.cpus_per_worker)))
+            torch.set_num_threads(self.task.threads(config))
         with self._scratch() as scratch, contextlib.ExitStack() as stack:
             found = self.resume_point(scratch)
             if self.is_first:

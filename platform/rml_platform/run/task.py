@@ -244,6 +244,11 @@ class RunTask:
         require_loaded(self.plugins, f"run {self.run_id}")
         return config_from_json(self.config_json, f"run {self.run_id}")
 
+    def threads(self, config: "RunConfig") -> int:
+        """How many threads of torch a worker has, under its configuration: how sums are cut, and so
+        rounded, depends on it."""
+        return config.runtime.threads or max(1, int(self.cpus_per_worker))
+
 
 RUN_TASK = Codec[RunTask](
     RunTask, retired=frozenset({"shared_beginnings", "study_runs_too", "max_retries"})

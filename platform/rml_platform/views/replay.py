@@ -77,7 +77,7 @@ def _trainer(
     config = task.config
     device = choose_device(config.runtime.device, 0)
     if device.type == "cpu":
-        torch.set_num_threads(config.runtime.threads or max(1, int(task.cpus_per_worker)))
+        torch.set_num_threads(task.threads(config))
     found = _begin(run, met, scratch, on_note)
     begin = found.step if found else 0
     on_note(f"from {f'the checkpoint of step {begin}' if found else 'the beginning'} on {device}")

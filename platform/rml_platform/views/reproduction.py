@@ -100,8 +100,8 @@ def recorded_runs(
 def reproduce(
     recorded: Recorded, *, out: Path, data_root: Path | None, console: Console
 ) -> Reproduced:
-    """Train a run again, below `out`/reproduced, and compare every value. A run that was cut off
-    there goes on; one that is done there is only compared.
+    """Train a run again, with as many threads as it had, below `out`/reproduced, and compare every
+    value. A run that was cut off there goes on; one that is done there is only compared.
 
     Raises:
         ConfigError: it came to no end here.
@@ -138,8 +138,13 @@ def _recorded(
             f"run {run_id} was trained by {task.num_workers} workers, whose sums round in another "
             "way than those of one; launch its study and compare"
         )
+    # A run here has all cores of the machine, and would round in another way with their threads.
+    runtime = replace(task.config.runtime, threads=task.threads(task.config))
     planned = plan_run(
-        task.config, data_root=data_root, cache_root=out / "cache", on_prepare=on_prepare
+        replace(task.config, runtime=runtime),
+        data_root=data_root,
+        cache_root=out / "cache",
+        on_prepare=on_prepare,
     )
     if planned.run_id != run_id:
         raise ConfigError(f"run {run_id} cannot be made again: {_why_other(task, planned)}")

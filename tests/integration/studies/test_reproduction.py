@@ -68,6 +68,19 @@ def test_a_run_comes_out_with_the_same_bits_and_the_other_runs_of_the_folder_are
     assert "it had been trained here before: remove " in again.stdout
 
 
+@pytest.mark.parametrize("cores", [1.0, 3.0])
+def test_the_run_has_as_many_threads_as_it_had(
+    recorded: tuple[RunFolder, Path], cores: float
+) -> None:
+    """Of a study's run, which had some of the cores; alone it would have all of this machine."""
+    run, archive = recorded
+    change(run, "task.json", cpus_per_worker=cores)
+    reproduced(run, archive)
+    here = RunFolder.of(str(archive.with_name("out") / reproduction.FOLDER), run.run_id).task()
+    assert here is not None
+    assert here.config.runtime.threads == cores
+
+
 def test_the_first_value_that_differs_is_told(recorded: tuple[RunFolder, Path]) -> None:
     run, archive = recorded
     pieces = run.folder.child("metrics")
