@@ -66,7 +66,7 @@ class Launch:
                 process.suspend()
                 stopped.append(process)
         end = time.monotonic() + STOPS_WITHIN_S
-        while not all(map(_is_at_rest, stopped)) and time.monotonic() < end:
+        while not all(map(is_at_rest, stopped)) and time.monotonic() < end:
             time.sleep(POLL_S / 10)
         return stopped
 
@@ -88,7 +88,8 @@ class Launch:
         psutil.wait_procs(alive)
 
 
-def _is_at_rest(process: psutil.Process) -> bool:
+def is_at_rest(process: psutil.Process) -> bool:
+    """Whether it does nothing: it stands still, or has ended."""
     try:
         return process.status() in AT_REST
     except psutil.NoSuchProcess:

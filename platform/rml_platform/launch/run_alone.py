@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -35,9 +36,13 @@ def run_alone(
     data_root: Path | None,
     tracking_uri: str | None,
     console: Console,
+    micro_batches: int = 1,
 ) -> RunRecord:
     """Train one run to its end, from its newest checkpoint if there is one; a finished run is left
     alone.
+
+    Args:
+        micro_batches: multiplies `batch.accumulate` from the first attempt on.
 
     Raises:
         TrackingError: MLflow cannot be used; nothing was started.
@@ -57,7 +62,8 @@ def run_alone(
     if record.result is None:
         check_pretrained([run.config])
         launch_id = new_launch_id()
-        task = task_of(run, EXPERIMENT, layout, data_root, launch_id)
+        planned = task_of(run, EXPERIMENT, layout, data_root, launch_id)
+        task = replace(planned, micro_batches=micro_batches)
         with (
             told_as_one_sentence(layout.storage),
             stopping_on_signals(),

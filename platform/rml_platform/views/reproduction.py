@@ -100,8 +100,9 @@ def recorded_runs(
 def reproduce(
     recorded: Recorded, *, out: Path, data_root: Path | None, console: Console
 ) -> Reproduced:
-    """Train a run again, with as many threads as it had, below `out`/reproduced, and compare every
-    value. A run that was cut off there goes on; one that is done there is only compared.
+    """Train a run again, with as many threads and micro-batches as it had, below `out`/reproduced,
+    and compare every value. A run that was cut off there goes on; one that is done there is only
+    compared.
 
     Raises:
         ConfigError: it came to no end here.
@@ -111,8 +112,14 @@ def reproduce(
     planned = recorded.planned
     folder = RunFolder.of(layout.storage, planned.run_id)
     was_done = folder.result() is not None
+    before = recorded.folder.result()
     record = run_alone(
-        planned, layout=layout, data_root=data_root, tracking_uri=NO_TRACKER, console=console
+        planned,
+        layout=layout,
+        data_root=data_root,
+        tracking_uri=NO_TRACKER,
+        console=console,
+        micro_batches=before.micro_batches if before else 1,
     )
     if record.result is None:
         why = record.failure.message if record.failure else "it was stopped"

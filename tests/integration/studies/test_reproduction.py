@@ -81,6 +81,16 @@ def test_the_run_has_as_many_threads_as_it_had(
     assert here.config.runtime.threads == cores
 
 
+def test_a_batch_is_cut_as_it_was(recorded: tuple[RunFolder, Path]) -> None:
+    """Of a run that did not fit into its device's memory whole."""
+    run, archive = recorded
+    change(run, "result.json", micro_batches=2)
+    reproduced(run, archive)
+    here = RunFolder.of(str(archive.with_name("out") / reproduction.FOLDER), run.run_id).result()
+    assert here is not None
+    assert here.micro_batches == 2
+
+
 def test_the_first_value_that_differs_is_told(recorded: tuple[RunFolder, Path]) -> None:
     run, archive = recorded
     pieces = run.folder.child("metrics")

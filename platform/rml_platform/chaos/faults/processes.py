@@ -10,7 +10,7 @@ import psutil
 from rml_platform.chaos.arena import Arena, MissedError
 from rml_platform.chaos.faults.fault import Strike
 from rml_platform.chaos.holding import HOLD_S, awaits_signal, hold_signal
-from rml_platform.chaos.launches import wait_until_gone
+from rml_platform.chaos.launches import is_at_rest, wait_until_gone
 from rml_platform.chaos.targets import Target
 
 CRASHES = (signal.SIGSEGV, signal.SIGABRT)
@@ -83,13 +83,15 @@ def launch_paused(arena: Arena, rng: Random) -> str:
     if launch.exit_code is not None:
         raise MissedError("the launch has ended already")
     stopped = launch.stand_still()
+    moving = sum(not is_at_rest(process) for process in stopped)
     try:
         time.sleep(STANDS_STILL_S)
     finally:
         for process in reversed(stopped):
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.resume()
-    return f"{len(stopped)} processes of the launch stood still for {STANDS_STILL_S:.0f} s"
+    text = f"{len(stopped)} processes of the launch stood still for {STANDS_STILL_S:.0f} s"
+    return f"{text}, but for {moving} that did not stop" if moving else text
 
 
 def second_launch(arena: Arena, rng: Random) -> str:

@@ -37,7 +37,10 @@ def test_all_of_a_launch_stands_still_and_goes_on(
         with monkeypatch.context() as patch:
             patch.setattr(processes, "time", SimpleNamespace(sleep=sleep))
             said = processes.launch_paused(idle_arena, Random(0))
+            patch.setattr(processes, "is_at_rest", lambda process: process.pid != tree[0].pid)
+            untrue = processes.launch_paused(idle_arena, Random(0))
         assert said == "2 processes of the launch stood still for 150 s"
+        assert untrue == f"{said}, but for 1 that did not stop"
         assert psutil.STATUS_STOPPED not in {process.status() for process in tree}
     finally:
         launch.end()
