@@ -45,7 +45,8 @@ Ship = Annotated[
 WithoutRay = Annotated[
     bool,
     typer.Option(
-        "--without-ray", help="One run after the other in this process; needs no Ray installed."
+        "--without-ray",
+        help="One run after the other in this process, each with all cores; needs no Ray.",
     ),
 ]
 
