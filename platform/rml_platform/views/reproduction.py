@@ -70,6 +70,7 @@ class Recorded:
 
     folder: RunFolder
     planned: PlannedRun
+    micro_batches: int
 
 
 @contextlib.contextmanager
@@ -85,8 +86,8 @@ def recorded_runs(
     open; images are prepared below `out`/cache.
 
     Raises:
-        ConfigError: it is no such archive; it lacks one of the runs; or this version of the
-            program, or the images, cannot make one of them again.
+        ConfigError: it is no such archive; it lacks one of the runs or its result; or this version
+            of the program, or the images, cannot make one of them again.
         DataError: the images of one of them are not there or damaged.
     """
     with temporary_folder("rml-records-") as laid:
@@ -112,14 +113,13 @@ def reproduce(
     planned = recorded.planned
     folder = RunFolder.of(layout.storage, planned.run_id)
     was_done = folder.result() is not None
-    before = recorded.folder.result()
     record = run_alone(
         planned,
         layout=layout,
         data_root=data_root,
         tracking_uri=NO_TRACKER,
         console=console,
-        micro_batches=before.micro_batches if before else 1,
+        micro_batches=recorded.micro_batches,
     )
     if record.result is None:
         why = record.failure.message if record.failure else "it was stopped"
@@ -140,6 +140,9 @@ def _recorded(
     task = folder.task()
     if task is None:
         raise no_such_run(run_id, laid, f"in {archive}")
+    result = folder.result()
+    if result is None:
+        raise ConfigError(f"run {run_id} has no result in {archive}: nothing to compare with")
     if task.num_workers > 1:
         raise ConfigError(
             f"run {run_id} was trained by {task.num_workers} workers, whose sums round in another "
@@ -155,7 +158,7 @@ def _recorded(
     )
     if planned.run_id != run_id:
         raise ConfigError(f"run {run_id} cannot be made again: {_why_other(task, planned)}")
-    return Recorded(folder=folder, planned=planned)
+    return Recorded(folder=folder, planned=planned, micro_batches=result.micro_batches)
 
 
 def _why_other(task: RunTask, planned: PlannedRun) -> str:

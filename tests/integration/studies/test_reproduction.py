@@ -182,6 +182,23 @@ def test_a_run_that_is_not_in_the_archive_is_told_with_the_nearest(
     assert run.run_id in str(done.exception)
 
 
+def test_a_run_without_a_result_is_refused_before_it_is_trained(
+    recorded: tuple[RunFolder, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """None is packed; an archive may have been made otherwise."""
+    run, archive = recorded
+
+    def unpack_without_result(packed: Path, out: Path, storage: str) -> None:
+        shutil.copytree(run.folder.path, out / "runs" / run.run_id)
+        RunFolder.of(storage, run.run_id).folder.delete("result.json")
+
+    monkeypatch.setattr(reproduction, "unpack_records", unpack_without_result)
+    done = reproduced(run, archive)
+    assert isinstance(done.exception, ConfigError)
+    assert "has no result" in str(done.exception)
+    assert not archive.with_name("out").joinpath(reproduction.FOLDER).exists()
+
+
 @pytest.mark.long
 @pytest.mark.parametrize(("study", "run_id"), COMMITTED)
 def test_committed_evidence_comes_out_with_the_same_bits(
