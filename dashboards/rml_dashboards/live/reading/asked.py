@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from pyarrow import ArrowException, fs
 
 from rml_dashboards.contract import launches
+from rml_dashboards.contract.freshness import have_settled
 from rml_dashboards.contract.states import STALE_AFTER_S
 from rml_dashboards.contract.study_plan import STUDIES
 from rml_dashboards.contract.uris import without_secrets
@@ -93,9 +94,9 @@ class AskedFolder:
         """What a file says; None where there is none, or a damaged one."""
         if info.type != fs.FileType.File:
             return None
-        stamp = (info.mtime_ns, info.size)
+        stamp = (info.mtime_ns, info.size) if have_settled((info.mtime_ns,)) else None
         known = self._known.get(info.path)
-        if known is None or known[0] != stamp:
+        if stamp is None or known is None or known[0] != stamp:
             try:
                 with self._filesystem.open_input_stream(info.path) as stream:
                     known = (stamp, check(json.loads(stream.read())))

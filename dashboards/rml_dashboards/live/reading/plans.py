@@ -7,6 +7,7 @@ from typing import Any
 
 from pyarrow import ArrowException, fs
 
+from rml_dashboards.contract.freshness import have_settled
 from rml_dashboards.contract.planned import StudyPlan
 from rml_dashboards.contract.study_plan import STUDIES
 from rml_dashboards.contract.uris import without_secrets
@@ -60,9 +61,9 @@ class PlanFolder:
         return dict(sorted(found.items())), tuple(problems)
 
     def _plan(self, filesystem: Any, info: Any) -> StudyPlan | str:
-        stamp = (info.mtime_ns, info.size)
+        stamp = (info.mtime_ns, info.size) if have_settled((info.mtime_ns,)) else None
         known = self._known.get(info.path)
-        if known is None or known[0] != stamp:
+        if stamp is None or known is None or known[0] != stamp:
             known = (stamp, _read(filesystem, info.path))
             self._known[info.path] = known
         return known[1]

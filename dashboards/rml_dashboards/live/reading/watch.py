@@ -2,7 +2,8 @@
 
 On this machine a run's folder changes its time whenever one of its files does, because files are
 written under another name and moved; so one scan of `runs/` tells which few of ten thousand runs
-are worth reading. Elsewhere runs that are done are left alone, and the others are listed.
+are worth reading. Elsewhere runs that are done are left alone, and the others are listed. What was
+read so soon after its last change that a further one need not show is read once more.
 """
 
 import dataclasses
@@ -13,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+from rml_dashboards.contract.freshness import have_settled
 from rml_dashboards.contract.planned import PlannedRow
 from rml_dashboards.contract.states import ALIVE
 from rml_dashboards.errors import DashboardError
@@ -26,10 +28,6 @@ NUM_READERS = 16
 """Folders read at once; what an object store needs is time, not cores."""
 TRAIL_LENGTH = 500
 """Signs of life of a running run that are kept, for the end of its curves."""
-SETTLED_NS = 2_000_000_000
-"""A folder that changed less than so long before it was read is read once more: its clock may be
-coarser than the changes."""
-
 Trail = tuple[tuple[int, float | None, float | None], ...]
 """Step, loss and mIoU of the newest signs of life."""
 
@@ -226,11 +224,13 @@ class Watch:
         self, due: Iterable[str], stamps: Mapping[str, Stamp], now: float
     ) -> Iterable[tuple[str, RunStatus]]:
         def read(run_id: str) -> tuple[str, RunStatus] | None:
+            read_ns = time.time_ns()
             files = self.storage.files(run_id)
             known = self._seen.get(run_id)
             is_same = known is not None and known.files == files and bool(files)
             stamp = stamps[run_id]
-            settled = stamp is None or time.time_ns() - stamp > SETTLED_NS
+            changed_ns = (stamp,) if stamp is not None else (time for time, _ in files.values())
+            settled = have_settled(changed_ns, read_ns)
             self._seen[run_id] = _Seen(stamp=stamp, files=files, is_settled=settled)
             if is_same and known is not None and known.is_settled:
                 return None

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from rml_dashboards.contract.freshness import have_settled
 from rml_dashboards.contract.launches import CANCELLED as CANCELLED
 from rml_dashboards.contract.launches import wishes_file
 from rml_dashboards.contract.study_plan import STUDIES, plan_file_name
@@ -211,9 +212,9 @@ class LiveWishes:
             self._told = str(error)
 
     def _has_changed(self, name: str) -> bool:
-        """Whether a file is another one than when this was asked before."""
+        """Whether a file may be another one than when this was asked before."""
         found = self._folder.filesystem.get_file_info(f"{self._folder.path}/{name}")
         stamp = (found.type, found.size, found.mtime_ns)
         is_new = self._stamps.get(name) != stamp
-        self._stamps[name] = stamp
+        self._stamps[name] = stamp if have_settled((found.mtime_ns,)) else None
         return is_new

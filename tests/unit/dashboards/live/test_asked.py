@@ -2,6 +2,7 @@
 page shows it as `rml status` does, at once and for each study by itself."""
 
 import json
+import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -142,3 +143,13 @@ def test_a_damaged_file_counts_as_absent_and_is_named(grid: LiveGrid, content: s
     (problem,) = look(live).problems
     assert str(file) in problem and "counts as absent" in problem
     assert live.watch.look() is None, "told once"
+
+
+def test_a_wish_of_the_same_size_and_time_is_shown(grid: LiveGrid) -> None:
+    """As where the clock of a store counts in seconds and two commands are given in one."""
+    live = live_of(grid.out)
+    now_ns = time.time_ns()
+    for run_id in ("grid-0-0-0", "grid-0-0-1"):
+        write_wishes(str(grid.out), "grid", None, with_cancelled(Wishes(), [run_id]))
+        os.utime(grid.out / "studies" / "grid" / "wishes.json", ns=(now_ns, now_ns))
+        assert look(live).asked.wishes["grid"].cancelled == {run_id}

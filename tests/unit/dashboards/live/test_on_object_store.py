@@ -1,6 +1,9 @@
 """The live page of runs in an object store: the same as of their copy on this machine."""
 
+import json
+import time
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 from pyarrow import fs
@@ -23,6 +26,13 @@ def copied(out: Path, uri: str) -> None:
         source_filesystem=fs.LocalFileSystem(),
         destination_filesystem=store,
     )
+
+
+def tell(uri: str, said: dict[str, Any]) -> None:
+    """Write a heartbeat of the run at work; each has the same size."""
+    store, path = fs.FileSystem.from_uri(uri)
+    with store.open_output_stream(f"{path}/{RUNS}/{RUN}/heartbeat.json") as stream:
+        stream.write(json.dumps(said).ljust(2000).encode())
 
 
 ASKED: tuple[tuple[str, dict[str, str]], ...] = (
@@ -56,10 +66,20 @@ def test_a_change_is_seen_and_what_is_done_is_left_alone(tmp_path: Path, s3_uri:
     live = open_live(Shown(out=tmp_path / "empty", storage=s3_uri))
     assert live.watch.snapshot.status("grid-0-0-0").state == "done"
     assert live.watch.look() is None
-    grid.write(RUN, "heartbeat.json", heartbeat(512))
-    store, path = fs.FileSystem.from_uri(s3_uri)
-    with store.open_output_stream(f"{path}/{RUNS}/{RUN}/heartbeat.json") as stream:
-        stream.write((grid.folder(RUN) / "heartbeat.json").read_bytes())
+    tell(s3_uri, heartbeat(512))
     change = live.watch.look()
     assert change is not None and change.runs == (RUN,)
     assert live.watch.snapshot.status(RUN).step == 512
+
+
+def test_a_change_within_the_second_of_the_store_s_clock_is_seen(
+    tmp_path: Path, s3_uri: str
+) -> None:
+    grid = LiveGrid.make(tmp_path / "out")
+    copied(grid.out, s3_uri)
+    live = open_live(Shown(out=tmp_path / "empty", storage=s3_uri))
+    time.sleep(1.0 - time.time() % 1.0)  # a listing counts in whole seconds: begin with one
+    for step in (200, 201, 202):
+        tell(s3_uri, heartbeat(step))
+        live.watch.look()
+        assert live.watch.snapshot.status(RUN).step == step

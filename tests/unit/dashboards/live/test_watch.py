@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from rml_dashboards.contract.freshness import SETTLED_NS
 from rml_dashboards.contract.states import STALE_AFTER_S
 from rml_dashboards.errors import DashboardError
 from rml_dashboards.live.reading.plans import PlanFolder
 from rml_dashboards.live.reading.storage import RunStorage
-from rml_dashboards.live.reading.watch import SETTLED_NS, Watch
+from rml_dashboards.live.reading.watch import Watch
 from tests.support.dashboards.live_grid import LiveGrid, all_new, heartbeat, one_of_each, result
 
 RUN = "grid-0-0-2"
@@ -23,10 +24,10 @@ def watch_of(out: Path, *studies: str) -> Watch:
 
 
 def settle(grid: LiveGrid) -> None:
-    """Make every folder look as if it had not changed for a while."""
+    """Make every folder and file look as if it had not changed for a while."""
     past = time.time_ns() - 2 * SETTLED_NS
-    for folder in (grid.out / "runs").iterdir():
-        os.utime(folder, ns=(past, past))
+    for path in (grid.out / "runs").rglob("*"):
+        os.utime(path, ns=(past, past))
 
 
 @pytest.fixture
@@ -121,6 +122,17 @@ def test_plans_appear_change_and_are_chosen(grid: LiveGrid) -> None:
     grid.write_plan(title="another", written_at="2026-11-06T00:00:00+00:00")
     watch.look()
     assert watch.snapshot.studies["grid"].plan.title == "another"
+
+
+def test_a_plan_of_the_same_size_and_time_is_read_again(grid: LiveGrid) -> None:
+    file = grid.out / "studies" / "grid" / "plan.json"
+    now_ns = time.time_ns()
+    watch = watch_of(grid.out)
+    for title in ("A grid", "A plan"):
+        grid.write_plan(title=title)
+        os.utime(file, ns=(now_ns, now_ns))
+        watch.look()
+        assert watch.snapshot.studies["grid"].plan.title == title
 
 
 def test_of_two_places_the_plan_written_later_counts(grid: LiveGrid, tmp_path: Path) -> None:

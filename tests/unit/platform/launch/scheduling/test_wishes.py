@@ -1,6 +1,8 @@
 """What people ask of a study's runs, as the launch that runs reads it."""
 
 import functools
+import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -146,3 +148,14 @@ def test_on_object_storage_two_who_want_the_contrary_are_told(s3_uri: str) -> No
 
     with pytest.raises(ConfigError, match=r"studies/tiny/wishes\.json: somebody else asks .*again"):
         change_wishes(s3_uri, "tiny", None, lambda known: with_cancelled(known, ["a"]), meanwhile)
+
+
+def test_a_wish_of_the_same_size_and_time_counts(tmp_path: Path, plan: WrittenPlan) -> None:
+    """As where the clock of a store counts in seconds and two commands are given in one."""
+    file = tmp_path / "studies" / "tiny" / "wishes.json"
+    live = Live(tmp_path)
+    now_ns = time.time_ns()
+    for priority in (5, 7):
+        ask(tmp_path, with_priority(Wishes(), "RML", priority, in_file=0))
+        os.utime(file, ns=(now_ns, now_ns))
+        assert live.priorities["RML"] == priority
