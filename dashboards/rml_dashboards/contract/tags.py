@@ -42,6 +42,8 @@ class Tag(StrEnum):
     DEVICE = "rml.device"
     DEVICES = "rml.devices"
     """What the run holds while it trains: `2 GPU`, or `4 core` where it has no GPU."""
+    THREADS = "rml.threads"
+    """CPU threads of a worker: on the CPU sums are cut, and so rounded, by their number."""
     ATTEMPT = "rml.attempt"
     """Starts of the run so far."""
     MICRO_BATCHES = "rml.micro_batches"
@@ -113,11 +115,22 @@ def task_tags(task: Mapping[str, Any]) -> dict[str, str]:
     plugins = [f"{plugin['name']}@{plugin['hash']}" for plugin in task.get("plugins", ())]
     if "num_workers" in task:
         tags[Tag.DEVICES] = _devices_text(task)
+        own = config.get("runtime", {}).get("threads")
+        tags[Tag.THREADS] = threads_of(own, task["cpus_per_worker"])
     if task.get("repeat_of"):
         tags[Tag.REPEAT_OF] = task["repeat_of"]
     if plugins:
         tags[Tag.PLUGINS] = " ".join(plugins)
     return {tag.value: str(value) for tag, value in tags.items()}
+
+
+def threads_of(asked: int | None, cpus_per_worker: float) -> int:
+    """CPU threads of a worker.
+
+    Args:
+        asked: by the setting `runtime.threads`; without, a thread for each whole core of its own.
+    """
+    return asked or max(1, int(cpus_per_worker))
 
 
 def _devices_text(task: Mapping[str, Any]) -> str:

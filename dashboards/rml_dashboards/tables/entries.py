@@ -30,6 +30,8 @@ class Trace:
     micro_batches: str = ""
     """How many times more micro-batches than asked for, where the device ran out of memory."""
     device: str = ""
+    threads: str = ""
+    """CPU threads of a worker; empty where it is not recorded."""
     ended: str = ""
     """Day on which the run ended, UTC (ISO)."""
     result_version: int = FIRST_RESULTS

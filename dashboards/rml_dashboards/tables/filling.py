@@ -31,10 +31,21 @@ RECORDED = (
     "code_version",
     "dirty",
     "device",
+    "threads",
     "micro_batches",
     "result_version",
 )
 """What a table needs of a run besides its scores."""
+TEXTS = [
+    "mlflow_run_id",
+    "split",
+    "protocol",
+    "code_version",
+    "device",
+    "threads",
+    "micro_batches",
+]
+"""Of a run's line, the texts that may be absent."""
 
 
 def fill_table(
@@ -115,8 +126,7 @@ def seed_frame(
     frame["result_version"] = version.astype(np.int64)
     known = frame["result_version"] if spec.result_version is None else spec.result_version
     frame["stale"] = frame["result_version"] != known
-    texts = ["mlflow_run_id", "split", "protocol", "code_version", "device", "micro_batches"]
-    frame[texts] = frame[texts].fillna("")
+    frame[TEXTS] = frame[TEXTS].fillna("")
     frame["imported"] = ""
     if spec.imported:
         frame = pd.concat([frame, _imported_lines(spec, frame)], ignore_index=True)

@@ -1,6 +1,9 @@
 """Tables as files: Markdown that also reads well raw in a terminal, and tidy CSV. The same table,
 the same bytes."""
 
+from collections import Counter
+from collections.abc import Sequence
+
 import pandas as pd
 
 from rml_dashboards.contract.metric_names import axis_label
@@ -129,7 +132,18 @@ def _made_with(table: Table) -> list[str]:
         facts.append(f"code {codes[0]}")
     devices = sorted({trace.device for trace in done} - {""})
     facts += [f"device {', '.join(devices)}"] if devices else []
+    facts += _roundings(done)
     return [f"{'; '.join(facts)}."]
+
+
+def _roundings(done: Sequence[Trace]) -> list[str]:
+    """With how many threads runs on the CPU were trained, where that differs."""
+    of_run = {one.run_id: one.threads for one in done if one.device == "cpu" and one.threads}
+    counted = sorted(Counter(of_run.values()).items(), key=lambda known: int(known[0]))
+    if len(counted) < 2:
+        return []
+    shown = ", ".join(f"{threads} ({num} of the runs)" for threads, num in counted)
+    return [f"threads of a worker {shown}, which round differently"]
 
 
 def floor_sentence(table: Table) -> str:

@@ -16,6 +16,7 @@ import psutil
 import pydantic
 
 from rml_dashboards.contract.names import PLAIN_NAME, RUN_ID
+from rml_dashboards.contract.tags import threads_of
 from rml_platform.plugins import require_loaded
 from rml_platform.run.codec import Codec
 from rml_trainers.errors import ConfigError
@@ -247,7 +248,7 @@ class RunTask:
     def threads(self, config: "RunConfig") -> int:
         """How many threads of torch a worker has, under its configuration: how sums are cut, and so
         rounded, depends on it."""
-        return config.runtime.threads or max(1, int(self.cpus_per_worker))
+        return threads_of(config.runtime.threads, self.cpus_per_worker)
 
 
 RUN_TASK = Codec[RunTask](

@@ -208,6 +208,22 @@ def test_several_versions_of_the_code_in_a_table_stand_in_its_legend() -> None:
         assert "several versions of the code (IML, RML)" in written(table, form)
 
 
+def test_numbers_of_threads_stand_in_the_legend_where_runs_on_the_cpu_differ() -> None:
+    said = "threads of a worker 1 (2 of the runs), 2 (1 of the runs), which round differently"
+    several = [
+        recorded(f"IML-1/8-{seed}", 0.5, threads=threads) for seed, threads in enumerate("121")
+    ]
+    on_gpus = [
+        recorded(f"IML-1/8-{seed}", 0.5, threads=str(seed + 1), device="NVIDIA H100")
+        for seed in range(3)
+    ]
+    alike = [recorded(f"IML-1/8-{seed}", 0.5, threads="1") for seed in range(3)]
+    for form in FORMATS:
+        assert said in written(table_of(several), form)
+        assert "threads" not in written(table_of(on_gpus), form)
+        assert "threads" not in written(table_of(alike), form)
+
+
 def test_every_run_of_an_earlier_plan_is_traced() -> None:
     text = markdown(dropped_settings())
     for seed in range(3):
