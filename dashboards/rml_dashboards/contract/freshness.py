@@ -22,3 +22,22 @@ def have_settled(changed_ns: Iterable[int | None], read_ns: int | None = None) -
     """
     now_ns = time.time_ns() if read_ns is None else read_ns
     return all(now_ns - known > SETTLED_NS for known in changed_ns if known is not None)
+
+
+class SeenFiles:
+    """The sizes and times that files had when they were last asked about."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, tuple[int | None, int | None] | None] = {}
+
+    def may_differ(self, name: str, size: int | None, changed_ns: int | None) -> bool:
+        """Whether a file may be another one than when this was last asked, and is to be read.
+
+        Args:
+            size: in bytes; None, as `changed_ns`, where there is no such file.
+            changed_ns: see `have_settled`.
+        """
+        now = (size, changed_ns)
+        is_same = name in self._seen and self._seen[name] == now
+        self._seen[name] = now if have_settled((changed_ns,)) else None
+        return not is_same

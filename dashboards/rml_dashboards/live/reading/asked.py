@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from pyarrow import ArrowException, fs
 
 from rml_dashboards.contract import launches
-from rml_dashboards.contract.freshness import have_settled
+from rml_dashboards.contract.freshness import SeenFiles
 from rml_dashboards.contract.states import STALE_AFTER_S
 from rml_dashboards.contract.study_plan import STUDIES
 from rml_dashboards.contract.uris import without_secrets
@@ -57,7 +57,8 @@ class AskedFolder:
         except (ArrowException, OSError, ValueError) as error:
             raise DashboardError(f"the storage {self._shown} cannot be opened: {error}") from error
         self._root = path.rstrip("/")
-        self._known: dict[str, tuple[object, Any]] = {}
+        self._known: dict[str, Any] = {}
+        self._seen = SeenFiles()
 
     def read(self, studies: Mapping[str, ShownStudy], now: float) -> tuple[Asked, tuple[str, ...]]:
         """What is asked of these studies, and which files are damaged; these count as absent.
@@ -94,23 +95,24 @@ class AskedFolder:
         """What a file says; None where there is none, or a damaged one."""
         if info.type != fs.FileType.File:
             return None
-        stamp = (info.mtime_ns, info.size) if have_settled((info.mtime_ns,)) else None
-        known = self._known.get(info.path)
-        if stamp is None or known is None or known[0] != stamp:
-            try:
-                with self._filesystem.open_input_stream(info.path) as stream:
-                    known = (stamp, check(json.loads(stream.read())))
-            except FileNotFoundError:
-                return None
-            except (AttributeError, KeyError, TypeError, ValueError) as error:
-                known = (stamp, DashboardError(f"{info.path} is damaged ({error})"))
-            self._known[info.path] = known
-        value = known[1]
+        if self._seen.may_differ(info.path, info.size, info.mtime_ns):
+            self._known[info.path] = self._content(info.path, check)
+        value = self._known[info.path]
         if isinstance(value, DashboardError):
             problems.append(f"{value}; it counts as absent")
             return None
-        found: T = value
+        found: T | None = value
         return found
+
+    def _content(self, path: str, check: Callable[[Any], T]) -> T | DashboardError | None:
+        """What a file says, or that it is damaged; None where it has gone since it was listed."""
+        try:
+            with self._filesystem.open_input_stream(path) as stream:
+                return check(json.loads(stream.read()))
+        except FileNotFoundError:
+            return None
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            return DashboardError(f"{path} is damaged ({error})")
 
 
 def _wishes(value: Any) -> Wishes:

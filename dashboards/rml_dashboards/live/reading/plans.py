@@ -7,7 +7,7 @@ from typing import Any
 
 from pyarrow import ArrowException, fs
 
-from rml_dashboards.contract.freshness import have_settled
+from rml_dashboards.contract.freshness import SeenFiles
 from rml_dashboards.contract.planned import StudyPlan
 from rml_dashboards.contract.study_plan import STUDIES
 from rml_dashboards.contract.uris import without_secrets
@@ -35,7 +35,8 @@ class PlanFolder:
         """`wanted`: keys or names of studies to show; without any, all that there are."""
         self._places = [_open(place) for place in dict.fromkeys(places)]
         self._wanted = frozenset(wanted)
-        self._known: dict[str, tuple[object, StudyPlan | str]] = {}
+        self._known: dict[str, StudyPlan | str] = {}
+        self._seen = SeenFiles()
 
     def read(self) -> tuple[dict[str, ShownStudy], tuple[str, ...]]:
         """Studies by key, in order of their names, and what is wrong with files that are no plans.
@@ -61,12 +62,9 @@ class PlanFolder:
         return dict(sorted(found.items())), tuple(problems)
 
     def _plan(self, filesystem: Any, info: Any) -> StudyPlan | str:
-        stamp = (info.mtime_ns, info.size) if have_settled((info.mtime_ns,)) else None
-        known = self._known.get(info.path)
-        if stamp is None or known is None or known[0] != stamp:
-            known = (stamp, _read(filesystem, info.path))
-            self._known[info.path] = known
-        return known[1]
+        if self._seen.may_differ(info.path, info.size, info.mtime_ns):
+            self._known[info.path] = _read(filesystem, info.path)
+        return self._known[info.path]
 
 
 def _open(place: str) -> tuple[Any, str]:

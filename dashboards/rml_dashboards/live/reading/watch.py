@@ -229,8 +229,8 @@ class Watch:
             known = self._seen.get(run_id)
             is_same = known is not None and known.files == files and bool(files)
             stamp = stamps[run_id]
-            changed_ns = (stamp,) if stamp is not None else (time for time, _ in files.values())
-            settled = have_settled(changed_ns, read_ns)
+            times = [changed for changed, _ in files.values()] if stamp is None else [stamp]
+            settled = have_settled(times, read_ns)
             self._seen[run_id] = _Seen(stamp=stamp, files=files, is_settled=settled)
             if is_same and known is not None and known.is_settled:
                 return None

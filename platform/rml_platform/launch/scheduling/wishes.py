@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from rml_dashboards.contract.freshness import have_settled
+from rml_dashboards.contract.freshness import SeenFiles
 from rml_dashboards.contract.launches import CANCELLED as CANCELLED
 from rml_dashboards.contract.launches import wishes_file
 from rml_dashboards.contract.study_plan import STUDIES, plan_file_name
@@ -173,7 +173,7 @@ class LiveWishes:
         self._in_file = dict(priorities)
         self._on_note = on_note
         self._told = ""
-        self._stamps: dict[str, object] = {}
+        self._seen = SeenFiles()
         self._wishes = Wishes()
         self._read_at = -float("inf")
         is_local = self._folder.local is not None
@@ -214,7 +214,4 @@ class LiveWishes:
     def _has_changed(self, name: str) -> bool:
         """Whether a file may be another one than when this was asked before."""
         found = self._folder.filesystem.get_file_info(f"{self._folder.path}/{name}")
-        stamp = (found.type, found.size, found.mtime_ns)
-        is_new = self._stamps.get(name) != stamp
-        self._stamps[name] = stamp if have_settled((found.mtime_ns,)) else None
-        return is_new
+        return self._seen.may_differ(name, found.size, found.mtime_ns)
