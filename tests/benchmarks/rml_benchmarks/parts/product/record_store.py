@@ -30,8 +30,8 @@ METRICS = (
     *("val/miou", "val/loss", "train/loss", "train/lr", "train/seconds_per_step", "holdout/miou"),
 )
 """38, as a run of ours on thirty classes has."""
-RARE = (Tag.FAILURE, Tag.MICRO_BATCHES)
-"""Tags of runs that failed or ran out of memory."""
+RARE = {Tag.FAILURE, Tag.MICRO_BATCHES, Tag.PLUGINS, Tag.REPEAT_OF}
+"""Tags of runs that failed, ran out of memory, repeat another or use plug-ins."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +61,7 @@ class MadeRun:
         return BEGAN_MS + (self.number + 1) * APART_MS
 
     def tags(self) -> dict[str, str]:
-        """19, every one that a run has."""
+        """Every one that a usual run has."""
         own = {tag.value: f"{tag.short} of this run" for tag in Tag if tag not in RARE}
         return own | {
             Tag.RUN_ID: self.run_id,
