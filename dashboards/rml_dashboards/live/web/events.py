@@ -32,6 +32,7 @@ class Looking:
         self.every_s = every_s or (LOCAL_S if watch.storage.is_local else REMOTE_S)
         self._listeners: set[asyncio.Queue[str]] = set()
         self._task: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._one_at_a_time = asyncio.Lock()
         self._boot = secrets.token_hex(4)
         self._is_closing = False
@@ -77,6 +78,7 @@ class Looking:
     async def stream(self) -> AsyncIterator[str]:
         """What one listener is sent: where things stand, then every change."""
         queue: asyncio.Queue[str] = asyncio.Queue(maxsize=16)
+        self._loop = asyncio.get_running_loop()
         self._listeners.add(queue)
         self._ensure_running()
         try:
@@ -103,6 +105,10 @@ class Looking:
                 await self._look()
 
     def close(self) -> None:
-        """End every stream: the server is about to stop."""
+        """End every stream: the server is about to stop.
+
+        From any thread and from a signal's handler: what has the listeners is told to do it.
+        """
         self._is_closing = True
-        self._tell(": the server stops\n\n")
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._tell, ": the server stops\n\n")

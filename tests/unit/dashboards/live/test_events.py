@@ -1,8 +1,9 @@
 """Server-sent events, from a real server: what a listener is told, and one look for all of them."""
 
+import asyncio
 import http.client
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -124,3 +125,24 @@ def test_an_event_names_few_runs_of_many(ten_thousand: LiveGrid) -> None:
     data = json.loads(event.split("data: ")[1])
     assert len(data["runs"]) == 200 and not data["are_all"]
     assert data["studies"] == ["grid"]
+
+
+@pytest.mark.timeout(60)
+def test_streams_end_when_another_thread_closes_them(grid: LiveGrid) -> None:
+    looking = live_of(grid.out, every_s=100).looking
+
+    async def sent_after_hello() -> list[str]:
+        stream = looking.stream()
+        while not (await anext(stream)).startswith("event: hello"):
+            pass
+        rest = asyncio.ensure_future(_all_of(stream))
+        await asyncio.sleep(0.05)  # until it waits for news
+        await asyncio.to_thread(looking.close)
+        return await rest
+
+    # A loop in debug mode refuses calls of another thread that are not safe.
+    assert asyncio.run(sent_after_hello(), debug=True) == [": the server stops\n\n"]
+
+
+async def _all_of(stream: AsyncIterator[str]) -> list[str]:
+    return [event async for event in stream]
