@@ -22,6 +22,8 @@ pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 
 STEPS = 2000
 """Steps of the run; so many that a fast machine is not done before it is stopped the third time."""
+FEW_STEPS = 500
+"""Steps of a run that is stopped once, at its first checkpoint."""
 HEAD = """\
 name: stopped
 execution: direct
@@ -140,7 +142,7 @@ def test_a_launch_whose_ray_died_says_so_instead_of_waiting_for_ever(
 def test_a_worker_that_hangs_is_killed_and_its_run_goes_on(tmp_path: Path) -> None:
     rules = "retry: {hang: unlimited, hang_factor: 2, hang_at_least_s: 15}\n"
     write_study(tmp_path, STUDY + rules)
-    launch = Launch(tmp_path)
+    launch = Launch(tmp_path, "--set", f"schedule.warm_up_steps={FEW_STEPS}")
     beat = launch.wait_for_step(0)
     os.kill(beat.worker.pid, signal.SIGSTOP)
     code, said = launch.end()
@@ -158,4 +160,4 @@ def test_a_worker_that_hangs_is_killed_and_its_run_goes_on(tmp_path: Path) -> No
     client = MlflowClient(f"sqlite:///{tmp_path / 'out' / 'mlflow.db'}")
     (recorded,) = recorded_runs(client)
     steps = [m.step for m in client.get_metric_history(recorded.info.run_id, "train/loss")]
-    assert sorted(steps) == list(range(10, STEPS + 1, 10))
+    assert sorted(steps) == list(range(10, FEW_STEPS + 1, 10))
