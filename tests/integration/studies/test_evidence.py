@@ -11,7 +11,8 @@ from rml_platform.run.files.record_archive import opened_records
 from rml_platform.study.schema import load_study
 from tests.support.dashboards.html_pages import Read
 
-STUDIES = sorted(folder.name for folder in (ROOT / "search_spaces" / "results").glob("*/"))
+RESULTS = ROOT / "search_spaces" / "results"
+STUDIES = sorted(archive.parent.name for archive in RESULTS.glob(f"*/{RECORDS}"))
 """Studies whose records are kept, each with its results in a folder of its own."""
 AS_WRITTEN = (".md", ".tex")
 REPORT = "report.html"
@@ -54,7 +55,7 @@ def evidence(study: Path | str, to: Path, *words: str) -> None:
 
 @pytest.mark.parametrize("study", STUDIES)
 def test_what_is_shown_is_made_again_from_the_records(study: str, tmp_path: Path) -> None:
-    kept = ROOT / "search_spaces" / "results" / study
+    kept = RESULTS / study
     assert (kept / RECORDS).stat().st_size < 2**20, "every clone has it"
     here = tmp_path / "here"
     here.mkdir()
