@@ -36,7 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words.add_argument("--with-ray", action="store_true", help="several runs at once")
     chosen = words.parse_args(arguments)
     study = Path(chosen.study)
-    to = (chosen.to or study.parent / "results" / study.stem).resolve()
+    shown = f"{study.stem}-{chosen.profile}" if chosen.profile else study.stem
+    to = (chosen.to or study.parent / "results" / shown).resolve()
     # as a person in the checkout names it: the plan that is packed holds no path of this machine
     name = os.path.relpath(study.resolve(), ROOT)
     with tempfile.TemporaryDirectory() as fresh:

@@ -13,7 +13,8 @@ from tests.support.dashboards.html_pages import Read
 
 RESULTS = ROOT / "search_spaces" / "results"
 STUDIES = sorted(archive.parent.name for archive in RESULTS.glob(f"*/{RECORDS}"))
-"""Studies whose records are kept, each with its results in a folder of its own."""
+"""Studies whose records are kept, each with its results in a folder of its own; a profile's name
+stands behind `-`."""
 AS_WRITTEN = (".md", ".tex")
 REPORT = "report.html"
 pytestmark = pytest.mark.timeout(600)
@@ -60,8 +61,11 @@ def test_what_is_shown_is_made_again_from_the_records(study: str, tmp_path: Path
     here = tmp_path / "here"
     here.mkdir()
     (here / RECORDS).write_bytes((kept / RECORDS).read_bytes())
-    evidence(f"search_spaces/{study}.yaml", here, "--write-only")
-    assert written(here) == written(kept), f"make evidence ARGS='search_spaces/{study}.yaml'"
+    name, _, profile = study.partition("-")
+    file = f"search_spaces/{name}.yaml"
+    size = ("--profile", profile) if profile else ()
+    evidence(file, here, "--write-only", *size)
+    assert written(here) == written(kept), f"make evidence ARGS='{' '.join((file, *size))}'"
     assert_same_numbers(here, kept)
     assert_same_records(here / RECORDS, kept / RECORDS)
     assert (kept / REPORT).stat().st_size < 2**20, "every clone has it"
