@@ -5,8 +5,10 @@ within the grain of the store's clock: an object store's listing counts in whole
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
+T = TypeVar("T")
 SETTLED_NS = 2_000_000_000
 """A file, or folder, that changed less than so long before it was read is read once more. More
 than the coarsest grain (1 s), for clocks of machines that do not quite agree."""
@@ -24,20 +26,25 @@ def have_settled(changed_ns: Iterable[int | None], read_ns: int | None = None) -
     return all(now_ns - known > SETTLED_NS for known in changed_ns if known is not None)
 
 
-class SeenFiles:
-    """The sizes and times that files had when they were last asked about."""
+class ReadFiles:
+    """What files said, each read again only where it may be another one than when it was read."""
 
     def __init__(self) -> None:
-        self._seen: dict[str, tuple[int | None, int | None] | None] = {}
+        self._known: dict[str, tuple[tuple[int | None, int | None] | None, Any]] = {}
 
-    def may_differ(self, name: str, size: int | None, changed_ns: int | None) -> bool:
-        """Whether a file may be another one than when this was last asked, and is to be read.
+    def content(
+        self, name: str, size: int | None, changed_ns: int | None, read: Callable[[], T]
+    ) -> T:
+        """What a file says now. What `read` raises is passed on, and the file is read next time.
 
         Args:
             size: in bytes; None, as `changed_ns`, where there is no such file.
             changed_ns: see `have_settled`.
+            read: reads it; of one name it always gives the same kind of value.
         """
         now = (size, changed_ns)
-        is_same = name in self._seen and self._seen[name] == now
-        self._seen[name] = now if have_settled((changed_ns,)) else None
-        return not is_same
+        if name not in self._known or self._known[name][0] != now:
+            stamp = now if have_settled((changed_ns,)) else None  # as it was before the reading
+            self._known[name] = (stamp, read())
+        found: T = self._known[name][1]
+        return found

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from pyarrow import ArrowException, fs
 
 from rml_dashboards.contract import launches
-from rml_dashboards.contract.freshness import SeenFiles
+from rml_dashboards.contract.freshness import ReadFiles
 from rml_dashboards.contract.states import STALE_AFTER_S
 from rml_dashboards.contract.study_plan import STUDIES
 from rml_dashboards.contract.uris import without_secrets
@@ -57,8 +57,7 @@ class AskedFolder:
         except (ArrowException, OSError, ValueError) as error:
             raise DashboardError(f"the storage {self._shown} cannot be opened: {error}") from error
         self._root = path.rstrip("/")
-        self._known: dict[str, Any] = {}
-        self._seen = SeenFiles()
+        self._files = ReadFiles()
 
     def read(self, studies: Mapping[str, ShownStudy], now: float) -> tuple[Asked, tuple[str, ...]]:
         """What is asked of these studies, and which files are damaged; these count as absent.
@@ -95,14 +94,13 @@ class AskedFolder:
         """What a file says; None where there is none, or a damaged one."""
         if info.type != fs.FileType.File:
             return None
-        if self._seen.may_differ(info.path, info.size, info.mtime_ns):
-            self._known[info.path] = self._content(info.path, check)
-        value = self._known[info.path]
+        value = self._files.content(
+            info.path, info.size, info.mtime_ns, lambda: self._content(info.path, check)
+        )
         if isinstance(value, DashboardError):
             problems.append(f"{value}; it counts as absent")
             return None
-        found: T | None = value
-        return found
+        return value
 
     def _content(self, path: str, check: Callable[[Any], T]) -> T | DashboardError | None:
         """What a file says, or that it is damaged; None where it has gone since it was listed."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from pyarrow import ArrowException, fs
 
-from rml_dashboards.contract.freshness import SeenFiles
+from rml_dashboards.contract.freshness import ReadFiles
 from rml_dashboards.contract.planned import StudyPlan
 from rml_dashboards.contract.study_plan import STUDIES
 from rml_dashboards.contract.uris import without_secrets
@@ -35,8 +35,7 @@ class PlanFolder:
         """`wanted`: keys or names of studies to show; without any, all that there are."""
         self._places = [_open(place) for place in dict.fromkeys(places)]
         self._wanted = frozenset(wanted)
-        self._known: dict[str, StudyPlan | str] = {}
-        self._seen = SeenFiles()
+        self._files = ReadFiles()
 
     def read(self) -> tuple[dict[str, ShownStudy], tuple[str, ...]]:
         """Studies by key, in order of their names, and what is wrong with files that are no plans.
@@ -62,9 +61,14 @@ class PlanFolder:
         return dict(sorted(found.items())), tuple(problems)
 
     def _plan(self, filesystem: Any, info: Any) -> StudyPlan | str:
-        if self._seen.may_differ(info.path, info.size, info.mtime_ns):
-            self._known[info.path] = _read(filesystem, info.path)
-        return self._known[info.path]
+        try:
+            return self._files.content(
+                info.path, info.size, info.mtime_ns, lambda: _read(filesystem, info.path)
+            )
+        except FileNotFoundError:
+            return f"{info.path} has gone"
+        except (ArrowException, OSError) as error:
+            return without_secrets(f"{info.path} cannot be read: {error}")
 
 
 def _open(place: str) -> tuple[Any, str]:
@@ -99,7 +103,3 @@ def _read(filesystem: Any, path: str) -> StudyPlan | str:
             return plan_of_json(stream.read(), path)
     except DashboardError as error:
         return str(error)
-    except FileNotFoundError:
-        return f"{path} has gone"
-    except (ArrowException, OSError) as error:
-        return without_secrets(f"{path} cannot be read: {error}")

@@ -9,9 +9,9 @@ import contextlib
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from rml_dashboards.contract.freshness import SeenFiles
+from rml_dashboards.contract.freshness import ReadFiles
 from rml_dashboards.contract.launches import CANCELLED as CANCELLED
 from rml_dashboards.contract.launches import wishes_file
 from rml_dashboards.contract.study_plan import STUDIES, plan_file_name
@@ -24,6 +24,7 @@ from rml_trainers.errors import ConfigError
 if TYPE_CHECKING:
     from rml_platform.study.cells import Study
 
+T = TypeVar("T")
 WAITS_FOR_ROOM = "resources"
 """Why a run waits."""
 LOOK_EVERY_S = 0.5
@@ -170,10 +171,11 @@ class LiveWishes:
         self._where = (storage, study, profile)
         self._folder = Folder.open(storage).child(STUDIES, study)
         self._plan_name = plan_file_name(profile)
+        self._wishes_name = wishes_file(profile)
         self._in_file = dict(priorities)
         self._on_note = on_note
-        self._told = ""
-        self._seen = SeenFiles()
+        self._told: set[str] = set()
+        self._files = ReadFiles()
         self._wishes = Wishes()
         self._read_at = -float("inf")
         is_local = self._folder.local is not None
@@ -197,21 +199,18 @@ class LiveWishes:
         return StudyWishes(rows, frozenset(wishes.cancelled))
 
     def _read(self) -> None:
-        storage, study, profile = self._where
-        try:
-            if self._has_changed(self._plan_name):
-                plan = read_plan(storage, study, profile)
-                rows = plan.rows if plan else ()
-                known = {row.label: row.priority for row in rows if row.label in self._in_file}
-                self._in_file |= known
-            if self._has_changed(wishes_file(profile)):
-                self._wishes = read_wishes(storage, study, profile)
-        except ConfigError as error:
-            if str(error) != self._told:
-                self._on_note(str(error))
-            self._told = str(error)
+        plan = self._latest(self._plan_name, read_plan)
+        rows = plan.rows if plan else ()
+        self._in_file |= {row.label: row.priority for row in rows if row.label in self._in_file}
+        self._wishes = self._latest(self._wishes_name, read_wishes) or self._wishes
 
-    def _has_changed(self, name: str) -> bool:
-        """Whether a file may be another one than when this was asked before."""
+    def _latest(self, name: str, read: Callable[[str, str, str | None], T]) -> T | None:
+        """What a file of the study says now; None where it is damaged, which is told once."""
         found = self._folder.filesystem.get_file_info(f"{self._folder.path}/{name}")
-        return self._seen.may_differ(name, found.size, found.mtime_ns)
+        try:
+            return self._files.content(name, found.size, found.mtime_ns, lambda: read(*self._where))
+        except ConfigError as error:
+            if str(error) not in self._told:
+                self._on_note(str(error))
+            self._told.add(str(error))
+            return None

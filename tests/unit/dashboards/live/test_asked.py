@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from rml_dashboards.contract.launches import wishes_file
+from rml_dashboards.live.reading import asked
 from rml_dashboards.live.reading.watch import Snapshot
 from rml_dashboards.live.views.outlook import outlook
 from rml_dashboards.live.views.progress import pace_of
@@ -153,3 +154,20 @@ def test_a_wish_of_the_same_size_and_time_is_shown(grid: LiveGrid) -> None:
         write_wishes(str(grid.out), "grid", None, with_cancelled(Wishes(), [run_id]))
         os.utime(grid.out / "studies" / "grid" / "wishes.json", ns=(now_ns, now_ns))
         assert look(live).asked.wishes["grid"].cancelled == {run_id}
+
+
+def test_a_wish_that_could_not_be_read_is_shown_once_the_storage_is_back(
+    grid: LiveGrid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live = live_of(grid.out)
+    write_wishes(str(grid.out), "grid", None, with_cancelled(Wishes(), ["grid-1-0-0"]))
+    os.utime(grid.out / "studies" / "grid" / "wishes.json", ns=(1, 1))  # long ago: it has settled
+
+    def away(_: object) -> None:
+        raise OSError("the storage is away")
+
+    with monkeypatch.context() as changed:
+        changed.setattr(asked, "_wishes", away)
+        assert "the storage is away" in look(live).problems[0]
+    assert states(live)["grid-1-0-0"] == ("cancelled", "")
+    assert look(live).problems == ()

@@ -10,6 +10,7 @@ import pytest
 from rml_dashboards.contract.freshness import SETTLED_NS
 from rml_dashboards.contract.states import STALE_AFTER_S
 from rml_dashboards.errors import DashboardError
+from rml_dashboards.live.reading import plans
 from rml_dashboards.live.reading.plans import PlanFolder
 from rml_dashboards.live.reading.storage import RunStorage
 from rml_dashboards.live.reading.watch import Watch
@@ -133,6 +134,23 @@ def test_a_plan_of_the_same_size_and_time_is_read_again(grid: LiveGrid) -> None:
         os.utime(file, ns=(now_ns, now_ns))
         watch.look()
         assert watch.snapshot.studies["grid"].plan.title == title
+
+
+def test_a_plan_that_could_not_be_read_is_shown_once_the_storage_is_back(
+    grid: LiveGrid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.utime(grid.out / "studies" / "grid" / "plan.json", ns=(1, 1))  # long ago: it has settled
+    watch = watch_of(grid.out)
+
+    def away(*_: object) -> None:
+        raise OSError("the storage is away")
+
+    with monkeypatch.context() as changed:
+        changed.setattr(plans, "plan_of_json", away)
+        watch.look()
+        assert "plan.json cannot be read: the storage is away" in watch.snapshot.problems[0]
+    watch.look()
+    assert watch.snapshot.studies.keys() == {"grid"} and not watch.snapshot.problems
 
 
 def test_of_two_places_the_plan_written_later_counts(grid: LiveGrid, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from rml_platform.launch.scheduling import wishes
 from rml_platform.launch.scheduling.wishes import (
     LiveWishes,
     Wishes,
@@ -159,3 +160,31 @@ def test_a_wish_of_the_same_size_and_time_counts(tmp_path: Path, plan: WrittenPl
         ask(tmp_path, with_priority(Wishes(), "RML", priority, in_file=0))
         os.utime(file, ns=(now_ns, now_ns))
         assert live.priorities["RML"] == priority
+
+
+def test_a_wish_that_could_not_be_read_counts_once_the_storage_is_back(
+    tmp_path: Path, plan: WrittenPlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live = Live(tmp_path)
+    assert live.priorities["RML"] == 0
+    ask(tmp_path, with_priority(Wishes(), "RML", 5, in_file=0))
+    edit(tmp_path, plan, "Supervised", 3)
+    for name in ("wishes.json", "plan.json"):
+        os.utime(tmp_path / "studies" / "tiny" / name, ns=(1, 1))  # a change long ago: it settled
+
+    def away(*_: object) -> None:
+        raise OSError("the storage is away")
+
+    with monkeypatch.context() as changed:
+        changed.setattr(wishes, "read_wishes", away)
+        changed.setattr(wishes, "read_plan", away)
+        assert live.priorities == ROWS
+    assert live.priorities == {"Supervised": 3, "RML": 5}
+
+
+def test_a_damaged_plan_hides_no_wish(tmp_path: Path, plan: WrittenPlan) -> None:
+    live = Live(tmp_path)
+    (tmp_path / "studies" / "tiny" / "plan.json").write_text("{")
+    ask(tmp_path, with_cancelled(Wishes(), ["a"]))
+    assert [live.cancelled for _ in range(2)] == [{"a"}, {"a"}]
+    assert ["plan.json is damaged" in note for note in live.notes] == [True]
