@@ -24,7 +24,8 @@ class Read:
 
 
 def test_a_file_is_read_once_until_its_size_or_time_changes() -> None:
-    files, read = ReadFiles(), Read()
+    files = ReadFiles()
+    read = Read()
     for size, changed_ns, expected in (
         (5, LONG_AGO_NS, 1),
         (5, LONG_AGO_NS, 1),
@@ -38,13 +39,15 @@ def test_a_file_is_read_once_until_its_size_or_time_changes() -> None:
 
 
 def test_what_has_just_changed_is_read_once_more() -> None:
-    files, read = ReadFiles(), Read()
+    files = ReadFiles()
+    read = Read()
     now_ns = time.time_ns()
     assert [files.content("file", 5, now_ns, read) for _ in range(2)] == [1, 2]
 
 
 def test_what_could_not_be_read_is_read_next_time() -> None:
-    files, read = ReadFiles(), Read()
+    files = ReadFiles()
+    read = Read()
     files.content("file", 5, LONG_AGO_NS, read)
     read.is_away = True
     with pytest.raises(OSError, match="away"):
