@@ -3,7 +3,7 @@
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from rml_platform.run.faults.claims import Claim, ClaimBoard, give_back, take_all
 from rml_platform.run.faults.lease import Watchman
@@ -11,6 +11,14 @@ from rml_platform.run.run_folder import RunFolder
 from rml_platform.run.task import Process
 
 End = Literal["done", "failed", "left"]
+
+
+class Holder(NamedTuple):
+    """Another launch that has a run."""
+
+    who: str
+    is_at_work: bool
+    """Whether it is known to live; else that is only not known to be otherwise."""
 
 
 class LaunchClaims:
@@ -83,6 +91,15 @@ class LaunchClaims:
         if record.failure_of(claim.launch_id) is None:
             return None
         return "failed" if record.state == "failed" else "left"
+
+    def holder(self, run_id: str) -> Holder | None:
+        """The launch that kept `take` from the run; None where the run is free by now."""
+        claim = self._claim_on(run_id)
+        if claim is None or self._is_own(claim) or self._watchman.is_free(claim):
+            return None
+        process = claim.launcher
+        who = f"launch {claim.launch_id} (process {process.pid} on {process.host})"
+        return Holder(who, self._watchman.is_at_work(claim))
 
     def _claim_on(self, run_id: str) -> Claim | None:
         held = self._boards[run_id].newest()

@@ -1,7 +1,8 @@
 """One run in this process, without Ray: `rml run`."""
 
 import contextlib
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from rml_platform.launch.stop_signals import stopping_on_signals
 from rml_platform.planning.feasible import check_pretrained
 from rml_platform.planning.machine import Machine
 from rml_platform.planning.plan import PlannedRun
-from rml_platform.run.faults.lease import lease
+from rml_platform.run.faults.lease import DEAD_AFTER_S, lease
 from rml_platform.run.run_folder import RunFolder, RunRecord
 from rml_platform.study.retry_config import RetryConfig
 from rml_platform.tracking.opening import open_tracker
@@ -27,6 +28,8 @@ from rml_trainers.errors import ConfigError
 EXPERIMENT = "single-runs"
 """MLflow experiment of runs that belong to no study (a study that has the same run adds itself to
 its tags)."""
+LOOK_EVERY_S = 1.0
+"""Between two looks at a holder of the run of which nothing is known."""
 
 
 def run_alone(
@@ -67,7 +70,7 @@ def run_alone(
         with (
             told_as_one_sentence(layout.storage),
             stopping_on_signals(),
-            _claimed(folder, layout.storage, launch_id),
+            _claimed(folder, layout.storage, launch_id, on_note),
         ):
             folder.folder.delete("cancel")
             try:
@@ -86,18 +89,37 @@ def run_alone(
 
 
 @contextlib.contextmanager
-def _claimed(folder: RunFolder, storage: str, launch_id: str) -> Iterator[None]:
+def _claimed(
+    folder: RunFolder, storage: str, launch_id: str, on_note: Callable[[str], None]
+) -> Iterator[None]:
     """The run is this launch's while the context is open.
 
+    A holder of which nothing is known here (another machine's, or this one's before it was started
+    anew) is watched until it shows a sign of life or has been still for long enough.
+
     Raises:
-        ConfigError: it is another's.
+        ConfigError: another process is at the run.
     """
-    held_by = list[str]()
-    claims = LaunchClaims(storage, {folder.run_id: folder}, launch_id, held_by.append)
+    run_id = folder.run_id
+    claims = LaunchClaims(storage, {run_id: folder}, launch_id, lambda _: None)
+    told = set[str]()
     with lease(storage, launch_id):
-        if not claims.take([folder.run_id]):
-            raise ConfigError(f"run {folder.run_id} is running already: {' '.join(held_by)}")
+        while not claims.take([run_id]):
+            holder = claims.holder(run_id)
+            if holder is None:
+                continue
+            if holder.is_at_work:
+                raise ConfigError(
+                    f"run {run_id} is running already, in {holder.who}: wait for it, or stop it"
+                )
+            if holder.who not in told:
+                told.add(holder.who)
+                on_note(
+                    f"{run_id} is held by {holder.who}: it is taken over here unless that gives a "
+                    f"sign of life within {DEAD_AFTER_S:.0f} s"
+                )
+            time.sleep(LOOK_EVERY_S)
         try:
             yield
         finally:
-            claims.give_back(folder.run_id)
+            claims.give_back(run_id)

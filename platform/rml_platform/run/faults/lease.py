@@ -53,6 +53,8 @@ class _Sign(NamedTuple):
     watched_s: float
     """For how long it has been watched without a change."""
     looked_at: float
+    is_renewed: bool
+    """Whether it was seen to change."""
 
 
 class Watchman:
@@ -79,6 +81,15 @@ class Watchman:
             launcher_gone = self._has_expired(claim.launch_id)
         return launcher_gone and (claim.worker is None or not self._stays(claim.worker))
 
+    def is_at_work(self, claim: Claim) -> bool:
+        """Whether the launch behind a claim that is not free is known to live: by its process on
+        this machine, elsewhere by a sign of life that was renewed since this was first asked."""
+        launcher_gone = claim.launcher.is_gone()
+        if launcher_gone is None:
+            sign = self._seen.get(claim.launch_id)
+            return sign is not None and sign.is_renewed
+        return not launcher_gone
+
     def _stays(self, worker: Process) -> bool:
         """Whether a worker without launcher still lives on this machine, and may yet leave."""
         if worker.is_gone() is not False:
@@ -98,7 +109,10 @@ class Watchman:
 def _looked(before: _Sign | None, content: bytes | None, longest_gap_s: float) -> _Sign:
     """What is known after another look."""
     now = time.monotonic()
-    watched_s = 0.0
-    if before is not None and before.content == content:
-        watched_s = before.watched_s + min(now - before.looked_at, longest_gap_s)
-    return _Sign(content, watched_s, now)
+    if before is None:
+        return _Sign(content, watched_s=0.0, looked_at=now, is_renewed=False)
+    if before.content != content:
+        is_renewed = content is not None or before.is_renewed
+        return _Sign(content, watched_s=0.0, looked_at=now, is_renewed=is_renewed)
+    watched_s = before.watched_s + min(now - before.looked_at, longest_gap_s)
+    return _Sign(content, watched_s, now, before.is_renewed)
