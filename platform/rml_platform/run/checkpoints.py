@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rml_platform.run.faults.outages import is_outage, through_outages
 from rml_platform.run.storage import Folder
-from rml_trainers.checkpoint.folder import CheckpointHeader, verify_checkpoint
+from rml_trainers.checkpoint.folder import verify_checkpoint
 from rml_trainers.errors import CheckpointError
 
 MANIFEST = "manifest.json"
@@ -50,23 +50,6 @@ class SoundCheckpoint:
 def checkpoint_name(step: int, attempt: int) -> str:
     """Folder name; the attempt makes it unique when a step is reached again after a crash."""
     return f"checkpoint_{step:09d}_{attempt:03d}"
-
-
-def verify(folder: Path) -> CheckpointHeader:
-    """Check a checkpoint that lies on a storage: one that cannot be read at the moment is not
-    damaged, and may not be treated so.
-
-    Raises:
-        CheckpointError: incomplete or damaged; names the file.
-        OSError: the storage is away.
-    """
-    try:
-        return verify_checkpoint(folder)
-    except CheckpointError as error:
-        cause = error.__cause__
-        if isinstance(cause, OSError) and is_outage(str(cause)):
-            raise cause from None
-        raise
 
 
 class CheckpointStore:
@@ -133,7 +116,7 @@ class CheckpointStore:
             place = self.folder.child(checkpoint.writer, checkpoint.name)
             try:
                 folder = place.download(scratch / checkpoint.name)
-                verify(folder)
+                verify_checkpoint(folder)
             except (CheckpointError, FileNotFoundError) as error:
                 on_damaged(
                     f"checkpoint of step {checkpoint.step} is damaged, the one before it is used: "

@@ -13,12 +13,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from rml_platform.run.checkpoints import MANIFEST, verify
+from rml_platform.run.checkpoints import MANIFEST
 from rml_platform.run.codec import DamagedFileError
 from rml_platform.run.metric_log import take_history, write_history
 from rml_platform.run.run_folder import RunFolder
 from rml_platform.run.storage import Folder
 from rml_platform.run.task import RunTask
+from rml_trainers.checkpoint.folder import verify_checkpoint
 from rml_trainers.config import RunConfig
 from rml_trainers.errors import CheckpointError
 from rml_trainers.training import shared_stages
@@ -122,7 +123,7 @@ class SharedStages:
                 continue
             folder = self.fetch(name, scratch)
             try:
-                verify(folder)
+                verify_checkpoint(folder)
                 take_history(self._folder, _reports_of(name), self._run_folder, step)
             except (CheckpointError, DamagedFileError) as error:
                 on_damaged(f"the end of shared stage {name} is damaged and trained again: {error}")

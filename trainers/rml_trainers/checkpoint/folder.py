@@ -28,6 +28,8 @@ from rml_trainers.scoring.evaluation_json import evaluation_from_json, evaluatio
 from rml_trainers.scoring.score import Evaluation
 
 _FORMAT = 1
+ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+"""Errors of reading that say that there is no such file; any other says nothing about it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,18 +113,17 @@ def verify_checkpoint(folder: Path) -> CheckpointHeader:
     """Check that every file is there and unchanged.
 
     Raises:
-        CheckpointError: incomplete or damaged; names the file. Its cause is an OSError where the
-            manifest is there and cannot be read.
-        OSError: another file cannot be read.
+        CheckpointError: incomplete or damaged; names the file.
+        OSError: a file cannot be read, which says nothing about what is in it.
     """
     try:
         manifest = json.loads((folder / "manifest.json").read_text())
         files = {str(name): str(digest) for name, digest in manifest["files"].items()}
-    except FileNotFoundError as error:
+    except ABSENT as error:
         raise CheckpointError(
             f"checkpoint {folder.name} is incomplete: manifest.json is missing"
         ) from error
-    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(
             f"checkpoint {folder.name}: manifest.json is damaged: {error}"
         ) from error
@@ -136,7 +137,7 @@ def verify_checkpoint(folder: Path) -> CheckpointHeader:
         try:
             found = _sha256(folder / name)
         # Not `is_file`, which from Python 3.14 on also says no where the storage is away.
-        except (FileNotFoundError, IsADirectoryError) as error:
+        except ABSENT as error:
             raise CheckpointError(
                 f"checkpoint {folder.name} is incomplete: {name} is missing"
             ) from error

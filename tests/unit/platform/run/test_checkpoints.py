@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -107,7 +108,9 @@ def test_a_damaged_one_is_told_and_the_one_before_is_used(
     assert [c.step for c in store.stored()] == [10]
 
 
-def away_twice(monkeypatch: pytest.MonkeyPatch, file: str = "manifest.json") -> None:
+def away_twice(
+    monkeypatch: pytest.MonkeyPatch, file: str = "manifest.json", number: int = errno.ESTALE
+) -> None:
     """A file of a checkpoint cannot be read the first two times."""
     monkeypatch.setattr(outages, "FIRST_PAUSE_S", 0.0)
     opened = Path.open
@@ -118,7 +121,7 @@ def away_twice(monkeypatch: pytest.MonkeyPatch, file: str = "manifest.json") -> 
         if self.name == file:
             tries.append(self)
             if len(tries) <= 2:
-                raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+                raise OSError(number, os.strerror(number))
         return opened(self, *args, **options)
 
     def is_file_now(self: Path) -> bool:
@@ -139,6 +142,17 @@ def test_one_that_an_outage_hides_is_waited_for_and_not_taken_for_damaged(
     found = through_outages(lambda: store.newest_sound(tmp_path / "scratch", pytest.fail))
     assert found is not None
     assert found.step == 20
+
+
+@pytest.mark.parametrize("file", ["manifest.json", "students.safetensors"])
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENOMEM, errno.EACCES])
+def test_one_that_cannot_be_read_is_not_taken_for_damaged(
+    store: CheckpointStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, number: int
+) -> None:
+    store.save(10, 1, made(tmp_path, 10))
+    away_twice(monkeypatch, file, number)
+    with pytest.raises(OSError, match=re.escape(os.strerror(number))):
+        store.newest_sound(tmp_path / "scratch", pytest.fail)
 
 
 def test_a_shared_stage_that_an_outage_hides_stays_and_is_taken_over(
