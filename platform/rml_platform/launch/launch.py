@@ -273,6 +273,7 @@ class _Launch:
         self.tasks |= {task.run_id: task for task in tasks}  # once, of thousands
         try:
             lost: Mapping[str, str] = {}
+            until_it_answers(self._searches.take_in)  # what whoever had these runs has decided
             if until_it_answers(functools.partial(turns.may_any_start, tasks)):
                 # Otherwise Ray is not needed at all.
                 told = telling(

@@ -1,17 +1,20 @@
 """Stops runs of searches by what they report, and remembers it in `studies/<study>/search.json`,
-so that the next launch does not take them up again.
+so that neither the next launch nor one beside this one takes them up again.
 
 A run that was stopped has no result and counts as done for nobody: a study that is no search goes
 on with it from its checkpoint. Runs that such a study of the same launch has too are never stopped.
 """
 
+import contextlib
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 
+from rml_dashboards.contract.freshness import ReadFiles
 from rml_dashboards.contract.study_plan import STUDIES
 from rml_platform.launch.scheduling.halving import Halving, Verdict
 from rml_platform.planning.plan import Plan
 from rml_platform.run.codec import Codec, DamagedFileError
+from rml_platform.run.files.locked import locked
 from rml_platform.run.metric_log import pieces
 from rml_platform.run.run_folder import RunFolder
 from rml_platform.run.storage import Folder
@@ -62,7 +65,14 @@ class Searches:
             if search is not None:
                 search.look(run_id)
         for one in self._searches:  # also of runs that have died since they were compared
+            one.take_in()
             one.ask_to_stop()
+
+    def take_in(self) -> None:
+        """Learn what other launches have decided by now. Raises ConfigError where that cannot be
+        read."""
+        for one in self._searches:
+            one.take_in()
 
 
 class _Search:
@@ -82,20 +92,45 @@ class _Search:
         self._on_note = on_note
         self._read_to: dict[str, int] = {}
         """Step up to which the scores of a run were read."""
+        self._decided = set[str]()
+        """Runs that this launch stops."""
         self._to_ask = set[str]()
         """Runs that are to stop and were not asked to so far: a score is compared once, and the
         storage may be away at that moment."""
         self._folder = Folder.open(storage).child(STUDIES, plan.study.name)
         self._file = search_file(plan.study.profile)
+        self._files = ReadFiles()
+        self._in_file: Mapping[str, Verdict] = {}
+        self._stopped: Mapping[str, Verdict] = {}
+        self.take_in()
+
+    def take_in(self) -> None:
+        """Learn what the file says now. Raises ConfigError where it is damaged."""
+        found = self._folder.filesystem.get_file_info(f"{self._folder.path}/{self._file}")
+        self._in_file = self._files.content(self._file, found.size, found.mtime_ns, self._read_file)
+        self._stopped = {**self._stopped, **self._in_file}
+
+    def _read_file(self) -> Mapping[str, Verdict]:
         content = self._folder.read(self._file)
         place = f"{self._folder.path}/{self._file}"
         try:
-            self._stopped = {} if content is None else STOPPED.decode(content, place)
+            return {} if content is None else STOPPED.decode(content, place)
         except DamagedFileError as error:
             raise ConfigError(
                 f"{error}. Delete it: runs that the search has stopped go on then, and may be "
                 "stopped again"
             ) from error
+
+    def _write_down(self) -> None:
+        """Add what was decided to what the file says. Object storage knows no locks: what another
+        launch writes at the same moment is overwritten there, and written again by `ask_to_stop`.
+        """
+        with contextlib.ExitStack() as stack:
+            if (place := self._folder.local) is not None:
+                place.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(locked(place / f".{self._file}.lock", ConfigError))
+            stopped = {**self._stopped, **self._read_file()}
+            self._folder.write(self._file, STOPPED.encode(stopped))
 
     def why_stopped(self, run_id: str) -> str:
         verdict = self._stopped.get(run_id)
@@ -117,14 +152,17 @@ class _Search:
         for step, score in self._new_scores(run_id):
             verdict = self._halving.report(run_id, step, score)
             if verdict is not None and run_id not in self._stopped:
-                self._stopped[run_id] = verdict
+                self._stopped = {**self._stopped, run_id: verdict}
+                self._decided.add(run_id)
                 self._to_ask.add(run_id)
 
     def ask_to_stop(self) -> None:
         """Write down what was decided, and ask the runs. Raises OSError where the storage is away;
         the next time what is left is done."""
+        if self._decided.difference(self._in_file):
+            self._write_down()
+            self.take_in()
         for run_id in sorted(self._to_ask):
-            self._folder.write(self._file, STOPPED.encode(dict(self._stopped)))
             why = self.why_stopped(run_id)
             self._folders[run_id].request_cancel(at_checkpoint=True, why=why)
             self._to_ask.remove(run_id)

@@ -14,6 +14,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from rml_platform.cli import app
+from rml_platform.launch.claiming import LaunchClaims
 from rml_platform.launch.launch import launch
 from rml_platform.launch.outcomes import LaunchReport
 from rml_platform.launch.output_layout import OutputLayout
@@ -127,6 +128,54 @@ def test_a_run_that_an_outage_kept_from_being_asked_to_stop_is_asked_again(
     assert wide.notes == [f"{wide.ids[1]}: {why}"]
     assert wide.folders[wide.ids[1]].stop_requested() == "checkpoint"
     assert wide.searches().why_stopped(wide.ids[1]) == why
+
+
+def test_launches_of_one_search_keep_what_the_other_decides(wide: Wide) -> None:
+    first = wide.searches()
+    second = wide.searches()
+    wide.report(0, 0.5)
+    first.look(wide.ids[:1])
+    wide.report(1, 0.4)
+    first.look(wide.ids[1:2])
+    assert second.why_stopped(wide.ids[1]) == ""
+    second.take_in()  # as once it has claimed what the first one left
+    second.look(wide.ids[:2])
+    assert second.why_stopped(wide.ids[1]).startswith(BY_THE_SEARCH)
+    wide.report(2, 0.3)
+    second.look(wide.ids[2:])
+    again = wide.searches()
+    assert [bool(again.why_stopped(run_id)) for run_id in wide.ids] == [False, True, True]
+
+
+def test_a_verdict_that_another_launch_overwrote_is_written_again(wide: Wide) -> None:
+    searches = wide.searches()
+    for index, score in enumerate((0.5, 0.4)):
+        wide.report(index, score)
+        searches.look(wide.ids)
+    file = wide.folder / "studies" / "wide" / "search.json"
+    file.write_text("{}")  # as on object storage, which knows no locks
+    searches.look(())
+    searches.look(())
+    assert wide.searches().why_stopped(wide.ids[1]).startswith(BY_THE_SEARCH)
+    assert len(wide.notes) == 1
+
+
+def test_a_launch_asks_what_was_decided_since_it_began(
+    wide: Wide, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim = LaunchClaims.take
+
+    def decided_meanwhile(self: LaunchClaims, run_ids: Sequence[str]) -> list[str]:
+        other = wide.searches()
+        for index, score in enumerate((0.5, 0.4)):
+            wide.report(index, score)
+            other.look(wide.ids)
+        return claim(self, run_ids)
+
+    monkeypatch.setattr(LaunchClaims, "take", decided_meanwhile)
+    report, handed = wide.launch()
+    assert handed == [wide.ids[0], wide.ids[2]]
+    assert list(report.by_the_search) == [wide.ids[1]]
 
 
 def test_what_was_reported_before_is_compared_with(wide: Wide) -> None:
