@@ -176,9 +176,10 @@ def test_the_damaged_end_of_a_shared_stage_is_trained_again(
         tiny_config("iml", schedule=ScheduleConfig(warm_up_steps=5, stage_steps=(4, 4))),
         tiny_config("mean_teacher"),
         tiny_config("iml", noise=replace(tiny_config().noise, model=False)),
+        tiny_config("iml", batch=replace(tiny_config().batch, accumulate=2)),
         tiny_config("iml", evaluation=EvaluationConfig(batch=3, every_steps=2, moment="best_val")),
     ],
-    ids=["seed", "steps", "students", "model noise", "moment"],
+    ids=["seed", "steps", "students", "model noise", "micro-batches", "moment"],
 )
 def test_other_stages_are_not_shared(
     other: RunConfig, tiny_data: PreparedData, tmp_path: Path

@@ -72,7 +72,7 @@ def _leave_out_what_warm_up_ignores(fields: dict[str, Any], config: RunConfig) -
     here is taken to have one."""
     fields["method"] = {"num_students": config.method.num_students}
     fields.pop("unsupervised_weight", None)
-    keep = {"noise": ("model", "dropout", "drop_path"), "batch": ("labelled",)}
+    keep = {"noise": ("model", "dropout", "drop_path"), "batch": ("labelled", "accumulate")}
     if "moment" not in fields.get(
         "evaluation", {}
     ):  # otherwise the scores so far are part of the state
