@@ -10,8 +10,9 @@ feature width · N images. 255 is the ignore label.
 
 RESULT_VERSION = 1
 """Raised whenever a change of the trainer changes any bit of a result, rounding included; part of
-every run id. Another processor or release of torch rounds otherwise under the same version
-(docs/tracking-and-tables.md)."""
+every run id. Where it changes those of few configurations, these get other ids instead
+(`training.identity.mended`). Another processor or release of torch rounds otherwise under the same
+version (docs/tracking-and-tables.md)."""
 
 IGNORE_LABEL = 255
 """Label of pixels that are neither trained on nor scored."""

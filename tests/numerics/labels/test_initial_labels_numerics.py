@@ -1,7 +1,9 @@
 """The store of p⁰: what a crop reads is what the whole image says at the same place."""
 
 import errno
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -9,9 +11,14 @@ import pyarrow as pa
 import pytest
 import torch
 
+from rml_trainers.data.loading.whole_images import whole_images
+from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.errors import DataError
+from rml_trainers.labels import stage_labels
 from rml_trainers.labels.initial_labels import InitialLabelStore, InitialLabelWriter
+from rml_trainers.methods.paper.rml import RmlConfig
 from rml_trainers.noise.geometry import CropWindow
+from tests.support.method_case import case
 
 SIZE_PX = (33, 65)
 CELLS = (5, 9)
@@ -168,3 +175,27 @@ def test_a_full_disk_is_one_clear_error_and_leaves_no_file(
         writer.add(["image_0"], ramps(), SIZE_PX)
     writer.discard()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_labels_made_again_go_through_the_networks_in_the_same_groups(
+    tiny_data: PreparedData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of some networks the last bits of an output depend on how many images there are."""
+    groups: list[tuple[str, ...]] = []
+
+    def noted(*args: Any) -> Iterator[tuple[Sequence[str], torch.Tensor]]:
+        for names, images in whole_images(*args):
+            groups.append(tuple(names))
+            yield names, images
+
+    monkeypatch.setattr(stage_labels, "whole_images", noted)
+    c = case(RmlConfig(min_cells=1), tiny_data, tmp_path)
+    first = list(groups)
+    groups.clear()
+    stored = sorted(tmp_path.glob("initial-labels-*.arrow"))
+    contents = [path.read_bytes() for path in stored]
+    for path in stored:
+        path.unlink()
+    c.method.resume_stage(c.trainer.stage_context(1))
+    assert groups == first
+    assert [path.read_bytes() for path in stored] == contents

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from rml_trainers.data.prepared.cache import PreparedData
+from rml_trainers.labels.cells import at_cells
 from rml_trainers.labels.pseudo_labels import PseudoLabel
 from rml_trainers.labels.rectification import Rectifier
 from rml_trainers.labels.selected_labels import MOMENTUM, ClassThresholds
-from rml_trainers.labels.stage_labels import at_cells
 from rml_trainers.methods.paper.iml import ImlConfig
 from rml_trainers.methods.paper.rml import RmlConfig, RobustMutualLearning
 from rml_trainers.networks.network import SegmentationOutput

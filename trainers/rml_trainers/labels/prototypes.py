@@ -60,6 +60,7 @@ def log_confidence(
     log_mixture: Tensor,
     temperature: float,
     scaling: Literal["euclidean", "relative"],
+    inside: Tensor | None = None,
 ) -> Tensor:
     """log ω = log-softmax_k(log π_k − d_k / T) (Eq. 9): [B, K, h, w].
 
@@ -67,9 +68,11 @@ def log_confidence(
         distance: [B, K, h, w].
         log_mixture: [K], log π.
         scaling: `relative` first divides by each image's mean distance.
+        inside: [B, h, w] bool, cells that count in that mean; None: all.
     """
     if scaling == "relative":
-        distance = distance / distance.mean(dim=(1, 2, 3), keepdim=True).clamp(min=1e-12)
+        mean = _mean_of_image(distance, inside)
+        distance = distance / mean.clamp(min=1e-12)
     return functional.log_softmax(log_mixture.view(1, -1, 1, 1) - distance / temperature, dim=1)
 
 
@@ -92,8 +95,25 @@ def move_prototypes(
     seen.logical_or_(present)
 
 
-def mean_entropy(log_prob: Tensor) -> Tensor:
+def mean_entropy(log_prob: Tensor, inside: Tensor | None = None) -> Tensor:
     """Mean entropy over cells as a fraction of log K: 0 means saturated (one class takes all), 1
-    means no information."""
-    entropy = -(log_prob.exp() * log_prob).sum(1).mean()
+    means no information. `inside` as of `log_confidence`."""
+    entropy = mean_of_cells(-(log_prob.exp() * log_prob).sum(1), inside)
     return entropy / math.log(log_prob.shape[1])
+
+
+def mean_of_cells(values: Tensor, inside: Tensor | None) -> Tensor:
+    """Mean of values [B, h, w] over the cells that count, all where `inside` is None; 0 where none
+    does."""
+    if inside is None:
+        return values.mean()
+    return torch.where(inside, values, 0).sum() / inside.sum().clamp(min=1)
+
+
+def _mean_of_image(distance: Tensor, inside: Tensor | None) -> Tensor:
+    """Mean distance of each image [B, 1, 1, 1] over classes and the cells that count."""
+    if inside is None:
+        return distance.mean(dim=(1, 2, 3), keepdim=True)
+    counted = torch.where(inside.unsqueeze(1), distance, 0).sum((1, 2, 3), keepdim=True)
+    cells = inside.sum((1, 2)).view(-1, 1, 1, 1)
+    return counted / (cells * distance.shape[1]).clamp(min=1)

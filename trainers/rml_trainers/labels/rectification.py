@@ -11,6 +11,7 @@ from rml_trainers.labels.prototypes import (
     class_means,
     log_confidence,
     mean_entropy,
+    mean_of_cells,
     move_prototypes,
     prototype_distances,
 )
@@ -102,13 +103,15 @@ class Rectifier:
             self._mixture = shares / shares.sum().clamp(min=1)
 
     def rectify(
-        self, output: SegmentationOutput, log_initial: Tensor
+        self, output: SegmentationOutput, log_initial: Tensor, inside: Tensor | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """log ω + log p⁰ (Eq. 6 in the log domain), and how saturated ω is and how many cells it
         changed.
 
         Args:
             log_initial: [B, K, h, w], log p⁰ at feature resolution.
+            inside: [B, h, w] bool, False for cells in the padding of crops that overhang their
+                images, which have no part in anything but their own scores; None: there are none.
         Returns:
             log-scores [B, K, h, w], right up to a constant per cell; scalars `omega_entropy` (0
             saturated, 1 without information) and `rectified` (fraction of cells whose class
@@ -118,21 +121,24 @@ class Rectifier:
         distance = prototype_distances(self.feature(output), self._prototypes, self._seen)
         log_mixture = self._mixture.clamp(min=1e-6).log()
         log_omega = log_confidence(
-            distance, log_mixture, self.settings.temperature, self.settings.distance
+            distance, log_mixture, self.settings.temperature, self.settings.distance, inside
         )
         scores = log_omega + log_initial
         if self.settings.mixture == "estimated":
-            self._move_mixture(log_omega)
+            self._move_mixture(log_omega, inside)
         changed = scores.argmax(1) != log_initial.argmax(1)
         return scores, {
-            "omega_entropy": mean_entropy(log_omega),
-            "rectified": changed.float().mean(),
+            "omega_entropy": mean_entropy(log_omega, inside),
+            "rectified": mean_of_cells(changed.float(), inside),
         }
 
-    def update(self, output: SegmentationOutput) -> None:
-        """Eq. 11 with the batch of all workers: one all-reduce of K × (D + 1) numbers."""
+    def update(self, output: SegmentationOutput, inside: Tensor | None = None) -> None:
+        """Eq. 11 with the batch of all workers: one all-reduce of K × (D + 1) numbers. `inside` as
+        of `rectify`."""
         assert self._prototypes is not None
         predicted = output.logits.argmax(dim=1)
+        if inside is not None:
+            predicted = torch.where(inside, predicted, IGNORE_LABEL)
         sums, counts = class_means(
             self.feature(output), predicted, self.num_classes, self.settings.min_cells
         )
@@ -145,10 +151,16 @@ class Rectifier:
             self.settings.prototype_momentum,
         )
 
-    def _move_mixture(self, log_omega: Tensor) -> None:
-        frequency = log_omega.exp().mean((0, 2, 3))
-        if world_size() > 1:
-            frequency = mean_over_workers(frequency)
+    def _move_mixture(self, log_omega: Tensor, inside: Tensor | None) -> None:
+        if inside is None:
+            frequency = log_omega.exp().mean((0, 2, 3))
+            if world_size() > 1:
+                frequency = mean_over_workers(frequency)
+        else:
+            omega = torch.where(inside.unsqueeze(1), log_omega.exp(), 0)
+            sums = torch.cat([omega.sum((0, 2, 3)), inside.sum().float().unsqueeze(0)])
+            joint = sum_over_workers(sums)
+            frequency = joint[:-1] / joint[-1].clamp(min=1)
         self._mixture = torch.lerp(frequency, self._mixture, self.settings.prototype_momentum)
 
     def tensors(self) -> dict[str, Tensor]:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from rml_trainers import IGNORE_LABEL
 from rml_trainers.data.loading.loaders import InitialLabels, whole_images
+from rml_trainers.labels.cells import at_cells
 from rml_trainers.labels.initial_labels import InitialLabelStore, InitialLabelWriter
 from rml_trainers.labels.rectification import Rectifier
 from rml_trainers.labels.stage_context import StageContext
@@ -35,12 +36,15 @@ class StageLabels:
     Args:
         method: says whose p⁰ it is (`labeller`), whether it is stored (`initial_label`), and in how
             many bits.
+        with_labelled: whether labelled images outside the pool go through the networks, too, for
+            prototypes.
     """
 
-    def __init__(self, method: MethodConfig) -> None:
+    def __init__(self, method: MethodConfig, *, with_labelled: bool = False) -> None:
         self._labeller = method.labeller
         self._stored = method.initial_label == "stage"
         self._bits = method.initial_label_bits
+        self._with_labelled = with_labelled
         self._weights: dict[str, Tensor] = {}
         self.readers: tuple[InitialLabels, ...] = ()
 
@@ -76,7 +80,9 @@ class StageLabels:
         self, context: StageContext, networks: nn.ModuleList, rectifiers: Sequence[Rectifier] = ()
     ) -> None:
         pool = set(context.split.unlabelled)
-        names = sorted(pool | set(context.split.labelled)) if rectifiers else sorted(pool)
+        # The same whether prototypes are gathered or not: of some networks the last bits of an
+        # output depend on how many images go through them at once.
+        names = sorted(pool.union(context.split.labelled) if self._with_labelled else pool)
         writers = [self._writer(context, i) for i in range(len(networks))] if self._stored else []
         try:
             for batch_names, images in whole_images(context.data, names, context.images_at_once):
@@ -165,26 +171,6 @@ def _truth(
             whole = torch.from_numpy(label.astype(np.int64))
             out.copy_(at_cells(whole, cells, align_corners=align_corners))
     return found.to(output.logits.device)
-
-
-def at_cells(label: Tensor, cells: tuple[int, int], *, align_corners: bool) -> Tensor:
-    """The label [H, W] of the pixel that each cell of an h × w map lies on: [h, w].
-
-    Args:
-        align_corners: where cells lie, as in the network's upsampling.
-    """
-    rows, columns = (
-        _pixels(count, size, align_corners=align_corners)
-        for count, size in zip(cells, label.shape, strict=True)
-    )
-    return label[rows[:, None], columns[None, :]]
-
-
-def _pixels(cells: int, size: int, *, align_corners: bool) -> Tensor:
-    """Number of the pixel under each cell along one axis."""
-    if align_corners:
-        return (torch.arange(cells) * (size - 1) / max(1, cells - 1)).round().long()
-    return ((torch.arange(cells) + 0.5) * size / cells).floor().long()
 
 
 def _named_weights(networks: nn.ModuleList) -> dict[str, Tensor]:

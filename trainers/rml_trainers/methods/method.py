@@ -72,6 +72,9 @@ class MethodContext:
     """How mean teachers move, for that of a head of the method's own."""
     seed: int = 0
     """Of the run, for networks of the method's own."""
+    crops_overhang: bool = False
+    """Whether crops may overhang their images (`may_overhang`); where none does, nobody has to look
+    for padding."""
 
 
 class Method(Protocol):

@@ -56,6 +56,19 @@ def draw_windows(
     return windows
 
 
+def may_overhang(config: GeometryConfig, size_px: tuple[int, int] | None) -> bool:
+    """Whether a crop may be larger than its image.
+
+    Args:
+        size_px: height and width of all images; None: every image has its own, of which nothing is
+            known.
+    """
+    if size_px is None:
+        return True
+    largest = (max(1, round(crop / config.scale[0])) for crop in config.crop_px)
+    return any(window > size for window, size in zip(largest, size_px, strict=True))
+
+
 def cut_image(
     image: UInt8Array,
     window: CropWindow,

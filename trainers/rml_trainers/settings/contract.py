@@ -168,6 +168,12 @@ class MethodConfig(_Dataclass):
         """Fewest cells of a class that an image has to show before the method uses them."""
         return 1
 
+    @property
+    def padding_counted_once(self) -> bool:
+        """Whether padding of crops had a part in what the method computes before it was left out:
+        runs whose crops may overhang their images have other ids since."""
+        return False
+
     def strong_view(self, noise: NoiseConfig) -> StrongView:
         """How a weak view is made strong where `noise.input` is on (paper, 5.2: RandAugment and
         CutMix)."""

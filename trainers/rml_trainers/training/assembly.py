@@ -8,6 +8,7 @@ from rml_trainers.config import RunConfig
 from rml_trainers.data.loading.batch_recipe import BatchRecipe
 from rml_trainers.methods import build_method
 from rml_trainers.methods.method import Method, MethodContext
+from rml_trainers.noise.geometry import may_overhang
 from rml_trainers.noise.strong_view import StrongView, strong_view
 from rml_trainers.students.learners import Learners, LearnerSettings
 
@@ -26,6 +27,7 @@ def make_method(config: RunConfig, num_classes: int, learners: Learners) -> Meth
         optimiser=config.optimiser,
         teacher=config.teacher,
         seed=config.seed,
+        crops_overhang=may_overhang(config.geometry, config.data.size_px),
     )
     return build_method(config.method, context)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from rml_trainers import RESULT_VERSION
 from rml_trainers.config import RunConfig
+from rml_trainers.noise.geometry import may_overhang
 from rml_trainers.settings.plugins import Plugin, plugins_that_add
 
 NOT_IDENTITY = ("runtime",)
@@ -21,7 +22,9 @@ def identity_fields(config: RunConfig) -> dict[str, Any]:
     of what they hold, and the hashes of the plug-ins that are used.
 
     Fields at their default are left out, so that adding a field to the project does not orphan
-    recorded runs. Whoever changes a default, or what a field means, raises RESULT_VERSION.
+    recorded runs. Whoever changes a default, or what a field means, raises RESULT_VERSION. Where a
+    mend changes the results of few configurations, what it is about is a field of those alone, so
+    that they have other ids and all others keep theirs.
     """
     fields = _differing(config)
     for block in NOT_IDENTITY:
@@ -42,9 +45,22 @@ def identity_fields(config: RunConfig) -> dict[str, Any]:
         weights_file = fields.get(network, {}).get("weights_file")
         if weights_file is not None:
             fields[network]["weights_file"] = _file_hash(Path(weights_file))
+    fields |= mended(config)
     if plugins := plugins_of(config):
         fields["plugins"] = sorted(plugin.hash for plugin in plugins)
     return fields
+
+
+def mended(config: RunConfig) -> dict[str, str]:
+    """What a later mend made of the results of a few configurations, this one among them; empty for
+    all others."""
+    found = {}
+    if config.method.padding_counted_once and may_overhang(config.geometry, config.data.size_px):
+        found["padding"] = "left out"
+    measures = config.method.uses_unlabelled and config.evaluation.monitor_pseudo_labels
+    if measures and config.split.label_noise > 0 and config.split.pool_includes_labelled:
+        found["truth"] = "without label noise"
+    return found
 
 
 def plugins_of(config: RunConfig) -> tuple[Plugin, ...]:

@@ -16,7 +16,7 @@ from typing import Any
 from rml_trainers import RESULT_VERSION
 from rml_trainers.config import RunConfig
 from rml_trainers.scoring.metrics import METRICS
-from rml_trainers.training.identity import identity_fields
+from rml_trainers.training.identity import identity_fields, mended
 from rml_trainers.training.stages import stages_of
 
 
@@ -72,6 +72,8 @@ def _leave_out_what_warm_up_ignores(fields: dict[str, Any], config: RunConfig) -
     here is taken to have one."""
     fields["method"] = {"num_students": config.method.num_students}
     fields.pop("unsupervised_weight", None)
+    for name in mended(config):
+        fields.pop(name)
     keep = {"noise": ("model", "dropout", "drop_path"), "batch": ("labelled", "accumulate")}
     if "moment" not in fields.get(
         "evaluation", {}

@@ -12,11 +12,14 @@ import pytest
 import torch
 
 from rml_trainers.data.prepared.cache import PreparedData
+from rml_trainers.errors import ConfigError
 from rml_trainers.methods.comparators.contrastive.u2pl import U2pl, U2plConfig
+from rml_trainers.methods.method import MethodContext
 from rml_trainers.noise.input_noise import mix
 from rml_trainers.noise.mixing import BoxDraw
 from rml_trainers.noise.sometimes import SometimesDraw
 from tests.support.method_case import Array, Case, case, mean_cross_entropy, softmax, upsample
+from tests.support.tiny import tiny_config
 
 pytestmark = pytest.mark.usefixtures("single_thread")
 Labels = npt.NDArray[np.int64]
@@ -107,9 +110,17 @@ def hidden(c: Case, weak: torch.Tensor, label: Labels) -> tuple[torch.Tensor, La
     return images, label
 
 
-def made(data: PreparedData, folder: Path, *, begun: int = 0, **changes: Any) -> Case:
+def made(
+    data: PreparedData,
+    folder: Path,
+    *,
+    begun: int = 0,
+    scale: tuple[float, float] = (1.0, 1.0),
+    **changes: Any,
+) -> Case:
     """A case some steps into its stage, whose head drops nothing and differs from its teacher."""
-    c = case(U2plConfig(**{**SMALL, **changes}), data, folder)
+    geometry = replace(tiny_config().geometry, scale=scale)
+    c = case(U2plConfig(**{**SMALL, **changes}), data, folder, geometry=geometry)
     assert isinstance(c.method, U2pl)
     assert c.method._num_steps is not None
     c.method._num_steps = c.method._num_steps + begun
@@ -130,15 +141,17 @@ def stepped(c: Case) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("mixing", ["cutmix", "cutout", "classmix"])
-@pytest.mark.parametrize("begun", [0, 3])
+@pytest.mark.parametrize(("begun", "scale"), [(0, (1.0, 1.0)), (3, (1.0, 1.0)), (0, (0.5, 1.0))])
 def test_certain_labels_teach_and_weigh_as_in_the_authors_code(
     mixing: Literal["cutmix", "cutout", "classmix"],
     begun: int,
+    scale: tuple[float, float],
     tiny_data: PreparedData,
     scratch: Path,
 ) -> None:
-    c = made(tiny_data, scratch, begun=begun, mixing=mixing, contrast_weight=0.0)
+    c = made(tiny_data, scratch, begun=begun, scale=scale, mixing=mixing, contrast_weight=0.0)
     seen = Seen(c)
+    assert bool(seen.inside.all()) == (scale[0] == 1), "smaller images leave padding"
     left = 1 - begun / STAGE_STEPS
     percent = seen.clear_percent(80, left)
     assert isinstance(c.method, U2pl)
@@ -289,3 +302,24 @@ def test_the_contrastive_loss_teaches_student_and_head_but_no_teacher(
     other.method.step(other.batch, other.learners).loss.backward()  # type: ignore[no-untyped-call]
     plain = [p.grad for p in other.learners.parameters() if p.grad is not None]
     assert any(not torch.allclose(x, y) for x, y in zip(with_contrast, plain, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_refused"),
+    [
+        ({"low_rank": 6, "high_rank": 9}, True),
+        ({"low_rank": 5, "high_rank": 9}, False),
+        ({"low_rank": 6, "high_rank": 9, "negatives": "paper"}, False),
+        ({"low_rank": 6, "high_rank": 9, "contrast_weight": 0.0}, False),
+    ],
+)
+def test_ranks_that_no_class_can_have_are_refused(
+    changes: dict[str, Any], is_refused: bool
+) -> None:
+    config = U2plConfig(**{**SMALL, **changes})
+    context = MethodContext(num_classes=6, feature_widths=(8,), last_map_widths=(8,))
+    if is_refused:
+        with pytest.raises(ConfigError, match=r"method\.low_rank = 6: the data have 6 classes"):
+            U2pl(config, context)
+    else:
+        U2pl(config, context)

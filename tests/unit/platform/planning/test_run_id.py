@@ -10,9 +10,22 @@ import pytest
 from rml_platform.planning.run_id import run_id
 from rml_platform.study.config_tree import ConfigClass, hints, members
 from rml_trainers import RESULT_VERSION
-from rml_trainers.config import BatchConfig, EvaluationConfig, RunConfig, RuntimeConfig, replace
+from rml_trainers.config import (
+    BatchConfig,
+    EvaluationConfig,
+    MethodConfig,
+    RunConfig,
+    RuntimeConfig,
+    replace,
+)
+from rml_trainers.data.sources.voc import VocConfig
 from rml_trainers.errors import ConfigError
+from rml_trainers.methods.comparators.contrastive.u2pl import U2plConfig
+from rml_trainers.methods.paper.iml import ImlConfig
+from rml_trainers.methods.paper.rml import RmlConfig
 from rml_trainers.networks.deeplab_v2 import DeepLabV2Config
+from rml_trainers.training.identity import identity_fields
+from rml_trainers.training.shared_stages import stage_ends
 from tests.support.tiny import METHOD_CONFIGS, tiny_config
 
 GOLDEN = Path(__file__).parent / "goldens" / "result_defaults.json"
@@ -62,6 +75,49 @@ def test_rates_of_the_aspp_are_in_it_unless_they_are_the_usual_ones() -> None:
         for rates in (None, (6, 12, 18, 24), (1, 2, 3, 4))
     }
     assert ids[None] == ids[6, 12, 18, 24] != ids[1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("method", "is_named"),
+    [
+        (RmlConfig(), True),
+        (U2plConfig(mixing="cutout"), True),
+        (U2plConfig(), False),
+        (ImlConfig(), False),
+    ],
+)
+def test_padding_is_in_it_where_its_part_in_the_result_has_changed(
+    method: MethodConfig, is_named: bool
+) -> None:
+    usual = tiny_config(method=method)
+    overhanging = replace(usual, geometry=dataclasses.replace(usual.geometry, scale=(0.5, 1.0)))
+    of_own_sizes = replace(usual, data=VocConfig())
+    assert "padding" not in identity_fields(usual)
+    for config in (overhanging, of_own_sizes):
+        assert ("padding" in identity_fields(config)) == is_named
+    hashes = {"split_hash": "a" * 12, "data_hash": "b" * 12}
+    warm_up = [
+        stage_ends(replace(overhanging, method=one), **hashes)[0]
+        for one in (method, type(method)())
+    ]
+    assert warm_up[0] == warm_up[1], "nothing of a warm-up has changed"
+
+
+def test_what_measures_pseudo_labels_is_in_it_where_it_was_another() -> None:
+    usual = tiny_config("iml")
+    noisy = replace(
+        usual,
+        split=dataclasses.replace(usual.split, label_noise=0.2, pool_includes_labelled=True),
+        evaluation=dataclasses.replace(usual.evaluation, monitor_pseudo_labels=True),
+    )
+    assert "truth" in identity_fields(noisy)
+    for other in (
+        replace(noisy, evaluation=usual.evaluation),
+        replace(noisy, split=dataclasses.replace(noisy.split, pool_includes_labelled=False)),
+        replace(noisy, split=dataclasses.replace(noisy.split, label_noise=0.0)),
+        replace(noisy, method=METHOD_CONFIGS["supervised"]),
+    ):
+        assert "truth" not in identity_fields(other)
 
 
 def test_weights_count_by_their_content(tmp_path: Path) -> None:

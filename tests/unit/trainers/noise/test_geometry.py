@@ -5,7 +5,14 @@ import pytest
 import torch
 
 from rml_trainers.noise.config import GeometryConfig
-from rml_trainers.noise.geometry import CropWindow, cut_image, cut_label, draw_windows, inside_mask
+from rml_trainers.noise.geometry import (
+    CropWindow,
+    cut_image,
+    cut_label,
+    draw_windows,
+    inside_mask,
+    may_overhang,
+)
 from tests.support.image_folders import image
 
 
@@ -81,3 +88,15 @@ def test_nothing_but_the_given_buffers_is_written() -> None:
     assert not buffer[0].any()
     assert not buffer[2].any()
     assert crop.data_ptr() == buffer[1].data_ptr()
+
+
+@pytest.mark.parametrize("size", [(40, 56), (64, 96), (65, 97), (127, 192), (128, 192), (300, 400)])
+@pytest.mark.parametrize("scale", [(1.0, 1.0), (0.5, 1.5), (1.2, 1.5)])
+def test_whether_a_crop_may_overhang_is_known_beforehand(
+    size: tuple[int, int], scale: tuple[float, float]
+) -> None:
+    config = GeometryConfig(crop_px=(64, 96), scale=scale)
+    windows = _draw(3000, size, config)
+    do_overhang = any(w.height > size[0] or w.width > size[1] for w in windows)
+    assert may_overhang(config, size) == do_overhang
+    assert may_overhang(config, None), "of images of their own sizes nothing is known"

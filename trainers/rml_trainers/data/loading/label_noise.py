@@ -20,7 +20,7 @@ def with_label_noise(
     """The same images, with wrong classes in the masks of the labelled ones.
 
     Everything that training knows of their masks (losses, class shares, prototypes from labels) is
-    then of the wrong ones. Masks of other images stay: what measures pseudo labels stays the truth.
+    then of the wrong ones. What measures pseudo labels stays the truth, `PreparedData.true_label`.
 
     Args:
         labelled: names of the training images whose masks err.

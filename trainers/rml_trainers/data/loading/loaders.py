@@ -1,7 +1,7 @@
 """Batches as a pure function of (stage, step): nothing to save, nothing to restore, the same on
 every resume."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Protocol
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from rml_trainers import IGNORE_LABEL
+from rml_trainers.data.dataset import UInt8Array
 from rml_trainers.data.loading.batch_recipe import BatchRecipe, check_workers
 from rml_trainers.data.loading.batches import Batch, LabelledCrops, UnlabelledCrops
 from rml_trainers.data.loading.read_ahead import read_ahead
@@ -129,7 +130,7 @@ class TrainingBatches:
         picked = self._picked(
             self._labelled, self._recipe.size.labelled, "labelled", student, stage, step
         )
-        return LabelledCrops(image=self._images(picked), label=self._labels(picked))
+        return LabelledCrops(image=self._images(picked), label=self._labels(picked, self._label))
 
     def _unlabelled_crops(
         self, stage: int, step: int, initial: Sequence[InitialLabels]
@@ -144,7 +145,7 @@ class TrainingBatches:
         return UnlabelledCrops(
             image=self._images(picked),
             inside=inside,
-            truth=self._labels(picked),
+            truth=self._labels(picked, self._data.true_label),
             initial=tuple(
                 torch.stack([p0.crop(names[i], w, self._crop_px) for i, w in picked])
                 for p0 in initial
@@ -170,11 +171,18 @@ class TrainingBatches:
             )
         return images.permute(0, 3, 1, 2)
 
-    def _labels(self, picked: Sequence[tuple[int, CropWindow]]) -> Tensor:
+    def _label(self, i: int) -> UInt8Array | None:
+        return self._data.label("train", i)
+
+    def _labels(
+        self,
+        picked: Sequence[tuple[int, CropWindow]],
+        label_of: Callable[[int], UInt8Array | None],
+    ) -> Tensor:
         """uint8 [B, H, W], 255 where nothing is known."""
         labels = torch.full((len(picked), *self._crop_px), IGNORE_LABEL, dtype=torch.uint8)
         for (i, window), out in zip(picked, labels, strict=True):
-            label = self._data.label("train", i)
+            label = label_of(i)
             if label is not None:
                 cut_label(label, window, self._crop_px, IGNORE_LABEL, out)
         return labels

@@ -39,6 +39,8 @@ class PreparedData:
         self.folder = folder
         self.manifest = manifest
         self._rows = rows
+        self._truth = rows.get("train")
+        """The training images with their labels as they were prepared."""
 
     @classmethod
     def open(cls, folder: Path) -> "PreparedData":
@@ -119,7 +121,14 @@ class PreparedData:
         """The same images with other labels [H, W] of some training images, by their number.
         Nothing is written: the folder and its hashes stay those of the images as they are."""
         rows = self._rows["train"].with_labels(labels, self.num_classes)
-        return PreparedData(self.folder, self.manifest, {**self._rows, "train": rows})
+        other = PreparedData(self.folder, self.manifest, {**self._rows, "train": rows})
+        other._truth = self._truth
+        return other
+
+    def true_label(self, i: int) -> UInt8Array | None:
+        """`label` of a training image as it was prepared, whatever `with_train_labels` says."""
+        assert self._truth is not None
+        return self._truth.label(i)
 
     def account(self) -> Account | None:
         """What the set holds; None for one that was prepared before accounts were kept."""

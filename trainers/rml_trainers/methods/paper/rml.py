@@ -9,6 +9,7 @@ from torch import Tensor
 
 from rml_trainers.configuration import configuration, require
 from rml_trainers.data.loading.loaders import InitialLabels, UnlabelledCrops
+from rml_trainers.labels.cells import at_cells
 from rml_trainers.labels.pseudo_labels import PseudoLabel, make_pseudo_label
 from rml_trainers.labels.rectification import Rectifier
 from rml_trainers.labels.selected_labels import check_selection
@@ -73,6 +74,10 @@ class RmlConfig(MethodConfig):
         require(self.min_cells >= 1, "min_cells", self.min_cells, "at least 1")
         check_selection(self.class_threshold, self.disagreement_weight)
 
+    @property
+    def padding_counted_once(self) -> bool:
+        return True
+
 
 class RobustMutualLearning(IndirectMutualLearning):
     """Keeps, per network, prototypes η and the weights that made p⁰; p⁰ itself lies in a scratch
@@ -83,7 +88,9 @@ class RobustMutualLearning(IndirectMutualLearning):
     def __init__(self, config: RmlConfig, context: MethodContext) -> None:
         super().__init__(config, context)
         self.rectifiers: list[Rectifier] = []
-        self._stage_labels = StageLabels(config)
+        self._stage_labels = StageLabels(config, with_labelled=True)
+        self._inside: list[Tensor | None] = []
+        """Which cells of each network's maps are not padding, in this step."""
 
     def begin_stage(self, context: StageContext) -> None:
         """One pass over D_l ∪ D_u with the stage's starting teachers: prototypes (Eq. 10), mixture
@@ -112,11 +119,14 @@ class RobustMutualLearning(IndirectMutualLearning):
         rectified = []
         self._report: dict[str, Tensor] = {}
         self._unrectified: list[Tensor] = []
+        self._inside = []
         for i, (output, rectifier) in enumerate(zip(outputs, self.rectifiers, strict=True)):
             log_initial = output.logits.float().log_softmax(dim=1)
             if unlabelled.initial:
                 log_initial = unlabelled.initial[i].clamp(min=1e-4).log()
-            scores, scalars = rectifier.rectify(output, log_initial)
+            inside = self._inside_cells(output, i, unlabelled, learners)
+            self._inside.append(inside)
+            scores, scalars = rectifier.rectify(output, log_initial, inside)
             self._report |= {f"{name}_{i + 1}": value for name, value in scalars.items()}
             rectified.append(scores)
             if self.context.monitor_pseudo_labels:
@@ -139,9 +149,24 @@ class RobustMutualLearning(IndirectMutualLearning):
 
     def after_loss(self, outputs: Sequence[SegmentationOutput]) -> dict[str, Tensor]:
         """Move the prototypes by this batch's features (Eq. 11)."""
-        for output, rectifier in zip(outputs, self.rectifiers, strict=True):
-            rectifier.update(output)
+        for output, rectifier, inside in zip(outputs, self.rectifiers, self._inside, strict=True):
+            rectifier.update(output, inside)
         return self._report
+
+    def _inside_cells(
+        self,
+        output: SegmentationOutput,
+        network: int,
+        unlabelled: UnlabelledCrops,
+        learners: Learners,
+    ) -> Tensor | None:
+        """Which cells of a network's maps are not padding, [B, h, w] bool; None where no crop
+        overhangs its image."""
+        if not self.context.crops_overhang:
+            return None
+        cells = (output.logits.shape[-2], output.logits.shape[-1])
+        align_corners = learners.student(network).align_corners
+        return at_cells(unlabelled.inside, cells, align_corners=align_corners)
 
     def tensors(self) -> dict[str, Tensor]:
         kept = super().tensors() | self._stage_labels.tensors()

@@ -1,11 +1,18 @@
 """Wrong labels on purpose: which masks err, how much, and what stays the truth."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 
 from rml_trainers import IGNORE_LABEL
 from rml_trainers.data.loading.label_noise import mislabelled, with_label_noise
+from rml_trainers.data.loading.loaders import TrainingBatches
 from rml_trainers.data.prepared.cache import PreparedData, class_pixels
+from rml_trainers.data.splitting.splits import make_split
+from rml_trainers.training.assembly import batch_recipe
+from tests.support.tiny import tiny_config
 
 K = 6
 
@@ -55,6 +62,26 @@ def test_only_the_labelled_training_masks_err(tiny_data: PreparedData) -> None:
         np.asarray(class_pixels(noisy.label("train", i), noisy.num_classes)) for i in range(4)
     )
     assert noisy.class_pixel_counts(names[:4]).tolist() == np.asarray(pixels).tolist()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.7])
+def test_what_measures_pseudo_labels_is_the_truth_of_labelled_images_too(
+    share: float, tiny_data: PreparedData
+) -> None:
+    config = tiny_config()
+    names = tiny_data.names("train")
+    split = make_split(names, replace(config.split, pool_includes_labelled=True))
+    noisy = with_label_noise(tiny_data, split.labelled, share, seed=3)
+    batches = [TrainingBatches(data, split, batch_recipe(config)) for data in (tiny_data, noisy)]
+    are_wrong = []
+    for step in range(8):
+        truth, given = (one.batch(1, step, with_unlabelled=True) for one in batches)
+        assert truth.unlabelled is not None and given.unlabelled is not None
+        assert torch.equal(truth.unlabelled.truth, given.unlabelled.truth)
+        pairs = zip(truth.labelled, given.labelled, strict=True)
+        are_wrong += [not torch.equal(a.label, b.label) for a, b in pairs]
+    assert any(are_wrong) == (share > 0)
+    assert set(split.labelled) <= set(split.unlabelled)
 
 
 def test_an_image_errs_alike_beside_others_and_otherwise_with_another_seed(

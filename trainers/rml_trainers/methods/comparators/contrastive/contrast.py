@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from rml_trainers import IGNORE_LABEL
+from rml_trainers.errors import ConfigError
 from rml_trainers.runtime.distributed import gathered, sum_over_workers
 
 
@@ -74,6 +75,17 @@ def percentiles(values: Tensor, valid: Tensor, percents: Tensor) -> Tensor:
 def ranks(prob: Tensor) -> Tensor:
     """int64 [N, K] from probabilities [N, K]: 0 for the most likely class of a cell."""
     return prob.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
+
+
+def check_ranks(low_rank: int, num_classes: int) -> None:
+    """Raises ConfigError where no class can have a rank from `low_rank` on: cells of its own label
+    alone would then never say what a class is not, and nothing would be contrasted all the run."""
+    if low_rank >= num_classes:
+        raise ConfigError(
+            f"method.low_rank = {low_rank}: the data have {num_classes} classes, none of which has "
+            f"a rank from {low_rank} on, so that nothing would be contrasted; take a smaller one, "
+            "method.negatives = paper, or method.contrast_weight = 0"
+        )
 
 
 def negative_classes(

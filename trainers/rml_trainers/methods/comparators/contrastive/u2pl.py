@@ -31,6 +31,7 @@ from rml_trainers.methods.comparators.augseg import entropy
 from rml_trainers.methods.comparators.contrastive.contrast import (
     RepresentationHead,
     cells,
+    check_ranks,
     class_centres,
     contrastive_losses,
     draw_cells,
@@ -152,6 +153,10 @@ class U2plConfig(MethodConfig):
         first = self.first_queue_size
         require(first >= 1, "first_queue_size", first, "at least 1")
 
+    @property
+    def padding_counted_once(self) -> bool:
+        return self.mixing == "cutout"
+
     def strong_view(self, noise: NoiseConfig) -> StrongView:
         mixing = Sometimes(mixing=MIXINGS[self.mixing], probability=self.mixing_probability)
         return StrongView(photometric=colour_noise(self.photometric, noise), mixing=mixing)
@@ -190,6 +195,8 @@ class U2pl(Stateless):
     def __init__(self, config: U2plConfig, context: MethodContext) -> None:
         super().__init__(config, context)
         if config.contrast_weight > 0:
+            if config.negatives == "code":
+                check_ranks(config.low_rank, context.num_classes)
             seed_model_noise(context.seed, "initialise", "representation")
             self._head = OwnNetwork(
                 RepresentationHead(context.feature_widths[0], config.representation_width),
@@ -252,7 +259,9 @@ class U2pl(Stateless):
         own = labelled_images(batch.labelled[0])
         draw = batch.noise[0].given(hard)
         images, label = self._mixed(weak, hard, draw, learners)
-        inside = mix(batch.unlabelled.inside, draw)
+        inside = batch.unlabelled.inside
+        if self.config.mixing != "cutout":  # which takes nothing from a partner
+            inside = mix(inside, draw)
         output = learners.replay(0, torch.cat([own.images, images]), "teachers")
         size = (label.shape[-2], label.shape[-1])
         logits = output.logits.float()
