@@ -37,7 +37,8 @@ class LabelledLossConfig:
 
 @configuration
 class OptimiserConfig:
-    """SGD or AdamW with polynomial decay, restarted at every stage."""
+    """SGD or AdamW of the students, with polynomial decay, restarted at every stage. A method's own
+    networks keep the moments of theirs; of those only the learning rate begins anew."""
 
     kind: Literal["sgd", "adamw"] = "sgd"
     """`sgd` (paper, 5.2); `adamw` for transformers such as DINOv2 (UniMatch V2: lr 5e-6, head ×40,

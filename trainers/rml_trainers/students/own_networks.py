@@ -26,7 +26,8 @@ from rml_trainers.students.named_tensors import under
 
 
 class OwnNetwork:
-    """One network and the optimiser that trains it, its moments included in the checkpoint.
+    """One network and the optimiser that trains it, its moments included in the checkpoint. They go
+    on from stage to stage, as the network does; only the learning rate begins anew.
 
     Args:
         module: seed torch before it is built (`randomness.seed_model_noise`), as for a student.
