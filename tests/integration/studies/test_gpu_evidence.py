@@ -10,6 +10,7 @@ import torch
 from rml_benchmarks import gpu_evidence as command
 from rml_benchmarks import settings
 from rml_benchmarks.gpu_evidence import SETTINGS, STUDY, Clock, Evidence, main
+from rml_benchmarks.one_gpu import needs
 from rml_platform.study.cells import expand
 from rml_platform.study.schema import load_study
 from rml_trainers.networks import build_network
@@ -76,14 +77,52 @@ def test_the_steps_half_measures_a_step_and_writes_its_table(
 def test_what_python_lacks_is_told_before_any_time_is_spent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert command.WEIGHTS in PACKAGES.values()
-    monkeypatch.setattr(command, "WEIGHTS", "no_such_weights")
+    assert needs.WEIGHTS in PACKAGES.values()
+    monkeypatch.setattr(needs, "WEIGHTS", "no_such_weights")
     assert main(["--to", str(tmp_path / "to")]) == 1
     said = capsys.readouterr().err
     assert "lacks no_such_weights" in said and "--only steps" in said
     assert not (tmp_path / "to").exists()
-    assert not command.lacking("steps", dry=False)
-    assert not command.lacking(None, dry=True)
+    assert not needs.lacking("steps", dry=False)
+    assert not needs.lacking(None, dry=True)
+
+
+@pytest.mark.parametrize(
+    ("only", "absent", "said"),
+    [
+        ("steps", "gpu", ["cannot compute on a GPU: no driver"]),
+        ("training", "gpu", ["cannot compute on a GPU: no driver"]),
+        ("training", "images", ["the ladder cannot be trained: no folder"]),
+        (None, "images", ["the ladder cannot be trained; step times need less: --only steps: no"]),
+        (None, "gpu and images", ["on a GPU: no driver", "be trained; step times need less"]),
+    ],
+)
+def test_what_the_machine_lacks_is_told_before_any_time_is_spent(
+    only: str | None,
+    absent: str,
+    said: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(command, "lacking", lambda *_, **__: [])
+    monkeypatch.setattr(command, "gpu_fault", lambda: "no driver" if "gpu" in absent else None)
+    monkeypatch.setattr(
+        command, "launch_fault", lambda *_: "no folder" if "images" in absent else None
+    )
+    words = ["--only", only] if only else []
+    assert main(["--to", str(tmp_path / "to"), *words]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    for line, part in zip(lines, said, strict=True):
+        assert line.startswith("nothing was begun, ") and part in line
+    assert not (tmp_path / "to").exists()
+
+
+def test_step_times_want_no_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "gpu_fault", lambda: None)
+    monkeypatch.setattr(command, "launch_fault", lambda *_: "no folder")
+    evidence = Evidence(tmp_path, tmp_path, dry=False, clock=Clock(0))
+    assert not list(evidence.faults("steps"))
 
 
 def test_a_setting_that_needs_less_leaves_its_time_to_those_after_it(

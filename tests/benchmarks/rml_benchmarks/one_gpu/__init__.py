@@ -1,0 +1,1 @@
+"""What `make gpu-evidence` checks, runs and keeps."""

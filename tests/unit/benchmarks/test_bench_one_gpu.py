@@ -1,0 +1,50 @@
+"""What `make gpu-evidence` checks before it begins, how it stops, and what it keeps."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from rml_benchmarks.gpu_evidence import STUDY
+from rml_benchmarks.one_gpu import launchable, needs
+
+
+@pytest.mark.parametrize(
+    ("code", "fault"),
+    [
+        ("pass", None),
+        ("raise RuntimeError('no driver')", "RuntimeError: no driver"),
+        ("print('a sentence'); raise SystemExit(2)", "a sentence"),
+        ("raise SystemExit(3)", "exit code 3"),
+        ("import time; time.sleep(60)", "no answer within 1 s"),
+    ],
+)
+def test_a_process_that_cannot_compute_says_why(
+    code: str, fault: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(needs, "ON_THE_GPU", code)
+    monkeypatch.setattr(needs, "SECONDS_FOR_A_CHECK", 1.0 if "sleep" in code else 60.0)
+    assert needs.gpu_fault() == fault
+
+
+def test_what_is_computed_to_find_out_can_be_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited = list[bool]()
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: waited.append(True))
+    exec(needs.ON_THE_GPU.replace('"cuda"', '"cpu"'), {})
+    assert waited == [True]
+
+
+def test_a_launch_without_its_images_says_what_it_wants(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [str(STUDY), "medium", str(tmp_path / "out")]
+    assert launchable.main([*words, str(tmp_path / "data")]) == 2
+    said = capsys.readouterr().out
+    assert said.startswith(f"{tmp_path / 'data' / 'camvid' / 'train'}: no such folder")
+    assert launchable.main(words) == 2
+    assert "give --data-root DIR or set RML_DATA" in capsys.readouterr().out
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_study_that_can_be_launched_is_found_so(tmp_path: Path) -> None:
+    assert launchable.main([str(STUDY), "dry", str(tmp_path / "out")]) == 0
