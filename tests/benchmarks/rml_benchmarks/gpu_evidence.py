@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rml_benchmarks.one_gpu.needs import gpu_fault, lacking, launch_fault
+from rml_benchmarks.one_gpu.records import put
 from rml_benchmarks.processes.own_commands import ROOT, environment, rml
 
 STUDY = ROOT / "search_spaces" / "evidence.yaml"
@@ -118,15 +119,22 @@ class Evidence:
             self.problems.append("the tables could not be written")
 
     def pack(self) -> None:
-        """The records of all finished runs as one archive."""
-        words = ("records", "pack", str(STUDY), "--to", str(self.to / RECORDS))
+        """The records of all finished runs as one archive, beside one that holds more."""
+        fresh = self.out / "packed.zip"
+        words = ("records", "pack", str(STUDY), "--to", str(fresh))
         if self._rml(*words, *self._places()):
             self.problems.append("the records could not be packed")
+            return
+        place = put(fresh, self.to / RECORDS)
+        if place.name != RECORDS:
+            self.problems.append(
+                f"{self.to / RECORDS} holds what this call has not; its own records are in {place}"
+            )
 
-    def unpack(self, archive: Path) -> None:
-        """Lay the records of an earlier call where this one looks for runs that are done."""
-        if self._rml("records", "unpack", str(archive), "--out", str(self.out)):
-            self.problems.append(f"{archive} could not be unpacked")
+    def unpack(self, archive: Path) -> bool:
+        """Lay the records of an earlier call where this one looks for runs that are done; whether
+        that could be done."""
+        return self._rml("records", "unpack", str(archive), "--out", str(self.out)) == 0
 
     def faults(self, only: str | None) -> Iterator[str]:
         """Why the halves that are wanted cannot be had on this machine, a sentence each. `--dry`
@@ -191,17 +199,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words.add_argument("--only", choices=("steps", "training"), help="one half of it")
     words.add_argument("--dry", action="store_true", help="everything once, tiny, on any machine")
     chosen = words.parse_args(arguments)
+    if chosen.records is not None and chosen.only == "steps":
+        words.error("--records: it is for the training, which --only steps leaves out")
     if absent := lacking(chosen.only, dry=chosen.dry):
         alone = "" if chosen.only else _ALONE
         return _refuse(f"this Python lacks {', '.join(absent)}{alone}")
     to = chosen.to.resolve()
-    work = chosen.work or to.with_name(f"{to.name}_work")
+    work = chosen.work.resolve() if chosen.work else to.with_name(f"{to.name}_work")
     evidence = Evidence(to, work, dry=chosen.dry, clock=Clock(chosen.minutes))
     if faults := list(evidence.faults(chosen.only)):
         return _refuse(*faults)
     to.mkdir(parents=True, exist_ok=True)
-    if chosen.records is not None:
-        evidence.unpack(chosen.records)
+    if chosen.only != "steps":
+        for archive in _archives(chosen.records, to):
+            if not evidence.unpack(archive):
+                return _refuse(f"{archive} could not be unpacked")
     if chosen.only == "steps":
         evidence.measure_steps(share=1.0)
     elif chosen.only is None:
@@ -211,6 +223,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         evidence.write_tables()
         evidence.pack()
     return _tell(evidence)
+
+
+def _archives(given: Path | None, to: Path) -> list[Path]:
+    """The records to go on with: those that were given, and those that this call will replace."""
+    own = to / RECORDS
+    found = [] if given is None else [given.resolve()]
+    return found if own in found or not own.exists() else [*found, own]
 
 
 def _refuse(*reasons: str) -> int:
