@@ -62,13 +62,15 @@ def test_sections_are_written_as_they_are_finished(
     assert capsys.readouterr().out.count("**Timed** (1 rounds)") == 2, (
         "a table is shown before the next is measured"
     )
+    text = (tmp_path / "f.md").read_text()
+    assert text.count("**Timed** (1 rounds)") == 2, "what came after it failed, and it stays"
+    assert text.count("## Second") == 1 and text.endswith("\n\n")
     document = json.loads((tmp_path / "f.json").read_text())
     (section,) = document["sections"]
     assert (document["setting"], section["title"]) == ("tiny: networks", "First")
     assert section["tables"][0]["rows"] == [["a", 0.12345], ["b", 3]]
     assert section["tables"][1]["timings"][0]["median_s"] == 1.0
     assert set(section["machine"]) >= {"cpu", "cores", "threads", "device", "torch", "date", "code"}
-    text = (tmp_path / "f.md").read_text()
     assert text.startswith(
         f"## First, {section['machine']['date']}\n\n{this_machine()}\n\ntiny: networks\n\n**Sizes**"
     )

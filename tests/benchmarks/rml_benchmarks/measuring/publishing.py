@@ -15,7 +15,7 @@ Result = Comparison | Table
 
 class Publisher:
     """Takes the sections of one benchmark run as they are finished; what was published stays if a
-    later one fails.
+    later one fails, and a Markdown file has every table as soon as it is there.
 
     Args:
         setting: one line that says what was benchmarked.
@@ -32,20 +32,20 @@ class Publisher:
         self._sections: list[dict[str, Any]] = []
 
     def section(self, title: str, results: Iterable[Result]) -> None:
-        """Print each table as soon as it is there, under date and machine; then write what was
-        asked for."""
+        """Print each table as soon as it is there, under date and machine, and append it to the
+        Markdown file; the JSON file is written in the end."""
         machine = this_machine()
         tables = list[dict[str, Any]]()
-        texts = [f"## {title}, {machine.date}", str(machine), self._setting]
-        print("\n\n".join(texts), flush=True)
+        head = "\n\n".join([f"## {title}, {machine.date}", str(machine), self._setting])
+        print(head, flush=True)
         for result in results:
-            texts.append(result.markdown())
+            text = result.markdown()
             tables.append(dataclasses.asdict(result))
-            print(f"\n{texts[-1]}", flush=True)
+            print(f"\n{text}", flush=True)
+            self._append(text if len(tables) > 1 else f"{head}\n\n{text}")
         print(flush=True)
-        if self._markdown_file is not None:
-            with self._markdown_file.open("a", encoding="utf-8") as file:
-                file.write("\n\n".join(texts) + "\n\n")
+        if not tables:
+            self._append(head)
         if self._json_file is not None:
             self._sections.append(
                 {"title": title, "machine": dataclasses.asdict(machine), "tables": tables}
@@ -54,3 +54,8 @@ class Publisher:
             self._json_file.write_text(
                 json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
             )
+
+    def _append(self, text: str) -> None:
+        if self._markdown_file is not None:
+            with self._markdown_file.open("a", encoding="utf-8") as file:
+                file.write(f"{text}\n\n")
