@@ -156,7 +156,8 @@ class DeviceMemory:
     """What a run took of a GPU."""
 
     peak_bytes: int
-    """The most that its first worker had reserved."""
+    """The most that its first worker had reserved. In the first run of a process that counts what
+    cuDNN tried its kernels with, which may be gigabytes and is not needed later."""
     device_bytes: int
     """What the GPU has in all."""
 

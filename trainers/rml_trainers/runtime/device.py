@@ -153,8 +153,8 @@ def watch_peak_memory(device: torch.device) -> None:
 
 
 def peak_memory(device: torch.device) -> tuple[int, int] | None:
-    """Most bytes that this process had reserved of a GPU, and the bytes that the GPU has; None on a
-    CPU."""
+    """Most bytes that this process had reserved of a GPU, cuDNN's search for kernels included where
+    that fell into it, and the bytes that the GPU has; None on a CPU."""
     if device.type != "cuda":
         return None
     total = torch.cuda.get_device_properties(device).total_memory

@@ -8,12 +8,14 @@ from pathlib import Path
 import torch
 from torch import distributed as dist
 
+from rml_benchmarks.measuring.timing import Call
 from rml_benchmarks.processes.memory import (
     forget_peak,
     fresh_processes,
     peak_resident,
     resident_after_warm_up,
     run_a_little,
+    settled_peak_on_gpu,
 )
 from rml_benchmarks.settings import Setting
 from rml_benchmarks.workload.contenders import contender
@@ -89,6 +91,14 @@ class WorkerGroup:
         return answers
 
 
+def _peak(call: Call, *, is_on_gpu: bool) -> int:
+    if is_on_gpu:
+        return settled_peak_on_gpu(call)
+    forget_peak()
+    run_a_little(call)
+    return peak_resident()
+
+
 def _work(
     rank: int,
     num_workers: int,
@@ -101,19 +111,17 @@ def _work(
     """Body of a worker: first the peak memory of a few steps, then an answer to every step."""
     try:
         torch.set_num_threads(1)
-        before = resident_after_warm_up()
         backend = "nccl" if torch.cuda.is_available() else "gloo"
         if backend == "nccl":
             torch.cuda.set_device(rank)
+            before = torch.cuda.memory_allocated()
+        else:
+            before = resident_after_warm_up()
         dist.init_process_group(
             backend, init_method=f"file://{meeting}", rank=rank, world_size=num_workers
         )
         call = contender(name, setting, folder)
-        forget_peak()
-        run_a_little(call)
-        connection.send(
-            torch.cuda.max_memory_allocated() if backend == "nccl" else peak_resident() - before
-        )
+        connection.send(_peak(call, is_on_gpu=backend == "nccl") - before)
         while True:
             call(connection.recv())
             if backend == "nccl":
