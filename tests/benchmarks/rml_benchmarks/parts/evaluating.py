@@ -10,7 +10,7 @@ from rml_benchmarks.measuring.publishing import Result
 from rml_benchmarks.measuring.tables import Table
 from rml_benchmarks.measuring.timing import Call, Facts, compare
 from rml_benchmarks.part import Bench
-from rml_benchmarks.workload.workload import METHOD_CONFIGS, Workload
+from rml_benchmarks.workload.workload import METHOD_CONFIGS, Workload, warm_up_rounds
 from rml_trainers.config import ScheduleConfig
 from rml_trainers.data.loading.whole_images import scored_images
 from rml_trainers.scoring.evaluation import evaluate
@@ -40,7 +40,7 @@ def run(bench: Bench) -> Iterator[Result]:
         f"Scoring {num_images} whole images",
         calls,
         num_rounds=bench.num_rounds(6),
-        num_warm_up=1,
+        num_warm_up=warm_up_rounds(1),
         facts=facts,
     )
     yield comparison

@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from rml_benchmarks.measuring.timing import Call, Comparison, Facts, compare
 from rml_benchmarks.part import Bench
-from rml_benchmarks.workload.workload import METHOD_CONFIGS, PROGRESS, Workload
+from rml_benchmarks.workload.workload import METHOD_CONFIGS, PROGRESS, Workload, warm_up_rounds
 from rml_trainers.data.loading.loaders import Batch, read_ahead
 
 ALONE = "reading its batch, one core"
@@ -32,6 +32,7 @@ def feeding(bench: Bench) -> Iterator[Comparison]:
         "Loader against the rml step",
         calls,
         num_rounds=bench.num_rounds(8),
+        num_warm_up=warm_up_rounds(2),
         settle=True,
         facts=facts,
     )

@@ -11,6 +11,7 @@ from rml_benchmarks.part import Bench
 from rml_benchmarks.processes.memory import peak_bytes
 from rml_benchmarks.settings import Setting
 from rml_benchmarks.workload.contenders import contender, images_per_call, title
+from rml_benchmarks.workload.workload import warm_up_rounds
 
 STEP = "step/rml"
 LEANEST_PEER = "peer/rml/float32/plain"
@@ -38,7 +39,7 @@ def run(bench: Bench) -> Iterator[Result]:
         "Options of the rml step",
         calls,
         num_rounds=bench.num_rounds(4),
-        num_warm_up=1,
+        num_warm_up=warm_up_rounds(1),
         settle=True,
         facts=facts,
     )

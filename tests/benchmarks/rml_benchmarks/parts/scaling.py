@@ -11,6 +11,7 @@ from rml_benchmarks.processes.memory import peak_bytes
 from rml_benchmarks.processes.workers import WorkerGroup, num_workers_here
 from rml_benchmarks.settings import Setting
 from rml_benchmarks.workload.contenders import contender, images_per_call
+from rml_benchmarks.workload.workload import warm_up_rounds
 
 STEP = "step/rml"
 CLASSES = (8, 150)
@@ -66,7 +67,7 @@ def over_sizes(bench: Bench) -> Comparison:
         "rml step",
         calls,
         num_rounds=rounds,
-        num_warm_up=1,
+        num_warm_up=warm_up_rounds(1),
         settle=True,
         facts=facts,
         yardstick=bench.yardstick(),

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from rml_benchmarks.measuring.timing import Call, Comparison, Facts, compare
 from rml_benchmarks.part import Bench
-from rml_benchmarks.workload.workload import METHOD_CONFIGS, Workload
+from rml_benchmarks.workload.workload import METHOD_CONFIGS, Workload, warm_up_rounds
 from rml_trainers.data.loading.loaders import Batch, UnlabelledCrops
 from rml_trainers.methods.paper.rml import RobustMutualLearning
 from rml_trainers.networks.network import SegmentationOutput
@@ -75,6 +75,7 @@ def shares(bench: Bench) -> Comparison:
         "Parts of the rml step",
         calls,
         num_rounds=bench.num_rounds(6),
+        num_warm_up=warm_up_rounds(2),
         settle=True,
         facts=facts,
         note=NOTE,

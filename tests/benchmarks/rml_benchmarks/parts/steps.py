@@ -11,6 +11,7 @@ from rml_benchmarks.part import Bench
 from rml_benchmarks.parts.step_breakdown import shares
 from rml_benchmarks.processes.memory import peak_bytes
 from rml_benchmarks.workload.contenders import contender, images_per_call, title
+from rml_benchmarks.workload.workload import warm_up_rounds
 
 FLOOR_TARGET = "≤ 1.10"
 NUM_STAGES = 2
@@ -93,7 +94,7 @@ def _compare(
         heading,
         {title(name): call for name, call in calls.items()},
         num_rounds=bench.num_rounds(6),
-        num_warm_up=1,
+        num_warm_up=warm_up_rounds(1),
         settle=True,
         facts=facts,
         yardstick=bench.yardstick(),

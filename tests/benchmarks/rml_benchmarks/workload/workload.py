@@ -113,6 +113,12 @@ class Workload:
         return floor
 
 
+def warm_up_rounds(default: int) -> int:
+    """Rounds before steps are timed: on a GPU no batch is met there for the first time, which costs
+    memory from the driver and cuDNN's search; elsewhere as many as usual."""
+    return max(default, NUM_BATCHES) if choose_device("auto").type == "cuda" else default
+
+
 def make_trainer(setting: Setting, method: MethodConfig, folder: Path) -> Trainer:
     """Trainer of one method in a setting, with scratch files of its own under `folder`."""
     data_config, data = blurred_noise(
