@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import time
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -198,9 +199,16 @@ class Evidence:
         is_packed = self._rml(*words, seconds=SECONDS_OF_A_TABLE) == 0
         self._settle("the records could not be packed", is_so=not is_packed)
         if is_packed:
+            self._bring(fresh)
+
+    def _bring(self, fresh: Path) -> None:
+        try:
             place = put(fresh, self.to / RECORDS)
-            richer = f"{self.to / RECORDS} holds what this call has not; its own are in {place}"
-            self._settle(richer, is_so=place.name != RECORDS)
+        except (OSError, zipfile.BadZipFile) as error:  # what is trained goes on all the same
+            self.problems.append(f"{fresh} could not be brought to {self.to}: {error}")
+            return
+        richer = f"{self.to / RECORDS} holds what this call has not; its own are in {place}"
+        self._settle(richer, is_so=place.name != RECORDS)
 
     def _settle(self, problem: str, *, is_so: bool) -> None:
         """Note a problem, or that it is none any more."""

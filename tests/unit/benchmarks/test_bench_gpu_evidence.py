@@ -276,3 +276,13 @@ def test_after_a_setting_that_failed_the_next_is_measured_if_the_gpu_is_still_th
     second = "the steps of voc were not measured (the time was up)"
     gone = "the GPU cannot be used any more: no driver"
     assert evidence.problems == ([first, gone] if fault else [first, second])
+
+
+def test_a_folder_that_takes_no_archive_ends_no_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = Calls(monkeypatch)
+    evidence = ladder(tmp_path)  # its folder is not there
+    evidence.train()
+    assert calls.seeds == EACH
+    assert evidence.problems and all("could not be brought to" in p for p in evidence.problems)

@@ -7,7 +7,9 @@ import torch
 
 from rml_benchmarks.gpu_evidence import RECORDS, STUDY
 from rml_benchmarks.one_gpu import launchable, needs
+from rml_benchmarks.one_gpu.failures import failures
 from rml_benchmarks.one_gpu.records import put, runs_in
+from rml_platform.run.run_folder import Failure, RunFolder
 from tests.support.bench_case import archive_of
 
 
@@ -78,3 +80,18 @@ def test_an_archive_never_replaces_one_that_has_other_runs(
     kept = {file.name: file.read_bytes() for file in to.iterdir() if file != place}
     assert kept == {name: content[name] for name in content if name != place.name}
     assert {*names} <= {*kept, place.name} and not list(to.glob(".*"))
+
+
+def test_a_launch_says_which_of_its_runs_failed_and_over_what(tmp_path: Path) -> None:
+    def fail(run_id: str, kind: str, message: str, time: float) -> RunFolder:
+        run = RunFolder.of(str(tmp_path), run_id)
+        run.write_failure(
+            Failure(kind=kind, message=message, traceback="", attempt=1, launch_id="one", time=time)
+        )
+        return run
+
+    fail("a", "NonFiniteLossError", "loss is nan", 20.0)
+    fail("b", "AcceleratorError", "CUDA error: unspecified launch failure", 30.0)
+    fail("c", "NonFiniteLossError", "of an earlier launch", 5.0)
+    assert list(failures(str(tmp_path), 10.0)) == ["non_finite a", "device b"]
+    assert list(failures(str(tmp_path / "nothing"), 0.0)) == []

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
@@ -44,7 +45,11 @@ class Commands:
     @contextlib.contextmanager
     def heeding_signals(self) -> Iterator[None]:
         """Take SIGTERM, SIGHUP and SIGINT as a wish to stop while the context is open. One that is
-        ignored, as `nohup` has it, stays so."""
+        ignored, as `nohup` has it, stays so. Signals can be handled in the main thread only: in
+        another one nothing changes."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
         before = {one: signal.getsignal(one) for one in STOP_SIGNALS}
         for one, handler in before.items():
             if handler is not signal.SIG_IGN:

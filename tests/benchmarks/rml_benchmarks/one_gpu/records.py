@@ -32,6 +32,9 @@ def put(fresh: Path, archive: Path) -> Path:
 
     Returns:
         Where it lies now.
+    Raises:
+        zipfile.BadZipFile: the fresh one is no archive, or it is damaged.
+        OSError: it cannot be written there.
     """
     runs = runs_in(fresh)
     for number in itertools.count(1):
@@ -40,8 +43,11 @@ def put(fresh: Path, archive: Path) -> Path:
         if not place.exists() or _has_no_more_than(runs, place):
             break
     temporary = place.with_name(f".{place.name}.tmp")
-    shutil.copyfile(fresh, temporary)
-    temporary.replace(place)
+    try:
+        shutil.copyfile(fresh, temporary)
+        temporary.replace(place)
+    finally:
+        temporary.unlink(missing_ok=True)
     return place
 
 
