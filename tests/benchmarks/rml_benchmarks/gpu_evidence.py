@@ -186,7 +186,7 @@ class Evidence:
         words = ("tables", str(STUDY), "--statistics", "--paired", "IML (+ full noises)")
         places = (*self._options(), "--to", str(self.to))
         is_written = self._rml(*words, *places, seconds=SECONDS_OF_A_TABLE) == 0
-        self._settle("the tables could not be written", is_so=not is_written)
+        self._settle("not every table could be written", is_so=not is_written)
 
     def pack(self) -> None:
         """The records of all finished runs as one archive, beside one that holds more."""
