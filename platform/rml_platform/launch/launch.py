@@ -341,7 +341,7 @@ class _Launch:
 
     def _tell_failure(self, run_id: str, turns: Turns) -> None:
         record = self.folders[run_id].record()
-        tell_failure(self._told.notifier, run_id, record)
+        tell_failure(self._told.notifier, run_id, record, self.launch_id)
         self._note_end(run_id, end_without_result(record, self.launch_id), turns)
 
     def _note_end(self, run_id: str, end: End, turns: Turns) -> None:

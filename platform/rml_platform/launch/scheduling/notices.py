@@ -179,11 +179,13 @@ class StudyEnds:
         self.notifier.tell("study_ended", f"{study} {how}: {parts}", study=study, counts=counts)
 
 
-def tell_failure(notifier: Notifier, run_id: str, record: RunRecord) -> None:
-    """Tell that a run failed and is not tried again; one that somebody stopped did not fail."""
-    failure = record.failure
+def tell_failure(notifier: Notifier, run_id: str, record: RunRecord, launch_id: str) -> None:
+    """Tell that a run failed and is not tried again; one that somebody stopped did not fail. What
+    an earlier launch wrote down stays until an attempt begins, and tells nothing of this one."""
+    failure = record.failure_of(launch_id)
     if failure is None:
-        notifier.tell("run_failed", f"{run_id} failed: its process was lost", run_id=run_id)
+        text = f"{run_id} failed: it was lost before it could say why"
+        notifier.tell("run_failed", text, run_id=run_id)
     elif failure.kind != CANCELLED:
         why = f"{failure.kind}: {failure.message.splitlines()[0] if failure.message else ''}"
         text = without_secrets(f"{run_id} failed: {why}")

@@ -125,15 +125,26 @@ def test_what_somebody_stopped_is_left_and_what_died_has_failed() -> None:
 def test_a_failure_is_told_in_one_line_and_a_cancelled_run_is_none(listener: Listener) -> None:
     secret = "no bucket at s3://key:hush@host/b"
     with Notifier([listener.url()], "launch-1", pytest.fail) as notifier:
-        tell_failure(notifier, "run-1", failure("NonFiniteLossError"))
-        tell_failure(notifier, "run-2", failure("Cancelled"))
-        tell_failure(notifier, "run-3", RunRecord(state="cut_off"))
-        tell_failure(notifier, "run-4", failure("OSError", secret))
+        tell_failure(notifier, "run-1", failure("NonFiniteLossError"), "launch-1")
+        tell_failure(notifier, "run-2", failure("Cancelled"), "launch-1")
+        tell_failure(notifier, "run-3", RunRecord(state="cut_off"), "launch-1")
+        tell_failure(notifier, "run-4", failure("OSError", secret), "launch-1")
     assert [notice["text"] for notice in listener.heard] == [
         "rml: run-1 failed: NonFiniteLossError: loss is nan",
-        "rml: run-3 failed: its process was lost",
+        "rml: run-3 failed: it was lost before it could say why",
         "rml: run-4 failed: OSError: no bucket at s3://key:***@host/b",
     ]
+
+
+@pytest.mark.parametrize("kind", ["NonFiniteLossError", "Cancelled"])
+def test_what_an_earlier_launch_wrote_down_tells_nothing_of_this_one(
+    kind: str, listener: Listener
+) -> None:
+    with Notifier([listener.url()], "launch-2", pytest.fail) as notifier:
+        tell_failure(notifier, "run-1", failure(kind), "launch-2")
+    (notice,) = listener.heard
+    assert notice["text"] == "rml: run-1 failed: it was lost before it could say why"
+    assert "kind" not in notice
 
 
 def test_a_url_that_fails_is_told_once_without_its_secret(listener: Listener) -> None:
