@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import uuid
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -120,15 +121,47 @@ class Folder:
         """Names of the folders in the folder, sorted; temporary ones left out."""
         return self._names(fs.FileType.Directory)
 
+    def files_below(self) -> list[str]:
+        """Paths of all files in the folder and below it, as seen from it, sorted; without temporary
+        ones."""
+        found = [info for info in self.listed(recursive=True) if info.type == fs.FileType.File]
+        return sorted(
+            info.path.removeprefix(f"{self.path}/")
+            for info in found
+            if not info.base_name.startswith(".")
+        )
+
+    def take_back(self, names: Collection[str]) -> None:
+        """Delete files that were written, what an interrupted `write` of theirs has left, and the
+        folder, unless a file of somebody else is in it.
+
+        Args:
+            names: paths as `write` takes them.
+        """
+        is_empty = True
+        for found in self.listed(recursive=True):
+            if found.type != fs.FileType.File:
+                continue
+            own = found.base_name
+            parent = found.path.removeprefix(f"{self.path}/").removesuffix(own)
+            if _UNFINISHED.fullmatch(own):
+                own = own.removeprefix(".").rpartition(".")[0]
+            if f"{parent}{own}" in names:
+                self.filesystem.delete_file(found.path)
+            else:
+                is_empty = False
+        if is_empty:
+            self.delete_all()
+
     def _check_below(self, name: str) -> None:
         """Names come from files that anybody may have written: none may lead out of the folder."""
         if name.startswith("/") or "\0" in name or {"", ".", ".."} & set(name.split("/")):
             raise ConfigError(f"{name!r} names no file or folder below {self.path}")
 
-    def listed(self) -> list[Any]:
+    def listed(self, *, recursive: bool = False) -> list[Any]:
         """What pyarrow says of everything in the folder, temporary files included; nothing where it
-        is not there."""
-        selector = fs.FileSelector(self.path, allow_not_found=True)
+        is not there. `recursive`: also of what is in the folders below it."""
+        selector = fs.FileSelector(self.path, allow_not_found=True, recursive=recursive)
         try:
             return cast(list[Any], self.filesystem.get_file_info(selector))
         except FileNotFoundError:

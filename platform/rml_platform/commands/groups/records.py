@@ -79,8 +79,8 @@ def unpack(
 ) -> None:
     """Lay the records of an archive where tables, figures and launches look for them.
 
-    Runs that are here already stay as they are. A launch of the study trains the runs that are
-    neither here nor in the archive.
+    Runs that are here already stay as they are; one that was cut off while it was unpacked is
+    completed. A launch of the study trains the runs that are neither here nor in the archive.
     """
     from rml_platform.run.files.record_archive import unpack_records
 

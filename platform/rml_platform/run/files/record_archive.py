@@ -30,9 +30,10 @@ from rml_dashboards.contract.run_folder import (
     STUDIES,
     TASK_FILE,
 )
+from rml_dashboards.contract.uris import without_secrets
 from rml_platform.run.run_folder import RunFolder
 from rml_platform.run.storage import Folder
-from rml_trainers.errors import ConfigError
+from rml_trainers.errors import ConfigError, is_disk_full
 
 FILES = (TASK_FILE, "log.txt", HEARTBEAT_FILE, RESULT_FILE)
 """Files of a run that are packed; its configuration is in its task. What belongs to a machine stays
@@ -119,36 +120,99 @@ def unpack_records(archive: Path, out: Path, storage: str) -> Packed:
     A run that is done here already, with the same scores, is left as it is, and so is one that was
     begun here and is not done: its launch is not disturbed. Plans that are there stay.
 
+    A run that an earlier call was killed over is completed.
+
     Raises:
         ConfigError: it is no such archive, it is damaged, a name in it leads elsewhere, a file is
-            too large, or a run is done here with other scores. Nothing was written then.
+            too large, or a run is done here with other scores: nothing was written then. Or a file
+            cannot be laid here: its run was taken back then, and those before it are whole.
     """
-    try:
-        with opened_records(archive) as packed:
-            names = _checked_names(archive, packed)
-            _check_sums(archive, packed)
-            fresh, left = _sorted_out(archive, packed, names, storage)
-            for run_id in fresh:
-                # the result last: a run that has one is done
-                for name in sorted(names[run_id], key=lambda one: one.endswith(RESULT_FILE)):
-                    content = packed.read(name)
-                    if name.endswith(f"/{TASK_FILE}"):
-                        content = _placed(content, RunFolder.of(storage, run_id), storage)
-                    Folder.open(storage).write(name, content)
-            for name in names.get("", ()):
+    with contextlib.ExitStack() as stack:
+        with _reading(archive):
+            packed = stack.enter_context(opened_records(archive))
+        names = _checked_names(archive, packed)
+        _check_sums(archive, packed)
+        fresh, left = _sorted_out(archive, packed, names, storage)
+        for run_id in fresh:
+            _lay(archive, packed, names[run_id], RunFolder.of(storage, run_id), storage)
+        for name in names.get("", ()):
+            content = _content(archive, packed, name)
+            with _at_place(str(out), name):
                 place = Folder.open(out)
                 if place.read(name) is None:
-                    place.write(name, packed.read(name))
+                    place.write(name, content)
+    return Packed(runs=tuple(fresh), left=tuple(left))
+
+
+def _lay(
+    archive: Path, packed: zipfile.ZipFile, names: Sequence[str], run: RunFolder, storage: str
+) -> None:
+    """Lay one run, or complete what a killed call has left of it. Whatever else ends it, nothing
+    stays of what it wrote, so that the run does not look begun."""
+    with _at_place(storage, f"{RUNS}/{run.run_id}"):
+        there = set(run.folder.files_below())
+    written = list[str]()
+    try:
+        # The result last: a run that has one is done.
+        for name in sorted(names, key=lambda one: (one.endswith(f"/{RESULT_FILE}"), one)):
+            content = _content_here(archive, packed, name, run, storage)
+            own = _below(run, name)
+            if own not in there:
+                written.append(own)
+            with _at_place(storage, name):
+                run.folder.write(own, content)
+    except BaseException:
+        # What ended it is told; a storage that is away keeps what a later call completes.
+        with contextlib.suppress(OSError):
+            run.folder.take_back(written)
+        raise
+
+
+@contextlib.contextmanager
+def _reading(archive: Path) -> Iterator[None]:
+    """Nothing but the archive is read in the context. Raises ConfigError where it is damaged."""
+    try:
+        yield
     except (*DAMAGES, OSError) as error:
         raise ConfigError(f"{archive}: not a readable archive of records: {error}") from error
-    return Packed(runs=tuple(fresh), left=tuple(left))
+
+
+@contextlib.contextmanager
+def _at_place(place: str, name: str) -> Iterator[None]:
+    """A file is looked for or laid below a storage in the context. Raises ConfigError where the
+    storage does not let it."""
+    try:
+        yield
+    except OSError as error:
+        advice = "The disk is full: free some space" if is_disk_full(error) else "Mend that"
+        what = without_secrets(f"{place}: {name} cannot be laid here: {error}")
+        raise ConfigError(f"{what}. {advice} and unpack again; whole runs stay") from error
+
+
+def _content(archive: Path, packed: zipfile.ZipFile, name: str) -> bytes:
+    with _reading(archive):
+        return packed.read(name)
+
+
+def _content_here(
+    archive: Path, packed: zipfile.ZipFile, name: str, run: RunFolder, storage: str
+) -> bytes:
+    """Content of an entry as it lies in a storage."""
+    content = _content(archive, packed, name)
+    return _placed(content, run, storage) if _below(run, name) == TASK_FILE else content
+
+
+def _below(run: RunFolder, name: str) -> str:
+    """Path of an entry below the folder of its run."""
+    return name.removeprefix(f"{RUNS}/{run.run_id}/")
 
 
 def _records_of(run: RunFolder, *, pictures: bool) -> Iterator[tuple[str, bytes]]:
     for folder in FOLDERS:
         if folder != PREDICTIONS or pictures:
             child = run.folder.child(folder)
-            for name in child.files():
+            # Images in folders have their pictures in folders of the same names.
+            for name in child.files_below() if folder == PREDICTIONS else child.files():
                 yield f"{folder}/{name}", child.read(name) or b""
     for name in run.folder.files():
         if name in FILES:
@@ -172,7 +236,8 @@ def _placed(content: bytes, run: RunFolder, storage: str | None) -> bytes:
 
 @contextlib.contextmanager
 def opened_records(archive: Path) -> Iterator[zipfile.ZipFile]:
-    """The zip file of the records in an archive. Raises ConfigError where it is too large."""
+    """The zip file of the records in an archive. Raises ConfigError where it is too large, or the
+    disk with the temporary folder is full."""
     with zipfile.ZipFile(archive) as outer:
         if outer.namelist() != [INNER]:
             yield outer
@@ -185,7 +250,15 @@ def opened_records(archive: Path) -> Iterator[zipfile.ZipFile]:
             )
         # Its entries are read in any order, which a compressed one is too slow for.
         with tempfile.TemporaryFile() as laid, outer.open(INNER) as packed:
-            shutil.copyfileobj(packed, laid)
+            try:
+                shutil.copyfileobj(packed, laid)
+            except OSError as error:
+                if not is_disk_full(error):
+                    raise
+                raise ConfigError(
+                    f"{tempfile.gettempdir()}: no room for the {size:,} bytes that {archive} "
+                    f"unpacks to: {error}. Free some space, or name another folder in TMPDIR"
+                ) from error
             with zipfile.ZipFile(laid) as inner:
                 yield inner
 
@@ -231,8 +304,9 @@ def _checked_names(archive: Path, packed: zipfile.ZipFile) -> dict[str, list[str
 
 
 def _check_sums(archive: Path, packed: zipfile.ZipFile) -> None:
-    """Before anything is written: half of a run would be taken for one that was begun here."""
-    damaged = packed.testzip()
+    """Before anything is written: no run is laid of an archive that is damaged further on."""
+    with _reading(archive):
+        damaged = packed.testzip()
     if damaged is not None:
         raise ConfigError(
             f"{archive}: not a readable archive of records: {damaged} in it is damaged; copy it "
@@ -247,8 +321,10 @@ def _owner(name: str) -> str | None:
             return ""
         case ["runs", run_id, file] if RUN_ID.fullmatch(run_id) and file in FILES:
             return run_id
-        case ["runs", run_id, folder, file] if RUN_ID.fullmatch(run_id) and folder in FOLDERS:
-            return run_id if file not in {"", ".", ".."} and "\\" not in file else None
+        case ["runs", run_id, folder, *below] if RUN_ID.fullmatch(run_id) and folder in FOLDERS:
+            is_deep_enough = len(below) == 1 or (folder == PREDICTIONS and below)
+            is_plain = not {"", ".", ".."} & set(below) and "\\" not in name
+            return run_id if is_deep_enough and is_plain else None
     return None
 
 
@@ -260,16 +336,45 @@ def _sorted_out(
     left = list[str]()
     for run_id in sorted(names.keys() - {""}):
         run = RunFolder.of(storage, run_id)
-        theirs = _scores(archive, packed.read(f"{RUNS}/{run_id}/{RESULT_FILE}"), run_id)
-        ours = run.folder.read(RESULT_FILE)
+        result = f"{RUNS}/{run_id}/{RESULT_FILE}"
+        theirs = _scores(archive, _content(archive, packed, result), run_id)
+        with _at_place(storage, result):
+            ours = run.folder.read(RESULT_FILE)
         if ours is not None and _scores(Path(run.folder.path), ours, run_id) != theirs:
             raise ConfigError(
                 f"{archive}: run {run_id} is done in {storage} with other scores; unpack into "
                 f"another folder (--out) and compare the two"
             )
-        is_here = ours is not None or bool(run.folder.files())
+        is_here = ours is not None or _is_begun(archive, packed, names[run_id], run, storage)
         (left if is_here else fresh).append(run_id)
     return fresh, left
+
+
+def _is_begun(
+    archive: Path, packed: zipfile.ZipFile, names: Sequence[str], run: RunFolder, storage: str
+) -> bool:
+    """Whether a run without a result was begun here: it has files that are not the archive's. Where
+    all are, a call was killed while it laid them."""
+    entries = {_below(run, name): name for name in names}
+    with _at_place(storage, f"{RUNS}/{run.run_id}"):
+        there = run.folder.files_below()
+    if any("/" not in own and own not in entries for own in there):
+        return True
+    for own in (own for own in there if own in entries):
+        theirs = _content_here(archive, packed, entries[own], run, storage)
+        with _at_place(storage, entries[own]):
+            ours = run.folder.read(own) or b""
+        if ours != theirs and not (own == TASK_FILE and _is_same_task(ours, theirs, run, storage)):
+            return True
+    return False
+
+
+def _is_same_task(ours: bytes, theirs: bytes, run: RunFolder, storage: str) -> bool:
+    """Whether two tasks differ at most in how the storage was named."""
+    try:
+        return _placed(ours, run, storage) == theirs
+    except ConfigError:  # damaged, and so not what an archive had
+        return False
 
 
 def _scores(source: Path, content: bytes, run_id: str) -> Any:

@@ -53,6 +53,18 @@ def test_a_name_with_folders_is_written_into_them(folder: Folder) -> None:
     assert [info.base_name for info in everything if info.is_file] == ["im08.png"]
 
 
+def test_what_is_taken_back_is_gone_and_what_is_of_others_stays(folder: Folder) -> None:
+    names = ["a/deep/one.json", "a.json"]
+    for kept in ([], ["b.json"]):
+        for name in [*names, *kept]:
+            folder.write(name, b"x")
+        folder.write("a/deep/.one.json.0123abcd", b"half of it")
+        assert folder.files_below() == [*sorted(names), *kept]
+        folder.take_back(names)
+        assert folder.files_below() == kept
+        assert folder.exists() is bool(kept)
+
+
 def test_a_write_that_fails_leaves_the_old_content_and_no_litter(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,6 +26,7 @@ from rml_trainers.scoring.score import Evaluation
 DONE = "scenes-4-iml-s0-00000001"
 OTHER = "scenes-4-iml-s1-00000002"
 BEGUN = "scenes-4-rml-s0-00000003"
+PICTURES = ["predictions/city a/deep/one.png", "predictions/scene.png"]
 PLAN = ("studies/own/plan.json", b'{"format": 1}')
 
 
@@ -53,10 +54,11 @@ def result(miou: float) -> Result:
 def fill(storage: Path, run_id: str, miou: float | None) -> None:
     """A run's folder; None: begun and not done."""
     run = RunFolder.of(str(storage), run_id)
-    run.folder.write("task.json", b"{}")
+    run.folder.write("task.json", b"{}" if miou is not None else b'{"launch_id": "own"}')
     run.folder.write("heartbeat.json", b"{}")
     run.folder.write("metrics/000000002.json", b'[["train/loss", 2, 0, 0.5]]')
-    run.folder.write("predictions/scene.png", b"picture")
+    for name in PICTURES:
+        run.folder.write(name, b"picture")
     run.folder.write("checkpoints/me/checkpoint_000000002_001/students.safetensors", b"network")
     if miou is not None:
         run.write_result(result(miou))
@@ -178,7 +180,11 @@ def test_the_first_finished_run_of_a_group_keeps_its_pictures(
     pack(storage, archive, [BEGUN, DONE, OTHER])
     with opened_records(archive) as packed:
         names = packed.namelist()
-    assert [n for n in names if n.endswith(".png")] == [f"runs/{DONE}/predictions/scene.png"]
+    assert [n for n in names if n.endswith(".png")] == [f"runs/{DONE}/{n}" for n in PICTURES]
+    here = tmp_path / "here"
+    unpack_records(archive, here, str(here))
+    for name in PICTURES:
+        assert (here / "runs" / DONE / name).read_bytes() == b"picture"
 
 
 def test_what_is_here_stays(storage: Path, tmp_path: Path) -> None:
@@ -227,6 +233,12 @@ def test_a_damaged_result_is_named_and_no_archive_written(storage: Path, tmp_pat
         f"runs/{DONE}/../../outside",
         f"runs/{DONE}/metrics/..",
         f"runs/{DONE}/metrics/a\\b",
+        f"runs/{DONE}/metrics/deep/000000004.json",
+        f"runs/{DONE}/predictions/city/../../../outside.png",
+        f"runs/{DONE}/predictions/city//one.png",
+        f"runs/{DONE}/predictions/./one.png",
+        f"runs/{DONE}/predictions/a\\b/one.png",
+        f"runs/{DONE}/predictions",
         f"runs/{DONE}/checkpoints/x.pt",
         f"runs/{DONE}/published.json",
         "runs/../result.json",
