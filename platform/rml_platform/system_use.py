@@ -9,10 +9,10 @@ from collections.abc import Callable
 
 import psutil
 
+from rml_dashboards.contract.metric_keys import SYSTEM
 from rml_trainers.runtime.device_use import DeviceUse
 
 MEGABYTE = 1e6
-PREFIX = "system"
 
 
 class SystemUse:
@@ -42,7 +42,7 @@ class SystemUse:
             **self._traffic(),
             **self._of_gpu(),
         }
-        return {f"{PREFIX}/{name}": float(value) for name, value in found.items()}
+        return {f"{SYSTEM}/{name}": float(value) for name, value in found.items()}
 
     def _traffic(self) -> dict[str, float]:
         """Since the measuring began."""

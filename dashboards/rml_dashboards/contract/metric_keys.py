@@ -4,6 +4,7 @@
     <place>/<network>/<metric>             of the others; also the first one's mIoU where there are
                                            several: final/student_2/miou
     train/<scalar>                         what steps report: train/loss
+    system/<what>                          what the run uses of its machine, as MLflow names it
 
 Places are `final` (the run's scores), `val` (an evaluation during training), `holdout` (labelled
 images kept out of training) and `train`. A metric of single classes is `<metric>/<class name>`.
@@ -19,6 +20,7 @@ FINAL = "final"
 VAL = "val"
 HOLDOUT = "holdout"
 TRAIN = "train"
+SYSTEM = "system"
 FINAL_STEP = 0
 """Step under which final scores are recorded. A run has one of each, and MLflow draws metrics that
 no run has beyond step 0 as bars instead of curves of one point."""
@@ -83,6 +85,12 @@ def metric_of_key(key: str) -> str:
         return key
     first, _, more = rest.partition("/")
     return more if more and NETWORK.fullmatch(first) else rest
+
+
+def is_of_the_moment(key: str) -> bool:
+    """Whether a key tells how long steps took or what the machine was busy with, which is another
+    value each time that the same run is trained."""
+    return key == f"{TRAIN}/seconds_per_step" or key.startswith(f"{SYSTEM}/")
 
 
 def is_class_metric(key: str) -> bool:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from rml_dashboards.contract.metric_keys import TRAIN
+from rml_dashboards.contract.metric_keys import is_of_the_moment
 from rml_dashboards.contract.run_folder import (
     END_PIECE,
     PIECES,
@@ -35,8 +35,6 @@ class Measurement:
 
 Point = tuple[str, int, float]
 """Metric, step, value: a measurement without its time."""
-TIMES = f"{TRAIN}/seconds_per_step"
-"""The one metric that is another one each time."""
 Row = tuple[str, int, int, float]
 """A measurement in a file: key, step, time in ms, value; a long run has a hundred thousand."""
 PIECE = Codec[list[Row]](list[Row], indent=None)
@@ -98,9 +96,12 @@ def pieces(
 
 
 def history(run_folder: Folder, on_damaged: Callable[[str], None]) -> list[Point]:
-    """Everything that a run measured, apart from times; `on_damaged` as in `pieces`."""
+    """Everything that a run measured, apart from times and what its machine was busy with;
+    `on_damaged` as in `pieces`."""
     found = pieces(run_folder, -1, math.inf, on_damaged)
-    return [(r.key, r.step, r.value) for _, rows in found for r in rows if r.key != TIMES]
+    return [
+        (r.key, r.step, r.value) for _, rows in found for r in rows if not is_of_the_moment(r.key)
+    ]
 
 
 def write_history(place: Folder, name: str, run_folder: Folder, step: int) -> None:

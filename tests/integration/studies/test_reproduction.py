@@ -117,6 +117,21 @@ def test_what_was_not_measured_yet_is_no_difference(recorded: tuple[RunFolder, P
     assert done.stdout.endswith("; 1 that are measured today were not recorded\n")
 
 
+@pytest.mark.parametrize("key", ["train/seconds_per_step", "system/process_memory_usage_megabytes"])
+def test_what_tells_of_the_moment_is_not_compared(
+    key: str, recorded: tuple[RunFolder, Path]
+) -> None:
+    """Such as what a launch with `--system-metrics` recorded; training again measures it anew."""
+    run, archive = recorded
+    again = RunFolder.of(str(archive.with_name("again")), run.run_id)
+    shutil.copytree(run.folder.path, again.folder.path)
+    pieces = run.folder.child("metrics")
+    name = sorted(pieces.files())[0]
+    rows = json.loads(pieces.read(name) or b"[]")
+    pieces.write(name, json.dumps([*rows, [key, rows[0][1], 0, 0.125]]).encode())
+    assert reproduction.compare(run, again).is_same
+
+
 def test_other_scores_are_told(recorded: tuple[RunFolder, Path]) -> None:
     run, archive = recorded
     content = json.loads(run.folder.read("result.json") or b"{}")

@@ -101,7 +101,8 @@ def reproduce(
     out: Out = DEFAULT_OUT,
     data_root: DataRoot = None,
 ) -> None:
-    """Train recorded runs again and compare every value that was recorded, to the bit.
+    """Train recorded runs again and compare every value that was recorded, to the bit; times and
+    what the machine was busy with apart.
 
     Below --out, in a folder of its own; what is cut off goes on by the same command. Equal bits
     need the libraries and the kind of processor that the run was recorded with. Exit code 1: a

@@ -12,11 +12,27 @@ from rml_dashboards.contract.metric_keys import (
     final_metrics,
     from_mlflow_key,
     is_class_metric,
+    is_of_the_moment,
     metric_of_key,
     score_metrics,
     to_mlflow_key,
 )
 from tests.support.platform.hostile_names import HOSTILE_NAMES
+
+
+@pytest.mark.parametrize(
+    ("key", "is_another_each_time"),
+    [
+        ("train/seconds_per_step", True),
+        ("system/cpu_utilization_percentage", True),
+        ("system/gpu_0_memory_usage_megabytes", True),
+        ("train/loss", False),
+        ("val/iou/system/a", False),
+        ("systems/miou", False),
+    ],
+)
+def test_which_values_are_others_each_time(key: str, is_another_each_time: bool) -> None:
+    assert is_of_the_moment(key) is is_another_each_time
 
 
 def is_taken_by_mlflow(key: str) -> bool:
