@@ -1,6 +1,7 @@
 """What this machine has, what is wrong with it and how to mend it: the checks behind
 `rml doctor`."""
 
+import importlib
 import importlib.util
 import os
 import shutil
@@ -43,23 +44,32 @@ class Finding:
 
 
 def examine(out: Path, data_root: Path | None) -> tuple[Finding, ...]:
-    """Look at everything; a check never raises. Imports torch, starts nothing."""
-    checks: tuple[Callable[[], Finding], ...] = (
-        _python,
-        _torch,
-        _timm,
-        _gpus,
-        _forms_of_layers,
-        _ray,
-        _mlflow,
-        _weights,
-        _memory_and_cores,
-        lambda: _disk(out),
-        lambda: _shared_memory(Path("/dev/shm")),
-        lambda: _data(data_root),
-        _auth,
-    )
-    return tuple(check() for check in checks)
+    """Look at everything; a check that raises is a problem, and the others are still made. Imports
+    torch, starts nothing."""
+    checks: dict[str, Callable[[], Finding]] = {
+        "Python": _python,
+        "torch": _torch,
+        "timm": _timm,
+        "GPUs": _gpus,
+        "layers": _forms_of_layers,
+        "Ray": _ray,
+        "MLflow": _mlflow,
+        "Weights": _weights,
+        "Machine": _memory_and_cores,
+        "Disk": lambda: _disk(out),
+        "Shared memory": lambda: _shared_memory(Path("/dev/shm")),
+        "Data root": lambda: _data(data_root),
+        "Ray token": _auth,
+    }
+    return tuple(_made(name, check) for name, check in checks.items())
+
+
+def _made(name: str, check: Callable[[], Finding]) -> Finding:
+    try:
+        return check()
+    except Exception as error:  # of a driver or a package: what is wrong with it is what is asked
+        found = f"cannot be looked at: {type(error).__name__}: {error}"
+        return Finding(name=name, state="problem", found=found)
 
 
 def _python() -> Finding:
@@ -74,17 +84,26 @@ def _torch() -> Finding:
             found="not installed",
             mend="make setup, or pip install rml",
         )
-    try:
-        import torch
-    except (ImportError, OSError) as error:  # OSError: a shared library of CUDA that does not load
+    if error := _why_no_torch():
         return Finding(
             name="torch",
             state="problem",
             found=f"cannot be imported: {error}",
             mend="reinstall torch",
         )
+    import torch
+
     built_for = f"CUDA {torch.version.cuda}" if torch.version.cuda else "CPU only"
     return Finding(name="torch", state="ok", found=f"{torch.__version__} (built for {built_for})")
+
+
+def _why_no_torch() -> str:
+    """Why torch cannot be imported, empty if it can."""
+    try:
+        importlib.import_module("torch")
+    except (ImportError, OSError) as error:  # OSError: a shared library of CUDA that does not load
+        return str(error) or type(error).__name__
+    return ""
 
 
 def _timm() -> Finding:
@@ -105,7 +124,7 @@ def _timm() -> Finding:
 
 
 def _gpus() -> Finding:
-    if package_version("torch") == "missing":
+    if _why_no_torch():
         return Finding(name="GPUs", state="note", found="unknown without torch")
     import torch
 
@@ -131,7 +150,7 @@ def _gpus() -> Finding:
 
 
 def _forms_of_layers() -> Finding:
-    if "missing" in (package_version("torch"), package_version("timm")):
+    if _why_no_torch() or package_version("timm") == "missing":
         return Finding(name="layers", state="note", found="unknown without torch and timm")
     import torch
 

@@ -41,6 +41,39 @@ def test_a_missing_part_is_a_problem_with_a_remedy(
     assert "pip install 'ray[default,train,tune]'" in done.output
 
 
+@pytest.mark.parametrize("is_installed", [True, False])
+def test_without_a_torch_to_import_the_other_checks_are_still_shown(
+    is_installed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)  # its import fails
+    if not is_installed:
+        versions(monkeypatch, torch="missing")
+    state, text = state_of("torch", tmp_path)
+    assert state == "problem"
+    assert text.startswith("cannot be imported: " if is_installed else "not installed")
+    assert state_of("GPUs", tmp_path) == ("note", "unknown without torch ")
+    assert state_of("layers", tmp_path) == ("note", "unknown without torch and timm ")
+    assert state_of("Python", tmp_path)[0] == "ok"
+
+
+def test_a_check_that_raises_is_a_problem_and_hides_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(number: int) -> None:
+        raise RuntimeError(f"CUDA error: GPU {number} is lost")
+
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    monkeypatch.setattr("torch.cuda.get_device_properties", broken)
+    done = CliRunner().invoke(app, ["doctor", "--out", str(tmp_path)])
+    assert done.exit_code == 1
+    words = " ".join(done.output.split())
+    assert "cannot be looked at: RuntimeError: CUDA error: GPU 0 is lost" in words
+    assert "Ray token" in words
+    names = [finding.name for finding in doctor.examine(tmp_path, None)]
+    assert len(set(names)) == len(names) == 13, "each check is told once, broken or not"
+
+
 def test_ray_without_its_dashboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     state, text = state_of("Ray", tmp_path)
