@@ -1,6 +1,7 @@
 """The command line `rml`. Commands parse and call; each imports what it needs when it runs, so that
 help is quick."""
 
+import re
 import shutil
 import sys
 
@@ -24,6 +25,11 @@ from rml_trainers.errors import RmlError, is_disk_full
 
 NARROW = 60
 """Below so many columns a framed table of options would cut their names off."""
+
+IN_THE_WAY = (IsADirectoryError, NotADirectoryError, FileExistsError, PermissionError)
+"""What a wrong path in a command raises."""
+NAMED_PATH = re.compile(r"'[^'\n]*/[^'\n]*'")
+"""A path in what pyarrow says, whose errors do not have it apart."""
 
 _COLUMNS = shutil.get_terminal_size().columns
 
@@ -71,19 +77,37 @@ def main() -> None:
     try:
         app()
     except Exception as error:
-        if not _is_for_a_person(error):
+        if not (text := _for_a_person(error)):
             raise
-        typer.echo(f"rml: {error}", err=True)
+        typer.echo(f"rml: {text}", err=True)
         sys.exit(error.exit_code if isinstance(error, RmlError) else 2)
 
 
-def _is_for_a_person(error: Exception) -> bool:
-    """RmlError, or the dashboards' own counterpart (they import nothing of ours; loaded only where
-    it can occur); a disk that is full, whose error names the file."""
+def _for_a_person(error: Exception) -> str:
+    """What is said of an RmlError, or the dashboards' own counterpart (they import nothing of ours;
+    loaded only where it can occur), and of an error of the system that names what is in the way;
+    nothing of one of the program."""
     dashboards = sys.modules.get("rml_dashboards.errors")
-    is_full = isinstance(error, OSError) and is_disk_full(error)
-    return (
-        isinstance(error, RmlError)
-        or is_full
-        or (dashboards is not None and isinstance(error, dashboards.DashboardError))
-    )
+    is_theirs = dashboards is not None and isinstance(error, dashboards.DashboardError)
+    if isinstance(error, RmlError) or is_theirs:
+        return str(error)
+    return _of_the_system(error) if isinstance(error, OSError) else ""
+
+
+def _of_the_system(error: OSError) -> str:
+    """What is said of a disk that is full, a storage that is away, and a path that is in the way;
+    nothing of any other error."""
+    from rml_dashboards.contract.uris import without_secrets
+    from rml_platform.run.faults.outages import is_outage
+
+    text = without_secrets(str(error))
+    if is_disk_full(error):
+        return text
+    if is_outage(text):
+        return f"{text}. The storage is away: see that it answers, and give the command again"
+    if not isinstance(error, IN_THE_WAY):
+        return ""
+    file = error.filename2 or error.filename  # a file is put together beside its place
+    if file is not None:
+        return f"{file}: {error.strerror}"
+    return text if NAMED_PATH.search(text) else ""

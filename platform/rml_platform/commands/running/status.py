@@ -1,6 +1,6 @@
 """`rml status`: where the cells of a study stand."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -73,26 +73,55 @@ def _print(now: "Standing", *, as_json: bool) -> None:
 def _watch(look: "Callable[[], Standing]", *, as_json: bool) -> None:
     """On a terminal in place, elsewhere (and as JSON, a line each time) one after the other."""
     import contextlib
-    import time
 
-    from rich.console import Console
+    from rich.console import Console, Group, RenderableType
     from rich.live import Live
+    from rich.text import Text
 
     from rml_platform.views.runs.status_text import status_text
 
     console = Console(highlight=False)
     with contextlib.suppress(KeyboardInterrupt):  # how one leaves it
         if as_json or not console.is_terminal:
-            while True:
-                now = look()
-                _print(now, as_json=as_json)
-                if now.is_over:
-                    return
-                time.sleep(REDRAW_EVERY_S)
+            was_away = False
+            for now, trouble in _looks(look):
+                if now is not None and not trouble:
+                    _print(now, as_json=as_json)
+                elif not was_away:
+                    typer.echo(trouble, err=True)
+                was_away = bool(trouble)
+            return
         with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
-            while True:
-                now = look()
-                live.update(status_text(now), refresh=True)
-                if now.is_over:
-                    return
-                time.sleep(REDRAW_EVERY_S)
+            for now, trouble in _looks(look):
+                shown: list[RenderableType] = [Text(trouble, "yellow")] if trouble else []
+                if now is not None:
+                    shown.append(status_text(now))
+                live.update(Group(*shown), refresh=True)
+
+
+def _looks(look: "Callable[[], Standing]") -> "Iterator[tuple[Standing | None, str]]":
+    """Look every two seconds until all is over. Gives what was seen last, and what keeps it from
+    being seen now: a storage that is away for a while.
+
+    Raises:
+        OSError: something else is wrong.
+    """
+    import time
+
+    from rml_dashboards.contract.uris import without_secrets
+    from rml_platform.run.faults.outages import is_outage
+
+    seen: Standing | None = None
+    while True:
+        trouble = ""
+        try:
+            seen = look()
+        except OSError as error:
+            if not is_outage(str(error)):
+                raise
+            why = without_secrets(str(error))
+            trouble = f"the storage is away and is looked at again and again: {why}"
+        yield seen, trouble
+        if seen is not None and seen.is_over:
+            return
+        time.sleep(REDRAW_EVERY_S)

@@ -239,6 +239,75 @@ def test_an_error_of_the_program_keeps_its_traceback(monkeypatch: pytest.MonkeyP
         main()
 
 
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (
+            IsADirectoryError(errno.EISDIR, "Is a directory", ".r.zip.tmp", None, "folder"),
+            "folder: Is a directory",
+        ),
+        (FileExistsError(errno.EEXIST, "File exists", "tables"), "tables: File exists"),
+        (NotADirectoryError(errno.ENOTDIR, "Not a directory", "a/b"), "a/b: Not a directory"),
+        (PermissionError(errno.EACCES, "Permission denied", "/a"), "/a: Permission denied"),
+        (
+            PermissionError(errno.EACCES, "Failed to open local file '/a/b'"),  # as pyarrow has it
+            "[Errno 13] Failed to open local file '/a/b'",
+        ),
+        (
+            OSError(errno.EIO, "Input/output error", "s3://key:hush@b/runs"),
+            "[Errno 5] Input/output error: 's3://key:***@b/runs'. The storage is away: see that it "
+            "answers, and give the command again",
+        ),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, OSError) else "",
+)
+def test_a_path_in_the_way_and_a_storage_that_is_away_are_no_errors_of_the_program(
+    error: OSError,
+    told: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("rml_platform.doctor.examine", Mock(side_effect=error))
+    assert failure(monkeypatch, capsys, "doctor") == f"rml: {told}\n"
+
+
+def test_an_error_of_the_system_that_names_no_file_keeps_its_traceback(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    forbidden = PermissionError(errno.EPERM, "Operation not permitted")  # as of a signal
+    monkeypatch.setattr("rml_platform.doctor.examine", Mock(side_effect=forbidden))
+    monkeypatch.setattr(sys, "argv", ["rml", "doctor"])
+    with pytest.raises(PermissionError):
+        main()
+
+
+@pytest.mark.parametrize(
+    ("command", "what"),
+    [
+        (["tables", "STUDY", "--to", "a file"], "a file: "),
+        (["plan", "STUDY", "--out", "a file"], "a file"),
+        (["status", "STUDY", "--out", "a file"], "a file"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_a_file_where_a_folder_is_wanted_is_named(
+    command: list[str],
+    what: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    study = str(write_study(tmp_path, STUDY))
+    (tmp_path / "a file").write_text("of somebody")
+    words = [study if word == "STUDY" else word for word in command]
+    if "--to" in command:
+        words += ["--tracking-uri", "none"]
+        rml("plan", study)
+    assert what in failure(monkeypatch, capsys, *words)
+    assert (tmp_path / "a file").read_text() == "of somebody"
+
+
 def test_a_disk_that_is_full_is_no_error_of_the_program(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
