@@ -8,10 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.error import URLError
 
 from rml_trainers.data.dataset import SUBSETS
 from rml_trainers.data.sources.cityscapes import WHERE
-from rml_trainers.data.sources.voc import VocConfig
+from rml_trainers.data.sources.voc import VocConfig, VocDataset
 from rml_trainers.errors import ConfigError, DataError
 from rml_trainers.settings.contract import DataConfig
 
@@ -46,7 +47,13 @@ def download(config: DataConfig, data_root: Path) -> bool:
 
 
 def _missing(config: DataConfig, data_root: Path) -> str | None:
-    """What the adapter says is missing under the data root, or None where it finds every name."""
+    """What is missing under the data root, or None where the adapter finds every name, and every
+    file of theirs."""
+    return _unnamed(config, data_root) or _lacking(config, data_root)
+
+
+def _unnamed(config: DataConfig, data_root: Path) -> str | None:
+    """What the adapter says is missing, or None where it finds every name."""
     from rml_trainers.data import build_dataset
 
     try:
@@ -56,6 +63,18 @@ def _missing(config: DataConfig, data_root: Path) -> str | None:
     except DataError as error:
         return str(error)
     return None
+
+
+def _lacking(config: DataConfig, data_root: Path) -> str | None:
+    """Files that are missing of a set whose names are found. VOC's names stand in lists, which are
+    unpacked before the images; MNIST's come from its files."""
+    if not isinstance(config, VocConfig):
+        return None
+    lacking = list(VocDataset(config, data_root).lacking())
+    if not lacking:
+        return None
+    more = f"; {len(lacking)} files in all" if len(lacking) > 1 else ""
+    return f"{lacking[0]}: no such file, or an empty one{more}"
 
 
 def _not_downloaded(config: DataConfig, data_root: Path, error: Exception, missing: str) -> str:
@@ -83,9 +102,12 @@ def _fetch_voc(config: VocConfig, data_root: Path) -> None:
         )
     root = folder.parents[1]
     root.mkdir(parents=True, exist_ok=True)
-    if _missing(replace(config, train_set="train"), data_root) is not None:
+    is_named = _unnamed(config, data_root) is None  # then it is an image that may be missing
+    own = config if is_named else replace(config, train_set="train")
+    if _missing(own, data_root) is not None:
+        # An archive that lies there whole is unpacked again, and not fetched.
         VOCSegmentation(str(root), year="2012", image_set="train", download=True)
-    if _missing(config, data_root) is not None:
+    if _unnamed(config, data_root) is not None:
         # Not SBDataset itself: it moves folders about, which a second try after a cut first one
         # does not survive.
         sbd = str(data_root / config.sbd_folder)
@@ -104,8 +126,20 @@ def _voc_sources() -> tuple[str, ...]:
 def _fetch_mnist(config: Any, data_root: Path) -> None:
     """The four idx files, 11 MB; they come to lie in MNIST/raw."""
     from torchvision.datasets import MNIST
+    from torchvision.datasets.utils import download_and_extract_archive
 
-    MNIST(str(data_root / config.folder), download=True)
+    raw = data_root / config.folder / "MNIST" / "raw"
+    # Not MNIST itself: it takes a file that was cut off while it was unpacked for the whole one.
+    for file, md5 in MNIST.resources:
+        said = list[str]()
+        for url in (f"{mirror}{file}" for mirror in MNIST.mirrors):
+            try:
+                download_and_extract_archive(url, str(raw), filename=file, md5=md5)
+                break
+            except (RuntimeError, URLError) as error:
+                said.append(f"{url}: {error}")
+        else:
+            raise RuntimeError("\n".join(said))
 
 
 def _mnist_sources() -> tuple[str, ...]:

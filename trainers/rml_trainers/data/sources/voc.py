@@ -195,6 +195,13 @@ class VocDataset:
                 skipped.add(NOT_LISTED, f"JPEGImages/{path.name}")
         return Sources(files, skipped)
 
+    def lacking(self) -> Iterator[Path]:
+        """Files of the set's names that are not there or empty, as an archive leaves them that was
+        cut off while it was unpacked. Raises DataError."""
+        for _, path in self._source_files():
+            if not path.is_file() or path.stat().st_size == 0:
+                yield path
+
     def _source_files(self) -> Iterator[tuple[str, Path]]:
         for subset in SUBSETS:
             for name in self.names(subset):

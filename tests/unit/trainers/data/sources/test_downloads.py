@@ -2,6 +2,7 @@
 error with ways out."""
 
 import errno
+import shutil
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -9,6 +10,7 @@ from urllib.error import URLError
 import pytest
 import torchvision.datasets
 import torchvision.datasets.utils
+from torchvision.datasets import MNIST
 
 from rml_trainers.data.sources.camvid import CamvidConfig
 from rml_trainers.data.sources.cityscapes import CityscapesConfig
@@ -50,21 +52,66 @@ def test_voc_and_sbd_are_fetched_once(tmp_path: Path, asked: list[tuple[str, str
     assert len(asked) == 2
 
 
+@pytest.mark.parametrize(
+    "cut",
+    [
+        "JPEGImages/2007_000032.jpg",
+        "JPEGImages/2008_000015.jpg",
+        "JPEGImages/2007_000042.jpg",
+        "SegmentationClass/2007_000039.png",
+        "SegmentationClass/2007_000033.png",
+    ],
+)
+@pytest.mark.parametrize("is_empty", [False, True], ids=["missing", "empty"])
+def test_an_archive_that_was_cut_off_while_it_was_unpacked_is_unpacked_again(
+    cut: str, is_empty: bool, tmp_path: Path, asked: list[tuple[str, str]]
+) -> None:
+    """Images that only SBD labels are in VOC's archive too."""
+    file = write_voc(tmp_path) / cut
+    file.unlink()
+    if is_empty:
+        file.touch()
+    assert download(VOC, tmp_path)
+    assert asked == [("voc 2012", str(tmp_path))], "what is there of SBD is whole"
+    assert file.stat().st_size > 0
+    assert not download(VOC, tmp_path)
+
+
+def test_files_that_the_archive_lacks_are_named(
+    tmp_path: Path, asked: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_voc(tmp_path)
+    for name in ("2007_000032", "2007_000042"):
+        (folder / "JPEGImages" / f"{name}.jpg").unlink()
+    monkeypatch.setattr(torchvision.datasets, "VOCSegmentation", lambda *_, **__: None)
+    wanted = r"not complete: .*2007_000032\.jpg: no such file, or an empty one; 2 files in all"
+    with pytest.raises(DataError, match=wanted):
+        download(VOC, tmp_path)
+
+
 def test_mnist_is_fetched_once_and_read_where_torchvision_lays_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
 
-    def fetch(root: str, *, download: bool) -> None:
-        asked.append(root)
-        assert download
-        write_mnist(Path(root), place="MNIST/raw", suffix="")
+    whole = write_mnist(tmp_path / "there", suffix="")
 
-    monkeypatch.setattr(torchvision.datasets, "MNIST", fetch)
+    def fetch(url: str, root: str, *, filename: str, md5: str) -> None:
+        if url.startswith(MNIST.mirrors[0]):
+            raise URLError("the first mirror is away")
+        asked.append(filename)
+        Path(root).mkdir(parents=True, exist_ok=True)
+        shutil.copy(whole / filename.removesuffix(".gz"), root)
+
+    monkeypatch.setattr(torchvision.datasets.utils, "download_and_extract_archive", fetch)
     assert download(MnistConfig(), tmp_path)
     assert not download(MnistConfig(), tmp_path)
-    assert asked == [str(tmp_path / "mnist")]
+    assert asked == [file for file, _ in MNIST.resources]
     assert len(MnistDataset(MnistConfig(), tmp_path).names("train")) == 24
+    last = tmp_path / "mnist" / "MNIST" / "raw" / "t10k-labels-idx1-ubyte"
+    last.write_bytes(last.read_bytes()[:-3])
+    assert download(MnistConfig(), tmp_path), "it was cut off while it was unpacked"
+    assert not download(MnistConfig(), tmp_path)
 
 
 def test_mnist_without_a_network_names_its_files(
@@ -73,7 +120,7 @@ def test_mnist_without_a_network_names_its_files(
     def fail(*_: object, **__: object) -> None:
         raise URLError("Name or service not known")
 
-    monkeypatch.setattr("torchvision.datasets.mnist.download_and_extract_archive", fail)
+    monkeypatch.setattr(torchvision.datasets.utils, "download_and_extract_archive", fail)
     with pytest.raises(
         DataError,
         match=r"cannot download 'mnist' [\s\S]*train-images-idx3-ubyte.gz and .*t10k-labels",
