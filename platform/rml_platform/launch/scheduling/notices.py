@@ -21,7 +21,8 @@ import requests
 from rml_dashboards.contract.states import CANCELLED
 from rml_dashboards.contract.uris import without_secrets
 from rml_platform.launch.outcomes import LaunchReport
-from rml_platform.run.faults.repeated import repeated
+from rml_platform.run.faults.outages import patience_s
+from rml_platform.run.faults.repeated import A_MOMENT_S, repeated
 from rml_platform.run.run_folder import RunFolder, RunRecord
 from rml_trainers.errors import ConfigError
 
@@ -29,7 +30,8 @@ Event = Literal["study_ended", "run_failed", "nothing_moves"]
 End = Literal["done", "failed", "left"]
 TIMEOUT_S = 10.0
 GOODBYE_S = 20.0
-"""How long a launch that is over waits for what it still has to say."""
+"""How long a launch that is over waits at most for what it still has to say; one that was stopped
+waits no longer than its patience is."""
 STANDSTILL_S = 3600.0
 LOOK_EVERY_S = 30.0
 
@@ -68,7 +70,7 @@ class Notifier:
     ) -> None:
         self._notices.put(None)
         if self._urls:
-            self._thread.join(GOODBYE_S)
+            self._thread.join(min(GOODBYE_S, max(A_MOMENT_S, patience_s())))
 
     @property
     def has_listeners(self) -> bool:

@@ -1,8 +1,10 @@
 """Who is told what, by a web server of this test; a URL that fails stops nothing and betrays
 nothing."""
 
+import contextlib
 import json
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 
 from rml_platform.launch.outcomes import LaunchReport
 from rml_platform.launch.scheduling.notices import (
+    GOODBYE_S,
     Notifier,
     Standstill,
     check_urls,
@@ -19,6 +22,8 @@ from rml_platform.launch.scheduling.notices import (
     notifying,
     tell_failure,
 )
+from rml_platform.run.faults.outages import STOPPED_S
+from rml_platform.run.faults.repeated import A_MOMENT_S
 from rml_platform.run.run_folder import Failure, RunFolder, RunRecord
 from rml_trainers.errors import ConfigError
 from tests.support.platform.tasks import beat_of
@@ -113,6 +118,45 @@ def test_a_study_is_told_when_it_is_over_and_once(listener: Listener) -> None:
         "rml: b was stopped: 1 done, 1 left",
         "rml: d was stopped: 1 running elsewhere",
     ]
+
+
+@pytest.mark.parametrize(
+    ("error", "left_s", "most_s"),
+    [
+        (None, None, GOODBYE_S),
+        (RuntimeError(), None, GOODBYE_S),
+        (KeyboardInterrupt(), None, STOPPED_S),
+        (KeyboardInterrupt(), 3.0, 3.0),
+        (KeyboardInterrupt(), -1.0, A_MOMENT_S),
+    ],
+    ids=["whole", "broken", "stopped", "stopped a while ago", "stopped long ago"],
+)
+def test_a_launch_that_was_stopped_waits_no_longer_for_its_notices_than_for_all_else(
+    error: BaseException | None,
+    left_s: float | None,
+    most_s: float,
+    listener: Listener,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waits = list[float]()
+    join = threading.Thread.join
+
+    def noted(thread: threading.Thread, timeout: float | None = None) -> None:
+        if thread.name == "notices" and timeout is not None:
+            waits.append(timeout)
+        join(thread, timeout)
+
+    monkeypatch.setattr(threading.Thread, "join", noted)
+    if error is not None and left_s is not None:
+        vars(error)["rml_waits_until_s"] = time.monotonic() + left_s
+    with (
+        contextlib.suppress(RuntimeError, KeyboardInterrupt),
+        notifying([listener.url()], "launch-1", pytest.fail, {}, LaunchReport()),
+    ):
+        if error is not None:
+            raise error
+    (waited_s,) = waits
+    assert A_MOMENT_S <= waited_s <= most_s
 
 
 def test_what_somebody_stopped_is_left_and_what_died_has_failed() -> None:
