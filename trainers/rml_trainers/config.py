@@ -51,7 +51,8 @@ class RunConfig:
     (AVX512-BF16, AMX) are faster with `bfloat16` too; it has to be asked for there, because
     rounding would differ from CPU to CPU."""
     sync_batchnorm: bool = False
-    """Batch statistics over all workers (GPU only)."""
+    """Batch statistics of the students over all workers (GPU only). A method's own networks, as the
+    heads of `u2pl` and `corrmatch`, have those of their worker's images."""
     unsupervised_weight: float = 1.0
     """Weight of L_u; not stated in the paper."""
     seed: int = 0

@@ -72,6 +72,24 @@ def check_pretrained(configs: Iterable[RunConfig]) -> None:
         check_hub(wanted)
 
 
+def check_sync_batchnorm(config: RunConfig, num_workers: int, gpus: float) -> None:
+    """Raise a ConfigError where several workers without a GPU would have their batch statistics in
+    common, which torch refuses in the first step.
+
+    Args:
+        gpus: that each worker is given.
+    """
+    device = config.runtime.device
+    on_cpu = device == "cpu" or (device == "auto" and gpus == 0)
+    if config.sync_batchnorm and num_workers > 1 and on_cpu:
+        why = "runtime.device is cpu" if device == "cpu" else "they are given none"
+        raise ConfigError(
+            f"sync_batchnorm = true: the {num_workers} workers of a run can have batch statistics "
+            f"in common on GPUs only, and {why}. Set sync_batchnorm: false, train with one worker "
+            "(resources.workers: 1), or give each worker a GPU"
+        )
+
+
 def check_batch_statistics(config: RunConfig, num_classes: int, num_workers: int) -> None:
     """Raise a ConfigError where BatchNorm would get a single value per channel in a training step.
 

@@ -12,6 +12,7 @@ from rml_platform.planning.feasible import (
     check_batch_statistics,
     check_labels,
     check_scorable,
+    check_sync_batchnorm,
     tell_account,
 )
 from rml_platform.planning.machine import Machine
@@ -24,7 +25,6 @@ from rml_platform.study.cells import (
     expand,
     repeats,
 )
-from rml_platform.study.study_file import ResourcesConfig
 from rml_trainers.config import DataConfig, RunConfig
 from rml_trainers.data.loading.batch_recipe import check_workers
 from rml_trainers.data.prepared.cache import PreparedData
@@ -100,7 +100,8 @@ def make_plan(
     prepared = _prepare_each(
         {cell.config.data for cell in cells}, data_root, cache_root, on_prepare
     )
-    planner = _Planner(prepared, study.resources, data_root, cache_root)
+    gpus = study.resources.gpus(1 if machine is None else machine.gpus)  # a cluster may have some
+    planner = _Planner(prepared, study.resources.workers, gpus, data_root, cache_root)
     by_id: dict[str, PlannedRun] = {}
     bad: list[tuple[str, str]] = []
     for cell in cells:
@@ -150,7 +151,7 @@ def plan_run(
     """The plan of a single run outside any study. Raises ConfigError or DataError."""
     prepared = _prepare_each({config.data}, data_root, cache_root, on_prepare)
     cell = Cell(row=config.method.name, column="", seed=config.seed, config=config)
-    return _Planner(prepared, ResourcesConfig(), data_root, cache_root).run_of(cell)
+    return _Planner(prepared, 1, 0, data_root, cache_root).run_of(cell)
 
 
 def check_machine(study: Study, machine: Machine) -> None:
@@ -196,12 +197,15 @@ class _Planner:
     def __init__(
         self,
         prepared: Mapping[DataConfig, PreparedData],
-        resources: ResourcesConfig,
+        workers: int,
+        gpus: float,
         data_root: Path | None,
         cache_root: Path,
     ) -> None:
+        """`gpus`: that each of the workers of a run is given."""
         self._prepared = prepared
-        self._workers = resources.workers
+        self._workers = workers
+        self._gpus = gpus
         self._data_root = data_root
         self._folders = {config: cache_folder(config, cache_root) for config in prepared}
         self._hashes = {config: data.content_hash for config, data in prepared.items()}
@@ -213,6 +217,7 @@ class _Planner:
         config = cell.config
         data = self._prepared[config.data]
         split = self._split(config, data)
+        check_sync_batchnorm(config, self._workers, self._gpus)
         self._check_batches(config, data)
         data_hash = self._hashes[config.data]
         name = run_id(

@@ -5,7 +5,11 @@ from typing import Any, Literal
 
 import pytest
 
-from rml_platform.planning.feasible import check_batch_statistics, tell_account
+from rml_platform.planning.feasible import (
+    check_batch_statistics,
+    check_sync_batchnorm,
+    tell_account,
+)
 from rml_platform.planning.plan import plan_run
 from rml_trainers.config import BatchConfig, EvaluationConfig, RunConfig, SplitConfig
 from rml_trainers.data.prepared.prepare import ensure_prepared
@@ -15,6 +19,7 @@ from rml_trainers.networks.deeplab_v2 import DeepLabV2Config
 from rml_trainers.networks.deeplab_v3_plus import DeepLabV3PlusConfig
 from rml_trainers.networks.setr import SetrConfig
 from rml_trainers.noise.config import GeometryConfig
+from rml_trainers.runtime.options import RuntimeConfig
 from tests.support.image_folders import mask, save, write_folder
 from tests.support.tiny import tiny_config
 
@@ -106,6 +111,29 @@ def test_the_mean_of_a_whole_map_is_one_value_however_large_the_crop(
         check_batch_statistics(config, 3, num_workers=1)
     together = BatchConfig(labelled=2, unlabelled=2)
     check_batch_statistics(_config(network=network, batch=together), 3, num_workers=1)
+
+
+@pytest.mark.parametrize(
+    ("device", "num_workers", "gpus", "is_refused"),
+    [
+        ("auto", 2, 0.0, True),
+        ("cpu", 2, 1.0, True),
+        ("auto", 2, 1.0, False),
+        ("cuda", 2, 1.0, False),
+        ("auto", 1, 0.0, False),
+    ],
+)
+def test_workers_without_gpus_have_no_batch_statistics_in_common(
+    device: Literal["auto", "cpu", "cuda"], num_workers: int, gpus: float, is_refused: bool
+) -> None:
+    runtime = RuntimeConfig(device=device)
+    check_sync_batchnorm(_config(runtime=runtime), num_workers, gpus)
+    config = _config(runtime=runtime, sync_batchnorm=True)
+    if not is_refused:
+        check_sync_batchnorm(config, num_workers, gpus)
+        return
+    with pytest.raises(ConfigError, match=r"sync_batchnorm = true: the 2 .* Set sync_batchnorm: f"):
+        check_sync_batchnorm(config, num_workers, gpus)
 
 
 def test_workers_share_a_batch(tmp_path: Path) -> None:

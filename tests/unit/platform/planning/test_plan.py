@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -160,6 +160,35 @@ def test_more_than_the_machine_has(
     with pytest.raises(error, match=r"study\.yaml: resources: one run asks for") as caught:
         make_plan(study, data_root=None, cache_root=cache, machine=machine)
     assert part in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("machine", "gpus", "is_refused"),
+    [
+        (LAPTOP, "auto", True),
+        (GPU_BOX, "auto", False),
+        (GPU_BOX, 0, True),
+        (None, "auto", False),
+        (None, 0, True),
+    ],
+    ids=["laptop", "GPUs", "none of the GPUs", "cluster", "none of the cluster"],
+)
+def test_workers_on_cpus_are_refused_synchronised_batch_statistics_by_the_plan(
+    machine: Machine | None,
+    gpus: Literal["auto"] | float,
+    is_refused: bool,
+    tmp_path: Path,
+    cache: Path,
+) -> None:
+    """A cluster is asked for its GPUs when it is joined."""
+    settings = ("base.sync_batchnorm=true", "base.runtime.device=auto")
+    resources = ResourcesConfig(workers=2, gpus_per_worker=gpus)
+    study = replace(study_of(tmp_path, STUDY, *settings), resources=resources, execution="train")
+    if is_refused:
+        with pytest.raises(ConfigError, match="sync_batchnorm = true: the 2 workers"):
+            make_plan(study, data_root=None, cache_root=cache, machine=machine)
+    else:
+        make_plan(study, data_root=None, cache_root=cache, machine=machine)
 
 
 def test_a_cluster_is_not_judged_by_this_machine(tmp_path: Path, cache: Path) -> None:

@@ -14,6 +14,7 @@ from rml_platform.launch.on_ray.fleet.room import (
     runs_on,
     workers_on,
 )
+from rml_platform.planning.feasible import check_sync_batchnorm
 from rml_platform.run.task import RunTask
 from rml_platform.study.cells import Study
 from rml_trainers.errors import ConfigError
@@ -40,12 +41,16 @@ def gpus_there(studies: Iterable[Study]) -> float:
 
 def check_fits(study: Study, tasks: Sequence[RunTask]) -> None:
     """Raise ConfigError where the cluster holds none of a study's runs and nothing will make it
-    grow, or where a part of a GPU is not known to be enough for them."""
+    grow, where a part of a GPU is not known to be enough for them, or where they need GPUs that the
+    cluster does not have."""
     task = tasks[0]
     nodes = nodes_now()
     most_at_once(study, task, nodes)
     try:
         check_share(tasks, kinds_for(task, nodes))
+        if task.num_workers > 1 and task.gpus_per_worker == 0:
+            for one in tasks:
+                check_sync_batchnorm(one.config, one.num_workers, one.gpus_per_worker)
     except ConfigError as error:
         raise ConfigError(f"{study.source}: {error}") from error
 

@@ -12,6 +12,7 @@ from rml_platform.launch.on_ray.fleet.room import Node
 from rml_platform.run.task import RunTask
 from rml_trainers.data.prepared.cache import PreparedData
 from rml_trainers.errors import ConfigError
+from rml_trainers.runtime.options import RuntimeConfig
 from tests.support.platform.fake_trainer import GOOD
 from tests.support.platform.tasks import fake_config, task_for
 
@@ -61,6 +62,19 @@ def test_what_the_nodes_hold_when_they_are_free_is_taken(
     task: RunTask, asked: dict[str, Any]
 ) -> None:
     fitting.check_fits(STUDY, [replace(task, **asked)])
+
+
+@pytest.mark.parametrize("gpus", [0, 1])
+def test_workers_on_a_cluster_without_gpus_have_no_batch_statistics_in_common(
+    gpus: int, tiny_data: PreparedData, task: RunTask, tmp_path: Path
+) -> None:
+    config = replace(fake_config(GOOD), sync_batchnorm=True, runtime=RuntimeConfig(device="auto"))
+    given = task_for(config, tiny_data, tmp_path, "run-1", num_workers=2, gpus_per_worker=gpus)
+    if gpus:
+        fitting.check_fits(STUDY, [given])
+        return
+    with pytest.raises(ConfigError, match=r"a\.yaml: sync_batchnorm = true: the 2 workers"):
+        fitting.check_fits(STUDY, [given])
 
 
 def test_an_autoscaler_that_tells_how_far_it_goes_is_believed(
