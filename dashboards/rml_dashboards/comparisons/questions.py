@@ -11,6 +11,7 @@ from rml_dashboards.contract.planned import PlannedDifference, PlannedQuestion
 from rml_dashboards.statistics.paired import mean_line, paired_runs
 from rml_dashboards.statistics.power import seeds_to_tell
 from rml_dashboards.statistics.significance import holm, sign_flip_p, stars
+from rml_dashboards.statistics.ties import in_steps
 from rml_dashboards.tables.entries import Table
 
 COLUMNS = [
@@ -19,8 +20,6 @@ COLUMNS = [
     *("points", "note"),
 ]
 PAIR = ["split", "seed"]
-ROUNDING = 1e-9
-"""A difference of differences that are equal is no larger, and above nothing."""
 
 
 def answers(table: Table) -> pd.DataFrame:
@@ -78,7 +77,7 @@ def _line(
         "column": column,
         "beyond": question.beyond,
         "n_expected": num_expected,
-        "above": int((points > ROUNDING).sum()),
+        "above": int((in_steps(points) > 0).sum()),
         "p_permutation": sign_flip_p(points),
         "points": tuple(float(point) for point in points),
         "note": " ".join(notes),

@@ -14,6 +14,7 @@ import pandas as pd
 from scipy import stats
 
 from rml_dashboards.statistics.resampling import Statistic, bootstrap_interval, bootstrap_intervals
+from rml_dashboards.statistics.ties import in_steps
 
 Floats = npt.NDArray[np.float64]
 Columns = Sequence[Floats]
@@ -62,7 +63,7 @@ def _improvement(*columns: Floats) -> Floats:
 
 def _wins(mine: Floats, theirs: Floats) -> Floats:
     """Of every pair of runs: 1 where mine scored higher, one half for a tie."""
-    gap = mine[:, None] - theirs[None, :]
+    gap = in_steps(mine[:, None] - theirs[None, :])
     return np.asarray((gap > 0) + 0.5 * (gap == 0))
 
 

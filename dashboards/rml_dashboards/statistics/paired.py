@@ -22,6 +22,7 @@ from rml_dashboards.statistics.significance import (
     wilcoxon_p,
 )
 from rml_dashboards.statistics.summary import t_half_width
+from rml_dashboards.statistics.ties import ROUNDING
 
 Floats = npt.NDArray[np.float64]
 
@@ -155,7 +156,7 @@ def _line(by_seed: pd.DataFrame, higher_is_better: bool) -> dict[str, object]:
         **line,
         "boot_low": boot_low,
         "boot_high": boot_high,
-        "effect_size": line["mean"] / std if std > 0 else np.nan,
+        "effect_size": line["mean"] / std if std > ROUNDING else np.nan,
         "improvement": probability_of_improvement([mine], [theirs]),
         "p_permutation": sign_flip_p(differences),
         "p_wilcoxon": wilcoxon_p(differences),

@@ -12,6 +12,7 @@ import pandas as pd
 from scipy import stats
 
 from rml_dashboards.errors import DashboardError
+from rml_dashboards.statistics.ties import in_steps
 
 ALPHA = 0.05
 
@@ -47,7 +48,7 @@ def rank_rows(means: pd.DataFrame, *, higher_is_better: bool = True) -> Ranking:
             f"ranks need at least two rows and two columns that all rows have; here are {num_rows} "
             f"and {num_columns}. Leave rows out that have gaps."
         )
-    scores = whole.to_numpy(dtype=np.float64)
+    scores = in_steps(whole.to_numpy(dtype=np.float64))
     ranks = stats.rankdata(-scores if higher_is_better else scores, axis=0)
     mean_ranks = pd.Series(ranks.mean(axis=1), index=whole.index).sort_values(kind="stable")
     difference = critical_difference(num_rows, num_columns)

@@ -8,6 +8,7 @@ import pandas as pd
 
 from rml_dashboards.errors import DashboardError
 from rml_dashboards.statistics.paired import PAIR
+from rml_dashboards.statistics.ties import ROUNDING
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +28,7 @@ class NoiseFloor:
 
     def hides(self, difference: float, column: str = "") -> bool:
         """Whether a difference in a column is no larger than what rounding alone does."""
-        return abs(difference) <= self.of(column)
+        return abs(difference) <= self.of(column) + ROUNDING
 
     def shown(self, digits: int) -> str:
         """The floor with two decimals more than scores have, by column where they differ."""

@@ -8,6 +8,7 @@ import numpy.typing as npt
 from scipy import stats
 
 from rml_dashboards.statistics.resampling import NUM_RESAMPLES, generator
+from rml_dashboards.statistics.ties import ROUNDING, in_steps
 
 Floats = npt.NDArray[np.float64]
 
@@ -23,9 +24,9 @@ def sign_flip_p(differences: Sequence[float] | Floats) -> float:
     """Two-sided p value of the mean difference when every sign is as likely as the other.
 
     The share of all 2ⁿ assignments of signs whose mean is at least as far from zero as the one
-    found; NaN for fewer than MIN_TESTED pairs.
+    found; NaN for fewer than MIN_TESTED pairs. What is equal up to ROUNDING is equal.
     """
-    numbers = np.asarray(differences, dtype=np.float64)
+    numbers = in_steps(differences)
     if len(numbers) < MIN_TESTED:
         return np.nan
     if not numbers.any():
@@ -33,7 +34,7 @@ def sign_flip_p(differences: Sequence[float] | Floats) -> float:
     exact = len(numbers) <= MAX_EXACT
     found = stats.permutation_test(
         (numbers,),
-        _mean,
+        _sum,
         permutation_type="samples",
         vectorized=True,
         n_resamples=np.inf if exact else NUM_RESAMPLES,
@@ -48,8 +49,9 @@ def wilcoxon_p(differences: Sequence[float] | Floats) -> float:
 
     Zero differences are ranked and then left out (Pratt). Where none are zero and no two sizes are
     equal, the exact distribution is scipy's; otherwise all signs are tried, as in `sign_flip_p`.
+    What is equal up to ROUNDING is equal.
     """
-    numbers = np.asarray(differences, dtype=np.float64)
+    numbers = in_steps(differences)
     if len(numbers) < MIN_TESTED:
         return np.nan
     if not numbers.any():
@@ -71,8 +73,8 @@ def is_told_apart(one: tuple[float, float, int], other: tuple[float, float, int]
     """
     if min(one[2], other[2]) < 2:
         return False
-    if one[1] == 0 and other[1] == 0:
-        return one[0] != other[0]
+    if max(one[1], other[1]) <= ROUNDING:
+        return abs(one[0] - other[0]) > ROUNDING
     return bool(stats.ttest_ind_from_stats(*one, *other, equal_var=False).pvalue < 0.05)
 
 
@@ -95,5 +97,6 @@ def stars(p_value: float) -> str:
     return next((text for limit, text in STARS if p_value < limit), "")
 
 
-def _mean(numbers: Floats, axis: int = -1) -> Floats:
-    return np.asarray(np.mean(numbers, axis=axis))
+def _sum(steps: Floats, axis: int = -1) -> Floats:
+    """As far from zero as the mean is, and exact."""
+    return np.asarray(np.sum(steps, axis=axis))

@@ -9,6 +9,7 @@ from rml_dashboards.contract.planned import ReportedNumber
 from rml_dashboards.contract.states import TABLE_STATES, TableState
 from rml_dashboards.statistics.rounding import NoiseFloor
 from rml_dashboards.statistics.significance import is_told_apart
+from rml_dashboards.statistics.ties import in_steps
 from rml_dashboards.tables.entries import Entry, Table
 from rml_dashboards.tables.specification import Emphasis
 
@@ -231,8 +232,11 @@ def _leading(
     scored = [entry for entry in column if entry.mean is not None]
     if is_mixed or len(scored) < 2 or any(entry.status in OPEN for entry in column):
         return set(), set()
-    means = sorted({_mean(entry) for entry in scored}, reverse=higher_is_better)
-    ranks = [[entry for entry in scored if entry.mean == mean] for mean in means]
+    means = in_steps([_mean(entry) for entry in scored])
+    ranks = [
+        [entry for entry, own in zip(scored, means, strict=True) if own == mean]
+        for mean in sorted(set(means), reverse=higher_is_better)
+    ]
     wanted = ranks[: 1 if emphasis == "best" else 2]
     found = [set[str](), set[str]()]
     for place, rank in enumerate(wanted):

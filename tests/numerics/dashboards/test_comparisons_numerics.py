@@ -2,11 +2,12 @@
 
 import itertools
 import math
+from fractions import Fraction
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -52,6 +53,58 @@ def test_wilcoxon_is_exact_with_ties_and_zeros(numbers: list[float]) -> None:
     kept = [abs(x) for x in signed if x]
     expected = share_of_signs(kept, sum(signed)) if kept else 1.0
     assert wilcoxon_p(numbers) == pytest.approx(expected, abs=1e-12)
+
+
+tenths = st.lists(
+    st.tuples(st.integers(min_value=590, max_value=620), st.integers(min_value=590, max_value=620)),
+    min_size=5,
+    max_size=8,
+)
+"""Scores of two rows in tenths of a point."""
+
+
+def share_of_whole_signs(weights: list[Fraction], found: Fraction) -> float:
+    """As `share_of_signs`, of exact numbers."""
+    every = list(itertools.product((-1, 1), repeat=len(weights)))
+    sums = [sum(s * w for s, w in zip(signs, weights, strict=True)) for signs in every]
+    return float(Fraction(sum(abs(one) >= abs(found) for one in sums), len(every)))
+
+
+def exact_p_values(differences: list[int]) -> tuple[float, float]:
+    """p of the sign flips and of Wilcoxon's test, of whole numbers."""
+    flipped = share_of_whole_signs(
+        [Fraction(one) for one in differences], Fraction(sum(differences))
+    )
+    sizes = [abs(one) for one in differences]
+    ranks = [1 + sum(s < x for s in sizes) + Fraction(sizes.count(x) - 1, 2) for x in sizes]
+    signed = [
+        rank * (1 if one > 0 else -1)
+        for rank, one in zip(ranks, differences, strict=True)
+        if one != 0
+    ]
+    ranked = share_of_whole_signs([abs(one) for one in signed], sum(signed, start=Fraction(0)))
+    return flipped, ranked
+
+
+@settings(max_examples=30, deadline=None)
+@given(tenths)
+@example([(609, 612), (605, 612), (608, 601), (598, 607), (603, 596)])
+@example([(609, 608), (605, 604), (608, 607), (598, 597), (603, 602)])
+@example([(609, 608), (605, 606), (608, 607), (598, 599), (601, 601)])
+def test_differences_of_scores_with_one_decimal_are_tied_as_printed(
+    pairs: list[tuple[int, int]],
+) -> None:
+    """60.9 − 60.8 and 60.5 − 60.4 are equal, whatever floats make of them."""
+    flipped, ranked = exact_p_values([mine - theirs for mine, theirs in pairs])
+    floats = [mine / 10 - theirs / 10 for mine, theirs in pairs]
+    assert sign_flip_p(floats) == pytest.approx(flipped, abs=1e-12)
+    assert wilcoxon_p(floats) == pytest.approx(ranked, abs=1e-12)
+
+
+def test_drawn_signs_find_the_ties_of_decimal_scores_too() -> None:
+    whole = np.asarray([1, 1, -1, 2, -2, 3, 0, 1, -1, 2, 1, -3, 1, 2, -1, 1, -4, 1], dtype=float)
+    base = 60.1 + 0.1 * np.arange(len(whole))
+    assert sign_flip_p((base + whole / 10) - base) == sign_flip_p(whole)
 
 
 def test_p_values_by_hand() -> None:
@@ -120,6 +173,18 @@ def test_probability_of_improvement_by_hand() -> None:
     assert probability_of_improvement(first, second) == pytest.approx((0.5 + 1.0) / 2)
     low, high = probability_of_improvement_interval(first, second)
     assert 0.5 <= low < 0.75 < high <= 1.0
+
+
+def test_scores_that_are_equal_but_for_their_last_bits_share_wins_and_ranks() -> None:
+    """0.1 + 0.2 is 0.3 in decimals; the mean of 60.0, 60.4, 60.5 is 60.3."""
+    assert probability_of_improvement([np.array([0.1 + 0.2])], [np.array([0.3])]) == 0.5
+    one = float(np.mean([60.0, 60.4, 60.5]))
+    other = float(np.mean([60.3, 60.3, 60.3]))
+    assert one != other, "else this shows nothing"
+    ranking = rank_rows(pd.DataFrame({"a": [one, other], "b": [other, one]}, index=["x", "y"]))
+    assert ranking.mean_ranks.tolist() == [1.5, 1.5]
+    tied = rank_rows(pd.DataFrame({"a": [one, other, 0.0], "b": [1.0, 1.0, 1.0]}))
+    assert tied.mean_ranks.tolist() == [1.75, 1.75, 2.5]
 
 
 # Demšar 2006, Table 6: accuracies of four classifiers on fourteen data sets; its ranks are printed.

@@ -50,6 +50,16 @@ def test_differences_by_hand() -> None:
     assert line["seeds_to_tell_1"] == seeds_to_tell(math.sqrt(0.3), 1.0, paired=True)
 
 
+def test_equal_differences_of_decimal_scores_have_no_effect_size() -> None:
+    """Their spread is what floats round."""
+    scores = (60.9, 60.5, 60.8, 59.8, 60.3)
+    base = by_seed(*(round(score - 0.1, 1) for score in scores))
+    line = paired_differences(scored(IML=base, RML=by_seed(*scores)), "IML").iloc[0]
+    assert line["std"] == pytest.approx(0.0, abs=1e-12)
+    assert math.isnan(line["effect_size"])
+    assert line["p_permutation"] == line["p_wilcoxon"] == pytest.approx(2 / 32)
+
+
 def test_few_seeds_are_shown_and_not_tested() -> None:
     line = paired_differences(
         scored(IML=by_seed(60, 60, 60, 60), RML=by_seed(70, 71, 72, 73)), "IML"
@@ -100,6 +110,7 @@ def test_floor_is_the_largest_gap_of_a_repeated_run() -> None:
 def test_floor_hides_what_is_no_larger() -> None:
     floor = NoiseFloor(value=0.3, source="stated")
     assert [floor.hides(gap) for gap in (0.3, -0.3, 0.31)] == [True, True, False]
+    assert floor.hides(60.6 - 60.3) and floor.hides(60.3 - 60.6), "0.3 up to what floats round"
 
 
 def test_power_line_reads_as_a_sentence() -> None:

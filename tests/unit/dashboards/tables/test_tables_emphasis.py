@@ -26,6 +26,8 @@ def standing_out(table: Table) -> dict[str, str]:
 Scores = dict[str, tuple[float, ...]]
 APART: Scores = {"a": (0.50, 0.51, 0.52), "b": (0.60, 0.61, 0.62), "c": (0.70, 0.71, 0.72)}
 CLOSE: Scores = {"a": (0.50, 0.51, 0.52), "b": (0.60, 0.70, 0.80), "c": (0.61, 0.71, 0.81)}
+EQUAL: Scores = {"a": (0.50, 0.51, 0.52), "b": (0.600, 0.604, 0.605), "c": (0.603, 0.603, 0.603)}
+"""b and c have the same mean; floats round it differently."""
 TIED: Scores = {"a": (0.5, 0.5, 0.5), "b": (0.6, 0.6, 0.6), "c": (0.6, 0.6, 0.6)}
 
 
@@ -39,6 +41,8 @@ TIED: Scores = {"a": (0.5, 0.5, 0.5), "b": (0.6, 0.6, 0.6), "c": (0.6, 0.6, 0.6)
         ("supported", CLOSE, {}),
         ("best_two", TIED, {"c": "best", "b": "best", "a": "second"}),
         ("supported", TIED, {}),
+        ("best_two", EQUAL, {"c": "best", "b": "best", "a": "second"}),
+        ("supported", EQUAL, {}),
         ("supported", {"a": (0.5, 0.5, 0.5), "b": (0.6, 0.6, 0.6)}, {"b": "best"}),
     ],
 )
@@ -58,6 +62,11 @@ def test_welch_by_hand() -> None:
     assert not is_told_apart((1.0, 1.0, 8), (0.0, 1.0, 8))
     assert is_told_apart((1.0, 1.0, 9), (0.0, 1.0, 9))
     assert not is_told_apart((9.0, float("nan"), 1), (0.0, 1.0, 9))
+
+
+def test_equal_scores_are_not_told_apart_by_what_floats_round() -> None:
+    assert not is_told_apart((0.1 + 0.2, 1e-17, 5), (0.3, 0.0, 5))
+    assert is_told_apart((0.4, 1e-17, 5), (0.3, 0.0, 5))
 
 
 def test_an_unknown_emphasis_is_refused() -> None:
