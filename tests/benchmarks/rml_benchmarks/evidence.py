@@ -3,7 +3,8 @@
 What is recorded so far is unpacked, the runs that are missing are trained, and all that are done
 are packed. Tables, figures and report are then made of the packed records alone, in a fresh folder:
 nothing is shown that they do not hold. Called again it goes on; once all runs are there it only
-writes, and what it writes is the same.
+writes, and what it writes is the same. A run that is packed is never lost: where it is only begun
+under --out, and nothing trains it, the call ends with an error and the records stay.
 """
 
 import argparse

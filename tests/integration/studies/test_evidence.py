@@ -72,6 +72,26 @@ def test_what_is_shown_is_made_again_from_the_records(study: str, tmp_path: Path
     assert chapters(here / REPORT) == chapters(kept / REPORT)
 
 
+def test_a_packed_run_that_is_only_begun_here_is_not_lost(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    kept = (RESULTS / "figure2" / RECORDS).read_bytes()
+    here = tmp_path / "here"
+    here.mkdir()
+    archive = here / RECORDS
+    archive.write_bytes(kept)
+    with opened_records(archive) as packed:
+        run_id = sorted(name.split("/")[1] for name in packed.namelist() if "runs/" in name)[0]
+    begun = tmp_path / "out" / "runs" / run_id
+    begun.mkdir(parents=True)
+    (begun / "task.json").write_text("{}")
+    words = ("--to", str(here), "--out", str(tmp_path / "out"), "--write-only")
+    assert main(["search_spaces/figure2.yaml", *words]) != 0
+    assert run_id in capfd.readouterr().err
+    assert archive.read_bytes() == kept
+    assert list(here.iterdir()) == [archive], "nothing is written of fewer runs"
+
+
 @pytest.mark.long
 def test_one_command_trains_what_is_missing_and_writes_everything(tmp_path: Path) -> None:
     study = ROOT / "search_spaces" / "evidence_scenes.yaml"

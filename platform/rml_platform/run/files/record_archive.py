@@ -9,7 +9,6 @@ and the same archive where liblzma is the same.
 import contextlib
 import json
 import lzma
-import os
 import re
 import shutil
 import tempfile
@@ -31,6 +30,7 @@ from rml_dashboards.contract.run_folder import (
     TASK_FILE,
 )
 from rml_dashboards.contract.uris import without_secrets
+from rml_platform.run.files.zip_writing import plain_entry, written_zip
 from rml_platform.run.run_folder import RunFolder
 from rml_platform.run.storage import Folder
 from rml_trainers.errors import ConfigError, is_disk_full
@@ -48,8 +48,8 @@ MAX_FILE_BYTES = 64 * 2**20
 """Of one file in an archive: records are small, and a larger one would fill the memory."""
 ELSEWHERE: dict[str, Any] = {"data_root": None, "inputs": []}
 """Parts of a task that are paths of the machine it was made on."""
-EPOCH = (1980, 1, 1, 0, 0, 0)
-"""Time of every entry, the earliest that zip knows."""
+MOST_NAMED = 8
+"""Runs that one error names."""
 DAMAGES = (
     zipfile.BadZipFile,
     zlib.error,
@@ -85,11 +85,12 @@ def pack_records(
 
     Args:
         plans: path below an output folder (`studies/<study>/plan.json`) and content.
-        archive: the zip file; one that is there is replaced, as a whole or not at all.
+        archive: the zip file; one that is there is replaced, as a whole or not at all, and only
+            where no run that it holds is lost.
         pictures_of: groups of run ids; the first of each that is done keeps the pictures of its
             predictions.
     Raises:
-        ConfigError: no run is done.
+        ConfigError: no run is done, or the archive that is there holds another run or is none.
         DamagedFileError: a run's result cannot be read.
     """
     runs = [(run_id, RunFolder.of(storage, run_id)) for run_id in dict.fromkeys(run_ids)]
@@ -97,21 +98,49 @@ def pack_records(
     if not done:
         raise ConfigError(f"{storage}: none of the {len(runs)} runs is done, so there is no record")
     ids = tuple(run_id for run_id, _ in done)
+    if archive.exists():
+        _check_none_is_lost(archive, ids, storage)
     kept = {next((one for one in group if one in ids), "") for group in pictures_of}
     temporary = archive.with_name(f".{archive.name}.tmp")
     archive.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with _written(temporary) as packed:
+        with written_zip(temporary, INNER) as packed:
             for path, content in sorted(plans):
-                packed.writestr(_entry(path, zipfile.ZIP_STORED), content)
+                packed.writestr(plain_entry(path), content)
             for run_id, run in done:
                 for path, content in _records_of(run, pictures=run_id in kept):
                     name = f"{RUNS}/{run_id}/{path}"
-                    packed.writestr(_entry(name, zipfile.ZIP_STORED), content)
+                    packed.writestr(plain_entry(name), content)
         temporary.replace(archive)
     finally:
         temporary.unlink(missing_ok=True)
     return Packed(runs=ids, left=tuple(sorted({run_id for run_id, _ in runs} - set(ids))))
+
+
+def _check_none_is_lost(archive: Path, ids: Sequence[str], storage: str) -> None:
+    """Raises ConfigError where an archive that is there has runs that are not among these, or where
+    what it has is not known."""
+    try:
+        with opened_records(archive) as packed:
+            there = {_owner(name) for name in packed.namelist()}
+    except (*DAMAGES, OSError) as error:
+        raise ConfigError(
+            f"{archive}: is no readable archive of records and is not replaced: {error}. Move it "
+            "away, or pack to another file"
+        ) from error
+    if None in there:
+        raise ConfigError(
+            f"{archive}: holds what is no record and is not replaced. Pack to another file"
+        )
+    lost = sorted(str(run_id) for run_id in there - {"", *ids})
+    if lost:
+        more = f" and {len(lost) - MOST_NAMED} more" if len(lost) > MOST_NAMED else ""
+        raise ConfigError(
+            f"{archive}: holds runs that are not done in {storage} or not of this study, and is "
+            f"not replaced by an archive without them: {', '.join(lost[:MOST_NAMED])}{more}. Let a "
+            "launch finish them, unpack it into another folder (--out) and pack from there, or "
+            "pack to another file"
+        )
 
 
 def unpack_records(archive: Path, out: Path, storage: str) -> Packed:
@@ -261,26 +290,6 @@ def opened_records(archive: Path) -> Iterator[zipfile.ZipFile]:
                 ) from error
             with zipfile.ZipFile(laid) as inner:
                 yield inner
-
-
-@contextlib.contextmanager
-def _written(archive: Path) -> Iterator[zipfile.ZipFile]:
-    with tempfile.TemporaryFile() as laid:
-        with zipfile.ZipFile(laid, "w") as inner:
-            yield inner
-        entry = _entry(INNER, zipfile.ZIP_LZMA)
-        # Large ones need other headers, which releases of Python write in different ways.
-        entry.file_size = laid.seek(0, os.SEEK_END)
-        laid.seek(0)
-        with zipfile.ZipFile(archive, "w") as outer, outer.open(entry, "w") as packed:
-            shutil.copyfileobj(laid, packed)
-
-
-def _entry(name: str, compress_type: int) -> zipfile.ZipInfo:
-    entry = zipfile.ZipInfo(name, EPOCH)
-    entry.compress_type = compress_type
-    entry.external_attr = 0o644 << 16
-    return entry
 
 
 def _checked_names(archive: Path, packed: zipfile.ZipFile) -> dict[str, list[str]]:

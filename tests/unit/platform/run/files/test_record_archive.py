@@ -322,3 +322,64 @@ def test_a_file_that_swells_is_refused(storage: Path, tmp_path: Path) -> None:
             stream.write(bytes(2**20))
     with pytest.raises(ConfigError, match="records have at most"):
         unpack_records(archive, tmp_path / "here", str(tmp_path / "here"))
+
+
+@pytest.mark.parametrize("how", ["begun here", "not here", "of another study", "older format"])
+def test_an_archive_is_not_replaced_by_one_that_lacks_a_run(
+    how: str, storage: Path, tmp_path: Path
+) -> None:
+    archive = tmp_path / "records.zip"
+    pack(storage, archive)
+    if how == "older format":
+        with flat(archive):
+            pass
+    before = archive.read_bytes()
+    runs = [DONE] if how == "of another study" else [DONE, OTHER]
+    here = tmp_path / "here"
+    fill(here, DONE, 0.5)
+    if how != "not here":
+        fill(here, OTHER, 0.25 if how == "of another study" else None)
+    with pytest.raises(ConfigError, match=rf"not replaced by .*without them: {OTHER}\. .*--out"):
+        pack_records(str(here), runs, [PLAN], archive)
+    assert archive.read_bytes() == before
+    assert [file.name for file in tmp_path.glob("*.zip*")] == [archive.name]
+
+
+@pytest.mark.parametrize("how", ["a text", "another zip file", "cut off"])
+def test_what_is_no_archive_of_records_is_not_replaced(
+    how: str, storage: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "mine.zip"
+    if how == "another zip file":
+        with zipfile.ZipFile(file, "w") as mine:
+            mine.writestr("letters/one.txt", "dear")
+    elif how == "cut off":
+        pack(storage, file)
+        file.write_bytes(file.read_bytes()[:-30])
+    else:
+        file.write_text("dear")
+    before = file.read_bytes()
+    with pytest.raises(ConfigError, match=r"mine\.zip: .* is not replaced.* to another file"):
+        pack(storage, file)
+    assert file.read_bytes() == before
+
+
+def test_many_runs_that_would_be_lost_are_counted(storage: Path, tmp_path: Path) -> None:
+    runs = [f"scenes-4-iml-s{seed}-0000000{seed}" for seed in range(10)]
+    archive = tmp_path / "records.zip"
+    for run_id in runs:
+        fill(storage, run_id, 0.5)
+    pack_records(str(storage), runs, [PLAN], archive)
+    with pytest.raises(ConfigError, match=rf"{runs[7]} and 2 more\. "):
+        pack(storage, archive)
+
+
+def test_an_archive_is_replaced_by_one_that_has_its_runs_and_more(
+    storage: Path, tmp_path: Path
+) -> None:
+    archive = tmp_path / "records.zip"
+    pack_records(str(storage), [DONE], [PLAN], archive)
+    assert pack(storage, archive).runs == (DONE, OTHER)
+    once = archive.read_bytes()
+    pack(storage, archive)
+    assert archive.read_bytes() == once
