@@ -18,6 +18,9 @@ FAILED: tuple[Verdict, ...] = ("differs", "stale", "no score")
 EXACT = 10.0**-CSV_DECIMALS
 """How far a number may be from the one in a file that was rounded when it was written."""
 
+NO_NUMBER = ["", "nan", "NaN"]
+"""Texts that stand for no mean."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class CheckLine:
@@ -58,8 +61,9 @@ def check_reported(table: Table) -> list[CheckLine]:
                 "near ours must be. Give `table: {tolerance: …}` in the study, or `tolerance` in "
                 "the row, in the units of the table"
             )
-        comparable = entry.mean is None or entry.difference is not None
-        lines.append(_line(entry, entry.reported[0].mean, tolerance, is_comparable=comparable))
+        is_other = entry.mean is not None and entry.difference is None
+        under_other: Verdict | None = "not comparable" if is_other else None
+        lines.append(_line(entry, entry.reported[0].mean, tolerance, under_other))
     if not lines:
         raise DashboardError(
             f"table {spec.name}: nothing to check; no row that is run has a reported number"
@@ -70,7 +74,8 @@ def check_reported(table: Table) -> list[CheckLine]:
 def check_golden(table: Table, golden: Path) -> list[CheckLine]:
     """Our means against those of a CSV that `rml tables` wrote before.
 
-    The tolerance is the study's; where it states none, the numbers must be the same.
+    The tolerance is the study's; where it states none, the numbers must be the same. A score under
+    another protocol than the file names differs, whatever the number.
 
     Raises:
         DashboardError: the file is not such a CSV, or the table has no such cell.
@@ -85,36 +90,50 @@ def check_golden(table: Table, golden: Path) -> list[CheckLine]:
         )
     stated = {row.label: row.tolerance for row in table.spec.rows}
     lines = []
-    for (row, column), mean in expected.items():
+    for (row, column), (mean, protocol) in expected.items():
+        entry = entries[row, column]
+        found = " ".join(entry.protocols)
+        under_other: Verdict | None = (
+            "differs" if protocol and found and protocol != found else None
+        )
         own = stated[row]
         tolerance = own if own is not None else table.spec.tolerance
         near = EXACT if tolerance is None else tolerance
-        lines.append(_line(entries[row, column], mean, near, is_comparable=True))
+        lines.append(_line(entry, mean, near, under_other))
     return lines
 
 
-def _golden_means(golden: Path) -> dict[tuple[str, str], float]:
+def _golden_means(golden: Path) -> dict[tuple[str, str], tuple[float, str]]:
+    """Row and column → mean, and the protocol that the file names, empty where it names none."""
     try:
         frame = pd.read_csv(
-            io.BytesIO(golden.read_bytes()), dtype={"row": str, "column": str}, keep_default_na=True
+            io.BytesIO(golden.read_bytes()),
+            dtype={"row": str, "column": str, "protocol": str},
+            # A row may be called `None` or `NA`; only a number may be absent.
+            keep_default_na=False,
+            na_values={"mean": NO_NUMBER},
         )
         known = frame.dropna(subset=["mean"])
-        means = {
-            (str(row), str(column)): float(mean)
-            for row, column, mean in zip(known["row"], known["column"], known["mean"], strict=True)
-        }
+        protocols = known["protocol"] if "protocol" in known else [""] * len(known)
+        lines = list(zip(known["row"], known["column"], known["mean"], protocols, strict=True))
+        means = {(row, column): (float(mean), protocol) for row, column, mean, protocol in lines}
     except FileNotFoundError as error:
         raise DashboardError(f"{golden}: no such file") from error
     except (OSError, KeyError, ValueError) as error:
         raise DashboardError(
             f"{golden}: no table that `rml tables` wrote as CSV ({error})"
         ) from error
+    if len(means) < len(lines):
+        raise DashboardError(f"{golden}: a row and column is there twice, so it is no such table")
     if not means:
         raise DashboardError(f"{golden}: no cell has a mean, so there is nothing to check")
     return means
 
 
-def _line(entry: Entry, expected: float, tolerance: float, *, is_comparable: bool) -> CheckLine:
+def _line(
+    entry: Entry, expected: float, tolerance: float, under_other: Verdict | None
+) -> CheckLine:
+    """`under_other`: the verdict where ours is under another protocol; None where it is not."""
     verdict: Verdict = "within"
     reason = ""
     if entry.mean is None or entry.status == "partial":
@@ -127,8 +146,8 @@ def _line(entry: Entry, expected: float, tolerance: float, *, is_comparable: boo
     elif entry.is_stale:
         verdict = "stale"
         reason = "made by another version of the results"
-    elif not is_comparable:
-        verdict = "not comparable"
+    elif under_other is not None:
+        verdict = under_other
         reason = "another protocol"
     elif abs(entry.mean - expected) > tolerance:
         verdict = "differs"

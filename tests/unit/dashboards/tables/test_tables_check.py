@@ -15,8 +15,9 @@ from rml_dashboards.tables.check import (
 )
 from rml_dashboards.tables.entries import Table
 from rml_dashboards.tables.render import csv
-from rml_dashboards.tables.specification import RowSpec
-from tests.support.dashboards.small_tables import runs_of, table_of
+from rml_dashboards.tables.specification import ColumnSpec, RowSpec
+from tests.support.dashboards.small_tables import OTHER_PROTOCOL, runs_of, table_of
+from tests.support.recorded import PROTOCOL
 
 
 def reporting(mean: float, *scores: float, protocol: str = "", own: float | None = None) -> Table:
@@ -78,6 +79,51 @@ def test_a_table_is_as_it_was_written(tmp_path: Path) -> None:
     assert verdicts(check_golden(near, golden)) == ["within"]
 
 
+def test_labels_that_look_like_no_value_are_labels(tmp_path: Path) -> None:
+    labels = ("None", "NA", "null", "nan", "N/A", "1.0")
+    scores = [0.1 * place for place in range(1, 7)]
+    rows = tuple(RowSpec(label=label) for label in labels)
+    columns = (ColumnSpec(label="n/a"), ColumnSpec(label="NULL"))
+    runs = [
+        run
+        for label, score in zip(labels, scores, strict=True)
+        for column in columns
+        for run in runs_of(label, score, column=column.label)
+    ]
+    golden = tmp_path / "golden.csv"
+    table = table_of(runs, rows=rows, columns=columns, num_seeds=1)
+    golden.write_text(csv(table))
+    lines = check_golden(table, golden)
+    assert [line.row for line in lines] == [label for label in labels for _ in columns]
+    assert set(verdicts(lines)) == {"within"}
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "verdict"),
+    [
+        (PROTOCOL, PROTOCOL, "within"),
+        (OTHER_PROTOCOL, PROTOCOL, "differs"),
+        ("", PROTOCOL, "within"),
+        (PROTOCOL, "", "within"),
+    ],
+)
+def test_a_golden_table_of_another_protocol_is_not_as_expected(
+    then: str, now: str, verdict: str, tmp_path: Path
+) -> None:
+    golden = tmp_path / "golden.csv"
+    golden.write_text(csv(table_of(runs_of("IML", 0.5, protocol=then), num_seeds=1)))
+    lines = check_golden(table_of(runs_of("IML", 0.5, protocol=now), num_seeds=1), golden)
+    assert verdicts(lines) == [verdict]
+    assert lines[0].reason == ("another protocol" if verdict == "differs" else "")
+    assert is_passed(lines) == (verdict == "within")
+
+
+def test_a_golden_table_without_protocols_is_compared(tmp_path: Path) -> None:
+    golden = tmp_path / "golden.csv"
+    golden.write_text("row,column,mean\nIML,1/8,50\n")
+    assert verdicts(check_golden(table_of(runs_of("IML", 0.5), num_seeds=1), golden)) == ["within"]
+
+
 def test_a_file_that_is_no_golden_table_is_refused(tmp_path: Path) -> None:
     table = table_of(runs_of("IML", 0.5))
     golden = tmp_path / "golden.csv"
@@ -85,6 +131,8 @@ def test_a_file_that_is_no_golden_table_is_refused(tmp_path: Path) -> None:
         ("a,b\n1,2\n", "no table that"),
         ("row,column,mean\nIML,1/8,\n", "no cell has a mean"),
         ("row,column,mean\nRML,1/8,50\n", "has no cell RML, 1/8"),
+        ("row,column,mean\nIML,1/8,50\nIML,1/8,51\n", "is there twice"),
+        ("row,column,mean\nIML,1/8,much\n", "no table that"),
     ):
         golden.write_text(content)
         with pytest.raises(DashboardError, match=part):
