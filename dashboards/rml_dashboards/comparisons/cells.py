@@ -58,9 +58,54 @@ def common_columns(table: Table) -> list[str]:
     ]
 
 
+def mixed_columns(table: Table) -> list[str]:
+    """Columns of the table's metric that are no common columns, though they have scores, with the
+    reason."""
+    scored = set(scored_runs(table)["column"]) if len(table.values) else set()
+    return [
+        f"column {column.label} (scores under several protocols)"
+        for column in table.spec.columns
+        if table.spec.metric_of(column) == table.spec.metric
+        and column.label in scored - set(common_columns(table))
+    ]
+
+
+def left_out(table: Table) -> list[str]:
+    """What has scores and is not looked at over the common columns, with the reason: columns under
+    several protocols, and rows that lack a common column."""
+    texts = mixed_columns(table)
+    common = common_columns(table)
+    by_gap = dict[tuple[str, ...], list[str]]()
+    if common:
+        for row, own in scored_runs(table).groupby("row", sort=False):
+            there = set(own["column"])
+            gap = tuple(column for column in common if column not in there)
+            by_gap.setdefault(gap, []).append(str(row))
+    texts += [
+        f"{', '.join(rows)} (no score in {', '.join(gap)})" for gap, rows in by_gap.items() if gap
+    ]
+    return texts
+
+
+def column_means(table: Table) -> tuple[pd.DataFrame, list[str]]:
+    """Mean of each row (index) in each common column, NaN where it has no score; and the columns
+    with such a gap, which have no ranks, with the rows that lack them."""
+    runs = scored_runs(table)
+    some = runs[runs["column"].isin(common_columns(table))] if len(runs) else runs
+    if some.empty:
+        return pd.DataFrame(), []
+    means = some.pivot_table(index="row", columns="column", values="value", sort=False)
+    texts = [
+        f"column {column} (no score of {', '.join(map(str, own.index[own.isna()]))})"
+        for column, own in means.items()
+        if own.isna().any()
+    ]
+    return means, texts
+
+
 def performance_profiles(table: Table, max_thresholds: int = MAX_THRESHOLDS) -> pd.DataFrame:
     """Share of each row's runs above each threshold with its 95 % bootstrap interval, over the
-    common columns: PROFILE_COLUMNS. Rows that lack one of these columns are left out.
+    common columns: PROFILE_COLUMNS. Rows that lack one of these columns are left out: `left_out`.
 
     Args:
         max_thresholds: where there are more different scores, so many thresholds are spread evenly

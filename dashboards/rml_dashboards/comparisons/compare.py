@@ -5,7 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from rml_dashboards.comparisons.cells import common_columns, scored_runs, scores_by_row
+from rml_dashboards.comparisons.cells import (
+    column_means,
+    common_columns,
+    left_out,
+    scored_runs,
+    scores_by_row,
+)
 from rml_dashboards.errors import DashboardError
 from rml_dashboards.statistics.aggregates import (
     aggregate,
@@ -54,12 +60,15 @@ def compare_rows(table: Table, against: str, floor: NoiseFloor | None = None) ->
     runs = scored_runs(table)
     differences, notes = row_differences(table, against, floor)
     columns = common_columns(table)
-    ranking, why = _ranking(table, runs, columns)
+    overall = _overall(runs, columns, against, table.spec.higher_is_better)
+    if len(columns) > 1:
+        notes += [f"Left out over all columns: {text}." for text in left_out(table)]
+    ranking, why = _ranking(table)
     return Comparison(
         table=table,
         against=against,
         differences=differences,
-        overall=_overall(runs, columns, against, table.spec.higher_is_better),
+        overall=overall,
         ranking=ranking,
         floor=floor or table.floor,
         notes=(*notes, *why),
@@ -163,6 +172,9 @@ def _of_one_protocol(runs: pd.DataFrame, against: str) -> tuple[pd.DataFrame, li
                 f"Column {column}: scores of {', '.join(left_out)} under another protocol than "
                 f"that of {against} are left out."
             )
+    unknown = [str(column) for column in dict.fromkeys(runs["column"]) if column not in others]
+    if unknown:
+        notes.append(f"No score of {against}, so nothing is compared: column {', '.join(unknown)}.")
     is_own = runs["row"] == against  # always kept, so that the row is known
     return runs[np.any([*kept, is_own], axis=0)], notes
 
@@ -216,12 +228,10 @@ def _overall(
     return pd.DataFrame(lines, columns=OVERALL_COLUMNS)
 
 
-def _ranking(
-    table: Table, runs: pd.DataFrame, columns: list[str]
-) -> tuple[Ranking | None, list[str]]:
-    some = runs[runs["column"].isin(columns)]
-    means = some.pivot_table(index="row", columns="column", values="value", sort=False)
+def _ranking(table: Table) -> tuple[Ranking | None, list[str]]:
+    means, gaps = column_means(table)
     try:
-        return rank_rows(means, higher_is_better=table.spec.higher_is_better), []
+        ranking = rank_rows(means, higher_is_better=table.spec.higher_is_better)
     except DashboardError as error:
         return None, [f"No ranks: {error}"]
+    return ranking, [f"Left out of the ranks: {text}." for text in gaps]

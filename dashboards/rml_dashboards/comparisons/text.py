@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from rml_dashboards.comparisons.cells import left_out
 from rml_dashboards.comparisons.compare import Comparison
 from rml_dashboards.statistics.paired import is_tested
 from rml_dashboards.statistics.power import power_line
@@ -52,6 +53,8 @@ def statistics_markdown(table: Table, cells: pd.DataFrame) -> str:
         parts.append(f"{floor_sentence(table)}{_close_rows(table)}")
     spread = _pooled(cells["std"], cells["n"])
     parts.append(power_line(spread, paired=False))
+    notes = [f"- Left out of the profiles: {one_line(text)}." for text in left_out(table)]
+    parts += ["\n".join(notes)] if notes else []
     return "\n\n".join(parts) + "\n"
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from rml_dashboards.comparisons.cells import common_columns, performance_profiles
+from rml_dashboards.comparisons.cells import common_columns, left_out, performance_profiles
 from rml_dashboards.diagrams.diagram import Diagram, Material
 from rml_dashboards.errors import DashboardError
 from rml_dashboards.figures.chart import (
@@ -39,6 +39,7 @@ def profile(material: Material) -> Diagram:
         chart=_chart(material, frame),
         values=frame,
         says=f"Share of runs above each score, over {columns}; band: 95 % bootstrap interval.",
+        notes=tuple(f"Left out: {text}." for text in left_out(material.table)),
     )
 
 

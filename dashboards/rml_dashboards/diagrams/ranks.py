@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from rml_dashboards.comparisons.cells import common_columns, scored_runs
+from rml_dashboards.comparisons.cells import column_means, mixed_columns
 from rml_dashboards.diagrams.diagram import Diagram, Material
 from rml_dashboards.errors import DashboardError
 from rml_dashboards.figures.chart import DIM, Axis, Chart, Mark, Panel, Stroke, Text
@@ -31,12 +31,9 @@ def ranks(material: Material) -> Diagram:
         DashboardError: fewer than two rows or columns can be ranked.
     """
     table = material.table
-    runs = scored_runs(table)
-    columns = common_columns(table)
-    some = runs[runs["column"].isin(columns)] if len(runs) else runs
-    if not len(some):
+    means, gaps = column_means(table)
+    if means.empty:
         raise DashboardError(f"{material.title}: no run has a score yet")
-    means = some.pivot_table(index="row", columns="column", values="value", sort=False)
     ranking = rank_rows(means, higher_is_better=table.spec.higher_is_better)
     values = pd.DataFrame({"row": ranking.mean_ranks.index, "mean_rank": ranking.mean_ranks.values})
     p = "" if pd.isna(ranking.friedman_p) else f" Friedman's test: p = {ranking.friedman_p:.3f}."
@@ -47,6 +44,7 @@ def ranks(material: Material) -> Diagram:
             f"Mean rank over {ranking.num_columns} columns, 1 is best. CD: Nemenyi's critical "
             f"difference at {ALPHA:g}; rows under one bar are not told apart.{p}"
         ),
+        notes=tuple(f"Left out: {text}." for text in [*mixed_columns(table), *gaps]),
     )
 
 

@@ -66,7 +66,10 @@ tenths = st.lists(
 def share_of_whole_signs(weights: list[Fraction], found: Fraction) -> float:
     """As `share_of_signs`, of exact numbers."""
     every = list(itertools.product((-1, 1), repeat=len(weights)))
-    sums = [sum(s * w for s, w in zip(signs, weights, strict=True)) for signs in every]
+    sums = [
+        sum((s * w for s, w in zip(signs, weights, strict=True)), start=Fraction(0))
+        for signs in every
+    ]
     return float(Fraction(sum(abs(one) >= abs(found) for one in sums), len(every)))
 
 

@@ -9,7 +9,7 @@ import pytest
 from rml_dashboards.comparisons.cells import cell_statistics, performance_profiles
 from rml_dashboards.comparisons.compare import Comparison, compare_rows, noise_floor
 from rml_dashboards.comparisons.publish import write_comparison, write_statistics
-from rml_dashboards.comparisons.text import comparison_markdown
+from rml_dashboards.comparisons.text import comparison_markdown, statistics_markdown
 from rml_dashboards.errors import DashboardError
 from rml_dashboards.tables.entries import Table
 from rml_dashboards.tables.specification import ColumnSpec, RowSpec
@@ -77,6 +77,74 @@ def test_a_row_without_a_common_seed_is_said() -> None:
     assert comparison.differences.empty
     assert comparison.notes[0].startswith("Row RML, column 1/8: no run of a split and seed that")
     assert "No run can be paired." in comparison_markdown(comparison)
+
+
+GAPS = {
+    "IML": ("a", "b", "c"),
+    "RML": ("a", "b", "c", "d"),
+    "CPS": ("a", "b", "c"),
+    "MT": ("a", "b", "d"),
+}
+"""Row → the columns in which it has scores."""
+
+
+def with_gaps() -> Table:
+    """Column d has no score of IML, c none of MT."""
+    runs = [
+        run
+        for row, columns in GAPS.items()
+        for column in columns
+        for run in runs_of(row, 0.6, 0.61, 0.63, column=column)
+    ]
+    columns = tuple(ColumnSpec(label=column) for column in "abcd")
+    return table_of(runs, rows=tuple(RowSpec(label=row) for row in GAPS), columns=columns)
+
+
+def test_columns_and_rows_that_lack_scores_are_named() -> None:
+    comparison = compare_rows(with_gaps(), "IML")
+    assert set(comparison.differences["column"]) == {"a", "b", "c"}
+    assert list(comparison.overall["row"]) == ["RML"]
+    assert comparison.ranking is not None and comparison.ranking.num_columns == 2
+    assert comparison.notes == (
+        "No score of IML, so nothing is compared: column d.",
+        "Left out over all columns: IML, CPS (no score in d).",
+        "Left out over all columns: MT (no score in c).",
+        "Left out of the ranks: column c (no score of MT).",
+        "Left out of the ranks: column d (no score of IML, CPS).",
+    )
+    text = comparison_markdown(comparison)
+    assert all(f"\n- {note}" in text for note in comparison.notes)
+
+
+def test_a_column_of_several_protocols_is_named_where_columns_are_looked_at_together() -> None:
+    runs = [
+        run
+        for row in ("IML", "RML")
+        for column in ("a", "b", "c")
+        for run in runs_of(
+            row,
+            0.6,
+            0.61,
+            column=column,
+            protocol=OTHER_PROTOCOL if (row, column) == ("RML", "c") else PROTOCOL,
+        )
+    ]
+    rows = (RowSpec(label="IML"), RowSpec(label="RML"))
+    columns = tuple(ColumnSpec(label=column) for column in "abc")
+    table = table_of(runs, rows=rows, columns=columns, num_seeds=2)
+    text = "column c (scores under several protocols)"
+    assert f"Left out over all columns: {text}." in compare_rows(table, "IML").notes
+    assert f"\n- Left out of the profiles: {text}.\n" in statistics_markdown(
+        table, cell_statistics(table)
+    )
+
+
+def test_statistics_name_the_rows_that_have_no_profile() -> None:
+    table = with_gaps()
+    assert set(performance_profiles(table)["row"]) == {"RML"}
+    text = statistics_markdown(table, cell_statistics(table))
+    assert "\n- Left out of the profiles: IML, CPS (no score in d).\n- Left out of the" in text
+    assert "Left out" not in statistics_markdown(filled(FIVE), cell_statistics(filled(FIVE)))
 
 
 def over_three_columns() -> Comparison:

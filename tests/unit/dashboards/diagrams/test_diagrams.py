@@ -162,6 +162,22 @@ def test_the_profile_falls_from_all_to_none() -> None:
         assert ((np.diff(shares) <= 0).all() and shares[-1] == 0) or own["row"].iloc[0] == "RML"
 
 
+def test_diagrams_over_all_columns_name_what_they_leave_out() -> None:
+    scored = {"IML": "ab", "RML": "abc", "CPS": "abc"}
+    runs = [
+        run
+        for row, columns in scored.items()
+        for column in columns
+        for run in runs_of(row, 0.5, 0.6, column=column)
+    ]
+    rows = tuple(RowSpec(label=row) for row in scored)
+    table = table_of(runs, rows=rows, columns=tuple(ColumnSpec(label=one) for one in "abc"))
+    made = Material(table=table, title="T")
+    assert DIAGRAMS["profile"](made).notes == ("Left out: IML (no score in c).",)
+    assert DIAGRAMS["ranks"](made).notes == ("Left out: column c (no score of IML).",)
+    assert DIAGRAMS["profile"](material()).notes == DIAGRAMS["ranks"](material()).notes == ()
+
+
 def test_cost_is_hours_against_scores() -> None:
     values = DIAGRAMS["cost"](material()).values
     assert set(values["hours"]) == {2.0}
