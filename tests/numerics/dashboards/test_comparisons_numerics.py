@@ -107,7 +107,10 @@ def test_differences_of_scores_with_one_decimal_are_tied_as_printed(
 def test_drawn_signs_find_the_ties_of_decimal_scores_too() -> None:
     whole = np.asarray([1, 1, -1, 2, -2, 3, 0, 1, -1, 2, 1, -3, 1, 2, -1, 1, -4, 1], dtype=float)
     base = 60.1 + 0.1 * np.arange(len(whole))
-    assert sign_flip_p((base + whole / 10) - base) == sign_flip_p(whole)
+    floats = (base + whole / 10) - base
+    assert sign_flip_p(floats) == sign_flip_p(whole)
+    assert wilcoxon_p(floats) == wilcoxon_p(whole)
+    assert wilcoxon_p(floats[:16]) == 0.287841796875, "of scipy's own permutations"
 
 
 def test_p_values_by_hand() -> None:
