@@ -12,9 +12,9 @@ from rml_dashboards.statistics.paired import is_tested
 from rml_dashboards.statistics.power import power_line
 from rml_dashboards.tables.entries import Table
 from rml_dashboards.tables.render import floor_sentence
+from rml_dashboards.writing.numbers import MINUS, number_text, signed_text
 from rml_dashboards.writing.pipe_table import NOTHING, escape, one_line, pipe_table
 
-MINUS = "−"
 QUESTIONS_TOLD = (
     "Differences of runs of the same split and seed, in the units of the table. p: exact sign-flip "
     "test of the mean, two-sided, from five pairs on. p Holm: corrected for all lines of the "
@@ -236,13 +236,11 @@ def _pipes(header: list[str], lines: list[list[str]]) -> str:
 def _number(value: Any, digits: int) -> str:
     if value is None or pd.isna(value):
         return NOTHING
-    return f"{float(value):.{digits}f}".replace("-", MINUS)
+    return number_text(float(value), digits)
 
 
 def _signed(value: Any, digits: int) -> str:
-    number = round(float(value), digits)
-    sign = MINUS if number < 0 else "+" if number > 0 else "±"
-    return f"{sign}{abs(number):.{digits}f}"
+    return signed_text(float(value), digits)
 
 
 def _interval(low: Any, high: Any, digits: int) -> str:

@@ -13,6 +13,7 @@ from rml_dashboards.comparisons.text import (
 )
 from rml_dashboards.report.content import StudyContent
 from rml_dashboards.tables.html import table_parts
+from rml_dashboards.writing.numbers import number_text
 from rml_dashboards.writing.page import attributes_text, element, escaped
 from rml_dashboards.writing.pipe_table import NOTHING, one_line
 
@@ -81,7 +82,7 @@ def _raw(content: StudyContent) -> list[str]:
     for row, entries in zip(spec.rows, content.table.entries, strict=True):
         cells = [
             " ".join(
-                trace.state if trace.value is None else f"{trace.value:.{spec.digits}f}"
+                trace.state if trace.value is None else number_text(trace.value, spec.digits)
                 for trace in entry.traces
             )
             for entry in entries

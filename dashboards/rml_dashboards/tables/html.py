@@ -6,6 +6,7 @@ from urllib.parse import quote
 from rml_dashboards.tables.entries import Entry, Table, Trace
 from rml_dashboards.tables.render import code_text, legend, state_text
 from rml_dashboards.tables.texts import Text, grid
+from rml_dashboards.writing.numbers import number_text
 from rml_dashboards.writing.page import attributes_text, element, escaped, page
 from rml_dashboards.writing.pipe_table import NOTHING, one_line
 
@@ -129,7 +130,7 @@ def _runs(table: Table, link: RunLink, prefix: str, *, shows_runs: bool) -> list
 
 
 def _run_line(entry: Entry, trace: Trace, link: RunLink, digits: int, anchor: str | None) -> str:
-    score = NOTHING if trace.value is None else f"{trace.value:.{digits + 2}f}"
+    score = NOTHING if trace.value is None else number_text(trace.value, digits + 2)
     code = code_text(trace)
     address = link(trace.mlflow_run_id)
     run = element("code", trace.run_id)

@@ -12,8 +12,9 @@ from rml_dashboards.tables.entries import Table
 from rml_dashboards.tables.render import legend
 from rml_dashboards.tables.texts import Grid, Text, grid
 from rml_dashboards.writing.latex_text import escape_latex, escape_part, note_latex
+from rml_dashboards.writing.numbers import MINUS
 
-NUMBER = re.compile(r"[+−]?\d+(?:\.\d+)?(?: ± \d+(?:\.\d+)?)?(?![\w/])")
+NUMBER = re.compile(rf"[+{MINUS}]?\d+(?:\.\d+)?(?: ± \d+(?:\.\d+)?)?(?![\w/])")
 """A number with its spread, as `texts.py` writes them."""
 MARKS = re.compile(r"((?: \[\d+\])+)")
 """The footnotes behind a number."""
@@ -133,7 +134,7 @@ def _cell(cell: Text, has_tail: bool, spread: str) -> str:
 
 def _plain(number: str) -> str:
     """A number as siunitx reads it."""
-    return number.replace(" ± ", r" \pm ").replace("−", "-")
+    return number.replace(" ± ", r" \pm ").replace(MINUS, "-")
 
 
 def _parts(cell: Text) -> tuple[str, str]:

@@ -12,6 +12,7 @@ from rml_dashboards.contract.tags import Tag
 from rml_dashboards.tables.entries import Entry, Table, Trace
 from rml_dashboards.tables.specification import ColumnSpec, TableSpec
 from rml_dashboards.tables.texts import STALE, Text, grid
+from rml_dashboards.writing.numbers import number_text
 from rml_dashboards.writing.pipe_table import NOTHING, escape, one_line, pipe_table, without_column
 
 CSV_DECIMALS = 6
@@ -180,7 +181,9 @@ def _traces(table: Table) -> str:
     lines = []
     for entry in table.cells():
         for trace in (*entry.traces, *entry.earlier):
-            score = NOTHING if trace.value is None else f"{trace.value:.{table.spec.digits + 2}f}"
+            score = (
+                NOTHING if trace.value is None else number_text(trace.value, table.spec.digits + 2)
+            )
             code = code_text(trace)
             fields = [entry.row, entry.column, str(trace.seed), state_text(entry, trace), score]
             fields += [trace.run_id]

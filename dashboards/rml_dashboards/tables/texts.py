@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from rml_dashboards.tables.entries import Entry, Table
 from rml_dashboards.tables.specification import RowSpec
+from rml_dashboards.writing.numbers import number_text, signed_text
 from rml_dashboards.writing.pipe_table import NOTHING
 
 STALE = " †"
@@ -115,7 +116,7 @@ def _earlier_text(entry: Entry, digits: int) -> str:
     of several are listed."""
     values = [trace.value for trace in entry.earlier if trace.value is not None]
     if len({trace.protocol for trace in entry.earlier}) > 1:
-        return ", ".join(f"{value:.{digits}f}" for value in values)
+        return ", ".join(number_text(value, digits) for value in values)
     std = statistics.stdev(values) if len(values) > 1 else None
     return f"{_number(statistics.fmean(values), std, digits)} {_seeds(len(values), entry)}"
 
@@ -126,7 +127,7 @@ def _seeds(count: int, entry: Entry) -> str:
 
 def _number(mean: float, std: float | None, digits: int) -> str:
     spread = "" if std is None else f" ± {std:.{digits}f}"
-    return f"{mean:.{digits}f}{spread}"
+    return f"{number_text(mean, digits)}{spread}"
 
 
 def reported_text(entry: Entry, row: RowSpec) -> Text:
@@ -141,7 +142,7 @@ def reported_text(entry: Entry, row: RowSpec) -> Text:
     numbers = []
     for value, marks in zip(entry.reported, entry.reported_marks, strict=True):
         spread = "" if value.std is None else f" ± {value.std:.{decimals}f}"
-        numbers.append(f"{value.mean:.{decimals}f}{spread}{marks_text(marks)}")
+        numbers.append(f"{number_text(value.mean, decimals)}{spread}{marks_text(marks)}")
     return Text(text=" / ".join(numbers), kind="reported")
 
 
@@ -156,9 +157,7 @@ def difference_text(entry: Entry, digits: int) -> str:
     compare."""
     if entry.difference is None:
         return ""
-    rounded = round(entry.difference, digits)
-    sign = "−" if rounded < 0 else "+" if rounded > 0 else "±"
-    return f"{sign}{abs(rounded):.{digits}f}"
+    return signed_text(entry.difference, digits)
 
 
 def marks_text(marks: tuple[int, ...]) -> str:
