@@ -38,7 +38,9 @@ else:
 """
 """What `rml` is here: a launch that brings one run to its end and goes on."""
 COMMAND = """
-import sys
+import signal, sys
+for one in (signal.SIGHUP, signal.SIGINT):  # ignored where tests run in the background
+    signal.signal(one, signal.SIG_DFL)
 from rml_benchmarks import gpu_evidence
 from rml_benchmarks.one_gpu import commands
 here, does, stands_in, *words = sys.argv[1:]
