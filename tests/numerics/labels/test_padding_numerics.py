@@ -78,8 +78,11 @@ def test_padding_changes_nothing(
         torch.testing.assert_close(with_padding.tensors()[name], tensor)
 
 
-def test_a_crop_that_is_all_padding_changes_nothing() -> None:
-    rectifier = begun(RmlConfig(min_cells=1, distance="relative"))
+@pytest.mark.parametrize("mixture", ["uniform", "estimated"])
+def test_crops_that_are_all_padding_change_nothing(
+    mixture: Literal["uniform", "estimated"],
+) -> None:
+    rectifier = begun(RmlConfig(min_cells=1, distance="relative", mixture=mixture))
     before = {name: tensor.clone() for name, tensor in rectifier.tensors().items()}
     torch.manual_seed(0)
     output = SegmentationOutput(torch.randn(2, K, *SIZE), torch.randn(2, D, *SIZE), None)

@@ -160,7 +160,8 @@ class Rectifier:
             omega = torch.where(inside.unsqueeze(1), log_omega.exp(), 0)
             sums = torch.cat([omega.sum((0, 2, 3)), inside.sum().float().unsqueeze(0)])
             joint = sum_over_workers(sums)
-            frequency = joint[:-1] / joint[-1].clamp(min=1)
+            # Where every cell is padding, π stays.
+            frequency = torch.where(joint[-1] > 0, joint[:-1] / joint[-1], self._mixture)
         self._mixture = torch.lerp(frequency, self._mixture, self.settings.prototype_momentum)
 
     def tensors(self) -> dict[str, Tensor]:
